@@ -1,0 +1,96 @@
+"""Every error rnnrt raises on purpose: one base, few kinds.
+
+A message says what is wrong, where (file, tensor, layer), what was expected, what was found and what to do
+about it; the parts are also attributes, so that a program need not read the sentence.
+"""
+
+from __future__ import annotations
+
+
+class RnnrtError(Exception):
+    """Base of every error rnnrt raises on purpose.
+
+    Attributes (each may be None): ``where``, ``expected``, ``found``, ``fix``.
+    """
+
+    def __init__(self, what, *, where=None, expected=None, found=None, fix=None):
+        self.what, self.where, self.expected, self.found, self.fix = what, where, expected, found, fix
+        super().__init__(what, where, expected, found, fix)
+
+    def __str__(self):
+        text = f"{self.where}: {self.what}" if self.where else str(self.what)
+        if self.expected is not None:
+            text += f"; expected {self.expected}"
+        if self.found is not None:
+            text += f"; found {self.found}"
+        return f"{text}. {self.fix}" if self.fix else text
+
+    def at(self, where):
+        """The same error with ``where`` put in front of its place: a reader adds its file to what a part of it raised."""
+        self.where = f"{where}: {self.where}" if self.where else str(where)
+        self.args = (self.what, self.where, self.expected, self.found, self.fix)
+        return self
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.found, self.fix, self.__dict__)
+
+
+def _rebuild(kind, what, where, expected, found, fix, attributes):
+    error = kind(what, where=where, expected=expected, found=found, fix=fix)
+    error.__dict__.update(attributes)
+    return error
+
+
+class ModelFileError(RnnrtError):
+    """A file is missing, damaged, of another kind, or says something impossible."""
+
+
+class UnsupportedModelError(RnnrtError):
+    """The file is sound, but holds something rnnrt does not run. ``draft`` holds a draft spec where one helps."""
+
+    draft = None
+
+
+class ShapeError(RnnrtError, ValueError):
+    """An array or a layer has the wrong number of axes or the wrong size."""
+
+
+class DTypeError(RnnrtError, TypeError):
+    """An array holds a type of number that cannot be used here."""
+
+
+class StateError(RnnrtError, ValueError):
+    """A state does not belong to this model, or the call is not legal in the stream's present state."""
+
+
+class StreamBusyError(RnnrtError, RuntimeError):
+    """A stream was entered by a second thread while a call on it was still running."""
+
+
+class NotStreamableError(RnnrtError):
+    """The model needs its whole input before it can answer; the message names the layer and the reason."""
+
+
+class ResourceLimitError(RnnrtError, MemoryError):
+    """A file or a call asks for more memory than its limit allows."""
+
+
+class VerificationError(RnnrtError):
+    """A stored golden output, or a checksum, does not agree with what is there."""
+
+
+class MissingExtraError(RnnrtError, ImportError):
+    """An optional package is needed and not installed; the message holds the pip command."""
+
+
+def require(module, extra, purpose):
+    """Import ``module`` (dotted name) or raise MissingExtraError naming the extra that brings it."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs the package {module.partition('.')[0]!r}, which is not installed here",
+            fix=f"Install it with: pip install 'rnnrt[{extra}]'",
+        ) from error

@@ -1,0 +1,287 @@
+"""What each layer means, in float64 NumPy: the oracle for the engine, the importers and the files.
+
+One function a layer, named by its ``kind``, written from the equations in the layer's docstring and sharing nothing with the
+engine. Sequences are (batch, time, *features), values given once (batch, *features). Slow and obvious on purpose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import ShapeError
+from .graph import Graph, Input, same_padding
+
+
+def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=None, dtype=np.float64):
+    """Evaluate ``graph`` on {input name: array}, canonical axes (batch, time, *features).
+
+    ``initial_state``: {"lstm/h": (batch, units), ...}, missing ones zero. ``lengths``: (batch,) true lengths with PyTorch's packing
+    meaning: recurrent outputs past a row's end are 0, states freeze there, the reverse direction starts there.
+    Returns ({output name: array}, {"lstm/h": final state, ...}).
+    """
+    values, states = {}, {}
+    initial_state = initial_state or {}
+    for layer in graph.layers:
+        if isinstance(layer, Input):
+            x = np.asarray(inputs[layer.name], dtype)
+            signal = graph.signals[layer.name]
+            if x.shape[2 if signal.time else 1 :] != signal.features:
+                raise ShapeError("the input does not fit", where=layer.where, expected=str(signal), found=str(x.shape))
+            values[layer.name] = x
+            continue
+        arguments = [values[r] for r in layer.inputs]
+        if hasattr(layer, "states"):
+            given = {s: a for s, a in zip(layer.states, arguments[1:])}
+            given |= {s: np.asarray(initial_state[f"{layer.name}/{s}"], dtype) for s in layer.states if f"{layer.name}/{s}" in initial_state}
+            made = recurrent(layer, arguments[0], given, lengths)
+            for output in layer.extra_outputs:
+                values[f"{layer.name}:{output}"] = made[output]
+            values[layer.name] = made[""]
+            states |= {f"{layer.name}/{s}": made[s] for s in layer.states}
+        else:
+            if layer.kind == "reshape":  # the one layer whose meaning needs to know where the features begin
+                arguments.append(graph.signals[layer.name])
+            values[layer.name] = globals()[layer.kind](layer, *arguments)
+    return {o.name: values[o.value] for o in graph.outputs}, states
+
+
+# ---- activations ----------------------------------------------------------------------------------------------------
+
+
+def apply(function, x):
+    """A Function of graph.FUNCTIONS, elementwise."""
+    p = function.parameters
+    with np.errstate(over="ignore", under="ignore"):
+        match function.name:
+            case "linear": return x
+            case "relu": return np.maximum(x, 0)
+            case "leaky_relu": return np.where(x > 0, x, p[0] * x)
+            case "clipped_relu": return np.clip(x, 0, p[0])
+            case "tanh": return np.tanh(x)
+            case "sigmoid": return sigmoid(x)
+            case "hard_sigmoid": return np.clip(x + 3, 0, 6) / 6
+            case "hard_sigmoid_keras2": return np.clip(0.2 * x + 0.5, 0, 1)
+            case "hard_tanh": return np.clip(x, -1, 1)
+            case "exponential": return np.exp(x)
+            case "elu": return np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0)))
+            case "selu": return 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
+            case "silu": return x * sigmoid(x)
+            case "hard_silu": return x * np.clip(x + 3, 0, 6) / 6
+            case "softsign": return x / (1 + np.abs(x))
+            case "gelu_tanh": return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    raise NotImplementedError(function.name)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# ---- products -------------------------------------------------------------------------------------------------------
+
+
+def _affine(weight, x, bias):
+    y = x @ weight.T.astype(x.dtype)
+    return y if bias is None else y + bias.astype(x.dtype)
+
+
+def dense(layer, x):
+    return apply(layer.activation, _affine(layer.weight, x, layer.bias))
+
+
+def embedding(layer, x):
+    ids = x.astype(np.int64)
+    if (ids != x).any() or (ids < 0).any() or (ids >= len(layer.weight)).any():
+        raise ShapeError("an id is out of range", where=layer.where, expected=f"whole numbers below {len(layer.weight)}")
+    return layer.weight.astype(x.dtype)[ids]
+
+
+def conv1d(layer, x):
+    out, taps, per_group = layer.weight.shape
+    x = _pad(layer, x, layer.span, 0.0)
+    frames = (x.shape[1] - layer.span) // layer.stride + 1
+    if frames < 1:
+        raise ShapeError("the sequence is shorter than the window", where=layer.where, expected=f"at least {layer.span - sum(layer.padding)} frames")
+    y = np.zeros((x.shape[0], frames, out), x.dtype)
+    rows = out // layer.groups
+    for group in range(layer.groups):
+        part = x[:, :, group * per_group : (group + 1) * per_group]
+        weight = layer.weight[group * rows : (group + 1) * rows].astype(x.dtype)
+        for tap in range(taps):
+            start = tap * layer.dilation
+            seen = part[:, start : start + (frames - 1) * layer.stride + 1 : layer.stride]
+            y[:, :, group * rows : (group + 1) * rows] += seen @ weight[:, tap].T
+    return apply(layer.activation, y if layer.bias is None else y + layer.bias)
+
+
+def _pad(layer, x, span, value):
+    left, right = same_padding(x.shape[1], span, layer.stride) if layer.padding == "same" else layer.padding
+    return np.pad(x, ((0, 0), (left, right)) + ((0, 0),) * (x.ndim - 2), constant_values=value)
+
+
+# ---- recurrence -----------------------------------------------------------------------------------------------------
+
+
+def recurrent(layer, x, initial, lengths):
+    """All outputs of a SimpleRNN, LSTM or GRU: {"": sequence, "h": final, ...}."""
+    batch, time = x.shape[:2]
+    sizes = {"h": layer.output_size, "c": layer.units}
+    state = {s: initial.get(s, np.zeros((batch, sizes[s]), x.dtype)) for s in layer.states}
+    lengths = np.full(batch, time) if lengths is None else np.asarray(lengths)
+    sequence = np.zeros((batch, time, layer.output_size), x.dtype)
+    cells = np.zeros((batch, time, layer.units), x.dtype)
+    step = {"rnn": _rnn_step, "lstm": _lstm_step, "gru": _gru_step}[layer.kind]
+    for t in reversed(range(time)) if layer.reverse else range(time):
+        new = step(layer, x[:, t], **state)
+        live = (t < lengths)[:, None]
+        state = {s: np.where(live, new[s], state[s]) for s in state}
+        sequence[:, t] = np.where(live, new["h"], 0)
+        if "c" in new:
+            cells[:, t] = np.where(live, new["c"], 0)
+    return {"": sequence, "cells": cells, **state}
+
+
+def _normalised(layer, preactivation, gates):
+    """The cell's layer normalisation of the named gates' pre-activations (batch, len(gates) * units)."""
+    if layer.norm == "none":
+        return preactivation
+    columns = np.concatenate([np.arange(g * layer.units, (g + 1) * layer.units) for g in gates])
+    y = preactivation.reshape(len(preactivation), 1 if layer.norm == "joint" else len(gates), -1)
+    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + layer.epsilon)
+    y = y.reshape(preactivation.shape)
+    y = y if layer.gamma is None else y * layer.gamma[columns]
+    return y if layer.beta is None else y + layer.beta[columns]
+
+
+def _rnn_step(layer, x, h):
+    s = _affine(layer.weight, x, layer.bias) + h @ layer.recurrent_weight.T.astype(x.dtype)
+    return {"h": apply(layer.activation, _normalised(layer, s, [0]))}
+
+
+def _lstm_step(layer, x, h, c):
+    s = _affine(layer.weight, x, layer.bias) + h @ layer.recurrent_weight.T.astype(x.dtype)
+    i, f, g, o = np.split(_normalised(layer, s, range(4)), 4, axis=-1)
+    gate = layer.recurrent_activation
+    c = apply(gate, f) * c + apply(gate, i) * apply(layer.activation, g)
+    h = apply(gate, o) * apply(layer.activation, c)
+    return {"h": h if layer.projection is None else h @ layer.projection.T.astype(x.dtype), "c": c}
+
+
+def _gru_step(layer, x, h):
+    p = _affine(layer.weight, x, layer.bias)
+    units, u = layer.units, layer.recurrent_weight.astype(x.dtype)
+    if layer.reset_after:
+        q = _affine(layer.recurrent_weight, h, layer.recurrent_bias)
+        zr = p[:, : 2 * units] + q[:, : 2 * units]
+    else:
+        zr = p[:, : 2 * units] + h @ u[: 2 * units].T
+    z, r = np.split(apply(layer.recurrent_activation, _normalised(layer, zr, [0, 1])), 2, axis=-1)
+    candidate = r * q[:, 2 * units :] if layer.reset_after else (r * h) @ u[2 * units :].T
+    n = apply(layer.activation, _normalised(layer, p[:, 2 * units :] + candidate, [2]))
+    return {"h": (1 - z) * n + z * h}
+
+
+# ---- normalisation, activations -------------------------------------------------------------------------------------
+
+
+def batch_normalization(layer, x):
+    scale, offset = layer.affine()
+    return x * scale.astype(x.dtype) + offset.astype(x.dtype)
+
+
+def affine(layer, x):
+    return x * layer.scale + layer.offset
+
+
+def layer_normalization(layer, x):
+    y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.epsilon)
+    y = y if layer.gamma is None else y * layer.gamma
+    return y if layer.beta is None else y + layer.beta
+
+
+def activation(layer, x):
+    return apply(layer.activation, x)
+
+
+def softmax(layer, x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+# ---- pooling and time -----------------------------------------------------------------------------------------------
+
+
+def _pooled(layer, x, fill, reduce):
+    padded = _pad(layer, x, layer.size, fill)
+    frames = (padded.shape[1] - layer.size) // layer.stride + 1
+    if frames < 1:
+        raise ShapeError("the sequence is shorter than the window", where=layer.where)
+    return np.stack([reduce(padded[:, t * layer.stride : t * layer.stride + layer.size], axis=1) for t in range(frames)], axis=1)
+
+
+def max_pool1d(layer, x):
+    return _pooled(layer, x, -np.inf, np.max)
+
+
+def average_pool1d(layer, x):
+    return _pooled(layer, x, 0.0, np.mean) if layer.count_padding else _pooled(layer, x, np.nan, np.nanmean)
+
+
+def global_max_pool(layer, x):
+    return x.max(1)
+
+
+def global_average_pool(layer, x):
+    return x.mean(1)
+
+
+def last(layer, x):
+    return x[:, -1]
+
+
+def reverse(layer, x):
+    return x[:, ::-1]
+
+
+def flatten(layer, x):
+    return x.reshape(len(x), -1)
+
+
+def unflatten(layer, x):
+    return x.reshape(len(x), layer.length, -1)
+
+
+def reshape(layer, x, signal):
+    lead = 2 if signal.time else 1
+    return x.reshape(x.shape[:lead] + layer.features)
+
+
+def select(layer, x):
+    return x[..., list(layer.index)]
+
+
+def time_distributed(layer, x):
+    inner = layer.graph
+    signal = inner.signals[inner.inputs[0]]
+    lead = x.shape[: x.ndim - len(signal.features) - (1 if signal.time else 0)]
+    outputs, _ = run(inner, {inner.inputs[0]: x.reshape((-1,) + x.shape[len(lead) :])}, dtype=x.dtype)
+    made = outputs[inner.outputs[0].name]
+    return made.reshape(lead + made.shape[1:])
+
+
+# ---- merging --------------------------------------------------------------------------------------------------------
+
+
+def concatenate(layer, *xs):
+    return np.concatenate(xs, axis=-1)
+
+
+def add(layer, first, *rest):
+    for x in rest:
+        first = first + x
+    return first
+
+
+def multiply(layer, first, *rest):
+    for x in rest:
+        first = first * x
+    return first
