@@ -1,0 +1,1 @@
+"""Importers: a file or a live object of another framework -> Graph."""

@@ -1,0 +1,158 @@
+"""The forward passes of a plain RNN and an LSTM as the textbook's programming assignment writes them, in float64 NumPy.
+
+Columns are examples and time comes last: ``x`` (n_x, m, T_x), hidden states ``a`` (n_a, m, T_x), predictions ``y``
+(n_y, m, T_x) after a softmax over axis 0. Every function works on all m examples at once; the caches are what the
+assignment's backward pass reads. They are the oracle for ``from_numpy`` and share nothing with the engine.
+
+Parameters of the RNN: Wax (n_a, n_x), Waa (n_a, n_a), Wya (n_y, n_a), ba (n_a, 1), by (n_y, 1).
+Parameters of the LSTM: Wf, Wi, Wc, Wo (n_a, n_a + n_x) over [a_prev; x_t], Wy (n_y, n_a), bf, bi, bc, bo (n_a, 1), by (n_y, 1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+
+#: name -> shape in the textbook's sizes; "n_a+n_x" is the height of [a_prev; x_t].
+RNN_PARAMETERS = {"Wax": ("n_a", "n_x"), "Waa": ("n_a", "n_a"), "Wya": ("n_y", "n_a"), "ba": ("n_a", "1"), "by": ("n_y", "1")}
+LSTM_PARAMETERS = {
+    **{f"W{gate}": ("n_a", "n_a+n_x") for gate in "fico"},
+    **{f"b{gate}": ("n_a", "1") for gate in "fico"},
+    "Wy": ("n_y", "n_a"),
+    "by": ("n_y", "1"),
+}
+
+
+def read_parameters(parameters, shapes):
+    """({name: float64 array}, n_x, n_a, n_y) of a textbook dictionary; ``shapes`` is one of the tables above.
+
+    Raises ShapeError for a missing name or a wrong shape, DTypeError for what is not real numbers.
+    """
+    missing = [name for name in shapes if name not in parameters]
+    if missing:
+        raise ShapeError(f"the parameters lack {', '.join(missing)}", expected=", ".join(shapes), found=", ".join(map(str, parameters)))
+    arrays = {name: _real(parameters[name], name) for name in shapes}
+    for name, axes in shapes.items():
+        if arrays[name].ndim != 2 or 0 in arrays[name].shape:
+            raise ShapeError(
+                f"{name} has the wrong shape",
+                expected=f"({', '.join(axes)})",
+                found=str(arrays[name].shape),
+                fix=f"A bias is a column: {name}.reshape(-1, 1)." if axes[1] == "1" and arrays[name].ndim == 1 else None,
+            )
+    n_y, n_a = arrays["Wya" if shapes is RNN_PARAMETERS else "Wy"].shape
+    n_x = arrays["Wax"].shape[1] if shapes is RNN_PARAMETERS else arrays["Wf"].shape[1] - n_a
+    if n_x < 1:
+        wanted = f"({n_a}, {n_a} + n_x), its first {n_a} columns for a_prev"
+        raise ShapeError("Wf has the wrong shape", expected=wanted, found=str(arrays["Wf"].shape))
+    sizes = {"n_x": n_x, "n_a": n_a, "n_y": n_y, "n_a+n_x": n_a + n_x, "1": 1}
+    for name, axes in shapes.items():
+        if arrays[name].shape != tuple(sizes[a] for a in axes):
+            raise ShapeError(
+                f"{name} has the wrong shape",
+                expected=f"({', '.join(axes)}) = {tuple(sizes[a] for a in axes)}",
+                found=str(arrays[name].shape),
+            )
+    return arrays, n_x, n_a, n_y
+
+
+def rnn_cell_forward(xt, a_prev, parameters):
+    """One step of the RNN: xt (n_x, m), a_prev (n_a, m) -> a_next (n_a, m), yt_pred (n_y, m), cache.
+
+    cache = (a_next, a_prev, xt, parameters).
+    """
+    p, n_x, n_a, _ = read_parameters(parameters, RNN_PARAMETERS)
+    x, a = _columns(xt, "xt", n_x), _columns(a_prev, "a_prev", n_a)
+    _same_examples(xt=x, a_prev=a)
+    a_next = np.tanh(p["Wax"] @ x + p["Waa"] @ a + p["ba"])
+    yt_pred = _softmax(p["Wya"] @ a_next + p["by"])
+    return a_next, yt_pred, (a_next, a_prev, xt, parameters)
+
+
+def rnn_forward(x, a0, parameters):
+    """The RNN over T_x steps: x (n_x, m, T_x), a0 (n_a, m) -> a (n_a, m, T_x), y_pred (n_y, m, T_x), caches.
+
+    caches = ([cache of each step], x).
+    """
+    _, n_x, n_a, n_y = read_parameters(parameters, RNN_PARAMETERS)
+    frames = _sequence(x, n_x)
+    _, m, steps = frames.shape
+    a, y_pred, caches = np.zeros((n_a, m, steps)), np.zeros((n_y, m, steps)), []
+    a_next = a0
+    for t in range(steps):
+        a_next, y_pred[:, :, t], cache = rnn_cell_forward(frames[:, :, t], a_next, parameters)
+        a[:, :, t] = a_next
+        caches.append(cache)
+    return a, y_pred, (caches, x)
+
+
+def lstm_cell_forward(xt, a_prev, c_prev, parameters):
+    """One step of the LSTM: xt (n_x, m), a_prev and c_prev (n_a, m) -> a_next, c_next (n_a, m), yt_pred (n_y, m), cache.
+
+    cache = (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters).
+    """
+    p, n_x, n_a, _ = read_parameters(parameters, LSTM_PARAMETERS)
+    x, a, c = _columns(xt, "xt", n_x), _columns(a_prev, "a_prev", n_a), _columns(c_prev, "c_prev", n_a)
+    _same_examples(xt=x, a_prev=a, c_prev=c)
+    concat = np.concatenate([a, x])
+    ft = _sigmoid(p["Wf"] @ concat + p["bf"])
+    it = _sigmoid(p["Wi"] @ concat + p["bi"])
+    cct = np.tanh(p["Wc"] @ concat + p["bc"])
+    c_next = ft * c + it * cct
+    ot = _sigmoid(p["Wo"] @ concat + p["bo"])
+    a_next = ot * np.tanh(c_next)
+    yt_pred = _softmax(p["Wy"] @ a_next + p["by"])
+    return a_next, c_next, yt_pred, (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters)
+
+
+def lstm_forward(x, a0, parameters):
+    """The LSTM over T_x steps, c starting at zero: x (n_x, m, T_x), a0 (n_a, m) -> a, y, c, caches.
+
+    a and c (n_a, m, T_x), y (n_y, m, T_x); caches = ([cache of each step], x).
+    """
+    _, n_x, n_a, n_y = read_parameters(parameters, LSTM_PARAMETERS)
+    frames = _sequence(x, n_x)
+    _, m, steps = frames.shape
+    a, c, y, caches = np.zeros((n_a, m, steps)), np.zeros((n_a, m, steps)), np.zeros((n_y, m, steps)), []
+    a_next, c_next = a0, np.zeros((n_a, m))
+    for t in range(steps):
+        a_next, c_next, y[:, :, t], cache = lstm_cell_forward(frames[:, :, t], a_next, c_next, parameters)
+        a[:, :, t], c[:, :, t] = a_next, c_next
+        caches.append(cache)
+    return a, y, c, (caches, x)
+
+
+def _real(value, name):
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"{name} must hold real numbers", found=str(array.dtype))
+    return array.astype(np.float64)
+
+
+def _columns(value, name, rows):
+    array = _real(value, name)
+    if array.ndim != 2 or array.shape[0] != rows:
+        raise ShapeError(f"{name} has the wrong shape", expected=f"({rows}, m)", found=str(array.shape))
+    return array
+
+
+def _sequence(x, n_x):
+    array = _real(x, "x")
+    if array.ndim != 3 or array.shape[0] != n_x:
+        raise ShapeError("x has the wrong shape", expected=f"(n_x, m, T_x) with n_x = {n_x}", found=str(array.shape))
+    return array
+
+
+def _same_examples(**arrays):
+    if len({array.shape[1] for array in arrays.values()}) > 1:
+        raise ShapeError("the numbers of examples differ", expected="one m", found=", ".join(f"{n} {a.shape}" for n, a in arrays.items()))
+
+
+def _sigmoid(x):
+    return np.exp(-np.logaddexp(0, -x))  # 1 / (1 + exp(-x)), which would overflow
+
+
+def _softmax(x):
+    e = np.exp(x - x.max(axis=0))
+    return e / e.sum(axis=0)
