@@ -1,0 +1,191 @@
+"""The safetensors container, read strictly: nothing is allocated before its size was checked against the file's.
+
+Eight bytes of header length (little-endian), a JSON header {name: {dtype, shape, data_offsets}} with strings under
+``__metadata__``, then the tensors' bytes without holes or overlaps, in C order. https://github.com/huggingface/safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from . import strict_json
+from .atomic import kind_of
+from .errors import DTypeError, ModelFileError, ResourceLimitError
+
+MAX_HEADER = 16 << 20
+MAX_TENSORS = 4096
+MAX_RANK = 8
+MAX_DIMENSION = 1 << 24
+ITEM_SIZE = 4  # the only dtype of a .rnnrt file is F32
+INCOMPLETE = "Is this an incomplete copy? Copy or save it again."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor: its shape, and where its bytes lie, counted from the end of the header."""
+
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class Container:
+    """An open file: ``metadata`` {str: str}, ``entries`` {name: Entry}, and ``read(name)``. Use with ``with``.
+
+    Raises ModelFileError for what is missing, damaged or not a regular file, ResourceLimitError above ``max_bytes``.
+    """
+
+    def __init__(self, path, max_bytes):
+        self.path, self._file = path_text(path), open_regular(path)
+        try:
+            size = os.fstat(self._file.fileno()).st_size
+            header, self._data = _header(self._file, size, self.path)
+            self.metadata, self.entries = _table(header, size - self._data, size, max_bytes, self.path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def read(self, name) -> np.ndarray:
+        """The float32 array called ``name``."""
+        entry = self.entries[name]
+        array = np.empty(entry.shape, "<f4")
+        try:
+            self._file.seek(self._data + entry.start)
+            filled = self._file.readinto(array.reshape(-1).view("u1"))
+        except OSError as error:
+            raise _unreadable(error, self.path) from error
+        if filled != array.nbytes:
+            raise ModelFileError(f"the tensor {name!r} ended early: the file changed while it was read", where=self.path)
+        return array.astype(np.float32, copy=False)
+
+
+def path_text(path):
+    """A path as text for messages; raises DTypeError for what is no path."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise DTypeError("a path must be a str, bytes or os.PathLike", found=type(path).__name__) from None
+
+
+def open_regular(path):
+    """``path`` opened for reading in binary, if it is a regular file; raises ModelFileError with the system's reason."""
+    where = path_text(path)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would otherwise wait for a writer
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(handle)
+            raise ModelFileError("is not a regular file", where=where, found=kind_of(mode), fix="Give the path of a model file.")
+        return os.fdopen(handle, "rb")
+    except OSError as error:
+        raise _unreadable(error, where) from error
+    except ValueError as error:  # a NUL inside the path
+        raise ModelFileError(f"cannot be read: {error}", where=repr(where)) from error
+
+
+def _unreadable(error, where):
+    return ModelFileError(f"cannot be read: {error.strerror or error}", where=where)
+
+
+def encode_header(shapes, metadata):
+    """The first bytes of a file that holds float32 tensors of these ``shapes`` {name: shape}, in their order."""
+    header, start = {"__metadata__": metadata}, 0
+    for name, shape in shapes.items():
+        stop = start + ITEM_SIZE * prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, stop]}
+        start = stop
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned
+    if len(text) > MAX_HEADER or len(shapes) > MAX_TENSORS:
+        raise ResourceLimitError(
+            "the model does not fit the format's limits",
+            expected=f"a header of at most {MAX_HEADER:,} bytes and at most {MAX_TENSORS:,} tensors",
+            found=f"{len(text):,} bytes and {len(shapes):,} tensors",
+        )
+    return len(text).to_bytes(8, "little") + text
+
+
+def _header(file, size, path):
+    """(the parsed header, where the data begins)."""
+    try:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8:
+            raise ModelFileError("is too short for a model file", where=path, found=f"{size:,} bytes", fix=INCOMPLETE)
+        if length > MAX_HEADER:
+            wanted = f"a header of at most {MAX_HEADER:,} bytes"
+            raise ModelFileError("is no safetensors file, or its first bytes are damaged", where=path, expected=wanted, found=f"{length:,}")
+        if 8 + length > size:
+            raise ModelFileError(f"is {size:,} bytes, its header alone takes {8 + length:,}", where=path, fix=INCOMPLETE)
+        text = file.read(length)
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    if not text.startswith(b"{") or len(text) < length:
+        raise ModelFileError("is no safetensors file: its header does not begin with '{'", where=path)
+    return strict_json.loads(text, f"{path}: header"), 8 + length
+
+
+def _table(header, available, size, max_bytes, path):
+    """({metadata}, {name: Entry}) of a parsed header, after every check that needs no tensor."""
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ModelFileError("__metadata__ must hold strings", where=f"{path}: header")
+    if len(header) > MAX_TENSORS:
+        raise ResourceLimitError("has too many tensors", where=path, expected=f"at most {MAX_TENSORS:,}", found=f"{len(header):,}")
+    entries = {name: _entry(value, f"{path}: tensor {name!r}") for name, value in header.items()}
+    claimed = max((e.stop for e in entries.values()), default=0)
+    if max(claimed, size) > max_bytes:
+        raise ResourceLimitError(
+            f"would need {max(claimed, size):,} bytes",
+            where=path,
+            expected=f"at most {max_bytes:,}",
+            fix="Raise the limit with max_bytes= if you trust the file.",
+        )
+    end = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if entry.start != end:
+            raise ModelFileError(
+                "overlaps the tensor before it" if entry.start < end else "leaves a hole before it",
+                where=f"{path}: tensor {name!r}",
+                expected=f"data from byte {end:,}",
+                found=f"{entry.start:,}",
+            )
+        end = entry.stop
+    if end != available:
+        fix = INCOMPLETE if end > available else "Something was appended to it."
+        raise ModelFileError(f"is {size:,} bytes, its header says {size - available + end:,}", where=path, fix=fix)
+    return metadata, entries
+
+
+def _entry(value, where):
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+        raise ModelFileError("is described wrongly", where=where, expected="dtype, shape and data_offsets", found=str(value)[:80])
+    if value["dtype"] != "F32":
+        raise ModelFileError("has a dtype that a .rnnrt file does not hold", where=where, expected="'F32'", found=repr(value["dtype"])[:80])
+    shape, offsets = value["shape"], value["data_offsets"]
+    if not _sizes(shape) or len(shape) > MAX_RANK or any(not 1 <= n <= MAX_DIMENSION for n in shape):
+        wanted = f"at most {MAX_RANK} sizes from 1 to {MAX_DIMENSION:,}"
+        raise ModelFileError("has an impossible shape", where=where, expected=wanted, found=str(shape)[:80])
+    if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise ModelFileError("has impossible data_offsets", where=where, expected="[start, stop]", found=str(offsets)[:80])
+    size = ITEM_SIZE * prod(shape)
+    if offsets[1] - offsets[0] != size:
+        found = f"{offsets[1] - offsets[0]:,}"
+        raise ModelFileError("has a size that does not fit its shape", where=where, expected=f"{size:,} bytes for {shape}", found=found)
+    return Entry(tuple(shape), *offsets)
+
+
+def _sizes(value):
+    return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)

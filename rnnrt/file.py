@@ -1,0 +1,231 @@
+"""The .rnnrt file: a valid safetensors file that any safetensors reader opens, with the graph as JSON in its metadata.
+
+Metadata: ``format`` "rnnrt", ``format_version`` "1", ``graph`` (graph_json), ``provenance`` (a JSON object), ``golden_by``
+(who made the golden arrays) and ``checksums``: {"sha256": {metadata key: hex}, "tensors": {name: {"crc32", "shape"}}}.
+Tensors are float32: the weights in the graph's canonical form as "<layer>/<field>", and a sample of inputs with the
+outputs that belong to it as "golden/input/<name>" and "golden/output/<name>", axes (batch, time, *features).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import atomic, graph_json, reference, strict_json
+from .container import MAX_HEADER, Container, encode_header, path_text
+from .errors import ModelFileError, ShapeError, UnsupportedModelError
+from .graph import Embedding, Graph, Input, TimeDistributed
+
+FORMAT_VERSION = 1
+_TEXTS = ("graph", "provenance", "golden_by")
+_INPUT, _OUTPUT = "golden/input/", "golden/output/"
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a file holds. ``golden``: (inputs, outputs), each {name: array}, made by ``golden_by``; or None."""
+
+    graph: Graph
+    provenance: dict
+    golden: tuple[dict, dict] | None
+    golden_by: str | None
+
+
+def save(graph, path, golden=None, golden_by="reference", provenance=None):
+    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``).
+
+    ``golden``: (inputs, outputs) as ``golden_of`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
+    values. Raises ModelFileError where the path cannot be written or a value is not JSON, ResourceLimitError beyond the format's limits.
+    """
+    where = path_text(path)
+    arrays = {}
+    if golden is not None:
+        _check_golden(graph, golden, where)
+        for prefix, part in zip((_INPUT, _OUTPUT), golden):
+            arrays |= {prefix + name: array for name, array in part.items()}
+    value, weights = graph_json.encode(graph, taken=arrays)
+    arrays = {name: np.ascontiguousarray(array, "<f4") for name, array in (weights | arrays).items()}
+    metadata = {"format": "rnnrt", "format_version": str(FORMAT_VERSION)}
+    metadata["graph"] = strict_json.dumps(value, f"{where}: graph")
+    metadata["provenance"] = strict_json.dumps(dict(provenance or {}), f"{where}: provenance")
+    if golden is not None:
+        strict_json.dumps(golden_by, f"{where}: golden_by")
+        metadata["golden_by"] = golden_by
+    metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
+    header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
+    atomic.write(path, [header, *(array.reshape(-1).data for array in arrays.values())])
+
+
+def load(path, max_bytes=2 << 30) -> Stored:
+    """Read a .rnnrt file and check all of it: sizes, wiring, checksums. Nothing in it is run or imported.
+
+    Raises ModelFileError for a missing or damaged file, UnsupportedModelError for what another version wrote,
+    ResourceLimitError above ``max_bytes``, before anything of that size is allocated.
+    """
+    with Container(path, max_bytes) as file:
+        where = file.path
+        checksums = _check_metadata(file.metadata, where)
+        sums = _check_texts(file, checksums, where)
+        left = dict.fromkeys(file.entries)
+
+        def take(name, place):
+            if name not in left:
+                reason = "is used twice" if name in file.entries else "is not in the file"
+                raise ModelFileError(f"the tensor {name!r} {reason}", where=place)
+            del left[name]
+            array = file.read(name)
+            if _sum(array) != sums[name]:
+                raise ModelFileError("the checksum does not fit: the file is damaged", where=f"{where}: tensor {name!r}")
+            return array
+
+        text = strict_json.loads(file.metadata["graph"], f"{where}: graph")
+        graph = graph_json.decode(text, take, f"{where}: graph $")
+        golden = _read_golden(graph, left, take, where)
+        by = file.metadata.get("golden_by")
+        if (golden is None) != (by is None):
+            raise ModelFileError("golden_by and the golden arrays must stand together", where=where)
+        provenance = strict_json.loads(file.metadata["provenance"], f"{where}: provenance")
+        if not isinstance(provenance, dict):
+            raise ModelFileError("provenance must be an object", where=where)
+        return Stored(graph, provenance, golden, by)
+
+
+def is_rnnrt(header):
+    """Whether these first bytes (up to and with the whole header, at best) are those of a .rnnrt file."""
+    length = int.from_bytes(header[:8], "little")
+    if len(header) < 9 or not 2 <= length <= MAX_HEADER or header[8:9] != b"{":
+        return False
+    return re.search(rb'"format"\s*:\s*"rnnrt"', header[8 : 8 + length]) is not None
+
+
+def canonical_json(graph):
+    """The graph as one text, the same for the same graph: what a file holds and hashes; weights appear by tensor name."""
+    return strict_json.dumps(graph_json.encode(graph)[0], "graph")
+
+
+# ---- checksums ------------------------------------------------------------------------------------------------------
+
+
+def _checksums(metadata, arrays):
+    texts = {key: hashlib.sha256(metadata[key].encode("utf-8")).hexdigest() for key in _TEXTS if key in metadata}
+    return {"sha256": texts, "tensors": {name: _sum(array) for name, array in arrays.items()}}
+
+
+def _sum(array):
+    """The shape is summed too: bytes alone would not notice (2, 3) becoming (3, 2)."""
+    return {"crc32": zlib.crc32(array.reshape(-1).data), "shape": list(array.shape)}
+
+
+def _check_metadata(metadata, where):
+    """The parsed checksums, after the version and the keys were looked at."""
+    if metadata.get("format") != "rnnrt":
+        raise ModelFileError("is a safetensors file, but not of rnnrt", where=where, fix="Import it with rnnrt.from_torch().")
+    version = metadata.get("format_version")
+    if version != str(FORMAT_VERSION):
+        raise UnsupportedModelError(
+            f"was written by rnnrt format {str(version)[:20]}, this is {FORMAT_VERSION}",
+            where=where,
+            fix="Update rnnrt, or convert the source again.",
+        )
+    known = {"format", "format_version", "checksums", *_TEXTS}
+    for key in known - {"golden_by"} - set(metadata):
+        raise ModelFileError(f"lacks the metadata {key!r}", where=where)
+    for key in set(metadata) - known:
+        raise UnsupportedModelError(f"holds the unknown metadata {key[:80]!r}", where=where, fix=graph_json.NEWER)
+    return strict_json.loads(metadata["checksums"], f"{where}: checksums")
+
+
+def _check_texts(file, checksums, where):
+    """{tensor name: its checksum}, after the texts' own were checked."""
+    expected = _checksums(file.metadata, {})["sha256"]
+    if not isinstance(checksums, dict) or set(checksums) != {"sha256", "tensors"} or not isinstance(checksums["tensors"], dict):
+        raise ModelFileError("checksums must hold sha256 and tensors", where=where)
+    if checksums["sha256"] != expected:
+        raise ModelFileError("the checksum of the graph or its description does not fit: the file is damaged", where=where)
+    if set(checksums["tensors"]) != set(file.entries):
+        name = min(set(checksums["tensors"]) ^ set(file.entries))
+        raise ModelFileError(f"the tensor {name!r} and its checksum do not stand together", where=where)
+    return checksums["tensors"]
+
+
+# ---- golden arrays --------------------------------------------------------------------------------------------------
+
+
+def golden_of(graph, seed=0):
+    """A small sample of inputs and what the float64 reference answers: ({name: array}, {name: array}), float32.
+
+    Canonical axes: two rows, (2, time, *features) or (2, *features). Ids are whole numbers every embedding has.
+    """
+    generator = np.random.default_rng(seed)
+    ids = min(_table_sizes(graph), default=1)
+    time = _enough_frames(graph)
+    inputs = {}
+    for name in graph.inputs:
+        layer, signal = graph[name], graph.signals[name]
+        shape = (2,) + ((signal.length or time,) if signal.time else ()) + signal.features
+        feeds_table = layer.ids or any(isinstance(c, Embedding) for c in graph.consumers(name))
+        inputs[name] = (generator.integers(0, ids, shape) if feeds_table else generator.standard_normal(shape)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs, _ = reference.run(graph, inputs)
+        return inputs, {name: np.asarray(array, np.float32) for name, array in outputs.items()}
+
+
+def _table_sizes(graph):
+    for layer in graph.layers:
+        if isinstance(layer, Embedding):
+            yield layer.weight.shape[0]
+        elif isinstance(layer, TimeDistributed):
+            yield from _table_sizes(layer.graph)
+
+
+def _enough_frames(graph):
+    """Frames that fill every window of the graph at least once: a power of two from 16 to 65,536."""
+    if all(graph[name].length is not None or not graph[name].time for name in graph.inputs):
+        return None
+    for time in (1 << n for n in range(4, 17)):
+        layers = [replace(x, length=x.length or time) if isinstance(x, Input) and x.time else x for x in graph.layers]
+        try:
+            graph.replace(layers)
+        except ShapeError as error:
+            refused = error
+        else:
+            return time
+    raise refused
+
+
+def _check_golden(graph, golden, where):
+    """Whether golden arrays belong to this graph; raises ModelFileError."""
+    inputs, outputs = golden
+    expected = {n: graph.signals[n] for n in graph.inputs}, {o.name: graph.signals[o.value] for o in graph.outputs}
+    batch = None
+    for part, signals, kind in zip((inputs, outputs), expected, ("input", "output")):
+        if set(part) != set(signals):
+            found = ", ".join(part) or "none"
+            raise ModelFileError(f"the golden {kind}s are not the model's", where=where, expected=", ".join(signals), found=found)
+        for name, array in part.items():
+            signal, shape = signals[name], np.shape(array)
+            batch = batch or (shape[0] if shape else 0)
+            rank = 1 + signal.time + len(signal.features)
+            fits = len(shape) == rank and shape[0] == batch and shape[1 + signal.time :] == signal.features
+            if not fits or (signal.time and signal.length not in (None, shape[1])):
+                raise ModelFileError(f"the golden {kind} {name!r} has the wrong shape", where=where, expected=str(signal), found=str(shape))
+
+
+def _read_golden(graph, names, take, where):
+    """The golden arrays among the tensors the graph left over; raises ModelFileError for any other tensor."""
+    if not names:
+        return None
+    golden = {}, {}
+    for name in list(names):
+        for prefix, part in zip((_INPUT, _OUTPUT), golden):
+            if name.startswith(prefix):
+                part[name.removeprefix(prefix)] = take(name, where)
+                break
+        else:
+            raise ModelFileError(f"the tensor {name!r} belongs to nothing in the graph", where=where)
+    _check_golden(graph, golden, where)
+    return golden
