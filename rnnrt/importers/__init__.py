@@ -1,1 +1,50 @@
-"""Importers: a file or a live object of another framework -> Graph."""
+"""Importers: a file or a live object of another framework -> Graph.
+
+``detect`` tells what a source is, ``read`` imports it. The importers are loaded when they are first needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ..graph import Graph
+from .detection import detect
+
+__all__ = ["detect", "read"]
+
+
+def read(source, **options) -> Graph:
+    """The Graph of any source ``detect`` knows; ``options`` as the importer's own ``read`` takes them (spec=, inputs=, ...).
+
+    Raises what ``detect`` and the importer raise, TypeError for an option the importer does not have.
+    """
+    importer = detect(source).importer
+    reader = _READERS.get(importer) or import_module(f".{importer}", __name__).read
+    return reader(source, **options)
+
+
+def _graph(source):
+    return source
+
+
+def _file(source, **options):
+    from .. import file
+
+    return file.load(source, **options).graph
+
+
+def _textbook_npz(source, max_bytes=2 << 30):
+    from ..container import open_regular, path_text
+    from ..errors import ResourceLimitError
+    from . import numpy
+    from .archive import Archive
+    from .npz import read_npz
+
+    with open_regular(source) as opened:
+        data = opened.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ResourceLimitError("is too large", where=path_text(source), expected=f"at most {max_bytes:,} bytes", fix="Raise max_bytes=.")
+    return numpy.read(read_npz(Archive(data, path_text(source), max_bytes)))
+
+
+_READERS = {"graph": _graph, "file": _file, "textbook_npz": _textbook_npz}
