@@ -1,6 +1,7 @@
 """The measurement behind every latency this project prints."""
 
 import gc
+import itertools
 import time
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_contenders_take_turns_and_each_gets_its_calls():
         return call
 
     found = bench.measure({"a": contender("a"), "b": contender("b")}, 0.16)
-    turns = sum(x != y for x, y in zip(order, order[1:]))
+    turns = sum(x != y for x, y in itertools.pairwise(order))
     assert turns >= 5 and all(latency.calls >= bench.LEAST for latency in found.values())
     assert order[:2] == ["a", "b"] and len(order) == 2 + sum(latency.calls for latency in found.values())  # the first call is untimed
 

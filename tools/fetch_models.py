@@ -99,7 +99,8 @@ def download(requirement: str, temporary: Path) -> Path:
     target = Path(tempfile.mkdtemp(dir=temporary))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
                "--no-build-isolation", "--prefer-binary", "--dest", str(target), requirement]  # fmt: skip
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(backend.parent)}, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(backend.parent)}
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     found = sorted(target.iterdir())
     if done.returncode or len(found) != 1:
         raise FetchError(f"pip could not download {requirement}:\n{textwrap.indent((done.stderr or done.stdout).strip(), '    ')}")
