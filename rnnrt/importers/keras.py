@@ -1,0 +1,339 @@
+"""Keras models -> Graph: .keras, .h5 and .hdf5 files of Keras 2, tf.keras and Keras 3, and live models.
+
+keras_files opens, keras_weights sorts the arrays out, keras_wiring says who feeds whom; here the calls become graph layers, one
+after another, by the tables of keras_layers and keras_recurrent. Nothing named by a file is ever imported or called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+from .. import graph
+from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
+from .keras_config import Config, Description
+from .keras_files import KerasModel, open_model
+from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Site
+from .keras_recurrent import RECURRENT, custom_layers, fields_of
+from .keras_weights import inner
+from .keras_wiring import Wiring, wire
+
+_NETWORKS = ("Sequential", "Functional", "Model")
+#: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
+_POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling"} | set(
+    IDENTITIES
+)
+#: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer ends it.
+_MASK_PASSES = (_POINTWISE - {"Softmax"}) | {"Concatenate", "Add", "Subtract", "Multiply", "Average", *_NETWORKS}
+_MASK_USED = {*RECURRENT, "GlobalAveragePooling1D", "Softmax", "TimeDistributed"}
+
+
+def read(source, spec=None, *, custom_objects=None, inputs=None, outputs=None, max_bytes=2 << 30) -> graph.Graph:
+    """The Graph of a Keras model.
+
+    ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
+    ``spec``: the text of ``model.to_json()``, for files that hold weights alone. ``custom_objects``: {class name: f}, where
+    ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and
+    inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers
+    in ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.
+
+    Raises ModelFileError where the file is damaged or contradicts itself, UnsupportedModelError (naming layer and option) where it
+    holds what rnnrt does not run, ResourceLimitError above ``max_bytes``, MissingExtraError without h5py.
+    """
+    place = str(source) if isinstance(source, (str, PathLike)) else None
+    try:
+        model = open_model(source, spec, max_bytes)
+        wiring = wire(model.description)
+        cut = _Cut(wiring, inputs, outputs)
+        try:
+            return _Importer(model, custom_objects or {}).graph(wiring, cut)
+        except UnsupportedModelError as error:
+            if inputs is None and outputs is None:
+                _advise(error, model, custom_objects or {}, wiring)
+            raise
+    except RnnrtError as error:
+        raise error.at(place) if place and place not in (error.where or "") else error
+
+
+@dataclass
+class _Tensor:
+    """A Keras tensor: its reference in the graph, and the layer whose mask it carries. An input has no reference until its first
+    reader tells whether it holds ids."""
+
+    reference: str | None
+    mask: str | None = None
+    name: str = ""
+    shape: list | None = None  # of an input: with the batch axis
+    where: str = ""
+
+
+class _Cut:
+    """The part of a network to import: keys to start from and keys to end with."""
+
+    def __init__(self, wiring: Wiring, inputs=None, outputs=None):
+        self.names = list(inputs or ())
+        self.inputs = [(n, wiring.call(n).number, 0) for n in self.names] or wiring.inputs
+        self.outputs = [(n, wiring.call(n).number, None) for n in outputs] if outputs else wiring.outputs
+        self.calls = wiring.needed(self.outputs, self.names)
+        unfed = [c.layer.name for c in self.calls if c.layer.class_name == "InputLayer" and (c.layer.name, 0, 0) not in self.inputs]
+        if unfed:
+            raise UnsupportedModelError(
+                "the chosen outputs also need other inputs",
+                where=wiring.where,
+                expected=f"inputs= to hold {', '.join(unfed)}, or layers behind them",
+            )
+
+
+class _Importer:
+    """One model on its way into one graph."""
+
+    def __init__(self, model: KerasModel, custom_objects):
+        self.model, self.custom_objects = model, custom_objects
+        self.builder, self.assumptions, self.done = graph.GraphBuilder(), [], []
+
+    def graph(self, wiring, cut) -> graph.Graph:
+        """The whole network, or the part of it that ``cut`` names."""
+        arrays = self.model.weights.get("layers", {})
+        _network_options(self.model.description, self.model.version)
+        shapes = {key: self._shape(wiring, key) for key in cut.inputs}
+        entries = [_Tensor(None, None, key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs]
+        made = self.run(wiring, cut, entries, arrays, "")
+        counts: dict[str, int] = {}
+        for key in cut.outputs:
+            for tensor in made[key[:2]] if key[2] is None else [_item(made, key, wiring.where)]:
+                number = counts[key[0]] = counts.get(key[0], 0) + 1
+                self.builder.output(key[0] if number == 1 else f"{key[0]}_{number - 1}", self.reference(tensor))
+        names = [self.reference(t) for t in entries]
+        metadata = {
+            "source": "keras", "keras_version": self.model.version.text, "format": self.model.format,
+            "model_name": self.model.description.name, "assumptions": list(dict.fromkeys(self.assumptions)),
+        }  # fmt: skip
+        return self.builder.graph(names, metadata)
+
+    def run(self, wiring, cut, entries, arrays, prefix):
+        """Every call the cut needs, in order; {(layer, call): its tensors}."""
+        made = {}
+        for key, entry in zip(cut.inputs, entries):
+            made[key[:2]] = [entry]
+        for call in cut.calls:
+            key = (call.layer.name, call.number)
+            if key in made:
+                continue
+            tensors = [_item(made, source, call.layer.where) for source in call.sources]
+            made[key] = self.apply(call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name)
+            if not prefix:
+                self.done.append(call.layer.name)
+        return made
+
+    def apply(self, layer: Description, arrays, tensors, name) -> list[_Tensor]:
+        """What one call of ``layer`` makes of ``tensors``."""
+        kind, mask = layer.class_name, next((t.mask for t in tensors if t.mask), None)
+        if not tensors:
+            raise ModelFileError("the layer reads nothing", where=layer.where)
+        if layer.custom:
+            return self._custom(self._site(layer, arrays, name), [self.reference(t) for t in tensors])
+        if kind in _NETWORKS:
+            return self._nested(layer, arrays, tensors, name)
+        if mask and kind in _MASK_USED:
+            raise UnsupportedModelError(
+                f"uses the mask of {mask}, and masks are not supported",
+                where=layer.where,
+                fix="If the padding may count as data, set mask_zero=False and save again.",
+            )
+        if kind in IDENTITIES and not layer.operation:
+            return self._identity(layer, tensors)
+        site = self._site(layer, arrays, name)
+        references = [self.reference(t, ids=kind == "Embedding") for t in tensors]
+        if kind == "TimeDistributed" and not layer.operation:
+            made = self._time_distributed(site, references)
+        else:
+            table = OPERATIONS if layer.operation else LAYERS | RECURRENT
+            if kind not in table:
+                raise _unsupported(layer)
+            try:
+                made = table[kind](site, *references)
+            except TypeError as error:  # the wrong number of tensors
+                if error.__traceback__.tb_next is not None:
+                    raise
+                raise ModelFileError("the layer has the wrong number of inputs", where=layer.where, found=str(len(references))) from error
+        site.config.finish()
+        if kind == "Embedding" and layer.config.get("mask_zero"):
+            mask = layer.where
+        elif kind not in _MASK_PASSES:
+            mask = None
+        return [_Tensor(r, mask) for r in (made if isinstance(made, list) else [made])]
+
+    def _site(self, layer, arrays, name):
+        site = Site(self.builder, layer, name, arrays, self.model.version, self.custom_objects, self.assumptions)
+        _check_dtype(site.config, self.assumptions)
+        return site
+
+    def reference(self, tensor, ids=False):
+        """The tensor's reference; an input enters the graph here, as ids or as numbers."""
+        if tensor.reference is None:
+            tensor.reference = self.builder.input(tensor.name, **_signal(tensor, ids))
+        return tensor.reference
+
+    def _identity(self, layer, tensors):
+        config = Config(layer, self.model.version)
+        config.harmless("dtype", *IDENTITIES[layer.class_name])
+        config.finish()
+        return tensors
+
+    def _nested(self, layer, arrays, tensors, name):
+        """A network inside the network, its layers named after both."""
+        _network_options(layer, self.model.version)
+        wiring = wire(layer)
+        if len(tensors) != len(wiring.inputs):
+            raise ModelFileError(
+                "the network inside gets the wrong number of inputs",
+                where=layer.where,
+                expected=str(len(wiring.inputs)),
+                found=str(len(tensors)),
+            )
+        cut = _Cut(wiring)
+        made = self.run(wiring, cut, tensors, arrays.get("layers", {}), f"{name}/")
+        return [_item(made, key, layer.where) for key in cut.outputs]
+
+    def _custom(self, site, references):
+        x = references[0]
+        for number, layer in enumerate(custom_layers(site)):
+            x = site.add(
+                type(layer), x, *(references[1:] if number == 0 else ()), suffix=f".{number}" if number else "", **fields_of(layer)
+            )
+        return [_Tensor(x)]
+
+    def _time_distributed(self, site, references):
+        """A layer that treats every frame alike stands for itself; any other becomes a graph that runs inside each frame."""
+        if len(references) != 1:
+            raise ModelFileError("takes one input", where=site.layer.where, found=str(len(references)))
+        x, held = references[0], inner(site.layer, "layer")
+        site.config.value("layer")
+        site.config.harmless("dtype")
+        arrays = site.arrays.get("layer", {})
+        signal = self.builder.signal(x)
+        if not signal.time:
+            raise ModelFileError("needs a sequence", where=site.layer.where, found=str(signal))
+        if held.class_name in _POINTWISE and not held.custom and len(signal.features) == 1:
+            return self.apply(held, arrays, [_Tensor(x)], site.name)[0].reference
+        frame = _Importer(self.model, self.custom_objects)
+        frame.assumptions = self.assumptions
+        entry = _Tensor(None, None, "frame", [None, *signal.features], site.layer.where)
+        made = frame.apply(held, arrays, [entry], held.name)
+        if len(made) != 1:
+            raise UnsupportedModelError("holds a layer with several outputs", where=site.layer.where)
+        frame.builder.output("y", frame.reference(made[0]))
+        return site.add(graph.TimeDistributed, x, graph=frame.builder.graph())
+
+    def _shape(self, wiring, key):
+        """The shape of a graph input, batch axis first: an InputLayer's own, or that of the tensor where the cut goes through."""
+        layer = wiring.call(key[0]).layer
+        if layer.class_name == "InputLayer":
+            config = Config(layer, self.model.version)
+            config.only("sparse", False, None)
+            config.only("ragged", False, None)
+            config.harmless("dtype", "optional", "shape")
+            config.finish()
+            return layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+        if key in wiring.shapes:
+            return wiring.shapes[key]
+        before = _Importer(self.model, self.custom_objects)
+        cut = _Cut(wiring, None, [key[0]])
+        made = before.graph(wiring, cut)
+        signal = made.signals[made.outputs[0].value]
+        return [None, *((signal.length,) if signal.time else ()), *signal.features]
+
+
+def _item(made, key, where):
+    tensors = made[key[:2]]
+    if key[2] >= len(tensors):
+        raise ModelFileError(
+            "reads an output that the layer does not have", where=where, expected=f"one of {len(tensors)} of {key[0]!r}", found=str(key[2])
+        )
+    return tensors[key[2]]
+
+
+def _signal(tensor, ids):
+    """The fields of an Input for a Keras shape: (batch, n) are n ids in a row for an Embedding, otherwise n features without time."""
+    shape = tensor.shape
+    if not isinstance(shape, list) or not shape or any(type(n) is not int and n is not None for n in shape):
+        raise ModelFileError(
+            "the shape of the input is missing or no shape",
+            where=tensor.where,
+            found=repr(shape)[:80],
+            fix="Build the model with keras.Input(shape) and save it again.",
+        )
+    axes = shape[1:]
+    if ids and len(axes) < 2:
+        return {"features": (), "time": bool(axes), "length": axes[0] if axes else None, "ids": True}
+    timed, features = len(axes) > 1, axes[1:] if len(axes) > 1 else axes
+    if None in features:
+        raise UnsupportedModelError(
+            "only the time axis of an input may be open",
+            where=tensor.where,
+            found=str(tuple(shape)),
+            fix="Build the model with keras.Input(shape) and save it again.",
+        )
+    return {"features": features, "time": timed, "length": axes[0] if timed else None, "ids": ids}
+
+
+def _network_options(network, version):
+    config = Config(network, version)
+    config.harmless("layers", "input_layers", "output_layers", "build_input_shape", "dtype")
+    config.finish()
+
+
+def _check_dtype(config, assumptions):
+    """The options ``dtype``: half precision is computed in float32 and said so; quantised weights are refused."""
+    value = config.value("dtype", None)
+    if isinstance(value, dict):
+        value = value.get("config").get("name") if isinstance(value.get("config"), dict) else value
+    if value in ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16"):
+        assumptions.append(f"{config.where}: computed in float32, where Keras would use {value}.")
+    elif value not in (None, "float32", "float64", "int32", "int64"):
+        raise config.unsupported("dtype", value, "float32 or half precision")
+
+
+def _unsupported(layer):
+    known = sorted({*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *_NETWORKS})
+    what = f"the operation {layer.class_name!r} (keras.ops)" if layer.operation else f"the layer class {layer.class_name!r}"
+    return UnsupportedModelError(f"{what} is not supported", where=layer.where, expected=f"one of {', '.join(known)}")
+
+
+# ---- advice ---------------------------------------------------------------------------------------------------------
+
+
+def _advise(error, model, custom_objects, wiring):
+    """Adds to a refusal what else is unsupported, and the call that imports the largest part before or behind the layer."""
+    table = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", "InputLayer", *_NETWORKS}
+    unknown = [c.layer for c in wiring.calls if not c.layer.operation and not c.layer.custom and c.layer.class_name not in table]
+    hints = [error.fix] if error.fix else []
+    if len(unknown) > 1:
+        hints.append(f"Not supported in this model: {', '.join(f'{x.name!r} ({x.class_name})' for x in unknown)}.")
+    parts = [p for p in (_part_before(model, custom_objects, wiring), _part_behind(model, custom_objects, wiring)) if p]
+    if parts:
+        hints.append(f"The largest part that can be imported: {max(parts)[1]}.")
+    error.fix = " ".join(hints) or None
+
+
+def _part_before(model, custom_objects, wiring):
+    """(number of layers, the call) of the network up to the layer that is refused."""
+    importer = _Importer(model, custom_objects)
+    try:
+        importer.graph(wiring, _Cut(wiring))
+    except RnnrtError:
+        return (len(importer.done), f"outputs=[{importer.done[-1]!r}]") if importer.done else None
+
+
+def _part_behind(model, custom_objects, wiring):
+    """The same from behind a layer to the end: the first place from which everything imports."""
+    for number, call in enumerate(wiring.calls[:-1]):
+        if call.layer.class_name == "InputLayer":
+            continue
+        importer = _Importer(model, custom_objects)
+        try:
+            importer.graph(wiring, _Cut(wiring, [call.layer.name]))
+            return len(importer.done), f"inputs=[{call.layer.name!r}]"
+        except RnnrtError:
+            continue
+    return None

@@ -1,0 +1,251 @@
+"""What Keras wrote, opened: a .keras archive, an HDF5 file, a live model -> the network's description and its arrays.
+
+Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered arrays), legacy .h5
+(Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), and weights alone in either layout.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from ..container import open_regular, path_text
+from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
+from . import hdf5
+from .archive import Archive
+from .keras_config import Description, Version, describe, parse
+from .keras_weights import fill_lists, fill_tree
+
+_ZIP = b"PK\x03\x04"
+#: Groups beside the weights: what training needs to go on.
+_TRAINING = (
+    "optimizer",
+    "optimizer_weights",
+    "metrics",
+    "_metrics",
+    "compile_metrics",
+    "_compile_metrics",
+    "loss_tracker",
+    "_loss_tracker",
+)
+
+
+@dataclass
+class KerasModel:
+    """A network as Keras describes it, and its arrays by path (see keras_weights)."""
+
+    description: Description
+    weights: dict
+    version: Version
+    format: str
+
+
+def open_model(source, spec=None, max_bytes=2 << 30) -> KerasModel:
+    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's ``to_json()`` text.
+
+    Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
+    """
+    if is_live(source):
+        if spec is not None:
+            raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
+        return _live(source)
+    data, where = _bytes(source, max_bytes)
+    if data.startswith(_ZIP):
+        return _keras_v3(data, where, spec, max_bytes)
+    if data.startswith(hdf5.SIGNATURE):
+        return _hdf5(data, where, spec, max_bytes)
+    raise ModelFileError(
+        "this is not a file Keras wrote",
+        where=where,
+        expected="a .keras or an HDF5 file",
+        found=repr(bytes(data[:24])) if data else "an empty file",
+    )
+
+
+def is_live(source):
+    """Whether ``source`` is a live Keras model or layer, told without importing Keras."""
+    return any(c.__module__.partition(".")[0] in ("keras", "tf_keras") for c in type(source).__mro__)
+
+
+def _bytes(source, max_bytes):
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), "the given bytes"
+    if not isinstance(source, (str, PathLike)):
+        raise UnsupportedModelError("from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__)
+    where = path_text(source)
+    with open_regular(source) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ResourceLimitError(
+            "the file is larger than the limit",
+            where=where,
+            expected=f"at most {max_bytes} bytes",
+            fix="If it is genuine, raise max_bytes.",
+        )
+    return data, where
+
+
+def _spec(spec):
+    """A (Description, Version or None) from ``to_json()`` text; Keras 3 writes no version into it, but its own fields."""
+    if not isinstance(spec, str) or not spec.lstrip().startswith("{"):
+        raise UnsupportedModelError(
+            "spec is not understood here", expected="the text of Keras's model.to_json()", found=f"{type(spec).__name__} {str(spec)[:40]!r}"
+        )
+    values = parse(spec, "spec")
+    described = describe(values, "spec")
+    if "keras_version" in values:
+        return described, Version(str(values["keras_version"]))
+    return described, Version("3.0") if "registered_name" in values else None
+
+
+# ---- .keras ---------------------------------------------------------------------------------------------------------
+
+
+def _keras_v3(data, where, spec, max_bytes):
+    archive = Archive(data, where, max_bytes)
+    names = set(archive.names)
+    if "config.json" not in names or "metadata.json" not in names:
+        raise ModelFileError(
+            "this zip archive is not a .keras file",
+            where=where,
+            expected="config.json and metadata.json",
+            found=", ".join(sorted(names)[:8]),
+        )
+    if "model.weights.h5" not in names:
+        raise UnsupportedModelError(
+            "the weights are in a form that is not supported",
+            where=where,
+            expected="model.weights.h5",
+            found=", ".join(sorted(n for n in names if "weights" in n)) or "no weights",
+            fix="Save the model as one .keras file again.",
+        )
+    metadata = parse(archive.read("metadata.json"), f"{where}: metadata.json")
+    version = Version(str(metadata.get("keras_version", "3.0")))
+    described = _spec(spec)[0] if spec is not None else describe(parse(archive.read("config.json"), f"{where}: config.json"))
+    place = f"{where}: model.weights.h5"
+    root = hdf5.read(archive.read("model.weights.h5"), place, skip=_TRAINING, max_bytes=max_bytes)
+    return KerasModel(described, fill_tree(_network(described, where), root, place), version, "keras-v3")
+
+
+def _network(described, where):
+    if described.custom or described.class_name not in ("Sequential", "Functional", "Model"):
+        raise UnsupportedModelError(
+            f"the model is of the class {described.class_name!r}",
+            where=where,
+            expected="a Sequential or Functional model",
+            fix="Build the same network with the functional API, load the weights into it and save that.",
+        )
+    return described
+
+
+# ---- HDF5 -----------------------------------------------------------------------------------------------------------
+
+
+def _hdf5(data, where, spec, max_bytes):
+    root = hdf5.read(data, where, skip=_TRAINING, max_bytes=max_bytes)
+    config = root.attributes.get("model_config")
+    held = root.groups.get("model_weights", root)
+    written = held.attributes.get("keras_version", root.attributes.get("keras_version"))
+    version = Version(written) if isinstance(written, str) else None
+    if spec is not None:
+        described, stated = _spec(spec)
+        version = stated or version
+    elif isinstance(config, str):
+        values = parse(config, f"{where}: model_config")
+        described = describe(values)
+        version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
+    else:
+        raise UnsupportedModelError(
+            "the file holds weights alone and does not say what network they belong to",
+            where=where,
+            fix="Give spec=, the text of model.to_json(), or save the whole model.",
+        )
+    described = _network(described, where)
+    if (
+        held is root
+        and ("layers" in root.groups or "_layer_checkpoint_dependencies" in root.groups)
+        and "layer_names" not in root.attributes
+    ):
+        return KerasModel(described, fill_tree(described, root, where), version or Version("3.0"), "hdf5")
+    if version is None:
+        raise UnsupportedModelError(
+            "the file was written by Keras 1, which is not supported", where=where, fix="Load it in Keras 2 and save it again."
+        )
+    return KerasModel(described, fill_lists(described, _lists(held, where), where), version, "hdf5")
+
+
+def _lists(held, where):
+    """{layer name: [(variable name, array), ...]} of a legacy file, in the order its attributes state."""
+    made = {}
+    names = _strings(held, "layer_names", where)
+    stray = set(held.groups) - {n.partition("/")[0] for n in names} - {"top_level_model_weights"}
+    if len(set(names)) != len(names) or stray:
+        raise ModelFileError(
+            "layer_names does not fit the groups of the file", where=where, found=", ".join(sorted(stray)) or "a name twice"
+        )
+    for name in names + ["top_level_model_weights"]:
+        group = held.group(name)
+        if group is None:
+            if name != "top_level_model_weights":
+                raise ModelFileError("a layer's group is missing", where=where, expected=name)
+            continue
+        stored = _strings(group, "weight_names", where)
+        arrays = {n: group.array(n) for n in stored}
+        missing = [n for n, a in arrays.items() if a is None]
+        if missing or len(arrays) != len(stored) or sum(1 for _ in group.walk()) < len(stored):
+            raise ModelFileError(
+                "weight_names does not fit the arrays of the layer",
+                where=f"{where}: {group.path}",
+                found=", ".join(missing[:8]) or "a name twice",
+            )
+        made[name] = list(arrays.items())
+    return made
+
+
+def _strings(group, name, where):
+    """An attribute that holds a list of strings, split into name0, name1, ... where it was too large for one (64 kB)."""
+    found = group.attributes.get(name)
+    if found is None:
+        parts = []
+        while isinstance(part := group.attributes.get(f"{name}{len(parts)}"), list):
+            parts.append(part)
+        found = [text for part in parts for text in part]
+    if not isinstance(found, list):
+        raise ModelFileError(f"the attribute {name} must be a list of strings", where=f"{where}: {group.path or '/'}")
+    return found
+
+
+# ---- live models ----------------------------------------------------------------------------------------------------
+
+
+def _live(model):
+    """A keras.Model in memory: its own JSON, and each layer's variables in the order a legacy file would hold them."""
+    where = f"the model {getattr(model, 'name', '')!r}"
+    if not hasattr(model, "to_json") or not hasattr(model, "layers"):
+        raise UnsupportedModelError(
+            "only whole Keras models are imported",
+            where=where,
+            found=type(model).__name__,
+            fix="Wrap it: keras.Sequential([keras.Input(shape), layer]).",
+        )
+    try:
+        text = model.to_json()
+        values = parse(text, where)
+        lists = {
+            layer.name: [(_name(v), np.asarray(v.numpy())) for v in (*layer.trainable_weights, *layer.non_trainable_weights)]
+            for layer in model.layers
+        }
+    except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError) as error:
+        raise UnsupportedModelError("Keras cannot describe this model", where=where, found=str(error)[:300]) from error
+    root = type(model).__mro__
+    package = next(p for p in (c.__module__.partition(".")[0] for c in root) if p in ("keras", "tf_keras"))
+    version = Version(str(values.get("keras_version") or sys.modules[package].__version__))
+    described = _network(describe(values), where)
+    return KerasModel(described, fill_lists(described, lists, where), version, "live")
+
+
+def _name(variable):
+    return getattr(variable, "path", None) or variable.name

@@ -1,0 +1,255 @@
+"""Which variables each Keras layer holds and where a file keeps them: containers -> arrays by path.
+
+Whatever the container, the result is one nested dict per model, keyed as a .keras file spells its paths:
+``{"layers": {"bidirectional": {"forward_layer": {"cell": {"kernel": array, ...}}}}}``. A path ends in a variable's role, not in
+the number it has in the file.
+
+Three ways to store them: ``fill_tree`` reads the groups of model.weights.h5 (each layer's own variables numbered: trainable in
+order of creation, then the others); ``fill_lists`` reads one flat list for each top-level layer (legacy .h5 and live models: all
+trainable variables of the layer and of everything in it, then the others).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ModelFileError, UnsupportedModelError
+from .hdf5 import Group
+from .keras_config import Description, describe
+
+_CELLS = {"SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"}
+_NETWORKS = {"Sequential", "Functional", "Model"}
+#: What a generator of random numbers keeps beside a dropout: nothing at inference.
+_RANDOM = {"seed_generator", "_random_generator", "seed_generator_state"}
+_ROLES = {
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "moving_mean",
+    "moving_variance",
+    "embeddings",
+    "depthwise_kernel",
+    "pointwise_kernel",
+}
+
+
+#: Layers without variables.
+_EMPTY = {
+    "InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity", "Masking",
+    "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D",
+    "Flatten", "Reshape", "Permute", "RepeatVector", "Cropping1D", "ZeroPadding1D", "Concatenate", "Add", "Subtract", "Multiply", "Average", "Lambda",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A variable: its path, and whether training changes it. ``whole``: all arrays below the path, of a layer nobody here knows."""
+
+    path: tuple[str, ...]
+    trainable: bool = True
+    whole: bool = False
+
+    def inside(self, *prefix, trainable=True):
+        return Slot(prefix + self.path, self.trainable and trainable, self.whole)
+
+
+# ---- what each layer holds ------------------------------------------------------------------------------------------
+
+
+def slots(layer: Description) -> list[Slot]:
+    """The variables of a layer in the order Keras creates them."""
+    config = layer.config
+    if layer.custom:
+        return [Slot((), whole=True)]
+    match layer.class_name:
+        case "Dense" | "Conv1D":
+            return _named("kernel", bias=config)
+        case "DepthwiseConv1D":
+            return _named("depthwise_kernel", bias=config)
+        case "SeparableConv1D":
+            return _named("depthwise_kernel", "pointwise_kernel", bias=config)
+        case "SimpleRNNCell" | "LSTMCell" | "GRUCell":
+            return _named("kernel", "recurrent_kernel", bias=config)
+        case name if name in _CELLS:
+            return [s.inside("cell") for s in _named("kernel", "recurrent_kernel", bias=config)]
+        case "Embedding":
+            return _named("embeddings")
+        case "BatchNormalization":
+            return _scaled(config) + [Slot(("moving_mean",), False), Slot(("moving_variance",), False)]
+        case "LayerNormalization":
+            return _scaled(config)
+        case "RNN":
+            return _inner(layer, "cell", "cell")
+        case "StackedRNNCells":
+            return _children(layer, "cells")
+        case "TimeDistributed":
+            return _inner(layer, "layer", "layer")
+        case "Bidirectional":
+            forward = _inner(layer, "layer", "forward_layer")
+            return forward + _inner(layer, "backward_layer" if config.get("backward_layer") else "layer", "backward_layer")
+        case name if name in _NETWORKS:
+            return _children(layer, "layers")
+        case name if name in _EMPTY or layer.operation:
+            return []
+    return [Slot((), whole=True)]
+
+
+def _named(*names, bias=None):
+    if bias is not None and bias.get("use_bias", True):
+        names += ("bias",)
+    return [Slot((n,)) for n in names]
+
+
+def _scaled(config):
+    return _named(*(n for n, key in (("gamma", "scale"), ("beta", "center")) if config.get(key, True)))
+
+
+def inner(layer, key) -> Description:
+    """The layer described inside another's config."""
+    return describe(layer.config.get(key), f"{layer.where}: {key}")
+
+
+def _inner(layer, key, folder):
+    child = inner(layer, key)
+    return [s.inside(folder, trainable=child.trainable) for s in slots(child)]
+
+
+def children(layer, key="layers") -> list[tuple[Description, str]]:
+    """The layers (or cells) in a layer's config, each with its name among them in a .keras file: lstm, lstm_1, ..."""
+    entries = layer.config.get(key)
+    if not isinstance(entries, list):
+        raise ModelFileError(f"the list of {key} is missing", where=layer.where)
+    made, counts = [], {}
+    for entry in entries:
+        child = describe(entry, layer.where)
+        base = snake_case(child.class_name.rpartition(">")[2])
+        number = counts.get(base, 0)
+        if not child.operation:
+            counts[base] = number + 1
+        made.append((child, f"{base}_{number}" if number else base))
+    return made
+
+
+def _children(layer, key):
+    return [
+        s.inside(key, name, trainable=child.trainable) for child, name in children(layer, key) if not child.operation for s in slots(child)
+    ]
+
+
+def snake_case(class_name):
+    """Keras's own rule (keras.src.utils.naming): MaxPooling1D -> max_pooling1d, ReLU -> re_lu."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+# ---- filling them ---------------------------------------------------------------------------------------------------
+
+
+def fill_tree(model: Description, root: Group, where) -> dict:
+    """The arrays of a .keras or .weights.h5 tree. Raises ModelFileError where one is missing or left over."""
+    left = {_path(path): array for path, array in root.walk() if not _RANDOM & set(path.split("/"))}
+    made: dict = {}
+    numbers: dict[tuple, int] = {}
+    for slot in slots(model):
+        owner = slot.path if slot.whole else slot.path[:-1]
+        folder = "".join(f"{name}/" for name in owner)
+        if slot.whole:
+            _put(made, owner, {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)})
+            continue
+        path = f"{folder}vars/{numbers.setdefault(owner, 0)}"
+        numbers[owner] += 1
+        if path not in left:
+            raise ModelFileError("an array is missing", where=f"{where}: {path}", expected=f"the {slot.path[-1]} of {'/'.join(owner)}")
+        _put(made, slot.path, left.pop(path))
+    if left:
+        raise ModelFileError("arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8]))
+    return made
+
+
+def _path(path):
+    """TensorFlow 2.12 had another name for the folder of layers; files written on Windows may hold back-slashes."""
+    return path.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
+
+
+def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
+    """The arrays of {layer name: [(variable name, array), ...]}. Raises ModelFileError where they do not fit."""
+    made: dict = {}
+    lists = dict(lists)
+    for layer, folder in children(model):
+        arrays = lists.pop(layer.name, [])
+        held = slots(layer)
+        if len(held) == 1 and held[0].whole:
+            _put(made, ("layers", folder) + held[0].path, dict(arrays))
+            continue
+        if any(s.whole for s in held):
+            raise UnsupportedModelError(
+                "a custom layer's arrays cannot be told from others in a file of this kind",
+                where=layer.where,
+                fix="Save the model as .keras.",
+            )
+        for slot, (_, array) in zip(_order(held, arrays, layer, where), arrays):
+            _put(made, ("layers", folder) + slot.path, array)
+    left = [name for name, arrays in lists.items() if arrays]
+    if left:
+        raise ModelFileError("arrays belong to no layer of the network", where=where, found=", ".join(left[:8]))
+    return made
+
+
+def _order(held, arrays, layer, where):
+    """The slots in the file's order: trainable first; but a frozen layer's variables stay as they were created, and names decide."""
+    if len(held) != len(arrays):
+        names = [name for name, _ in arrays]
+        raise ModelFileError(
+            "the number of arrays does not fit the layer",
+            where=f"{where}: {layer.where}",
+            expected=f"{len(held)}",
+            found=f"{len(arrays)}: {', '.join(names[:8])}",
+        )
+    roles = [_role(name) for name, _ in arrays]
+    for order in (sorted(held, key=lambda s: not s.trainable), held):
+        if all(role in (None, slot.path[-1]) for role, slot in zip(roles, order)):
+            return order
+    raise ModelFileError(
+        "the arrays are not those of the layer",
+        where=f"{where}: {layer.where}",
+        expected=", ".join(s.path[-1] for s in held[:8]),
+        found=", ".join(n for n, _ in arrays[:8]),
+    )
+
+
+def _role(name):
+    """What a variable's name says it is: "lstm_1/kernel:0" -> kernel; None where it says nothing."""
+    word = name.rpartition("/")[2].partition(":")[0]
+    return word if word in _ROLES else None
+
+
+def _put(tree, path, value):
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    if path:
+        tree[path[-1]] = value
+    else:
+        tree.update(value)
+
+
+# ---- other layouts of a recurrent layer's arrays --------------------------------------------------------------------
+
+
+def from_cudnn(gates, arrays):
+    """cuDNN's layout as files of Keras 2 hold it, rewritten as Keras's own; other arrays come back as they are.
+
+    Told by the bias alone: (2 * gates * units,), flat. Input kernels (in, units) are stored transposed gate by gate in the other
+    order of memory, recurrent kernels transposed; an LSTM's two biases add up, a GRU's stay apart (it is reset_after).
+    """
+    bias, recurrent = arrays.get("bias"), arrays["recurrent_kernel"]
+    if gates == 1 or bias is None or recurrent.ndim != 2 or bias.shape != (2 * recurrent.shape[1],):
+        return arrays
+    kernel = np.hstack([k.T.reshape(k.shape, order="F") for k in np.hsplit(arrays["kernel"], gates)])
+    recurrent = np.hstack([k.T for k in np.hsplit(recurrent, gates)])
+    return {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias.reshape(2, -1) if gates == 3 else bias.reshape(2, -1).sum(0)}
