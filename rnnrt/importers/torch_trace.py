@@ -1,0 +1,431 @@
+"""A live PyTorch module as a Graph: its ``forward`` is traced with torch.fx and every call is read by what it means.
+
+torch.fx records calls without numbers, so sizes and the order of axes come from what the calls demand: each arrangement an input
+could have is tried, and one must fit. Nothing in the trace may depend on a batch size or a number of frames.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import inspect
+import itertools
+import operator
+import re
+import traceback
+import warnings
+from pathlib import PurePath
+
+import torch
+import torch.fx
+import torch.nn.functional
+from torch.nn.utils import rnn as packing
+
+from ..errors import RnnrtError, ShapeError, UnsupportedModelError
+from ..graph import Graph, Input, Reshape, Unflatten
+from .torch_calls import CALLS
+from .torch_modules import array_of, call_module, input_sizes, kind, weight_sizes
+from .torch_shapes import SHAPES
+from .torch_values import AxesError, Constant, Harmless, Lengths, MaxOverTime, Network, Refused, StateInput, Tensor
+
+#: Functions of these modules are recognised by the names in CALLS; the first holds the signatures written there.
+_OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")  # torch.<name> takes other arguments than torch.nn.functional's
+_FUNCTIONS = {}
+for _name in CALLS:
+    for _namespace in (torch.nn.functional, torch, operator, packing):
+        _function = getattr(_namespace, _name, None)
+        if callable(_function) and not (_namespace is torch and _name in _OTHER_SIGNATURE):
+            _FUNCTIONS[_function] = _name
+
+_ASSERTS = ("_assert", "_assert_is_none")
+_PASSING = ("cpu", "to", "long", "int", "tolist", "detach", "clone", "contiguous", "requires_grad_", "float", "cuda")
+_KEEPS_PADDING = ("conv1d", "pad", "Conv1d", "ZeroPad1d", "ConstantPad1d")
+_KEEPS_PACKING = ("RNN", "LSTM", "GRU", "pad_packed_sequence")
+_TAKES_IDS = ("embedding", "Embedding", "getattr", *SHAPES)
+_MOST_TRIALS = 20_000
+
+
+class _Tracer(torch.fx.Tracer):
+    """torch.fx's tracer, with every supported layer a leaf and every call's line kept."""
+
+    def __init__(self):
+        super().__init__(autowrap_functions=(packing.pack_padded_sequence, packing.pad_packed_sequence, torch.zeros))
+        self._autowrap_search += [packing, torch]
+        self.record_stack_traces = True
+
+    def is_leaf_module(self, m, module_qualified_name):
+        return kind(m) is not None or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(module, example=None) -> Graph:
+    """The Graph of a live module; ``example``: an input or a tuple of them, for sizes that the layers do not tell.
+
+    Raises UnsupportedModelError naming the call and its line.
+    """
+    name = type(module).__name__
+    graph, modules = _traced(module)
+    try:
+        return _Program(graph, modules, name, example).graph()
+    except RnnrtError as error:
+        raise error.at(f"torch module {name}")
+
+
+def _traced(module):
+    """(fx graph, {dotted name: submodule}) of a copy in evaluation mode that shares the tensors."""
+    if kind(module) is not None:
+        name = type(module).__name__.lower()
+        return _called(name), {name: module}
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise UnsupportedModelError(
+            "a forward hook may change what the module does", where=type(module).__name__, fix="Remove the hook first."
+        )
+    shared = {
+        id(t): t
+        for m in module.modules()
+        for t in itertools.chain(m._parameters.values(), m._buffers.values(), vars(m).values())
+        if isinstance(t, torch.Tensor)
+    }
+    try:
+        module = copy.deepcopy(module, shared).eval()
+        defaults = {p.name: p.default for p in inspect.signature(module.forward).parameters.values() if p.default is not p.empty}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = _Tracer().trace(module, concrete_args=defaults or None)
+    except RnnrtError:
+        raise
+    except Exception as error:  # whatever the user's own forward raises when it meets a value without numbers
+        raise UnsupportedModelError(
+            f"forward cannot be traced: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
+            where=f"torch module {type(module).__name__}, {_raised_at(error)}",
+            fix="Control flow and loops that depend on the data or on the number of frames are not supported: use whole-sequence layers.",
+        ) from error
+    return graph, dict(module.named_modules()) | {"": module}
+
+
+def _called(name):
+    """The fx graph of calling one layer."""
+    graph = torch.fx.Graph()
+    graph.output(graph.call_module(name, (graph.placeholder("input"),)))
+    return graph
+
+
+def _raised_at(error):
+    frames = traceback.extract_tb(error.__traceback__)
+    return _own_line([(f.filename, f.lineno) for f in frames]) or "forward"
+
+
+def _line(node):
+    return _own_line(re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")) or f"the call {node.name}"
+
+
+def _own_line(frames):
+    """The innermost line that is neither PyTorch's nor ours."""
+    foreign = (str(PurePath(torch.__file__).parent), str(PurePath(__file__).parent))
+    own = [(file, line) for file, line in frames if not file.startswith(foreign)]
+    return f"line {own[-1][1]} of {PurePath(own[-1][0]).name}" if own else None
+
+
+class _Program:
+    """An fx graph, ready to be read under assumptions about its inputs."""
+
+    def __init__(self, graph, modules, name, example):
+        self.nodes, self.modules, self.name = list(graph.nodes), modules, name
+        self.skipped = set()
+        self._skip_asserts()
+        self.words = {node: self._word(node) for node in self.nodes if node.op.startswith("call_") and node not in self.skipped}
+        self.roles = {node: self._role(node) for node in self.nodes if node.op == "placeholder" and node not in self.skipped}
+        self.ancestors = self._ancestors()
+        self.example = self._examples(example)
+
+    # -- reading the trace once ------------------------------------------------------------------------------------
+    def _skip_asserts(self):
+        """torch.fx pins arguments left at their defaults with asserts; the arguments are then no inputs."""
+        for node in self.nodes:
+            if node.op == "call_function" and getattr(node.target, "__name__", "") in _ASSERTS:
+                self.skipped |= {node} | {n for n in node.all_input_nodes if n.target is operator.eq}
+        for node in self.nodes:
+            if node.op == "placeholder" and node.users and all(u in self.skipped for u in node.users):
+                self.skipped.add(node)
+
+    def _word(self, node):
+        """The name in CALLS or MODULES that a call means; raises for an unknown one."""
+        if node.op == "call_module":
+            module = self.modules[node.target]
+            if kind(module) is None:
+                raise UnsupportedModelError(f"the module {node.target!r} ({type(module).__name__}) is not supported", where=_line(node))
+            return kind(module)
+        if node.op == "call_method":
+            name, shown = (node.target if node.target in CALLS else None), f"torch.Tensor.{node.target}"
+        elif node.target is builtins.getattr:
+            attribute = node.args[1]
+            name, shown = ("getattr" if attribute in CALLS or attribute in MaxOverTime._fields else None), f"torch.Tensor.{attribute}"
+        else:
+            name = _FUNCTIONS.get(node.target)
+            module = getattr(node.target, "__module__", None) or "torch"
+            shown = f"{'torch' if module.startswith('torch._C') else module.lstrip('_')}.{getattr(node.target, '__name__', node.target)}"
+        if name is None:
+            raise UnsupportedModelError(f"the call {shown} is not supported", where=_line(node))
+        return name
+
+    def _role(self, node):
+        """StateInput or Lengths where a parameter of forward is only ever that, else None."""
+        if node.target.startswith("*"):
+            raise UnsupportedModelError("a forward with *args or **kwargs is not supported", fix="Name its inputs.")
+        ends = set()
+
+        def follow(node):
+            for user in node.users:
+                word = self.words.get(user)
+                if word in _PASSING or (word == "getitem" and user.args[1] in (0, 1)):
+                    follow(user)
+                elif word == "pack_padded_sequence" and node in (*user.args[1:2], user.kwargs.get("lengths")):
+                    ends.add(Lengths)
+                elif word in ("RNN", "LSTM", "GRU") and node is not user.args[0]:
+                    ends.add(StateInput)
+                else:
+                    ends.add(None)
+
+        follow(node)
+        if not ends:
+            raise UnsupportedModelError(f"forward never uses its argument {node.target!r}", fix="Remove it, or give it a default.")
+        (end,) = ends if len(ends) == 1 else (None,)
+        return None if end is None else end(node.target)
+
+    def _ancestors(self):
+        """The tensor inputs each node depends on."""
+        found = {}
+        for node in self.nodes:
+            own = {node} if self.roles.get(node, 0) is None else set()
+            found[node] = frozenset(own.union(*(found[n] for n in node.all_input_nodes)))
+        return found
+
+    def _examples(self, example):
+        """{placeholder: example tensor}, by position."""
+        inputs = list(self.roles)
+        if example is None:
+            return {}
+        given = list(example) if isinstance(example, (tuple, list)) else [example]
+        if len(given) != len(inputs):
+            raise UnsupportedModelError(
+                "example must hold one value for every argument of forward without a default",
+                expected=str(len(inputs)),
+                found=str(len(given)),
+            )
+        return {node: torch.as_tensor(value) for node, value in zip(inputs, given) if self.roles[node] is None}
+
+    # -- what the inputs may be ------------------------------------------------------------------------------------
+    def _sizes(self, node):
+        """Numbers of features that layers behind an input read."""
+        sizes = set()
+        for later in self.nodes:
+            if node in self.ancestors[later]:
+                if later.op == "call_module":
+                    sizes |= input_sizes(self.modules[later.target])
+                for other in later.all_input_nodes:
+                    if other.op == "get_attr":
+                        sizes |= weight_sizes(self._attribute(other).array)
+        return sorted(sizes)
+
+    def _choices(self, node, fixed):
+        """Every (axes, size, ids, length) an input could have, the likeliest first."""
+        example = self.example.get(node)
+        if example is None:
+            sizes = self._sizes(node)
+            floats = [(axes, size, False, None) for size in sizes for axes in ("btf", "bft", "tbf", "bf")]
+            return floats + [(axes, None, False, None) for axes in ("bt", "tb")] + [(axes, None, True, None) for axes in ("bt", "tb", "b")]
+        ids = not example.is_floating_point()
+        orders = {3: ("btf", "bft", "tbf"), 2: ("bt", "tb") if ids else ("bf", "bt", "tb"), 1: ("b",)}.get(example.ndim, ())
+        if ids and example.ndim == 3 or not orders:
+            raise UnsupportedModelError(
+                f"the example for {node.target!r} has a shape that is not supported",
+                expected="(batch, time, features) in some order",
+                found=str(tuple(example.shape)),
+            )
+        shapes = [(axes, dict(zip(axes, example.shape))) for axes in orders]
+        return [(axes, shape.get("f"), ids, shape.get("t") if fixed else None) for axes, shape in shapes]
+
+    def graph(self) -> Graph:
+        """The one reading that fits; raises the error of the reading that came furthest."""
+        inputs = [node for node, role in self.roles.items() if role is None]
+        if not inputs:
+            raise UnsupportedModelError("forward needs a tensor argument")
+        for fixed in (False, True)[: 1 + bool(self.example)]:
+            fitting, (_, error) = self._search(inputs, fixed)
+            if fitting:
+                return self._chosen(inputs, fitting)
+        raise error
+
+    def _search(self, inputs, fixed):
+        choices = [self._choices(node, fixed) for node in inputs]
+        fitting, impossible, furthest = [], [], ((-1, 0), None)
+        for trial, combination in enumerate(itertools.product(*choices)):
+            assumed = dict(zip(inputs, combination))
+            if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
+                continue
+            if trial > _MOST_TRIALS:
+                raise UnsupportedModelError("the sizes of the inputs cannot be found", fix="Give example= with one example of each input.")
+            try:
+                fitting.append((assumed, self._read(assumed)))
+            except _Misfit as misfit:
+                impossible.append({n: assumed[n] for n in self.ancestors[misfit.node]})
+                # of two errors at one call the one that is no matter of axes or sizes says more
+                telling = 0 if isinstance(misfit.error, AxesError) else 1 if isinstance(misfit.error, ShapeError) else 2
+                furthest = max(furthest, ((self.nodes.index(misfit.node), telling), misfit.error), key=lambda f: f[0])
+        return fitting, furthest
+
+    def _chosen(self, inputs, fitting):
+        for node in inputs:
+            sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
+            if len(sizes) > 1 or (not self.example and not self._sizes(node) and sizes == {(None, False)}):
+                raise UnsupportedModelError(
+                    f"the layers do not tell the shape of the input {node.target!r}", fix="Give example= with one example of each input."
+                )
+        assumed, graph = fitting[0]
+        if len(fitting) > 1:  # layers that act on each frame alike fit several readings, and mean the same under each
+            graph.metadata["assumed"] = {
+                node.target: Input(node.target, time="t" in axes, axes=_graph_axes(axes)).axes for node, (axes, *_) in assumed.items()
+            }
+        return graph
+
+    # -- reading under an assumption -------------------------------------------------------------------------------
+    def _read(self, assumed) -> Graph:
+        net, values = Network(), {}
+        for node in self.nodes:
+            if node in self.skipped:
+                continue
+            try:
+                values[node] = self._value(net, node, values, assumed)
+            except RnnrtError as error:
+                raise _Misfit(
+                    node, error if node.op == "placeholder" else error.at(_line(node) if node.op != "output" else "the output")
+                ) from error
+        return values[self.nodes[-1]]
+
+    def _value(self, net, node, values, assumed):
+        net.name = node.target if node.op == "call_module" else node.name
+        if node.op == "placeholder":
+            if node not in assumed:
+                return self.roles[node]
+            axes, size, ids, length = assumed[node]
+            return net.input(node.target, axes, size, ids=ids, length=length)
+        if node.op == "get_attr":
+            return self._attribute(node)
+        load = lambda tree: torch.fx.node.map_arg(tree, lambda n: self._loaded(net, node, values[n]))
+        arguments, options = _plain(load(node.args)), _plain(load(node.kwargs))
+        if node.op == "output":
+            return self._finished(net, arguments[0])
+        word = self.words[node]
+        if node.op == "call_module":
+            return call_module(net, self.modules[node.target], node.target, arguments, options)
+        if word == "getattr":
+            value, attribute = arguments
+            return getattr(value, attribute) if isinstance(value, MaxOverTime) else CALLS[attribute](net, value)
+        try:
+            bound = inspect.signature(CALLS[word]).bind(net, *arguments, **options)
+        except TypeError as error:
+            raise UnsupportedModelError(f"{word} is not supported with these arguments ({error})") from error
+        return CALLS[word](*bound.args, **bound.kwargs)
+
+    def _loaded(self, net, node, value):
+        """A value as a call reads it; raises where torch would show something else by then."""
+        if isinstance(value, Refused):
+            raise UnsupportedModelError(value.why)
+        if isinstance(value, Tensor):
+            word = self.words.get(node)
+            if value.root in net.overwritten:
+                raise UnsupportedModelError(
+                    f"reads a tensor that {net.overwritten[value.root]} has changed in place", fix="Use the call that makes a new tensor."
+                )
+            if net.is_ids(value) and word is not None and word not in _TAKES_IDS:
+                raise AxesError("whole numbers can only be embedded")
+            if any(value.padding) and word not in _KEEPS_PADDING:
+                raise UnsupportedModelError("padding is supported only right before a convolution")
+            if value.packed and word not in _KEEPS_PACKING:
+                raise UnsupportedModelError("a packed sequence can only be given to an RNN and unpacked")
+        return value
+
+    def _attribute(self, node):
+        value = self.modules[""]
+        for part in node.target.split("."):
+            value = getattr(value, part)
+        return Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
+
+    # -- outputs ---------------------------------------------------------------------------------------------------
+    def _finished(self, net, result) -> Graph:
+        named = list(result.items()) if isinstance(result, dict) else [(None, value) for value in _leaves(result)]
+        states, kept = [], []
+        for position, (name, value) in enumerate(named):
+            if isinstance(value, Tensor) and value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references):
+                states.append((position, value))
+            elif isinstance(value, Tensor):
+                number = f"_{len(kept)}" if kept else ""
+                kept.append((str(name) if name is not None else f"output{number}", value))
+            elif value is not None:
+                raise UnsupportedModelError("forward returns something that is no tensor of the network", found=str(value))
+        if not kept:
+            raise UnsupportedModelError("forward returns no sequence and no value for each sequence", fix="Return h_n[-1] instead of h_n.")
+        for name, value in kept:
+            net.name = name
+            reference, axes = _output(net, value)
+            net.builder.output(name, reference, axes)
+        if net.lengths is not None and len(net.packed) > 1:
+            raise UnsupportedModelError("some RNNs run over packed sequences and some do not")
+        metadata = {"source": "torch", "torch_version": torch.__version__, "module": self.name}
+        metadata |= {"lengths_input": net.lengths} if net.lengths is not None else {}
+        metadata |= {"state_inputs": list(dict.fromkeys(net.states))} if net.states else {}
+        metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
+        return _needed(net.builder.graph(metadata=metadata), [r.partition(":")[0] for _, value in states for r in value.references])
+
+
+class _Misfit(Exception):
+    """A reading that does not hold: where, and why."""
+
+    def __init__(self, node, error):
+        super().__init__(str(error))
+        self.node, self.error = node, error
+
+
+def _graph_axes(axes):
+    return axes if "f" in axes else axes + "f"
+
+
+def _plain(tree):
+    """fx's own containers as plain ones; devices and types as words."""
+    if isinstance(tree, MaxOverTime):
+        return tree
+    if isinstance(tree, (tuple, list)):
+        return (
+            type(tree)(map(_plain, tree))
+            if type(tree) in (tuple, list)
+            else (tuple if isinstance(tree, tuple) else list)(map(_plain, tree))
+        )
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return Harmless(str(tree)) if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout)) else tree
+
+
+def _leaves(tree):
+    if isinstance(tree, (tuple, list)):
+        return [leaf for item in tree for leaf in _leaves(item)]
+    return [tree]
+
+
+def _output(net, x):
+    """(reference, axes) a graph output needs: axes of size one read as a feature or as the one frame."""
+    if "s" in x.axes or any(x.padding) or x.packed or any(len(a) > 1 for a in x.axes) or "b" not in x.axes or x.axes.count("1") > 1:
+        raise UnsupportedModelError("an output must be (batch, time, features) or (batch, features), in some order", found=str(x))
+    reference, axes = x.reference, "".join(x.axes)
+    if "1" in axes and "f" not in axes:
+        reference, axes = net.add(Reshape, reference, features=(1,)), axes.replace("1", "f")
+    elif "1" in axes:
+        reference, axes = net.add(Unflatten, reference, length=1), axes.replace("1", "t")
+    return reference, _graph_axes(axes)
+
+
+def _needed(graph, kept):
+    """The graph without layers that no output and no kept state needs."""
+    needed = {o.value.partition(":")[0] for o in graph.outputs} | set(kept) | set(graph.inputs)
+    for layer in reversed(graph.layers):
+        if layer.name in needed:
+            needed |= {r.partition(":")[0] for r in layer.inputs}
+    return graph.replace([layer for layer in graph.layers if layer.name in needed])

@@ -1,0 +1,233 @@
+"""What a PyTorch program's values are while it is read: references into a graph, and the order of their torch axes.
+
+A graph keeps every sequence as (batch, time, features); a torch program permutes, squeezes and reshapes. So a traced tensor is a
+reference plus a tuple of axes, and layout calls change only the axes. An axis is
+
+    "b" batch    "t" time    "f" features    "1" of size one    "s" several references side by side (h_n's layers and directions)
+    "bt", "tb"   batch and time merged by a reshape
+
+Never imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import UnsupportedModelError
+from ..graph import Conv1D, GraphBuilder, Input, Reshape, Signal, Unflatten
+
+_WORDS = {"b": "batch", "t": "time", "f": "features", "1": "1", "s": "layers", "bt": "batch * time", "tb": "time * batch"}
+
+
+class AxesError(UnsupportedModelError):
+    """A call met a tensor whose axes do not fit it: under another reading of the inputs they may."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A traced tensor.
+
+    ``clock`` tells frames apart from other frames: the input whose time they run on, and each (span, stride, padding) of a window that
+    changed their number since; tensors join where the latter agree, as inputs do where their lengths are the same. ``padding``: zeros a
+    call put before and after, which only a convolution can take up. ``root``: the storage; views share it, as in torch.
+    """
+
+    references: tuple[str, ...]
+    axes: tuple[str, ...]
+    clock: tuple[str, tuple] | None = None
+    padding: tuple[int, int] = (0, 0)
+    packed: bool = False
+    root: object = field(default_factory=object, repr=False)
+
+    @property
+    def reference(self):
+        return self.references[0]
+
+    def __str__(self):
+        return "(" + ", ".join(_WORDS[a] for a in self.axes) + ")"
+
+    def view(self, axes=None, references=None):
+        """The same storage seen otherwise."""
+        return dataclasses.replace(self, axes=self.axes if axes is None else tuple(axes), references=references or self.references)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size known only when the program runs: the product of ``axes``, each "b" or ("t", clock), and a number."""
+
+    axes: tuple = ()
+    number: int = 1
+
+    def __mul__(self, other):
+        other = other if isinstance(other, Size) else Size((), other)
+        return Size(self.axes + other.axes, self.number * other.number)
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A parameter or a buffer read by the program itself."""
+
+    name: str
+    array: np.ndarray
+
+    def __str__(self):
+        return f"the constant {self.name} {self.array.shape}"
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """torch.zeros of a shape, Sizes and numbers; as an initial state it is the default."""
+
+    shape: tuple
+
+
+@dataclass(frozen=True)
+class StateInput:
+    """A parameter of forward that only ever is an RNN's initial state; ``part``: its item h or c, where it was taken apart."""
+
+    name: str
+    part: int | None = None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """A parameter of forward that only ever is the lengths of a packed sequence."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Harmless:
+    """A device, a dtype, a memory format: nothing a result depends on, or checked where it is used."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A value that cannot be carried on; an error only where the program uses it."""
+
+    why: str
+
+
+class MaxOverTime(NamedTuple):
+    """What torch's max over one axis returns."""
+
+    values: Tensor
+    indices: Refused
+
+
+class Network:
+    """The graph being written, with what the calls below need to know of the program.
+
+    ``name``: the layer name for the call at hand. ``overwritten``: storages changed in place, by the call that did it: torch would
+    show the change in every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths; ``states``: names of
+    the state inputs; ``packed``: whether the RNNs met ran over packed sequences. ``clocks``: what a window layer's input ran on.
+    """
+
+    def __init__(self):
+        self.builder, self.name = GraphBuilder(), ""
+        self.overwritten: dict[object, str] = {}
+        self.lengths: str | None = None
+        self.states: list[str] = []
+        self.packed: set[bool] = set()
+        self.clocks: dict[str, tuple] = {}
+
+    def input(self, name, axes, size, *, ids=False, length=None):
+        """A forward parameter with torch axes such as "btf", "bt" or "bf"; ``size`` its features, None where it has no such axis."""
+        timed = "t" in axes
+        order = axes if "f" in axes else axes + "f"
+        fields = {"time": timed, "ids": ids, "axes": order, "length": length if timed else None}
+        reference = self.builder.input(name, () if size is None else (size,), **fields)
+        return Tensor((reference,), tuple(axes), clock=(name, ()) if timed else None)
+
+    def add(self, kind, *references, **fields):
+        return self.builder.add(kind, self.name, *references, **fields)
+
+    def signal(self, x) -> Signal:
+        return self.builder.signal(x.reference)
+
+    def layer(self, x):
+        """The layer whose main output a tensor is."""
+        return next((layer for layer in self.builder.layers if layer.name == x.reference), None)
+
+    def is_final_state(self, reference):
+        """Whether a reference is an RNN's final state."""
+        name, _, output = reference.partition(":")
+        return output in ("h", "c") and any(layer.name == name and hasattr(layer, "states") for layer in self.builder.layers)
+
+    def is_ids(self, x):
+        layer = self.layer(x)
+        return isinstance(layer, Input) and layer.ids
+
+    def made(self, reference, axes, clock):
+        """A new tensor (a storage of its own)."""
+        return Tensor((reference,), tuple(axes), clock if any("t" in a for a in axes) else None)
+
+    def layered(self, x, kind, **fields):
+        """One layer over a tensor (over each member of a stack) that keeps its axes and its frames."""
+        made = self.made(self.add(kind, x.reference, **fields), x.axes, x.clock)
+        return made.view(references=made.references + tuple(self.add(kind, r, **fields) for r in x.references[1:]))
+
+    def single(self, x):
+        """A stack of one as a tensor whose first axis has size one."""
+        return x.view(["1" if a == "s" else a for a in x.axes]) if len(x.references) == 1 else x
+
+    def sizes(self, x):
+        """The size of each axis: numbers, and a Size where only the run tells."""
+        symbols = {"b": "b", "t": ("t", x.clock)}
+        numbers = {"f": self.signal(x).width, "s": len(x.references), "1": 1}
+        return [numbers[a] if a in numbers else Size(tuple(symbols[part] for part in a)) for a in x.axes]
+
+    def axis(self, x, dim):
+        """The position a torch dim means; negative ones count from the end."""
+        if isinstance(dim, bool) or not isinstance(dim, int) or not -len(x.axes) <= dim < len(x.axes):
+            raise UnsupportedModelError(f"dim must be a number of an axis of {x}", found=str(dim))
+        return dim % len(x.axes)
+
+    def arranged(self, x, *wanted):
+        """``x`` with its axes as one of ``wanted`` ("bft"), an axis of size one read as a feature or a frame where it stands for one."""
+        x = self.single(x)
+        for axes in map(tuple, wanted):
+            if x.axes == axes:
+                return x
+        for axes in map(tuple, wanted):
+            pairs = list(zip(x.axes, axes))
+            if len(x.axes) != len(axes) or any(a != w and (a != "1" or w not in "tf" or w in x.axes) for a, w in pairs):
+                continue
+            reference = x.reference
+            if ("1", "f") in pairs:
+                reference = self.add(Reshape, reference, features=(1,))
+            if ("1", "t") in pairs:
+                reference = self.add(Unflatten, reference, length=1)
+            clock = ("", ("one",)) if ("1", "t") in pairs else x.clock
+            return dataclasses.replace(x, references=(reference,), axes=axes, clock=clock)
+        expected = " or ".join(str(Tensor((), tuple(axes))) for axes in wanted)
+        raise AxesError("the axes do not fit this call", expected=expected, found=str(x))
+
+    def featured(self, x):
+        """``x`` with its features on the last axis, as Linear and LayerNorm see them."""
+        x = self.single(x)
+        if x.axes and x.axes[-1] == "1" and "f" not in x.axes:
+            return x.view(x.axes[:-1] + ("f",), (self.add(Reshape, x.reference, features=(1,)),))
+        if not x.axes or x.axes[-1] != "f" or "s" in x.axes:
+            raise AxesError("the features must be the last axis here", found=str(x))
+        return x
+
+    def after(self, clock, layer_name):
+        """The clock behind a window layer that reads frames of ``clock``: the same where it makes as many frames as it gets."""
+        layer = next(layer for layer in self.builder.layers if layer.name == layer_name)
+        span = layer.span if isinstance(layer, Conv1D) else layer.size
+        self.clocks[layer_name] = clock
+        if layer.stride == 1 and sum(layer.padding) == span - 1:
+            return clock
+        return (clock[0], (*clock[1], (span, layer.stride, sum(layer.padding))))
+
+    def overwrite(self, x, call):
+        self.overwritten[x.root] = call
