@@ -235,7 +235,7 @@ def test_detection_imports_no_framework(tmp_path):
     )
     root = str(Path(file.__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, "-c", f"import numpy, sys; before = set(sys.modules)\n{program}", tmp_path],
+        check=False, args=[sys.executable, "-c", f"import numpy, sys; before = set(sys.modules)\n{program}", tmp_path],
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root},
     )  # fmt: skip
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
