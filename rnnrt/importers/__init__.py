@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from importlib import import_module
+from os import PathLike
 
+from ..errors import UnsupportedModelError
 from ..graph import Graph
 from .detection import detect
 
@@ -18,9 +20,23 @@ def read(source, **options) -> Graph:
 
     Raises what ``detect`` and the importer raise, TypeError for an option the importer does not have.
     """
-    importer = detect(source).importer
-    reader = _READERS.get(importer) or import_module(f".{importer}", __name__).read
+    kind = detect(source)
+    reader = _READERS.get(kind.importer) or _reader(kind, source)
     return reader(source, **options)
+
+
+def _reader(kind, source):
+    module = f"{__name__}.{kind.importer}"
+    try:
+        return import_module(module).read
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UnsupportedModelError(
+            f"is {kind.what}, for which this rnnrt has no importer",
+            where=str(source) if isinstance(source, (str, PathLike)) else "the source",
+            fix="Import the PyTorch or Keras model it was made from.",
+        ) from None
 
 
 def _graph(source):
