@@ -251,7 +251,6 @@ def made_ready(case):
     torch = need("torch")
     parts, forward, shape, _ = case
     torch.manual_seed(3)
-    module = torch.nn.Module()
     for part in parts.values():
         for name, buffer in part.named_buffers():
             if name.startswith("running"):
@@ -265,7 +264,6 @@ def made_ready(case):
     x = torch.randint(0, 7, (2, 9)) if shape == "ids" else torch.randn(*shape)
     with torch.no_grad():
         y = forward(parts, x)
-    del module
     return unwrap(read_tensors(state)), x.numpy(), y.numpy()
 
 
@@ -403,7 +401,10 @@ REFUSED = [
     ("lstm: LSTM foo=1", "no option 'foo'"),
     ("lstm: LSTM dropout=x", "impossible value"),
     ("lstm: LSTM dropout=nan", "impossible value"),
+    ("lstm: LSTM dropout=True", "impossible value"),
     ("lstm: LSTM dropout", "option needs a value"),
+    ("lstm: LSTM weight=lstm.bias_ih_l0", "LSTM has no tensor 'weight'"),
+    ("lstm: LSTM bias_ih_l0=nothing", "no tensor 'nothing'"),
     ("lstm: LSTM dropout=0 dropout=0", "twice"),
     ("lstm:", "names no operation"),
     ("lstm: LSTM\nlast last", "line 2"),

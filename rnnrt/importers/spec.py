@@ -126,7 +126,7 @@ def build(text: str | None, tensors: dict, metadata: dict | None = None) -> Grap
     """The Graph that ``text`` makes of {name: float32 array}; without a text the dict must be exactly one LSTM or GRU.
 
     The input is called "input", the output "output". Raises UnsupportedModelError (``draft`` holds a draft spec where a text is needed or
-    tensors are left over), ModelFileError for tensors missing or unused, ShapeError for sizes that do not fit, all naming the line.
+    tensors are left over), ModelFileError for tensors that are missing, ShapeError for sizes that do not fit, all naming the line.
     """
     if text is None:
         text = rnn_alone(tensors)
@@ -199,7 +199,9 @@ def _sources(tensors, line, kind):
         known = _CELL_TENSORS if kind in _RNNS else _PARAMETRIC[kind].tensors
     sources = {n: start + n for n in known if start + n in tensors}
     for option, array in line.options.items():
-        if _names_array(option, array) and (option in known or kind in _RNNS and _RNN_TENSOR.fullmatch(option)):
+        if _names_array(option, array):
+            if not (_RNN_TENSOR.fullmatch(option) if kind in ("RNN", "LSTM", "GRU") else option in known):
+                raise line.refuse(f"{line.kind} has no tensor {option!r}", found=f"{option}={array}"[:80])
             if array not in tensors:
                 raise ModelFileError(f"there is no tensor {array[:80]!r}", where=line.where, expected=", ".join(list(tensors)[:20]))
             sources[option] = array
@@ -269,7 +271,7 @@ class _Network:
         for option, value in line.options.items():
             if allowed is not None and option not in allowed:
                 raise line.refuse(f"{line.kind} has no option {option[:60]!r}", expected=", ".join(sorted(allowed)) or "no options")
-            fits = isinstance(value, int) or (isinstance(value, float) and option in _FRACTIONS)
+            fits = type(value) in (int, float) if option in _FRACTIONS else isinstance(value, int)
             fits = fits or (isinstance(value, str) and option in _WORDS) or (value is None and option in _MAY_BE_NONE)
             if not fits:
                 raise line.refuse(f"the option {option[:60]} has an impossible value", found=repr(value)[:80])
@@ -388,7 +390,7 @@ class _Network:
         if not line.words and self.axes != self.stated_axes and signal.width > 1:
             raise line.refuse(
                 "the order of the flattened numbers cannot be told: the layers before changed the axes",
-                fix="Write flatten channels_first where x is (batch, channels, time) there, flatten channels_last for (batch, time, features).",
+                fix="Write flatten channels_first where x is (batch, channels, time), flatten channels_last where (batch, time, features).",
             )
         self.x = self.builder.add(Flatten, "flatten", self.x)
         if "channels_last" not in line.words and (line.words or self.axes == "bft") and signal.width > 1 and signal.length > 1:
