@@ -1,0 +1,28 @@
+"""rnnrt runs trained recurrent and 1-D convolutional networks on a CPU, whole or streamed, without their framework."""
+
+from . import layers, textbook
+from ._engine import Stream
+from .errors import (
+    DTypeError,
+    MissingExtraError,
+    ModelFileError,
+    NotStreamableError,
+    ResourceLimitError,
+    RnnrtError,
+    ShapeError,
+    StateError,
+    StreamBusyError,
+    UnsupportedModelError,
+    VerificationError,
+)
+from .graph import Graph
+from .model import Model, convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
+from .state import State
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DTypeError", "Graph", "MissingExtraError", "Model", "ModelFileError", "NotStreamableError", "ResourceLimitError", "RnnrtError", "ShapeError",
+    "State", "StateError", "Stream", "StreamBusyError", "UnsupportedModelError", "VerificationError", "convert", "from_graph", "from_keras",
+    "from_numpy", "from_torch", "layers", "load", "show_config", "textbook",
+]  # fmt: skip

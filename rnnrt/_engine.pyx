@@ -1,0 +1,585 @@
+"""The border between Python and the C engine: plans, streams, and every check of shape, type and lifetime.
+
+Nothing here loops over numbers: that is done in src/. A ``Plan`` is immutable and shared; a ``Stream`` belongs to one caller at a time.
+"""
+# distutils: language = c
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+cimport numpy as cnp
+import numpy as np
+
+from .errors import DTypeError, NotStreamableError, ResourceLimitError, RnnrtError, ShapeError, StateError, StreamBusyError, UnsupportedModelError
+
+cnp.import_array()
+
+cdef extern from "rnnrt.h" nogil:
+    enum rnnrt_status:
+        RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
+    struct rnnrt_error:
+        int32_t row
+        int64_t position, batch_row
+        double value
+        const char *text
+    struct rnnrt_function:
+        int name
+        float parameter
+    struct rnnrt_plan
+    struct rnnrt_stream
+    struct rnnrt_row:
+        int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
+        int32_t reverse, reset_after, norm, count_padding
+        int32_t input[64]
+        rnnrt_function activation, recurrent_activation
+        float epsilon
+        const float *weight
+        const float *recurrent_weight
+        const float *bias
+        const float *recurrent_bias
+        const float *gamma
+        const float *beta
+        const float *projection
+        const int32_t *index
+        const rnnrt_plan *inner
+    struct rnnrt_array:
+        float *data
+        ptrdiff_t time_stride, batch_stride
+        size_t frames
+    struct rnnrt_state_value:
+        int32_t value
+        float *data
+    ctypedef void rnnrt_sgemm(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *, int *)
+    size_t rnnrt_isas(const char **names, size_t room)
+    void rnnrt_use_sgemm(rnnrt_sgemm *sgemm)
+    rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_row *, size_t, const int32_t *, size_t, const char *, rnnrt_error *)
+    void rnnrt_plan_free(rnnrt_plan *)
+    const char *rnnrt_plan_isa(const rnnrt_plan *)
+    size_t rnnrt_plan_bytes(const rnnrt_plan *)
+    int32_t rnnrt_plan_obstacle(const rnnrt_plan *, bint, const char **)
+    size_t rnnrt_plan_due(const rnnrt_plan *, size_t, size_t, bint)
+    rnnrt_status rnnrt_run(const rnnrt_plan *, size_t, const rnnrt_array *, rnnrt_array *, const int64_t *, const rnnrt_state_value *, size_t,
+                           const rnnrt_state_value *, size_t, size_t, rnnrt_error *)
+    rnnrt_status rnnrt_stream_create(rnnrt_stream **, const rnnrt_plan *, size_t, size_t, bint, rnnrt_error *)
+    void rnnrt_stream_free(rnnrt_stream *)
+    rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, size_t, rnnrt_array *, rnnrt_error *)
+    rnnrt_status rnnrt_stream_flush(rnnrt_stream *, rnnrt_array *, rnnrt_error *)
+    int rnnrt_stream_step(rnnrt_stream *, const float *, float *, rnnrt_error *)
+    void rnnrt_stream_reset(rnnrt_stream *)
+    uint64_t rnnrt_stream_position(const rnnrt_stream *)
+    size_t rnnrt_stream_due(const rnnrt_stream *, size_t, size_t, bint)
+    size_t rnnrt_stream_state_bytes(const rnnrt_stream *)
+    void rnnrt_stream_state_get(const rnnrt_stream *, void *)
+    void rnnrt_stream_state_set(rnnrt_stream *, const void *)
+    float *rnnrt_stream_state_value(rnnrt_stream *, int32_t)
+
+cdef extern from "Python.h":
+    void *PyCapsule_GetPointer(object, const char *) except NULL
+    const char *PyCapsule_GetName(object) except? NULL
+
+KINDS = ("input dense embedding conv1d rnn gru lstm affine layer_normalization activation softmax max_pool1d average_pool1d "
+         "global_max_pool global_average_pool last reverse flatten unflatten reshape select time_distributed concatenate add multiply").split()
+FUNCTIONS = ("linear relu leaky_relu clipped_relu tanh sigmoid hard_sigmoid hard_sigmoid_keras2 hard_tanh exponential elu selu silu hard_silu "
+             "softsign gelu_tanh").split()
+cdef dict kind_number = {word: k for k, word in enumerate(KINDS)}
+cdef dict function_number = {word: k for k, word in enumerate(FUNCTIONS)}
+
+# Multiply-adds of one step from which it pays to release the GIL around it (about 5 microseconds of work).
+
+cdef double release_work = 200_000
+
+
+def isas():
+    """Instruction sets this processor runs, best first."""
+    cdef const char *names[8]
+    cdef size_t count = rnnrt_isas(names, 8)
+    return [names[i].decode() for i in range(count)]
+
+
+def use_blas():
+    """Take sgemm from scipy.linalg.cython_blas, through its capsule; done once, when backend="blas" is first asked for."""
+    from .errors import require
+
+    capsules = require("scipy.linalg.cython_blas", "blas", 'backend="blas"').__pyx_capi__
+    capsule = capsules["sgemm"]
+    rnnrt_use_sgemm(<rnnrt_sgemm *> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)))
+
+
+cdef raise_status(int status, rnnrt_error *error, list names):
+    where = f"layer {names[error.row]!r}" if 0 <= error.row < len(names) else None
+    text = error.text.decode() if error.text != NULL else None
+    if status == RNNRT_NO_MEMORY:
+        raise MemoryError("the engine found no memory for this")
+    if status == RNNRT_BAD_ID:
+        raise ShapeError("an id is out of range", where=f"{where}, row {error.batch_row}, time {error.position}", found=f"{error.value:g}",
+                         fix="Ids are whole numbers from 0 to the table's size less one.")
+    if status == RNNRT_MISALIGNED:
+        raise ShapeError("joins branches that make different numbers of frames", where=where)
+    if status == RNNRT_TOO_SHORT:
+        raise ShapeError("the input is too short, or not as long as the layer needs", where=where)
+    if status == RNNRT_ENDED:
+        raise StateError("the stream was flushed: its sequence is over", fix="Call reset(), or set its state.")
+    if status == RNNRT_NO_ISA:
+        raise UnsupportedModelError("this instruction set is unknown, or this processor lacks it", expected=f"one of {isas()}")
+    raise RnnrtError(f"the engine refused the plan: {text}", where=where)
+
+
+cdef const float *pointer(row, name, list held) except? NULL:
+    array = row.get(name)
+    if array is None:
+        return NULL
+    array = np.ascontiguousarray(array, np.float32)
+    held.append(array)
+    return <const float *> cnp.PyArray_DATA(<cnp.ndarray> array)
+
+
+@cython.final
+cdef class Plan:
+    """A packed, immutable network. ``rows`` and ``outputs`` as lowering.rows_of makes them; ``names`` of the rows for messages."""
+
+    cdef rnnrt_plan *plan
+    cdef readonly list names
+    cdef readonly list widths      # of the outputs
+    cdef list inner                # plans inside this one, kept alive
+    cdef size_t output_count
+
+    def __cinit__(self, list rows, list outputs, list names, widths, isa=None):
+        cdef rnnrt_row *c_rows = <rnnrt_row *> calloc(len(rows), sizeof(rnnrt_row))
+        cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
+        cdef rnnrt_error error
+        cdef rnnrt_row *r
+        cdef Plan inside
+        cdef list held = []
+        self.names, self.widths, self.inner, self.output_count = names, list(widths), [], len(outputs)
+        try:
+            if c_rows == NULL or c_outputs == NULL:
+                raise MemoryError()
+            for k, row in enumerate(rows):
+                r = &c_rows[k]
+                r.kind = kind_number[row["kind"]]
+                r.inputs = len(row["input"])
+                for i, value in enumerate(row["input"]):
+                    r.input[i] = value
+                r.input_size, r.output_size, r.timed, r.length = row["input_size"], row["output_size"], row["timed"], row["length"]
+                r.units, r.kernel_size, r.stride, r.dilation = row.get("units", 0), row.get("kernel_size", 0), row.get("stride", 1), row.get("dilation", 1)
+                r.groups, r.pad_left, r.pad_right, r.same = row.get("groups", 1), row.get("pad_left", 0), row.get("pad_right", 0), row.get("same", 0)
+                r.reverse, r.reset_after, r.norm = row.get("reverse", 0), row.get("reset_after", 0), row.get("norm", 0)
+                r.count_padding, r.epsilon = row.get("count_padding", 0), row.get("epsilon", 0.0)
+                name, parameter = row.get("activation", ("linear", 0.0))
+                r.activation.name, r.activation.parameter = function_number[name], parameter
+                name, parameter = row.get("recurrent_activation", ("linear", 0.0))
+                r.recurrent_activation.name, r.recurrent_activation.parameter = function_number[name], parameter
+                r.weight, r.recurrent_weight, r.bias = pointer(row, "weight", held), pointer(row, "recurrent_weight", held), pointer(row, "bias", held)
+                r.recurrent_bias, r.projection = pointer(row, "recurrent_bias", held), pointer(row, "projection", held)
+                r.gamma, r.beta = pointer(row, "gamma", held), pointer(row, "beta", held)
+                if "index" in row:
+                    index = np.ascontiguousarray(row["index"], np.int32)
+                    held.append(index)
+                    r.index = <const int32_t *> cnp.PyArray_DATA(<cnp.ndarray> index)
+                if "inner" in row:
+                    inside = plan_of(row["inner"], isa)
+                    self.inner.append(inside)
+                    r.inner = inside.plan
+            for k, value in enumerate(outputs):
+                c_outputs[k] = value
+            wanted = None if isa is None else isa.encode()
+            status = rnnrt_plan_create(&self.plan, c_rows, len(rows), c_outputs, len(outputs), NULL if isa is None else <const char *> wanted, &error)
+            if status:
+                raise_status(status, &error, names)
+        finally:
+            free(c_rows)
+            free(c_outputs)
+
+    def __dealloc__(self):
+        rnnrt_plan_free(self.plan)
+
+    @property
+    def isa(self):
+        return rnnrt_plan_isa(self.plan).decode()
+
+    @property
+    def nbytes(self):
+        return rnnrt_plan_bytes(self.plan) + sum(p.nbytes for p in self.inner)
+
+    def obstacle(self, bint every_step=False):
+        """(layer name, reason) of what keeps the plan from streaming, or None."""
+        cdef const char *text
+        cdef int32_t row = rnnrt_plan_obstacle(self.plan, every_step, &text)
+        return None if row < 0 else (self.names[row], text.decode())
+
+    def due(self, size_t output, size_t frames, bint ended):
+        """Frames of an output after ``frames`` input frames."""
+        return rnnrt_plan_due(self.plan, output, frames, ended)
+
+    def run(self, size_t batch, list inputs, list outputs, lengths=None, initial=(), final=(), size_t block=0):
+        """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous; outputs likewise, filled.
+
+        Returns the frames written of each output. ``initial``, ``final``: (value number, (batch, size) array) of states.
+        """
+        cdef rnnrt_array c_inputs[64]
+        cdef rnnrt_array c_outputs[64]
+        cdef rnnrt_state_value *states = NULL
+        cdef rnnrt_error error
+        cdef const int64_t *c_lengths = NULL
+        cdef size_t n_initial = len(initial), n_final = len(final)
+        cdef int status
+        if len(inputs) > 64 or len(outputs) > 64:
+            raise UnsupportedModelError("the model has more than 64 inputs or outputs")
+        for i, a in enumerate(inputs):
+            describe(<cnp.ndarray> a, &c_inputs[i])
+        for i, a in enumerate(outputs):
+            describe(<cnp.ndarray> a, &c_outputs[i])
+        if lengths is not None:
+            c_lengths = <const int64_t *> cnp.PyArray_DATA(<cnp.ndarray> lengths)
+        if n_initial + n_final:
+            states = <rnnrt_state_value *> calloc(n_initial + n_final, sizeof(rnnrt_state_value))
+            if states == NULL:
+                raise MemoryError()
+            for i, (value, a) in enumerate(list(initial) + list(final)):
+                states[i].value = value
+                states[i].data = <float *> cnp.PyArray_DATA(<cnp.ndarray> a)
+        with nogil:
+            status = rnnrt_run(self.plan, batch, c_inputs, c_outputs, c_lengths, states, n_initial, states + n_initial, n_final, block, &error)
+        free(states)
+        if status:
+            raise_status(status, &error, self.names)
+        return [c_outputs[i].frames for i in range(len(outputs))]
+
+
+cdef describe(cnp.ndarray a, rnnrt_array *to):
+    """A float32 (time, batch, width) array as the engine sees it."""
+    to.data = <float *> cnp.PyArray_DATA(a)
+    to.frames = cnp.PyArray_DIM(a, 0)
+    to.time_stride = cnp.PyArray_STRIDE(a, 0) // 4
+    to.batch_stride = cnp.PyArray_STRIDE(a, 1) // 4
+
+
+def plan_of(graph, isa=None):
+    """The Plan of a Graph whose lengths are settled."""
+    from .lowering import rows_of
+
+    rows, outputs, needs_length = rows_of(graph)
+    if needs_length:
+        raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
+    return Plan(rows, outputs, [x.name for x in graph.layers], [graph.signals[o.value].width for o in graph.outputs], isa)
+
+
+@cython.final
+cdef class Stream:
+    """One live batch of sequences: its own state over a shared Model. Made by ``Model.stream``.
+
+    Frames are (features,), chunks (time, features); for a stream of ``batch_size`` n they are (n, features) and (n, time, features).
+    A stream belongs to one caller at a time: entering it from a second thread raises StreamBusyError.
+    """
+
+    cdef rnnrt_stream *stream
+    cdef readonly object model
+    cdef Plan plan
+    cdef readonly object batch_size
+    cdef readonly bint every_step
+    cdef size_t batch
+    cdef bint busy, release, simple, single
+    cdef int frame_ndim
+    cdef Py_ssize_t width_in, width_out
+    cdef list timed_inputs          # (name, features) in order
+    cdef list all_inputs            # (name, timed, features)
+    cdef list once                  # arrays of the inputs given once
+    cdef list output_features       # (features, timed)
+
+    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once, list output_features, double work, size_t block=0):
+        cdef rnnrt_error error
+        self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
+        self.batch = 1 if batch_size is None else batch_size
+        self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
+        self.timed_inputs = [i for i in all_inputs if i[1]]
+        status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, &error)
+        if status:
+            raise_status(status, &error, plan.names)
+        self.release = work * self.batch > release_work
+        self.single = len(self.timed_inputs) == 1 and len(all_inputs) == 1 and len(output_features) == 1
+        # `simple`: one flat frame in, one flat frame out, never more than one at a step: the path that touches no Python object
+        self.simple = self.single and len(all_inputs[0][2]) == 1 and len(output_features[0][0]) == 1 and not self.several_per_step()
+        self.width_in = all_inputs[0][2][0] if self.simple else 0
+        self.width_out = output_features[0][0][0] if self.simple else 0
+        self.frame_ndim = 1 if batch_size is None else 2
+
+    def __dealloc__(self):
+        rnnrt_stream_free(self.stream)
+
+    cdef several_per_step(self):
+        """Whether one input frame can bring more than one output frame."""
+        return any(self.plan.due(k, n + 1, False) - self.plan.due(k, n, False) > 1 for k in range(len(self.output_features)) for n in range(0, 64))
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise StreamBusyError("this stream is in use by another thread", fix="Make one stream per caller: model.stream() shares the weights.")
+        self.busy = True
+        return 0
+
+    def step(self, frame, out=None):
+        """One time step: ``frame`` (features,), or (batch, features), float32. Returns the output frame, or None when nothing is due.
+
+        With ``out`` (float32, C-contiguous, the output frame's shape) it is filled and returned, and nothing is allocated. Raises
+        ShapeError, DTypeError, StateError after ``flush``, StreamBusyError.
+        """
+        cdef cnp.ndarray x, y
+        cdef cnp.npy_intp shape[2]
+        cdef rnnrt_error error
+        cdef int made
+        if not (self.simple and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
+                and cnp.PyArray_NDIM(<cnp.ndarray> frame) == self.frame_ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> frame)
+                and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> frame) and cnp.PyArray_ISALIGNED(<cnp.ndarray> frame)
+                and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
+                and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> frame, 0) == <Py_ssize_t> self.batch)):
+            return self.step_checked(frame, out)
+        x = <cnp.ndarray> frame
+        if out is None:
+            shape[0], shape[1] = self.batch, self.width_out
+            y = <cnp.ndarray> cnp.PyArray_SimpleNew(self.frame_ndim, shape + 2 - self.frame_ndim, cnp.NPY_FLOAT32)
+        else:
+            if not (cnp.PyArray_CheckExact(out) and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(<cnp.ndarray> out) == self.frame_ndim
+                    and cnp.PyArray_ISCARRAY(<cnp.ndarray> out) and cnp.PyArray_DIM(<cnp.ndarray> out, self.frame_ndim - 1) == self.width_out
+                    and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch)):
+                self.bad_out(out, (self.batch, self.width_out)[2 - self.frame_ndim:])
+            y = <cnp.ndarray> out
+        if self.busy:
+            self.enter()
+        self.busy = True
+        if self.release:
+            with nogil:
+                made = rnnrt_stream_step(self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error)
+        else:
+            made = rnnrt_stream_step(self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error)
+        self.busy = False
+        if made == 1:
+            return y
+        if made < 0:
+            raise_status(made, &error, self.plan.names)
+        return None
+
+    def bad_out(self, out, shape):
+        if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+            raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
+        raise ShapeError("out does not fit", expected=f"{shape}, C-contiguous and writeable", found=f"{out.shape}")
+
+    def step_checked(self, frame, out):
+        """`step` for everything the fast path does not take: other types and strides, several inputs or outputs."""
+        frames = frame if isinstance(frame, (tuple, list)) and len(self.timed_inputs) > 1 else (frame,)
+        if self.several_per_step():
+            raise StateError("this model can answer with several frames to one step", fix="Use push(), which returns (k, ...) frames.")
+        axis = 0 if self.batch_size is None else 1
+        chunks = []
+        if len(frames) != len(self.timed_inputs):
+            raise ShapeError("the number of inputs is wrong", expected=f"{[n for n, _, _ in self.timed_inputs]}", found=str(len(frames)))
+        for (name, _, features), f in zip(self.timed_inputs, frames):
+            f = self.checked(f, name, (() if self.batch_size is None else (self.batch,)) + features)
+            chunks.append(np.expand_dims(f, axis))
+        if out is not None:
+            if len(self.output_features) != 1:
+                raise ShapeError("out= works for models with one output only")
+            shape = (() if self.batch_size is None else (self.batch,)) + self.output_features[0][0]
+            if not (isinstance(out, np.ndarray) and out.dtype == np.float32 and out.shape == shape and out.flags.carray):
+                self.bad_out(out, shape)
+        made = self.pushed(chunks, 1, False)
+        if len(made) == 1:
+            if not made[0].shape[axis]:
+                return None
+            y = made[0].take(0, axis)
+            if out is None:
+                return y
+            out[...] = y
+            return out
+        return tuple(m.take(0, axis) if m.shape[axis] else None for m in made)
+
+    def checked(self, x, name, shape):
+        """``x`` as a float32 array of ``shape`` (None: any size), or an error that names the input."""
+        x = np.asarray(x)
+        if x.dtype != np.float32:
+            if x.dtype.kind not in "fiub":
+                raise DTypeError("this type of number cannot be used", where=f"input {name!r}", expected="float32, or what converts to it", found=str(x.dtype))
+            x = x.astype(np.float32)
+        if x.ndim != len(shape) or any(w is not None and w != s for w, s in zip(shape, x.shape)):
+            wanted = tuple("time" if w is None else w for w in shape)
+            raise ShapeError("the input has the wrong shape", where=f"input {name!r}", expected=str(wanted).replace("'", ""), found=str(x.shape))
+        return x
+
+    def push(self, chunk, out=None):
+        """Any number of time steps: ``chunk`` (time, features) or (batch, time, features). Returns the (k, ...) output frames now due, k >= 0.
+
+        With ``out`` (float32, C-contiguous, room for at least ``max_outputs(time)`` frames; unbatched, or batch 1) its first k frames are
+        filled and returned. Several inputs come as a tuple, several outputs return as one.
+        """
+        cdef rnnrt_array x, y
+        cdef rnnrt_error error
+        cdef int status
+        cdef Py_ssize_t frames
+        if (self.simple and out is not None and self.batch_size is None and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
+                and cnp.PyArray_TYPE(<cnp.ndarray> chunk) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.NPY_FLOAT32
+                and cnp.PyArray_NDIM(<cnp.ndarray> chunk) == 2 and cnp.PyArray_NDIM(<cnp.ndarray> out) == 2
+                and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> chunk) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
+                and cnp.PyArray_DIM(<cnp.ndarray> chunk, 1) == self.width_in and cnp.PyArray_DIM(<cnp.ndarray> out, 1) == self.width_out):
+            frames = cnp.PyArray_DIM(<cnp.ndarray> chunk, 0)
+            if <size_t> cnp.PyArray_DIM(<cnp.ndarray> out, 0) < rnnrt_stream_due(self.stream, 0, frames, False):
+                self.bad_out(out, (rnnrt_stream_due(self.stream, 0, frames, False), self.width_out))
+            x.data, x.time_stride, x.batch_stride, x.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> chunk), self.width_in, self.width_in, frames
+            y.data, y.time_stride, y.batch_stride = <float *> cnp.PyArray_DATA(<cnp.ndarray> out), self.width_out, self.width_out
+            y.frames = cnp.PyArray_DIM(<cnp.ndarray> out, 0)
+            self.enter()
+            with nogil:
+                status = rnnrt_stream_push(self.stream, &x, frames, &y, &error)
+            self.busy = False
+            if status:
+                raise_status(status, &error, self.plan.names)
+            return out if <Py_ssize_t> y.frames == cnp.PyArray_DIM(<cnp.ndarray> out, 0) else out[:y.frames]
+        chunks = chunk if isinstance(chunk, (tuple, list)) and len(self.timed_inputs) > 1 else (chunk,)
+        if len(chunks) != len(self.timed_inputs):
+            raise ShapeError("the number of inputs is wrong", expected=f"{[n for n, _, _ in self.timed_inputs]}", found=str(len(chunks)))
+        lead = (None,) if self.batch_size is None else (self.batch, None)
+        chunks = [self.checked(c, name, lead + features) for (name, _, features), c in zip(self.timed_inputs, chunks)]
+        axis = len(lead) - 1
+        if len({c.shape[axis] for c in chunks}) > 1:
+            raise ShapeError("the inputs have different numbers of frames", found=str([c.shape[axis] for c in chunks]))
+        made = self.pushed(chunks, chunks[0].shape[axis] if chunks else 0, False)
+        return self.delivered(made, out)
+
+    def flush(self, out=None):
+        """End the sequence: returns the (k, ...) frames that were held back, k >= 0. Only ``reset`` or setting ``state`` is legal after it."""
+        return self.delivered(self.pushed([], 0, True), out)
+
+    cdef delivered(self, list made, out):
+        if len(made) > 1:
+            if out is not None:
+                raise ShapeError("out= works for models with one output only")
+            return tuple(made)
+        if out is None:
+            return made[0]
+        axis = 0 if self.batch_size is None else 1
+        count = made[0].shape[axis]
+        room = out[:count] if axis == 0 else out[:, :count]
+        if not isinstance(out, np.ndarray) or out.dtype != np.float32 or room.shape != made[0].shape:
+            self.bad_out(out, made[0].shape)
+        room[...] = made[0]
+        return room
+
+    cdef pushed(self, list chunks, size_t frames, bint ended):
+        """Push (or flush) canonical chunks; returns one array per output, with the caller's axes."""
+        cdef rnnrt_array c_inputs[64]
+        cdef rnnrt_array c_outputs[64]
+        cdef rnnrt_error error
+        cdef int status
+        cdef list held = [], made = []
+        cdef size_t k = 0
+        timed = iter(chunks)
+        once = iter(self.once)
+        for name, is_timed, features in self.all_inputs:
+            width = int(np.prod(features, dtype=np.int64))
+            if is_timed:
+                a = next(timed, None)
+                a = np.zeros((0, self.batch, width), np.float32) if a is None else time_major(a, self.batch_size, width)
+            else:
+                a = next(once)
+            held.append(a)
+            describe(<cnp.ndarray> a, &c_inputs[k])
+            k += 1
+        for k, (features, _) in enumerate(self.output_features):
+            width = int(np.prod(features, dtype=np.int64))
+            count = rnnrt_stream_due(self.stream, k, frames, ended)
+            a = np.empty((self.batch, count, width), np.float32)
+            made.append(a)
+            describe(<cnp.ndarray> a.transpose(1, 0, 2), &c_outputs[k])
+        self.enter()
+        with nogil:
+            if ended:
+                status = rnnrt_stream_flush(self.stream, c_outputs, &error)
+            else:
+                status = rnnrt_stream_push(self.stream, c_inputs, frames, c_outputs, &error)
+        self.busy = False
+        if status:
+            raise_status(status, &error, self.plan.names)
+        result = []
+        for k, (features, _) in enumerate(self.output_features):
+            a = made[k][:, :c_outputs[k].frames]
+            a = a.reshape(a.shape[:2] + tuple(features))
+            result.append(a[0] if self.batch_size is None else a)
+        return result
+
+    def max_outputs(self, size_t n):
+        """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
+        made = tuple(rnnrt_stream_due(self.stream, k, n, False) for k in range(len(self.output_features)))
+        return made[0] if len(made) == 1 else made
+
+    def reset(self, rows=None):
+        """Start a new sequence: every state becomes zero. ``rows``: batch rows to reset; only recurrent states can be reset by row."""
+        self.enter()
+        self.busy = False
+        if rows is None:
+            rnnrt_stream_reset(self.stream)
+            return
+        arrays = self.arrays()
+        if not self.model.row_resettable:
+            raise StateError("single rows can be reset only where every state is a recurrent one", fix="Reset the whole stream, or use one stream a row.")
+        for a in arrays.values():
+            a[rows] = 0
+
+    cdef dict arrays(self):
+        """The recurrent states, as views into the stream."""
+        cdef cnp.npy_intp shape[2]
+        made = {}
+        for name, value, size in self.model.state_values:
+            shape[0], shape[1] = self.batch, size
+            made[name] = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_FLOAT32, rnnrt_stream_state_value(self.stream, value))
+        return made
+
+    @property
+    def state(self):
+        """Everything the stream remembers, as a State: a copy, to look at, to store or to give back."""
+        self.enter()
+        self.busy = False
+        held = bytearray(rnnrt_stream_state_bytes(self.stream))
+        rnnrt_stream_state_get(self.stream, <char *> held)
+        arrays = {k: (a[0] if self.batch_size is None else a).copy() for k, a in self.arrays().items()}
+        return self.model.make_state(arrays, bytes(held), self.batch_size, self.every_step)
+
+    @state.setter
+    def state(self, value):
+        self.enter()
+        self.busy = False
+        memory, arrays = self.model.read_state(value, self.batch_size, self.every_step, rnnrt_stream_state_bytes(self.stream))
+        if memory is not None:
+            rnnrt_stream_state_set(self.stream, <const char *> (<bytes> memory))
+            return
+        rnnrt_stream_reset(self.stream)
+        for name, a in self.arrays().items():
+            if name in arrays:
+                a[...] = arrays[name]
+
+    def clone(self):
+        """A second stream that goes on from the same place."""
+        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, release_work + 1 if self.release else 0.0)
+        other.state = self.state
+        return other
+
+    @property
+    def position(self):
+        """Frames taken since the sequence began."""
+        return rnnrt_stream_position(self.stream)
+
+    @property
+    def delay(self):
+        """Input frames between a frame and its answer (see Model.delay)."""
+        return self.model.delay
+
+    def __repr__(self):
+        return f"<rnnrt.Stream of {self.model!r}, batch_size={self.batch_size}, position={self.position}>"
+
+
+cdef time_major(a, batch_size, width):
+    """(time, *features) or (batch, time, *features) as a (time, batch, width) float32 array with a contiguous last axis."""
+    if batch_size is None:
+        a = a[None]
+    a = a.reshape(a.shape[:2] + (width,))
+    if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4:
+        a = np.ascontiguousarray(a)
+    return a.transpose(1, 0, 2)

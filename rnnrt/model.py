@@ -1,0 +1,610 @@
+"""Model: a planned network that answers whole inputs and makes streams."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from . import _engine, file, lowering, passes
+from .errors import DTypeError, NotStreamableError, RnnrtError, ShapeError, StateError, UnsupportedModelError, VerificationError
+from .graph import Embedding, Graph, Input
+from .state import State
+
+#: Kinds that keep something between steps besides a recurrent state.
+_WINDOWED = {"conv1d", "max_pool1d", "average_pool1d", "global_max_pool", "global_average_pool", "last", "flatten", "concatenate", "add", "multiply"}
+
+
+class Model:
+    """A network ready to run. Immutable: any number of threads may call it, and every stream shares its weights.
+
+    Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for products on SciPy's BLAS, which
+    gives up the promise of equal bits. ``num_threads``: threads that share the rows of a large batch.
+    """
+
+    def __init__(self, graph: Graph, *, num_threads=1, backend="native", weights="float32", isa=None, golden=None, golden_by=None, provenance=None):
+        if backend not in ("native", "blas"):
+            raise UnsupportedModelError("this backend does not exist", expected="'native' or 'blas'", found=repr(backend))
+        if weights != "float32":
+            raise UnsupportedModelError(f"weights={weights!r} is not there yet", expected="'float32'")
+        if not isinstance(num_threads, int) or num_threads < 1:
+            raise ShapeError("num_threads must be a whole number from 1", found=repr(num_threads))
+        if backend == "blas":
+            _engine.use_blas()
+        self.graph = graph
+        self._options = {"num_threads": num_threads, "backend": backend, "weights": weights, "isa": isa}
+        self._isa = "blas" if backend == "blas" else isa
+        self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
+        self._run_graph = passes.optimise(graph)
+        self._plans: dict[int, _engine.Plan] = {}
+        rows, outputs, self._needs_length = lowering.rows_of(self._run_graph)
+        self._plan = None if self._needs_length else self._make_plan(self._run_graph)
+        number = {layer.name: k for k, layer in enumerate(self._run_graph.layers)}
+        recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
+        sizes = lambda x, s: x.output_size if s == "h" else x.units  # noqa: E731
+        #: (name, value number, size) of every recurrent state, in the order of the layers.
+        self.state_values = [(f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s)) for x in recurrent for s in x.states]
+        self.row_resettable = not any(x.kind in _WINDOWED for x in self._run_graph.layers)
+        self._inputs = [_Port(graph[name], graph.signals[name], _tables(graph, name), name in graph.metadata.get("optional_inputs", ())) for name in graph.inputs]
+        order = [x.name for x in self._run_graph.layers if isinstance(x, Input)]
+        self._row_order = [graph.inputs.index(name) for name in order]
+        # Everything a call needs to know about each output, looked up once.
+        self._outs = [(o, graph.signals[o.value]) for o in graph.outputs]
+        self._work = sum(x.parameters for x in self._run_graph.layers if not isinstance(x, Embedding))
+        self._fingerprint = None
+
+    def _make_plan(self, graph):
+        return _engine.plan_of(graph, self._isa)
+
+    def _plan_for(self, frames):
+        """The plan for an input of ``frames``: one for all lengths, except where a layer's padding depends on it."""
+        if self._plan is not None:
+            return self._plan
+        plan = self._plans.get(frames)
+        if plan is None:
+            if len(self._plans) >= 8:
+                self._plans.clear()
+            plan = self._plans[frames] = self._make_plan(lowering.with_length(self._run_graph, frames))
+        return plan
+
+    # ---- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self):
+        """{name: shape as the source has it, None for a free size}."""
+        return {p.layer.name: p.shape for p in self._inputs}
+
+    @property
+    def outputs(self):
+        """{name: shape as the source has it, None for a free size}."""
+        return {o.name: _shape(signal, o.axes) for o, signal in self._outs}
+
+    @property
+    def nbytes(self):
+        """Bytes of the packed weights."""
+        return self._plan_for(self._any_length()).nbytes
+
+    @property
+    def isa(self):
+        """The instruction set the kernels run on."""
+        return self._plan_for(self._any_length()).isa
+
+    @property
+    def streamable(self):
+        """Whether ``stream()`` works; ``stream()`` itself says why not."""
+        return self._obstacle(False) is None
+
+    @property
+    def delay(self):
+        """Input frames by which a stream's answer lags: how far ahead the network looks. 0 for a causal one."""
+        if self._plan is None or not self.streamable:
+            return 0
+        probe, total = self._probe_length(), 0
+        for k, (_, signal) in enumerate(self._outs):
+            if signal.time:
+                ended, due = (self._plan.due(k, probe, e) for e in (True, False))
+                total = max(total, (ended - due) * max(1, round(probe / max(1, ended))))
+        return total
+
+    @property
+    def receptive_field(self):
+        """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
+        reach = {}
+        for layer in self._run_graph.layers:
+            seen = [reach[r.partition(":")[0]] for r in layer.inputs]
+            if any(s is None for s in seen) or hasattr(layer, "states") or layer.kind in ("global_max_pool", "global_average_pool", "reverse", "flatten"):
+                reach[layer.name] = None
+                continue
+            field, jump = max((s[0] for s in seen), default=1), max((s[1] for s in seen), default=1)
+            span = layer.span if layer.kind == "conv1d" else layer.size if layer.kind in ("max_pool1d", "average_pool1d") else 1
+            reach[layer.name] = (field + (span - 1) * jump, jump * getattr(layer, "stride", 1))
+        fields = [reach[o.value.partition(":")[0]] for o in self.graph.outputs]
+        return None if any(f is None for f in fields) else max(f[0] for f in fields)
+
+    def summary(self):
+        """A table of the layers: name, kind, output, parameters."""
+        rows = [("layer", "kind", "output", "parameters")]
+        rows += [(x.name, type(x).__name__, str(self.graph.signals[x.name]), f"{x.parameters:,}" if x.parameters else "") for x in self.graph.layers]
+        rows.append(("", "", "in all", f"{self.graph.parameters:,}"))
+        wide = [max(len(r[k]) for r in rows) for k in range(4)]
+        return "\n".join("  ".join(c.rjust(w) if k == 3 else c.ljust(w) for k, (c, w) in enumerate(zip(r, wide))).rstrip() for r in rows)
+
+    def __repr__(self):
+        return f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, {self.graph.parameters:,} parameters>"
+
+    def with_options(self, **options):
+        """The same network with another num_threads, backend, weights or isa."""
+        unknown = set(options) - set(self._options)
+        if unknown:
+            raise UnsupportedModelError(f"unknown options {sorted(unknown)}", expected=f"{sorted(self._options)}")
+        return Model(self.graph, **{**self._options, **options}, golden=self._golden, golden_by=self._golden_by, provenance=self.provenance)
+
+    # ---- whole inputs ----------------------------------------------------------------------------------------------
+
+    def __call__(self, x, *more, lengths=None, mask=None, initial_state=None, return_state=False, out=None):
+        """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of axes.
+
+        ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State, {"lstm/h": array}, or the source's own
+        form. ``out``: float32 array for the one output. Returns the output, or a tuple of them in the source's order; with ``return_state``
+        (output, State). Raises ShapeError, DTypeError, StateError, each naming the input.
+        """
+        if mask is not None:
+            raise UnsupportedModelError("mask= is not supported yet", fix="Use lengths= for a PyTorch model whose rows have different lengths.")
+        given = (x, *more)
+        if len(given) > len(self._inputs):
+            raise ShapeError("there are too many inputs", expected=f"{list(self.inputs)}", found=str(len(given)))
+        return self._answer(list(given) + [None] * (len(self._inputs) - len(given)), lengths, initial_state, return_state, out)
+
+    def run(self, inputs):
+        """{input name: array} -> {output name: array}."""
+        names = list(self.inputs)
+        unknown = [n for n in inputs if n not in names]
+        if unknown:
+            raise ShapeError(f"there is no input {unknown[0]!r}", expected=f"{names}")
+        made = self._answer([inputs.get(n) for n in names], None, None, False, None)
+        return dict(zip(self.outputs, made if isinstance(made, tuple) else (made,)))
+
+    def _answer(self, given, lengths, initial_state, return_state, out):
+        arrays, batch, frames, batched = self._canonical(given)
+        trim = self.graph.metadata.get("lengths_input")
+        if lengths is not None:
+            lengths = self._check_lengths(lengths, batch, frames)
+            if trim:  # pad_packed_sequence answers only as far as the longest row
+                frames = max(1, int(lengths.max()))
+                arrays = [a[:frames] if p.signal.time else a for p, a in zip(self._inputs, arrays)]
+        elif trim:
+            raise ShapeError(f"this module was traced with lengths ({trim!r})", fix="Pass lengths=.")
+        plan = self._plan_for(frames)
+        made, views = [], []
+        for k, (output, signal) in enumerate(self._outs):
+            count = plan.due(k, frames, True)
+            if not count:
+                raise ShapeError("the input is too short for this network", where=f"output {output.name!r}", found=f"{frames} frames")
+            array, view = _make_output(output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None)
+            made.append(array)
+            views.append(view)
+        if out is not None and len(self._outs) != 1:
+            raise ShapeError("out= works for models with one output only")
+        initial = self._initial(initial_state, batch, batched)
+        final = [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.state_values] if return_state else []
+        self._run(plan, batch, [arrays[k] for k in self._row_order], views, lengths, initial, [(v, a) for _, v, a in final])
+        results = tuple(_finish(output.axes, signal, array, batched, out) for (output, signal), array in zip(self._outs, made))
+        result = results[0] if len(results) == 1 else results
+        if not return_state:
+            return result
+        return result, State({name: a if batched else a[0] for name, _, a in final}, self.fingerprint, batch if batched else None)
+
+    def _run(self, plan, batch, arrays, views, lengths, initial, final):
+        """Run the plan; a batch is shared out by rows where there are threads and enough work for them."""
+        threads = min(self._options["num_threads"], batch)
+        if threads < 2 or self._work * batch * arrays[0].shape[0] < 20_000_000:
+            plan.run(batch, arrays, views, lengths, initial, final)
+            return
+        cuts = [batch * k // threads for k in range(threads + 1)]
+        failed = []
+
+        def rows(a, b):
+            try:
+                part = lambda s: [(v, np.ascontiguousarray(x[a:b])) for v, x in s]  # noqa: E731
+                kept = [(v, np.empty_like(x[a:b])) for v, x in final]
+                plan.run(b - a, [x[:, a:b] for x in arrays], [y[:, a:b] for y in views], None if lengths is None else lengths[a:b].copy(), part(initial), kept)
+                for (_, x), (_, y) in zip(final, kept):
+                    x[a:b] = y
+            except BaseException as error:  # given back to the caller below
+                failed.append(error)
+
+        workers = [threading.Thread(target=rows, args=c) for c in zip(cuts[1:-1], cuts[2:])]
+        for w in workers:
+            w.start()
+        rows(cuts[0], cuts[1])
+        for w in workers:
+            w.join()
+        if failed:
+            raise failed[0]
+
+    def _canonical(self, given):
+        """Inputs as float32 (time, batch, width) arrays, the batch, the frames, and whether a batch axis was given."""
+        batched, batch, frames, arrays = None, 1, None, []
+        for port, x in zip(self._inputs, given):
+            if x is None:
+                if not port.optional:
+                    raise ShapeError(f"the input {port.layer.name!r} is missing", expected=f"{list(self.inputs)}")
+                arrays.append(None)
+                continue
+            x = port.checked(x)
+            has_batch = x.ndim == port.rank
+            if not has_batch and x.ndim != port.rank - 1:
+                raise port.wrong(x)
+            if batched is not None and has_batch != batched:
+                raise ShapeError("some inputs have a batch axis and some have not", where=f"input {port.layer.name!r}", found=str(x.shape))
+            batched = has_batch
+            array = port.canonical(x, has_batch)
+            if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
+                raise ShapeError("the inputs have different batch sizes", where=f"input {port.layer.name!r}", found=str(x.shape))
+            batch = array.shape[1]
+            if port.signal.time:
+                if frames is not None and array.shape[0] != frames and port.signal.length is None:
+                    raise ShapeError("the inputs have different numbers of frames", where=f"input {port.layer.name!r}", found=str(x.shape))
+                frames = array.shape[0]
+            arrays.append(array)
+        if not batch:
+            raise ShapeError("the batch is empty", expected="at least one row")
+        arrays = [np.zeros((1, batch, p.signal.width), np.float32) if a is None else a for p, a in zip(self._inputs, arrays)]
+        return arrays, batch, frames if frames is not None else 1, True if batched is None else batched
+
+    def _check_lengths(self, lengths, batch, frames):
+        lengths = np.asarray(lengths)
+        if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):
+            raise ShapeError("lengths must be one whole number a row", expected=f"({batch},)", found=f"{lengths.dtype} {lengths.shape}")
+        bad = np.flatnonzero((lengths < 0) | (lengths > frames))
+        if bad.size:
+            raise ShapeError(f"the length of row {bad[0]} is out of range", expected=f"0 to {frames}", found=str(lengths[bad[0]]))
+        if self.graph.metadata.get("source") == "keras":
+            raise UnsupportedModelError("lengths= on a Keras model is not supported yet", fix="Run rows of different lengths one by one.")
+        moved = set()
+        for layer in self._run_graph.layers:
+            if hasattr(layer, "states") and layer.inputs[0].partition(":")[0] in moved:
+                raise UnsupportedModelError("lengths= means nothing here: a layer before it changed the time axis", where=layer.where)
+            if layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse" or any(r.partition(":")[0] in moved for r in layer.inputs):
+                if not (layer.kind == "conv1d" and layer.span == 1 and layer.stride == 1):
+                    moved.add(layer.name)
+        return np.ascontiguousarray(lengths, np.int64)
+
+    def _initial(self, state, batch, batched):
+        """[(value number, (batch, size) array)] from any form an initial state may take."""
+        if state is None:
+            return []
+        if isinstance(state, State):
+            if state.belongs_to != self.fingerprint:
+                raise StateError("the state belongs to another model", expected=self.fingerprint[:12], found=state.belongs_to[:12])
+            state = state.arrays()
+        if not isinstance(state, dict):
+            state = self._source_state(state)
+        known = {name: (value, size) for name, value, size in self.state_values}
+        made = []
+        for name, array in state.items():
+            if name not in known:
+                raise StateError(f"there is no state {name!r}", expected=f"{list(known)}")
+            value, size = known[name]
+            a = _as_float32(array, f"state {name!r}")
+            wanted = (batch, size) if batched else (size,)
+            if a.shape != wanted:
+                raise StateError("the state has the wrong shape", where=name, expected=str(wanted), found=str(a.shape))
+            made.append((value, np.ascontiguousarray(a.reshape(batch, size))))
+        return made
+
+    def _source_state(self, given):
+        """Keras's flat list, or PyTorch's stacked h0 or (h0, c0), by state name."""
+        names = [name for name, _, _ in self.state_values]
+        if self.graph.metadata.get("source") == "torch":
+            stacks = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+            made = {}
+            for kind, stack in zip("hc", stacks):
+                own = [n for n in names if n.endswith(f"/{kind}")]
+                if len(stack) != len(own):
+                    raise StateError(f"the stack of {kind} states has the wrong number of layers", expected=str(len(own)), found=str(len(stack)))
+                made |= dict(zip(own, stack))
+            return made
+        given = list(given) if isinstance(given, (tuple, list)) else [given]
+        if len(given) != len(names):
+            raise StateError("the list of states has the wrong length", expected=f"{names}", found=str(len(given)))
+        return dict(zip(names, given))
+
+    # ---- streams ---------------------------------------------------------------------------------------------------
+
+    def _any_length(self):
+        return next((p.signal.length for p in self._inputs if p.signal.time and p.signal.length), 64)
+
+    def _probe_length(self):
+        return 4096 if not any(p.signal.length for p in self._inputs) else self._any_length()
+
+    def _obstacle(self, every_step):
+        if self._plan is None:
+            return self._needs_length, "its padding depends on how long the whole input is"
+        return self._plan.obstacle(every_step)
+
+    def stream(self, batch_size=None, *, every_step=False, inputs=None, _block=0):
+        """A Stream: one live sequence, or ``batch_size`` of them side by side, with a state of its own.
+
+        A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it says after every frame what
+        ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs without a time axis. Raises NotStreamableError with the layer
+        and the reason where the whole input is needed first.
+        """
+        obstacle = self._obstacle(every_step)
+        if obstacle:
+            how = "stream with every_step" if every_step and self.streamable else "stream"
+            raise NotStreamableError(f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix="Run it on whole inputs: model(x).")
+        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise ShapeError("batch_size must be None or a whole number from 1", found=repr(batch_size))
+        given, once = dict(inputs or {}), []
+        ports = [self._inputs[k] for k in self._row_order]
+        for port in ports:
+            if port.signal.time:
+                continue
+            value = given.pop(port.layer.name, None)
+            if value is None and not port.optional:
+                raise ShapeError(f"the input {port.layer.name!r} has no time axis: give it once", fix="stream(inputs={name: array})")
+            shape = (batch_size or 1, port.signal.width)
+            a = np.zeros(shape, np.float32) if value is None else port.checked(value)
+            if a.shape != port.signal.features and a.shape != (shape[0], *port.signal.features):
+                raise port.wrong(a)
+            once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, port.signal.width), shape))[None])
+        if given:
+            raise ShapeError(f"there is no input {next(iter(given))!r} without a time axis")
+        described = [(p.layer.name, p.signal.time, p.signal.features) for p in ports]
+        outs = [(signal.features, signal.time) for _, signal in self._outs]
+        return _engine.Stream(self, self._plan, None if batch_size is None else int(batch_size), every_step, described, once, outs, float(self._work), _block)
+
+    def step_many(self, streams, frames, out=None):
+        """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
+        if len(streams) != len(frames):
+            raise ShapeError("there must be one frame a stream", expected=str(len(streams)), found=str(len(frames)))
+        return [s.step(f, None if out is None else out[k]) for k, (s, f) in enumerate(zip(streams, frames))]
+
+    # what a Stream asks of its model
+
+    def make_state(self, arrays, memory, batch_size, every_step):
+        return State(arrays, self.fingerprint, batch_size, memory, every_step)
+
+    def read_state(self, value, batch_size, every_step, size):
+        """(memory or None, {name: (batch, size) array}) of a State or a dict of arrays, checked against a stream's kind."""
+        if isinstance(value, State):
+            if value.belongs_to != self.fingerprint:
+                raise StateError("the state belongs to another model", expected=self.fingerprint[:12], found=value.belongs_to[:12])
+            if value.memory is not None:
+                if value.batch_size != batch_size or value.every_step != every_step or len(value.memory) != size:
+                    raise StateError("the state belongs to another kind of stream", expected=f"batch_size={batch_size}, every_step={every_step}", found=repr(value))
+                return value.memory, None
+            value = value.arrays()
+        arrays = self._initial(value, batch_size or 1, batch_size is not None)
+        names = {number: name for name, number, _ in self.state_values}
+        return None, {names[number]: a for number, a in arrays}
+
+    @property
+    def fingerprint(self):
+        """A hash of the network: its structure and every weight."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256(file.canonical_json(self.graph).encode())
+            for layer in self.graph.layers:
+                for name in layer.arrays:
+                    if getattr(layer, name) is not None:
+                        digest.update(getattr(layer, name).tobytes())
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    # ---- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or float64 reference answers."""
+        golden, by = (self._golden, self._golden_by) if self._golden else (file.golden_of(self.graph), "reference")
+        file.save(self.graph, path, golden, by, self.provenance or dict(self.graph.metadata))
+
+    @property
+    def golden_by(self):
+        """Who made the golden sample: a framework's name and version, or "reference"."""
+        return self._golden_by or "reference"
+
+    def verify(self, tolerance=1e-5):
+        """Replay the golden sample; returns the largest error, relative to the largest golden magnitude where that is above 1.
+
+        Raises VerificationError above ``tolerance`` (promise: 1e-5).
+        """
+        inputs, outputs = self._golden or file.golden_of(self.graph)
+        arrays = [_from_canonical(port.layer.axes, port.signal, inputs[port.layer.name]) for port in self._inputs]
+        made = self._answer(arrays, None, None, False, None)
+        worst = 0.0
+        for (output, signal), y in zip(self._outs, made if isinstance(made, tuple) else (made,)):
+            wanted = _from_canonical(output.axes, signal, outputs[output.name])
+            if wanted.shape != y.shape:
+                raise VerificationError("the answer has another shape", where=f"output {output.name!r}", expected=str(wanted.shape), found=str(y.shape))
+            same = (wanted == y) | (np.isnan(wanted) & np.isnan(y))
+            error = np.where(same, 0.0, np.abs(wanted.astype(np.float64) - y)).max(initial=0.0) / max(1.0, np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
+            if not error <= tolerance:
+                raise VerificationError(f"the golden output of {self.golden_by} is not reproduced", where=f"output {output.name!r}",
+                                        expected=f"an error of at most {tolerance:g}", found=f"{error:g}")  # fmt: skip
+            worst = max(worst, float(error))
+        return worst
+
+
+# ---- axes -----------------------------------------------------------------------------------------------------------
+
+
+def _tables(graph, name):
+    """Rows of the embeddings that read an input directly: its ids must be below all of them."""
+    return [(x.name, len(x.weight)) for x in graph.consumers(name) if isinstance(x, Embedding)]
+
+
+def _expand(axes, features):
+    """Axis letters with one entry per feature axis: "btf" and two features -> b t f0 f1."""
+    return [a if a != "f" else f"f{k}" for a in axes for k in (range(features) if a == "f" else (0,))]
+
+
+def _shape(signal, axes):
+    sizes = {"b": None, "t": signal.length} | {f"f{k}": n for k, n in enumerate(signal.features)}
+    return tuple(sizes[a] for a in _expand(axes, len(signal.features)))
+
+
+def _as_float32(x, where):
+    x = np.asarray(x)
+    if x.dtype == np.float32:
+        return x
+    if x.dtype.kind not in "fiub":
+        raise DTypeError("this type of number cannot be used", where=where, expected="float32, or what converts to it", found=str(x.dtype))
+    return x.astype(np.float32)
+
+
+class _Port:
+    """One graph input: how the source's array becomes the engine's (time, batch, width)."""
+
+    def __init__(self, layer, signal, tables, optional):
+        self.layer, self.signal, self.tables, self.optional = layer, signal, tables, optional
+        self.shape = _shape(signal, layer.axes)
+        self.letters = _expand(layer.axes, len(signal.features))
+        self.rank = len(self.letters)
+        wanted = _expand("btf" if signal.time else "bf", len(signal.features))
+        self.order = tuple(self.letters.index(a) for a in wanted)
+        unbatched = [a for a in self.letters if a != "b"]
+        self.order_unbatched = tuple(unbatched.index(a) for a in wanted if a != "b")
+        self.plain = self.order == tuple(range(self.rank))
+
+    def wrong(self, x):
+        axes = {"b": "batch", "t": "time"}
+        wanted = ", ".join(str(n) if n is not None else axes[a] for n, a in zip(self.shape, self.letters))
+        return ShapeError("the input has the wrong shape", where=f"input {self.layer.name!r}", expected=f"({wanted}), or the same without batch", found=str(x.shape))
+
+    def checked(self, x):
+        x = np.asarray(x)
+        if self.layer.ids or self.tables:
+            if x.dtype.kind not in "fiub":
+                raise DTypeError("ids must be whole numbers", where=f"input {self.layer.name!r}", found=str(x.dtype))
+            bad = np.zeros(x.shape, bool) if x.dtype.kind in "iub" else x != np.floor(x)
+            for _, size in self.tables:
+                bad = bad | ~((x >= 0) & (x < size))
+            if bad.any():
+                at = np.argwhere(bad)[0]
+                row, time = (at[0], at[-1]) if x.ndim == self.rank else (0, at[-1])
+                raise ShapeError("an id is out of range", where=f"input {self.layer.name!r}, row {row}, time {time}",
+                                 expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}", found=str(x[tuple(at)]))  # fmt: skip
+        return _as_float32(x, f"input {self.layer.name!r}")
+
+    def canonical(self, x, has_batch):
+        if has_batch:
+            a = x if self.plain else x.transpose(self.order)
+        else:
+            a = x.transpose(self.order_unbatched)[None]
+        features, signal = self.signal.features, self.signal
+        lead = 2 if signal.time else 1
+        if a.shape[lead:] != features or (signal.length is not None and a.shape[1] != signal.length):
+            raise self.wrong(x)
+        if signal.time and not a.shape[1]:
+            raise ShapeError("the input has no frames", where=f"input {self.layer.name!r}", found=str(x.shape))
+        a = a.reshape((a.shape[0], a.shape[1] if signal.time else 1, signal.width))
+        if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4 or not a.flags.aligned or not a.dtype.isnative:
+            a = np.ascontiguousarray(a, np.float32)
+        return a.transpose(1, 0, 2)
+
+
+def _make_output(axes, signal, batch, count, batched, out):
+    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order."""
+    features, width = signal.features, prod(signal.features)
+    frames = count if signal.time else 1
+    if out is not None:
+        shape = _expand(axes, len(features))
+        sizes = {"b": batch, "t": frames} | {f"f{k}": n for k, n in enumerate(features)}
+        wanted = tuple(sizes[a] for a in shape if batched or a != "b")
+        if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+            raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
+        if out.shape != wanted or not out.flags.writeable:
+            raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
+        if axes in ("btf", "bf") and out.flags.carray:
+            return out, out.reshape(batch, frames, width).transpose(1, 0, 2)
+    if axes == "tbf":
+        array = np.empty((frames, batch) + features, np.float32)
+        return array, array.reshape(frames, batch, width)
+    array = np.empty((batch, frames) + features, np.float32)
+    return array, array.reshape(batch, frames, width).transpose(1, 0, 2)
+
+
+def _finish(axes, signal, array, batched, out):
+    """The filled array with the source's axes."""
+    if array is out:
+        return out
+    if axes == "tbf":
+        array = array if batched else array[:, 0]
+    else:
+        if not signal.time:
+            array = array[:, 0]
+        array = _from_canonical(axes, signal, array) if batched else _from_canonical(axes.replace("b", ""), signal, array[0])
+    if out is not None:
+        out[...] = array
+        return out
+    return array
+
+
+def _from_canonical(axes, signal, array):
+    """Canonical (batch, time, *features) in the order ``axes`` names (which may leave out the batch)."""
+    have = [a for a in _expand("btf" if signal.time else "bf", len(signal.features)) if a != "b" or "b" in axes]
+    wanted = _expand(axes, len(signal.features))
+    return array if have == wanted else np.ascontiguousarray(array.transpose([have.index(a) for a in wanted]))
+
+
+# ---- the ways in ----------------------------------------------------------------------------------------------------
+
+
+def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=None):
+    """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text), or a live Keras model."""
+    from .importers import keras
+
+    return Model(keras.read(source, spec, custom_objects=custom_objects, inputs=inputs, outputs=outputs))
+
+
+def from_torch(source, spec=None, *, example=None, prefix=""):
+    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
+    from .importers import torch
+
+    return Model(torch.read(source, spec, example=example, prefix=prefix))
+
+
+def from_numpy(parameters):
+    """A Model from the textbook's parameter dictionaries (see rnnrt.textbook), in their own axes."""
+    from .importers import numpy
+
+    return Model(numpy.read(parameters))
+
+
+def from_graph(graph):
+    """A Model from a Graph built by hand (see rnnrt.layers)."""
+    return Model(graph)
+
+
+def load(path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30):
+    """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
+    stored = file.load(path, max_bytes)
+    model = Model(stored.graph, num_threads=num_threads, backend=backend, weights=weights, isa=isa, golden=stored.golden, golden_by=stored.golden_by,
+                  provenance=stored.provenance)  # fmt: skip
+    if verify:
+        model.verify()
+    return model
+
+
+def convert(source, destination=None, **options):
+    """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given."""
+    from . import importers
+
+    model = Model(importers.read(source, **options))
+    if destination is not None:
+        model.verify()
+        model.save(destination)
+    return model
+
+
+def show_config():
+    """CPU, instruction sets, and the versions of what rnnrt stands on, as a dict."""
+    import platform
+
+    from . import __version__
+
+    return {"rnnrt": __version__, "python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine(), "isas": _engine.isas()}

@@ -1,0 +1,42 @@
+"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx. Everything else stands in pyproject.toml.
+
+Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes last, after any flags of the
+user's: the order of floating-point operations is part of what rnnrt promises. RNNRT_SANITIZE=1 builds with the address and
+undefined-behaviour sanitizers, RNNRT_DEBUG=1 without optimisation.
+"""
+
+import os
+from glob import glob
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+flags = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Werror=psabi", "-fvisibility=hidden"]
+links = ["-Wl,-z,now"] if os.name == "posix" and os.uname().sysname == "Linux" else []
+if os.environ.get("RNNRT_DEBUG"):
+    flags += ["-O0", "-g"]
+if os.environ.get("RNNRT_SANITIZE"):
+    flags += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    links += ["-fsanitize=address,undefined"]
+
+
+class Build(build_ext):
+    def build_extension(self, extension):
+        # after CFLAGS, which setuptools puts first: contraction would change bits silently
+        extension.extra_compile_args = extension.extra_compile_args + ["-ffp-contract=off", "-fno-fast-math"]
+        super().build_extension(extension)
+
+
+engine = Extension(
+    "rnnrt._engine",
+    sources=["rnnrt/_engine.pyx", *sorted(glob("src/**/*.c", recursive=True))],
+    depends=sorted(glob("src/**/*.h", recursive=True)),
+    include_dirs=["src", numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    extra_compile_args=flags,
+    extra_link_args=links,
+)
+
+setup(ext_modules=cythonize([engine], language_level=3), cmdclass={"build_ext": Build})

@@ -1,0 +1,28 @@
+/* Every kernel, once, over the vf operations of the simd header included before; and the table that holds them. */
+#include "bodies_product.h"
+#include "bodies_math.h"
+#include "bodies_cell.h"
+
+#define NAME_OF(isa) NAME_PASTE(isa)
+#define NAME_PASTE(isa) rnnrt_kernels_##isa
+#define TEXT_OF(isa) TEXT_QUOTE(isa)
+#define TEXT_QUOTE(isa) #isa
+
+const struct rnnrt_kernels NAME_OF(ISA) = {
+    .isa = TEXT_OF(ISA),
+    .packed_size = packed_size,
+    .pack = pack,
+    .product = product,
+    .activate = activate,
+    .softmax = softmax,
+    .normalize = normalize,
+    .affine = affine,
+    .add = add,
+    .multiply = multiply,
+    .maximum = maximum,
+    .lstm = lstm,
+    .gru = gru,
+    .lstm_cells = lstm_cells,
+    .blend = blend,
+    .multiply_add = multiply_add,
+};

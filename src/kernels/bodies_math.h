@@ -1,0 +1,176 @@
+/* exp, sigmoid, tanh and the elementwise functions: one written sequence of operations on every instruction set.
+ *
+ * Errors against the exact value, over every float32 (tests/test_kernels.py re-measures them): exp, sigmoid and tanh at most 4 units in the
+ * last place where the result is normal; sigmoid and tanh saturate exactly to 0, 1 and -1, 1; tanh and softsign are odd to the bit. */
+
+/* e^r - 1 with x = n ln 2 + r and biased = 1.5 * 2^23 + n, for |x| <= 104. The polynomial was fitted on |r| <= ln 2 / 2: relative error 1.4e-8. */
+VECTOR vf exp_fraction(vf x, vf *biased) {
+    *biased = vf_fma(x, vf_set(0x1.715476p+0f), vf_set(0x1.8p23f));
+    vf n = vf_sub(*biased, vf_set(0x1.8p23f));
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), x); /* ln 2 in two parts: n times the first is exact */
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
+    vf q = vf_fma(r, vf_set(0x1.6bebb2p-10f), vf_set(0x1.1229a4p-7f));
+    q = vf_fma(q, r, vf_set(0x1.555678p-5f));
+    q = vf_fma(q, r, vf_set(0x1.5554aep-3f));
+    q = vf_fma(q, r, vf_set(0x1.fffffep-2f));
+    return vf_fma(vf_mul(r, r), q, r);
+}
+
+/* e^x: 0 where the result would be denormal, infinite above 88.72. 2^n is applied in two halves, so that n may pass 127. */
+VECTOR vf vf_exp(vf x) {
+    vf magic = vf_set(0x1.8p23f), biased, p = exp_fraction(vf_max(vf_set(-104.0f), vf_min(vf_set(89.0f), x)), &biased);
+    vf n = vf_sub(biased, magic), half = vf_fma(n, vf_set(0.5f), magic);
+    vf first = vf_power_of_two(half), second = vf_power_of_two(vf_add(magic, vf_sub(n, vf_sub(half, magic))));
+    return vf_mul(vf_fma(first, p, first), second);
+}
+
+/* 1 / (1 + e^-x), from e^-|x| so that nothing overflows; e^-88 is 0 here, which saturates exactly. */
+VECTOR vf vf_sigmoid(vf x) {
+    vf biased, one = vf_set(1.0f), p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
+    vf power = vf_power_of_two(biased), e = vf_fma(power, p, power);
+    return vf_div(vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e));
+}
+
+/* e^x - 1 for |x| <= 88, exact to its own size near 0 */
+VECTOR vf vf_expm1(vf x) {
+    vf biased, p = exp_fraction(x, &biased), power = vf_power_of_two(biased);
+    return vf_fma(power, p, vf_sub(power, vf_set(1.0f)));
+}
+
+/* m / (m + 2) with m = e^(2|x|) - 1; exactly 1 from |x| = 10 on. */
+VECTOR vf vf_tanh(vf x) {
+    vf a = vf_min(vf_set(10.0f), vf_abs(x)), m = vf_expm1(vf_add(a, a));
+    return vf_copysign(vf_div(m, vf_add(m, vf_set(2.0f))), x);
+}
+
+VECTOR vf clip(vf x, float low, float high) { return vf_max(vf_set(low), vf_min(vf_set(high), x)); }
+
+VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
+    vf zero = vf_set(0.0f);
+    switch (name) {
+    case RNNRT_LINEAR: return x;
+    case RNNRT_RELU: return vf_max(zero, x);
+    case RNNRT_LEAKY_RELU: return vf_where_greater(zero, x, vf_mul(vf_set(parameter), x), x);
+    case RNNRT_CLIPPED_RELU: return clip(x, 0.0f, parameter);
+    case RNNRT_TANH: return vf_tanh(x);
+    case RNNRT_SIGMOID: return vf_sigmoid(x);
+    case RNNRT_HARD_SIGMOID: return vf_div(clip(vf_add(x, vf_set(3.0f)), 0.0f, 6.0f), vf_set(6.0f));
+    case RNNRT_HARD_SIGMOID_KERAS2: return clip(vf_fma(x, vf_set(0.2f), vf_set(0.5f)), 0.0f, 1.0f);
+    case RNNRT_HARD_TANH: return clip(x, -1.0f, 1.0f);
+    case RNNRT_EXPONENTIAL: return vf_exp(x);
+    case RNNRT_ELU: return vf_where_greater(zero, x, vf_mul(vf_set(parameter), vf_expm1(clip(x, -88.0f, 0.0f))), x);
+    case RNNRT_SELU:
+        return vf_mul(vf_set(1.0507009873554805f),
+                      vf_where_greater(zero, x, vf_mul(vf_set(1.6732632423543772f), vf_expm1(clip(x, -88.0f, 0.0f))), x));
+    case RNNRT_SILU: return vf_mul(x, vf_sigmoid(x));
+    case RNNRT_HARD_SILU: return vf_mul(x, vf_div(clip(vf_add(x, vf_set(3.0f)), 0.0f, 6.0f), vf_set(6.0f)));
+    case RNNRT_SOFTSIGN: return vf_div(x, vf_add(vf_set(1.0f), vf_abs(x)));
+    case RNNRT_GELU_TANH: {
+        vf cube = vf_mul(vf_mul(x, x), x), inner = vf_mul(vf_set(0.7978845608028654f), vf_fma(vf_set(0.044715f), cube, x));
+        return vf_mul(vf_mul(vf_set(0.5f), x), vf_add(vf_set(1.0f), vf_tanh(inner)));
+    }
+    case RNNRT_FUNCTIONS: break;
+    }
+    return x;
+}
+
+#define OVER(n, expression)                                                                                                            \
+    do {                                                                                                                               \
+        size_t i = 0;                                                                                                                  \
+        for (; i + LANES <= (n); i += LANES) { vf a = vf_load(x + i); vf_store(y + i, (expression)); }                                 \
+        if (i < (n)) { vf a = vf_load_n(x + i, (n) - i); vf_store_n(y + i, (expression), (n) - i); }                                   \
+    } while (0)
+
+static void activate(struct rnnrt_function function, size_t n, const float *x, float *y) {
+    float p = function.parameter;
+    switch (function.name) {
+    case RNNRT_LINEAR: if (x != y) memcpy(y, x, n * sizeof *y); return;
+#define ROW(name) case name: OVER(n, function_value(name, p, a)); return;
+    ROW(RNNRT_RELU) ROW(RNNRT_LEAKY_RELU) ROW(RNNRT_CLIPPED_RELU) ROW(RNNRT_TANH) ROW(RNNRT_SIGMOID) ROW(RNNRT_HARD_SIGMOID)
+    ROW(RNNRT_HARD_SIGMOID_KERAS2) ROW(RNNRT_HARD_TANH) ROW(RNNRT_EXPONENTIAL) ROW(RNNRT_ELU) ROW(RNNRT_SELU) ROW(RNNRT_SILU)
+    ROW(RNNRT_HARD_SILU) ROW(RNNRT_SOFTSIGN) ROW(RNNRT_GELU_TANH)
+#undef ROW
+    case RNNRT_FUNCTIONS: return;
+    }
+}
+
+#define OVER_TWO(n, expression)                                                                                                        \
+    do {                                                                                                                               \
+        size_t i = 0;                                                                                                                  \
+        for (; i + LANES <= (n); i += LANES) {                                                                                         \
+            vf a = vf_load(x0 + i), b = vf_load(x1 + i);                                                                               \
+            vf_store(y + i, (expression));                                                                                             \
+        }                                                                                                                              \
+        if (i < (n)) {                                                                                                                 \
+            vf a = vf_load_n(x0 + i, (n) - i), b = vf_load_n(x1 + i, (n) - i);                                                         \
+            vf_store_n(y + i, (expression), (n) - i);                                                                                  \
+        }                                                                                                                              \
+    } while (0)
+
+static void add(size_t n, const float *x0, const float *x1, float *y) { OVER_TWO(n, vf_add(a, b)); }
+static void multiply(size_t n, const float *x0, const float *x1, float *y) { OVER_TWO(n, vf_mul(a, b)); }
+/* a NaN on either side stays: max answers b where either is NaN, and |a| > -1 is false only for a NaN */
+static void maximum(size_t n, const float *x0, const float *x1, float *y) {
+    OVER_TWO(n, vf_where_greater(vf_abs(a), vf_set(-1.0f), vf_max(a, b), a));
+}
+
+static void affine(size_t n, size_t rows, const float *scale, const float *offset, const float *x, float *y) {
+    for (size_t r = 0; r < rows; r++, x += n, y += n) {
+        size_t i = 0;
+        for (; i + LANES <= n; i += LANES) vf_store(y + i, vf_fma(vf_load(x + i), vf_load(scale + i), vf_load(offset + i)));
+        if (i < n) vf_store_n(y + i, vf_fma(vf_load_n(x + i, n - i), vf_load_n(scale + i, n - i), vf_load_n(offset + i, n - i)), n - i);
+    }
+}
+
+/* Sixteen virtual lanes over the features (feature modulo 16), mean first, then the mean square of the differences. */
+static void normalize(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon, const float *x, size_t x_stride,
+                      float *y, size_t y_stride) {
+    for (size_t r = 0; r < rows; r++, x += x_stride, y += y_stride) {
+        v16 sum = v16_set(0.0f);
+        for (size_t k = 0; k < n; k += 16) {
+            v16 a = v16_load_n(x + k, n - k);
+            UNROLL for (int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
+        }
+        float mean = v16_sum(sum) / (float)n;
+        sum = v16_set(0.0f);
+        for (size_t k = 0; k < n; k += 16) {
+            float held[16];
+            size_t count = n - k < 16 ? n - k : 16;
+            for (size_t i = 0; i < 16; i++) held[i] = i < count ? x[k + i] - mean : 0.0f;
+            v16 a = v16_load(held);
+            UNROLL for (int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], a.part[i], sum.part[i]);
+        }
+        float scale = 1.0f / sqrtf(v16_sum(sum) / (float)n + epsilon);
+        for (size_t k = 0; k < n; k += LANES) {
+            size_t count = n - k < LANES ? n - k : LANES;
+            vf a = vf_mul(vf_sub(vf_load_n(x + k, count), vf_set(mean)), vf_set(scale));
+            if (gamma) a = vf_mul(a, vf_load_n(gamma + k, count));
+            if (beta) a = vf_add(a, vf_load_n(beta + k, count));
+            vf_store_n(y + k, a, count);
+        }
+    }
+}
+
+static void softmax(size_t n, size_t rows, const float *x, float *y) {
+    for (size_t r = 0; r < rows; r++, x += n, y += n) {
+        float greatest = x[0];
+        for (size_t k = 1; k < n; k++) greatest = x[k] > greatest ? x[k] : greatest;
+        v16 sum = v16_set(0.0f);
+        for (size_t k = 0; k < n; k += 16) {
+            float held[16] = {0};
+            size_t count = n - k < 16 ? n - k : 16;
+            for (size_t i = 0; i < count; i += LANES) {
+                size_t lanes = count - i < LANES ? count - i : LANES;
+                vf_store_n(held + i, vf_exp(vf_sub(vf_load_n(x + k + i, lanes), vf_set(greatest))), lanes);
+            }
+            v16 a = v16_load(held);
+            UNROLL for (int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
+            memcpy(y + k, held, count * sizeof *y);
+        }
+        vf total = vf_set(v16_sum(sum));
+        for (size_t k = 0; k < n; k += LANES) {
+            size_t count = n - k < LANES ? n - k : LANES;
+            vf_store_n(y + k, vf_div(vf_load_n(y + k, count), total), count);
+        }
+    }
+}

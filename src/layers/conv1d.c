@@ -1,0 +1,115 @@
+/* y[k] = activation(b + sum over taps of W[tap] x[k * stride - pad_left + tap * dilation]), weight (out, tap, in per group).
+ *
+ * A window is one long row of kernel_size * in numbers, so a block of outputs is one matrix product: straight from the ring where windows
+ * are contiguous (one row of batch, no dilation, no groups), otherwise from rows gathered into scratch. Depthwise convolutions multiply and
+ * add along the channels instead. */
+#include "window.h"
+
+enum { GATHERED_ROWS = 64 };
+
+static bool depthwise(const struct rnnrt_row *row) { return row->groups > 1 && row->groups == row->input_size && row->output_size == row->input_size; }
+static size_t group_terms(const struct rnnrt_row *row) { return (size_t)row->kernel_size * (size_t)(row->input_size / row->groups); }
+
+static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+    const struct rnnrt_row *row = &op->row;
+    *text = "a convolution needs weights, a window that fits and groups that divide its inputs and outputs";
+    if (!row->weight || !window_ok(row) || row->groups < 1 || row->input_size % row->groups || row->output_size % row->groups) return RNNRT_BAD_ROW;
+    enum rnnrt_status status = RNNRT_OK;
+    size_t terms = group_terms(row), outputs = (size_t)(row->output_size / row->groups), groups = (size_t)row->groups;
+    op->bias = rnnrt_plan_copy(plan, row->bias, (size_t)row->output_size, &status);
+    if (depthwise(row)) { /* (tap, channel) */
+        float *weight = rnnrt_plan_floats(plan, (size_t)row->output_size * (size_t)row->kernel_size);
+        if (!weight) return RNNRT_NO_MEMORY;
+        for (size_t c = 0; c < groups; c++)
+            for (size_t tap = 0; tap < terms; tap++) weight[tap * groups + c] = row->weight[c * terms + tap];
+        op->weight = weight;
+        return status;
+    }
+    size_t size = plan->kernels->packed_size(outputs, terms);
+    float *packed = rnnrt_plan_floats(plan, size * groups);
+    if (!packed) return RNNRT_NO_MEMORY;
+    for (size_t g = 0; g < groups; g++) plan->kernels->pack(packed + g * size, row->weight + g * outputs * terms, outputs, terms);
+    op->weight = packed;
+    return status;
+}
+
+static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
+    sizes->state = window_state_bytes(op, batch, frames);
+    sizes->scratch = rnnrt_larger(GATHERED_ROWS, batch) * group_terms(&op->row) + (size_t)op->row.input_size;
+    sizes->capacity = window_capacity(op, frames);
+}
+
+/* The window of output k for one batch row and group, zeros where it hangs over either end. */
+static void gather(const struct rnnrt_op *op, const struct window_state *state, size_t ring, size_t batch, uint64_t k, size_t b, size_t g, float *to) {
+    const struct rnnrt_row *row = &op->row;
+    size_t in = (size_t)row->input_size, part = in / (size_t)row->groups;
+    for (int32_t tap = 0; tap < row->kernel_size; tap++, to += part) {
+        int64_t index = (int64_t)(k * (uint64_t)row->stride) - row->pad_left + (int64_t)tap * row->dilation;
+        if (index < 0 || (uint64_t)index >= state->seen) memset(to, 0, part * sizeof *to);
+        else memcpy(to, window_at(state, ring, in * batch, (uint64_t)index) + b * in + g * part, part * sizeof *to);
+    }
+}
+
+static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+    const struct rnnrt_row *row = &op->row;
+    size_t width = (size_t)row->input_size, batch = visit->batch;
+    for (uint64_t k = state->made; k < due; k++)
+        for (size_t b = 0; b < batch; b++) {
+            float *y = visit->y[0] + ((size_t)(k - state->made) * batch + b) * width;
+            if (op->bias) memcpy(y, op->bias, width * sizeof *y);
+            else memset(y, 0, width * sizeof *y);
+            for (int32_t tap = 0; tap < row->kernel_size; tap++) {
+                int64_t index = (int64_t)(k * (uint64_t)row->stride) - row->pad_left + (int64_t)tap * row->dilation;
+                if (index < 0 || (uint64_t)index >= state->seen) continue;
+                const float *x = window_at(state, ring, width * batch, (uint64_t)index) + b * width;
+                visit->kernels->multiply_add(width, op->weight + (size_t)tap * width, x, y);
+            }
+        }
+}
+
+static void run_products(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+    const struct rnnrt_row *row = &op->row;
+    const struct rnnrt_kernels *kernels = visit->kernels;
+    size_t in = (size_t)row->input_size, out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch;
+    size_t terms = group_terms(row), outputs = out / groups, size = kernels->packed_size(outputs, terms), rows = (due - (size_t)state->made) * batch;
+    bool contiguous = batch == 1 && groups == 1 && (row->dilation == 1 || row->kernel_size == 1);
+    for (size_t done = 0; done < rows;) {
+        uint64_t k = state->made + done / batch;
+        size_t count = rnnrt_smaller(rows - done, GATHERED_ROWS);
+        float *y = visit->y[0] + done * out;
+        int64_t first = (int64_t)(k * (uint64_t)row->stride) - row->pad_left;
+        if (contiguous && first >= 0 && (uint64_t)first + (uint64_t)row->kernel_size <= state->seen) {
+            /* as many windows as lie wholly inside the frames seen; the ring holds all of them in one stretch */
+            count = rnnrt_smaller(rows - done, (size_t)((state->seen - (uint64_t)first - (uint64_t)row->kernel_size) / (uint64_t)row->stride) + 1);
+            kernels->product(op->weight, out, terms, op->bias, false, window_at(state, ring, in, (uint64_t)first), (size_t)row->stride * in, count, y, out);
+        } else {
+            if (contiguous) count = 1;
+            for (size_t g = 0; g < groups; g++) {
+                for (size_t r = 0; r < count; r++)
+                    gather(op, state, ring, batch, state->made + (done + r) / batch, (done + r) % batch, g, visit->scratch + r * terms);
+                kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL, false, visit->scratch, terms, count,
+                                 y + g * outputs, out);
+            }
+        }
+        done += count;
+    }
+}
+
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+    struct window_state *state = visit->state;
+    size_t frame = (size_t)op->row.input_size * visit->batch, ring = visit->ring;
+    window_append(state, ring, frame, visit->x[0], visit->frames);
+    size_t due = window_due(op, (size_t)state->seen, visit->final);
+    if (due <= state->made) return RNNRT_OK;
+    if (depthwise(&op->row)) run_depthwise(op, visit, state, ring, due);
+    else run_products(op, visit, state, ring, due);
+    visit->made[0] = due - (size_t)state->made;
+    state->made = due;
+    if (op->row.activation.name != RNNRT_LINEAR) {
+        size_t n = visit->made[0] * visit->batch * (size_t)op->row.output_size;
+        visit->kernels->activate(op->row.activation, n, visit->y[0], visit->y[0]);
+    }
+    return RNNRT_OK;
+}
+
+const struct rnnrt_layer rnnrt_layer_conv1d = {.prepare = prepare, .measure = measure, .due = window_due, .run = run};

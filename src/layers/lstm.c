@@ -1,0 +1,42 @@
+/* LSTM, gates i f g o (Hochreiter and Schmidhuber 1997, with forget gate): c' = f c + i g, h' = o act(c'), optionally h' = P (o act(c')).
+ * State: h, c. No peepholes. */
+#include "recurrent.h"
+
+static void cell(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new, float *c,
+                 float *held) {
+    size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = 4 * units;
+    float *y = op->projection ? held : h_new; /* (batch, units) */
+    kernels->product(op->recurrent, wide, out, NULL, true, h, out, batch, gates, wide);
+    if (op->standard) {
+        kernels->lstm(units, batch, gates, wide, c, y, units);
+    } else {
+        rnnrt_cell_norm(op, kernels, batch, 0, 4, gates, wide);
+        for (size_t b = 0; b < batch; b++) {
+            float *i = gates + b * wide, *g = i + 2 * units, *o = i + 3 * units;
+            kernels->activate(op->row.recurrent_activation, 2 * units, i, i);
+            kernels->activate(op->row.activation, units, g, g);
+            kernels->activate(op->row.recurrent_activation, units, o, o);
+            kernels->lstm_cells(units, i, c + b * units);
+            kernels->activate(op->row.activation, units, c + b * units, g);
+            kernels->multiply(units, o, g, y + b * units);
+        }
+    }
+    if (op->projection) kernels->product(op->projection, out, units, NULL, false, y, units, batch, h_new, out);
+}
+
+static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+    enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 4, text);
+    size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
+    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 4 * units, out, &status);
+    if (op->row.projection) op->projection = rnnrt_plan_pack(plan, op->row.projection, out, units, &status);
+    return status;
+}
+
+static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
+    (void)frames;
+    rnnrt_measure_recurrent(op, batch, 4, batch * (size_t)op->row.units, sizes);
+}
+
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) { return rnnrt_run_recurrent(op, visit, 4, cell); }
+
+const struct rnnrt_layer rnnrt_layer_lstm = {.prepare = prepare, .measure = measure, .run = run};

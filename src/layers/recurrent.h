@@ -1,0 +1,32 @@
+/* What the three cells share: the time loop around a cell, the states, and the cell's layer normalisation.
+ *
+ * The input part W x + b of a stretch of frames is one matrix product; then every step adds its recurrent part and finishes the cell. */
+#ifndef RNNRT_RECURRENT_H
+#define RNNRT_RECURRENT_H
+
+#include <string.h>
+
+#include "../plan.h"
+
+/* Finishes one step for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c in place; `held` is scratch of
+ * the size rnnrt_measure_recurrent gives. h_new never is h. */
+typedef void rnnrt_cell(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new,
+                        float *c, float *held);
+
+enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates, const char **text);
+void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held, struct rnnrt_sizes *sizes);
+enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates, rnnrt_cell *cell);
+
+/* The norm of gates first .. first + count - 1 of every row, in place; nothing where the cell has none. */
+static inline void rnnrt_cell_norm(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, size_t first, size_t count, float *gates,
+                                   size_t stride) {
+    size_t units = (size_t)op->row.units;
+    if (op->row.norm == RNNRT_NORM_JOINT)
+        kernels->normalize(count * units, batch, op->gamma, op->beta, op->row.epsilon, gates, stride, gates, stride);
+    else if (op->row.norm == RNNRT_NORM_GATES)
+        for (size_t g = 0; g < count; g++)
+            kernels->normalize(units, batch, op->gamma ? op->gamma + (first + g) * units : NULL, op->beta ? op->beta + (first + g) * units : NULL,
+                               op->row.epsilon, gates + g * units, stride, gates + g * units, stride);
+}
+
+#endif

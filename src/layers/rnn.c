@@ -1,0 +1,27 @@
+/* Elman cell: h' = act(norm(W x + U h + b)). State: h. */
+#include "recurrent.h"
+
+static void cell(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new, float *c,
+                 float *held) {
+    size_t units = (size_t)op->row.units;
+    (void)c;
+    (void)held;
+    kernels->product(op->recurrent, units, units, NULL, true, h, units, batch, gates, units);
+    rnnrt_cell_norm(op, kernels, batch, 0, 1, gates, units);
+    kernels->activate(op->row.activation, batch * units, gates, h_new);
+}
+
+static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+    enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 1, text);
+    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, (size_t)op->row.units, (size_t)op->row.units, &status);
+    return status;
+}
+
+static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
+    (void)frames;
+    rnnrt_measure_recurrent(op, batch, 1, 0, sizes);
+}
+
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) { return rnnrt_run_recurrent(op, visit, 1, cell); }
+
+const struct rnnrt_layer rnnrt_layer_rnn = {.prepare = prepare, .measure = measure, .run = run};

@@ -1,0 +1,29 @@
+/* AVX2 with FMA: eight lanes. Meanings are those of scalar.h. */
+#define ISA avx2
+#define LANES 8
+#define TILE_ROWS 6
+
+typedef __m256 vf;
+
+VECTOR __m256i avx2_first(size_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+VECTOR vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+VECTOR void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
+VECTOR vf vf_load_n(const float *p, size_t n) { return _mm256_maskload_ps(p, avx2_first(n)); }
+VECTOR void vf_store_n(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, avx2_first(n), a); }
+VECTOR vf vf_set(float a) { return _mm256_set1_ps(a); }
+VECTOR vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+VECTOR vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+VECTOR vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+VECTOR vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+VECTOR vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+VECTOR vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+VECTOR vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+VECTOR vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
+VECTOR vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+VECTOR vf vf_copysign(vf a, vf b) { return _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0f), b)); }
+VECTOR vf vf_power_of_two(vf a) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(0x3f800000)));
+}

@@ -1,0 +1,27 @@
+/* AVX-512 F, VL, DQ, BW: sixteen lanes. Meanings are those of scalar.h. */
+#define ISA avx512
+#define LANES 16
+#define TILE_ROWS 14
+
+typedef __m512 vf;
+
+VECTOR __mmask16 avx512_first(size_t n) { return (__mmask16)((1u << n) - 1u); }
+VECTOR vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+VECTOR void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+VECTOR vf vf_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(avx512_first(n), p); }
+VECTOR void vf_store_n(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, avx512_first(n), a); }
+VECTOR vf vf_set(float a) { return _mm512_set1_ps(a); }
+VECTOR vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+VECTOR vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+VECTOR vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+VECTOR vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+VECTOR vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+VECTOR vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+VECTOR vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+VECTOR vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x); }
+VECTOR vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+VECTOR vf vf_copysign(vf a, vf b) { return _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0f), b)); }
+VECTOR vf vf_power_of_two(vf a) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(a), 23), _mm512_set1_epi32(0x3f800000)));
+}

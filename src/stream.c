@@ -1,0 +1,596 @@
+/* A stream: the state of one batch of sequences, and the loop that takes frames through the ops of a plan.
+ *
+ * Memory: `state` survives between calls and holds no pointers (a copy of it is a copy of the stream); `work` holds the chunk every value
+ * has at a visit and the ops' scratch; `whole` the full-length buffers of plans that cannot stream. All sized when the stream is made,
+ * `whole` when a longer input comes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/window.h"
+#include "plan.h"
+
+/* What is kept per op between visits; at the start of the op's part of `state`. */
+struct op_record {
+    uint64_t consumed;  /* frames of its inputs it has seen */
+    uint64_t done;      /* its final visit is over */
+    uint64_t queued[];  /* frames waiting per input, where the op joins branches that can be apart */
+};
+
+struct op_place {
+    size_t record, state;                 /* offsets into `state` */
+    size_t queue[RNNRT_MAX_INPUTS];       /* offsets into `state` of the frames waiting */
+    size_t joined[RNNRT_MAX_INPUTS];      /* offsets (floats) into `work` where waiting and new frames are put side by side */
+    size_t scratch;                       /* offset (floats) into `work` */
+    size_t frames;                        /* most frames at a visit */
+    bool joins;
+};
+
+struct value_place {
+    size_t work;       /* offset (floats) into `work` */
+    size_t capacity;   /* frames */
+    float *data;       /* this visit's frames */
+    size_t fresh;      /* how many */
+    float *whole;      /* the full-length buffer of values that have one */
+    size_t total;      /* its frames */
+};
+
+struct rnnrt_stream {
+    const struct rnnrt_plan *plan;
+    size_t batch, block;
+    bool every_step;
+    struct header { uint64_t position, ended; } *header; /* at the start of state */
+    char *state;
+    size_t state_bytes;
+    float *work;
+    float *whole;
+    size_t whole_floats;
+    struct op_place *ops;
+    struct value_place *values;
+    size_t *total;     /* room for rnnrt_plan_totals */
+    struct rnnrt_stream **inner;
+};
+
+/* ---- denormals: flushed inside every entry, the caller's mode restored ---- */
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+typedef unsigned int float_mode;
+static float_mode enter_floats(void) {
+    float_mode old = _mm_getcsr();
+    if ((old & 0xffc0u) != 0x9fc0u) _mm_setcsr(0x9fc0u | (old & 0x3fu)); /* flush, denormals are zero, all masked, to nearest */
+    return old;
+}
+static void leave_floats(float_mode old) {
+    if ((old & 0xffc0u) != 0x9fc0u) _mm_setcsr(old);
+}
+#elif defined(__aarch64__)
+typedef uint64_t float_mode;
+static float_mode enter_floats(void) {
+    float_mode old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)1 << 24));
+    return old;
+}
+static void leave_floats(float_mode old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+#else
+typedef int float_mode;
+static float_mode enter_floats(void) { return 0; }
+static void leave_floats(float_mode old) { (void)old; }
+#endif
+
+/* ---- making one ---- */
+
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+static bool joins(const struct rnnrt_op *op) { return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind); }
+
+/* Whether input i of the op comes from a full-length buffer. */
+static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
+    const struct rnnrt_value *value = &plan->values[op->row.input[i]];
+    const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+    if (!value->full) return false;
+    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0)) return true;
+    return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
+}
+
+enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch, size_t block, bool every_step,
+                                      struct rnnrt_error *error) {
+    *out = NULL;
+    if (error) *error = (struct rnnrt_error){.row = -1};
+    struct rnnrt_stream *stream = calloc(1, sizeof *stream);
+    if (!stream || !batch || batch > 1 << 24) {
+        free(stream);
+        return RNNRT_NO_MEMORY;
+    }
+    stream->plan = plan;
+    stream->batch = batch;
+    stream->block = block ? block : rnnrt_default_block(batch);
+    stream->every_step = every_step;
+    stream->ops = calloc(plan->count, sizeof *stream->ops);
+    stream->values = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *stream->values);
+    stream->total = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *stream->total);
+    stream->inner = calloc(plan->count, sizeof *stream->inner);
+    if (!stream->ops || !stream->values || !stream->total || !stream->inner) goto fail;
+
+    size_t state = sizeof(struct header), work = 0;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        struct op_place *place = &stream->ops[r];
+        size_t frames = SIZE_MAX;
+        place->joins = joins(op);
+        for (int32_t i = 0; i < op->row.inputs; i++) {
+            size_t capacity = stream->values[op->row.input[i]].capacity;
+            if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
+            if (reads_whole(plan, op, i)) capacity = stream->block;
+            if (place->joins) capacity += op->lag[i];
+            frames = rnnrt_smaller(frames, capacity);
+        }
+        if (op->row.kind == rnnrt_kind_input) frames = stream->block;
+        struct rnnrt_sizes sizes = {0, 0, frames};
+        if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
+        place->frames = frames;
+        place->record = state;
+        state = round_up(state + sizeof(struct op_record) + (place->joins ? (size_t)op->row.inputs : 0) * sizeof(uint64_t), 64);
+        place->state = state;
+        state = round_up(state + sizes.state, 64);
+        place->scratch = work;
+        work = round_up(work + sizes.scratch + 16, 16);
+        for (int32_t i = 0; place->joins && i < op->row.inputs; i++) {
+            if (!op->lag[i] || reads_whole(plan, op, i)) continue;
+            size_t width = (size_t)plan->values[op->row.input[i]].width * batch;
+            place->queue[i] = state;
+            state = round_up(state + op->lag[i] * width * sizeof(float), 64);
+            place->joined[i] = work;
+            work = round_up(work + (op->lag[i] + stream->values[op->row.input[i]].capacity) * width + 16, 16);
+        }
+        for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
+            size_t v = r * RNNRT_MAX_OUTPUTS + slot;
+            if (!plan->values[v].width || !plan->values[v].used) continue;
+            stream->values[v].capacity = slot == 0 ? sizes.capacity : slot == RNNRT_SLOT_CELLS ? frames : 1;
+            stream->values[v].work = work;
+            work = round_up(work + stream->values[v].capacity * batch * (size_t)plan->values[v].width + 16, 16);
+        }
+        if (state > (size_t)1 << 40 || work > (size_t)1 << 38) goto fail;
+        if (op->row.kind == rnnrt_kind_time_distributed && rnnrt_stream_create(&stream->inner[r], op->row.inner, batch, 0, false, error)) goto fail;
+    }
+    stream->state_bytes = state;
+    stream->state = rnnrt_aligned(state);
+    stream->work = rnnrt_aligned((work + 64) * sizeof(float));
+    if (!stream->state || !stream->work) goto fail;
+    stream->header = (struct header *)(void *)stream->state;
+    *out = stream;
+    return RNNRT_OK;
+fail:
+    rnnrt_stream_free(stream);
+    return RNNRT_NO_MEMORY;
+}
+
+void rnnrt_stream_free(struct rnnrt_stream *stream) {
+    if (!stream) return;
+    for (size_t r = 0; stream->inner && r < stream->plan->count; r++) rnnrt_stream_free(stream->inner[r]);
+    free(stream->inner);
+    free(stream->ops);
+    free(stream->values);
+    free(stream->total);
+    free(stream->state);
+    free(stream->work);
+    free(stream->whole);
+    free(stream);
+}
+
+void rnnrt_stream_discard(struct rnnrt_stream *stream) { rnnrt_stream_free(stream); }
+
+/* ---- one round: every op of a stage is visited once, in order ---- */
+
+/* Input i of a joining op: waiting frames and new ones side by side. */
+static void gather_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op, struct op_place *place, struct op_record *record, int32_t i,
+                         struct rnnrt_visit *visit, size_t *ready) {
+    struct value_place *value = &stream->values[op->row.input[i]];
+    size_t width = (size_t)stream->plan->values[op->row.input[i]].width * stream->batch, waiting = (size_t)record->queued[i];
+    if (!waiting) {
+        visit->x[i] = value->data;
+        *ready = value->fresh;
+        return;
+    }
+    float *joined = stream->work + place->joined[i];
+    memcpy(joined, stream->state + place->queue[i], waiting * width * sizeof(float));
+    memcpy(joined + waiting * width, value->data, value->fresh * width * sizeof(float));
+    visit->x[i] = joined;
+    *ready = waiting + value->fresh;
+}
+
+static enum rnnrt_status keep_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op, struct op_place *place, struct op_record *record, int32_t i,
+                                    const struct rnnrt_visit *visit, size_t left) {
+    size_t width = (size_t)stream->plan->values[op->row.input[i]].width * stream->batch;
+    if (stream->every_step && !stream->plan->values[op->row.input[i]].timed) left = 0; /* the next frame brings a newer one */
+    if (left > op->lag[i]) return RNNRT_MISALIGNED;
+    if (left) memcpy(stream->state + place->queue[i], visit->x[i] + visit->frames * width, left * width * sizeof(float));
+    record->queued[i] = left;
+    return RNNRT_OK;
+}
+
+static bool producer_done(const struct rnnrt_stream *stream, int32_t value) {
+    const struct op_place *place = &stream->ops[value / RNNRT_MAX_OUTPUTS];
+    return ((const struct op_record *)(const void *)(stream->state + place->record))->done != 0;
+}
+
+static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const int64_t *lengths, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    const struct rnnrt_op *op = &plan->ops[r];
+    struct op_place *place = &stream->ops[r];
+    struct op_record *record = (struct op_record *)(void *)(stream->state + place->record);
+    struct rnnrt_visit visit;
+    visit.kernels = plan->kernels;
+    visit.batch = stream->batch;
+    visit.frames = SIZE_MAX;
+    visit.start = record->consumed;
+    visit.final = true;
+    visit.every_step = stream->every_step;
+    visit.state = stream->state + place->state;
+    visit.scratch = stream->work + place->scratch;
+    visit.ring = op->row.kernel_size > 0 ? window_ring(op, place->frames) : 0;
+    visit.lengths = lengths;
+    visit.inner = stream->inner[r];
+    visit.error = error;
+    size_t ready[RNNRT_MAX_INPUTS];
+    for (int32_t i = 0; i < op->row.inputs; i++) {
+        int32_t v = op->row.input[i];
+        struct value_place *value = &stream->values[v];
+        if (reads_whole(plan, op, i)) {
+            size_t width = (size_t)plan->values[v].width * stream->batch, start = rnnrt_recurrent(op->row.kind) && i > 0 ? 0 : (size_t)record->consumed;
+            visit.x[i] = value->whole + start * width;
+            if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
+            ready[i] = op->whole ? value->total : rnnrt_smaller(value->total - start, stream->block);
+        } else if (place->joins) {
+            gather_queue(stream, op, place, record, i, &visit, &ready[i]);
+        } else {
+            visit.x[i] = value->data;
+            ready[i] = value->fresh;
+        }
+        visit.frames = rnnrt_smaller(visit.frames, ready[i]);
+    }
+    for (int32_t i = 0; i < op->row.inputs; i++) {
+        int32_t v = op->row.input[i];
+        if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
+        if (reads_whole(plan, op, i)) visit.final &= record->consumed + visit.frames == stream->values[v].total;
+        else visit.final &= ready[i] == visit.frames && producer_done(stream, v);
+    }
+    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
+        struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS + slot];
+        visit.made[slot] = 0;
+        visit.y[slot] = value->capacity ? stream->work + value->work : NULL;
+        if (value->whole && op->whole) visit.y[slot] = value->whole;
+        value->data = visit.y[slot];
+    }
+    if (!record->done && (visit.frames || visit.final || stream->every_step)) {
+        enum rnnrt_status status = op->layer->run(op, &visit);
+        if (status) {
+            if (error) error->row = (int32_t)r;
+            return status;
+        }
+        record->consumed += visit.frames;
+        record->done = visit.final;
+    }
+    for (int32_t i = 0; place->joins && i < op->row.inputs; i++)
+        if (!reads_whole(plan, op, i) && (op->lag[i] || ready[i] > visit.frames)) {
+            enum rnnrt_status status = keep_queue(stream, op, place, record, i, &visit, ready[i] - visit.frames);
+            if (status) {
+                if (error) error->row = (int32_t)r;
+                return status;
+            }
+        }
+    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
+        struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS + slot];
+        value->fresh = value->capacity ? visit.made[slot] : 0;
+        if (value->whole && !op->whole && value->fresh) {
+            size_t frame = (size_t)plan->values[r * RNNRT_MAX_OUTPUTS + slot].width * stream->batch;
+            memcpy(value->whole + value->total * frame, value->data, value->fresh * frame * sizeof(float));
+            value->total += value->fresh;
+        }
+    }
+    return RNNRT_OK;
+}
+
+/* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied to `to` otherwise. */
+static const float *read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch, size_t width, float *to) {
+    const float *from = array->data + (ptrdiff_t)start * array->time_stride;
+    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) && (count <= 1 || array->time_stride == (ptrdiff_t)(width * batch));
+    if (packed || !count) return from;
+    for (size_t t = 0; t < count; t++)
+        for (size_t b = 0; b < batch; b++)
+            memcpy(to + (t * batch + b) * width, from + (ptrdiff_t)t * array->time_stride + (ptrdiff_t)b * array->batch_stride, width * sizeof *to);
+    return to;
+}
+
+static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt_array *outputs, const size_t *room, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    for (size_t o = 0; o < plan->outputs; o++) {
+        int32_t v = plan->output[o];
+        const struct value_place *value = &stream->values[v];
+        size_t width = (size_t)plan->values[v].width, batch = stream->batch;
+        if (!value->fresh) continue;
+        if (outputs[o].frames + value->fresh > room[o]) {
+            if (error) *error = (struct rnnrt_error){.row = v / RNNRT_MAX_OUTPUTS, .text = "there is no room for its output"};
+            return RNNRT_BAD_ROW;
+        }
+        float *to = outputs[o].data + (ptrdiff_t)outputs[o].frames * outputs[o].time_stride;
+        const float *from = value->data;
+        if ((batch == 1 || outputs[o].batch_stride == (ptrdiff_t)width) && outputs[o].time_stride == (ptrdiff_t)(width * batch))
+            memcpy(to, from, value->fresh * batch * width * sizeof(float));
+        else
+            for (size_t t = 0; t < value->fresh; t++)
+                for (size_t b = 0; b < batch; b++, from += width)
+                    memcpy(to + (ptrdiff_t)t * outputs[o].time_stride + (ptrdiff_t)b * outputs[o].batch_stride, from, width * sizeof(float));
+        outputs[o].frames += value->fresh;
+    }
+    return RNNRT_OK;
+}
+
+/* ---- streaming: one stage, block by block ---- */
+
+enum { MOST_OUTPUTS = 64 };
+
+static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t start, size_t count, bool ended,
+                                  struct rnnrt_array *outputs, const size_t *room, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    size_t input = 0;
+    for (size_t r = 0; r < plan->count; r++) {
+        if (plan->ops[r].row.kind == rnnrt_kind_input) {
+            struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
+            struct op_record *record = (struct op_record *)(void *)(stream->state + stream->ops[r].record);
+            size_t width = (size_t)plan->values[r * RNNRT_MAX_OUTPUTS].width;
+            if (plan->values[r * RNNRT_MAX_OUTPUTS].timed) {
+                value->fresh = count;
+                value->data = count ? (float *)read_frames(&inputs[input], start, count, stream->batch, width, stream->work + value->work) : stream->work + value->work;
+                record->done = ended;
+            } else { /* given once: kept in `whole` by rnnrt_stream_push */
+                value->fresh = 0;
+                record->done = 1;
+            }
+            input++;
+            continue;
+        }
+        enum rnnrt_status status = visit_op(stream, r, NULL, error);
+        if (status) return status;
+    }
+    stream->header->position += count;
+    return write_outputs(stream, outputs, room, error);
+}
+
+/* Values given once stay in the stream's `whole` buffers: set at the first push. */
+static enum rnnrt_status take_once(struct rnnrt_stream *stream, const struct rnnrt_array *inputs) {
+    const struct rnnrt_plan *plan = stream->plan;
+    size_t floats = 0, input = 0;
+    for (size_t r = 0; r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && !plan->ops[r].row.timed) floats += round_up(stream->batch * (size_t)plan->ops[r].row.output_size + 16, 16);
+    if (!floats) return RNNRT_OK;
+    if (!stream->whole && !(stream->whole = rnnrt_aligned(floats * sizeof(float)))) return RNNRT_NO_MEMORY;
+    float *to = stream->whole;
+    for (size_t r = 0; r < plan->count; r++) {
+        if (plan->ops[r].row.kind != rnnrt_kind_input) continue;
+        size_t width = (size_t)plan->ops[r].row.output_size;
+        if (!plan->ops[r].row.timed) {
+            if (inputs[input].data) {
+                const float *from = read_frames(&inputs[input], 0, 1, stream->batch, width, to);
+                if (from != to) memcpy(to, from, stream->batch * width * sizeof *to);
+            }
+            stream->values[r * RNNRT_MAX_OUTPUTS].whole = to;
+            stream->values[r * RNNRT_MAX_OUTPUTS].total = 1;
+            to += round_up(stream->batch * width + 16, 16);
+        }
+        input++;
+    }
+    return RNNRT_OK;
+}
+
+static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames, bool ended,
+                                       struct rnnrt_array *outputs, struct rnnrt_error *error) {
+    size_t room[MOST_OUTPUTS];
+    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (stream->header->ended) return RNNRT_ENDED;
+    if (!stream->plan->streams || stream->plan->outputs > MOST_OUTPUTS) return RNNRT_NOT_STREAMABLE;
+    enum rnnrt_status status = stream->header->position == 0 && inputs ? take_once(stream, inputs) : RNNRT_OK;
+    for (size_t o = 0; o < stream->plan->outputs; o++) {
+        room[o] = outputs[o].frames;
+        outputs[o].frames = 0;
+    }
+    if (status) return status;
+    float_mode mode = enter_floats();
+    size_t block = stream->every_step ? 1 : stream->block;
+    for (size_t start = 0; start < frames && !status; start += block)
+        status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room, error);
+    if (ended && !status) {
+        status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
+        stream->header->ended = 1;
+    }
+    leave_floats(mode);
+    return status;
+}
+
+enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames, struct rnnrt_array *outputs,
+                                    struct rnnrt_error *error) {
+    return stream_frames(stream, inputs, frames, false, outputs, error);
+}
+
+enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs, struct rnnrt_error *error) {
+    return stream_frames(stream, NULL, 0, true, outputs, error);
+}
+
+int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width, batch = (ptrdiff_t)stream->batch;
+    struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
+    enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, error);
+    return status ? (int)status : (int)output.frames;
+}
+
+/* ---- the whole input at once: the stages one after another ---- */
+
+static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t frames) {
+    const struct rnnrt_plan *plan = stream->plan;
+    rnnrt_plan_totals(plan, frames, true, false, stream->total);
+    for (int pass = 0; pass < 2; pass++) {
+        size_t floats = 0;
+        for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) {
+            struct value_place *value = &stream->values[v];
+            if (pass == 0) value->whole = NULL, value->total = 0;
+            if (!plan->values[v].full || !plan->values[v].used) continue;
+            if (pass == 1) {
+                value->whole = stream->whole + floats;
+                if (plan->ops[v / RNNRT_MAX_OUTPUTS].whole) value->total = stream->total[v];
+            }
+            size_t size = (size_t)plan->values[v].width * stream->batch;
+            if (stream->total[v] > ((size_t)1 << 38) / size) return RNNRT_NO_MEMORY;
+            floats += round_up(stream->total[v] * size + 16, 16);
+        }
+        if (pass == 0 && floats > stream->whole_floats) {
+            free(stream->whole);
+            stream->whole = rnnrt_aligned(floats * sizeof(float));
+            stream->whole_floats = stream->whole ? floats : 0;
+            if (!stream->whole) return RNNRT_NO_MEMORY;
+        }
+    }
+    return RNNRT_OK;
+}
+
+/* The blocks of one stage: graph inputs feed the first stage block by block, full-length buffers feed themselves. */
+static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, const struct rnnrt_array *inputs, size_t frames,
+                                   struct rnnrt_array *outputs, const size_t *room, const int64_t *lengths, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    bool left = true;
+    for (size_t start = 0; left; start += stream->block) {
+        size_t count = stage == 0 && start < frames ? rnnrt_smaller(stream->block, frames - start) : 0, input = 0;
+        left = stage == 0 && start + count < frames;
+        for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) stream->values[v].fresh = 0;
+        for (size_t r = 0; r < plan->count; r++) {
+            const struct rnnrt_op *op = &plan->ops[r];
+            struct op_record *record = (struct op_record *)(void *)(stream->state + stream->ops[r].record);
+            if (op->row.kind == rnnrt_kind_input) {
+                struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
+                if (op->row.timed && stage == 0) {
+                    value->data = (float *)read_frames(&inputs[input], start, count, stream->batch, (size_t)op->row.output_size, stream->work + value->work);
+                    value->fresh = count;
+                    record->done = start + count >= frames;
+                } else if (stage == 0) {
+                    value->data = value->whole;
+                    value->fresh = start == 0;
+                    record->done = 1;
+                }
+                input++;
+                continue;
+            }
+            if (op->whole || op->stage != stage || record->done) continue;
+            enum rnnrt_status status = visit_op(stream, r, lengths, error);
+            if (status) return status;
+            left |= !record->done;
+        }
+        enum rnnrt_status status = write_outputs(stream, outputs, room, error);
+        if (status) return status;
+    }
+    for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) stream->values[v].fresh = 0;
+    for (size_t r = 0; r < plan->count; r++)
+        if (plan->ops[r].whole && plan->ops[r].stage == stage) {
+            enum rnnrt_status status = visit_op(stream, r, lengths, error);
+            if (status) return status;
+        }
+    return write_outputs(stream, outputs, room, error);
+}
+
+enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
+                                     const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
+                                     const struct rnnrt_state_value *final, size_t final_count, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    size_t room[MOST_OUTPUTS], frames = 0, input = 0;
+    if (plan->outputs > MOST_OUTPUTS) return RNNRT_BAD_ROW;
+    for (size_t r = 0; r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input) {
+            if (plan->ops[r].row.timed) frames = inputs[input].frames;
+            input++;
+        }
+    enum rnnrt_status status = make_whole_buffers(stream, frames);
+    if (status) return status;
+    rnnrt_stream_reset(stream);
+    input = 0;
+    for (size_t r = 0; r < plan->count; r++) {
+        if (plan->ops[r].row.kind != rnnrt_kind_input) continue;
+        struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
+        size_t width = (size_t)plan->ops[r].row.output_size;
+        if (value->whole) {
+            size_t count = plan->ops[r].row.timed ? frames : 1;
+            const float *from = read_frames(&inputs[input], 0, count, stream->batch, width, value->whole);
+            if (from != value->whole) value->whole = (float *)from; /* read-only from here on */
+            value->total = count;
+        }
+        input++;
+    }
+    for (size_t i = 0; i < initial_count; i++) {
+        float *to = rnnrt_stream_state_value(stream, initial[i].value);
+        if (to) memcpy(to, initial[i].data, stream->batch * (size_t)plan->values[initial[i].value].width * sizeof *to);
+    }
+    for (size_t o = 0; o < plan->outputs; o++) {
+        room[o] = outputs[o].frames;
+        outputs[o].frames = 0;
+    }
+    float_mode mode = enter_floats();
+    for (int32_t stage = 0; stage < plan->stages && !status; stage++) status = run_stage(stream, stage, inputs, frames, outputs, room, lengths, error);
+    leave_floats(mode);
+    for (size_t i = 0; i < final_count && !status; i++) {
+        const float *from = rnnrt_stream_state_value(stream, final[i].value);
+        if (from) memcpy(final[i].data, from, stream->batch * (size_t)plan->values[final[i].value].width * sizeof *from);
+    }
+    return status;
+}
+
+enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
+                            const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
+                            const struct rnnrt_state_value *final, size_t final_count, size_t block, struct rnnrt_error *error) {
+    if (error) *error = (struct rnnrt_error){.row = -1};
+    struct rnnrt_stream **idle = (struct rnnrt_stream **)plan->idle, *stream = NULL; /* the cache is not part of what a plan means */
+    size_t wanted = block ? block : rnnrt_default_block(batch);
+    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && !stream; i++) {
+        stream = __atomic_exchange_n(&idle[i], NULL, __ATOMIC_ACQUIRE);
+        if (stream && (stream->batch != batch || stream->block != wanted)) {
+            rnnrt_stream_free(stream);
+            stream = NULL;
+        }
+    }
+    enum rnnrt_status status = stream ? RNNRT_OK : rnnrt_stream_create(&stream, plan, batch, wanted, false, error);
+    if (status) return status;
+    status = rnnrt_stream_whole(stream, inputs, outputs, lengths, initial, initial_count, final, final_count, error);
+    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && stream; i++) {
+        struct rnnrt_stream *none = NULL;
+        if (__atomic_compare_exchange_n(&idle[i], &none, stream, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) stream = NULL;
+    }
+    rnnrt_stream_free(stream);
+    return status;
+}
+
+/* ---- state ---- */
+
+void rnnrt_stream_reset(struct rnnrt_stream *stream) { memset(stream->state, 0, stream->state_bytes); }
+uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream) { return stream->header->position; }
+size_t rnnrt_stream_state_bytes(const struct rnnrt_stream *stream) { return stream->state_bytes; }
+void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes) { memcpy(bytes, stream->state, stream->state_bytes); }
+void rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes) { memcpy(stream->state, bytes, stream->state_bytes); }
+
+float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value) {
+    int32_t r = value / RNNRT_MAX_OUTPUTS, slot = value % RNNRT_MAX_OUTPUTS;
+    const struct rnnrt_row *row = &stream->plan->ops[r].row;
+    if (!rnnrt_recurrent(row->kind) || (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || row->kind != rnnrt_kind_lstm))) return NULL;
+    float *h = (float *)(void *)(stream->state + stream->ops[r].state);
+    return slot == RNNRT_SLOT_H ? h : h + stream->batch * (size_t)row->output_size;
+}
+
+size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, size_t frames, bool ended) {
+    const struct rnnrt_plan *plan = stream->plan;
+    size_t position = (size_t)stream->header->position;
+    rnnrt_plan_totals(plan, position, false, stream->every_step, stream->total);
+    size_t before = stream->total[plan->output[output]];
+    rnnrt_plan_totals(plan, position + frames, ended, stream->every_step, stream->total);
+    size_t after = stream->total[plan->output[output]];
+    if (stream->every_step && !plan->values[plan->output[output]].timed) {
+        /* one answer a frame once there is one: at most */
+        return frames;
+    }
+    return after - before;
+}

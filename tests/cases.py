@@ -1,0 +1,259 @@
+"""One list of configurations: the tests and the benchmarks both walk it.
+
+A case is a name and a function that builds its graph with asymmetric random weights. Sizes are those that bite: one, just under, at and
+over a vector of 4, 8 and 16 lanes, over a panel, over a segment of 128 terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+from rnnrt import layers as L
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    build: Callable
+    features: int = 3
+    length: int | None = None
+    ids: int = 0          # above 0: the input is ids below this number
+    streams: bool = True
+    bench: bool = False   # worth a line in the benchmark
+
+    def graph(self, seed=0):
+        r = np.random.default_rng([seed, sum(self.name.encode())])
+        b = L.GraphBuilder()
+        x = b.input("x", () if self.ids else (self.features,), length=self.length, ids=bool(self.ids))
+        y = self.build(b, x, r)
+        b.output("y", y)
+        return b.graph()
+
+    def sample(self, batch, frames, seed=0):
+        r = np.random.default_rng([seed, 7])
+        frames = self.length or frames
+        if self.ids:
+            return r.integers(0, self.ids, (batch, frames)).astype(np.float32)
+        return r.standard_normal((batch, frames, self.features)).astype(np.float32)
+
+
+def weights(r, *shape):
+    """Asymmetric (mean not zero) random weights of a size that keeps sums over the last axis near 1."""
+    scale = 1 / np.sqrt(np.prod(shape[1:]) if len(shape) > 1 else 4)
+    return (r.standard_normal(shape) * scale + 0.1 * scale).astype(np.float32)
+
+
+GATES = {L.SimpleRNN: 1, L.GRU: 3, L.LSTM: 4}
+
+
+def recurrent(b, x, r, kind, units, *, bias=True, projection=None, norm="none", name=None, **fields):
+    size, gates = b.signal(x).width, GATES[kind]
+    if projection:
+        fields["projection"] = weights(r, projection, units)
+    if kind is L.GRU and fields.get("reset_after", True) and bias:
+        fields["recurrent_bias"] = weights(r, 3 * units)
+    if norm != "none":
+        fields |= {"norm": norm, "gamma": 1 + weights(r, gates * units), "beta": weights(r, gates * units), "epsilon": 1e-3}
+    return b.add(kind, name or kind.__name__.lower(), x, weight=weights(r, gates * units, size),
+                 recurrent_weight=weights(r, gates * units, projection or units), bias=weights(r, gates * units) if bias else None, **fields)  # fmt: skip
+
+
+def dense(b, x, r, out, **fields):
+    return b.add(L.Dense, "dense", x, weight=weights(r, out, b.signal(x).width), bias=weights(r, out), **fields)
+
+
+def conv(b, x, r, out, taps, *, groups=1, name="conv", bias=True, **fields):
+    per_group = b.signal(x).width // groups
+    return b.add(L.Conv1D, name, x, weight=weights(r, out, taps, per_group), bias=weights(r, out) if bias else None, groups=groups, **fields)
+
+
+def bidirectional(b, x, r, kind, units, merge):
+    forward = recurrent(b, x, r, kind, units, name="forward")
+    backward = recurrent(b, x, r, kind, units, name="backward", reverse=True)
+    return b.add(merge, "merge", forward, backward)
+
+
+def one(kind, units, **fields):
+    return lambda b, x, r: recurrent(b, x, r, kind, units, **fields)
+
+
+def stack(*parts):
+    def build(b, x, r):
+        for part in parts:
+            x = part(b, x, r)
+        return x
+
+    return build
+
+
+def _to_dense(out, **fields):
+    return lambda b, x, r: dense(b, x, r, out, **fields)
+
+
+def _layer(kind, **fields):
+    return lambda b, x, r: b.add(kind, kind.kind, x, **fields)
+
+
+def _norm(b, x, r):
+    n = b.signal(x).width
+    return b.add(L.LayerNormalization, "norm", x, size=n, gamma=1 + weights(r, n), beta=weights(r, n), epsilon=1e-5)
+
+
+def _batch_norm(b, x, r):
+    n = b.signal(x).width
+    return b.add(L.BatchNormalization, "bn", x, mean=weights(r, n), variance=0.5 + np.abs(weights(r, n)), gamma=1 + weights(r, n), beta=weights(r, n))
+
+
+def _residual(b, x, r):
+    y = conv(b, x, r, b.signal(x).width, 3, padding=(1, 1), activation="relu")
+    y = conv(b, y, r, b.signal(x).width, 5, padding=(4, 0), name="conv2")
+    return b.add(L.Add, "add", x, y)
+
+
+def _three_delays(b, x, r):
+    a = conv(b, x, r, 6, 7, padding=(1, 5), name="a")
+    c = conv(b, x, r, 6, 4, padding=(3, 0), name="c")
+    d = dense(b, x, r, 6, activation="tanh")
+    return b.add(L.Concatenate, "cat", b.add(L.Add, "sum", a, c), d, b.add(L.Multiply, "product", a, d, c))
+
+
+def _encoder_decoder(b, x, r):
+    recurrent(b, x, r, L.LSTM, 7, name="encoder")
+    size = b.signal(x).width
+    return b.add(L.LSTM, "decoder", x, "encoder:h", "encoder:c", weight=weights(r, 28, size), recurrent_weight=weights(r, 28, 7), bias=weights(r, 28))
+
+
+def _final_state(b, x, r):
+    recurrent(b, x, r, L.LSTM, 6, name="lstm")
+    return dense(b, b.add(L.Concatenate, "cat", "lstm:h", "lstm:c"), r, 3)
+
+
+def _cells(b, x, r):
+    recurrent(b, x, r, L.LSTM, 6, name="lstm")
+    return "lstm:cells"
+
+
+def _per_frame(b, x, r):
+    inner = L.GraphBuilder()
+    u = inner.input("frame", (2,), length=10)
+    v = conv(inner, u, r, 4, 3, activation="relu")
+    v = inner.add(L.MaxPool1D, "pool", v, size=2, stride=2)
+    inner.output("out", inner.add(L.Flatten, "flatten", v))
+    y = b.add(L.Reshape, "reshape", x, features=(10, 2))
+    return dense(b, b.add(L.TimeDistributed, "per_frame", y, graph=inner.graph()), r, 5)
+
+
+def _per_frame_bidirectional(b, x, r):
+    inner = L.GraphBuilder()
+    u = inner.input("frame", (2,), length=6)
+    inner.output("out", bidirectional(inner, u, r, L.GRU, 3, L.Concatenate))
+    y = b.add(L.TimeDistributed, "per_frame", b.add(L.Reshape, "reshape", x, features=(6, 2)), graph=inner.graph())
+    return b.add(L.Reshape, "flat", y, features=(36,))
+
+
+def _last_of_both(b, x, r):
+    recurrent(b, x, r, L.GRU, 5, name="forward")
+    recurrent(b, x, r, L.GRU, 5, name="backward", reverse=True)
+    return dense(b, b.add(L.Concatenate, "cat", "forward:h", "backward:h"), r, 4)
+
+
+def _two_bidirectional(b, x, r):
+    y = bidirectional(b, x, r, L.LSTM, 6, L.Concatenate)
+    forward = recurrent(b, y, r, L.LSTM, 5, name="forward2")
+    backward = recurrent(b, y, r, L.LSTM, 5, name="backward2", reverse=True)
+    return dense(b, b.add(L.Add, "merge2", forward, backward), r, 3)
+
+
+def _textbook(kind, **fields):
+    return stack(one(kind, 20, name="one", **fields), one(kind, 20, name="two", **fields), _to_dense(10))
+
+
+SIZES = (1, 5, 16, 20, 33, 130)
+CASES: list[Case] = []
+
+
+def case(name, build, **fields):
+    CASES.append(Case(name, build, **fields))
+
+
+for _n in SIZES:
+    case(f"lstm_{_n}", one(L.LSTM, _n), features=min(_n, 33), bench=_n == 20)
+    case(f"gru_{_n}", one(L.GRU, _n), features=min(_n, 33), bench=_n == 20)
+    case(f"gru_before_{_n}", one(L.GRU, _n, reset_after=False), features=min(_n, 33))
+    case(f"rnn_{_n}", one(L.SimpleRNN, _n), features=min(_n, 33), bench=_n == 20)
+    case(f"dense_{_n}", _to_dense(_n, activation="tanh"), features=min(_n, 33))
+    case(f"conv_{_n}", lambda b, x, r, n=_n: conv(b, x, r, n, 3, padding=(2, 0)), features=min(_n, 33))
+for _kind in GATES:
+    _word = _kind.kind
+    case(f"{_word}_no_bias", one(_kind, 7, bias=False))
+    case(f"{_word}_relu", one(_kind, 7, activation="relu"))
+    case(f"{_word}_norm", one(_kind, 20, norm="gates"), bench=_word == "lstm")
+    case(f"{_word}_reverse", one(_kind, 9, reverse=True), streams=False)
+    if _kind is not L.SimpleRNN:
+        case(f"{_word}_hard_sigmoid", one(_kind, 9, recurrent_activation="hard_sigmoid"))
+        case(f"{_word}_hard_sigmoid_keras2", one(_kind, 9, recurrent_activation="hard_sigmoid_keras2"))
+    for _merge in (L.Concatenate, L.Add, L.Multiply):
+        case(f"bidirectional_{_word}_{_merge.kind}", lambda b, x, r, k=_kind, m=_merge: bidirectional(b, x, r, k, 6, m), streams=False)
+case("lstm_joint_norm", one(L.LSTM, 12, norm="joint"))
+case("gru_before_norm", one(L.GRU, 12, norm="gates", reset_after=False))
+case("gru_before_relu", one(L.GRU, 12, activation="relu", reset_after=False))
+case("lstm_projection", one(L.LSTM, 20, projection=6))
+case("lstm_projection_norm", one(L.LSTM, 12, projection=5, norm="gates"))
+case("lstm_cells", _cells)
+case("lstm_128", one(L.LSTM, 128), features=128, bench=True)
+case("lstm_256", one(L.LSTM, 256), features=64, bench=True)
+case("gru_128", one(L.GRU, 128), features=128, bench=True)
+for _f in L.FUNCTIONS:
+    _p = {"leaky_relu": (0.3,), "clipped_relu": (1.5,), "elu": (0.7,)}.get(_f, ())
+    case(f"function_{_f}", _layer(L.Activation, activation=L.Function(_f, _p)), features=19)
+case("leaky_dense", _to_dense(9, activation=L.Function("leaky_relu", (0.2,))))
+case("softmax", stack(_to_dense(21), _layer(L.Softmax)))
+case("layer_norm", _norm, features=37)
+case("batch_norm", _batch_norm, features=37)
+case("batch_norm_after_relu", stack(_to_dense(9, activation="relu"), _batch_norm))
+case("batch_norm_into_conv", stack(lambda b, x, r: conv(b, x, r, 8, 3), _batch_norm))
+for _name, _fields in {
+    "valid": {}, "causal": {"padding": (2, 0)}, "same": {"padding": "same"}, "stride": {"stride": 2}, "stride_causal": {"stride": 3, "padding": (2, 0)},
+    "dilated": {"dilation": 4, "padding": (8, 0)}, "dilated_same": {"dilation": 3, "padding": "same"}, "symmetric": {"padding": (1, 1), "stride": 2},
+    "stride_beyond": {"stride": 5}, "wide_pad": {"padding": (4, 3)},
+}.items():  # fmt: skip
+    case(f"conv_{_name}", lambda b, x, r, f=_fields: conv(b, x, r, 10, 3, activation="relu", **f), features=4, bench=_name == "dilated")
+case("conv_even_same", lambda b, x, r: conv(b, x, r, 10, 8, padding="same"))
+case("conv_same_stride2", lambda b, x, r: conv(b, x, r, 10, 2, padding="same", stride=2))
+case("conv_same_stride2_wide", lambda b, x, r: conv(b, x, r, 10, 5, padding="same", stride=2), streams=False)
+case("conv_one_tap", lambda b, x, r: conv(b, x, r, 10, 1))
+case("conv_grouped", lambda b, x, r: conv(b, x, r, 12, 3, groups=2, padding=(1, 1)), features=6)
+case("conv_depthwise", lambda b, x, r: conv(b, x, r, 20, 5, groups=20, padding=(2, 2)), features=20)
+case("conv_depthwise_multiplier", lambda b, x, r: conv(b, x, r, 12, 3, groups=6), features=6)
+case("conv_long_window", lambda b, x, r: conv(b, x, r, 8, 9, padding=(8, 0)), features=33)
+case("wavenet", stack(*[lambda b, x, r, d=2**k: conv(b, x, r, 20, 2, dilation=d, padding=(d, 0), activation="relu") for k in range(4)], _to_dense(1)), features=1, bench=True)
+for _name, _fields in {"valid": {}, "overlapping": {"size": 3, "stride": 1}, "same": {"padding": "same"}, "same_three": {"size": 3, "stride": 3, "padding": "same"},
+                       "padded": {"size": 4, "stride": 2, "padding": (1, 1)}}.items():  # fmt: skip
+    _streams = _name != "same_three"
+    case(f"max_pool_{_name}", _layer(L.MaxPool1D, **_fields), features=18, streams=_streams)
+    case(f"average_pool_{_name}", _layer(L.AveragePool1D, **_fields), features=18, streams=_streams)
+case("average_pool_counting", _layer(L.AveragePool1D, size=4, stride=2, padding=(1, 1), count_padding=True))
+case("global_max", stack(one(L.GRU, 6), _layer(L.GlobalMaxPool), _to_dense(2)))
+case("global_average", stack(one(L.GRU, 6), _layer(L.GlobalAveragePool), _to_dense(2)))
+case("last", stack(one(L.LSTM, 9), _layer(L.Last), _to_dense(1, activation="sigmoid")))
+case("final_state", _final_state)
+case("last_after_stride", stack(lambda b, x, r: conv(b, x, r, 6, 3, stride=2), one(L.GRU, 5), _layer(L.Last)))
+case("reverse", stack(_layer(L.Reverse), one(L.SimpleRNN, 5)), streams=False)
+case("flatten", stack(lambda b, x, r: conv(b, x, r, 4, 3), _layer(L.Flatten), _to_dense(6, activation="relu"), _to_dense(1)), length=12)
+case("unflatten", stack(_layer(L.Flatten), _layer(L.Unflatten, length=8), one(L.GRU, 4)), length=12, features=4)
+case("select", stack(_to_dense(9), _layer(L.Select, index=(8, 0, 3, 3))))
+case("embedding", stack(lambda b, x, r: b.add(L.Embedding, "embedding", x, weight=weights(r, 23, 8)), one(L.LSTM, 9), _layer(L.Last)), ids=23)
+case("residual", _residual, features=6)
+case("three_delays", _three_delays)
+case("encoder_decoder", _encoder_decoder, streams=False)
+case("per_frame", _per_frame, features=20)
+case("per_frame_bidirectional", _per_frame_bidirectional, features=12)
+case("last_of_both", _last_of_both, streams=False)
+case("two_bidirectional", _two_bidirectional, streams=False)
+case("textbook_ln_rnn", _textbook(L.SimpleRNN, norm="gates"), features=1, bench=True)
+case("textbook_lstm", _textbook(L.LSTM), features=1, bench=True)
+case("textbook_gru", _textbook(L.GRU), features=1, bench=True)
+case("textbook_conv_gru", stack(lambda b, x, r: conv(b, x, r, 20, 4, stride=2), _textbook(L.GRU)), features=1, bench=True)
