@@ -139,8 +139,11 @@ def stream_calls(model, chunk: int) -> dict:
         chunks = stream()
     except NotStreamableError:
         return {}
-    # Shapes come from the graph, not from one answer: a strided or looking-ahead model answers only now and then.
-    options = {} if features is None else {"out": np.empty((chunks.max_outputs(chunk),) + features, np.float32)}
+    # Shapes come from the graph, not from one answer: a strided or looking-ahead model answers only now and then. A chunk far into
+    # the stream can make one frame more than the first one, by where it stands in the stride.
+    options, far = {}, 1 << 20
+    if features is not None:
+        options["out"] = np.empty((chunks.max_outputs(far + chunk) - chunks.max_outputs(far) + 1,) + features, np.float32)
     pushed = only([random_frames(graph, item, 1, chunk)[0][:chunk] for item in timed])
     calls = {f"chunk of {chunk}": lambda: chunks.push(pushed, **options)}
     steps = stream()

@@ -1,0 +1,269 @@
+"""The command: what it prints, what it writes, and its exit codes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from needs import need
+
+import rnnrt
+from rnnrt import cli, demo, errors
+from rnnrt.graph import LSTM, Conv1D, Dense, GraphBuilder, Last
+
+need("rnnrt._engine")
+need("h5py")
+
+LSTM_KERAS = str(demo.FOLDER / "lstm.keras")
+LSTM_TORCH, LSTM_SPEC = str(demo.FOLDER / "lstm_torch.pt"), str(demo.FOLDER / "lstm_torch.spec")
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr)."""
+    code = cli.main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def run_json(capsys, *arguments):
+    code, out, _ = run(capsys, *arguments, "--json")
+    return code, json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "lstm.rnnrt"
+    assert cli.main(["convert", LSTM_KERAS, "-o", str(path), "--json"]) == 0
+    return path
+
+
+@pytest.fixture
+def window(tmp_path):
+    """A held-out window of the demo as a .npy file, and what Keras answered for it."""
+    with np.load(demo.FOLDER / "golden.npz") as golden:
+        np.save(tmp_path / "x.npy", golden["x"])
+        return tmp_path / "x.npy", golden["lstm"]
+
+
+# ---- each command does its work ---------------------------------------------------------------------------------------
+
+
+def test_convert_then_run_gives_what_keras_answered(capsys, converted, window, tmp_path):
+    path, recorded = window
+    for model in (converted, LSTM_KERAS):
+        assert run(capsys, "run", model, "--input", path, "--output", tmp_path / "y.npy")[0] == 0
+        assert np.abs(np.load(tmp_path / "y.npy") - recorded).max() < 1e-5
+
+
+def test_run_takes_inputs_by_name_and_writes_all_outputs_by_name(capsys, tmp_path):
+    b = GraphBuilder()
+    first, second = b.input("first", (2,), time=False), b.input("second", (3,), time=False)
+    b.output("a", b.add(Dense, "a", first, weight=np.full((1, 2), 1.0)))
+    b.output("b", b.add(Dense, "b", second, weight=np.full((1, 3), 10.0)))
+    rnnrt.from_graph(b.graph()).save(tmp_path / "two.rnnrt")
+    np.save(tmp_path / "ones2.npy", np.ones((1, 2), np.float32))
+    np.save(tmp_path / "ones3.npy", np.ones((1, 3), np.float32))
+    inputs = ["--input", f"second={tmp_path / 'ones3.npy'}", tmp_path / "ones2.npy"]
+    assert run(capsys, "run", tmp_path / "two.rnnrt", *inputs, "--output", tmp_path / "y.npz")[0] == 0
+    with np.load(tmp_path / "y.npz") as made:
+        assert made["a"] == 2 and made["b"] == 30
+    code, _, err = run(capsys, "run", tmp_path / "two.rnnrt", *inputs, "--output", tmp_path / "y.npy")
+    assert code == 2 and ".npz" in err
+    code, _, err = run(capsys, "run", tmp_path / "two.rnnrt", "--input", tmp_path / "ones2.npy", "--output", tmp_path / "y.npz")
+    assert code == 2 and "second" in err
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 500])
+@pytest.mark.parametrize("batched", [True, False])
+def test_stream_writes_the_bits_of_run(capsys, converted, window, tmp_path, chunk, batched):
+    path, _ = window
+    if not batched:
+        np.save(path, np.load(path)[0])
+    run(capsys, "run", converted, "--input", path, "--output", tmp_path / "whole.npy")
+    code, data = run_json(capsys, "stream", converted, "--input", path, "--chunk", chunk, "--output", tmp_path / "streamed.npy")
+    assert code == 0 and data["frames_in"] == 240 and data["latency_us"]["calls"] == -(-240 // chunk)
+    whole, streamed = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "streamed.npy")
+    assert whole.shape == streamed.shape and whole.tobytes() == streamed.tobytes()
+
+
+def test_stream_flushes_what_a_look_ahead_held_back(capsys, tmp_path):
+    b = GraphBuilder()
+    b.output("y", b.add(Conv1D, "conv", b.input("x", (1,)), weight=np.ones((1, 5, 1)), padding="same"))
+    rnnrt.from_graph(b.graph()).save(tmp_path / "same.rnnrt")
+    np.save(tmp_path / "x.npy", np.arange(9, dtype=np.float32)[:, None])
+    code, data = run_json(capsys, "stream", tmp_path / "same.rnnrt", "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy")
+    assert code == 0 and data["flushed"] == data["delay"] == 2
+    assert np.load(tmp_path / "y.npy").ravel().tolist() == np.convolve(np.arange(9), np.ones(5), "same").tolist()
+
+
+def test_info_names_layers_sizes_and_assumptions(capsys):
+    code, out, _ = run(capsys, "info", demo.FOLDER / "ln_rnn.keras")
+    assert code == 0 and "epsilon 0.001" in out
+    code, data = run_json(capsys, "info", LSTM_KERAS)
+    assert code == 0 and data["streamable"] and data["delay"] == 0
+    assert [x["kind"] for x in data["layers"]].count("lstm") == 2
+    assert data["parameters"] == sum(x["parameters"] for x in data["layers"]) == 4 * 20 * (1 + 20 + 1) + 4 * 20 * (20 + 20 + 1) + 210
+
+
+def test_info_of_bare_weights_prints_a_draft_spec_that_completes_to_a_working_one(capsys, tmp_path):
+    code, out, err = run(capsys, "info", LSTM_TORCH)
+    assert code == 4 and "lstm: LSTM" in out and "fc: Linear" in out
+    assert "lstm: LSTM" not in err and err.startswith("rnnrt: ")
+    code, data = run_json(capsys, "info", LSTM_TORCH)
+    assert code == 4 and data["error"]["kind"] == "UnsupportedModelError" and "fc: Linear" in data["error"]["draft"]
+    code, data = run_json(capsys, "info", LSTM_TORCH, "--spec", LSTM_SPEC)
+    assert code == 0 and data["parameters"] > 5000
+
+
+def test_verify_replays_the_stored_answers(capsys, converted, tmp_path):
+    code, data = run_json(capsys, "verify", converted)
+    assert code == 0 and data["ok"]
+    whole = bytearray(converted.read_bytes())
+    whole[-3] ^= 0x40
+    (tmp_path / "bent.rnnrt").write_bytes(whole)
+    assert run(capsys, "verify", tmp_path / "bent.rnnrt")[0] in (1, 3)
+
+
+def test_bench_measures_steps_chunks_and_whole_calls(capsys, converted):
+    code, data = run_json(capsys, "bench", converted, "--seconds", 0.2, "--rate", 120, "--chunk", 16, "--time", 50)
+    assert code == 0
+    assert [row["call"] for row in data["rows"]] == ["step", "chunk of 16", "whole, 1 x 50"]
+    for row in data["rows"]:
+        assert 0 < row["min"] <= row["p50"] <= row["p99"] <= row["p999"] <= row["max"]
+        assert row["x_real_time"] == pytest.approx(row["steps"] / 120 / (row["mean"] * 1e-6), rel=0.01, abs=0.1)
+
+
+def test_bench_of_a_strided_and_of_a_whole_sequence_model(capsys, tmp_path):
+    code, data = run_json(capsys, "bench", demo.FOLDER / "conv_gru.keras", "--seconds", 0.1)
+    assert code == 0 and data["rows"][0]["call"] == "step"
+    b = GraphBuilder()
+    cell = {"weight": np.ones((8, 1)), "recurrent_weight": np.ones((8, 2)), "reverse": True}
+    b.output("y", b.add(Last, "last", b.add(LSTM, "lstm", b.input("x", (1,)), **cell)))
+    rnnrt.from_graph(b.graph()).save(tmp_path / "reverse.rnnrt")
+    code, out, _ = run(capsys, "bench", tmp_path / "reverse.rnnrt", "--seconds", 0.1)
+    assert code == 0 and "does not stream" in out and "whole" in out
+    code, out, _ = run(capsys, "info", tmp_path / "reverse.rnnrt")
+    assert code == 0 and "does not stream" in out and "lstm" in out
+
+
+def test_bench_against_keras_runs_the_same_file_there(capsys):
+    need("keras")
+    code, data = run_json(capsys, "bench", LSTM_KERAS, "--against", "keras", "--seconds", 0.2, "--time", 20)
+    own, *theirs = data["rows"]
+    assert code == 0 and own["call"] == "rnnrt" and len(theirs) >= 1
+    assert all(row["max_error"] < 1e-5 and row["speed_up"] > 1 for row in theirs)
+
+
+def test_a_comparison_that_cannot_be_made_says_why(capsys):
+    code, _, err = run(capsys, "bench", "model.onnx", "--against", "onnxruntime")
+    assert code == 4 and "not import yet" in err
+    code, _, err = run(capsys, "bench", LSTM_TORCH, "--against", "torch")
+    assert code == 4 and "forward()" in err
+
+
+def test_doctor_finds_this_machine_fit(capsys):
+    code, data = run_json(capsys, "doctor")
+    assert code == 0 and all(check["ok"] for check in data["checks"])
+    assert any("kernels are right" in check["check"] for check in data["checks"])
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0 and "denormals are kept" in out
+
+
+def test_doctor_fails_where_denormals_are_flushed(capsys, monkeypatch):
+    from rnnrt import doctor
+
+    monkeypatch.setattr(doctor, "denormals", lambda: {"check": "denormals", "ok": False, "found": "flushed", "fix": "Update it."})
+    code, out, _ = run(capsys, "doctor")
+    assert code == 1 and "FAILED denormals: flushed. Update it." in out
+
+
+# ---- exit codes -------------------------------------------------------------------------------------------------------
+
+
+def test_every_command_takes_json_and_usage_errors_exit_with_2(capsys):
+    for command in ("convert", "info", "run", "stream", "verify", "bench", "demo", "doctor"):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([command, "--help"])
+        assert stopped.value.code == 0 and "--json" in capsys.readouterr().out
+    for arguments in ([], ["frobnicate"], ["run", "model.rnnrt"], ["bench", "m.rnnrt", "--seconds", "-1"], ["stream", "m", "--input", "x", "--chunk", "0"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<!DOCTYPE html><html>", b"PK\x03\x04 nothing"])
+def test_a_bad_file_exits_with_3(capsys, tmp_path, content):
+    path = tmp_path / "model.keras"
+    if content is not None:
+        path.write_bytes(content)
+    code, out, err = run(capsys, "info", path)
+    assert code == 3 and not out and str(path) in err
+    code, data = run_json(capsys, "info", path)
+    assert code == 3 and data["error"]["kind"] == "ModelFileError"
+
+
+def test_a_wrong_array_is_usage_and_names_the_input(capsys, converted, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((5, 3), np.float32))
+    assert run(capsys, "run", converted, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy")[0] == 2
+    (tmp_path / "text.npy").write_text("no array")
+    code, _, err = run(capsys, "run", converted, "--input", tmp_path / "text.npy", "--output", tmp_path / "y.npy")
+    assert code == 2 and "text.npy" in err
+    code, _, err = run(capsys, "run", converted, "--input", f"other={tmp_path / 'x.npy'}", "--output", tmp_path / "y.npy")
+    assert code == 2 and "other" in err
+    code, _, err = run(capsys, "info", LSTM_TORCH, "--spec", tmp_path / "none.spec")
+    assert code == 2 and "none.spec" in err
+
+
+def test_exit_codes_by_kind_of_error():
+    kinds = {
+        errors.VerificationError: 1, errors.ShapeError: 2, errors.DTypeError: 2, errors.MissingExtraError: 2, errors.ModelFileError: 3,
+        errors.ResourceLimitError: 3, errors.UnsupportedModelError: 4, errors.NotStreamableError: 4,
+    }  # fmt: skip
+    assert {kind: cli.exit_code(kind("what")) for kind in kinds} == kinds
+
+
+# ---- the demo ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_checks_every_network_and_beats_the_naive_forecast(capsys):
+    code, data = run_json(capsys, "demo", "--seconds", 0.2)
+    assert code == 0 and data["ok"] and not data["skipped"]
+    assert [n["network"] for n in data["networks"]] == list(demo.NETWORKS)
+    for network in data["networks"]:
+        assert network["difference"] < 1e-5 and network["same_bits"]
+        assert network["mae"] < 0.8 * network["naive_mae"]
+        assert network["x_real_time"] > 1
+
+
+def test_the_demo_fails_where_an_answer_is_wrong(capsys, monkeypatch, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(demo.FOLDER, folder)
+    with np.load(folder / "golden.npz") as golden:
+        np.savez(folder / "golden.npz", **{n: y + np.float32(1e-3 if n == "gru" else 0) for n, y in golden.items()})
+    monkeypatch.setattr(demo, "FOLDER", folder)
+    code, data = run_json(capsys, "demo", "--seconds", 0.1)
+    assert code == 1 and not data["ok"]
+    assert [n["network"] for n in data["networks"] if not n["same_answer"]] == ["gru"]
+
+
+def test_without_h5py_the_demo_runs_what_it_can_and_says_what_it_skipped(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    code, out, _ = run(capsys, "demo", "--seconds", 0.1)
+    assert code == 0 and out.count("SKIPPED") == 4 and "rnnrt[keras]" in out and "lstm_torch" in out
+
+
+def test_the_demo_draws(capsys, tmp_path):
+    need("matplotlib")
+    assert run(capsys, "demo", "--seconds", 0.1, "--plot", tmp_path / "forecast.png")[0] == 0
+    assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_runs_as_a_module_without_importing_a_framework():
+    frameworks = {"torch", "keras", "scipy", "rich", "matplotlib"}
+    code = f"import sys; from rnnrt import cli; cli.main(['info', sys.argv[1], '--json']); print(sorted({frameworks} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code, LSTM_KERAS], check=False, capture_output=True, text=True, cwd=Path(__file__).resolve().parent.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("[]")
