@@ -1,4 +1,4 @@
-"""Live PyTorch modules: each hand-written module is equal to torch at two lengths, or refused by name."""
+"""Live PyTorch modules that import: each is equal to torch at two lengths. Those that are refused: test_torch_refusals.py."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from needs import need
 torch = need("torch")
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnrt import reference
 from rnnrt.errors import UnsupportedModelError
@@ -84,20 +84,11 @@ def prepared(module):
 # ---- modules that import ---------------------------------------------------------------------------------------------
 
 ACCEPTED = {}
-REFUSED = {}
 
 
 def accepted(*arguments, example=None, times=(9, 14)):
     def register(cls):
         ACCEPTED[cls.__name__] = (cls, arguments, example, times)
-        return cls
-
-    return register
-
-
-def refused(match, *, example=None):
-    def register(cls):
-        REFUSED[cls.__name__] = (cls, match, example)
         return cls
 
     return register
@@ -111,7 +102,7 @@ class FunctionalReluAndLastStep(nn.Module):
 
     def forward(self, x):
         out, _ = self.lstm(x)
-        return F.log_softmax(out[:, -1], 1) if False else self.fc(F.relu(out[:, -1]))
+        return self.fc(F.relu(out[:, -1]))
 
 
 @accepted()
@@ -133,7 +124,7 @@ class TimeFirst(nn.Module):
         self.gru, self.fc = nn.GRU(4, 6, 2, bidirectional=True), nn.Linear(12, 2)
 
     def forward(self, x):
-        out, h = self.gru(x)
+        out, _ = self.gru(x)
         return self.fc(out[-1])
 
 
@@ -404,6 +395,26 @@ class SizesFromAnExample(nn.Module):
         return self.rnn(x[:, :, 1:3])[0]
 
 
+@accepted(example=torch.zeros(3, 7, 4))
+class AsksForSizes(nn.Module):
+    """What torch.fx cannot trace and torch.export can: Python that looks at shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.rnn = nn.Conv1d(4, 6, 3, padding=1), nn.BatchNorm1d(6), nn.LSTM(6, 5, 2, bidirectional=True)
+        self.gru, self.embed, self.fc = nn.GRU(10, 4), nn.Parameter(torch.zeros(4)), nn.Linear(4, 2)
+
+    def forward(self, x):
+        if x.dim() == 2:
+            x = x.unsqueeze(0)
+        assert x.size(0) > 0 and x.size(-1) == 4
+        y = torch.relu(self.norm(self.conv((x + self.embed).transpose(1, 2)))).permute(2, 0, 1)
+        zeros = torch.zeros(4, x.size(0), 5)
+        y, (h, c) = self.rnn(y, (zeros, zeros))
+        y, _ = self.gru(y)
+        return self.fc(F.dropout(y[-1], 0.1, self.training)).view(x.size(0), -1), h[-1], c[0], x.max(1).values
+
+
 @accepted()
 class OldWeightNorm(nn.Module):
     def __init__(self):
@@ -461,249 +472,6 @@ def test_states_and_names_are_torchs():
     assert read(prepared(Packed())).metadata["lengths_input"] == "lengths"
 
 
-# ---- modules that are refused ----------------------------------------------------------------------------------------
-
-
-class _Lstm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.rnn, self.fc = nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 2)
-
-
-@refused("torch.bmm|torch.nn.functional.softmax")
-class Attention(_Lstm):
-    def forward(self, x):
-        out, _ = self.rnn(x)
-        return torch.bmm(torch.softmax(torch.bmm(out, out.transpose(1, 2)), -1), out)
-
-
-@refused("softmax is supported over the features")
-class AttentionOverTime(_Lstm):
-    def forward(self, x):
-        out, _ = self.rnn(x)
-        return out * torch.softmax(out, dim=1)
-
-
-@refused("batch or time as a constant")
-class ConstantBatch(_Lstm):
-    def forward(self, x):
-        out, _ = self.rnn(x)
-        return self.fc(out).view(32, -1, 2)
-
-
-@refused("batch or time as a constant", example=torch.zeros(2, 6, 4))
-class ConstantBatchOfTheExample(_Lstm):
-    def forward(self, x):
-        return self.fc(self.rnn(x)[0]).reshape(2, -1, 2)
-
-
-@refused("zeros of the initial state do not follow the input's batch")
-class ConstantBatchInState(_Lstm):
-    def forward(self, x):
-        return self.rnn(x, (torch.zeros(1, 8, 4), torch.zeros(1, 8, 4)))[0]
-
-
-@refused("axes .* cannot be merged|batch or time as a constant")
-class TimeAndBatchMixed(_Lstm):
-    def forward(self, x):
-        return self.fc(self.rnn(x)[0].transpose(0, 1).reshape(x.size(0), x.size(1), 4))
-
-
-@refused("control flow")
-class DataDependent(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[0] if x.sum() > 0 else self.fc(x)
-
-
-@refused("forward cannot be traced: .*range|cannot be interpreted")
-class CellInALoop(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cell = nn.LSTMCell(4, 4)
-
-    def forward(self, x):
-        h = c = torch.zeros(x.size(0), 4)
-        made = []
-        for t in range(x.size(1)):
-            h, c = self.cell(x[:, t], (h, c))
-            made.append(h)
-        return torch.stack(made, 1)
-
-
-@refused(r"'transformer' \(TransformerEncoderLayer\) is not supported")
-class Transformer(_Lstm):
-    def __init__(self):
-        super().__init__()
-        self.transformer = nn.TransformerEncoderLayer(4, 2, batch_first=True)
-
-    def forward(self, x):
-        return self.transformer(self.rnn(x)[0])
-
-
-@refused(r"line \d+ of test_torch_modules.py: the call torch.cumsum is not supported")
-class UnknownFunction(_Lstm):
-    def forward(self, x):
-        return torch.cumsum(self.rnn(x)[0], 1)
-
-
-@refused(r"the call torch.Tensor.roll is not supported")
-class UnknownMethod(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[0].roll(1, 1)
-
-
-@refused("time axis cannot be taken")
-class PartOfTime(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[0][:, 2:]
-
-
-@refused("one sequence of a batch cannot be taken")
-class PartOfTheBatch(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[0][0]
-
-
-@refused("an index must be made of numbers and slices")
-class IndexByTensor(_Lstm):
-    def forward(self, x, last):
-        return self.rnn(x)[0][torch.arange(3), last] if False else self.rnn(x)[0][:, last]
-
-
-@refused("changed in place")
-class OverwrittenResidual(_Lstm):
-    def forward(self, x):
-        y = self.rnn(x)[0]
-        return F.relu(y, inplace=True) + y
-
-
-@refused("track_running_stats=False")
-class BatchStatistics(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv1d(4, 4, 3), nn.BatchNorm1d(4, track_running_stats=False)
-
-    def forward(self, x):
-        return self.norm(self.conv(x))
-
-
-@refused("approximate='tanh'")
-class ExactGelu(_Lstm):
-    def forward(self, x):
-        return F.gelu(self.rnn(x)[0])
-
-
-@refused("squeeze without dim")
-class BareSqueeze(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[0].squeeze()
-
-
-@refused("do not tell the shape")
-class NothingTellsTheSize(nn.Module):
-    def forward(self, x):
-        return torch.relu(x)
-
-
-@refused("same axes")
-class Broadcasting(_Lstm):
-    def forward(self, x):
-        out, (h, _) = self.rnn(x)
-        return out + h[-1].unsqueeze(1)
-
-
-@refused("Return h_n\\[-1\\] instead")
-class OnlyStates(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[1]
-
-
-@refused("initial state must be zeros")
-class LearnedState(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.gru, self.start = nn.GRU(4, 4), nn.Parameter(torch.ones(1, 1, 4))
-
-    def forward(self, x):
-        return self.gru(x, self.start)[0]
-
-
-@refused("some RNNs run over packed sequences")
-class HalfPacked(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.GRU(4, 4, batch_first=True), nn.GRU(4, 4, batch_first=True)
-
-    def forward(self, x, lengths):
-        out, _ = pad_packed_sequence(self.one(pack_padded_sequence(x, lengths, batch_first=True))[0], batch_first=True)
-        return self.two(out)[0]
-
-
-@refused("ceil_mode")
-class CeilPool(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.pool = nn.Conv1d(4, 4, 3), nn.MaxPool1d(2, ceil_mode=True)
-
-    def forward(self, x):
-        return self.pool(self.conv(x))
-
-
-@refused("padding_mode='circular'")
-class CircularConv(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")
-
-    def forward(self, x):
-        return self.conv(x)
-
-
-@refused("must be given one tensor")
-class TupleIntoALayer(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 2))
-
-    def forward(self, x):
-        return self.net(x)
-
-
-@refused("different frames")
-class FramesThatDoNotMeet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.Conv1d(4, 4, 3), nn.Conv1d(4, 4, 5)
-
-    def forward(self, x):
-        return self.one(x) + self.two(x)
-
-
-@refused("needs a fixed number of frames")
-class FlattenOfAFreeLength(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.fc = nn.Conv1d(4, 5, 3), nn.Linear(35, 3)
-
-    def forward(self, x):
-        return self.fc(self.conv(x).flatten(1))
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_honoured_is_refused_by_name(name):
-    cls, match, example = REFUSED[name]
-    with pytest.raises(UnsupportedModelError, match=match) as raised:
-        read(cls(), example=example)
-    assert name in str(raised.value)
-
-
-def test_a_forward_hook_is_refused():
-    module = nn.GRU(3, 4)
-    module.register_forward_hook(lambda *_: None)
-    with pytest.raises(UnsupportedModelError, match="forward hook"):
-        read(module)
-
-
 def test_an_initial_state_reaches_the_layer():
     """A state handed through is the caller's to give, under the layer's own name."""
     module = prepared(StateHandedThrough())
@@ -714,3 +482,18 @@ def test_an_initial_state_reaches_the_layer():
     made, states = reference.run(graph, {"ids": ids.numpy()}, {"gru.l0/h": h[0].numpy()})
     assert np.abs(made["output"] - expected.numpy()).max() <= TOLERANCE
     assert np.abs(states["gru.l0/h"] - state[0].numpy()).max() <= TOLERANCE
+
+
+def test_a_state_dict_and_its_live_module_are_one_graph():
+    module = prepared(nn.LSTM(3, 4, 2, batch_first=True))
+    x = np.random.RandomState(3).randn(2, 6, 3)
+    live, _ = reference.run(read(module), {"input": x})
+    stored, _ = reference.run(read(module.state_dict()), {"input": x})
+    assert (live["output"] == stored["output"]).all()
+
+
+def test_options_of_the_other_kind_of_source_are_refused():
+    with pytest.raises(UnsupportedModelError, match="no spec and no prefix"):
+        read(nn.LSTM(3, 4), "LSTM")
+    with pytest.raises(UnsupportedModelError, match="example= belongs to a live module"):
+        read(nn.LSTM(3, 4).state_dict(), example=torch.zeros(2, 5, 3))

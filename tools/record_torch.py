@@ -2,9 +2,9 @@
 
     python tools/record_torch.py [destination]
 
-Weights, inputs and states are whole multiples of 1/64 below 2, kept as int8, so that the file is small and exact; answers are float64 PyTorch,
-kept as float32. Layout: ``cases`` is JSON, one entry a case with the shapes of its arrays; ``numbers`` (int8) holds the tensors, then
-the input, then the initial states of each case in that order, ``answers`` (float32) its outputs, one after the other.
+Weights, inputs and states are whole multiples of 1/64 below 2, kept as int8, so that the file is small and exact; answers are float64
+PyTorch, kept as float32. Layout: ``cases`` is JSON, one entry a case with the shapes of its arrays; ``numbers`` (int8) holds the
+tensors, then the input, then the initial states of each case in that order, ``answers`` (float32) its outputs, one after the other.
 """
 
 import itertools
@@ -67,9 +67,9 @@ def plain_cases():
     yield _plain("AdaptiveMaxPool1d", {"output_size": 1}, 5, 7)
     yield _plain("Embedding", {"num_embeddings": 11, "embedding_dim": 5, "padding_idx": 2}, None, 9)
     for kind, options in (
-        ("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("LeakyReLU", {"negative_slope": 0.3}), ("Tanh", {}), ("Sigmoid", {}), ("Hardtanh", {}),
-        ("Hardtanh", {"min_val": 0.0, "max_val": 1.5}), ("Hardsigmoid", {}), ("Hardswish", {}), ("ELU", {}), ("ELU", {"alpha": 0.5}), ("SELU", {}),
-        ("SiLU", {}), ("Softsign", {}), ("GELU", {"approximate": "tanh"}),
+        ("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("LeakyReLU", {"negative_slope": 0.3}), ("Tanh", {}), ("Sigmoid", {}),
+        ("Hardtanh", {}), ("Hardtanh", {"min_val": 0.0, "max_val": 1.5}), ("Hardsigmoid", {}), ("Hardswish", {}), ("ELU", {}),
+        ("ELU", {"alpha": 0.5}), ("SELU", {}), ("SiLU", {}), ("Softsign", {}), ("GELU", {"approximate": "tanh"}),
     ):  # fmt: skip
         yield _plain(kind, options, 20, 6)
 

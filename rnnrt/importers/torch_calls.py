@@ -14,7 +14,7 @@ from ..errors import UnsupportedModelError
 from ..graph import Activation, Add, Affine, Concatenate, Dense, GlobalAveragePool, GlobalMaxPool, Multiply, Reshape, Select, Softmax
 from . import torch_layers as layers
 from .torch_shapes import SHAPES, over_time
-from .torch_values import Constant, Lengths, Refused, Size, StateInput, Tensor, Zeros
+from .torch_values import LONGEST, Constant, Lengths, Refused, Size, StateInput, Tensor, Zeros
 
 #: name of the call -> f(network, *arguments, **options); the layout calls too
 CALLS = dict(SHAPES)
@@ -82,7 +82,7 @@ def clamp(net, input, min=None, max=None):
 
 @call("softmax")
 def softmax(net, input, dim=None, _stacklevel=3, dtype=None, **options):
-    if dtype is not None or options or _stacklevel != 3:
+    if dtype is not None or options or _stacklevel not in (3, None):
         raise UnsupportedModelError("softmax with a dtype is not supported")
     if dim is None or input.axes[net.axis(input, dim)] != "f":
         raise UnsupportedModelError("softmax is supported over the features", found=f"dim {dim} of {input}")
@@ -156,6 +156,7 @@ def _negative(value):
 
 
 def _numbers(value):
+    """A constant in float64, its axes kept."""
     if isinstance(value, Constant):
         return value.array.astype(np.float64)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -165,6 +166,8 @@ def _numbers(value):
 
 def _affine(net, x, scale, offset):
     """scale * x + offset: numbers, or Constants that broadcast over batch and time."""
+    if not isinstance(x, Tensor):
+        raise UnsupportedModelError("sizes can only be multiplied", found=str(x))
     scale, offset = _numbers(scale), _numbers(offset)
     width = net.signal(x).width
     vectors = []
@@ -408,7 +411,8 @@ def pad_packed_sequence(net, sequence, batch_first=False, padding_value=0.0, tot
     if total_length is not None and total_length != Size((("t", sequence.clock),)):
         raise UnsupportedModelError("total_length must be the input's number of frames", found=str(total_length))
     axes = ("b", "t", "f") if batch_first else ("t", "b", "f")
-    return dataclasses.replace(sequence, axes=axes, packed=False), Lengths(net.lengths)
+    clock = sequence.clock if total_length is not None else (sequence.clock[0], (*sequence.clock[1], LONGEST))
+    return dataclasses.replace(sequence, axes=axes, clock=clock, packed=False), Lengths(net.lengths)
 
 
 # ---- what only makes zeros -------------------------------------------------------------------------------------------

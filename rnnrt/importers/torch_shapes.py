@@ -11,7 +11,7 @@ from math import prod
 
 from ..errors import UnsupportedModelError
 from ..graph import Concatenate, Conv1D, Flatten, GlobalMaxPool, Last, Reshape, Reverse, Select
-from .torch_values import Harmless, Lengths, MaxOverTime, Refused, Size, StateInput, Tensor
+from .torch_values import Harmless, LengthError, Lengths, MaxOverTime, Refused, Size, StateInput, Tensor
 
 #: name of the call (function, method or aten operator) -> f(network, *arguments, **options)
 SHAPES = {}
@@ -271,9 +271,7 @@ def _flattened(net, x, axes):
     """All frames of a sequence of fixed length as one value, in the order torch's axes have."""
     signal = net.signal(x)
     if signal.length is None:
-        raise UnsupportedModelError(
-            "flattening time needs a fixed number of frames", found=str(x), fix="Give example= so that it is known."
-        )
+        raise LengthError("flattening time needs a fixed number of frames", found=str(x), fix="Give example= so that it is known.")
     reference = net.add(Flatten, x.reference)
     if axes == "tf":
         return reference
@@ -327,6 +325,7 @@ def select(net, input, dim, index):
     if isinstance(index, bool) or not isinstance(index, int):
         raise UnsupportedModelError("an index must be a number", found=str(index))
     if axis == "t":
+        net.whole(input)
         if index not in (0, -1):
             raise UnsupportedModelError("only the last frame [-1] or the first [0] can be taken", found=f"frame {index}")
         reference = input.reference if index else net.add(Reverse, input.reference)
@@ -424,6 +423,7 @@ def flip(net, input, *dims):
         return net.made(net.add(Select, input.reference, index=order), input.axes, input.clock)
     if input.axes[position] != "t":
         raise UnsupportedModelError("only time or features can be flipped", found=str(input))
+    net.whole(input)
     return net.made(net.add(Reverse, input.reference), input.axes, input.clock)
 
 
@@ -438,6 +438,7 @@ def over_time(net, x, kind, dim, keepdim):
     position = net.axis(x, dims[0])
     if x.axes[position] != "t":
         raise UnsupportedModelError("only time can be reduced", found=f"axis {dims[0]} of {x}")
+    net.whole(x)
     axes = x.axes[:position] + (("1",) if keepdim else ()) + x.axes[position + 1 :]
     return net.made(net.add(kind, x.reference), axes, None)
 

@@ -24,12 +24,14 @@ from torch.nn.utils import rnn as packing
 from ..errors import RnnrtError, ShapeError, UnsupportedModelError
 from ..graph import Graph, Input, Reshape, Unflatten
 from .torch_calls import CALLS
+from .torch_export import exported, leaves, verify
 from .torch_modules import array_of, call_module, input_sizes, kind, weight_sizes
 from .torch_shapes import SHAPES
-from .torch_values import AxesError, Constant, Harmless, Lengths, MaxOverTime, Network, Refused, StateInput, Tensor
+from .torch_values import AxesError, Constant, Harmless, LengthError, Lengths, MaxOverTime, Network, Refused, StateInput, Tensor
 
-#: Functions of these modules are recognised by the names in CALLS; the first holds the signatures written there.
-_OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")  # torch.<name> takes other arguments than torch.nn.functional's
+#: torch.<name> takes other arguments than torch.nn.functional.<name>, which CALLS is written for.
+_OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")
+#: function object -> its name in CALLS
 _FUNCTIONS = {}
 for _name in CALLS:
     for _namespace in (torch.nn.functional, torch, operator, packing):
@@ -58,20 +60,34 @@ class _Tracer(torch.fx.Tracer):
 
 
 def trace(module, example=None) -> Graph:
-    """The Graph of a live module; ``example``: an input or a tuple of them, for sizes that the layers do not tell.
+    """The Graph of a live module; ``example``: an input or a tuple of them, for sizes that the layers do not tell and for a forward
+    that torch.fx cannot trace. With an example the graph is compared with the module at several sizes.
 
     Raises UnsupportedModelError naming the call and its line.
     """
     name = type(module).__name__
-    graph, modules = _traced(module)
+    examples = None if example is None else [torch.as_tensor(x) for x in (example if isinstance(example, (tuple, list)) else [example])]
+    graph, modules = _traced(module, examples)
     try:
-        return _Program(graph, modules, name, example).graph()
+        program = _Program(graph, modules, name, examples)
+        made = program.graph()
+        if examples is not None:
+            least = [n for node in program.nodes for n in node.meta.get("least", ()) if n]
+            verify(_copied(module), made, examples, max(least, default=1))
+        return made
     except RnnrtError as error:
         raise error.at(f"torch module {name}")
 
 
-def _traced(module):
-    """(fx graph, {dotted name: submodule}) of a copy in evaluation mode that shares the tensors."""
+def _copied(module):
+    """The module in evaluation mode: a copy of its tree that shares every tensor."""
+    owned = (itertools.chain(m._parameters.values(), m._buffers.values(), vars(m).values()) for m in module.modules())
+    shared = {id(t): t for t in itertools.chain(*owned) if isinstance(t, torch.Tensor)}
+    return copy.deepcopy(module, shared).eval()
+
+
+def _traced(module, examples):
+    """(fx graph, {dotted name: submodule}), by torch.fx, or by torch.export where that fails and there are examples."""
     if kind(module) is not None:
         name = type(module).__name__.lower()
         return _called(name), {name: module}
@@ -79,27 +95,36 @@ def _traced(module):
         raise UnsupportedModelError(
             "a forward hook may change what the module does", where=type(module).__name__, fix="Remove the hook first."
         )
-    shared = {
-        id(t): t
-        for m in module.modules()
-        for t in itertools.chain(m._parameters.values(), m._buffers.values(), vars(m).values())
-        if isinstance(t, torch.Tensor)
-    }
-    try:
-        module = copy.deepcopy(module, shared).eval()
-        defaults = {p.name: p.default for p in inspect.signature(module.forward).parameters.values() if p.default is not p.empty}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            graph = _Tracer().trace(module, concrete_args=defaults or None)
-    except RnnrtError:
-        raise
-    except Exception as error:  # whatever the user's own forward raises when it meets a value without numbers
-        raise UnsupportedModelError(
-            f"forward cannot be traced: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
-            where=f"torch module {type(module).__name__}, {_raised_at(error)}",
-            fix="Control flow and loops that depend on the data or on the number of frames are not supported: use whole-sequence layers.",
-        ) from error
-    return graph, dict(module.named_modules()) | {"": module}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            copied = _copied(module)
+            defaults = {p.name: p.default for p in inspect.signature(copied.forward).parameters.values() if p.default is not p.empty}
+            graph = _Tracer().trace(copied, concrete_args=defaults or None)
+            for name, part in copied.named_modules():
+                kept = [key for key, value in vars(part).items() if any(isinstance(v, torch.fx.Proxy) for v in leaves(value))]
+                if kept:
+                    raise RuntimeError(
+                        f"forward keeps a tensor in {'.'.join([name, kept[0]]).lstrip('.')}; take states as an argument instead"
+                    )
+            return graph, dict(copied.named_modules()) | {"": copied}
+        except Exception as error:  # whatever the user's own forward raises when it meets a value without numbers
+            if examples is None:
+                raise _untraceable(module, error) from error
+        try:
+            return exported(_copied(module), examples)
+        except Exception as error:  # the same, and torch.export's own many errors
+            raise _untraceable(module, error) from error
+
+
+def _untraceable(module, error):
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return UnsupportedModelError(
+        f"forward cannot be traced: {lines[0]}",
+        where=f"torch module {type(module).__name__}, {_raised_at(error)}",
+        fix="Control flow and loops that depend on the data or on the number of frames are not supported: use whole-sequence layers."
+        " Where only sizes are asked for, example= may help.",
+    )
 
 
 def _called(name):
@@ -199,19 +224,18 @@ class _Program:
             found[node] = frozenset(own.union(*(found[n] for n in node.all_input_nodes)))
         return found
 
-    def _examples(self, example):
+    def _examples(self, examples):
         """{placeholder: example tensor}, by position."""
         inputs = list(self.roles)
-        if example is None:
+        if examples is None:
             return {}
-        given = list(example) if isinstance(example, (tuple, list)) else [example]
-        if len(given) != len(inputs):
+        if len(examples) != len(inputs):
             raise UnsupportedModelError(
                 "example must hold one value for every argument of forward without a default",
                 expected=str(len(inputs)),
-                found=str(len(given)),
+                found=str(len(examples)),
             )
-        return {node: torch.as_tensor(value) for node, value in zip(inputs, given) if self.roles[node] is None}
+        return {node: value for node, value in zip(inputs, examples) if self.roles[node] is None}
 
     # -- what the inputs may be ------------------------------------------------------------------------------------
     def _sizes(self, node):
@@ -249,11 +273,12 @@ class _Program:
         inputs = [node for node, role in self.roles.items() if role is None]
         if not inputs:
             raise UnsupportedModelError("forward needs a tensor argument")
-        for fixed in (False, True)[: 1 + bool(self.example)]:
-            fitting, (_, error) = self._search(inputs, fixed)
-            if fitting:
-                return self._chosen(inputs, fitting)
-        raise error
+        fitting, (_, error) = self._search(inputs, fixed=False)
+        if isinstance(error, LengthError) and not fitting and self.example:
+            fitting, (_, error) = self._search(inputs, fixed=True)
+        if not fitting:
+            raise error
+        return self._chosen(inputs, fitting)
 
     def _search(self, inputs, fixed):
         choices = [self._choices(node, fixed) for node in inputs]
@@ -273,6 +298,16 @@ class _Program:
                 furthest = max(furthest, ((self.nodes.index(misfit.node), telling), misfit.error), key=lambda f: f[0])
         return fitting, furthest
 
+    def _refuse_constants(self, assumed):
+        """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
+        for node, (axes, *_) in assumed.items():
+            if any(least is None for axis, least in zip(axes, node.meta.get("least", ())) if axis in "bt"):
+                raise UnsupportedModelError(
+                    f"batch or time of the input {node.target!r} became a constant in the trace",
+                    found=f"example {tuple(self.example[node].shape)}",
+                    fix="Loops over time are not supported: use whole-sequence layers. An example's batch and time must be above 1.",
+                )
+
     def _chosen(self, inputs, fitting):
         for node in inputs:
             sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
@@ -281,6 +316,7 @@ class _Program:
                     f"the layers do not tell the shape of the input {node.target!r}", fix="Give example= with one example of each input."
                 )
         assumed, graph = fitting[0]
+        self._refuse_constants(assumed)
         if len(fitting) > 1:  # layers that act on each frame alike fit several readings, and mean the same under each
             graph.metadata["assumed"] = {
                 node.target: Input(node.target, time="t" in axes, axes=_graph_axes(axes)).axes for node, (axes, *_) in assumed.items()
@@ -302,7 +338,8 @@ class _Program:
         return values[self.nodes[-1]]
 
     def _value(self, net, node, values, assumed):
-        net.name = node.target if node.op == "call_module" else node.name
+        weights = (n.target for n in node.all_input_nodes if n.op == "get_attr" and n.target.endswith(".weight"))
+        net.name = node.target if node.op == "call_module" else next(weights, node.name).removesuffix(".weight")
         if node.op == "placeholder":
             if node not in assumed:
                 return self.roles[node]
@@ -318,13 +355,15 @@ class _Program:
         if node.op == "call_module":
             return call_module(net, self.modules[node.target], node.target, arguments, options)
         if word == "getattr":
-            value, attribute = arguments
-            return getattr(value, attribute) if isinstance(value, MaxOverTime) else CALLS[attribute](net, value)
+            value, word = arguments
+            if isinstance(value, MaxOverTime):
+                return getattr(value, word)
+            arguments = (value,)
         try:
-            bound = inspect.signature(CALLS[word]).bind(net, *arguments, **options)
-        except TypeError as error:
-            raise UnsupportedModelError(f"{word} is not supported with these arguments ({error})") from error
-        return CALLS[word](*bound.args, **bound.kwargs)
+            return CALLS[word](net, *arguments, **options)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:  # arguments of another kind than the call is written for
+            given = ", ".join([*map(str, arguments), *(f"{k}={v}" for k, v in options.items())])
+            raise UnsupportedModelError(f"{word} is not supported with these arguments", found=given) from error
 
     def _loaded(self, net, node, value):
         """A value as a call reads it; raises where torch would show something else by then."""
@@ -352,7 +391,7 @@ class _Program:
 
     # -- outputs ---------------------------------------------------------------------------------------------------
     def _finished(self, net, result) -> Graph:
-        named = list(result.items()) if isinstance(result, dict) else [(None, value) for value in _leaves(result)]
+        named = list(result.items()) if isinstance(result, dict) else [(None, value) for value in leaves(result)]
         states, kept = [], []
         for position, (name, value) in enumerate(named):
             if isinstance(value, Tensor) and value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references):
@@ -402,12 +441,6 @@ def _plain(tree):
     if isinstance(tree, dict):
         return {key: _plain(value) for key, value in tree.items()}
     return Harmless(str(tree)) if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout)) else tree
-
-
-def _leaves(tree):
-    if isinstance(tree, (tuple, list)):
-        return [leaf for item in tree for leaf in _leaves(item)]
-    return [tree]
 
 
 def _output(net, x):

@@ -22,9 +22,16 @@ from ..graph import Conv1D, GraphBuilder, Input, Reshape, Signal, Unflatten
 
 _WORDS = {"b": "batch", "t": "time", "f": "features", "1": "1", "s": "layers", "bt": "batch * time", "tb": "time * batch"}
 
+#: In a clock: cut to the longest length given, as pad_packed_sequence does without total_length.
+LONGEST = "longest"
+
 
 class AxesError(UnsupportedModelError):
     """A call met a tensor whose axes do not fit it: under another reading of the inputs they may."""
+
+
+class LengthError(UnsupportedModelError):
+    """A call is possible only where the number of frames is fixed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +134,8 @@ class Network:
     """The graph being written, with what the calls below need to know of the program.
 
     ``name``: the layer name for the call at hand. ``overwritten``: storages changed in place, by the call that did it: torch would
-    show the change in every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths; ``states``: names of
-    the state inputs; ``packed``: whether the RNNs met ran over packed sequences. ``clocks``: what a window layer's input ran on.
+    show the change in every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths; ``states``:
+    names of the state inputs; ``packed``: whether the RNNs met ran over packed sequences. ``clocks``: what a window layer's input ran on.
     """
 
     def __init__(self):
@@ -191,9 +198,18 @@ class Network:
             raise UnsupportedModelError(f"dim must be a number of an axis of {x}", found=str(dim))
         return dim % len(x.axes)
 
+    def whole(self, x):
+        """Refuse a tensor cut to its batch's longest length where a call would see where it ends: a graph keeps every frame."""
+        if x.clock is not None and LONGEST in x.clock[1]:
+            raise UnsupportedModelError(
+                "pad_packed_sequence cuts to the longest length, and this call would see the end",
+                fix="Give it total_length=x.size(1), or take the last state from h_n.",
+            )
+
     def arranged(self, x, *wanted):
         """``x`` with its axes as one of ``wanted`` ("bft"), an axis of size one read as a feature or a frame where it stands for one."""
         x = self.single(x)
+        self.whole(x)
         for axes in map(tuple, wanted):
             if x.axes == axes:
                 return x
