@@ -150,6 +150,7 @@ cdef class Plan:
         cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
         cdef rnnrt_error error
         cdef rnnrt_row *r
+        cdef const char *c_isa = NULL
         cdef Plan inside
         cdef list held = []
         self.names, self.widths, self.inner, self.output_count = names, list(widths), [], len(outputs)
@@ -185,7 +186,9 @@ cdef class Plan:
             for k, value in enumerate(outputs):
                 c_outputs[k] = value
             wanted = None if isa is None else isa.encode()
-            status = rnnrt_plan_create(&self.plan, c_rows, len(rows), c_outputs, len(outputs), NULL if isa is None else <const char *> wanted, &error)
+            if wanted is not None:
+                c_isa = wanted
+            status = rnnrt_plan_create(&self.plan, c_rows, len(rows), c_outputs, len(outputs), c_isa, &error)
             if status:
                 raise_status(status, &error, names)
         finally:

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from . import _engine, file, lowering, passes
+from . import _engine, file, graph_json, lowering, passes, strict_json
 from .errors import DTypeError, NotStreamableError, RnnrtError, ShapeError, StateError, UnsupportedModelError, VerificationError
 from .graph import Embedding, Graph, Input
 from .state import State
@@ -387,11 +387,10 @@ class Model:
     def fingerprint(self):
         """A hash of the network: its structure and every weight."""
         if self._fingerprint is None:
-            digest = hashlib.sha256(file.canonical_json(self.graph).encode())
-            for layer in self.graph.layers:
-                for name in layer.arrays:
-                    if getattr(layer, name) is not None:
-                        digest.update(getattr(layer, name).tobytes())
+            described, arrays = graph_json.encode(self.graph)
+            digest = hashlib.sha256(strict_json.dumps(described, "graph").encode())
+            for name, array in sorted(arrays.items()):
+                digest.update(name.encode() + array.tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 

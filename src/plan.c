@@ -110,8 +110,12 @@ static void order(struct rnnrt_plan *plan) {
                            (rnnrt_recurrent(op->row.kind) && i > 0);
         }
         for (size_t slot = 0; op->whole && slot < RNNRT_MAX_OUTPUTS; slot++) plan->values[r * RNNRT_MAX_OUTPUTS + slot].full = true;
-        plan->streams &= !op->whole && op->stage <= 0;
     }
+    const char *text;
+    plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
+    /* Where the branches of a join may be any distance apart they wait for one another in full-length buffers. */
+    for (size_t r = 0; r < plan->count && !plan->streams; r++)
+        for (int32_t i = 0; rnnrt_joins(&plan->ops[r]) && i < plan->ops[r].row.inputs; i++) plan->values[plan->ops[r].row.input[i]].full = true;
 }
 
 /* ---- counting frames ---- */
@@ -130,7 +134,7 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
         size_t *made = total + r * RNNRT_MAX_OUTPUTS, in = SIZE_MAX;
         memset(made, 0, RNNRT_MAX_OUTPUTS * sizeof *made);
         if (op->row.kind == rnnrt_kind_input) {
-            made[0] = op->row.timed ? frames : 1;
+            made[0] = !op->row.timed ? 1 : ended && op->row.length ? (size_t)op->row.length : frames;
             continue;
         }
         int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
@@ -151,14 +155,14 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
     size_t start = 0, period = 1;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_row *row = &plan->ops[r].row;
-        joins |= row->inputs > 1 && !rnnrt_recurrent(row->kind);
+        joins |= rnnrt_joins(&plan->ops[r]);
         if (row->kernel_size > 0) {
             size_t stride = (size_t)rnnrt_larger((size_t)row->stride, 1), span = ((size_t)row->kernel_size - 1) * rnnrt_larger((size_t)row->dilation, 1) + 1;
             start += span * period + stride * period;
             period *= stride;
         }
     }
-    if (!joins) return RNNRT_OK;
+    if (!joins || !plan->streams) return RNNRT_OK;
     size_t limit = start + 2 * period;
     if (limit > (1u << 22) / rnnrt_larger(plan->count, 1) * 64) limit = (1u << 22) / rnnrt_larger(plan->count, 1) * 64;
     size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
@@ -167,7 +171,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
         rnnrt_plan_totals(plan, frames, false, false, total);
         for (size_t r = 0; r < plan->count; r++) {
             struct rnnrt_op *op = &plan->ops[r];
-            if (op->row.inputs < 2 || rnnrt_recurrent(op->row.kind)) continue;
+            if (!rnnrt_joins(op)) continue;
             size_t least = SIZE_MAX;
             for (int32_t i = 0; i < op->row.inputs; i++) least = rnnrt_smaller(least, total[op->row.input[i]]);
             for (int32_t i = 0; i < op->row.inputs; i++)
@@ -193,7 +197,6 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     enum rnnrt_status status = RNNRT_NO_MEMORY;
     plan->kernels = isa && !strcmp(isa, "blas") ? rnnrt_kernels_blas() : rnnrt_kernels_find(isa);
     plan->count = count;
-    plan->streams = true;
     plan->outputs = output_count;
     plan->ops = calloc(count, sizeof *plan->ops);
     plan->values = calloc(count * RNNRT_MAX_OUTPUTS, sizeof *plan->values);
@@ -244,8 +247,14 @@ const char *rnnrt_plan_isa(const struct rnnrt_plan *plan) { return plan->kernels
 size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->bytes; }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
+    int32_t length = 0;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
+        *text = "is as long as no other input: frames cannot come side by side";
+        if (op->row.kind == rnnrt_kind_input && op->row.timed) {
+            if (length && op->row.length != length) return (int32_t)r;
+            length = op->row.length;
+        }
         *text = op->whole ? "runs from the last frame to the first" : "starts from what another layer says at the end";
         if (op->whole || op->stage > 0) return (int32_t)r;
         *text = "answers only when all frames are there";

@@ -89,7 +89,8 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
 /* `weight` (outputs, terms), packed for products. */
 const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms, enum rnnrt_status *status);
 
-/* Total frames of every value after `frames` frames of every timed input; total holds count * RNNRT_MAX_OUTPUTS numbers. */
+/* Total frames of every value after `frames` frames of every timed input (an input of fixed length ends with that many); total holds
+ * count * RNNRT_MAX_OUTPUTS numbers. */
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step, size_t *total);
 
 /* The frames one block holds: about four row tiles of a matrix product over all batch rows. */
@@ -103,6 +104,8 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
                                      const struct rnnrt_state_value *final, size_t final_count, struct rnnrt_error *error);
 
 static inline bool rnnrt_recurrent(int32_t kind) { return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm; }
+/* Whether an op needs its inputs frame by frame side by side. */
+static inline bool rnnrt_joins(const struct rnnrt_op *op) { return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind); }
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -82,14 +82,12 @@ static void leave_floats(float_mode old) { (void)old; }
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-static bool joins(const struct rnnrt_op *op) { return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind); }
-
 /* Whether input i of the op comes from a full-length buffer. */
 static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
     const struct rnnrt_value *value = &plan->values[op->row.input[i]];
     const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
     if (!value->full) return false;
-    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0)) return true;
+    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) || (!plan->streams && rnnrt_joins(op))) return true;
     return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
 }
 
@@ -117,7 +115,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
         const struct rnnrt_op *op = &plan->ops[r];
         struct op_place *place = &stream->ops[r];
         size_t frames = SIZE_MAX;
-        place->joins = joins(op);
+        place->joins = rnnrt_joins(op);
         for (int32_t i = 0; i < op->row.inputs; i++) {
             size_t capacity = stream->values[op->row.input[i]].capacity;
             if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
@@ -233,27 +231,32 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     visit.inner = stream->inner[r];
     visit.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
+    int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs, exhausted = 0;
     for (int32_t i = 0; i < op->row.inputs; i++) {
         int32_t v = op->row.input[i];
         struct value_place *value = &stream->values[v];
         if (reads_whole(plan, op, i)) {
-            size_t width = (size_t)plan->values[v].width * stream->batch, start = rnnrt_recurrent(op->row.kind) && i > 0 ? 0 : (size_t)record->consumed;
+            bool again = i >= counted || (stream->every_step && !plan->values[v].timed); /* given once, read at every visit */
+            size_t width = (size_t)plan->values[v].width * stream->batch, start = again ? 0 : (size_t)record->consumed;
             visit.x[i] = value->whole + start * width;
-            if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
-            ready[i] = op->whole ? value->total : rnnrt_smaller(value->total - start, stream->block);
+            ready[i] = value->total - start;
+            visit.frames = op->whole || i >= counted ? visit.frames : rnnrt_smaller(visit.frames, place->frames);
         } else if (place->joins) {
             gather_queue(stream, op, place, record, i, &visit, &ready[i]);
         } else {
             visit.x[i] = value->data;
             ready[i] = value->fresh;
         }
-        visit.frames = rnnrt_smaller(visit.frames, ready[i]);
+        if (i < counted) visit.frames = rnnrt_smaller(visit.frames, ready[i]);
     }
-    for (int32_t i = 0; i < op->row.inputs; i++) {
-        int32_t v = op->row.input[i];
-        if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
-        if (reads_whole(plan, op, i)) visit.final &= record->consumed + visit.frames == stream->values[v].total;
-        else visit.final &= ready[i] == visit.frames && producer_done(stream, v);
+    for (int32_t i = 0; i < counted; i++) exhausted += ready[i] == visit.frames && producer_done(stream, op->row.input[i]);
+    visit.final = exhausted == counted;
+    if (exhausted && !visit.final && !visit.frames && !stream->every_step) { /* one branch is over and another is not */
+        for (int32_t i = 0; i < counted; i++)
+            if (ready[i] > visit.frames && producer_done(stream, op->row.input[i])) {
+                if (error) error->row = (int32_t)r;
+                return RNNRT_MISALIGNED;
+            }
     }
     for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
         struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS + slot];
@@ -454,13 +457,13 @@ static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t 
 }
 
 /* The blocks of one stage: graph inputs feed the first stage block by block, full-length buffers feed themselves. */
-static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, const struct rnnrt_array *inputs, size_t frames,
-                                   struct rnnrt_array *outputs, const size_t *room, const int64_t *lengths, struct rnnrt_error *error) {
+static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
+                                   const size_t *room, const int64_t *lengths, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     bool left = true;
     for (size_t start = 0; left; start += stream->block) {
-        size_t count = stage == 0 && start < frames ? rnnrt_smaller(stream->block, frames - start) : 0, input = 0;
-        left = stage == 0 && start + count < frames;
+        size_t input = 0;
+        left = false;
         for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) stream->values[v].fresh = 0;
         for (size_t r = 0; r < plan->count; r++) {
             const struct rnnrt_op *op = &plan->ops[r];
@@ -468,6 +471,8 @@ static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, c
             if (op->row.kind == rnnrt_kind_input) {
                 struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
                 if (op->row.timed && stage == 0) {
+                    size_t frames = inputs[input].frames, count = start < frames ? rnnrt_smaller(stream->block, frames - start) : 0;
+                    left |= start + count < frames;
                     value->data = (float *)read_frames(&inputs[input], start, count, stream->batch, (size_t)op->row.output_size, stream->work + value->work);
                     value->fresh = count;
                     record->done = start + count >= frames;
@@ -516,7 +521,7 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
         struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
         size_t width = (size_t)plan->ops[r].row.output_size;
         if (value->whole) {
-            size_t count = plan->ops[r].row.timed ? frames : 1;
+            size_t count = plan->ops[r].row.timed ? inputs[input].frames : 1;
             const float *from = read_frames(&inputs[input], 0, count, stream->batch, width, value->whole);
             if (from != value->whole) value->whole = (float *)from; /* read-only from here on */
             value->total = count;
@@ -532,7 +537,7 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
         outputs[o].frames = 0;
     }
     float_mode mode = enter_floats();
-    for (int32_t stage = 0; stage < plan->stages && !status; stage++) status = run_stage(stream, stage, inputs, frames, outputs, room, lengths, error);
+    for (int32_t stage = 0; stage < plan->stages && !status; stage++) status = run_stage(stream, stage, inputs, outputs, room, lengths, error);
     leave_floats(mode);
     for (size_t i = 0; i < final_count && !status; i++) {
         const float *from = rnnrt_stream_state_value(stream, final[i].value);

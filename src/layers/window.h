@@ -14,7 +14,7 @@ static inline size_t window_span(const struct rnnrt_row *row) { return ((size_t)
 static inline size_t window_due(const struct rnnrt_op *op, size_t frames, bool ended) {
     const struct rnnrt_row *row = &op->row;
     size_t stride = (size_t)row->stride, span = window_span(row);
-    if (ended && frames == 0) return 0;
+    if (frames == 0) return 0;
     if (ended && row->same) return (frames + stride - 1) / stride;
     size_t padded = frames + (size_t)row->pad_left + (ended ? (size_t)row->pad_right : 0);
     return padded < span ? 0 : (padded - span) / stride + 1;
