@@ -1,41 +1,411 @@
-"""Keras models against what Keras answered (tests/data/keras, written by tools/record_keras.py), and against a live Keras where there is one."""
+"""Keras models against what Keras answered, from every kind of file, whole and in part; and against a live Keras where there is one."""
 
-import zipfile
-from pathlib import Path
+import json
 
+import h5py
 import numpy as np
 import pytest
+from keras_records import (
+    ANSWERS,
+    NAMES,
+    assert_answers,
+    file,
+    find,
+    recorded,
+    with_config,
+    with_hdf5,
+    with_layer,
+    with_model_config,
+    with_weights,
+)
+from needs import need
 
-from rnnrt import reference
+from rnnrt import graph, reference
+from rnnrt.errors import UnsupportedModelError
 from rnnrt.importers import keras as importer
 
-FOLDER = Path(__file__).parent / "data" / "keras"
-ARCHIVE = zipfile.ZipFile(FOLDER / "models.zip")
-FILES = [n for n in ARCHIVE.namelist() if not n.endswith((".json", ".weights.h5"))]
-ANSWERS = np.load(FOLDER / "answers.npz")
+WHOLE = [n for n in NAMES if not n.endswith((".json", ".weights.h5"))]
 
 
-def recorded(name):
-    """[(case, inputs, outputs)] of the model called ``name``."""
-    cases = sorted({k.rpartition("/")[0] for k in ANSWERS.files if k.startswith(f"{name}/")})
-    numbered = lambda case, letter: [
-        ANSWERS[f"{case}/{letter}{i}"] for i in range(sum(k.startswith(f"{case}/{letter}") for k in ANSWERS.files))
+# ---- every kind of file ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_answers_as_keras_did(name):
+    assert_answers(importer.read(file(name)), name.partition(".")[0])
+
+
+def test_the_record_holds_every_output_of_every_model():
+    assert len(WHOLE) >= 24 and len(ANSWERS.files) > 400
+
+
+@pytest.mark.parametrize("name", ["text_classifier", "branches"])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
+def test_weights_alone_answer_with_the_text_of_to_json(name, suffix):
+    data = file(name + suffix)
+    if suffix == ".h5":  # as model.save_weights("x.h5") of Keras 2 left them: the groups at the root, no configuration
+
+        def strip(opened):
+            for key in list(opened["model_weights"]):
+                opened.move(f"model_weights/{key}", key)
+            for key, value in opened["model_weights"].attrs.items():
+                opened.attrs[key] = value
+            del opened["model_weights"], opened.attrs["model_config"]
+
+        data = with_hdf5(data, strip)
+    with pytest.raises(UnsupportedModelError, match="weights alone"):
+        importer.read(data)
+    assert_answers(importer.read(data, file(f"{name}.json").decode()), name)
+
+
+def test_a_path_may_be_given_and_is_named_in_errors(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(file("text_classifier.keras"))
+    assert_answers(importer.read(path), "text_classifier")
+    assert_answers(importer.read(str(path)), "text_classifier")
+    path.write_bytes(with_layer("text_classifier.keras", "conv1d", padding="reflect"))
+    with pytest.raises(UnsupportedModelError, match=r"model\.keras: layer 'conv1d' \(Conv1D\): the option padding='reflect'"):
+        importer.read(path)
+
+
+def test_metadata_tells_where_the_graph_came_from():
+    made = importer.read(file("old_series.keras2.4.0-tf.h5"))
+    assert made.metadata == {
+        "source": "keras",
+        "keras_version": "2.4.0-tf",
+        "format": "hdf5",
+        "model_name": "sequential_1",
+        "assumptions": [],
+    }
+    assert importer.read(file("cells.keras")).metadata["format"] == "keras-v3"
+    assert made.inputs == ("lstm_3_input",) and [o.name for o in made.outputs] == ["dense_2"]
+
+
+def test_several_outputs_of_one_layer_have_names_of_their_own():
+    names = [o.name for o in importer.read(file("stacks.keras")).outputs]
+    assert {"encoder", "encoder_1", "encoder_2"} <= set(names) and len(set(names)) == len(names)
+
+
+def test_inputs_keep_the_order_of_the_model_and_a_rank_2_input_its_meaning():
+    made = importer.read(file("branches.keras"))
+    assert made.inputs == ("a", "k", "b")
+    assert not made.signals["k"].time and made.signals["a"].time and made.signals["a"].length is None
+    assert importer.read(file("text_classifier.keras"))["ids"].ids
+    assert importer.read(file("forecaster.keras")).signals[importer.read(file("forecaster.keras")).inputs[0]].length == 8
+
+
+# ---- dialects of the legacy format ----------------------------------------------------------------------------------
+
+
+def test_attributes_split_for_their_size_are_joined():
+    def split(opened):
+        for group, name in [(opened["model_weights"], "layer_names")] + [(g, "weight_names") for g in opened["model_weights"].values()]:
+            names = list(group.attrs.get(name, []))
+            if len(names) > 1:
+                del group.attrs[name]
+                group.attrs[f"{name}0"], group.attrs[f"{name}1"] = names[:1], names[1:]
+
+    assert_answers(importer.read(with_hdf5(file("branches.h5"), split)), "branches")
+
+
+def test_calls_of_a_nested_model_counted_from_one_are_understood():
+    """tf.keras counts them so: its own making is call 0."""
+
+    def shift(config):
+        find(config, "sum")["inbound_nodes"] = [[["model_1", 1, 0, {}], ["norm", 0, 0, {}]]]
+
+    assert_answers(importer.read(with_model_config(file("old_words.keras2.2.4.h5"), shift)), "old_words")
+
+
+def test_a_frozen_nested_model_keeps_its_arrays_in_another_order():
+    """Frozen, its moving statistics stand behind their layer's other variables, not at the end; the names tell."""
+    name = "old_words.keras2.2.4.h5"
+
+    def freeze(opened):
+        group = opened["model_weights/model_1"]
+        names = list(group.attrs["weight_names"])
+        order = sorted(names, key=lambda n: ("inner_conv" not in n, "inner_norm" not in n))
+        assert order != names
+        group.attrs["weight_names"] = order
+        config = json.loads(opened.attrs["model_config"])
+        find(config, "model_1")["config"]["trainable"] = False
+        opened.attrs["model_config"] = json.dumps(config)
+
+    assert_answers(importer.read(with_hdf5(file(name), freeze)), "old_words")
+
+
+def cudnn(kernel, recurrent, gates):
+    """The layout cuDNN's layers were saved in: Keras 2.3.1, engine/saving.py, transform_kernels towards cuDNN."""
+    return (
+        np.hstack([k.T.reshape(k.shape, order="C") for k in np.hsplit(kernel, gates)]),
+        np.hstack([k.T for k in np.hsplit(recurrent, gates)]),
+    )
+
+
+@pytest.mark.parametrize("class_name", ["LSTM", "CuDNNLSTM"])
+def test_arrays_in_the_layout_of_cudnn_are_converted(class_name):
+    """Under the class that wrote them, and under the plain one, which Keras 2 allowed (as in published files)."""
+
+    def convert(opened):
+        group = opened["model_weights/lstm"]
+        kernel, recurrent, bias = (group[n] for n in group.attrs["weight_names"])
+        kernel[...], recurrent[...] = cudnn(kernel[...], recurrent[...], 4)
+        first = np.random.default_rng(0).normal(size=bias.shape).astype(np.float32)
+        second, name = bias[...] - first, bias.name
+        del opened[name]
+        opened[name] = np.concatenate([first, second])
+        config = json.loads(opened.attrs["model_config"])
+        layer = find(config, "lstm")
+        layer["class_name"] = class_name
+        if class_name == "CuDNNLSTM":
+            for option in ("activation", "recurrent_activation", "use_bias"):
+                del layer["config"][option]
+        opened.attrs["model_config"] = json.dumps(config)
+
+    assert_answers(importer.read(with_hdf5(file("text_classifier.h5"), convert)), "text_classifier")
+
+
+@pytest.mark.parametrize("class_name", ["GRU", "CuDNNGRU"])
+def test_a_gru_in_the_layout_of_cudnn_is_reset_after(class_name):
+    def convert(opened):
+        for layer in ("shared",):
+            group = opened[f"model_weights/{layer}"]
+            kernel, recurrent, bias = (group[n] for n in group.attrs["weight_names"])
+            kernel[...], recurrent[...] = cudnn(kernel[...], recurrent[...], 3)
+            flat, name = bias[...].ravel(), bias.name
+            del opened[name]
+            opened[name] = flat
+        config = json.loads(opened.attrs["model_config"])
+        layer = find(config, "shared")
+        layer["class_name"] = class_name
+        if class_name == "CuDNNGRU":
+            for option in ("activation", "recurrent_activation", "use_bias", "reset_after"):
+                del layer["config"][option]
+        opened.attrs["model_config"] = json.dumps(config)
+
+    assert_answers(importer.read(with_hdf5(file("branches.h5"), convert)), "branches")
+
+
+@pytest.mark.parametrize(
+    "version, wanted", [("2.1.5", "hard_sigmoid_keras2"), ("2.15.0", "hard_sigmoid_keras2"), ("3.0.0", "hard_sigmoid")]
+)
+def test_hard_sigmoid_is_the_one_of_the_version_that_wrote_the_file(version, wanted):
+    def rename(opened):
+        for holder in (opened, opened["model_weights"]):
+            holder.attrs["keras_version"] = version
+
+    assert importer.read(with_hdf5(file("old_series.keras2.1.5.h5"), rename))["lstm_3"].recurrent_activation.name == wanted
+
+
+@pytest.mark.parametrize("version, wanted", [("2.2.4", "hard_sigmoid_keras2"), ("2.3.1", "sigmoid"), ("2.2.4-tf", None)])
+def test_a_gate_activation_that_is_not_written_follows_the_version_or_is_refused(version, wanted):
+    def change(opened):
+        opened.attrs["keras_version"] = opened["model_weights"].attrs["keras_version"] = version
+        config = json.loads(opened.attrs["model_config"])
+        del find(config, "lstm_3")["config"]["recurrent_activation"]
+        opened.attrs["model_config"] = json.dumps(config)
+
+    data = with_hdf5(file("old_series.keras2.1.5.h5"), change)
+    if wanted is None:
+        with pytest.raises(UnsupportedModelError, match="lstm_3.*recurrent_activation"):
+            importer.read(data)
+    else:
+        assert importer.read(data)["lstm_3"].recurrent_activation.name == wanted
+
+
+def test_the_folder_of_layers_has_another_name_in_files_of_tensorflow_2_12():
+    data = with_weights(file("branches.keras"), lambda opened: rename_layers(opened))
+    assert_answers(importer.read(data), "branches")
+
+
+def rename_layers(group):
+    for name in list(group):
+        if isinstance(group[name], h5py.Group):
+            rename_layers(group[name])
+    if "layers" in group:
+        group.move("layers", "_layer_checkpoint_dependencies")
+
+
+def test_optimizer_and_random_state_are_no_weights():
+    def add(opened):
+        opened["optimizer/vars/0"] = np.zeros(3)
+        opened["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
+
+    assert_answers(importer.read(with_weights(file("text_classifier.keras"), add)), "text_classifier")
+
+
+# ---- what no backend records rightly --------------------------------------------------------------------------------
+
+
+def test_average_pooling_leaves_padding_out_of_the_mean():
+    """TensorFlow's and JAX's rule; Keras's torch backend repeats the edge where padding is on one side only."""
+    data = with_layer("text_classifier.keras", "max_pooling1d")
+    made = importer.read(
+        with_config(data, lambda c: find(c, "max_pooling1d").update(class_name="AveragePooling1D")), outputs=["conv1d", "max_pooling1d"]
+    )
+    answers, _ = reference.run(made, {"ids": np.arange(5)[None]})
+    conv, pooled = answers["conv1d"][0], answers["max_pooling1d"][0]
+    np.testing.assert_allclose(pooled, [conv[:2].mean(0), conv[2:4].mean(0), conv[4]], rtol=1e-12)
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cut_network_and_its_rest_make_the_whole():
+    data = file("text_classifier.keras")
+    first, rest = importer.read(data, outputs=["conv1d"]), importer.read(data, inputs=["conv1d"])
+    assert rest.inputs == ("conv1d",) and [o.name for o in first.outputs] == ["conv1d"]
+    for _, (ids,), (wanted,) in recorded("text_classifier"):
+        middle, _ = reference.run(first, {"ids": ids})
+        answer, _ = reference.run(rest, middle)
+        np.testing.assert_allclose(answer["dense"], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, layer", [("old_series.keras2.1.5.h5", "lstm_3"), ("forecaster.keras", "gru"), ("old_words.keras2.2.4.h5", "norm")]
+)
+def test_a_cut_finds_its_shape_where_the_file_does_not_tell_it(name, layer):
+    assert importer.read(file(name), inputs=[layer]).signals[layer] == importer.read(file(name)).signals[layer]
+
+
+def test_a_cut_through_a_graph_takes_several_names():
+    made = importer.read(file("branches.keras"), inputs=["a", "b", "k"], outputs=["top", "ends"])
+    assert made.inputs == ("a", "b", "k") and [o.name for o in made.outputs] == ["top", "ends"]
+    _, inputs, outputs = recorded("branches")[0]
+    answer, _ = reference.run(made, dict(zip(("a", "k", "b"), inputs)))
+    np.testing.assert_allclose(answer["top"], outputs[2], atol=1e-5)
+
+
+def test_a_cut_that_leaves_an_input_open_is_refused():
+    with pytest.raises(UnsupportedModelError, match="inputs= to hold b"):
+        importer.read(file("branches.keras"), inputs=["a", "k"])
+    with pytest.raises(UnsupportedModelError, match="no layer 'nothing'.*dense"):
+        importer.read(file("text_classifier.keras"), outputs=["nothing"])
+
+
+# ---- cells of other people ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_the_cell_of_the_textbook_is_known_and_what_was_assumed_is_said(suffix):
+    made = importer.read(file(f"normalised{suffix}"))
+    assert made["rnn"].norm == "gates" and made["rnn"].epsilon == 1e-3
+    assert ["epsilon 0.001" in sentence for sentence in made.metadata["assumptions"]] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["LNSimpleRNNCell", "book>LNSimpleRNNCell"])
+def test_the_module_of_the_cell_does_not_matter(name):
+    def rename(config):
+        for layer in ("rnn", "rnn_1"):
+            find(config, layer)["config"]["cell"] |= {"module": "chapter_15", "registered_name": name}
+
+    assert_answers(importer.read(with_config(file("normalised.keras"), rename)), "normalised")
+
+
+def renamed_cells(name="Mine"):
+    def rename(config):
+        for layer in ("rnn", "rnn_1"):
+            find(config, layer)["config"]["cell"] |= {"class_name": name, "registered_name": f"package>{name}"}
+
+    return with_config(file("normalised.keras"), rename)
+
+
+def test_other_cells_are_refused_by_name_and_may_be_described_by_the_caller():
+    data = renamed_cells()
+    with pytest.raises(UnsupportedModelError, match="custom class 'Mine'.*LNSimpleRNNCell.*custom_objects"):
+        importer.read(data)
+    seen = []
+
+    def mine(config, arrays):
+        seen.append((config["units"], sorted(arrays)))
+        kernel, recurrent, bias = (arrays[f"simple_rnn_cell/vars/{i}"] for i in range(3))
+        gamma, beta = (arrays[f"layer_norm/vars/{i}"] for i in range(2))
+        arrays.clear()
+        weights = {"weight": kernel.T, "recurrent_weight": recurrent.T, "bias": bias, "gamma": gamma, "beta": beta}
+        return graph.SimpleRNN("any", ("x",), activation=config["activation"], norm="gates", **weights)
+
+    assert_answers(importer.read(data, custom_objects={"Mine": mine}), "normalised")
+    assert seen == [
+        (units, [f"layer_norm/vars/{i}" for i in range(2)] + [f"simple_rnn_cell/vars/{i}" for i in range(3)]) for units in (20, 5)
     ]
-    return [(case, numbered(case, "x"), numbered(case, "y")) for case in cases]
 
 
-def assert_answers(graph, name):
-    """Every recorded case: the float64 meaning of the graph is what Keras computed in float32."""
-    cases = recorded(name)
-    assert cases
-    for case, inputs, outputs in cases:
-        made, _ = reference.run(graph, dict(zip(graph.inputs, inputs, strict=True)))
-        for (output, found), wanted in zip(made.items(), outputs, strict=True):
-            assert found.shape == wanted.shape, (case, output)
-            assert np.abs(found - wanted).max() <= 1e-5 * max(1, np.abs(wanted).max()), (case, output)
+@pytest.mark.parametrize("answer", [None, [], "LSTM", graph.Dense("d", ("x",), weight=[[1.0]])])
+def test_a_description_that_is_no_cell_is_refused(answer):
+    with pytest.raises(UnsupportedModelError, match="custom_objects"):
+        importer.read(renamed_cells(), custom_objects={"Mine": lambda config, arrays: answer})
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_answers_as_keras_did(file):
-    graph = importer.read(ARCHIVE.read(file))
-    assert_answers(graph, file.partition(".")[0])
+def test_a_custom_layer_may_stand_for_several():
+    def rename(config):
+        find(config, "dense").update(module="elsewhere", class_name="Swish", registered_name="Swish")
+
+    def swish(config, arrays):
+        dense = graph.Dense("a", ("x",), weight=arrays["vars/0"].T, bias=arrays["vars/1"])
+        return [dense, graph.Activation("b", ("a",), activation="silu")]
+
+    moved = with_weights(file("normalised.keras"), lambda opened: opened["layers"].move("dense", "swish"))
+    data = with_config(moved, rename)
+    with pytest.raises(UnsupportedModelError, match="custom class 'Swish'"):
+        importer.read(data)
+    made = importer.read(data, custom_objects={"Swish": swish})
+    _, (x,), (y,) = recorded("normalised")[0]
+    answer, _ = reference.run(made, {made.inputs[0]: x})
+    np.testing.assert_allclose(answer["dense"], y / (1 + np.exp(-y)), atol=1e-5)
+
+
+def test_a_cell_of_that_name_with_other_arrays_is_refused():
+    data = with_weights(file("normalised.keras"), lambda opened: opened.create_dataset("layers/rnn/cell/gate/vars/0", data=np.zeros(3)))
+    with pytest.raises(UnsupportedModelError, match="rnn.*gate/vars/0"):
+        importer.read(data)
+
+
+# ---- live Keras -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cells", "bidirectional", "stacks", "pointwise", "text_classifier", "forecaster", "branches", "words"])
+def test_a_live_model_answers_as_its_file_does(name, tmp_path):
+    keras = need("keras")
+    path = tmp_path / "model.keras"
+    path.write_bytes(file(f"{name}.keras"))
+    made = importer.read(keras.saving.load_model(path))
+    assert made.metadata["format"] == "live" and made.metadata["keras_version"] == keras.__version__
+    assert_answers(made, name)
+
+
+def test_an_untrained_frozen_live_model_is_read_in_its_own_order():
+    keras = need("keras")
+    layers = keras.layers
+    inside = keras.Sequential(
+        [keras.Input((None, 3)), layers.BatchNormalization(), layers.Dense(4), layers.BatchNormalization(), layers.Dense(2)]
+    )
+    inside.layers[0].trainable = False
+    rng = np.random.default_rng(0)
+    for v in inside.weights:
+        v.assign(rng.uniform(0.5, 1.5, v.shape))
+    x = rng.normal(size=(2, 4, 3)).astype(np.float32)
+    for frozen in (False, True):
+        inside.trainable = not frozen
+        model = keras.Sequential([keras.Input((None, 3)), inside, layers.ReLU()])
+        made = importer.read(model)
+        answer, _ = reference.run(made, {made.inputs[0]: x})
+        np.testing.assert_allclose(answer[made.outputs[0].name], model.predict(x, verbose=0), rtol=1e-5)
+
+
+def test_a_live_layer_or_a_class_of_the_callers_is_refused():
+    keras = need("keras")
+
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Mine()
+    model(np.zeros((1, 3), np.float32))
+    with pytest.raises(UnsupportedModelError, match="class 'Mine'.*Sequential or Functional"):
+        importer.read(model)
+    with pytest.raises(UnsupportedModelError, match="only whole Keras models"):
+        importer.read(keras.layers.LSTM(3))

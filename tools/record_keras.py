@@ -135,7 +135,7 @@ def convolutions():
 
 
 def pools():
-    """Average pooling over "same" padding of one side only is left out: Keras's torch backend repeats the edge there, TensorFlow does not."""
+    """Average pooling over "same" padding of one side only is left out: Keras's torch backend repeats the edge there."""
     x = keras.Input((None, 3), name="x")
     made = [
         pool(size, strides=stride, padding=padding, name=f"{word}_{size}_{stride}_{padding}")(x)

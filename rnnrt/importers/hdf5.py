@@ -7,7 +7,7 @@ refused here, in the one place where this package touches h5py. Sizes are checke
 
 from __future__ import annotations
 
-import io
+import re
 from dataclasses import dataclass, field
 from math import prod
 
@@ -18,7 +18,7 @@ from ..errors import ModelFileError, ResourceLimitError, RnnrtError, Unsupported
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: gzip, shuffle, fletcher32 (H5Z_FILTER_*): built into the library, no plug-in is ever loaded for them.
 _FILTERS = {1, 2, 3}
-_MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS = 64, 100_000, 100_000
+_MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS, _MAX_HEAPS = 64, 50_000, 100_000, 1024
 #: A dataset above the first size may not claim more than this many times the bytes of its file.
 _BOMB_FROM, _MAX_RATIO = 64 << 20, 100
 #: What h5py and the HDF5 library below it raise on damaged files.
@@ -64,15 +64,56 @@ def read(data: bytes, where: str, *, skip=(), max_bytes: int = 2 << 30) -> Group
     h5py = require("h5py", "keras", "reading HDF5 (.h5, .keras)")
     if not data.startswith(SIGNATURE):
         raise ModelFileError("this is not an HDF5 file", where=where, found=repr(bytes(data[:12])))
+    _check_heaps(data, where)
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
+        with h5py.File(h5py.h5f.open_file_image(data)) as file:
             return _Reader(h5py, where, len(data), max_bytes).group(file, "", skip)
     except RnnrtError:
         raise
     except _FAULTS as error:
-        raise ModelFileError(
-            "the HDF5 file is damaged", where=where, found=str(error)[:200] or type(error).__name__, fix="Copy or download it again."
-        ) from error
+        raise _damaged(where, str(error)[:200] or type(error).__name__) from error
+
+
+def _check_heaps(data, where):
+    """Every reference to a string of variable length must lie within the string.
+
+    HDF5 keeps such strings in global heaps ("GCOL") and refers to them by (length: 4 bytes, heap: 8, index: 4). It believes the length,
+    and converts gigabytes that are not there where a byte of it is damaged. Layouts: HDF5 File Format Specification, II.A and III.E.
+    """
+    version = data[8:9]
+    sizes, base = (data[13:15], data[24:32]) if version in (b"\0", b"\1") else (data[9:11], data[12:20])
+    if version not in (b"\0", b"\1", b"\2", b"\3") or sizes != b"\x08\x08" or base != bytes(8):
+        raise ModelFileError("the HDF5 file is laid out as none that Keras writes", where=where, fix="Copy or download it again.")
+    starts = [m.start() for m in re.finditer(rb"GCOL\x01", data)]
+    if len(starts) > _MAX_HEAPS:
+        raise ModelFileError("the HDF5 file has too many heaps of strings", where=where, expected=f"at most {_MAX_HEAPS}")
+    for start in starts:
+        strings, address = _heap(data, start, where), start.to_bytes(8, "little")
+        found = data.find(address)
+        while found >= 0:
+            length, index = (int.from_bytes(data[at : at + 4], "little") for at in (max(found - 4, 0), found + 8))
+            if length > strings.get(index, length):
+                raise _damaged(where, f"a string of {length} bytes where {strings[index]} are")
+            found = data.find(address, found + 1)
+
+
+def _heap(data, start, where):
+    """{index: bytes} of the objects in the global heap at ``start``, each of which must end within it."""
+    sizes, end = {}, start + int.from_bytes(data[start + 8 : start + 16], "little")
+    at = start + 16
+    while at + 16 <= end <= len(data):
+        index, size = (int.from_bytes(data[at + o : at + o + n], "little") for o, n in ((0, 2), (8, 8)))
+        sizes[index] = min(size, sizes.get(index, size))
+        if index == 0 and size < 16:  # free space, its own header counted: HDF5 would stay at it for ever
+            break
+        at += size if index == 0 else 16 + -(-size // 8) * 8
+    if not end - 16 < at <= end <= len(data):
+        raise _damaged(where, f"a heap of strings that does not end at {end}")
+    return sizes
+
+
+def _damaged(where, found):
+    return ModelFileError("the HDF5 file is damaged", where=where, found=found, fix="Copy or download it again.")
 
 
 class _Reader:
@@ -159,7 +200,7 @@ class _Reader:
             text = self.h5py.check_string_dtype(stored.dtype)
             if text is None or stored.shape is None:
                 continue
-            if prod(stored.shape) > _MAX_STRINGS or stored.get_storage_size() > self.max_bytes:
+            if prod(stored.shape) > _MAX_STRINGS or prod(stored.shape) * stored.dtype.itemsize > self.max_bytes:
                 raise ModelFileError(f"the attribute {name!r} is too large", where=self.at(path))
             value = item.attrs[name]
             found[name] = [_text(v) for v in np.ravel(value)] if stored.shape else _text(value)

@@ -7,10 +7,11 @@ after another, by the tables of keras_layers and keras_recurrent. Nothing named 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from os import PathLike
 
 from .. import graph
-from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
+from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from .keras_config import Config, Description
 from .keras_files import KerasModel, open_model
 from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Site
@@ -18,6 +19,8 @@ from .keras_recurrent import RECURRENT, custom_layers, fields_of
 from .keras_weights import inner
 from .keras_wiring import Wiring, wire
 
+#: Calls one model may make, those of a network called twice counted twice.
+_MAX_CALLS = 10_000
 _NETWORKS = ("Sequential", "Functional", "Model")
 #: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
 _POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling"} | set(
@@ -89,7 +92,8 @@ class _Importer:
 
     def __init__(self, model: KerasModel, custom_objects):
         self.model, self.custom_objects = model, custom_objects
-        self.builder, self.assumptions, self.done = graph.GraphBuilder(), [], []
+        self.builder, self.assumptions = graph.GraphBuilder(), []
+        self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
 
     def graph(self, wiring, cut) -> graph.Graph:
         """The whole network, or the part of it that ``cut`` names."""
@@ -119,6 +123,7 @@ class _Importer:
             key = (call.layer.name, call.number)
             if key in made:
                 continue
+            self.at = call.layer.name if not prefix else self.at
             tensors = [_item(made, source, call.layer.where) for source in call.sources]
             made[key] = self.apply(call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name)
             if not prefix:
@@ -128,6 +133,11 @@ class _Importer:
     def apply(self, layer: Description, arrays, tensors, name) -> list[_Tensor]:
         """What one call of ``layer`` makes of ``tensors``."""
         kind, mask = layer.class_name, next((t.mask for t in tensors if t.mask), None)
+        self.calls += 1
+        if self.calls > _MAX_CALLS:
+            raise ResourceLimitError(
+                "the networks inside one another unfold to too many layers", where=layer.where, expected=f"at most {_MAX_CALLS}"
+            )
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
         if layer.custom:
@@ -150,12 +160,12 @@ class _Importer:
             table = OPERATIONS if layer.operation else LAYERS | RECURRENT
             if kind not in table:
                 raise _unsupported(layer)
+            build = table[kind]
             try:
-                made = table[kind](site, *references)
-            except TypeError as error:  # the wrong number of tensors
-                if error.__traceback__.tb_next is not None:
-                    raise
+                signature(build).bind(site, *references)
+            except TypeError as error:
                 raise ModelFileError("the layer has the wrong number of inputs", where=layer.where, found=str(len(references))) from error
+            made = build(site, *references)
         site.config.finish()
         if kind == "Embedding" and layer.config.get("mask_zero"):
             mask = layer.where
@@ -217,9 +227,10 @@ class _Importer:
         if held.class_name in _POINTWISE and not held.custom and len(signal.features) == 1:
             return self.apply(held, arrays, [_Tensor(x)], site.name)[0].reference
         frame = _Importer(self.model, self.custom_objects)
-        frame.assumptions = self.assumptions
+        frame.assumptions, frame.calls = self.assumptions, self.calls
         entry = _Tensor(None, None, "frame", [None, *signal.features], site.layer.where)
         made = frame.apply(held, arrays, [entry], held.name)
+        self.calls = frame.calls
         if len(made) != 1:
             raise UnsupportedModelError("holds a layer with several outputs", where=site.layer.where)
         frame.builder.output("y", frame.reference(made[0]))
@@ -310,30 +321,25 @@ def _advise(error, model, custom_objects, wiring):
     hints = [error.fix] if error.fix else []
     if len(unknown) > 1:
         hints.append(f"Not supported in this model: {', '.join(f'{x.name!r} ({x.class_name})' for x in unknown)}.")
-    parts = [p for p in (_part_before(model, custom_objects, wiring), _part_behind(model, custom_objects, wiring)) if p]
+    parts = _parts(model, custom_objects, wiring)
     if parts:
         hints.append(f"The largest part that can be imported: {max(parts)[1]}.")
     error.fix = " ".join(hints) or None
 
 
-def _part_before(model, custom_objects, wiring):
-    """(number of layers, the call) of the network up to the layer that is refused."""
-    importer = _Importer(model, custom_objects)
-    try:
-        importer.graph(wiring, _Cut(wiring))
-    except RnnrtError:
-        return (len(importer.done), f"outputs=[{importer.done[-1]!r}]") if importer.done else None
-
-
-def _part_behind(model, custom_objects, wiring):
-    """The same from behind a layer to the end: the first place from which everything imports."""
-    for number, call in enumerate(wiring.calls[:-1]):
-        if call.layer.class_name == "InputLayer":
-            continue
+def _parts(model, custom_objects, wiring):
+    """[(number of layers, the options that cut them out)] of what lies before, between and behind the layers that are refused."""
+    parts, start, refused = [], [], set()
+    while True:
         importer = _Importer(model, custom_objects)
+        options = [f"inputs={start!r}"] if start else []
         try:
-            importer.graph(wiring, _Cut(wiring, [call.layer.name]))
-            return len(importer.done), f"inputs=[{call.layer.name!r}]"
+            importer.graph(wiring, _Cut(wiring, start))
         except RnnrtError:
-            continue
-    return None
+            options += [f"outputs={importer.done[-1:]!r}"]
+        if importer.done:
+            parts.append((len(importer.done), ", ".join(options)))
+        if importer.at is None or importer.at in refused or not options[-1].startswith("outputs"):
+            return parts
+        refused.add(importer.at)
+        start = [importer.at]

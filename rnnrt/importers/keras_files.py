@@ -88,17 +88,19 @@ def _bytes(source, max_bytes):
     return data, where
 
 
-def _spec(spec):
-    """A (Description, Version or None) from ``to_json()`` text; Keras 3 writes no version into it, but its own fields."""
+def _spec(spec, written):
+    """The (Description, Version) of ``to_json()`` text. Keras 3 writes no version there, but fields of its own. ``written``: the file's."""
     if not isinstance(spec, str) or not spec.lstrip().startswith("{"):
-        raise UnsupportedModelError(
-            "spec is not understood here", expected="the text of Keras's model.to_json()", found=f"{type(spec).__name__} {str(spec)[:40]!r}"
-        )
+        found = f"{type(spec).__name__} {str(spec)[:40]!r}"
+        raise UnsupportedModelError("spec is not understood here", expected="the text of Keras's model.to_json()", found=found)
     values = parse(spec, "spec")
-    described = describe(values, "spec")
     if "keras_version" in values:
-        return described, Version(str(values["keras_version"]))
-    return described, Version("3.0") if "registered_name" in values else None
+        version = Version(str(values["keras_version"]))
+    elif "registered_name" in values and not (written and written.number[0] >= 3):
+        version = Version("3.0")
+    else:
+        version = written
+    return describe(values, "spec"), version
 
 
 # ---- .keras ---------------------------------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ def _keras_v3(data, where, spec, max_bytes):
         )
     metadata = parse(archive.read("metadata.json"), f"{where}: metadata.json")
     version = Version(str(metadata.get("keras_version", "3.0")))
-    described = _spec(spec)[0] if spec is not None else describe(parse(archive.read("config.json"), f"{where}: config.json"))
+    described = _spec(spec, version)[0] if spec is not None else describe(parse(archive.read("config.json"), f"{where}: config.json"))
     place = f"{where}: model.weights.h5"
     root = hdf5.read(archive.read("model.weights.h5"), place, skip=_TRAINING, max_bytes=max_bytes)
     return KerasModel(described, fill_tree(_network(described, where), root, place), version, "keras-v3")
@@ -151,8 +153,7 @@ def _hdf5(data, where, spec, max_bytes):
     written = held.attributes.get("keras_version", root.attributes.get("keras_version"))
     version = Version(written) if isinstance(written, str) else None
     if spec is not None:
-        described, stated = _spec(spec)
-        version = stated or version
+        described, version = _spec(spec, version)
     elif isinstance(config, str):
         values = parse(config, f"{where}: model_config")
         described = describe(values)

@@ -73,6 +73,13 @@ class Site:
     def channels_last(self):
         self.config.only("data_format", "channels_last", None)
 
+    def width(self, x):
+        """Numbers in one frame; refuses more than any array here should have."""
+        width = self.builder.signal(x).width
+        if width > 1 << 24:
+            raise ModelFileError("the frames are too wide", where=self.layer.where, expected="at most 2**24 numbers", found=str(width))
+        return width
+
     def length(self, x):
         """The fixed number of frames of a sequence; refuses one that is not fixed."""
         signal = self.builder.signal(x)
@@ -171,7 +178,7 @@ def _layer_normalization(site, x):
     site.last_axis(x)
     site.config.only("rms_scaling", False)
     gamma, beta = _scale_and_offset(site)
-    width = site.builder.signal(x).width
+    width = site.width(x)
     return site.add(graph.LayerNormalization, x, size=width, gamma=gamma, beta=beta, epsilon=site.config.number("epsilon", 1e-3))
 
 
@@ -186,7 +193,7 @@ def _activation(site, x):
 
 
 def _rescaling(site, x):
-    width = site.builder.signal(x).width
+    width = site.width(x)
     scale, offset = (np.full(width, site.config.number(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0)))
     return site.add(graph.Affine, x, scale=scale, offset=offset)
 
@@ -254,19 +261,25 @@ def _permute(site, x):
     dims = site.config.integers("dims")
     if dims == list(range(1, len(dims) + 1)):
         return x
-    length, width = site.length(x), site.builder.signal(x).width
+    length, width = site.length(x), site.width(x)
     if dims != [2, 1]:
         raise site.config.unsupported("dims", dims, "(2, 1)")
+    _check_copies(site, length * width)
     index = np.arange(length * width).reshape(length, width).T.ravel()
     x = site.add(graph.Select, site.add(graph.Flatten, x, suffix=".flat"), suffix=".order", index=index)
     return site.add(graph.Unflatten, x, length=width)
 
 
 def _repeat_vector(site, x):
-    n, width = site.config.integer("n"), site.builder.signal(x).width
-    if not 1 <= n * width <= 1 << 24:
-        raise ModelFileError("n must be positive, and n * features at most 2**24", where=site.layer.where, found=str(n))
+    n, width = site.config.integer("n"), site.width(x)
+    _check_copies(site, n * width)
     return site.add(graph.Unflatten, site.add(graph.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)), length=n)
+
+
+def _check_copies(site, numbers):
+    """An index is stored for each of them."""
+    if not 1 <= numbers <= 1 << 20:
+        raise UnsupportedModelError("would move too many numbers", where=site.layer.where, expected="1 to 2**20", found=str(numbers))
 
 
 def _both_sides(site, option):
@@ -280,7 +293,7 @@ def _both_sides(site, option):
 def _zero_padding1d(site, x):
     """A convolution that multiplies each feature by 1 and pads."""
     site.channels_last()
-    width = site.builder.signal(x).width
+    width = site.width(x)
     return site.add(graph.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding"))
 
 
@@ -288,7 +301,7 @@ def _cropping1d(site, x):
     """A convolution whose only weight that is not 0 is a 1 at the frame that stays; the dilation keeps its taps few."""
     left, right = _both_sides(site, "cropping")
     step = int(np.gcd(left, right)) or 1
-    taps, width = (left + right) // step + 1, site.builder.signal(x).width
+    taps, width = (left + right) // step + 1, site.width(x)
     if taps * width > 1 << 20:
         raise site.config.unsupported("cropping", [left, right], "sides with a large common divisor")
     weight = np.zeros((width, taps, 1))
@@ -313,7 +326,7 @@ def _multiply(site, *xs):
 
 
 def _scaled(site, x, factor, suffix=""):
-    width = site.builder.signal(x).width
+    width = site.width(x)
     return site.add(graph.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
 
 

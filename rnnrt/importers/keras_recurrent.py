@@ -18,8 +18,8 @@ from .keras_weights import children, from_cudnn, inner
 
 #: Options that change nothing at inference, or only how the same numbers are computed.
 _HARMLESS = (
-    "unroll", "zero_output_for_mask", "implementation", "input_dim", "input_length", "dropout", "recurrent_dropout", "dropout_W", "dropout_U",
-    "seed", "unit_forget_bias", "return_state", "ragged", "num_constants", "use_cudnn", "time_major",
+    "unroll", "zero_output_for_mask", "implementation", "input_dim", "input_length", "dropout", "recurrent_dropout", "seed",
+    "unit_forget_bias", "ragged", "num_constants", "use_cudnn",
 )  # fmt: skip
 
 
@@ -29,10 +29,11 @@ _HARMLESS = (
 def _arrays(site, gates):
     """(weight, recurrent_weight, bias) of a cell, rows as outputs; the bias as the file has it."""
     units = site.config.integer("units")
-    if site.config.flag("use_bias", True):
-        site.array("bias", *(None for _ in getattr(site.arrays.get("bias"), "shape", (0,))))
-    site.arrays = from_cudnn(gates, site.arrays)
     kernel, recurrent = site.array("kernel", None, gates * units), site.array("recurrent_kernel", units, gates * units)
+    bias = site.arrays.get("bias")
+    if gates > 1 and bias is not None and bias.shape == (2 * gates * units,):  # no other layout has such a bias
+        kernel, recurrent, bias = from_cudnn(gates, kernel, recurrent, bias)
+        site.arrays = site.arrays | {"bias": bias}
     return kernel.T, recurrent.T, units
 
 
@@ -66,7 +67,7 @@ def _gru(site):
     bias = site.arrays.get("bias") if site.config.flag("use_bias", True) else None
     two_rows = bias is not None and bias.ndim == 2
     if "reset_after" in site.config.values:
-        reset_after = site.config.flag("reset_after") or two_rows  # cuDNN's bias under reset_after=False: Keras 2 converts it so
+        reset_after = site.config.flag("reset_after")
     elif bias is None and site.version.number[0] < 3 and "tf" in site.version.text:
         raise UnsupportedModelError(
             "the file does not say reset_after, and its default changed", where=site.layer.where, found=site.version.text
@@ -107,15 +108,17 @@ def _normalised_cell(site):
     found = {}
     for path, array in site.arrays.items():
         owner, _, last = path.replace("/vars/", "/").rpartition("/")
-        norm = owner.rpartition("/")[2].startswith("layer_norm")
-        roles = ("gamma", "beta") if norm else ("kernel", "recurrent_kernel", "bias")
-        found[roles[int(last)] if last in ("0", "1", "2")[: len(roles)] else last.partition(":")[0]] = array
+        owner, last = owner.rpartition("/")[2], last.partition(":")[0]
+        for start, roles in (("simple_rnn_cell", ("kernel", "recurrent_kernel", "bias")), ("layer_norm", ("gamma", "beta"))):
+            if owner.startswith(start):
+                found[roles[int(last)] if last in ("0", "1", "2")[: len(roles)] else last] = array
     if set(found) != {"kernel", "recurrent_kernel", "bias", "gamma", "beta"} or len(site.arrays) != 5:
         raise _unknown(site, f"its arrays are {', '.join(site.arrays) or 'missing'}")
     site.arrays = found
     weight, recurrent, units = _arrays(site, 1)
     site.assumptions.append(
-        f"{site.layer.where}: taken for the textbook's cell, that is activation(LayerNormalization(SimpleRNNCell(x, h))) with epsilon 0.001 and the activation after the normalisation."
+        f"layer {site.name!r} ({site.layer.class_name}): taken for the textbook's cell, "
+        "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after the normalisation."
     )
     norm = {"norm": "gates", "gamma": site.array("gamma", units), "beta": site.array("beta", units), "epsilon": 1e-3}
     return graph.SimpleRNN, {

@@ -20,6 +20,8 @@ from ..errors import ModelFileError, UnsupportedModelError
 from .hdf5 import Group
 from .keras_config import Description, describe
 
+#: Layers one network may list; the deepest ones in use have some hundreds.
+MAX_LAYERS = 4096
 _CELLS = {"SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"}
 _NETWORKS = {"Sequential", "Functional", "Model"}
 #: What a generator of random numbers keeps beside a dropout: nothing at inference.
@@ -40,9 +42,10 @@ _ROLES = {
 
 #: Layers without variables.
 _EMPTY = {
-    "InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity", "Masking",
-    "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D",
-    "Flatten", "Reshape", "Permute", "RepeatVector", "Cropping1D", "ZeroPadding1D", "Concatenate", "Add", "Subtract", "Multiply", "Average", "Lambda",
+    "InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity",
+    "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D",
+    "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute", "RepeatVector", "Cropping1D", "ZeroPadding1D", "Concatenate", "Add", "Subtract",
+    "Multiply", "Average", "Masking", "Lambda",
 }  # fmt: skip
 
 
@@ -124,6 +127,8 @@ def children(layer, key="layers") -> list[tuple[Description, str]]:
     entries = layer.config.get(key)
     if not isinstance(entries, list):
         raise ModelFileError(f"the list of {key} is missing", where=layer.where)
+    if len(entries) > MAX_LAYERS:
+        raise ModelFileError(f"too many {key}", where=layer.where, expected=f"at most {MAX_LAYERS}", found=str(len(entries)))
     made, counts = [], {}
     for entry in entries:
         child = describe(entry, layer.where)
@@ -241,15 +246,12 @@ def _put(tree, path, value):
 # ---- other layouts of a recurrent layer's arrays --------------------------------------------------------------------
 
 
-def from_cudnn(gates, arrays):
-    """cuDNN's layout as files of Keras 2 hold it, rewritten as Keras's own; other arrays come back as they are.
+def from_cudnn(gates, kernel, recurrent, bias):
+    """cuDNN's layout of one layer, as files of Keras 2 hold it, rewritten as Keras's own: (kernel, recurrent, bias).
 
-    Told by the bias alone: (2 * gates * units,), flat. Input kernels (in, units) are stored transposed gate by gate in the other
-    order of memory, recurrent kernels transposed; an LSTM's two biases add up, a GRU's stay apart (it is reset_after).
+    Input kernels (in, units) are stored transposed gate by gate in the other order of memory, recurrent kernels transposed. The bias,
+    (2 * gates * units,), is two: an LSTM's add up, a GRU's stay apart (it is reset_after). Keras 2: engine/saving.py.
     """
-    bias, recurrent = arrays.get("bias"), arrays["recurrent_kernel"]
-    if gates == 1 or bias is None or recurrent.ndim != 2 or bias.shape != (2 * recurrent.shape[1],):
-        return arrays
-    kernel = np.hstack([k.T.reshape(k.shape, order="F") for k in np.hsplit(arrays["kernel"], gates)])
+    kernel = np.hstack([k.T.reshape(k.shape, order="F") for k in np.hsplit(kernel, gates)])
     recurrent = np.hstack([k.T for k in np.hsplit(recurrent, gates)])
-    return {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias.reshape(2, -1) if gates == 3 else bias.reshape(2, -1).sum(0)}
+    return kernel, recurrent, bias.reshape(2, -1) if gates == 3 else bias.reshape(2, -1).sum(0)
