@@ -24,6 +24,8 @@ from rnnrt import graph, reference
 from rnnrt.errors import UnsupportedModelError
 from rnnrt.importers import keras as importer
 
+#: Keras's own variables, seen through NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 WHOLE = [n for n in NAMES if not n.endswith((".json", ".weights.h5"))]
 
 

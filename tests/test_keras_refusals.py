@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import sys
 import zipfile
 
 import h5py
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from keras_records import file, find, repacked, with_config, with_hdf5, with_layer, with_model_config, with_weights
 
-from rnnrt.errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from rnnrt.errors import MissingExtraError, ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from rnnrt.importers import keras as importer
 
 CLASSIFIER = "text_classifier.keras"
@@ -502,6 +503,12 @@ def test_a_heap_whose_free_space_is_empty_is_refused():
     data[place + 8 : place + 16] = bytes(8)
     with pytest.raises(ModelFileError, match="damaged.*heap"):
         importer.read(bytes(data))
+
+
+def test_without_h5py_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r"h5py.*pip install 'rnnrt\[keras\]'"):
+        importer.read(file(CLASSIFIER))
 
 
 def test_a_configuration_in_an_attribute_is_checked_as_one_in_a_file():

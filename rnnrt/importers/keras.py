@@ -23,9 +23,8 @@ from .keras_wiring import Wiring, wire
 _MAX_CALLS = 10_000
 _NETWORKS = ("Sequential", "Functional", "Model")
 #: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
-_POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling"} | set(
-    IDENTITIES
-)
+_ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
+_POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Rescaling", *_ACTIVATIONS, *IDENTITIES}
 #: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer ends it.
 _MASK_PASSES = (_POINTWISE - {"Softmax"}) | {"Concatenate", "Add", "Subtract", "Multiply", "Average", *_NETWORKS}
 _MASK_USED = {*RECURRENT, "GlobalAveragePooling1D", "Softmax", "TimeDistributed"}
@@ -140,16 +139,16 @@ class _Importer:
             )
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
-        if layer.custom:
-            return self._custom(self._site(layer, arrays, name), [self.reference(t) for t in tensors])
-        if kind in _NETWORKS:
-            return self._nested(layer, arrays, tensors, name)
-        if mask and kind in _MASK_USED:
+        if mask and (layer.custom or kind in _MASK_USED):
             raise UnsupportedModelError(
                 f"uses the mask of {mask}, and masks are not supported",
                 where=layer.where,
                 fix="If the padding may count as data, set mask_zero=False and save again.",
             )
+        if layer.custom:
+            return self._custom(self._site(layer, arrays, name), [self.reference(t) for t in tensors])
+        if kind in _NETWORKS:
+            return self._nested(layer, arrays, tensors, name)
         if kind in IDENTITIES and not layer.operation:
             return self._identity(layer, tensors)
         site = self._site(layer, arrays, name)

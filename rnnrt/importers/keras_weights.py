@@ -44,8 +44,8 @@ _ROLES = {
 _EMPTY = {
     "InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity",
     "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D",
-    "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute", "RepeatVector", "Cropping1D", "ZeroPadding1D", "Concatenate", "Add", "Subtract",
-    "Multiply", "Average", "Masking", "Lambda",
+    "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute", "RepeatVector", "Cropping1D", "ZeroPadding1D", "Concatenate", "Add",
+    "Subtract", "Multiply", "Average", "Masking", "Lambda",
 }  # fmt: skip
 
 
