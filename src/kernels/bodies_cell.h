@@ -11,11 +11,12 @@ static void lstm(size_t units, size_t rows, const float *gates, size_t gates_str
     for (size_t r = 0; r < rows; r++, gates += gates_stride, c += units, h += h_stride)
         for (size_t u = 0; u < units; u += LANES) {
             size_t n = units - u;
-            vf i = vf_sigmoid(load_some(gates + u, n)), f = vf_sigmoid(load_some(gates + units + u, n));
-            vf g = vf_tanh(load_some(gates + 2 * units + u, n)), o = vf_sigmoid(load_some(gates + 3 * units + u, n));
-            vf cell = vf_fma(f, load_some(c + u, n), vf_mul(i, g));
+            ratio i = sigmoid_ratio(load_some(gates + u, n)), g = tanh_ratio(load_some(gates + 2 * units + u, n));
+            vf f = vf_sigmoid(load_some(gates + units + u, n));
+            ratio o = sigmoid_ratio(load_some(gates + 3 * units + u, n));
+            vf cell = vf_fma(f, load_some(c + u, n), product_of(i, g));
             store_some(c + u, cell, n);
-            store_some(h + u, vf_mul(o, vf_tanh(cell)), n);
+            store_some(h + u, product_of(o, tanh_ratio(cell)), n);
         }
 }
 

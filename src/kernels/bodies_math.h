@@ -24,24 +24,32 @@ VECTOR vf vf_exp(vf x) {
     return vf_mul(vf_fma(first, p, first), second);
 }
 
-/* 1 / (1 + e^-x), from e^-|x| so that nothing overflows; e^-88 is 0 here, which saturates exactly. */
-VECTOR vf vf_sigmoid(vf x) {
-    vf biased, one = vf_set(1.0f), p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
-    vf power = vf_power_of_two(biased), e = vf_fma(power, p, power);
-    return vf_div(vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e));
-}
-
 /* e^x - 1 for |x| <= 88, exact to its own size near 0 */
 VECTOR vf vf_expm1(vf x) {
     vf biased, p = exp_fraction(x, &biased), power = vf_power_of_two(biased);
     return vf_fma(power, p, vf_sub(power, vf_set(1.0f)));
 }
 
-/* m / (m + 2) with m = e^(2|x|) - 1; exactly 1 from |x| = 10 on. */
-VECTOR vf vf_tanh(vf x) {
-    vf a = vf_min(vf_set(10.0f), vf_abs(x)), m = vf_expm1(vf_add(a, a));
-    return vf_copysign(vf_div(m, vf_add(m, vf_set(2.0f))), x);
+/* sigmoid and tanh as numerator and denominator, so that a product of two of them costs one division. */
+typedef struct { vf over, under; } ratio;
+
+/* 1 / (1 + e^-x), from e^-|x| so that nothing overflows; e^-88 is 0 here, which saturates exactly. */
+VECTOR ratio sigmoid_ratio(vf x) {
+    vf biased, one = vf_set(1.0f), p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
+    vf power = vf_power_of_two(biased), e = vf_fma(power, p, power);
+    return (ratio){vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e)};
 }
+
+/* m / (m + 2) with m = e^(2|x|) - 1 and the sign of x; exactly 1 from |x| = 10 on. */
+VECTOR ratio tanh_ratio(vf x) {
+    vf a = vf_min(vf_set(10.0f), vf_abs(x)), m = vf_expm1(vf_add(a, a));
+    return (ratio){vf_copysign(m, x), vf_add(m, vf_set(2.0f))};
+}
+
+VECTOR vf quotient(ratio a) { return vf_div(a.over, a.under); }
+VECTOR vf product_of(ratio a, ratio b) { return vf_div(vf_mul(a.over, b.over), vf_mul(a.under, b.under)); }
+VECTOR vf vf_sigmoid(vf x) { return quotient(sigmoid_ratio(x)); }
+VECTOR vf vf_tanh(vf x) { return quotient(tanh_ratio(x)); }
 
 VECTOR vf clip(vf x, float low, float high) { return vf_max(vf_set(low), vf_min(vf_set(high), x)); }
 
