@@ -1,7 +1,7 @@
 /* AVX-512 F, VL, DQ, BW: sixteen lanes. Meanings are those of scalar.h. */
 #define ISA avx512
 #define LANES 16
-#define TILE_ROWS 14
+#define TILE_ROWS 7
 
 typedef __m512 vf;
 
