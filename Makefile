@@ -1,0 +1,39 @@
+# What a contributor does again and again; `make` alone lists it. Everything happens in the virtual environment $(VENV).
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(abspath $(VENV))/bin
+ENGINE_TESTS := test_engine.py test_stream.py
+
+.DEFAULT_GOAL := help
+.PHONY: help build test bench lint asan clean fetch
+
+help:
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+build: $(BIN)/python ## compile the engine and install the checkout with what its tests need
+	$(BIN)/pip install -e ".[test]"
+
+test: build ## build, then run every test that needs nothing more (the others say why they skip)
+	$(BIN)/python -m pytest tests
+
+bench: build ## measure rnnrt beside onnxruntime, torch and keras, as far as they are installed
+	$(BIN)/python tools/bench_peers.py
+
+lint: $(BIN)/python ## look over the Python code with ruff
+	$(BIN)/pip install --quiet "ruff>=0.12" && $(BIN)/ruff check .
+
+asan: build ## run the engine's tests on a build with the address and undefined-behaviour sanitizers
+	rm -rf build
+	RNNRT_SANITIZE=1 $(BIN)/pip install --no-deps --target build/asan .
+	cd tests && LD_PRELOAD=$$($${CC:-cc} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH=$(abspath build/asan) $(BIN)/python -m pytest $(ENGINE_TESTS)
+
+clean: ## remove everything that was built; models and the virtual environment stay
+	rm -rf build dist *.egg-info rnnrt/_engine.c rnnrt/*.so .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find rnnrt tests tools -name __pycache__ -type d -exec rm -rf {} +
+
+fetch: build ## fetch the published networks that tests/test_real_models.py runs
+	$(BIN)/python tools/fetch_models.py
