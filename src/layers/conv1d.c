@@ -1,13 +1,17 @@
 /* y[k] = activation(b + sum over taps of W[tap] x[k * stride - pad_left + tap * dilation]), weight (out, tap, in per group).
  *
- * A window is one long row of kernel_size * in numbers, so a block of outputs is one matrix product: straight from the ring where windows
- * are contiguous (one row of batch, no dilation, no groups), otherwise from rows gathered into scratch. Depthwise convolutions multiply and
- * add along the channels instead. */
+ * Three ways, chosen by the layer's shape alone. Wide inputs: one matrix product per tap, added in order, straight from the ring. Narrow
+ * inputs: the window as one long row of kernel_size * in numbers, gathered into scratch, and one product. Depthwise: multiply and add along
+ * the channels, tap after tap. Where a tap hangs over either end of the input it is left out (or gathered as zeros). */
+#include <stdlib.h>
+
 #include "window.h"
 
 enum { GATHERED_ROWS = 64 };
 
 static bool depthwise(const struct rnnrt_row *row) { return row->groups > 1 && row->groups == row->input_size && row->output_size == row->input_size; }
+static size_t per_group(const struct rnnrt_row *row) { return (size_t)(row->input_size / row->groups); }
+static bool tap_by_tap(const struct rnnrt_row *row) { return per_group(row) >= 16 || row->kernel_size == 1; }
 static size_t group_terms(const struct rnnrt_row *row) { return (size_t)row->kernel_size * (size_t)(row->input_size / row->groups); }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
@@ -15,7 +19,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     *text = "a convolution needs weights, a window that fits and groups that divide its inputs and outputs";
     if (!row->weight || !window_ok(row) || row->groups < 1 || row->input_size % row->groups || row->output_size % row->groups) return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
-    size_t terms = group_terms(row), outputs = (size_t)(row->output_size / row->groups), groups = (size_t)row->groups;
+    size_t terms = group_terms(row), outputs = (size_t)(row->output_size / row->groups), groups = (size_t)row->groups, taps = (size_t)row->kernel_size;
     op->bias = rnnrt_plan_copy(plan, row->bias, (size_t)row->output_size, &status);
     if (depthwise(row)) { /* (tap, channel) */
         float *weight = rnnrt_plan_floats(plan, (size_t)row->output_size * (size_t)row->kernel_size);
@@ -25,12 +29,16 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         op->weight = weight;
         return status;
     }
-    size_t size = plan->kernels->packed_size(outputs, terms);
-    float *packed = rnnrt_plan_floats(plan, size * groups);
-    if (!packed) return RNNRT_NO_MEMORY;
-    for (size_t g = 0; g < groups; g++) plan->kernels->pack(packed + g * size, row->weight + g * outputs * terms, outputs, terms);
+    size_t parts = tap_by_tap(row) ? taps : 1, part = terms / parts, size = plan->kernels->packed_size(outputs, part);
+    float *packed = rnnrt_plan_floats(plan, size * parts * groups), *rows = malloc(outputs * part * sizeof *rows);
+    for (size_t g = 0; g < groups && packed && rows; g++)
+        for (size_t tap = 0; tap < parts; tap++) { /* (group, tap), or (group) with all taps in a row */
+            for (size_t o = 0; o < outputs; o++) memcpy(rows + o * part, row->weight + (g * outputs + o) * terms + tap * part, part * sizeof *rows);
+            plan->kernels->pack(packed + (g * parts + tap) * size, rows, outputs, part);
+        }
+    free(rows);
     op->weight = packed;
-    return status;
+    return packed && rows ? status : RNNRT_NO_MEMORY;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
@@ -67,31 +75,45 @@ static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, 
         }
 }
 
-static void run_products(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+static void run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
     const struct rnnrt_row *row = &op->row;
     const struct rnnrt_kernels *kernels = visit->kernels;
-    size_t in = (size_t)row->input_size, out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch;
-    size_t terms = group_terms(row), outputs = out / groups, size = kernels->packed_size(outputs, terms), rows = (due - (size_t)state->made) * batch;
-    bool contiguous = batch == 1 && groups == 1 && (row->dilation == 1 || row->kernel_size == 1);
-    for (size_t done = 0; done < rows;) {
-        uint64_t k = state->made + done / batch;
-        size_t count = rnnrt_smaller(rows - done, GATHERED_ROWS);
-        float *y = visit->y[0] + done * out;
-        int64_t first = (int64_t)(k * (uint64_t)row->stride) - row->pad_left;
-        if (contiguous && first >= 0 && (uint64_t)first + (uint64_t)row->kernel_size <= state->seen) {
-            /* as many windows as lie wholly inside the frames seen; the ring holds all of them in one stretch */
-            count = rnnrt_smaller(rows - done, (size_t)((state->seen - (uint64_t)first - (uint64_t)row->kernel_size) / (uint64_t)row->stride) + 1);
-            kernels->product(op->weight, out, terms, op->bias, false, window_at(state, ring, in, (uint64_t)first), (size_t)row->stride * in, count, y, out);
-        } else {
-            if (contiguous) count = 1;
-            for (size_t g = 0; g < groups; g++) {
-                for (size_t r = 0; r < count; r++)
-                    gather(op, state, ring, batch, state->made + (done + r) / batch, (done + r) % batch, g, visit->scratch + r * terms);
-                kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL, false, visit->scratch, terms, count,
-                                 y + g * outputs, out);
-            }
+    size_t out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch, terms = group_terms(row), outputs = out / groups;
+    size_t size = kernels->packed_size(outputs, terms), rows = (due - (size_t)state->made) * batch;
+    for (size_t done = 0, count; done < rows; done += count) {
+        count = rnnrt_smaller(rows - done, GATHERED_ROWS);
+        for (size_t g = 0; g < groups; g++) {
+            for (size_t r = 0; r < count; r++)
+                gather(op, state, ring, batch, state->made + (done + r) / batch, (done + r) % batch, g, visit->scratch + r * terms);
+            kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL, false, visit->scratch, terms, count,
+                             visit->y[0] + done * out + g * outputs, out);
         }
-        done += count;
+    }
+}
+
+static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+    const struct rnnrt_row *row = &op->row;
+    size_t in = (size_t)row->input_size, out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch, outputs = out / groups;
+    size_t part = per_group(row), size = visit->kernels->packed_size(outputs, part), rows = (due - (size_t)state->made) * batch;
+    int64_t stride = row->stride, made = (int64_t)state->made;
+    for (size_t r = 0; r < rows; r++)
+        if (op->bias) memcpy(visit->y[0] + r * out, op->bias, out * sizeof(float));
+        else memset(visit->y[0] + r * out, 0, out * sizeof(float));
+    for (int32_t tap = 0; tap < row->kernel_size; tap++) {
+        /* outputs first .. last - 1 find an input frame under this tap */
+        int64_t offset = (int64_t)tap * row->dilation - row->pad_left, seen = (int64_t)state->seen;
+        int64_t first = offset < 0 ? (-offset + stride - 1) / stride : 0, last = seen > offset ? (seen - 1 - offset) / stride + 1 : 0;
+        if (first < made) first = made;
+        if (last > (int64_t)due) last = (int64_t)due;
+        if (first >= last) continue;
+        const float *x = window_at(state, ring, in * batch, (uint64_t)(first * stride + offset));
+        float *y = visit->y[0] + (size_t)(first - made) * batch * out;
+        size_t frames = (size_t)(last - first), strips = stride > 1 ? batch : 1; /* without stride, frame and batch row are one axis */
+        for (size_t g = 0; g < groups; g++)
+            for (size_t b = 0; b < strips; b++)
+                visit->kernels->product(op->weight + (g * (size_t)row->kernel_size + (size_t)tap) * size, outputs, part, NULL, true, x + b * in + g * part,
+                                        stride > 1 ? (size_t)stride * batch * in : in, stride > 1 ? frames : frames * batch, y + b * out + g * outputs,
+                                        stride > 1 ? batch * out : out);
     }
 }
 
@@ -102,7 +124,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     size_t due = window_due(op, (size_t)state->seen, visit->final);
     if (due <= state->made) return RNNRT_OK;
     if (depthwise(&op->row)) run_depthwise(op, visit, state, ring, due);
-    else run_products(op, visit, state, ring, due);
+    else if (tap_by_tap(&op->row)) run_taps(op, visit, state, ring, due);
+    else run_gathered(op, visit, state, ring, due);
     visit->made[0] = due - (size_t)state->made;
     state->made = due;
     if (op->row.activation.name != RNNRT_LINEAR) {
