@@ -251,6 +251,46 @@ cdef class Plan:
         return [c_outputs[i].frames for i in range(len(outputs))]
 
 
+    def answer(self, x, Py_ssize_t width, Py_ssize_t length, bint timed):
+        """The one output for the one input where both are plain: x (batch, time, width) or (time, width), float32 and C-contiguous.
+
+        None for anything else, and where there is nothing to answer: the caller then takes the long way, which says what is wrong.
+        ``length``: frames where they are fixed, else 0. ``timed``: the output is a sequence.
+        """
+        cdef cnp.npy_intp shape[3]
+        cdef rnnrt_array source, target
+        cdef rnnrt_error error
+        cdef cnp.ndarray y
+        cdef Py_ssize_t batch, frames, out_width = self.widths[0]
+        cdef int ndim, made, status
+        if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_FLOAT32 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> x)):
+            return None
+        ndim = cnp.PyArray_NDIM(<cnp.ndarray> x)
+        if ndim < 2 or ndim > 3 or cnp.PyArray_DIM(<cnp.ndarray> x, ndim - 1) != width:
+            return None
+        batch, frames = cnp.PyArray_DIM(<cnp.ndarray> x, 0) if ndim == 3 else 1, cnp.PyArray_DIM(<cnp.ndarray> x, ndim - 2)
+        if batch < 1 or frames < 1 or (length and frames != length):
+            return None
+        source.data, source.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> x), frames
+        source.time_stride, source.batch_stride = width, frames * width
+        target.frames = rnnrt_plan_due(self.plan, 0, frames, True)
+        if not target.frames:
+            return None
+        made = 0
+        if ndim == 3:
+            shape[made], made = batch, made + 1
+        if timed:
+            shape[made], made = <cnp.npy_intp> target.frames, made + 1
+        shape[made] = out_width
+        y = <cnp.ndarray> cnp.PyArray_SimpleNew(made + 1, shape, cnp.NPY_FLOAT32)
+        target.data, target.time_stride, target.batch_stride = <float *> cnp.PyArray_DATA(y), out_width, target.frames * out_width
+        with nogil:
+            status = rnnrt_run(self.plan, batch, &source, &target, NULL, NULL, 0, NULL, 0, 0, &error)
+        if status:
+            raise_status(status, &error, self.names)
+        return y
+
+
 cdef describe(cnp.ndarray a, rnnrt_array *to):
     """A float32 (time, batch, width) array as the engine sees it."""
     to.data = <float *> cnp.PyArray_DATA(a)

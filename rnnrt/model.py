@@ -54,7 +54,17 @@ class Model:
         # Everything a call needs to know about each output, looked up once.
         self._outs = [(o, graph.signals[o.value]) for o in graph.outputs]
         self._work = sum(x.parameters for x in self._run_graph.layers if not isinstance(x, Embedding))
+        self._plain = self._plain_ports()
         self._fingerprint = None
+
+    def _plain_ports(self):
+        """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for which calls have a short way."""
+        if len(self._inputs) != 1 or len(self._outs) != 1 or self._plan is None or self._options["num_threads"] > 1 or "lengths_input" in self.graph.metadata:
+            return None
+        port, (output, signal) = self._inputs[0], self._outs[0]
+        if port.layer.axes != "btf" or port.layer.ids or port.tables or len(port.signal.features) != 1 or len(signal.features) != 1 or output.axes not in ("btf", "bf"):
+            return None
+        return port.signal.width, port.signal.length or 0, signal.time
 
     def _make_plan(self, graph):
         return _engine.plan_of(graph, self._isa)
@@ -151,6 +161,10 @@ class Model:
         form. ``out``: float32 array for the one output. Returns the output, or a tuple of them in the source's order; with ``return_state``
         (output, State). Raises ShapeError, DTypeError, StateError, each naming the input.
         """
+        if self._plain is not None and not more and lengths is mask is initial_state is out is None and not return_state:
+            y = self._plan.answer(x, *self._plain)
+            if y is not None:
+                return y
         if mask is not None:
             raise UnsupportedModelError("mask= is not supported yet", fix="Use lengths= for a PyTorch model whose rows have different lengths.")
         given = (x, *more)
