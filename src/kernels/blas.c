@@ -36,6 +36,8 @@ void rnnrt_use_sgemm(rnnrt_sgemm *function) {
     table.packed_size = packed_size;
     table.pack = pack;
     table.product = product;
+    table.product_beside = NULL;
+    table.finish_job = NULL;
     sgemm = function;
 }
 

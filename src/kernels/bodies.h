@@ -1,5 +1,6 @@
 /* Every kernel, once, over the vf operations of the simd header included before; and the table that holds them. */
 #include "bodies_product.h"
+#include "bodies_beside.h"
 #include "bodies_math.h"
 #include "bodies_cell.h"
 
@@ -13,6 +14,10 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .packed_size = packed_size,
     .pack = pack,
     .product = product,
+#if LANES == 16
+    .product_beside = product_beside,
+    .finish_job = finish_job,
+#endif
     .activate = activate,
     .softmax = softmax,
     .normalize = normalize,

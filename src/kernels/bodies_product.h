@@ -122,17 +122,9 @@ static float dot(const float *w, const float *x, size_t n) {
     return v16_sum(sum);
 }
 
-static void product(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, size_t x_stride,
-                    size_t rows, float *y, size_t y_stride) {
-    if (outputs <= RNNRT_FEW) {
-        size_t padded = (terms + 15) / 16 * 16;
-        for (size_t r = 0; r < rows; r++)
-            for (size_t j = 0; j < outputs; j++) {
-                float sum = dot(packed + j * padded, x + r * x_stride, terms), *place = y + r * y_stride + j;
-                *place = add ? *place + sum : bias ? bias[j] + sum : sum;
-            }
-        return;
-    }
+/* Products of panels, however few outputs are left of them. */
+static void product_panels(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, size_t x_stride,
+                           size_t rows, float *y, size_t y_stride) {
     size_t panel = PANEL * terms, group = rows == 1 ? 4 : 1, start_stride = add ? y_stride : 0;
     const float *from = add ? y : bias;
     for (size_t column = 0; column < outputs; column += group * PANEL) {
@@ -148,4 +140,18 @@ static void product(const float *packed, size_t outputs, size_t terms, const flo
                 tall_tiles[size].run[vectors - 1](w, panel, terms, start ? start + r * start_stride : NULL, start_stride, x + r * x_stride, x_stride,
                                                   y + r * y_stride + column, y_stride, last);
     }
+}
+
+static void product(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, size_t x_stride,
+                    size_t rows, float *y, size_t y_stride) {
+    if (outputs <= RNNRT_FEW) {
+        size_t padded = (terms + 15) / 16 * 16;
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < outputs; j++) {
+                float sum = dot(packed + j * padded, x + r * x_stride, terms), *place = y + r * y_stride + j;
+                *place = add ? *place + sum : bias ? bias[j] + sum : sum;
+            }
+        return;
+    }
+    product_panels(packed, outputs, terms, bias, add, x, x_stride, rows, y, y_stride);
 }

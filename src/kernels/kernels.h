@@ -19,6 +19,21 @@
 /* Up to this many outputs a product sums over 16 virtual lanes (term modulo 16) instead of lying across outputs. */
 #define RNNRT_FEW 4
 
+/* A product of many rows that is done a little at a time beside products of one row: set up all but the last three, which start at 0. */
+enum { JOB_ROWS = 6 };
+struct rnnrt_job {
+    const float *packed, *bias;
+    size_t outputs, terms;
+    const float *x;
+    size_t x_stride, rows;
+    float *y;
+    size_t y_stride;
+    size_t tile, term;
+    float sum[JOB_ROWS][2][16];
+};
+
+static inline size_t rnnrt_least(size_t a, size_t b) { return a < b ? a : b; }
+
 struct rnnrt_kernels {
     const char *isa;
 
@@ -27,6 +42,11 @@ struct rnnrt_kernels {
     void (*pack)(float *packed, const float *weight, size_t outputs, size_t terms);
     void (*product)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, size_t x_stride,
                     size_t rows, float *y, size_t y_stride);
+
+    /* The product of one row, y contiguous, which takes the job some way on; and what is left of the job. NULL where it would not pay. */
+    void (*product_beside)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, float *y,
+                           struct rnnrt_job *job);
+    void (*finish_job)(struct rnnrt_job *job);
 
     /* y = function(x), n numbers; x and y may be the same. */
     void (*activate)(struct rnnrt_function function, size_t n, const float *x, float *y);

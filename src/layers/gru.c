@@ -2,47 +2,47 @@
  * reset_after: n = act(Wn x + bn + r (Un h + un)) (cuDNN, PyTorch, Keras); else n = act(Wn x + Un (r h) + bn) (Cho et al. 2014). State: h. */
 #include "recurrent.h"
 
-static void finish(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new) {
-    size_t units = (size_t)op->row.units, wide = 3 * units;
-    rnnrt_cell_norm(op, kernels, batch, 2, 1, gates + 2 * units, wide);
-    for (size_t b = 0; b < batch; b++) {
-        float *z = gates + b * wide, *n = z + 2 * units;
-        kernels->activate(op->row.activation, units, n, n);
-        kernels->blend(units, z, n, h + b * units, h_new + b * units);
+static void activate_zr(const struct rnnrt_step *step) {
+    size_t units = (size_t)step->op->row.units, wide = 3 * units;
+    rnnrt_cell_norm(step, 0, 2, step->gates, wide);
+    for (size_t b = 0; b < step->batch; b++)
+        step->kernels->activate(step->op->row.recurrent_activation, 2 * units, step->gates + b * wide, step->gates + b * wide);
+}
+
+static void finish(const struct rnnrt_step *step) {
+    size_t units = (size_t)step->op->row.units, wide = 3 * units;
+    rnnrt_cell_norm(step, 2, 1, step->gates + 2 * units, wide);
+    for (size_t b = 0; b < step->batch; b++) {
+        float *z = step->gates + b * wide, *n = z + 2 * units;
+        step->kernels->activate(step->op->row.activation, units, n, n);
+        step->kernels->blend(units, z, n, step->h + b * units, step->h_new + b * units);
     }
 }
 
-static void activate_zr(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates) {
-    size_t units = (size_t)op->row.units, wide = 3 * units;
-    rnnrt_cell_norm(op, kernels, batch, 0, 2, gates, wide);
-    for (size_t b = 0; b < batch; b++) kernels->activate(op->row.recurrent_activation, 2 * units, gates + b * wide, gates + b * wide);
-}
-
-static void cell_after(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new, float *c,
-                       float *held) {
-    size_t units = (size_t)op->row.units, wide = 3 * units;
-    (void)c;
-    kernels->product(op->recurrent, wide, units, op->recurrent_bias, false, h, units, batch, held, wide);
-    if (op->standard) {
-        kernels->gru(units, batch, gates, wide, held, wide, h, units, h_new, units);
+static void cell_after(const struct rnnrt_step *step) {
+    const struct rnnrt_kernels *kernels = step->kernels;
+    size_t units = (size_t)step->op->row.units, wide = 3 * units;
+    float *gates = step->gates, *held = step->held;
+    rnnrt_recurrent_product(step, step->op->recurrent, wide, units, step->op->recurrent_bias, false, step->h, held, wide);
+    if (step->op->standard) {
+        kernels->gru(units, step->batch, gates, wide, held, wide, step->h, units, step->h_new, units);
         return;
     }
-    for (size_t b = 0; b < batch; b++) kernels->add(2 * units, gates + b * wide, held + b * wide, gates + b * wide);
-    activate_zr(op, kernels, batch, gates);
-    for (size_t b = 0; b < batch; b++)
+    for (size_t b = 0; b < step->batch; b++) kernels->add(2 * units, gates + b * wide, held + b * wide, gates + b * wide);
+    activate_zr(step);
+    for (size_t b = 0; b < step->batch; b++)
         kernels->multiply_add(units, gates + b * wide + units, held + b * wide + 2 * units, gates + b * wide + 2 * units);
-    finish(op, kernels, batch, gates, h, h_new);
+    finish(step);
 }
 
-static void cell_before(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new, float *c,
-                        float *held) {
-    size_t units = (size_t)op->row.units, wide = 3 * units;
-    (void)c;
-    kernels->product(op->recurrent, 2 * units, units, NULL, true, h, units, batch, gates, wide);
-    activate_zr(op, kernels, batch, gates);
-    for (size_t b = 0; b < batch; b++) kernels->multiply(units, gates + b * wide + units, h + b * units, held + b * units);
-    kernels->product(op->recurrent_n, units, units, NULL, true, held, units, batch, gates + 2 * units, wide);
-    finish(op, kernels, batch, gates, h, h_new);
+static void cell_before(const struct rnnrt_step *step) {
+    size_t units = (size_t)step->op->row.units, wide = 3 * units;
+    float *gates = step->gates;
+    rnnrt_recurrent_product(step, step->op->recurrent, 2 * units, units, NULL, true, step->h, gates, wide);
+    activate_zr(step);
+    for (size_t b = 0; b < step->batch; b++) step->kernels->multiply(units, gates + b * wide + units, step->h + b * units, step->held + b * units);
+    rnnrt_recurrent_product(step, step->op->recurrent_n, units, units, NULL, true, step->held, gates + 2 * units, wide);
+    finish(step);
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {

@@ -2,26 +2,27 @@
  * State: h, c. No peepholes. */
 #include "recurrent.h"
 
-static void cell(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new, float *c,
-                 float *held) {
+static void cell(const struct rnnrt_step *step) {
+    const struct rnnrt_op *op = step->op;
+    const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = 4 * units;
-    float *y = op->projection ? held : h_new; /* (batch, units) */
-    kernels->product(op->recurrent, wide, out, NULL, true, h, out, batch, gates, wide);
+    float *y = op->projection ? step->held : step->h_new; /* (batch, units) */
+    rnnrt_recurrent_product(step, op->recurrent, wide, out, NULL, true, step->h, step->gates, wide);
     if (op->standard) {
-        kernels->lstm(units, batch, gates, wide, c, y, units);
+        kernels->lstm(units, step->batch, step->gates, wide, step->c, y, units);
     } else {
-        rnnrt_cell_norm(op, kernels, batch, 0, 4, gates, wide);
-        for (size_t b = 0; b < batch; b++) {
-            float *i = gates + b * wide, *g = i + 2 * units, *o = i + 3 * units;
+        rnnrt_cell_norm(step, 0, 4, step->gates, wide);
+        for (size_t b = 0; b < step->batch; b++) {
+            float *i = step->gates + b * wide, *g = i + 2 * units, *o = i + 3 * units, *c = step->c + b * units;
             kernels->activate(op->row.recurrent_activation, 2 * units, i, i);
             kernels->activate(op->row.activation, units, g, g);
             kernels->activate(op->row.recurrent_activation, units, o, o);
-            kernels->lstm_cells(units, i, c + b * units);
-            kernels->activate(op->row.activation, units, c + b * units, g);
+            kernels->lstm_cells(units, i, c);
+            kernels->activate(op->row.activation, units, c, g);
             kernels->multiply(units, o, g, y + b * units);
         }
     }
-    if (op->projection) kernels->product(op->projection, out, units, NULL, false, y, units, batch, h_new, out);
+    if (op->projection) kernels->product(op->projection, out, units, NULL, false, y, units, step->batch, step->h_new, out);
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {

@@ -1,7 +1,11 @@
 /* The time loop of the recurrent layers. */
 #include "recurrent.h"
 
-enum { STRETCH_ROWS = 64 }; /* rows of the input product worked on at a time: a few tiles, small enough to stay in the L2 cache */
+enum {
+    STRETCH_ROWS = 64,     /* rows of the input product worked on at a time: a few tiles, small enough to stay in the L2 cache */
+    STRETCH_BESIDE = 18,   /* the same where the next stretch's product runs beside the steps of this one: three tiles of a job */
+    BESIDE_FLOATS = 16384, /* recurrent weights from this size on come from beyond the L1 cache, and a step waits for them */
+};
 
 /* The states start the op's state: h (batch, output_size), then c (batch, units) for an LSTM; `begun` at their end. */
 struct states {
@@ -48,50 +52,74 @@ void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gat
     sizes->scratch = stretch(batch) * batch * gates * units + held + 2 * batch * out + batch * units + 64;
 }
 
+/* The input part W x + b of `count` frames from `first` on, as a product or as a job. */
+static void project(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t wide, size_t first, size_t count, float *parts, struct rnnrt_job *job) {
+    size_t in = (size_t)op->row.input_size;
+    const float *x = visit->x[0] + first * visit->batch * in;
+    if (!job) {
+        visit->kernels->product(op->weight, wide, in, op->bias, false, x, in, count * visit->batch, parts, wide);
+        return;
+    }
+    job->packed = op->weight, job->bias = op->bias, job->outputs = wide, job->terms = in;
+    job->x = x, job->x_stride = in, job->rows = count, job->y = parts, job->y_stride = wide;
+    job->tile = job->term = 0;
+}
+
+/* Packed sequences: a row past its end keeps its state and says 0. */
+static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t, struct states s, float *h_new, const float *c_before) {
+    size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
+    for (size_t b = 0; b < visit->batch; b++) {
+        if ((int64_t)(visit->start + t) < visit->lengths[b]) {
+            memcpy(s.h + b * out, h_new + b * out, out * sizeof(float));
+            continue;
+        }
+        memset(h_new + b * out, 0, out * sizeof(float));
+        if (op->row.kind == rnnrt_kind_lstm) memcpy(s.c + b * units, c_before + b * units, units * sizeof(float));
+        if (visit->y[RNNRT_SLOT_CELLS]) memset(visit->y[RNNRT_SLOT_CELLS] + (t * visit->batch + b) * units, 0, units * sizeof(float));
+    }
+}
+
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates, rnnrt_cell *cell) {
-    size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size, in = (size_t)op->row.input_size;
-    size_t wide = gates * units, most = stretch(batch);
+    size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = gates * units, frames = visit->frames;
     struct states s = states_of(op, visit->state, batch);
     if (!*s.begun && op->row.inputs > 1) {
         memcpy(s.h, visit->x[1], batch * out * sizeof(float));
         if (op->row.kind == rnnrt_kind_lstm) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
     }
     *s.begun = 1;
-    float *parts = visit->scratch, *spare[2] = {parts + most * batch * wide, NULL}, *c_before;
-    spare[1] = spare[0] + batch * out;
-    c_before = spare[1] + batch * out;
-    float *held = c_before + batch * units;
-    const float *h = s.h;
-    for (size_t done = 0; done < visit->frames;) {
-        size_t count = rnnrt_smaller(most, visit->frames - done);
-        size_t first = op->row.reverse ? visit->frames - done - count : done;
-        visit->kernels->product(op->weight, wide, in, op->bias, false, visit->x[0] + first * batch * in, in, count * batch, parts, wide);
+    bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS && visit->kernels->product_beside;
+    size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
+    float *parts = visit->scratch, *next_parts = parts + STRETCH_BESIDE * wide;
+    float *spare[2] = {parts + room, parts + room + batch * out}, *c_before = spare[1] + batch * out;
+    struct rnnrt_job job;
+    struct rnnrt_step step = {.op = op, .kernels = visit->kernels, .batch = batch, .h = s.h, .c = s.c, .held = c_before + batch * units};
+    for (size_t done = 0, count; done < frames; done += count) {
+        count = rnnrt_smaller(most, frames - done);
+        size_t first = op->row.reverse ? frames - done - count : done, after = rnnrt_smaller(most, frames - done - count);
+        if (!beside || done == 0) project(op, visit, wide, first, count, parts, NULL);
+        step.job = beside && after ? &job : NULL;
+        if (step.job) project(op, visit, wide, op->row.reverse ? first - after : first + count, after, next_parts, &job);
         for (size_t i = 0; i < count; i++) {
             size_t local = op->row.reverse ? count - 1 - i : i, t = first + local;
-            float *h_new = visit->y[0] ? visit->y[0] + t * batch * out : spare[h == spare[0]];
+            step.gates = parts + local * batch * wide;
+            step.h_new = visit->y[0] ? visit->y[0] + t * batch * out : spare[step.h == spare[0]];
             if (visit->lengths && op->row.kind == rnnrt_kind_lstm) memcpy(c_before, s.c, batch * units * sizeof(float));
-            cell(op, visit->kernels, batch, parts + local * batch * wide, h, h_new, s.c, held);
+            cell(&step);
             if (visit->y[RNNRT_SLOT_CELLS]) memcpy(visit->y[RNNRT_SLOT_CELLS] + t * batch * units, s.c, batch * units * sizeof(float));
-            h = h_new;
+            step.h = step.h_new;
             if (!visit->lengths) continue;
-            /* packed sequences: a row past its end keeps its state and says 0 */
-            for (size_t b = 0; b < batch; b++) {
-                bool live = (int64_t)(visit->start + t) < visit->lengths[b];
-                if (live) {
-                    memcpy(s.h + b * out, h_new + b * out, out * sizeof(float));
-                    continue;
-                }
-                memset(h_new + b * out, 0, out * sizeof(float));
-                if (op->row.kind == rnnrt_kind_lstm) memcpy(s.c + b * units, c_before + b * units, units * sizeof(float));
-                if (visit->y[RNNRT_SLOT_CELLS]) memset(visit->y[RNNRT_SLOT_CELLS] + (t * batch + b) * units, 0, units * sizeof(float));
-            }
-            h = s.h;
+            hold_ended_rows(op, visit, t, s, step.h_new, c_before);
+            step.h = s.h;
         }
-        done += count;
+        if (!step.job) continue;
+        visit->kernels->finish_job(&job);
+        float *swap = parts;
+        parts = next_parts;
+        next_parts = swap;
     }
-    if (h != s.h) memcpy(s.h, h, batch * out * sizeof(float));
-    visit->made[0] = visit->made[RNNRT_SLOT_CELLS] = visit->frames;
-    if ((visit->every_step || visit->final) && (visit->start + visit->frames) > 0) {
+    if (step.h != s.h) memcpy(s.h, step.h, batch * out * sizeof(float));
+    visit->made[0] = visit->made[RNNRT_SLOT_CELLS] = frames;
+    if ((visit->every_step || visit->final) && visit->start + frames > 0) {
         if (visit->y[RNNRT_SLOT_H]) memcpy(visit->y[RNNRT_SLOT_H], s.h, batch * out * sizeof(float));
         if (visit->y[RNNRT_SLOT_C]) memcpy(visit->y[RNNRT_SLOT_C], s.c, batch * units * sizeof(float));
         visit->made[RNNRT_SLOT_H] = visit->made[RNNRT_SLOT_C] = 1;

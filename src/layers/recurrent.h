@@ -8,19 +8,35 @@
 
 #include "../plan.h"
 
-/* Finishes one step for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c in place; `held` is scratch of
- * the size rnnrt_measure_recurrent gives. h_new never is h. */
-typedef void rnnrt_cell(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new,
-                        float *c, float *held);
+/* One step of a cell for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c in place; `held` is scratch of the
+ * size rnnrt_measure_recurrent is told. h_new never is h. `job`: the input part of frames to come, done beside this step, or NULL. */
+struct rnnrt_step {
+    const struct rnnrt_op *op;
+    const struct rnnrt_kernels *kernels;
+    size_t batch;
+    float *gates;
+    const float *h;
+    float *h_new, *c, *held;
+    struct rnnrt_job *job;
+};
+typedef void rnnrt_cell(const struct rnnrt_step *step);
+
+/* y = (add ? y : bias) + U h for all batch rows of the step. */
+static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
+                                           const float *h, float *y, size_t y_stride) {
+    if (step->job) step->kernels->product_beside(packed, outputs, terms, bias, add, h, y, step->job);
+    else step->kernels->product(packed, outputs, terms, bias, add, h, terms, step->batch, y, y_stride);
+}
 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates, const char **text);
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held, struct rnnrt_sizes *sizes);
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates, rnnrt_cell *cell);
 
 /* The norm of gates first .. first + count - 1 of every row, in place; nothing where the cell has none. */
-static inline void rnnrt_cell_norm(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, size_t first, size_t count, float *gates,
-                                   size_t stride) {
-    size_t units = (size_t)op->row.units;
+static inline void rnnrt_cell_norm(const struct rnnrt_step *step, size_t first, size_t count, float *gates, size_t stride) {
+    const struct rnnrt_op *op = step->op;
+    const struct rnnrt_kernels *kernels = step->kernels;
+    size_t units = (size_t)op->row.units, batch = step->batch;
     if (op->row.norm == RNNRT_NORM_JOINT)
         kernels->normalize(count * units, batch, op->gamma, op->beta, op->row.epsilon, gates, stride, gates, stride);
     else if (op->row.norm == RNNRT_NORM_GATES)

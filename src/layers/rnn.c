@@ -1,14 +1,11 @@
 /* Elman cell: h' = act(norm(W x + U h + b)). State: h. */
 #include "recurrent.h"
 
-static void cell(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, size_t batch, float *gates, const float *h, float *h_new, float *c,
-                 float *held) {
-    size_t units = (size_t)op->row.units;
-    (void)c;
-    (void)held;
-    kernels->product(op->recurrent, units, units, NULL, true, h, units, batch, gates, units);
-    rnnrt_cell_norm(op, kernels, batch, 0, 1, gates, units);
-    kernels->activate(op->row.activation, batch * units, gates, h_new);
+static void cell(const struct rnnrt_step *step) {
+    size_t units = (size_t)step->op->row.units;
+    rnnrt_recurrent_product(step, step->op->recurrent, units, units, NULL, true, step->h, step->gates, units);
+    rnnrt_cell_norm(step, 0, 1, step->gates, units);
+    step->kernels->activate(step->op->row.activation, step->batch * units, step->gates, step->h_new);
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
