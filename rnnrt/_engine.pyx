@@ -64,6 +64,7 @@ cdef extern from "rnnrt.h" nogil:
                            const rnnrt_state_value *, size_t, size_t, rnnrt_error *)
     rnnrt_status rnnrt_stream_create(rnnrt_stream **, const rnnrt_plan *, size_t, size_t, bint, rnnrt_error *)
     void rnnrt_stream_free(rnnrt_stream *)
+    void rnnrt_stream_set_once(rnnrt_stream *, size_t, const float *)
     rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, size_t, rnnrt_array *, rnnrt_error *)
     rnnrt_status rnnrt_stream_flush(rnnrt_stream *, rnnrt_array *, rnnrt_error *)
     int rnnrt_stream_step(rnnrt_stream *, const float *, float *, rnnrt_error *)
@@ -340,6 +341,10 @@ cdef class Stream:
         status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, &error)
         if status:
             raise_status(status, &error, plan.names)
+        given = iter(once)
+        for k, (_, timed, _) in enumerate(all_inputs):
+            if not timed:
+                rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> next(given)))
         self.release = work * self.batch > release_work
         self.single = len(self.timed_inputs) == 1 and len(all_inputs) == 1 and len(output_features) == 1
         # `simple`: one flat frame in, one flat frame out, never more than one at a step: the path that touches no Python object
@@ -515,14 +520,10 @@ cdef class Stream:
         cdef list held = [], made = []
         cdef size_t k = 0
         timed = iter(chunks)
-        once = iter(self.once)
         for name, is_timed, features in self.all_inputs:
             width = int(np.prod(features, dtype=np.int64))
-            if is_timed:
-                a = next(timed, None)
-                a = np.zeros((0, self.batch, width), np.float32) if a is None else time_major(a, self.batch_size, width)
-            else:
-                a = next(once)
+            a = next(timed, None) if is_timed else None
+            a = np.zeros((0, self.batch, width), np.float32) if a is None else time_major(a, self.batch_size, width)
             held.append(a)
             describe(<cnp.ndarray> a, &c_inputs[k])
             k += 1

@@ -125,8 +125,9 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
 enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **stream, const struct rnnrt_plan *plan, size_t batch, size_t block,
                                       bool every_step, struct rnnrt_error *error);
 void rnnrt_stream_free(struct rnnrt_stream *stream);
-/* Push `frames` frames of every timed input. outputs[o].frames: room on entry, emitted on return. Values given once are in `once`, by input
- * row order, or NULL where there are none. */
+/* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input rows. */
+void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
+/* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on entry, emitted on return. */
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames,
                                     struct rnnrt_array *outputs, struct rnnrt_error *error);
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs, struct rnnrt_error *error);

@@ -44,6 +44,7 @@ struct rnnrt_stream {
     float *work;
     float *whole;
     size_t whole_floats;
+    float *once;       /* the inputs without a time axis, one after the other */
     struct op_place *ops;
     struct value_place *values;
     size_t *total;     /* room for rnnrt_plan_totals */
@@ -91,6 +92,8 @@ static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op
     return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
 }
 
+static size_t once_floats(const struct rnnrt_op *op, size_t batch) { return round_up(batch * (size_t)op->row.output_size + 16, 16); }
+
 enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch, size_t block, bool every_step,
                                       struct rnnrt_error *error) {
     *out = NULL;
@@ -110,7 +113,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     stream->inner = calloc(plan->count, sizeof *stream->inner);
     if (!stream->ops || !stream->values || !stream->total || !stream->inner) goto fail;
 
-    size_t state = sizeof(struct header), work = 0;
+    size_t state = sizeof(struct header), work = 0, once = 0;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         struct op_place *place = &stream->ops[r];
@@ -124,6 +127,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
             frames = rnnrt_smaller(frames, capacity);
         }
         if (op->row.kind == rnnrt_kind_input) frames = stream->block;
+        if (op->row.kind == rnnrt_kind_input && !op->row.timed) once += once_floats(op, batch);
         struct rnnrt_sizes sizes = {0, 0, frames};
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
         place->frames = frames;
@@ -154,7 +158,15 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     stream->state_bytes = state;
     stream->state = rnnrt_aligned(state);
     stream->work = rnnrt_aligned((work + 64) * sizeof(float));
-    if (!stream->state || !stream->work) goto fail;
+    stream->once = rnnrt_aligned((once + 64) * sizeof(float));
+    if (!stream->state || !stream->work || !stream->once) goto fail;
+    float *to = stream->once;
+    for (size_t r = 0; r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && !plan->ops[r].row.timed) {
+            stream->values[r * RNNRT_MAX_OUTPUTS].whole = to;
+            stream->values[r * RNNRT_MAX_OUTPUTS].total = 1;
+            to += once_floats(&plan->ops[r], batch);
+        }
     stream->header = (struct header *)(void *)stream->state;
     *out = stream;
     return RNNRT_OK;
@@ -173,7 +185,17 @@ void rnnrt_stream_free(struct rnnrt_stream *stream) {
     free(stream->state);
     free(stream->work);
     free(stream->whole);
+    free(stream->once);
     free(stream);
+}
+
+void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x) {
+    for (size_t r = 0; r < stream->plan->count; r++) {
+        const struct rnnrt_row *row = &stream->plan->ops[r].row;
+        if (row->kind != rnnrt_kind_input || input--) continue;
+        if (!row->timed) memcpy(stream->values[r * RNNRT_MAX_OUTPUTS].whole, x, stream->batch * (size_t)row->output_size * sizeof *x);
+        return;
+    }
 }
 
 void rnnrt_stream_discard(struct rnnrt_stream *stream) { rnnrt_stream_free(stream); }
@@ -346,7 +368,7 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
                 value->fresh = count;
                 value->data = count ? (float *)read_frames(&inputs[input], start, count, stream->batch, width, stream->work + value->work) : stream->work + value->work;
                 record->done = ended;
-            } else { /* given once: kept in `whole` by rnnrt_stream_push */
+            } else { /* see rnnrt_stream_set_once */
                 value->fresh = 0;
                 record->done = 1;
             }
@@ -360,44 +382,17 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
     return write_outputs(stream, outputs, room, error);
 }
 
-/* Values given once stay in the stream's `whole` buffers: set at the first push. */
-static enum rnnrt_status take_once(struct rnnrt_stream *stream, const struct rnnrt_array *inputs) {
-    const struct rnnrt_plan *plan = stream->plan;
-    size_t floats = 0, input = 0;
-    for (size_t r = 0; r < plan->count; r++)
-        if (plan->ops[r].row.kind == rnnrt_kind_input && !plan->ops[r].row.timed) floats += round_up(stream->batch * (size_t)plan->ops[r].row.output_size + 16, 16);
-    if (!floats) return RNNRT_OK;
-    if (!stream->whole && !(stream->whole = rnnrt_aligned(floats * sizeof(float)))) return RNNRT_NO_MEMORY;
-    float *to = stream->whole;
-    for (size_t r = 0; r < plan->count; r++) {
-        if (plan->ops[r].row.kind != rnnrt_kind_input) continue;
-        size_t width = (size_t)plan->ops[r].row.output_size;
-        if (!plan->ops[r].row.timed) {
-            if (inputs[input].data) {
-                const float *from = read_frames(&inputs[input], 0, 1, stream->batch, width, to);
-                if (from != to) memcpy(to, from, stream->batch * width * sizeof *to);
-            }
-            stream->values[r * RNNRT_MAX_OUTPUTS].whole = to;
-            stream->values[r * RNNRT_MAX_OUTPUTS].total = 1;
-            to += round_up(stream->batch * width + 16, 16);
-        }
-        input++;
-    }
-    return RNNRT_OK;
-}
-
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames, bool ended,
                                        struct rnnrt_array *outputs, struct rnnrt_error *error) {
     size_t room[MOST_OUTPUTS];
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->header->ended) return RNNRT_ENDED;
     if (!stream->plan->streams || stream->plan->outputs > MOST_OUTPUTS) return RNNRT_NOT_STREAMABLE;
-    enum rnnrt_status status = stream->header->position == 0 && inputs ? take_once(stream, inputs) : RNNRT_OK;
+    enum rnnrt_status status = RNNRT_OK;
     for (size_t o = 0; o < stream->plan->outputs; o++) {
         room[o] = outputs[o].frames;
         outputs[o].frames = 0;
     }
-    if (status) return status;
     float_mode mode = enter_floats();
     size_t block = stream->every_step ? 1 : stream->block;
     for (size_t start = 0; start < frames && !status; start += block)
