@@ -155,10 +155,10 @@ def _check_texts(file, checksums, where):
 # ---- golden arrays --------------------------------------------------------------------------------------------------
 
 
-def golden_of(graph, seed=0):
-    """A small sample of inputs and what the float64 reference answers: ({name: array}, {name: array}), float32.
+def golden_inputs(graph, seed=0):
+    """A small sample of inputs, {name: float32 array}: two rows, canonical axes (2, time, *features) or (2, *features).
 
-    Canonical axes: two rows, (2, time, *features) or (2, *features). Ids are whole numbers every embedding has.
+    Ids are whole numbers every embedding has.
     """
     generator = np.random.default_rng(seed)
     ids = min(_table_sizes(graph), default=1)
@@ -169,6 +169,12 @@ def golden_of(graph, seed=0):
         shape = (2,) + ((signal.length or time,) if signal.time else ()) + signal.features
         feeds_table = layer.ids or any(isinstance(c, Embedding) for c in graph.consumers(name))
         inputs[name] = (generator.integers(0, ids, shape) if feeds_table else generator.standard_normal(shape)).astype(np.float32)
+    return inputs
+
+
+def golden_of(graph, seed=0):
+    """``golden_inputs`` and what the float64 reference answers to them, float32: ({name: array}, {name: array})."""
+    inputs = golden_inputs(graph, seed)
     with np.errstate(over="ignore", invalid="ignore"):
         outputs, _ = reference.run(graph, inputs)
         return inputs, {name: np.asarray(array, np.float32) for name, array in outputs.items()}

@@ -15,7 +15,7 @@ from ..graph import FUNCTIONS, Function
 
 _REQUIRED = object()
 #: Only training reads these: they may say anything.
-_TRAINING = ("_initializer", "_regularizer", "_constraint")
+TRAINING_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 _HARMLESS = ("name", "trainable", "batch_input_shape", "batch_shape", "input_dtype")
 #: Packages whose classes the names in a file may mean; classes of other packages are custom.
 _KERAS = ("keras", "tf_keras", "tensorflow")
@@ -170,7 +170,7 @@ class Config:
 
     def finish(self):
         """Raises UnsupportedModelError for the options that nothing has read and that are not known to be harmless."""
-        left = {k: v for k, v in self.values.items() if k not in self.read and k not in _HARMLESS and not k.endswith(_TRAINING)}
+        left = {k: v for k, v in self.values.items() if k not in self.read and k not in _HARMLESS and not k.endswith(TRAINING_SUFFIXES)}
         if left:
             name, value = next(iter(left.items()))
             raise UnsupportedModelError(
@@ -191,11 +191,20 @@ _ACTIVATIONS = {
 def activation(value, version, where) -> Function | str:
     """A Function from what a config holds under "activation": a name, null, or an object; "softmax" stays a word."""
     if isinstance(value, dict):
+        word, module = value.get("class_name"), value.get("module")
+        if word == "function" and isinstance(module, str) and module.partition(".")[0] in _KERAS:
+            return _named(value.get("config"), version, where)
+        if word in ("function", "__lambda__") or word is None:
+            name = repr(value.get("config"))[:80] if word == "function" else "a lambda"
+            raise UnsupportedModelError(
+                f"the activation is a function of the model's author ({name}), and no code of a model is run",
+                where=where,
+                expected=f"one of {', '.join(_words())}",
+            )
         inner = describe(value, where)
-        function = value.get("config")
         if inner.custom:
             raise UnsupportedModelError(f"the custom activation {inner.class_name!r} is not supported", where=where)
-        return layer_activation(inner, version) if isinstance(function, dict) else _named(function, version, where)
+        return layer_activation(inner, version)
     return _named(value, version, where)
 
 

@@ -19,9 +19,9 @@ from .archive import Archive
 from .keras_config import Description, Version, describe, parse
 from .keras_weights import fill_lists, fill_tree
 
-_ZIP = b"PK\x03\x04"
+ZIP_SIGNATURE = b"PK\x03\x04"
 #: Groups beside the weights: what training needs to go on.
-_TRAINING = (
+TRAINING_GROUPS = (
     "optimizer",
     "optimizer_weights",
     "metrics",
@@ -52,8 +52,8 @@ def open_model(source, spec=None, max_bytes=2 << 30) -> KerasModel:
         if spec is not None:
             raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
         return _live(source)
-    data, where = _bytes(source, max_bytes)
-    if data.startswith(_ZIP):
+    data, where = file_bytes(source, max_bytes)
+    if data.startswith(ZIP_SIGNATURE):
         return _keras_v3(data, where, spec, max_bytes)
     if data.startswith(hdf5.SIGNATURE):
         return _hdf5(data, where, spec, max_bytes)
@@ -70,7 +70,8 @@ def is_live(source):
     return any(c.__module__.partition(".")[0] in ("keras", "tf_keras") for c in type(source).__mro__)
 
 
-def _bytes(source, max_bytes):
+def file_bytes(source, max_bytes):
+    """(the whole file, what messages call it) of a path, or of the bytes themselves."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the given bytes"
     if not isinstance(source, (str, PathLike)):
@@ -128,7 +129,7 @@ def _keras_v3(data, where, spec, max_bytes):
     version = Version(str(metadata.get("keras_version", "3.0")))
     described = _spec(spec, version)[0] if spec is not None else describe(parse(archive.read("config.json"), f"{where}: config.json"))
     place = f"{where}: model.weights.h5"
-    root = hdf5.read(archive.read("model.weights.h5"), place, skip=_TRAINING, max_bytes=max_bytes)
+    root = hdf5.read(archive.read("model.weights.h5"), place, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     return KerasModel(described, fill_tree(_network(described, where), root, place), version, "keras-v3")
 
 
@@ -147,7 +148,7 @@ def _network(described, where):
 
 
 def _hdf5(data, where, spec, max_bytes):
-    root = hdf5.read(data, where, skip=_TRAINING, max_bytes=max_bytes)
+    root = hdf5.read(data, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     config = root.attributes.get("model_config")
     held = root.groups.get("model_weights", root)
     written = held.attributes.get("keras_version", root.attributes.get("keras_version"))

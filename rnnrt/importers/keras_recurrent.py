@@ -91,7 +91,7 @@ def _cudnn(cell, **fixed):
     return read
 
 
-_CELLS = {
+CELLS = {
     "SimpleRNN": _simple_rnn,
     "SimpleRNNCell": _simple_rnn,
     "LSTM": _lstm,
@@ -181,8 +181,8 @@ def _custom_cells(site):
 def _cells(site) -> list:
     """The (class, fields) of every cell in a recurrent layer or cell, bottom first."""
     layer = site.layer
-    if layer.class_name in _CELLS and not layer.custom:
-        made = [_CELLS[layer.class_name](site)]
+    if layer.class_name in CELLS and not layer.custom:
+        made = [CELLS[layer.class_name](site)]
     elif layer.class_name == "RNN" and not layer.custom:
         site.config.value("cell")
         made = _cells(site.inside(inner(layer, "cell"), _below(site, "cell")))

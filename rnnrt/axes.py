@@ -1,0 +1,36 @@
+"""The order of an array's axes: canonical (batch, time, *features) inside, as an Input or Output states it ("bft", "tbf") outside.
+
+One letter an axis; "f" stands for all axes of a frame, of which there may be none. Axes a value lacks ("t", or "b" of a single
+row) are left out of the letters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def letters(axes, features):
+    """One entry an axis: "btf" and two feature axes -> b t f0 f1."""
+    return [a if a != "f" else f"f{k}" for a in axes for k in (range(features) if a == "f" else (0,))]
+
+
+def to_source(array, axes):
+    """A canonical array in the order ``axes`` states; contiguous where it had to move."""
+    return _moved(array, _canonical(axes), axes)
+
+
+def to_canonical(array, axes):
+    """An array whose order is ``axes`` in the canonical one; contiguous where it had to move."""
+    return _moved(array, axes, _canonical(axes))
+
+
+def _canonical(axes):
+    return "".join(a for a in "btf" if a in axes)
+
+
+def _moved(array, have, wanted):
+    if have == wanted:
+        return array
+    features = array.ndim - len(have.replace("f", ""))
+    have = letters(have, features)
+    return np.ascontiguousarray(array.transpose([have.index(a) for a in letters(wanted, features)]))

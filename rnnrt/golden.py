@@ -1,0 +1,245 @@
+"""The golden sample: some inputs, and what the source framework itself answers to them. ``Model.verify`` replays it.
+
+The framework answers where it can run the source: a live Keras model or PyTorch module as soon as it is imported, for training may change
+its weights later (and nothing then keeps it alive); a Keras file when a .rnnrt file is written of it and Keras is installed, for importing a
+framework costs seconds. Elsewhere the float64 reference answers, and ``why`` says what hindered the framework. The engine never does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+
+from . import file, reference
+from .axes import to_canonical, to_source
+from .container import open_regular, path_text
+from .errors import MissingExtraError, RnnrtError, UnsupportedModelError, VerificationError
+from .importers.detection import detect
+
+#: A framework may sum in another order than NumPy does in float32: by how much more its error may then be called rounding.
+ROUNDING = 8
+
+
+class Golden(NamedTuple):
+    """Arrays by name, canonical axes; who answered ("keras 3.15.1 (torch)", "torch 2.13.0" or "reference"); why it was no framework."""
+
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+    by: str
+    why: str | None = None
+
+
+class _Hindered(Exception):
+    """The framework cannot be asked; the text says why."""
+
+
+def of(source, graph, hindrance=None) -> Golden:
+    """The sample of ``graph``, answered by the framework of ``source`` it was imported from, or by the reference where something hinders it.
+
+    ``source``: a path or a live object. ``hindrance``: what hinders it, where the caller knows. Raises VerificationError where the framework
+    answers in another shape than the graph.
+    """
+    if hindrance is None:
+        try:
+            inputs = file.golden_inputs(graph)
+            outputs, by = _answers(source, graph, inputs)
+            return Golden(inputs, _canonical(outputs, graph, by), by)
+        except _Hindered as hindered:
+            hindrance = str(hindered)
+    return Golden(*file.golden_of(graph), "reference", hindrance)
+
+
+def is_live(source):
+    """Whether ``source`` is a framework's own object: no path, no bytes, no mapping of names to arrays."""
+    return not isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)) and detect(source).name in ("keras-model", "torch-module")
+
+
+def provenance(source, graph) -> dict:
+    """Where a graph came from, for its file: what the importer found (format, versions, assumptions), and the source's name and hash."""
+    found = dict(graph.metadata)
+    if isinstance(source, (str, os.PathLike)):
+        with open_regular(source) as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        found |= {"file": path_text(os.path.basename(source)), "sha256": digest}
+    return found
+
+
+# ---- the frameworks -------------------------------------------------------------------------------------------------
+
+
+def _answers(source, graph, inputs):
+    """([output array as the source has it], who answered)."""
+    if "lengths_input" in graph.metadata:
+        raise _Hindered("the module takes the lengths of its rows")
+    kind = detect(source)
+    if kind.name == "torch-module":
+        return _by_torch(source, graph, inputs)
+    if kind.name == "keras-model":
+        return _by_keras(source, graph, inputs)
+    if kind.importer != "keras":
+        raise _Hindered(f"no framework runs {kind.what} by itself")
+    _same_keras(graph.metadata["keras_version"])
+    try:
+        model = open_in_keras(source)
+    except RnnrtError as error:
+        raise _Hindered(error.what) from error
+    return _by_keras(model, graph, inputs)
+
+
+@contextlib.contextmanager
+def _hindering():
+    """Whatever a framework or a user's own code raises hinders the framework, and nothing else."""
+    try:
+        yield
+    except Exception as error:
+        raise _Hindered(f"it could not be run: {_first_line(error)}") from error
+
+
+def _first_line(error):
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+
+
+def _by_torch(module, graph, inputs):
+    import torch
+
+    tensors = [*module.parameters(), *module.buffers()]
+    types = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
+    if types not in ({torch.float32}, {torch.float64}) or any(t.device.type != "cpu" for t in tensors):
+        raise _Hindered("the module does not compute in float32 or float64 on the CPU")
+    (real,) = types
+    given = {}
+    for name, x in inputs.items():
+        layer = graph[name]
+        given[name] = torch.tensor(to_source(x, layer.axes), dtype=torch.int64 if layer.ids else real)
+    training = {m: m.training for m in module.modules()}
+    try:
+        with _hindering(), torch.no_grad():
+            made = _leaves(module.eval()(**given), sort=False)
+    finally:
+        for part, flag in training.items():
+            part.training = flag
+    states = graph.metadata.get("state_outputs", ())
+    kept = [y for k, y in enumerate(made) if y is not None and k not in states]
+    return [y.numpy() for y in kept], f"torch {torch.__version__.partition('+')[0]}"
+
+
+def _by_keras(model, graph, inputs):
+    package = next(p for p in (c.__module__.partition(".")[0] for c in type(model).__mro__) if p in ("keras", "tf_keras"))
+    keras, torch = sys.modules[package], sys.modules.get("torch")
+    with _hindering():
+        for layer in model._flatten_layers():
+            if getattr(layer, "stateful", False):
+                raise _Hindered(f"the layer {layer.name!r} is stateful: its answer depends on the calls before")
+            if layer.compute_dtype not in ("float32", "float64", None):
+                raise _Hindered(f"the layer {layer.name!r} computes in {layer.compute_dtype}")
+        names = [x.name for x in model.inputs]
+        arrays = [inputs[n] for n in (names if set(names) == set(inputs) else graph.inputs)]
+        rows = [slice(0, 1), slice(1, 2)] if model.inputs[0].shape[0] == 1 else [slice(None)]
+        answers = []
+        with torch.no_grad() if torch else contextlib.nullcontext():
+            for row in rows:
+                given = [x[row] for x in arrays]
+                made = model(given[0] if len(given) == 1 else given, training=False)
+                answers.append([np.asarray(y.detach().cpu() if hasattr(y, "detach") else y) for y in _leaves(made, sort=True)])
+    return [np.concatenate(parts) for parts in zip(*answers)], f"{package} {keras.__version__} ({keras.backend.backend()})"
+
+
+def _leaves(tree, sort):
+    """The tensors of what a call returned, in the order the importer has them: Keras orders a dictionary by name."""
+    if isinstance(tree, dict):
+        tree = [tree[k] for k in sorted(tree)] if sort else list(tree.values())
+    return [leaf for item in tree for leaf in _leaves(item, sort)] if isinstance(tree, (list, tuple)) else [tree]
+
+
+def _canonical(made, graph, by):
+    """{output name: float32 array} of a framework's answers; raises VerificationError where they are not shaped like the graph's."""
+    outputs = {}
+    for output, y in zip(graph.outputs, made):
+        signal = graph.signals[output.value]
+        y = to_canonical(y, output.axes) if y.ndim == 1 + signal.time + len(signal.features) else y
+        if len(made) != len(graph.outputs) or y.shape != (2, *y.shape[1 : 1 + signal.time], *signal.features):
+            raise VerificationError(
+                f"{by} answers in another shape than the imported network",
+                where=f"output {output.name!r}", expected=f"{len(graph.outputs)} outputs, this one {signal}", found=f"{len(made)}, this one {y.shape}",
+            )  # fmt: skip
+        outputs[output.name] = y.astype(np.float32)
+    return outputs
+
+
+# ---- a file in Keras ------------------------------------------------------------------------------------------------
+
+
+def _same_keras(written):
+    """Raises where the installed Keras is not of the major version that wrote a file: they run some layers otherwise."""
+    try:
+        installed = importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError:
+        raise _Hindered("keras is not installed") from None
+    if installed.partition(".")[0] != written.partition(".")[0]:
+        raise _Hindered(f"the file was written by keras {written}, and {installed} is installed, which runs some layers otherwise")
+
+
+def open_in_keras(source):
+    """A live model of a .keras or .h5 file, loaded by the installed Keras from a copy without anything it could be made to run.
+
+    Raises MissingExtraError without Keras, UnsupportedModelError where it or the copying refuses the file.
+    """
+    from .importers.keras_rewrite import rewrite
+
+    with tempfile.TemporaryDirectory(prefix="rnnrt-") as folder:
+        path = rewrite(source, folder)
+        try:
+            return _import_keras().saving.load_model(path, compile=False)
+        except MissingExtraError:
+            raise
+        except Exception as error:  # whatever a framework raises for a file it refuses
+            raise UnsupportedModelError(f"keras cannot load the file ({_first_line(error)})", where=path_text(source)) from error
+
+
+def _import_keras():
+    """The keras module, on the backend the user chose, else on one that is installed: Keras by itself would insist on TensorFlow."""
+    if importlib.util.find_spec("keras") is None:
+        raise MissingExtraError("the file is run in Keras, which is not installed here", fix="Install it with: pip install keras torch")
+    chosen = "KERAS_BACKEND" in os.environ or "keras" in sys.modules
+    backend = next((b for b in ("tensorflow", "torch", "jax") if importlib.util.find_spec(b)), None)
+    if chosen or backend is None:
+        import keras
+    else:
+        os.environ["KERAS_BACKEND"] = backend
+        try:
+            import keras
+        finally:
+            del os.environ["KERAS_BACKEND"]
+    return keras
+
+
+# ---- judging answers ------------------------------------------------------------------------------------------------
+
+
+def distance(expected, found) -> float:
+    """The largest difference, relative to the largest expected magnitude where that is above 1; equal infinities and NaN are no difference."""
+    same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(np.asarray(expected, np.float64) - found)).max(initial=0.0)
+    return float(difference / max(1.0, np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
+
+
+def allowances(graph, inputs, outputs, by) -> dict[str, float]:
+    """{output name: twice the float32 error of who answered}, as ``distance`` measures it; of the reference: of its float32 run.
+
+    A framework's error is what it is off the float64 reference, as far as rounding explains that: of a network imported wrongly it is off
+    as well, but far more than a float32 run of the reference is.
+    """
+    exact, rounded = (reference.run(graph, inputs, dtype=t)[0] for t in (np.float64, np.float32))
+    rounding = {name: distance(exact[name], y) for name, y in rounded.items()}
+    if by == "reference":
+        return {name: 2 * error for name, error in rounding.items()}
+    return {name: 2 * min(distance(exact[name], y), ROUNDING * rounding[name]) for name, y in outputs.items()}
