@@ -287,7 +287,7 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
         if (value->whole && op->whole) visit.y[slot] = value->whole;
         value->data = visit.y[slot];
     }
-    if (!record->done && (visit.frames || visit.final || stream->every_step)) {
+    if (stream->every_step || (!record->done && (visit.frames || visit.final))) {
         enum rnnrt_status status = op->layer->run(op, &visit);
         if (status) {
             if (error) error->row = (int32_t)r;
@@ -397,8 +397,8 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     size_t block = stream->every_step ? 1 : stream->block;
     for (size_t start = 0; start < frames && !status; start += block)
         status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room, error);
-    if (ended && !status) {
-        status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
+    if (ended && !status) { /* with every_step all was said, and nothing that looks ahead is there */
+        if (!stream->every_step) status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
         stream->header->ended = 1;
     }
     leave_floats(mode);

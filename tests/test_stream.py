@@ -149,6 +149,25 @@ def test_every_step_says_what_the_model_says_so_far(case):
     chunked = model.stream(every_step=True)
     made = np.concatenate([chunked.push(x[:9]), chunked.push(x[9:])])
     assert same_bits(made[-1], model(x))
+    assert len(chunked.flush()) == 0
+
+
+def test_every_step_beside_an_input_without_time():
+    r = np.random.default_rng(3)
+    b = rnnrt.layers.GraphBuilder()
+    x, speaker = b.input("x", (3,)), b.input("speaker", (4,), time=False)
+    h = b.add(rnnrt.layers.GRU, "gru", x, weight=r.standard_normal((15, 3)), recurrent_weight=r.standard_normal((15, 5)))
+    e = b.add(rnnrt.layers.Dense, "embed", speaker, weight=r.standard_normal((2, 4)), activation="tanh")
+    joined = b.add(rnnrt.layers.Concatenate, "cat", "gru:h", speaker, e, b.add(rnnrt.layers.Last, "last", h))
+    b.output("y", b.add(rnnrt.layers.Dense, "fc", joined, weight=r.standard_normal((2, 16))))
+    model = rnnrt.Model(b.graph())
+    frames, voice = r.standard_normal((9, 3)).astype(np.float32), r.standard_normal(4).astype(np.float32)
+    stream = model.stream(every_step=True, inputs={"speaker": voice})
+    for t in range(9):
+        assert same_bits(stream.step(frames[t]), model(frames[: t + 1], voice)), t
+    at_the_end = model.stream(inputs={"speaker": voice})
+    assert len(at_the_end.push(frames)) == 0
+    assert same_bits(at_the_end.flush()[0], model(frames, voice))
 
 
 def test_every_step_is_refused_where_the_end_would_change_the_answer():
