@@ -314,8 +314,12 @@ class Model:
         names = [name for name, _, _ in self.state_values]
         if self.graph.metadata.get("source") == "torch":
             stacks = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+            kinds = "hc" if any(n.endswith("/c") for n in names) else "h"
+            if len(stacks) != len(kinds) or any(np.ndim(stack) < 1 for stack in stacks):
+                wanted = "(h0, c0)" if kinds == "hc" else "h0"
+                raise StateError("the initial state has another form than PyTorch's", expected=f"{wanted}, each (layers * directions, ...)", found=f"{len(stacks)} of {type(stacks[0]).__name__}" if stacks else "nothing")
             made = {}
-            for kind, stack in zip("hc", stacks):
+            for kind, stack in zip(kinds, stacks):
                 own = [n for n in names if n.endswith(f"/{kind}")]
                 if len(stack) != len(own):
                     raise StateError(f"the stack of {kind} states has the wrong number of layers", expected=str(len(own)), found=str(len(stack)))

@@ -318,11 +318,21 @@ def _concatenate(site, *xs):
 
 
 def _add(site, *xs):
+    _check_no_broadcast(site, xs)
     return site.add(graph.Add, *xs)
 
 
 def _multiply(site, *xs):
+    _check_no_broadcast(site, xs)
     return site.add(graph.Multiply, *xs)
+
+
+def _check_no_broadcast(site, xs):
+    """Keras lets one frame or one feature stand for all."""
+    signals = [site.builder.signal(x) for x in xs]
+    lengths = {s.length for s in signals if s.time}
+    if len({s.features for s in signals}) > 1 or len({s.time for s in signals}) > 1 or (1 in lengths and len(lengths) > 1):
+        raise UnsupportedModelError("broadcasting is not supported", where=site.layer.where, found=", ".join(map(str, signals)))
 
 
 def _scaled(site, x, factor, suffix=""):
@@ -331,12 +341,14 @@ def _scaled(site, x, factor, suffix=""):
 
 
 def average(site, *xs):
+    _check_no_broadcast(site, xs)
     return _scaled(site, site.add(graph.Add, *xs, suffix=".sum"), 1 / len(xs))
 
 
 def _subtract(site, *xs):
     if len(xs) != 2:
         raise ModelFileError("subtracts two inputs", where=site.layer.where, found=str(len(xs)))
+    _check_no_broadcast(site, xs)
     return site.add(graph.Add, xs[0], _scaled(site, xs[1], -1.0, ".negative"))
 
 

@@ -38,6 +38,8 @@ _ROLES = {
     "depthwise_kernel",
     "pointwise_kernel",
 }
+#: What Keras 3 calls a DepthwiseConv1D's kernel.
+_OTHER_ROLE = {"depthwise_kernel": "kernel"}
 
 
 #: Layers without variables.
@@ -69,6 +71,13 @@ def slots(layer: Description) -> list[Slot]:
     config = layer.config
     if layer.custom:
         return [Slot((), whole=True)]
+    for option in ("quantization_config", "lora_rank"):
+        if config.get(option):
+            raise UnsupportedModelError(
+                f"the option {option}={str(config[option])[:80]} is not supported",
+                where=layer.where,
+                fix="Save the model before it was quantised, or after LoRA's weights were merged into it.",
+            )
     match layer.class_name:
         case "Dense" | "Conv1D":
             return _named("kernel", bias=config)
@@ -194,9 +203,9 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
             continue
         if any(s.whole for s in held):
             raise UnsupportedModelError(
-                "a custom layer's arrays cannot be told from others in a file of this kind",
+                f"holds {_unknown(held)}, which is not known here, and its arrays cannot be told from others in a file of this kind",
                 where=layer.where,
-                fix="Save the model as .keras.",
+                fix="A custom layer: save the model as .keras. A layer of Keras's own: it is not supported.",
             )
         for slot, (_, array) in zip(_order(held, arrays, layer, where), arrays):
             _put(made, ("layers", folder) + slot.path, array)
@@ -204,6 +213,10 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
     if left:
         raise ModelFileError("arrays belong to no layer of the network", where=where, found=", ".join(left[:8]))
     return made
+
+
+def _unknown(held):
+    return ", ".join("/".join(s.path) for s in held if s.whole)
 
 
 def _order(held, arrays, layer, where):
@@ -218,7 +231,7 @@ def _order(held, arrays, layer, where):
         )
     roles = [_role(name) for name, _ in arrays]
     for order in (sorted(held, key=lambda s: not s.trainable), held):
-        if all(role in (None, slot.path[-1]) for role, slot in zip(roles, order)):
+        if all(role in (None, slot.path[-1], _OTHER_ROLE.get(slot.path[-1])) for role, slot in zip(roles, order)):
             return order
     raise ModelFileError(
         "the arrays are not those of the layer",

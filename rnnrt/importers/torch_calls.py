@@ -100,10 +100,17 @@ def glu(net, input, dim=-1):
     return net.made(net.add(Multiply, first.reference, gate.reference), input.axes, input.clock)
 
 
-@call("dropout", "dropout1d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout")
-def dropout(net, input, p=0.5, training=False, inplace=False):
-    """The identity: a model is read as it is after ``eval()``."""
+@call("dropout", "dropout1d", "feature_dropout")
+def dropout(net, input, p=0.5, training=True, inplace=False):
+    """The identity, where it is told ``training=self.training``: a model is read as it is after ``eval()``."""
+    if training and p:
+        raise UnsupportedModelError("drops out after eval(), too (training=True, its default)", fix="Give it training=self.training.")
     return input
+
+
+@call("alpha_dropout", "feature_alpha_dropout")
+def alpha_dropout(net, input, p=0.5, training=False, inplace=False):
+    return dropout(net, input, p, training, inplace)
 
 
 # ---- sums and products -----------------------------------------------------------------------------------------------
@@ -279,6 +286,8 @@ def pad(net, input, pad, mode="constant", value=None):
 
 @call("batch_norm")
 def batch_norm(net, input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, cudnn_enabled=True):
+    if training:
+        raise UnsupportedModelError("a batch_norm with each batch's own statistics (training=True) is not supported")
     x = net.arranged(input, "bf", "bft") if input.axes not in (("bt", "f"), ("tb", "f")) else input
     tensors = _tensors(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     return net.made(layers.add_batch_norm(net.builder, net.name, x.reference, tensors, eps=eps), x.axes, x.clock)

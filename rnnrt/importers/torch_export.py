@@ -17,7 +17,7 @@ import torch.fx
 
 from .. import reference
 from ..errors import UnsupportedModelError
-from ..graph import Input
+from ..graph import Embedding, Input
 from .torch_modules import kind
 
 _RECURRENT = ("RNN", "LSTM", "GRU")
@@ -25,6 +25,7 @@ _RECURRENT = ("RNN", "LSTM", "GRU")
 _ORDER = {"batch_norm": (0, 3, 4, 1, 2, 5, 6, 7), "embedding": (1, 0, 2)}
 _ASSERTS = ("_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range_for_size", "sym_constrain_range")
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
+ROUNDING = 100  # times what the reference errs by in float32: a network that magnifies rounding is no wrong reading
 
 
 @torch.library.custom_op("rnnrt::recurrent", mutates_args=())
@@ -107,40 +108,62 @@ def _least(size, ranges):
 def verify(module, graph, examples, least=1):
     """Run the module and the graph at other batches and lengths than the example's; raises UnsupportedModelError where they differ.
 
-    ``module``: in evaluation mode. ``examples``: a tensor for every argument. Lengths that the module itself does not take are passed over,
-    but for the example's own. ``least``: the least length the trace holds for; one below it, the module must fail or agree.
+    ``module``: in evaluation mode. ``examples``: a tensor for every argument, or None: inputs are made up then, for what torch.fx does not
+    see (a forward that asks for types). Lengths that the module itself does not take are passed over, but for the example's own.
+    ``least``: the least length the trace holds for; one below it, the module must fail or agree.
     """
     inputs = {layer.name: layer for layer in graph.layers if isinstance(layer, Input)}
-    names = [p for p in inspect.signature(module.forward).parameters][: len(examples)]
-    first = {axis: n for name, x in zip(names, examples) if name in inputs for axis, n in zip(inputs[name].axes, x.shape)}
-    time, batch = first.get("t", 1), first["b"]
     generator = torch.Generator().manual_seed(0)
-    sizes = [(time, batch), (time, batch + 1), (time + 1, 2), (2 * time + 3, 1), (max(time // 2, 1), 3), (max(least - 1, 1), 2)]
+    if examples is None:
+        first = {name: _made_up(layer, graph) for name, layer in inputs.items()}
+        first |= dict.fromkeys(graph.metadata.get("state_inputs", ()))
+        first |= {name: torch.ones(2) for name in [graph.metadata.get("lengths_input")] if name}
+        sizes = [(8, 2), (9, 3), (64, 2), (400, 1)]
+    else:
+        first = dict(zip(inspect.signature(module.forward).parameters, examples))
+        size = {axis: n for name, layer in inputs.items() for axis, n in zip(layer.axes, first[name].shape)}
+        time, batch = size.get("t", 1), size["b"]
+        sizes = [(time, batch), (time, batch + 1), (time + 1, 2), (2 * time + 3, 1), (max(time // 2, 1), 3), (max(least - 1, 1), 2)]
+    agreed = 0
     for frames, rows in sizes:
-        if frames != time and any(layer.length for layer in inputs.values()):
+        fixed = next((layer.length for layer in inputs.values() if layer.length), frames)
+        if frames != fixed or (examples is None and agreed == 2):
             continue
-        given = [_other(x, inputs.get(name), name, graph, frames, rows, generator) for name, x in zip(names, examples)]
+        given = {name: _other(x, inputs.get(name), name, graph, frames, rows, generator) for name, x in first.items()}
         try:
             with torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                expected = module(*(x.clone() for x in given))  # a module may change its input in place
+                warnings.simplefilter("ignore")  # and a module may change its input in place
+                expected = module(**{name: None if x is None else x.clone() for name, x in given.items()})
         except Exception as error:  # whatever the user's own forward raises at a size it does not take
-            if (frames, rows) != (time, batch):
+            if examples is None or (frames, rows) != sizes[0]:
                 continue
             raise UnsupportedModelError("the module does not run on the example", found=str(error).splitlines()[0]) from error
-        difference = _difference(graph, inputs, dict(zip(names, given)), expected)
-        if not difference <= TOLERANCE:
+        difference, rounding = _difference(graph, inputs, given, expected)
+        if not difference <= max(TOLERANCE, ROUNDING * rounding):
             raise UnsupportedModelError(
-                "the module's answer depends on the batch or the number of frames in a way the trace does not hold",
+                "the module's answer depends on the batch or the number of frames, or on types that forward asks for, in a way the trace"
+                " does not hold",
                 expected="torch's answer",
                 found=f"another at batch {rows}, {frames} frames (difference {difference:.1g})",
             )
+        agreed += 1
+
+
+def _made_up(layer, graph):
+    """An input for a graph's Input, ids below the rows of every table that reads them."""
+    sizes = {"b": 2, "t": layer.length or 8, "f": layer.features[0] if layer.features else 1}
+    axes = layer.axes if layer.features else layer.axes.replace("f", "")
+    rows = [len(reader.weight) for reader in graph.consumers(layer.name) if isinstance(reader, Embedding)]
+    made = torch.zeros([sizes[axis] for axis in axes])
+    return torch.arange(made.numel()).reshape(made.shape) % min(rows, default=1) if layer.ids else made
 
 
 def _other(x, layer, name, graph, frames, rows, generator):
     """An input like the example, of another size."""
     if name == graph.metadata.get("lengths_input"):
         return torch.full((rows,), frames)
+    if x is None:  # a state that forward may go without
+        return None
     if layer is None:  # a state, (layers, batch, units)
         return torch.zeros(x.shape[0], rows, *x.shape[2:])
     shape = [{"b": rows, "t": frames}.get(axis, n) for axis, n in zip(layer.axes, x.shape)]
@@ -150,25 +173,36 @@ def _other(x, layer, name, graph, frames, rows, generator):
 
 
 def _difference(graph, inputs, given, expected):
-    """The largest difference of any output from torch's, scaled; infinite where shapes differ."""
+    """(largest difference of any output from torch's, that of the reference in float32 from itself), scaled; infinite where shapes differ."""
     arrays = {}
     for name, layer in inputs.items():
         axes = layer.axes if layer.features else layer.axes.replace("f", "")
         arrays[name] = given[name].numpy().transpose([axes.index(a) for a in "btf" if a in axes])
-    made, _ = reference.run(graph, arrays)
-    states, worst = graph.metadata.get("state_outputs", ()), 0.0
+    lengths = given.get(graph.metadata.get("lengths_input"))
+    lengths = None if lengths is None else lengths.numpy()
+    with np.errstate(all="ignore"):
+        made, rounded = (reference.run(graph, arrays, lengths=lengths, dtype=t)[0] for t in (np.float64, np.float32))
+    states, worst, rounding = graph.metadata.get("state_outputs", ()), 0.0, 0.0
     kept = [t for k, t in enumerate(leaves(expected)) if t is not None and k not in states]
     for tensor, output in zip(kept, graph.outputs):
         features = graph.signals[output.value].features
         axes = output.axes if features else output.axes.replace("f", "")
         wanted, found = tensor.numpy(), made[output.name]
         if wanted.ndim != len(axes):
-            return np.inf
+            return np.inf, 0.0
         wanted = wanted.transpose([axes.index(a) for a in "btf" if a in axes])
         if wanted.shape != found.shape:
-            return np.inf
-        worst = max(worst, np.abs(wanted - found).max() / max(1.0, np.abs(wanted).max()))
-    return worst
+            return np.inf, 0.0
+        worst, rounding = max(worst, _distance(found, wanted)), max(rounding, _distance(found, rounded[output.name]))
+    return worst, rounding
+
+
+def _distance(expected, found):
+    """The largest difference, relative to the largest expected magnitude where that is above 1; equal infinities and NaN are none."""
+    same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(expected - found)).max(initial=0.0)
+    return apart / max(1.0, np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
 
 
 def leaves(tree):

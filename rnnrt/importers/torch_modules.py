@@ -28,7 +28,8 @@ def kind(module):
     """The name of the torch.nn class a module is, or None: a subclass counts only where it keeps the class's forward."""
     for base in type(module).__mro__:
         if base.__module__.startswith("torch.nn.modules."):
-            return base.__name__ if base.__name__ in MODULES and type(module).forward is base.forward else None
+            own = type(module).forward is base.forward and "forward" not in vars(module)
+            return base.__name__ if base.__name__ in MODULES and own else None
     return None
 
 

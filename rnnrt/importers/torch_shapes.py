@@ -246,7 +246,8 @@ def _equal(group, target, fixed):
 def _constant(x):
     return UnsupportedModelError(
         "this shape does not keep batch, time and features apart, or holds batch or time as a constant",
-        found=str(x), fix="Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
+        found=str(x), fix="Take states by number, as h_n[-1]." if "s" in x.axes else
+        "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
     )  # fmt: skip
 
 

@@ -65,13 +65,14 @@ def trace(module, example=None) -> Graph:
 
     Raises UnsupportedModelError naming the call and its line.
     """
+    module = _unwrapped(module)
     name = type(module).__name__
     examples = None if example is None else [torch.as_tensor(x) for x in (example if isinstance(example, (tuple, list)) else [example])]
     graph, modules = _traced(module, examples)
     try:
         program = _Program(graph, modules, name, examples)
         made = program.graph()
-        if examples is not None:
+        if examples is not None or kind(module) is None:
             least = [n for node in program.nodes for n in node.meta.get("least", ()) if n]
             verify(_copied(module), made, examples, max(least, default=1))
         return made
@@ -79,18 +80,55 @@ def trace(module, example=None) -> Graph:
         raise error.at(f"torch module {name}")
 
 
+def _unwrapped(module):
+    """The module behind DataParallel and torch.compile; TorchScript is refused, for it has no Python to trace."""
+    while True:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModelError(
+                "TorchScript modules are not read",
+                where=f"torch module {module.original_name}",
+                fix="Give the module it was made from, or its state_dict() with a spec.",
+            )
+        if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif type(module).__name__ == "OptimizedModule" and isinstance(getattr(module, "_orig_mod", None), torch.nn.Module):
+            module = module._orig_mod
+        else:
+            return module
+
+
 def _copied(module):
-    """The module in evaluation mode: a copy of its tree that shares every tensor."""
-    owned = (itertools.chain(m._parameters.values(), m._buffers.values(), vars(m).values()) for m in module.modules())
+    """The module in evaluation mode: a copy of its tree that shares its parameters, and has buffers of its own for forward to change."""
+    owned = (itertools.chain(m._parameters.values(), vars(m).values()) for m in module.modules())
     shared = {id(t): t for t in itertools.chain(*owned) if isinstance(t, torch.Tensor)}
     return copy.deepcopy(module, shared).eval()
+
+
+def _tensors_held(module):
+    """{dotted name: (tensor, how often it was written)} of parameters, buffers and tensors that are plain attributes."""
+    return {
+        f"{name}.{key}".lstrip("."): (t, 0 if t.is_inference() else t._version)
+        for name, part in module.named_modules()
+        for key, t in itertools.chain(part._parameters.items(), part._buffers.items(), vars(part).items())
+        if isinstance(t, torch.Tensor)
+    }
+
+
+def _refuse_memory(before, after, random_before):
+    """Raise where one run of forward left something behind: the next run would answer otherwise than the trace."""
+    for name, (tensor, version) in after.items():
+        old, old_version = before.get(name, (tensor, version))
+        if version != old_version if old is tensor else not torch.equal(old, tensor):
+            raise UnsupportedModelError(f"forward changes the tensor {name!r} of its module", fix="Take a state as an argument instead.")
+    if not torch.equal(random_before, torch.get_rng_state()):
+        raise UnsupportedModelError("forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training.")
 
 
 def _traced(module, examples):
     """(fx graph, {dotted name: submodule}), by torch.fx, or by torch.export where that fails and there are examples."""
     if kind(module) is not None:
         name = type(module).__name__.lower()
-        return _called(name), {name: module}
+        return _called(name), {name: _copied(module)}
     if module._forward_hooks or module._forward_pre_hooks:
         raise UnsupportedModelError(
             "a forward hook may change what the module does", where=type(module).__name__, fix="Remove the hook first."
@@ -98,9 +136,11 @@ def _traced(module, examples):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            copied = _copied(module)
+            copied, random_before = _copied(module), torch.get_rng_state()
+            held = _tensors_held(copied)
             defaults = {p.name: p.default for p in inspect.signature(copied.forward).parameters.values() if p.default is not p.empty}
             graph = _Tracer().trace(copied, concrete_args=defaults or None)
+            _refuse_memory(held, _tensors_held(copied), random_before)
             for name, part in copied.named_modules():
                 kept = [key for key, value in vars(part).items() if any(isinstance(v, torch.fx.Proxy) for v in leaves(value))]
                 if kept:
@@ -118,6 +158,8 @@ def _traced(module, examples):
 
 
 def _untraceable(module, error):
+    if isinstance(error, UnsupportedModelError):
+        return error.at(f"torch module {type(module).__name__}")
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return UnsupportedModelError(
         f"forward cannot be traced: {lines[0]}",
@@ -313,7 +355,9 @@ class _Program:
             sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
             if len(sizes) > 1 or (not self.example and not self._sizes(node) and sizes == {(None, False)}):
                 raise UnsupportedModelError(
-                    f"the layers do not tell the shape of the input {node.target!r}", fix="Give example= with one example of each input."
+                    f"the layers do not tell the shape of the input {node.target!r}",
+                    expected="a layer that reads a number of features" if self.example else None,
+                    fix=None if self.example else "Give example= with one example of each input.",
                 )
         assumed, graph = fitting[0]
         self._refuse_constants(assumed)
