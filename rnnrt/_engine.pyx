@@ -407,12 +407,12 @@ cdef class Stream:
             raise_status(made, &error, self.plan.names)
         return None
 
-    def bad_out(self, out, shape):
+    cdef bad_out(self, out, shape):
         if not isinstance(out, np.ndarray) or out.dtype != np.float32:
             raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
         raise ShapeError("out does not fit", expected=f"{shape}, C-contiguous and writeable", found=f"{out.shape}")
 
-    def step_checked(self, frame, out):
+    cdef step_checked(self, frame, out):
         """`step` for everything the fast path does not take: other types and strides, several inputs or outputs."""
         frames = frame if isinstance(frame, (tuple, list)) and len(self.timed_inputs) > 1 else (frame,)
         if self.several_per_step():
@@ -441,7 +441,7 @@ cdef class Stream:
             return out
         return tuple(m.take(0, axis) if m.shape[axis] else None for m in made)
 
-    def checked(self, x, name, shape):
+    cdef checked(self, x, name, tuple shape):
         """``x`` as a float32 array of ``shape`` (None: any size), or an error that names the input."""
         x = np.asarray(x)
         if x.dtype != np.float32:
