@@ -23,7 +23,7 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     lengths (some strides above 1): the graph can then be run only after ``with_length``.
     """
     number = {layer.name: k for k, layer in enumerate(graph.layers)}
-    value = lambda reference: number[reference.partition(":")[0]] * 4 + SLOTS[reference.partition(":")[2]]  # noqa: E731
+    value = lambda reference: number[reference.partition(":")[0]] * 4 + SLOTS[reference.partition(":")[2]]
     rows, needs_length = [], None
     for layer in graph.layers:
         if len(layer.inputs) > MAX_INPUTS:

@@ -18,7 +18,7 @@ class State:
     network: another one's refuses it with StateError.
     """
 
-    __slots__ = ("_arrays", "memory", "belongs_to", "batch_size", "every_step")
+    __slots__ = ("_arrays", "batch_size", "belongs_to", "every_step", "memory")
 
     def __init__(self, arrays, belongs_to, batch_size, memory=None, every_step=False):
         self._arrays, self.belongs_to, self.batch_size, self.memory, self.every_step = arrays, belongs_to, batch_size, memory, every_step

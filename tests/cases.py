@@ -6,8 +6,8 @@ over a vector of 4, 8 and 16 lanes, over a panel, over a segment of 128 terms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
