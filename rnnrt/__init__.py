@@ -1,6 +1,7 @@
 """rnnrt runs trained recurrent and 1-D convolutional networks on a CPU, whole or streamed, without their framework."""
 
-from . import layers, textbook
+from typing import TYPE_CHECKING
+
 from ._engine import Stream
 from .errors import (
     DTypeError,
@@ -19,6 +20,9 @@ from .graph import Graph
 from .model import Model, convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
 from .state import State
 
+if TYPE_CHECKING:
+    from . import layers, textbook
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -26,3 +30,12 @@ __all__ = [
     "State", "StateError", "Stream", "StreamBusyError", "UnsupportedModelError", "VerificationError", "convert", "from_graph", "from_keras",
     "from_numpy", "from_torch", "layers", "load", "show_config", "textbook",
 ]  # fmt: skip
+
+
+def __getattr__(name):
+    """The modules ``layers`` and ``textbook``, imported when first used: few programs need them."""
+    if name not in ("layers", "textbook"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return import_module(f".{name}", __name__)

@@ -10,18 +10,21 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import time
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from . import bench
-from .errors import ModelFileError, NotStreamableError, ResourceLimitError, RnnrtError, ShapeError, UnsupportedModelError, VerificationError
+from .errors import ModelFileError, NotStreamableError, ResourceLimitError, RnnrtError, ShapeError, UnsupportedModelError, VerificationError, require
 from .graph import Graph, Input
 from .importers.detection import detect
 
 OK, CHECK_FAILED, USAGE, BAD_FILE, UNSUPPORTED = range(5)
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
 class UsageError(RnnrtError):
@@ -38,23 +41,24 @@ class Report:
 
 
 def main(arguments=None) -> int:
-    """Run one command; returns its exit code. argparse itself exits with 2 where the arguments make no sense."""
-    options = parser().parse_args(arguments)
+    """Run one command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without µ gets a question mark, not an exception
+    as_json = "--json" in arguments
     try:
+        options = parser().parse_args(arguments)
         report = options.command(options)
+        print(json.dumps(report.data, indent=1) if as_json else "\n".join(report.lines), flush=True)
     except RnnrtError as error:
-        _print_error(error, options.json)
+        _print_error(error, as_json)
         return exit_code(error)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader left (| head); nothing is wrong with us
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left (| head); nothing is wrong with us, and Python flushes once more
         return OK
-    if options.json:
-        print(json.dumps(report.data, indent=1))
-    else:
-        print("\n".join(report.lines))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return OK if report.ok else CHECK_FAILED
 
 
@@ -74,9 +78,11 @@ def _print_error(error, as_json):
         parts = {k: None if getattr(error, k) is None else str(getattr(error, k)) for k in ("what", "where", "expected", "found", "fix")}
         print(json.dumps({"error": {"kind": type(error).__name__, "message": str(error), "draft": draft} | parts}, indent=1))
         return
-    if draft:  # the draft goes to stdout, so that `rnnrt info weights.pt > weights.spec` starts a spec
+    message = str(error)
+    if draft:  # it goes to stdout, so that `rnnrt info weights.pt > weights.spec` starts a spec
         print(draft.rstrip())
-    print(f"rnnrt: {error}" if not draft else f"rnnrt: {str(error).replace(draft, '').rstrip()}", file=sys.stderr)
+        message = message.replace(draft, "").rstrip().removesuffix("A draft:") + "A draft is on stdout; complete it and give it with --spec."
+    print(f"rnnrt: {message}", file=sys.stderr)
 
 
 # ---- reading and printing -------------------------------------------------------------------------------------------
@@ -101,21 +107,30 @@ def open_model(path, spec=None, **options):
             if spec:
                 raise UsageError("a .rnnrt file needs no spec: it says what it is", where=str(path))
             return rnnrt.load(path, **options)
-        return rnnrt.convert(path, **({"spec": _read_text(spec)} if spec else {}))
+        return rnnrt.convert(path, **_spec(spec))
+
+
+def _spec(path):
+    """The importer's option for the spec in a file, if there is one."""
+    return {"spec": _read_text(path)} if path else {}
 
 
 def _read_text(path):
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot be read as text: {error}", where=path) from error
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=path) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("is no text", where=path, expected="UTF-8") from error
 
 
 def _read_array(path):
     try:
         made = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"cannot be read as a NumPy array: {error}", where=path, fix="Write it with numpy.save.") from error
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror or error}", where=path) from error
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise UsageError("is not a NumPy array", where=path, expected="a .npy file of numbers", fix="Write it with numpy.save.") from error
     if not isinstance(made, np.ndarray):
         raise UsageError("holds several arrays", where=path, expected="a .npy file", fix="Name each input: --input name=x.npy ...")
     return made
@@ -140,13 +155,14 @@ def read_inputs(graph: Graph, items):
 
 def write_outputs(path, outputs: dict):
     """One output to a .npy file, or all of them by name to a .npz file."""
-    if Path(path).suffix == ".npz":
-        np.savez(path, **outputs)
-    elif len(outputs) == 1:
-        with open(path, "wb") as file:  # numpy.save would add .npy to another suffix
-            np.save(file, next(iter(outputs.values())))
-    else:
+    by_name = Path(path).suffix == ".npz"
+    if not by_name and len(outputs) > 1:
         raise UsageError("the model has several outputs", where=path, expected="a .npz file", found=", ".join(outputs))
+    try:
+        with open(path, "wb") as file:  # given a name, numpy would add its own suffix
+            np.savez(file, **outputs) if by_name else np.save(file, next(iter(outputs.values())))
+    except OSError as error:
+        raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
 
 
 def table(header, rows):
@@ -225,8 +241,10 @@ def _axes(item):
 def info(options):
     model = open_model(options.file, options.spec)
     data = {"file": str(options.file)} | describe(model.graph)
-    data |= {"nbytes": int(model.nbytes), "golden_by": model.golden_by, "streamable": model.streamable}
-    lines = [f"{data['file']}", *_described(data), f"golden answers by: {model.golden_by}", f"packed weights: {data['nbytes'] / 1024:.0f} KiB"]
+    origin = {key: value for key, value in model.provenance.items() if key not in model.graph.metadata}
+    data |= {"nbytes": int(model.nbytes), "golden_by": model.golden_by, "streamable": model.streamable, "provenance": origin}
+    lines = [f"{data['file']}", *_described(data), *(f"source {key}: {value}" for key, value in origin.items() if key != WHY)]
+    lines += [_golden_by(model), f"packed weights: {data['nbytes'] / 1024:.0f} KiB"]
     if model.streamable:
         data["delay"] = int(model.delay)
         lines.append(f"streams, {data['delay']} frames behind its input" if data["delay"] else "streams")
@@ -243,14 +261,30 @@ def info(options):
 
 
 def convert(options):
+    import rnnrt
+
     if detect(options.source).name == "rnnrt":
         raise UsageError("is a .rnnrt file already", where=options.source)
-    model = open_model(options.source, options.spec)
-    error = model.verify()
-    model.save(options.output)
-    size = Path(options.output).stat().st_size
+    with _reading():
+        model = rnnrt.convert(options.source, options.output, golden=options.golden, **_spec(options.spec))
+    size, error = Path(options.output).stat().st_size, model.verify()
     data = {"source": options.source, "destination": options.output, "bytes": size, "parameters": int(model.graph.parameters), "max_error": error}
-    return Report(data, [f"{options.source} -> {options.output}: {data['parameters']} parameters, {size} bytes, within {error:.1e} of float64"])
+    data |= {"golden_by": model.golden_by, WHY: model.provenance.get(WHY)}
+    return Report(data, [f"{options.source} -> {options.output}: {data['parameters']} parameters, {size} bytes, error at most {error:.1e}", _golden_by(model)])
+
+
+#: Under this key a model's provenance says why its golden sample was not answered by a framework.
+WHY = "golden_by_reference_because"
+
+
+def _golden_by(model):
+    """Who answered the golden sample, in words."""
+    why = model.provenance.get(WHY)
+    return f"golden answers by: {_answerer(model)}" + (f" ({why})" if why else "")
+
+
+def _answerer(model):
+    return "the float64 reference" if model.golden_by == "reference" else model.golden_by
 
 
 def _shapes(arrays):
@@ -268,6 +302,19 @@ def run(options):
     return Report(data, [f"{name}: {y.shape} {y.dtype}" for name, y in outputs.items()] + [f"{seconds * 1000:.3f} ms -> {options.output}"])
 
 
+def _rows_and_frames(graph, names, arrays):
+    """(rows or None without a batch axis, frames) of the arrays of the inputs ``names``, which must agree."""
+    made = set()
+    for name, x in zip(names, arrays):
+        extra = x.ndim - len(graph[name].features) - 1
+        if extra not in (0, 1):
+            raise UsageError("the input has the wrong shape", where=f"input {name!r}", expected=f"{graph.signals[name]}, or the same without batch", found=str(x.shape))
+        made.add((x.shape[0] if extra else None, x.shape[extra]))
+    if len(made) != 1:
+        raise UsageError("the inputs differ in their batch or their frames", expected="the same of each", found=", ".join(str(x.shape) for x in arrays))
+    return made.pop()
+
+
 def stream(options):
     model = open_model(options.model, options.spec)
     graph = model.graph
@@ -275,13 +322,9 @@ def stream(options):
     timed = [name for name in graph.inputs if graph[name].time]
     once = {name: inputs[name] for name in graph.inputs if not graph[name].time}
     parts = [inputs[name] for name in timed]
-    batches = {x.shape[0] if x.ndim == len(graph[n].features) + 2 else None for n, x in zip(timed, parts)}
-    if len(batches) != 1:
-        raise UsageError("either all inputs have a batch axis or none has")
-    batch = batches.pop()
+    batch, total = _rows_and_frames(graph, timed, parts)
     live = model.stream(batch, inputs=once) if once else model.stream(batch)
     along = 0 if batch is None else 1
-    total = min(x.shape[along] for x in parts)
     collected, taken = [], []
     for begin in range(0, total, options.chunk):
         chunk = tuple(np.take(x, range(begin, min(begin + options.chunk, total)), axis=along) for x in parts)
@@ -309,7 +352,7 @@ def verify(options):
     model = open_model(options.model, options.spec)
     error = model.verify()
     data = {"model": options.model, "ok": True, "golden_by": model.golden_by, "max_error": error}
-    return Report(data, [f"{options.model}: ok, within {error:.1e} of the answers of {model.golden_by}"])
+    return Report(data, [f"{options.model}: ok, within {error:.1e} of the answers of {_answerer(model)}"])
 
 
 # ---- bench ----------------------------------------------------------------------------------------------------------
@@ -383,9 +426,23 @@ def against(options):
 def demo(options):
     from . import demo
 
+    if options.plot:
+        _check_plot(options.plot)
     with progress("demo") as tell:
         data = demo.run(plot=options.plot, seconds=options.seconds, progress=tell)
     return Report(data, demo.text(data), data["ok"])
+
+
+def _check_plot(path):
+    """Whether a picture can be written there: asked before the work, not after it."""
+    formats = require("matplotlib.backend_bases", "report", "rnnrt demo --plot").FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".") not in formats:
+        raise UsageError("is no kind of picture", where=path, expected=f"a name that ends in one of {', '.join(formats)}")
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot be written: {error.strerror}", where=path) from error
 
 
 def doctor(options):
@@ -405,23 +462,32 @@ def doctor(options):
 
 
 def _count(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or not 1 <= int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError("must be a whole number from 1")
+    return int(text)
 
 
 def _positive(text):
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be positive")
+        raise argparse.ArgumentTypeError("must be a positive number")
     return value
+
+
+class _Parser(argparse.ArgumentParser):
+    """Arguments that make no sense are an error like any other: one message, or JSON."""
+
+    def error(self, message):
+        raise UsageError(message, fix=f"See: {self.prog} --help")
 
 
 def parser() -> argparse.ArgumentParser:
     from .peers import PEERS
 
-    root = argparse.ArgumentParser(prog="rnnrt", description="Runs trained recurrent and 1-D convolutional networks on a CPU.", epilog=__doc__.split("\n\n", 1)[1])
+    root = _Parser(prog="rnnrt", description="Runs trained recurrent and 1-D convolutional networks on a CPU.", epilog=__doc__.split("\n\n", 1)[1])
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     def command(function, name, text, model=None):
@@ -435,6 +501,10 @@ def parser() -> argparse.ArgumentParser:
 
     made = command(convert, "convert", "write a model as a .rnnrt file", "source")
     made.add_argument("-o", "--output", required=True, metavar="DST", help="the .rnnrt file to write")
+    made.add_argument(
+        "--golden", choices=("auto", "reference"), default="auto",
+        help="who answers the sample that verify replays: Keras for its own files, where installed (auto), or rnnrt's float64 reference",
+    )  # fmt: skip
     command(info, "info", "show layers, sizes, inputs, outputs, assumptions; or the draft of a spec where one is needed", "file")
     made = command(run, "run", "run a model on whole arrays", "model")
     made.add_argument("--input", required=True, nargs="+", metavar="[NAME=]X.npy")

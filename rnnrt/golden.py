@@ -194,6 +194,9 @@ def open_in_keras(source):
     """
     from .importers.keras_rewrite import rewrite
 
+    kind = detect(source)
+    if kind.importer != "keras":
+        raise UnsupportedModelError(f"is {kind.what}, which Keras does not run", where=path_text(source))
     with tempfile.TemporaryDirectory(prefix="rnnrt-") as folder:
         path = rewrite(source, folder)
         try:

@@ -6,11 +6,11 @@ The frameworks are imported only here and only when asked for; rnnrt itself neve
 from __future__ import annotations
 
 import importlib.util
-import os
 
 import numpy as np
 
-from .errors import MissingExtraError, UnsupportedModelError
+from . import golden
+from .errors import UnsupportedModelError
 
 PEERS = ("keras", "torch", "onnxruntime")
 
@@ -31,8 +31,6 @@ def opener(name: str, path: str):
             where=path,
             fix="Build your module in Python, then time it and rnnrt.from_torch(module) there: rnnrt.bench.measure({'rnnrt': ..., 'torch': ...}, seconds).",
         )
-    if importlib.util.find_spec("keras") is None:
-        raise MissingExtraError("--against keras runs the file in Keras, which is not installed here", fix="Install it with: pip install keras torch")
     return open_in_keras
 
 
@@ -42,18 +40,12 @@ def open_in_keras(path):
         import torch
 
         torch.set_num_threads(1)
-        if importlib.util.find_spec("tensorflow") is None:  # keras would ask for tensorflow first
-            os.environ.setdefault("KERAS_BACKEND", "torch")
     try:
-        import keras
-
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # whatever a framework raises for a file it refuses is the user's answer
-        raise UnsupportedModelError(
-            f"keras cannot load the file itself ({type(error).__name__}: {str(error).strip().splitlines()[0][:200]})",
-            where=path,
-            fix="Give a .keras or .h5 file that needs no custom classes there; without --against, bench measures rnnrt alone.",
-        ) from error
+        model = golden.open_in_keras(path)
+    except UnsupportedModelError as error:
+        error.fix = "Give a .keras or .h5 file of Keras's own layers; without --against, bench measures rnnrt alone."
+        raise
+    import keras
 
     def listed(made):
         return [np.asarray(y) for y in (made if isinstance(made, (list, tuple)) else [made])]

@@ -12,7 +12,7 @@ from needs import need
 
 import rnnrt
 from rnnrt import cli, demo, errors
-from rnnrt.graph import LSTM, Conv1D, Dense, GraphBuilder, Last
+from rnnrt.graph import LSTM, Add, Conv1D, Dense, GraphBuilder, Last
 
 need("rnnrt._engine")
 need("h5py")
@@ -127,6 +127,21 @@ def test_verify_replays_the_stored_answers(capsys, converted, tmp_path):
     assert run(capsys, "verify", tmp_path / "bent.rnnrt")[0] in (1, 3)
 
 
+def test_convert_info_and_verify_say_who_answered(capsys, converted, tmp_path):
+    keras = need("keras")
+    by, path = f"keras {keras.__version__} ({keras.backend.backend()})", tmp_path / "m.rnnrt"
+    code, out, _ = run(capsys, "convert", LSTM_KERAS, "-o", path)
+    assert code == 0 and by in out
+    for command in ("info", "verify"):
+        assert by in run(capsys, command, path)[1] and run_json(capsys, command, path)[1]["golden_by"] == by
+    data = run_json(capsys, "info", path)[1]
+    assert data["provenance"]["file"] == "lstm.keras" and len(data["provenance"]["sha256"]) == 64
+    code, out, _ = run(capsys, "convert", LSTM_KERAS, "-o", path, "--golden", "reference")
+    assert code == 0 and "the float64 reference" in out and "the float64 reference" in run(capsys, "verify", path)[1]
+    code, out, _ = run(capsys, "convert", demo.FOLDER / "ln_rnn.keras", "-o", path)
+    assert code == 0 and "'LNSimpleRNNCell'" in out and "'LNSimpleRNNCell'" in run(capsys, "info", path)[1]
+
+
 def test_bench_measures_steps_chunks_and_whole_calls(capsys, converted):
     code, data = run_json(capsys, "bench", converted, "--seconds", 0.2, "--rate", 120, "--chunk", 16, "--time", 50)
     assert code == 0
@@ -188,21 +203,87 @@ def test_every_command_takes_json_and_usage_errors_exit_with_2(capsys):
         with pytest.raises(SystemExit) as stopped:
             cli.main([command, "--help"])
         assert stopped.value.code == 0 and "--json" in capsys.readouterr().out
-    for arguments in ([], ["frobnicate"], ["run", "model.rnnrt"], ["bench", "m.rnnrt", "--seconds", "-1"], ["stream", "m", "--input", "x", "--chunk", "0"]):
-        with pytest.raises(SystemExit) as stopped:
-            cli.main(arguments)
-        assert stopped.value.code == 2
+    wrong = (["bench", "m.rnnrt", "--seconds", "-1"], ["bench", "m.rnnrt", "--seconds", "x"], ["stream", "m", "--input", "x", "--chunk", "0"])
+    for arguments in ([], ["frobnicate"], ["run", "model.rnnrt"], ["convert", "m", "-o", "n", "--golden", "engine"], *wrong):
+        code, out, err = run(capsys, *arguments)
+        assert code == 2 and not out and err.startswith("rnnrt: ") and err.count("\n") == 1 and "--help" in err
+        code, data = run_json(capsys, *arguments)
+        assert code == 2 and data["error"]["kind"] == "UsageError"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"<!DOCTYPE html><html>", b"PK\x03\x04 nothing"])
-def test_a_bad_file_exits_with_3(capsys, tmp_path, content):
-    path = tmp_path / "model.keras"
-    if content is not None:
-        path.write_bytes(content)
-    code, out, err = run(capsys, "info", path)
-    assert code == 3 and not out and str(path) in err
-    code, data = run_json(capsys, "info", path)
-    assert code == 3 and data["error"]["kind"] == "ModelFileError"
+BAD = {
+    "missing": None, "empty": b"", "page": b"<!DOCTYPE html><html>", "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "cut": Path(LSTM_KERAS).read_bytes()[:20000], "noise": b"PK\x03\x04 nothing", "folder": ...,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_file_exits_with_3_whatever_is_done_with_it(capsys, tmp_path, kind):
+    path, x = tmp_path / "model.keras", tmp_path / "x.npy"
+    np.save(x, np.zeros((5, 1), np.float32))
+    if BAD[kind] is ...:
+        path.mkdir()
+    elif BAD[kind] is not None:
+        path.write_bytes(BAD[kind])
+    y = tmp_path / "y"
+    for arguments in (
+        ["info"], ["convert", "-o", y], ["verify"], ["run", "--input", x, "--output", y], ["stream", "--input", x], ["bench"],
+        ["bench", "--against", "keras"],
+    ):  # fmt: skip
+        arguments = [arguments[0], path, *arguments[1:]]
+        code, out, err = run(capsys, *arguments)
+        assert code == 3 and not out and err.startswith(f"rnnrt: {path}: ") and err.count("\n") == 1
+        code, data = run_json(capsys, *arguments)
+        assert code == 3 and data["error"]["kind"] == "ModelFileError" and not y.exists()
+
+
+def test_what_is_sound_and_not_supported_exits_with_4(capsys, tmp_path):
+    onnx = tmp_path / "m.onnx"
+    onnx.write_bytes(b"\x08\x08:\x05\n\x03abc")  # ir_version 8, a graph
+    code, _, err = run(capsys, "info", onnx)
+    assert code == 4 and "ONNX" in err
+    b = GraphBuilder()
+    cell = {"weight": np.ones((8, 1)), "recurrent_weight": np.ones((8, 2)), "reverse": True}
+    b.output("y", b.add(LSTM, "lstm", b.input("x", (1,)), **cell))
+    rnnrt.from_graph(b.graph()).save(tmp_path / "reverse.rnnrt")
+    np.save(tmp_path / "x.npy", np.zeros((5, 1), np.float32))
+    code, _, err = run(capsys, "stream", tmp_path / "reverse.rnnrt", "--input", tmp_path / "x.npy")
+    assert code == 4 and "from the last frame to the first" in err
+    code, _, err = run(capsys, "bench", tmp_path / "reverse.rnnrt", "--against", "keras")
+    assert code == 4 and "which Keras does not run" in err
+
+
+def test_a_wrong_spec_names_its_line(capsys, tmp_path):
+    spec = tmp_path / "wrong.spec"
+    for text, code in (("lstm: GRU\nfc: Linear\n", 3), ("lstm: LSTM ?\n", 4), ("lstm: Lstm\n", 4), ("fc: Linear\nlstm: LSTM\n", 3)):
+        spec.write_text(text)
+        found, _, err = run(capsys, "convert", LSTM_TORCH, "-o", tmp_path / "m.rnnrt", "--spec", spec)
+        assert (found, "spec, line 1" in err or "spec, line 2" in err) == (code, True), err
+    for content in (b"\xff\xfe", None):
+        spec.unlink()
+        spec.write_bytes(content) if content else spec.mkdir()
+        code, _, err = run(capsys, "info", LSTM_TORCH, "--spec", spec)
+        assert code == 2 and str(spec) in err
+
+
+def test_a_place_that_cannot_be_written_is_said(capsys, converted, window, tmp_path):
+    nowhere = tmp_path / "none" / "y.npy"
+    for arguments in (["run", converted, "--input", window[0], "--output", nowhere], ["stream", converted, "--input", window[0], "--output", nowhere]):
+        code, _, err = run(capsys, *arguments)
+        assert code == 2 and f"{nowhere}: cannot be written" in err
+    code, _, err = run(capsys, "convert", LSTM_KERAS, "-o", nowhere, "--golden", "reference")
+    assert code == 3 and f"{nowhere}: cannot be written" in err
+
+
+def test_inputs_of_a_stream_must_agree(capsys, tmp_path):
+    b = GraphBuilder()
+    b.output("y", b.add(Add, "sum", b.input("p", (1,)), b.input("q", (1,))))
+    rnnrt.from_graph(b.graph()).save(tmp_path / "sum.rnnrt")
+    for name, shape in (("long", (9, 1)), ("short", (8, 1)), ("batch", (2, 9, 1)), ("scalar", ())):
+        np.save(tmp_path / f"{name}.npy", np.ones(shape, np.float32))
+    for second, code in (("long", 0), ("short", 2), ("batch", 2), ("scalar", 2)):
+        found, _, err = run(capsys, "stream", tmp_path / "sum.rnnrt", "--input", tmp_path / "long.npy", tmp_path / f"{second}.npy")
+        assert found == code and (code == 0 or "differ" in err or "wrong shape" in err)
 
 
 def test_a_wrong_array_is_usage_and_names_the_input(capsys, converted, tmp_path):
@@ -257,6 +338,9 @@ def test_without_h5py_the_demo_runs_what_it_can_and_says_what_it_skipped(capsys,
 
 def test_the_demo_draws(capsys, tmp_path):
     need("matplotlib")
+    for wrong in (tmp_path / "forecast.word", tmp_path / "none" / "forecast.png"):
+        code, _, err = run(capsys, "demo", "--plot", wrong)
+        assert code == 2 and str(wrong) in err
     assert run(capsys, "demo", "--seconds", 0.1, "--plot", tmp_path / "forecast.png")[0] == 0
     assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
 

@@ -72,5 +72,5 @@ def _checked(value, where):
         name, module = value["class_name"], value.get("module")
         keras_own = module is None or (isinstance(module, str) and module.partition(".")[0] == "keras")
         if name not in _CLASSES or not keras_own:
-            raise UnsupportedModelError(f"it names a class that is not one of Keras's own, {str(name)[:80]!r}", where=where, found=str(module)[:80])
+            raise UnsupportedModelError(f"it names a class that is not one of Keras's own, {str(name)[:80]!r}", where=where)
     return {k: _checked(v, where) for k, v in value.items() if not k.endswith(TRAINING_SUFFIXES)}
