@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from math import prod
+from itertools import pairwise
 
 import numpy as np
 
 from . import _engine, lowering, passes
-from .axes import letters, to_source
-from .errors import DTypeError, NotStreamableError, ShapeError, StateError, UnsupportedModelError, VerificationError
+from .axes import to_source
+from .container import path_text
+from .errors import DTypeError, ModelFileError, NotStreamableError, ShapeError, StateError, UnsupportedModelError, VerificationError
 from .graph import Embedding, Graph, Input
+from .ports import Port, as_float32, finish_output, make_output, shape_of, tables_of
 from .state import State
 
 #: Kinds that keep something between steps besides a recurrent state.
@@ -39,15 +41,15 @@ class Model:
         self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
         self._run_graph = passes.optimise(graph)
         self._plans: dict[int, _engine.Plan] = {}
-        rows, outputs, self._needs_length = lowering.rows_of(self._run_graph)
+        _, _, self._needs_length = lowering.rows_of(self._run_graph)
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
         number = {layer.name: k for k, layer in enumerate(self._run_graph.layers)}
         recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
-        sizes = lambda x, s: x.output_size if s == "h" else x.units  # noqa: E731
+        sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [(f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s)) for x in recurrent for s in x.states]
         self.row_resettable = not any(x.kind in _WINDOWED for x in self._run_graph.layers)
-        self._inputs = [_Port(graph[name], graph.signals[name], _tables(graph, name), name in graph.metadata.get("optional_inputs", ())) for name in graph.inputs]
+        self._inputs = [Port(graph[name], graph.signals[name], tables_of(graph, name), name in graph.metadata.get("optional_inputs", ())) for name in graph.inputs]
         order = [x.name for x in self._run_graph.layers if isinstance(x, Input)]
         self._row_order = [graph.inputs.index(name) for name in order]
         # Everything a call needs to know about each output, looked up once.
@@ -89,7 +91,7 @@ class Model:
     @property
     def outputs(self):
         """{name: shape as the source has it, None for a free size}."""
-        return {o.name: _shape(signal, o.axes) for o, signal in self._outs}
+        return {o.name: shape_of(signal, o.axes) for o, signal in self._outs}
 
     @property
     def nbytes(self):
@@ -196,7 +198,7 @@ class Model:
             count = plan.due(k, frames, True)
             if not count:
                 raise ShapeError("the input is too short for this network", where=f"output {output.name!r}", found=f"{frames} frames")
-            array, view = _make_output(output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None)
+            array, view = make_output(output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None)
             made.append(array)
             views.append(view)
         if out is not None and len(self._outs) != 1:
@@ -204,7 +206,7 @@ class Model:
         initial = self._initial(initial_state, batch, batched)
         final = [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.state_values] if return_state else []
         self._run(plan, batch, [arrays[k] for k in self._row_order], views, lengths, initial, [(v, a) for _, v, a in final])
-        results = tuple(_finish(output.axes, signal, array, batched, out) for (output, signal), array in zip(self._outs, made))
+        results = tuple(finish_output(output.axes, signal, array, batched, out) for (output, signal), array in zip(self._outs, made))
         result = results[0] if len(results) == 1 else results
         if not return_state:
             return result
@@ -221,15 +223,15 @@ class Model:
 
         def rows(a, b):
             try:
-                part = lambda s: [(v, np.ascontiguousarray(x[a:b])) for v, x in s]  # noqa: E731
+                part = lambda s: [(v, np.ascontiguousarray(x[a:b])) for v, x in s]
                 kept = [(v, np.empty_like(x[a:b])) for v, x in final]
                 plan.run(b - a, [x[:, a:b] for x in arrays], [y[:, a:b] for y in views], None if lengths is None else lengths[a:b].copy(), part(initial), kept)
                 for (_, x), (_, y) in zip(final, kept):
                     x[a:b] = y
-            except BaseException as error:  # given back to the caller below
+            except BaseException as error:  # noqa: BLE001 - given back to the caller below
                 failed.append(error)
 
-        workers = [threading.Thread(target=rows, args=c) for c in zip(cuts[1:-1], cuts[2:])]
+        workers = [threading.Thread(target=rows, args=c) for c in pairwise(cuts[1:])]
         for w in workers:
             w.start()
         rows(cuts[0], cuts[1])
@@ -281,9 +283,10 @@ class Model:
         for layer in self._run_graph.layers:
             if hasattr(layer, "states") and layer.inputs[0].partition(":")[0] in moved:
                 raise UnsupportedModelError("lengths= means nothing here: a layer before it changed the time axis", where=layer.where)
-            if layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse" or any(r.partition(":")[0] in moved for r in layer.inputs):
-                if not (layer.kind == "conv1d" and layer.span == 1 and layer.stride == 1):
-                    moved.add(layer.name)
+            pointwise = layer.kind == "conv1d" and layer.span == 1 and layer.stride == 1
+            moves = layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse"
+            if (moves and not pointwise) or any(r.partition(":")[0] in moved for r in layer.inputs):
+                moved.add(layer.name)
         return np.ascontiguousarray(lengths, np.int64)
 
     def _initial(self, state, batch, batched):
@@ -302,7 +305,7 @@ class Model:
             if name not in known:
                 raise StateError(f"there is no state {name!r}", expected=f"{list(known)}")
             value, size = known[name]
-            a = _as_float32(array, f"state {name!r}")
+            a = as_float32(array, f"state {name!r}")
             wanted = (batch, size) if batched else (size,)
             if a.shape != wanted:
                 raise StateError("the state has the wrong shape", where=name, expected=str(wanted), found=str(a.shape))
@@ -456,121 +459,12 @@ class Model:
         return max(errors.values())
 
 
-# ---- axes -----------------------------------------------------------------------------------------------------------
-
-
-def _tables(graph, name):
-    """Rows of the embeddings that read an input directly: its ids must be below all of them."""
-    return [(x.name, len(x.weight)) for x in graph.consumers(name) if isinstance(x, Embedding)]
-
-
-def _shape(signal, axes):
-    sizes = {"b": None, "t": signal.length} | {f"f{k}": n for k, n in enumerate(signal.features)}
-    return tuple(sizes[a] for a in letters(axes, len(signal.features)))
-
-
-def _as_float32(x, where):
-    x = np.asarray(x)
-    if x.dtype == np.float32:
-        return x
-    if x.dtype.kind not in "fiub":
-        raise DTypeError("this type of number cannot be used", where=where, expected="float32, or what converts to it", found=str(x.dtype))
-    return x.astype(np.float32)
-
-
-class _Port:
-    """One graph input: how the source's array becomes the engine's (time, batch, width)."""
-
-    def __init__(self, layer, signal, tables, optional):
-        self.layer, self.signal, self.tables, self.optional = layer, signal, tables, optional
-        self.shape = _shape(signal, layer.axes)
-        self.letters = letters(layer.axes, len(signal.features))
-        self.rank = len(self.letters)
-        wanted = letters("btf" if signal.time else "bf", len(signal.features))
-        self.order = tuple(self.letters.index(a) for a in wanted)
-        unbatched = [a for a in self.letters if a != "b"]
-        self.order_unbatched = tuple(unbatched.index(a) for a in wanted if a != "b")
-        self.plain = self.order == tuple(range(self.rank))
-
-    def wrong(self, x):
-        axes = {"b": "batch", "t": "time"}
-        wanted = ", ".join(str(n) if n is not None else axes[a] for n, a in zip(self.shape, self.letters))
-        return ShapeError("the input has the wrong shape", where=f"input {self.layer.name!r}", expected=f"({wanted}), or the same without batch", found=str(x.shape))
-
-    def checked(self, x):
-        x = np.asarray(x)
-        if self.layer.ids or self.tables:
-            if x.dtype.kind not in "fiub":
-                raise DTypeError("ids must be whole numbers", where=f"input {self.layer.name!r}", found=str(x.dtype))
-            bad = np.zeros(x.shape, bool) if x.dtype.kind in "iub" else x != np.floor(x)
-            for _, size in self.tables:
-                bad = bad | ~((x >= 0) & (x < size))
-            if bad.any():
-                at = np.argwhere(bad)[0]
-                row, time = (at[0], at[-1]) if x.ndim == self.rank else (0, at[-1])
-                raise ShapeError("an id is out of range", where=f"input {self.layer.name!r}, row {row}, time {time}",
-                                 expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}", found=str(x[tuple(at)]))  # fmt: skip
-        return _as_float32(x, f"input {self.layer.name!r}")
-
-    def canonical(self, x, has_batch):
-        if has_batch:
-            a = x if self.plain else x.transpose(self.order)
-        else:
-            a = x.transpose(self.order_unbatched)[None]
-        features, signal = self.signal.features, self.signal
-        lead = 2 if signal.time else 1
-        if a.shape[lead:] != features or (signal.length is not None and a.shape[1] != signal.length):
-            raise self.wrong(x)
-        if signal.time and not a.shape[1]:
-            raise ShapeError("the input has no frames", where=f"input {self.layer.name!r}", found=str(x.shape))
-        a = a.reshape((a.shape[0], a.shape[1] if signal.time else 1, signal.width))
-        if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4 or not a.flags.aligned or not a.dtype.isnative:
-            a = np.ascontiguousarray(a, np.float32)
-        return a.transpose(1, 0, 2)
-
-
-def _make_output(axes, signal, batch, count, batched, out):
-    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order."""
-    features, width = signal.features, prod(signal.features)
-    frames = count if signal.time else 1
-    if out is not None:
-        shape = letters(axes, len(features))
-        sizes = {"b": batch, "t": frames} | {f"f{k}": n for k, n in enumerate(features)}
-        wanted = tuple(sizes[a] for a in shape if batched or a != "b")
-        if not isinstance(out, np.ndarray) or out.dtype != np.float32:
-            raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
-        if out.shape != wanted or not out.flags.writeable:
-            raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
-        if axes in ("btf", "bf") and out.flags.carray:
-            return out, out.reshape(batch, frames, width).transpose(1, 0, 2)
-    if axes == "tbf":
-        array = np.empty((frames, batch) + features, np.float32)
-        return array, array.reshape(frames, batch, width)
-    array = np.empty((batch, frames) + features, np.float32)
-    return array, array.reshape(batch, frames, width).transpose(1, 0, 2)
-
-
-def _finish(axes, signal, array, batched, out):
-    """The filled array with the source's axes."""
-    if array is out:
-        return out
-    if axes == "tbf":
-        array = array if batched else array[:, 0]
-    else:
-        if not signal.time:
-            array = array[:, 0]
-        array = to_source(array, axes) if batched else to_source(array[0], axes.replace("b", ""))
-    if out is not None:
-        out[...] = array
-        return out
-    return array
-
-
 # ---- the ways in ----------------------------------------------------------------------------------------------------
 
 
 def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=None):
-    """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text), or a live Keras model."""
+    """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
+    importers/keras_spec.py), or a live Keras model."""
     from .importers import keras
 
     return _imported(keras.read(source, spec, custom_objects=custom_objects, inputs=inputs, outputs=outputs), source, hindrance=_hindrance(inputs, outputs))
@@ -610,13 +504,19 @@ def from_numpy(parameters):
 
 def from_graph(graph):
     """A Model from a Graph built by hand (see rnnrt.layers)."""
+    if not isinstance(graph, Graph):
+        raise DTypeError("this is no graph", expected="an rnnrt.Graph", found=type(graph).__qualname__, fix="Files and live models: rnnrt.convert().")
     return Model(graph)
 
 
 def load(path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30):
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from . import file
+    from .importers import detect
 
+    kind = detect(path)
+    if kind.name != "rnnrt":
+        raise ModelFileError(f"is {kind.what}, not a .rnnrt file", where=path_text(path), fix="Import it with rnnrt.convert().")
     stored = file.load(path, max_bytes)
     model = Model(stored.graph, num_threads=num_threads, backend=backend, weights=weights, isa=isa, golden=stored.golden, golden_by=stored.golden_by,
                   provenance=stored.provenance)  # fmt: skip

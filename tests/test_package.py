@@ -151,7 +151,7 @@ ROWS = (
     ("reference", "passes", "container", "graph_json", "layers"),
     ("file",),
     ("importers",),
-    ("golden", "lowering", "state", "_engine"),
+    ("golden", "lowering", "ports", "state", "_engine"),
     ("model",),
     ("__init__",),
     ("bench", "cli", "demo", "doctor", "peers"),

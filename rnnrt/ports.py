@@ -1,0 +1,118 @@
+"""Where arrays enter and leave a model: the source's axes and types outside, float32 (time, batch, width) for the engine inside."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from .axes import letters, to_source
+from .errors import DTypeError, ShapeError
+from .graph import Embedding
+
+
+def tables_of(graph, name):
+    """Rows of the embeddings that read an input directly: its ids must be below all of them."""
+    return [(x.name, len(x.weight)) for x in graph.consumers(name) if isinstance(x, Embedding)]
+
+
+def shape_of(signal, axes):
+    sizes = {"b": None, "t": signal.length} | {f"f{k}": n for k, n in enumerate(signal.features)}
+    return tuple(sizes[a] for a in letters(axes, len(signal.features)))
+
+
+def as_float32(x, where):
+    x = np.asarray(x)
+    if x.dtype == np.float32:
+        return x
+    if x.dtype.kind not in "fiub":
+        raise DTypeError("this type of number cannot be used", where=where, expected="float32, or what converts to it", found=str(x.dtype))
+    return x.astype(np.float32)
+
+
+class Port:
+    """One graph input: how the source's array becomes the engine's (time, batch, width)."""
+
+    def __init__(self, layer, signal, tables, optional):
+        self.layer, self.signal, self.tables, self.optional = layer, signal, tables, optional
+        self.shape = shape_of(signal, layer.axes)
+        self.letters = letters(layer.axes, len(signal.features))
+        self.rank = len(self.letters)
+        wanted = letters("btf" if signal.time else "bf", len(signal.features))
+        self.order = tuple(self.letters.index(a) for a in wanted)
+        unbatched = [a for a in self.letters if a != "b"]
+        self.order_unbatched = tuple(unbatched.index(a) for a in wanted if a != "b")
+        self.plain = self.order == tuple(range(self.rank))
+
+    def wrong(self, x):
+        axes = {"b": "batch", "t": "time"}
+        wanted = ", ".join(str(n) if n is not None else axes[a] for n, a in zip(self.shape, self.letters))
+        return ShapeError("the input has the wrong shape", where=f"input {self.layer.name!r}", expected=f"({wanted}), or the same without batch", found=str(x.shape))
+
+    def checked(self, x):
+        x = np.asarray(x)
+        if self.layer.ids or self.tables:
+            if x.dtype.kind not in "fiub":
+                raise DTypeError("ids must be whole numbers", where=f"input {self.layer.name!r}", found=str(x.dtype))
+            bad = np.zeros(x.shape, bool) if x.dtype.kind in "iub" else x != np.floor(x)
+            for _, size in self.tables:
+                bad = bad | ~((x >= 0) & (x < size))
+            if bad.any():
+                at = np.argwhere(bad)[0]
+                row, time = (at[0], at[-1]) if x.ndim == self.rank else (0, at[-1])
+                raise ShapeError("an id is out of range", where=f"input {self.layer.name!r}, row {row}, time {time}",
+                                 expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}", found=str(x[tuple(at)]))  # fmt: skip
+        return as_float32(x, f"input {self.layer.name!r}")
+
+    def canonical(self, x, has_batch):
+        if has_batch:
+            a = x if self.plain else x.transpose(self.order)
+        else:
+            a = x.transpose(self.order_unbatched)[None]
+        features, signal = self.signal.features, self.signal
+        lead = 2 if signal.time else 1
+        if a.shape[lead:] != features or (signal.length is not None and a.shape[1] != signal.length):
+            raise self.wrong(x)
+        if signal.time and not a.shape[1]:
+            raise ShapeError("the input has no frames", where=f"input {self.layer.name!r}", found=str(x.shape))
+        a = a.reshape((a.shape[0], a.shape[1] if signal.time else 1, signal.width))
+        if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4 or not a.flags.aligned or not a.dtype.isnative:
+            a = np.ascontiguousarray(a, np.float32)
+        return a.transpose(1, 0, 2)
+
+
+def make_output(axes, signal, batch, count, batched, out):
+    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order."""
+    features, width = signal.features, prod(signal.features)
+    frames = count if signal.time else 1
+    if out is not None:
+        shape = letters(axes, len(features))
+        sizes = {"b": batch, "t": frames} | {f"f{k}": n for k, n in enumerate(features)}
+        wanted = tuple(sizes[a] for a in shape if batched or a != "b")
+        if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+            raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
+        if out.shape != wanted or not out.flags.writeable:
+            raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
+        if axes in ("btf", "bf") and out.flags.carray:
+            return out, out.reshape(batch, frames, width).transpose(1, 0, 2)
+    if axes == "tbf":
+        array = np.empty((frames, batch) + features, np.float32)
+        return array, array.reshape(frames, batch, width)
+    array = np.empty((batch, frames) + features, np.float32)
+    return array, array.reshape(batch, frames, width).transpose(1, 0, 2)
+
+
+def finish_output(axes, signal, array, batched, out):
+    """The filled array with the source's axes."""
+    if array is out:
+        return out
+    if axes == "tbf":
+        array = array if batched else array[:, 0]
+    else:
+        if not signal.time:
+            array = array[:, 0]
+        array = to_source(array, axes) if batched else to_source(array[0], axes.replace("b", ""))
+    if out is not None:
+        out[...] = array
+        return out
+    return array
