@@ -103,7 +103,8 @@ class Signal:
 LAYERS: dict[str, type[Layer]] = {}
 
 
-@dataclass(frozen=True, eq=False)
+# Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Layer:
     """Base of every layer: a name, the references it reads, and what it makes of their signals.
 
@@ -166,6 +167,9 @@ class Layer:
             raise ShapeError(f"the input does not fit {of}", where=self.where, expected=f"frames of ({expected},)", found=str(signal))
         return signal
 
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.name!r} of {', '.join(self.inputs) or 'the caller'}>"
+
     @property
     def where(self):
         return f"layer {self.name!r} ({type(self).__name__})"
@@ -188,7 +192,7 @@ def _frozen(value, layer, name):
 # ---- where signals enter --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Input(Layer):
     """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft".
 
@@ -224,7 +228,7 @@ class Input(Layer):
 # ---- products -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Dense(Layer):
     """y = activation(W x + b), on every frame. weight (out, in), bias (out,) or None."""
 
@@ -243,7 +247,7 @@ class Dense(Layer):
         return (dataclasses.replace(x, features=(self.weight.shape[0],)),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Embedding(Layer):
     """Row ``id`` of a table. weight (ids, out); the input is one id a frame."""
 
@@ -260,7 +264,7 @@ class Embedding(Layer):
         return (dataclasses.replace(x, features=(self.weight.shape[1],)),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Conv1D(Layer):
     """Cross-correlation over time. weight (out, tap, in per group), bias (out,) or None.
 
@@ -305,7 +309,7 @@ class Conv1D(Layer):
 # ---- recurrence -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class _Recurrent(Layer):
     """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time.
 
@@ -368,14 +372,14 @@ class _Recurrent(Layer):
         return tuple(made[o] for o in ("",) + self.extra_outputs)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class SimpleRNN(_Recurrent):
     """Elman cell: h' = activation(W x + U h + b). weight (units, in), recurrent_weight (units, units)."""
 
     kind: ClassVar[str] = "rnn"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class GRU(_Recurrent):
     """Gates z r n; h' = (1 - z) n + z h. weight (3 units, in), recurrent_weight (3 units, units), bias (3 units,).
 
@@ -397,7 +401,7 @@ class GRU(_Recurrent):
             raise ShapeError("recurrent_bias exists only with reset_after", where=self.where, fix="Add it to bias.")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class LSTM(_Recurrent):
     """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o act(c')).
 
@@ -428,7 +432,7 @@ class LSTM(_Recurrent):
 # ---- normalisation, activations -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class BatchNormalization(Layer):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving statistics."""
 
@@ -461,7 +465,7 @@ class BatchNormalization(Layer):
         return scale, offset if self.beta is None else offset + self.beta
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Affine(Layer):
     """y = scale x + offset, feature by feature: a batch normalisation that could not be folded."""
 
@@ -479,7 +483,7 @@ class Affine(Layer):
         return (self._width(x, self.scale.size, "scale"),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class LayerNormalization(Layer):
     """(x - mean) / sqrt(variance + epsilon) over a frame's features, times gamma plus beta; variance divides by N."""
 
@@ -501,7 +505,7 @@ class LayerNormalization(Layer):
         return (self._width(x, self.size, "size"),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Activation(Layer):
     """An elementwise function of every number."""
 
@@ -512,7 +516,7 @@ class Activation(Layer):
         return (x,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Softmax(Layer):
     """exp(x - max) / sum over a frame's features."""
 
@@ -527,7 +531,7 @@ class Softmax(Layer):
 # ---- pooling and time -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class _Pool1D(Layer):
     """A window over time, feature by feature. ``padding`` as in Conv1D; "same" is Keras's."""
 
@@ -545,14 +549,14 @@ class _Pool1D(Layer):
         return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.size)),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class MaxPool1D(_Pool1D):
     """The greatest in each window; padding never wins."""
 
     kind: ClassVar[str] = "max_pool1d"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class AveragePool1D(_Pool1D):
     """The mean of each window; ``count_padding``: padded zeros count too (PyTorch's default; Keras leaves them out)."""
 
@@ -560,7 +564,7 @@ class AveragePool1D(_Pool1D):
     kind: ClassVar[str] = "average_pool1d"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class GlobalMaxPool(Layer):
     """The greatest over all frames."""
 
@@ -570,21 +574,21 @@ class GlobalMaxPool(Layer):
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class GlobalAveragePool(GlobalMaxPool):
     """The mean over all frames."""
 
     kind: ClassVar[str] = "global_average_pool"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Last(GlobalMaxPool):
     """The last frame: x[:, -1]."""
 
     kind: ClassVar[str] = "last"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Reverse(Layer):
     """The frames in reverse order."""
 
@@ -594,7 +598,7 @@ class Reverse(Layer):
         return (self._frames(x),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Flatten(Layer):
     """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time * features,)."""
 
@@ -606,7 +610,7 @@ class Flatten(Layer):
         return (Signal((x.length * x.width,), False),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Unflatten(Layer):
     """A value given once as a sequence of ``length`` frames: (length * features,) -> (length, features)."""
 
@@ -622,7 +626,7 @@ class Unflatten(Layer):
         return (Signal((x.width // self.length,), True, self.length),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Reshape(Layer):
     """Another shape for each frame; the numbers and their order stay."""
 
@@ -638,7 +642,7 @@ class Reshape(Layer):
         return (dataclasses.replace(x, features=self.features),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Select(Layer):
     """Features by number: y[k] = x[index[k]]. Slices, permutations and repeats of a frame's features."""
 
@@ -654,7 +658,7 @@ class Select(Layer):
         return (dataclasses.replace(x, features=(len(self.index),)),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class TimeDistributed(Layer):
     """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has one)."""
 
@@ -681,7 +685,7 @@ class TimeDistributed(Layer):
 # ---- merging --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Concatenate(Layer):
     """The features of every input, side by side."""
 
@@ -694,7 +698,7 @@ class Concatenate(Layer):
         return (dataclasses.replace(first, features=(sum(s.width for s in signals),)),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Add(Layer):
     """The sum of the inputs, from the first to the last."""
 
@@ -707,7 +711,7 @@ class Add(Layer):
         return (first,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Multiply(Add):
     """The product of the inputs, from the first to the last."""
 
@@ -774,7 +778,7 @@ class Output:
     axes: str = "btf"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Graph:
     """A checked DAG of layers in an order they can run in.
 
@@ -821,6 +825,9 @@ class Graph:
             outputs.append(dataclasses.replace(output, axes=axes))
         object.__setattr__(self, "outputs", tuple(outputs))
         object.__setattr__(self, "signals", signals)
+
+    def __repr__(self):
+        return f"<Graph: {', '.join(self.inputs)} -> {len(self.layers)} layers -> {', '.join(o.name for o in self.outputs)}>"
 
     def __getitem__(self, name) -> Layer:
         return next(x for x in self.layers if x.name == name)

@@ -9,7 +9,6 @@ import numpy as np
 
 from . import _engine, lowering, passes
 from .axes import to_source
-from .container import path_text
 from .errors import DTypeError, ModelFileError, NotStreamableError, ShapeError, StateError, UnsupportedModelError, VerificationError
 from .graph import Embedding, Graph, Input
 from .ports import Port, as_float32, finish_output, make_output, shape_of, tables_of
@@ -512,6 +511,7 @@ def from_graph(graph):
 def load(path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30):
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from . import file
+    from .container import path_text
     from .importers import detect
 
     kind = detect(path)
