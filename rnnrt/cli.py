@@ -496,7 +496,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print one JSON object instead of text")
         if model:
             made.add_argument(model, metavar=model.upper(), help="a .rnnrt, .keras, .h5, .pt, .safetensors or .npz file; its kind is found by its content")
-            made.add_argument("--spec", metavar="FILE", help="for a file that holds weights alone: the layers in order, one a line")
+            made.add_argument("--spec", metavar="FILE", help="for a file that holds weights alone: the layers in order, one a line; or Keras's to_json()")
         return made
 
     made = command(convert, "convert", "write a model as a .rnnrt file", "source")

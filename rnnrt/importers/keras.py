@@ -34,7 +34,7 @@ def read(source, spec=None, *, custom_objects=None, inputs=None, outputs=None, m
     """The Graph of a Keras model.
 
     ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
-    ``spec``: the text of ``model.to_json()``, for files that hold weights alone. ``custom_objects``: {class name: f}, where
+    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), for files that hold weights alone. ``custom_objects``: {class name: f}, where
     ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and
     inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers
     in ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..container import open_regular, path_text
 from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from . import hdf5
+from . import hdf5, keras_spec
 from .archive import Archive
 from .keras_config import Description, Version, describe, parse
 from .keras_weights import fill_lists, fill_tree
@@ -44,7 +44,8 @@ class KerasModel:
 
 
 def open_model(source, spec=None, max_bytes=2 << 30) -> KerasModel:
-    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's ``to_json()`` text.
+    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's ``to_json()`` text, or lines (see
+    keras_spec), for weights alone.
 
     Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
     """
@@ -153,7 +154,10 @@ def _hdf5(data, where, spec, max_bytes):
     held = root.groups.get("model_weights", root)
     written = held.attributes.get("keras_version", root.attributes.get("keras_version"))
     version = Version(written) if isinstance(written, str) else None
-    if spec is not None:
+    lines = isinstance(spec, str) and not spec.lstrip().startswith("{")
+    if lines:
+        described = keras_spec.sequential(spec)
+    elif spec is not None:
         described, version = _spec(spec, version)
     elif isinstance(config, str):
         values = parse(config, f"{where}: model_config")
@@ -163,7 +167,7 @@ def _hdf5(data, where, spec, max_bytes):
         raise UnsupportedModelError(
             "the file holds weights alone and does not say what network they belong to",
             where=where,
-            fix="Give spec=, the text of model.to_json(), or save the whole model.",
+            fix="Give spec=, the text of model.to_json() or one layer a line (lstm: LSTM, dense: Dense activation=softmax), or save the whole model.",
         )
     described = _network(described, where)
     if (
@@ -171,12 +175,18 @@ def _hdf5(data, where, spec, max_bytes):
         and ("layers" in root.groups or "_layer_checkpoint_dependencies" in root.groups)
         and "layer_names" not in root.attributes
     ):
-        return KerasModel(described, fill_tree(described, root, where), version or Version("3.0"), "hdf5")
+        weights = fill_tree(described, root, where)
+        if lines:
+            keras_spec.complete(described, weights, folders=True)
+        return KerasModel(described, weights, version or Version("3.0"), "hdf5")
     if version is None:
         raise UnsupportedModelError(
             "the file was written by Keras 1, which is not supported", where=where, fix="Load it in Keras 2 and save it again."
         )
-    return KerasModel(described, fill_lists(described, _lists(held, where), where), version, "hdf5")
+    weights = fill_lists(described, _lists(held, where), where)
+    if lines:
+        keras_spec.complete(described, weights, folders=False)
+    return KerasModel(described, weights, version, "hdf5")
 
 
 def _lists(held, where):
