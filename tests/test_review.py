@@ -1,7 +1,13 @@
 """What a stranger's trained models did to the importers: forwards that leave something behind, options that were overlooked, random
 networks of both frameworks, whole and streamed, against the frameworks themselves."""
 
+import io
+import json
 import random
+import struct
+import time
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,13 +15,14 @@ from needs import need
 
 torch = need("torch")
 keras = need("keras")
+h5py = need("h5py")
 import torch.nn.functional as F
 from keras import layers as L
 from safetensors.torch import save_file
 from torch import nn
 
 import rnnrt
-from rnnrt.errors import StateError, UnsupportedModelError
+from rnnrt.errors import ModelFileError, ResourceLimitError, StateError, UnsupportedModelError
 
 TOLERANCE = 1e-4
 
@@ -392,3 +399,110 @@ def test_a_random_keras_network_is_equal_to_keras(seed, tmp_path):
         if imported.streamable:
             whole = imported(x[0])
             assert np.array_equal(streamed(imported, x[0], r).reshape(whole.shape), whole)
+
+
+# ---- files of at most 1 MB that ask for far more ---------------------------------------------------------------------
+
+
+def expanded(path):
+    torch.save({"weight_ih_l0": torch.zeros(1).expand(400_000_000)}, path)
+
+
+def expanded_in_a_legacy_file(path):
+    torch.save({f"w{k}": torch.zeros(1).expand(20_000_000) for k in range(25)}, path, _use_new_zipfile_serialization=False)
+
+
+def zeros_packed(path):
+    npy = io.BytesIO()
+    np.save(npy, np.zeros(16_000_000, np.int8))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(30):
+            archive.writestr(f"a{k}.npy", npy.getvalue())
+
+
+def impossible_safetensors(shape):
+    def write(path):
+        size = 4 * int(np.prod([n for n in shape if n < 2], dtype=object))
+        header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+
+    return write
+
+
+def never_written(path):
+    """Arrays that HDF5 fills with zeros when they are read."""
+    with h5py.File(path, "w") as file:
+        for k in range(30):
+            file.create_dataset(f"model_weights/d/a{k}", shape=(4000, 4000), dtype="f4")
+
+
+def heaps_in_heaps(path):
+    """A thousand heaps of strings, each of which reaches to the end of the file."""
+    never_written(path)
+    size, empty = 1 << 20, struct.pack("<QQ", 1, 0)
+    data = bytearray(path.read_bytes()[:1024].ljust(1024) + empty * (size // 16 - 64))
+    for start in range(1536, size - 1024, 1024):
+        data[start - 16 : start + 16] = struct.pack("<QQ8sQ", 1, 16, b"GCOL\1\0\0\0", size - 16 - start)
+    path.write_bytes(data)
+
+
+def keras_config(*layers):
+    def write(path):
+        weights = io.BytesIO()
+        with h5py.File(weights, "w") as file:
+            file.create_group("layers")
+        config = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": n, "config": c} for n, c in layers]}}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("config.json", json.dumps(config))
+            archive.writestr("metadata.json", '{"keras_version": "3.0.0"}')
+            archive.writestr("model.weights.h5", weights.getvalue())
+
+    return write
+
+
+WIDE = {"batch_input_shape": [None, 100, 1 << 24]}
+HOSTILE = {
+    "expanded.pt": (expanded, ResourceLimitError, "tensors of a file of this size"),
+    "legacy.pt": (expanded_in_a_legacy_file, ResourceLimitError, "tensors of a file of this size"),
+    "zeros.npz": (zeros_packed, ResourceLimitError, "would unpack to"),
+    "axes.safetensors": (impossible_safetensors([1] * 50_000), ModelFileError, "shape is impossible"),
+    "empty.safetensors": (impossible_safetensors([0, 1 << 40, 1 << 40]), ModelFileError, "shape is impossible"),
+    "unwritten.h5": (never_written, ResourceLimitError, "larger than this reader accepts"),
+    "heaps.h5": (heaps_in_heaps, ModelFileError, "a heap of strings within another"),
+    "pads.keras": (keras_config(*(("ZeroPadding1D", {"name": f"z{k}", **WIDE}) for k in range(50))), ResourceLimitError, "'z0'"),
+    "scales.keras": (keras_config(*(("Rescaling", {"name": f"r{k}", "scale": 2.0, **WIDE}) for k in range(50))), ResourceLimitError, "'r0'"),
+    "copies.keras": (
+        keras_config(
+            ("InputLayer", {"name": "x", "batch_shape": [None, 2]}),
+            *(("RepeatVector", {"name": f"c{k}", "n": 1 << 19}) if k % 2 else ("GlobalMaxPooling1D", {"name": f"c{k}"}) for k in range(1, 200)),
+        ),
+        ResourceLimitError,
+        "'c5'.*too many numbers",
+    ),
+    "unknown.keras": (
+        keras_config(
+            ("InputLayer", {"name": "x", "batch_shape": [None, None, 2]}), *(("Activation" if k % 2 else "Odd", {"name": f"u{k}"}) for k in range(4000))
+        ),
+        UnsupportedModelError,
+        "'u0'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_small_file_takes_no_time_and_no_memory(name, tmp_path):
+    write, kind, match = HOSTILE[name]
+    path = tmp_path / name
+    write(path)
+    assert path.stat().st_size <= 1 << 20
+    read = rnnrt.from_keras if name.endswith((".h5", ".keras")) else rnnrt.from_torch
+    tracemalloc.start()
+    try:
+        began = time.process_time()
+        with pytest.raises(kind, match=match):
+            read(path)
+        spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert spent < 15  # traced; 5 seconds otherwise
+    assert peak < 200 << 20

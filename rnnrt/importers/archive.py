@@ -19,6 +19,8 @@ from ..errors import ModelFileError, ResourceLimitError
 MAX_ENTRIES = 1 << 16
 #: Deflated weights shrink by 10 % or so; larger members that claim to shrink more than this are bombs.
 MAX_RATIO, RATIO_FROM = 100, 16 << 20
+#: All that a small file may unpack to, and how many times its size a larger one may.
+_ALL, _ALL_RATIO = 64 << 20, 64
 
 codecs.lookup("cp437")  # zipfile decodes names with it: found now, so that reading a file never imports
 
@@ -27,13 +29,18 @@ _LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, 
 _ENCRYPTED, _PATCH, _SIZES_FOLLOW, _UTF8 = 0x2041, 0x20, 0x08, 0x800
 
 
+def unpacked_limit(size: int, max_bytes: int) -> int:
+    """The most bytes that a file of ``size`` bytes may unpack to, in all: no weights are 64 times as large as their file."""
+    return min(max_bytes, max(_ALL, _ALL_RATIO * size))
+
+
 class Archive:
     """The members of a zip archive held in memory, all checked before the first is read.
 
     ``data``: the archive; ``where``: what messages call it; ``max_bytes``: cap on the sum of the unpacked sizes.
     ``names`` lists the members in the order of the archive's directory, folders left out. Stored and deflated members only.
     Raises ModelFileError (naming the member) on anything malformed, encrypted, overlapping, duplicate or with a name that
-    leaves the archive, ResourceLimitError where it would unpack to more than ``max_bytes``.
+    leaves the archive, ResourceLimitError where it would unpack to more than ``max_bytes``, or than ``unpacked_limit`` of its size.
     """
 
     def __init__(self, data: bytes, where: str, max_bytes: int = 2 << 30):
@@ -58,13 +65,14 @@ class Archive:
             self._entries[entry.orig_filename], self._starts[entry.orig_filename] = entry, start
         self._check_extents(extents, directory)
         total = sum(e.file_size for e in entries)
-        if total > max_bytes:
+        limit = unpacked_limit(len(data), max_bytes)
+        if total > limit:
             largest = max(entries, key=lambda e: e.file_size)
             raise ResourceLimitError(
                 f"the archive would unpack to {total} bytes, {largest.file_size} of them in the member {largest.orig_filename!r}",
                 where=where,
-                expected=f"at most {max_bytes} (max_bytes)",
-                fix="Pass a larger max_bytes if the file is trusted.",
+                expected=f"at most {limit} " + ("(max_bytes)" if limit == max_bytes else f"of a file of {len(data)}"),
+                fix="Pass a larger max_bytes if the file is trusted." if limit == max_bytes else "Save it without compression.",
             )
         for entry in entries:
             if entry.file_size > RATIO_FROM and entry.file_size > MAX_RATIO * entry.compress_size:

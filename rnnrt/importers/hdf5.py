@@ -14,13 +14,12 @@ from math import prod
 import numpy as np
 
 from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, require
+from .archive import unpacked_limit
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: gzip, shuffle, fletcher32 (H5Z_FILTER_*): built into the library, no plug-in is ever loaded for them.
 _FILTERS = {1, 2, 3}
 _MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS, _MAX_HEAPS = 64, 50_000, 100_000, 1024
-#: A dataset above the first size may not claim more than this many times the bytes of its file.
-_BOMB_FROM, _MAX_RATIO = 64 << 20, 100
 #: What h5py and the HDF5 library below it raise on damaged files.
 _FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, UnicodeError, MemoryError)
 
@@ -59,7 +58,8 @@ def read(data: bytes, where: str, *, skip=(), max_bytes: int = 2 << 30) -> Group
     """The tree in ``data``, an HDF5 file. Groups at the root whose name is in ``skip`` are not entered.
 
     Raises ModelFileError on anything damaged or leading out of the file, UnsupportedModelError on types that are not numbers,
-    ResourceLimitError where the arrays need more than ``max_bytes`` (float32 or as stored, whichever is more).
+    ResourceLimitError where the arrays need more than ``max_bytes`` (float32 or as stored, whichever is more), or than any that come
+    from a file of this size.
     """
     h5py = require("h5py", "keras", "reading HDF5 (.h5, .keras)")
     if not data.startswith(SIGNATURE):
@@ -87,7 +87,11 @@ def _check_heaps(data, where):
     starts = [m.start() for m in re.finditer(rb"GCOL\x01", data)]
     if len(starts) > _MAX_HEAPS:
         raise ModelFileError("the HDF5 file has too many heaps of strings", where=where, expected=f"at most {_MAX_HEAPS}")
+    free = 0
     for start in starts:
+        if start < free:  # HDF5 never lays one into another; reading such heaps over and over would take for ever
+            raise _damaged(where, f"a heap of strings within another, at {start}")
+        free = start + int.from_bytes(data[start + 8 : start + 16], "little")
         strings, address = _heap(data, start, where), start.to_bytes(8, "little")
         found = data.find(address)
         while found >= 0:
@@ -120,8 +124,8 @@ class _Reader:
     """One pass over one open file, with what it has read so far."""
 
     def __init__(self, h5py, where, file_size, max_bytes):
-        self.h5py, self.where, self.file_size, self.max_bytes = h5py, where, file_size, max_bytes
-        self.left, self.seen = max_bytes, set()
+        self.h5py, self.where, self.file_size, self.max_bytes = h5py, where, file_size, unpacked_limit(file_size, max_bytes)
+        self.left, self.seen = self.max_bytes, set()
 
     def at(self, path):
         return f"{self.where}: {path or '/'}"
@@ -178,7 +182,7 @@ class _Reader:
         if shape is None or not (bfloat16 or (dtype.kind in "fiub" and dtype.itemsize <= 8)):
             raise UnsupportedModelError("the array does not hold plain numbers", where=where, found=str(dtype))
         size = prod(shape) * max(dtype.itemsize, 4)
-        if size > self.left or size > max(_BOMB_FROM, _MAX_RATIO * self.file_size):
+        if size > self.left:
             raise ResourceLimitError(
                 "the array is larger than this reader accepts",
                 where=where,

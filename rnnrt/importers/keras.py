@@ -14,13 +14,15 @@ from .. import graph
 from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from .keras_config import Config, Description
 from .keras_files import KerasModel, open_model
-from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Site
+from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Findings, Site
 from .keras_recurrent import RECURRENT, custom_layers, fields_of
 from .keras_weights import inner
 from .keras_wiring import Wiring, wire
 
 #: Calls one model may make, those of a network called twice counted twice.
 _MAX_CALLS = 10_000
+#: Refused layers behind which a part of the network is looked for that would import.
+_MOST_PARTS = 100
 _NETWORKS = ("Sequential", "Functional", "Model")
 #: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
 _ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
@@ -91,7 +93,7 @@ class _Importer:
 
     def __init__(self, model: KerasModel, custom_objects):
         self.model, self.custom_objects = model, custom_objects
-        self.builder, self.assumptions = graph.GraphBuilder(), []
+        self.builder, self.assumptions = graph.GraphBuilder(), Findings()
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
 
     def graph(self, wiring, cut) -> graph.Graph:
@@ -338,7 +340,7 @@ def _parts(model, custom_objects, wiring):
             options += [f"outputs={importer.done[-1:]!r}"]
         if importer.done:
             parts.append((len(importer.done), ", ".join(options)))
-        if importer.at is None or importer.at in refused or not options[-1].startswith("outputs"):
+        if importer.at is None or importer.at in refused or not options[-1].startswith("outputs") or len(refused) > _MOST_PARTS:
             return parts
         refused.add(importer.at)
         start = [importer.at]

@@ -6,6 +6,7 @@ Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.js
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from os import PathLike
@@ -15,7 +16,7 @@ import numpy as np
 from ..container import open_regular, path_text
 from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from . import hdf5, keras_spec
-from .archive import Archive
+from .archive import Archive, unpacked_limit
 from .keras_config import Description, Version, describe, parse
 from .keras_weights import fill_lists, fill_tree
 
@@ -79,7 +80,7 @@ def file_bytes(source, max_bytes):
         raise UnsupportedModelError("from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__)
     where = path_text(source)
     with open_regular(source) as file:
-        data = file.read(max_bytes + 1)
+        data = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)  # Python allocates what it is asked for
     if len(data) > max_bytes:
         raise ResourceLimitError(
             "the file is larger than the limit",
@@ -109,6 +110,7 @@ def _spec(spec, written):
 
 
 def _keras_v3(data, where, spec, max_bytes):
+    max_bytes = unpacked_limit(len(data), max_bytes)
     archive = Archive(data, where, max_bytes)
     names = set(archive.names)
     if "config.json" not in names or "metadata.json" not in names:

@@ -12,8 +12,17 @@ from math import prod
 import numpy as np
 
 from .. import graph
-from ..errors import ModelFileError, UnsupportedModelError
+from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from .keras_config import Config, Description, Version, layer_activation
+
+#: Numbers that the layers of one network may be given without a file holding them: indices, factors, taps.
+_MOST_INVENTED = 1 << 21
+
+
+class Findings(list):
+    """What was assumed of a network, line by line; and ``invented``: the numbers its layers were given that no file holds."""
+
+    invented = 0
 
 
 @dataclass
@@ -26,7 +35,7 @@ class Site:
     arrays: dict
     version: Version
     custom_objects: dict
-    assumptions: list[str]
+    assumptions: Findings
     config: Config = field(init=False)
 
     def __post_init__(self):
@@ -72,6 +81,17 @@ class Site:
 
     def channels_last(self):
         self.config.only("data_format", "channels_last", None)
+
+    def invent(self, numbers):
+        """Refuses a network whose options alone ask for more numbers than any should: the file holds none of them."""
+        self.assumptions.invented += numbers
+        if self.assumptions.invented > _MOST_INVENTED:
+            raise ResourceLimitError(
+                "the network would move or make too many numbers",
+                where=self.layer.where,
+                expected=f"at most {_MOST_INVENTED}, those of the layers before it counted",
+            )
+        return numbers
 
     def width(self, x):
         """Numbers in one frame; refuses more than any array here should have."""
@@ -193,7 +213,7 @@ def _activation(site, x):
 
 
 def _rescaling(site, x):
-    width = site.width(x)
+    width = site.invent(site.width(x))
     scale, offset = (np.full(width, site.config.number(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0)))
     return site.add(graph.Affine, x, scale=scale, offset=offset)
 
@@ -280,6 +300,7 @@ def _check_copies(site, numbers):
     """An index is stored for each of them."""
     if not 1 <= numbers <= 1 << 20:
         raise UnsupportedModelError("would move too many numbers", where=site.layer.where, expected="1 to 2**20", found=str(numbers))
+    site.invent(numbers)
 
 
 def _both_sides(site, option):
@@ -293,7 +314,7 @@ def _both_sides(site, option):
 def _zero_padding1d(site, x):
     """A convolution that multiplies each feature by 1 and pads."""
     site.channels_last()
-    width = site.width(x)
+    width = site.invent(site.width(x))
     return site.add(graph.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding"))
 
 
@@ -304,6 +325,7 @@ def _cropping1d(site, x):
     taps, width = (left + right) // step + 1, site.width(x)
     if taps * width > 1 << 20:
         raise site.config.unsupported("cropping", [left, right], "sides with a large common divisor")
+    site.invent(taps * width)
     weight = np.zeros((width, taps, 1))
     weight[:, left // step] = 1
     return site.add(graph.Conv1D, x, weight=weight, groups=width, dilation=step)
@@ -336,7 +358,7 @@ def _check_no_broadcast(site, xs):
 
 
 def _scaled(site, x, factor, suffix=""):
-    width = site.width(x)
+    width = site.invent(site.width(x))
     return site.add(graph.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
 
 

@@ -18,7 +18,7 @@ import safetensors
 from ..container import open_regular, path_text
 from ..errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
 from . import pickles
-from .archive import Archive
+from .archive import Archive, unpacked_limit
 from .detection import detect
 from .npz import read_npz
 from .state_dict import unwrap
@@ -36,6 +36,8 @@ _SAFE = {
 }  # fmt: skip
 
 _OTHER_READERS = {"keras": "from_keras", "onnx": "from_onnx", "file": "rnnrt.load", "graph": "from_graph"}
+
+_MOST_NUMBERS = 1 << 40  # what NumPy can describe, also where an axis of length 0 makes it none
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_START = b"\x8a\x0a" + _LEGACY_MAGIC.to_bytes(10, "little")
@@ -62,6 +64,10 @@ class Checkpoint:
             leaf = _live(leaf, where)
             self._spend(leaf.size, where)
             return as_float32(leaf, str(leaf.dtype), where)
+        if len(leaf.shape) > pickles.MAX_AXES or prod(max(n, 1) for n in leaf.shape) > _MOST_NUMBERS:
+            raise ModelFileError(
+                "the tensor's shape is impossible", where=where, expected=f"at most {pickles.MAX_AXES} axes", found=str(leaf.shape)[:80]
+            )
         code = _NUMBERS.get(leaf.dtype)
         if code is None:
             raise UnsupportedModelError(f"numbers of type {leaf.dtype} are not supported", where=where, fix="Save plain float tensors.")
@@ -90,7 +96,9 @@ class Checkpoint:
         self._left -= 4 * numbers
         if self._left < 0:
             raise ResourceLimitError(
-                "the tensors take more than max_bytes", where=where, fix="Pass a larger max_bytes if the file is trusted."
+                "the tensors take more than max_bytes, or than any tensors of a file of this size",
+                where=where,
+                fix="Pass a larger max_bytes if the file is trusted, or save the tensors as they are, not expanded from smaller ones.",
             )
 
 
@@ -144,12 +152,13 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
             raise ResourceLimitError(
                 "the file is too large", where=where, expected=f"at most {max_bytes} bytes (max_bytes)", found=str(size)
             )
-        data = file.read(max_bytes + 1)
+        data = file.read(size + 1)  # not max_bytes: Python allocates what it is asked for
     return read_bytes(data, where, max_bytes)
 
 
 def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:
     """The checkpoint in the content of a file; raises as ``read_tensors``."""
+    max_bytes = unpacked_limit(len(data), max_bytes)
     if data[:4] == b"PK\x03\x04":
         return _read_zip(Archive(data, where, max_bytes), max_bytes)
     if data[2:14] == _LEGACY_START:
@@ -244,7 +253,7 @@ def _read_safetensors(data, where, max_bytes):
         if dtype is None:
             tree[name] = pickles.Refused(f"a tensor of {entry['dtype']} numbers")
             continue
-        stride = tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+        stride = tuple(prod(shape[k + 1 :]) for k in range(len(shape))) if len(shape) <= pickles.MAX_AXES else ()
         block = pickles.Storage(dtype, name, prod(shape))
         tree[name] = pickles.TensorRecord(block, dtype, 0, shape, stride)
     held = {name: entry["data"] for name, entry in entries}
