@@ -6,19 +6,21 @@ Nothing here loops over numbers: that is done in src/. A ``Plan`` is immutable a
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
 cimport numpy as cnp
 import numpy as np
 
-from .errors import DTypeError, NotStreamableError, ResourceLimitError, RnnrtError, ShapeError, StateError, StreamBusyError, UnsupportedModelError
+from .errors import DTypeError, ResourceLimitError, RnnrtError, ShapeError, StateError, StreamBusyError, UnsupportedModelError
+from .ports import as_array, as_float32
 
 cnp.import_array()
 
 cdef extern from "rnnrt.h" nogil:
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
+        RNNRT_BAD_STATE
     struct rnnrt_error:
         int32_t row
         int64_t position, batch_row
@@ -73,7 +75,7 @@ cdef extern from "rnnrt.h" nogil:
     size_t rnnrt_stream_due(const rnnrt_stream *, size_t, size_t, bint)
     size_t rnnrt_stream_state_bytes(const rnnrt_stream *)
     void rnnrt_stream_state_get(const rnnrt_stream *, void *)
-    void rnnrt_stream_state_set(rnnrt_stream *, const void *)
+    rnnrt_status rnnrt_stream_state_set(rnnrt_stream *, const void *)
     float *rnnrt_stream_state_value(rnnrt_stream *, int32_t)
 
 cdef extern from "Python.h":
@@ -87,9 +89,11 @@ FUNCTIONS = ("linear relu leaky_relu clipped_relu tanh sigmoid hard_sigmoid hard
 cdef dict kind_number = {word: k for k, word in enumerate(KINDS)}
 cdef dict function_number = {word: k for k, word in enumerate(FUNCTIONS)}
 
-# Multiply-adds of one step from which it pays to release the GIL around it (about 5 microseconds of work).
-
+# Multiply-adds of one call from which it pays to release the GIL around it (about 5 microseconds of work).
 cdef double release_work = 200_000
+# Most inputs or outputs of a model: the border keeps their descriptions on the stack.
+cdef enum:
+    MOST_PORTS = 64
 
 
 def isas():
@@ -112,7 +116,7 @@ cdef raise_status(int status, rnnrt_error *error, list names):
     where = f"layer {names[error.row]!r}" if 0 <= error.row < len(names) else None
     text = error.text.decode() if error.text != NULL else None
     if status == RNNRT_NO_MEMORY:
-        raise MemoryError("the engine found no memory for this")
+        raise ResourceLimitError("this asks for more memory than there is")
     if status == RNNRT_BAD_ID:
         raise ShapeError("an id is out of range", where=f"{where}, row {error.batch_row}, time {error.position}", found=f"{error.value:g}",
                          fix="Ids are whole numbers from 0 to the table's size less one.")
@@ -121,7 +125,9 @@ cdef raise_status(int status, rnnrt_error *error, list names):
     if status == RNNRT_TOO_SHORT:
         raise ShapeError("the input is too short, or not as long as the layer needs", where=where)
     if status == RNNRT_ENDED:
-        raise StateError("the stream was flushed: its sequence is over", fix="Call reset(), or set its state.")
+        raise StateError("the sequence is over: the stream was flushed, or a call on it failed half-way", fix="Call reset(), or set its state.")
+    if status == RNNRT_BAD_STATE:
+        raise StateError("the state does not hold together: its counts are not those of a stream of this model", fix="Use only what Stream.state gave.")
     if status == RNNRT_NO_ISA:
         raise UnsupportedModelError("this instruction set is unknown, or this processor lacks it", expected=f"one of {isas()}")
     raise RnnrtError(f"the engine refused the plan: {text}", where=where)
@@ -136,6 +142,7 @@ cdef const float *pointer(row, name, list held) except? NULL:
     return <const float *> cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
+@cython.no_gc_clear  # the plans inside must outlive what is made of them, also in a reference cycle
 @cython.final
 cdef class Plan:
     """A packed, immutable network. ``rows`` and ``outputs`` as lowering.rows_of makes them; ``names`` of the rows for messages."""
@@ -222,15 +229,14 @@ cdef class Plan:
 
         Returns the frames written of each output. ``initial``, ``final``: (value number, (batch, size) array) of states.
         """
-        cdef rnnrt_array c_inputs[64]
-        cdef rnnrt_array c_outputs[64]
+        cdef rnnrt_array c_inputs[MOST_PORTS]
+        cdef rnnrt_array c_outputs[MOST_PORTS]
         cdef rnnrt_state_value *states = NULL
         cdef rnnrt_error error
         cdef const int64_t *c_lengths = NULL
         cdef size_t n_initial = len(initial), n_final = len(final)
         cdef int status
-        if len(inputs) > 64 or len(outputs) > 64:
-            raise UnsupportedModelError("the model has more than 64 inputs or outputs")
+        check_ports(len(inputs), len(outputs))
         for i, a in enumerate(inputs):
             describe(<cnp.ndarray> a, &c_inputs[i])
         for i, a in enumerate(outputs):
@@ -292,6 +298,11 @@ cdef class Plan:
         return y
 
 
+cdef check_ports(size_t inputs, size_t outputs):
+    if inputs > MOST_PORTS or outputs > MOST_PORTS:
+        raise UnsupportedModelError("the model has too many inputs or outputs", expected=f"at most {MOST_PORTS}", found=f"{inputs} and {outputs}")
+
+
 cdef describe(cnp.ndarray a, rnnrt_array *to):
     """A float32 (time, batch, width) array as the engine sees it."""
     to.data = <float *> cnp.PyArray_DATA(a)
@@ -310,6 +321,7 @@ def plan_of(graph, isa=None):
     return Plan(rows, outputs, [x.name for x in graph.layers], [graph.signals[o.value].width for o in graph.outputs], isa)
 
 
+@cython.no_gc_clear  # the plan must outlive the stream, also in a reference cycle
 @cython.final
 cdef class Stream:
     """One live batch of sequences: its own state over a shared Model. Made by ``Model.stream``.
@@ -323,42 +335,41 @@ cdef class Stream:
     cdef Plan plan
     cdef readonly object batch_size
     cdef readonly bint every_step
-    cdef size_t batch
-    cdef bint busy, release, simple, single
+    cdef size_t batch, block
+    cdef bint busy, simple, bursts
+    cdef double work                # multiply-adds of one step, all rows
     cdef int frame_ndim
     cdef Py_ssize_t width_in, width_out
-    cdef list timed_inputs          # (name, features) in order
-    cdef list all_inputs            # (name, timed, features)
+    cdef list timed_inputs          # those of all_inputs with a time axis
+    cdef list all_inputs            # ports of the model, in the order of the rows
     cdef list once                  # arrays of the inputs given once
     cdef list output_features       # (features, timed)
 
     def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once, list output_features, double work, size_t block=0):
         cdef rnnrt_error error
+        check_ports(len(all_inputs), len(output_features))
         self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
         self.batch = 1 if batch_size is None else batch_size
         self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
-        self.timed_inputs = [i for i in all_inputs if i[1]]
+        self.timed_inputs = [port for port in all_inputs if port.signal.time]
         status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, &error)
         if status:
             raise_status(status, &error, plan.names)
         given = iter(once)
-        for k, (_, timed, _) in enumerate(all_inputs):
-            if not timed:
+        for k, port in enumerate(all_inputs):
+            if not port.signal.time:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> next(given)))
-        self.release = work * self.batch > release_work
-        self.single = len(self.timed_inputs) == 1 and len(all_inputs) == 1 and len(output_features) == 1
-        # `simple`: one flat frame in, one flat frame out, never more than one at a step: the path that touches no Python object
-        self.simple = self.single and len(all_inputs[0][2]) == 1 and len(output_features[0][0]) == 1 and not self.several_per_step()
-        self.width_in = all_inputs[0][2][0] if self.simple else 0
+        self.work, self.block = work * self.batch, block
+        self.bursts = model.bursts
+        # `simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python object
+        first = all_inputs[0].signal.features if len(all_inputs) == len(self.timed_inputs) == 1 and not all_inputs[0].holds_ids else ()
+        self.simple = len(first) == 1 and len(output_features) == 1 and len(output_features[0][0]) == 1
+        self.width_in = first[0] if self.simple else 0
         self.width_out = output_features[0][0][0] if self.simple else 0
         self.frame_ndim = 1 if batch_size is None else 2
 
     def __dealloc__(self):
         rnnrt_stream_free(self.stream)
-
-    cdef several_per_step(self):
-        """Whether one input frame can bring more than one output frame."""
-        return any(self.plan.due(k, n + 1, False) - self.plan.due(k, n, False) > 1 for k in range(len(self.output_features)) for n in range(0, 64))
 
     cdef int enter(self) except -1:
         if self.busy:
@@ -376,7 +387,7 @@ cdef class Stream:
         cdef cnp.npy_intp shape[2]
         cdef rnnrt_error error
         cdef int made
-        if not (self.simple and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
+        if not (self.simple and not self.bursts and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> frame) == self.frame_ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> frame)
                 and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> frame) and cnp.PyArray_ISALIGNED(<cnp.ndarray> frame)
                 and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
@@ -392,10 +403,8 @@ cdef class Stream:
                     and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch)):
                 self.bad_out(out, (self.batch, self.width_out)[2 - self.frame_ndim:])
             y = <cnp.ndarray> out
-        if self.busy:
-            self.enter()
-        self.busy = True
-        if self.release:
+        self.enter()
+        if self.work > release_work:
             with nogil:
                 made = rnnrt_stream_step(self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error)
         else:
@@ -412,134 +421,122 @@ cdef class Stream:
             raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
         raise ShapeError("out does not fit", expected=f"{shape}, C-contiguous and writeable", found=f"{out.shape}")
 
-    cdef step_checked(self, frame, out):
-        """`step` for everything the fast path does not take: other types and strides, several inputs or outputs."""
-        frames = frame if isinstance(frame, (tuple, list)) and len(self.timed_inputs) > 1 else (frame,)
-        if self.several_per_step():
-            raise StateError("this model can answer with several frames to one step", fix="Use push(), which returns (k, ...) frames.")
-        axis = 0 if self.batch_size is None else 1
-        chunks = []
-        if len(frames) != len(self.timed_inputs):
-            raise ShapeError("the number of inputs is wrong", expected=f"{[n for n, _, _ in self.timed_inputs]}", found=str(len(frames)))
-        for (name, _, features), f in zip(self.timed_inputs, frames):
-            f = self.checked(f, name, (() if self.batch_size is None else (self.batch,)) + features)
-            chunks.append(np.expand_dims(f, axis))
-        if out is not None:
-            if len(self.output_features) != 1:
-                raise ShapeError("out= works for models with one output only")
-            shape = (() if self.batch_size is None else (self.batch,)) + self.output_features[0][0]
-            if not (isinstance(out, np.ndarray) and out.dtype == np.float32 and out.shape == shape and out.flags.carray):
-                self.bad_out(out, shape)
-        made = self.pushed(chunks, 1, False)
-        if len(made) == 1:
-            if not made[0].shape[axis]:
-                return None
-            y = made[0].take(0, axis)
-            if out is None:
-                return y
-            out[...] = y
-            return out
-        return tuple(m.take(0, axis) if m.shape[axis] else None for m in made)
+    cdef tuple lead(self):
+        """The axes before time: none, or the batch."""
+        return () if self.batch_size is None else (self.batch_size,)
 
-    cdef checked(self, x, name, tuple shape):
-        """``x`` as a float32 array of ``shape`` (None: any size), or an error that names the input."""
-        x = np.asarray(x)
-        if x.dtype != np.float32:
-            if x.dtype.kind not in "fiub":
-                raise DTypeError("this type of number cannot be used", where=f"input {name!r}", expected="float32, or what converts to it", found=str(x.dtype))
-            x = x.astype(np.float32)
+    cdef step_checked(self, frame, out):
+        """`step` for everything the fast path does not take: other types and strides, several inputs or outputs, ids."""
+        if self.bursts:
+            raise StateError("this model can answer with several frames to one step", fix="Use push(), which returns (k, ...) frames.")
+        axis = len(self.lead())
+        chunks = [np.expand_dims(self.checked(f, port, self.lead(), False), axis) for port, f in self.paired(frame)]
+        if out is not None:
+            shape = self.lead() + tuple(self.output_features[0][0])
+            if len(self.output_features) == 1 and not (isinstance(out, np.ndarray) and out.dtype == np.float32 and out.shape == shape and out.flags.carray):
+                self.bad_out(out, shape)
+        made = self.pushed(chunks, 1, False, None if out is None else np.expand_dims(out, axis))
+        if out is not None:
+            return out if made[0].shape[axis] else None
+        made = tuple(m.take(0, axis) if m.shape[axis] else None for m in made)
+        return made[0] if len(made) == 1 else made
+
+    cdef paired(self, given):
+        """(port, its array) for the inputs with a time axis: several come as a tuple."""
+        given = given if isinstance(given, (tuple, list)) and len(self.timed_inputs) > 1 else (given,)
+        if len(given) != len(self.timed_inputs):
+            raise ShapeError("the number of inputs is wrong", expected=f"{[port.layer.name for port in self.timed_inputs]}", found=str(len(given)))
+        return zip(self.timed_inputs, given)
+
+    cdef checked(self, x, port, tuple lead, bint timed):
+        """``x`` as a float32 array of one frame (``lead``, features) or a chunk (``lead``, time, features), or an error that names the input."""
+        x = as_array(x, port.where)
+        shape = lead + ((None,) if timed else ()) + port.signal.features
         if x.ndim != len(shape) or any(w is not None and w != s for w, s in zip(shape, x.shape)):
             wanted = tuple("time" if w is None else w for w in shape)
-            raise ShapeError("the input has the wrong shape", where=f"input {name!r}", expected=str(wanted).replace("'", ""), found=str(x.shape))
-        return x
+            raise ShapeError("the input has the wrong shape", where=port.where, expected=str(wanted).replace("'", ""), found=str(x.shape))
+        port.check_ids(x, ["b"] * len(lead) + ["t"] * timed, rnnrt_stream_position(self.stream))
+        return as_float32(x, port.where)
 
     def push(self, chunk, out=None):
         """Any number of time steps: ``chunk`` (time, features) or (batch, time, features). Returns the (k, ...) output frames now due, k >= 0.
 
-        With ``out`` (float32, C-contiguous, room for at least ``max_outputs(time)`` frames; unbatched, or batch 1) its first k frames are
-        filled and returned. Several inputs come as a tuple, several outputs return as one.
+        With ``out`` (float32, C-contiguous, room for at least ``max_outputs(time)`` frames) its first k frames are filled and returned: ``out``
+        itself where it has no more. A plain float32 array in and a plain ``out`` beside it allocate nothing but that view. Several inputs come
+        as a tuple, several outputs return as one.
         """
         cdef rnnrt_array x, y
         cdef rnnrt_error error
-        cdef int status
-        cdef Py_ssize_t frames
-        if (self.simple and out is not None and self.batch_size is None and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
+        cdef int status, axis = self.frame_ndim - 1
+        cdef size_t frames, room, due
+        if (self.simple and out is not None and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
                 and cnp.PyArray_TYPE(<cnp.ndarray> chunk) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.NPY_FLOAT32
-                and cnp.PyArray_NDIM(<cnp.ndarray> chunk) == 2 and cnp.PyArray_NDIM(<cnp.ndarray> out) == 2
+                and cnp.PyArray_NDIM(<cnp.ndarray> chunk) == axis + 2 and cnp.PyArray_NDIM(<cnp.ndarray> out) == axis + 2
                 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> chunk) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
-                and cnp.PyArray_DIM(<cnp.ndarray> chunk, 1) == self.width_in and cnp.PyArray_DIM(<cnp.ndarray> out, 1) == self.width_out):
-            frames = cnp.PyArray_DIM(<cnp.ndarray> chunk, 0)
-            if <size_t> cnp.PyArray_DIM(<cnp.ndarray> out, 0) < rnnrt_stream_due(self.stream, 0, frames, False):
-                self.bad_out(out, (rnnrt_stream_due(self.stream, 0, frames, False), self.width_out))
-            x.data, x.time_stride, x.batch_stride, x.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> chunk), self.width_in, self.width_in, frames
-            y.data, y.time_stride, y.batch_stride = <float *> cnp.PyArray_DATA(<cnp.ndarray> out), self.width_out, self.width_out
-            y.frames = cnp.PyArray_DIM(<cnp.ndarray> out, 0)
+                and cnp.PyArray_DIM(<cnp.ndarray> chunk, axis + 1) == self.width_in and cnp.PyArray_DIM(<cnp.ndarray> out, axis + 1) == self.width_out
+                and (axis == 0 or (cnp.PyArray_DIM(<cnp.ndarray> chunk, 0) == <Py_ssize_t> self.batch and cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch))
+                and apart(<cnp.ndarray> chunk, <cnp.ndarray> out)):
+            frames, room = cnp.PyArray_DIM(<cnp.ndarray> chunk, axis), cnp.PyArray_DIM(<cnp.ndarray> out, axis)
+            x.data, x.time_stride, x.batch_stride, x.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> chunk), self.width_in, frames * self.width_in, frames
+            y.data, y.time_stride, y.batch_stride, y.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> out), self.width_out, room * self.width_out, room
             self.enter()
-            with nogil:
+            due = rnnrt_stream_due(self.stream, 0, frames, False)
+            if room < due:
+                self.busy = False
+                self.bad_out(out, self.lead() + (f"at least {due}", self.width_out))
+            if self.work * frames > release_work:
+                with nogil:
+                    status = rnnrt_stream_push(self.stream, &x, frames, &y, &error)
+            else:
                 status = rnnrt_stream_push(self.stream, &x, frames, &y, &error)
             self.busy = False
             if status:
                 raise_status(status, &error, self.plan.names)
-            return out if <Py_ssize_t> y.frames == cnp.PyArray_DIM(<cnp.ndarray> out, 0) else out[:y.frames]
-        chunks = chunk if isinstance(chunk, (tuple, list)) and len(self.timed_inputs) > 1 else (chunk,)
-        if len(chunks) != len(self.timed_inputs):
-            raise ShapeError("the number of inputs is wrong", expected=f"{[n for n, _, _ in self.timed_inputs]}", found=str(len(chunks)))
-        lead = (None,) if self.batch_size is None else (self.batch, None)
-        chunks = [self.checked(c, name, lead + features) for (name, _, features), c in zip(self.timed_inputs, chunks)]
-        axis = len(lead) - 1
+            if y.frames == room:
+                return out
+            return out[:y.frames] if axis == 0 else out[:, :y.frames]
+        chunks = [self.checked(c, port, self.lead(), True) for port, c in self.paired(chunk)]
         if len({c.shape[axis] for c in chunks}) > 1:
             raise ShapeError("the inputs have different numbers of frames", found=str([c.shape[axis] for c in chunks]))
-        made = self.pushed(chunks, chunks[0].shape[axis] if chunks else 0, False)
-        return self.delivered(made, out)
+        return self.delivered(self.pushed(chunks, chunks[0].shape[axis], False, out))
 
     def flush(self, out=None):
         """End the sequence: returns the (k, ...) frames that were held back, k >= 0. Only ``reset`` or setting ``state`` is legal after it."""
-        return self.delivered(self.pushed([], 0, True), out)
+        return self.delivered(self.pushed([], 0, True, out))
 
-    cdef delivered(self, list made, out):
-        if len(made) > 1:
-            if out is not None:
-                raise ShapeError("out= works for models with one output only")
-            return tuple(made)
-        if out is None:
-            return made[0]
-        axis = 0 if self.batch_size is None else 1
-        count = made[0].shape[axis]
-        room = out[:count] if axis == 0 else out[:, :count]
-        if not isinstance(out, np.ndarray) or out.dtype != np.float32 or room.shape != made[0].shape:
-            self.bad_out(out, made[0].shape)
-        room[...] = made[0]
-        return room
+    cdef delivered(self, list made):
+        return made[0] if len(made) == 1 else tuple(made)
 
-    cdef pushed(self, list chunks, size_t frames, bint ended):
-        """Push (or flush) canonical chunks; returns one array per output, with the caller's axes."""
-        cdef rnnrt_array c_inputs[64]
-        cdef rnnrt_array c_outputs[64]
+    cdef pushed(self, list chunks, size_t frames, bint ended, out):
+        """Push (or flush) canonical chunks; returns one array per output, with the caller's axes: in ``out`` where that is given."""
+        cdef rnnrt_array c_inputs[MOST_PORTS]
+        cdef rnnrt_array c_outputs[MOST_PORTS]
         cdef rnnrt_error error
         cdef int status
         cdef list held = [], made = []
         cdef size_t k = 0
         timed = iter(chunks)
-        for name, is_timed, features in self.all_inputs:
-            width = int(np.prod(features, dtype=np.int64))
-            a = next(timed, None) if is_timed else None
-            a = np.zeros((0, self.batch, width), np.float32) if a is None else time_major(a, self.batch_size, width)
+        for port in self.all_inputs:
+            a = next(timed, None) if port.signal.time else None
+            a = np.zeros((0, self.batch, port.signal.width), np.float32) if a is None else time_major(a, self.batch_size, port.signal.width)
             held.append(a)
             describe(<cnp.ndarray> a, &c_inputs[k])
             k += 1
-        for k, (features, _) in enumerate(self.output_features):
-            width = int(np.prod(features, dtype=np.int64))
-            count = rnnrt_stream_due(self.stream, k, frames, ended)
-            a = np.empty((self.batch, count, width), np.float32)
-            made.append(a)
-            describe(<cnp.ndarray> a.transpose(1, 0, 2), &c_outputs[k])
         self.enter()
-        with nogil:
-            if ended:
-                status = rnnrt_stream_flush(self.stream, c_outputs, &error)
-            else:
-                status = rnnrt_stream_push(self.stream, c_inputs, frames, c_outputs, &error)
-        self.busy = False
+        try:
+            for k, (features, _) in enumerate(self.output_features):
+                count = rnnrt_stream_due(self.stream, k, frames, ended)
+                if out is not None:
+                    self.check_out(out, count, features)
+                made.append(np.empty((self.batch, count, int(np.prod(features, dtype=np.int64))), np.float32))
+                describe(<cnp.ndarray> made[k].transpose(1, 0, 2), &c_outputs[k])
+            with nogil:
+                if ended:
+                    status = rnnrt_stream_flush(self.stream, c_outputs, &error)
+                else:
+                    status = rnnrt_stream_push(self.stream, c_inputs, frames, c_outputs, &error)
+        finally:
+            self.busy = False
         if status:
             raise_status(status, &error, self.plan.names)
         result = []
@@ -547,25 +544,49 @@ cdef class Stream:
             a = made[k][:, :c_outputs[k].frames]
             a = a.reshape(a.shape[:2] + tuple(features))
             result.append(a[0] if self.batch_size is None else a)
+        if out is not None:
+            room = out[:c_outputs[0].frames] if self.batch_size is None else out[:, :c_outputs[0].frames]
+            room[...] = result[0]
+            result[0] = room
         return result
 
-    def max_outputs(self, size_t n):
+    cdef check_out(self, out, size_t due, features):
+        """Whether ``out`` can take ``due`` frames of the one output."""
+        axis = len(self.lead())
+        if len(self.output_features) != 1:
+            raise ShapeError("out= works for models with one output only", found=f"{len(self.output_features)} outputs")
+        shape = self.lead() + (f"at least {due}",) + tuple(features)
+        if (not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.flags.writeable or out.ndim != len(shape) or out.shape[axis] < due
+                or out.shape[:axis] + out.shape[axis + 1:] != shape[:axis] + shape[axis + 1:]):
+            self.bad_out(out, shape)
+
+    def max_outputs(self, n):
         """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
+        if not isinstance(n, (int, np.integer)) or not 0 <= n <= 1 << 48:
+            raise ShapeError("the number of frames must be a whole number from 0", found=repr(n))
         made = tuple(rnnrt_stream_due(self.stream, k, n, False) for k in range(len(self.output_features)))
         return made[0] if len(made) == 1 else made
 
     def reset(self, rows=None):
-        """Start a new sequence: every state becomes zero. ``rows``: batch rows to reset; only recurrent states can be reset by row."""
+        """Start a new sequence: every state becomes zero. ``rows``: batch rows to reset, by number; only recurrent states that start from
+        zero can be reset by row."""
+        if rows is not None:
+            if not self.model.row_resettable:
+                raise StateError("single rows can be reset only where every state is a recurrent one that starts from zero",
+                                 fix="Reset the whole stream, or use one stream a row.")
+            rows = np.atleast_1d(as_array(rows, "rows"))
+            if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= self.batch):
+                raise ShapeError("rows must be numbers of batch rows", expected=f"whole numbers from 0 to {self.batch - 1}", found=str(rows))
+            rows = rows.astype(np.intp)
         self.enter()
-        self.busy = False
-        if rows is None:
-            rnnrt_stream_reset(self.stream)
-            return
-        arrays = self.arrays()
-        if not self.model.row_resettable:
-            raise StateError("single rows can be reset only where every state is a recurrent one", fix="Reset the whole stream, or use one stream a row.")
-        for a in arrays.values():
-            a[rows] = 0
+        try:
+            if rows is None:
+                rnnrt_stream_reset(self.stream)
+            else:
+                for a in self.arrays().values():
+                    a[rows] = 0
+        finally:
+            self.busy = False
 
     cdef dict arrays(self):
         """The recurrent states, as views into the stream."""
@@ -580,28 +601,37 @@ cdef class Stream:
     def state(self):
         """Everything the stream remembers, as a State: a copy, to look at, to store or to give back."""
         self.enter()
-        self.busy = False
-        held = bytearray(rnnrt_stream_state_bytes(self.stream))
-        rnnrt_stream_state_get(self.stream, <char *> held)
-        arrays = {k: (a[0] if self.batch_size is None else a).copy() for k, a in self.arrays().items()}
+        try:
+            held = bytearray(rnnrt_stream_state_bytes(self.stream))
+            rnnrt_stream_state_get(self.stream, <char *> held)
+            arrays = {k: (a[0] if self.batch_size is None else a).copy() for k, a in self.arrays().items()}
+        finally:
+            self.busy = False
         return self.model.make_state(arrays, bytes(held), self.batch_size, self.every_step)
 
     @state.setter
     def state(self, value):
-        self.enter()
-        self.busy = False
+        cdef rnnrt_error error
+        cdef int status = RNNRT_OK
         memory, arrays = self.model.read_state(value, self.batch_size, self.every_step, rnnrt_stream_state_bytes(self.stream))
-        if memory is not None:
-            rnnrt_stream_state_set(self.stream, <const char *> (<bytes> memory))
-            return
-        rnnrt_stream_reset(self.stream)
-        for name, a in self.arrays().items():
-            if name in arrays:
-                a[...] = arrays[name]
+        self.enter()
+        try:
+            if memory is not None:
+                status = rnnrt_stream_state_set(self.stream, <const char *> (<bytes> memory))
+            else:
+                rnnrt_stream_reset(self.stream)
+                for name, a in self.arrays().items():
+                    if name in arrays:
+                        a[...] = arrays[name]
+        finally:
+            self.busy = False
+        if status:
+            error.row, error.text = -1, NULL
+            raise_status(status, &error, self.plan.names)
 
     def clone(self):
         """A second stream that goes on from the same place."""
-        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, release_work + 1 if self.release else 0.0)
+        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, self.work / self.batch, self.block)
         other.state = self.state
         return other
 
@@ -617,6 +647,12 @@ cdef class Stream:
 
     def __repr__(self):
         return f"<rnnrt.Stream of {self.model!r}, batch_size={self.batch_size}, position={self.position}>"
+
+
+cdef bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two contiguous arrays share no memory."""
+    cdef uintptr_t a0 = <uintptr_t> cnp.PyArray_DATA(a), b0 = <uintptr_t> cnp.PyArray_DATA(b)
+    return a0 + <uintptr_t> cnp.PyArray_NBYTES(a) <= b0 or b0 + <uintptr_t> cnp.PyArray_NBYTES(b) <= a0
 
 
 cdef time_major(a, batch_size, width):

@@ -10,12 +10,15 @@ import numpy as np
 from . import _engine, lowering, passes
 from .axes import to_source
 from .errors import DTypeError, ModelFileError, NotStreamableError, ShapeError, StateError, UnsupportedModelError, VerificationError
-from .graph import Embedding, Graph, Input
-from .ports import Port, as_float32, finish_output, make_output, shape_of, tables_of
+from .graph import Embedding, Graph, Input, same_padding
+from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
 from .state import State
 
 #: Kinds that keep something between steps besides a recurrent state.
 _WINDOWED = {"conv1d", "max_pool1d", "average_pool1d", "global_max_pool", "global_average_pool", "last", "flatten", "concatenate", "add", "multiply"}
+
+#: Input frames one output frame of a windowed layer covers.
+_SPANS = {"conv1d": lambda layer: layer.span, "max_pool1d": lambda layer: layer.size, "average_pool1d": lambda layer: layer.size}
 
 
 class Model:
@@ -47,7 +50,11 @@ class Model:
         sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [(f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s)) for x in recurrent for s in x.states]
-        self.row_resettable = not any(x.kind in _WINDOWED for x in self._run_graph.layers)
+        #: Recurrent states that do not start from zero: what an input or another layer says comes first.
+        self._started = {f"{x.name}/{s}" for x in recurrent if len(x.inputs) > 1 for s in x.states}
+        self.row_resettable = not self._started and not any(x.kind in _WINDOWED for x in self._run_graph.layers)
+        #: Whether one frame in can bring several out.
+        self.bursts = _bursts(self._run_graph)
         self._inputs = [Port(graph[name], graph.signals[name], tables_of(graph, name), name in graph.metadata.get("optional_inputs", ())) for name in graph.inputs]
         order = [x.name for x in self._run_graph.layers if isinstance(x, Input)]
         self._row_order = [graph.inputs.index(name) for name in order]
@@ -122,17 +129,20 @@ class Model:
     @property
     def receptive_field(self):
         """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
-        reach = {}
+        reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
         for layer in self._run_graph.layers:
-            seen = [reach[r.partition(":")[0]] for r in layer.inputs]
-            if any(s is None for s in seen) or hasattr(layer, "states") or layer.kind in ("global_max_pool", "global_average_pool", "reverse", "flatten"):
+            seen = [reach[r.partition(":")[0]] for r in layer.inputs] or [(0, 0, 1)]
+            if None in seen or hasattr(layer, "states") or layer.kind in ("global_max_pool", "global_average_pool", "reverse", "flatten"):
                 reach[layer.name] = None
                 continue
-            field, jump = max((s[0] for s in seen), default=1), max((s[1] for s in seen), default=1)
-            span = layer.span if layer.kind == "conv1d" else layer.size if layer.kind in ("max_pool1d", "average_pool1d") else 1
-            reach[layer.name] = (field + (span - 1) * jump, jump * getattr(layer, "stride", 1))
+            first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
+            if layer.kind in _SPANS:
+                span = _SPANS[layer.kind](layer)
+                left = same_padding(span, span, layer.stride)[0] if layer.padding == "same" else layer.padding[0]
+                first, last, jump = first - left * jump, last + (span - 1 - left) * jump, jump * layer.stride
+            reach[layer.name] = (first, last, jump)
         fields = [reach[o.value.partition(":")[0]] for o in self.graph.outputs]
-        return None if any(f is None for f in fields) else max(f[0] for f in fields)
+        return None if None in fields else max(last - first + 1 for first, last, _ in fields)
 
     def summary(self):
         """A table of the layers: name, kind, output, parameters."""
@@ -197,7 +207,8 @@ class Model:
             count = plan.due(k, frames, True)
             if not count:
                 raise ShapeError("the input is too short for this network", where=f"output {output.name!r}", found=f"{frames} frames")
-            array, view = make_output(output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None)
+            shared = out is not None and any(np.may_share_memory(out, a) for a in arrays)
+            array, view = make_output(output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None, shared)
             made.append(array)
             views.append(view)
         if out is not None and len(self._outs) != 1:
@@ -248,26 +259,30 @@ class Model:
                     raise ShapeError(f"the input {port.layer.name!r} is missing", expected=f"{list(self.inputs)}")
                 arrays.append(None)
                 continue
-            x = port.checked(x)
+            x = as_array(x, port.where)
             has_batch = x.ndim == port.rank
             if not has_batch and x.ndim != port.rank - 1:
                 raise port.wrong(x)
+            port.check_ids(x, [a for a in port.letters if has_batch or a != "b"])
+            x = as_float32(x, port.where)
             if batched is not None and has_batch != batched:
-                raise ShapeError("some inputs have a batch axis and some have not", where=f"input {port.layer.name!r}", found=str(x.shape))
+                raise ShapeError("some inputs have a batch axis and some have not", where=port.where, found=str(x.shape))
             batched = has_batch
             array = port.canonical(x, has_batch)
             if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
-                raise ShapeError("the inputs have different batch sizes", where=f"input {port.layer.name!r}", found=str(x.shape))
+                raise ShapeError("the inputs have different batch sizes", where=port.where, found=str(x.shape))
             batch = array.shape[1]
-            if port.signal.time:
-                if frames is not None and array.shape[0] != frames and port.signal.length is None:
-                    raise ShapeError("the inputs have different numbers of frames", where=f"input {port.layer.name!r}", found=str(x.shape))
+            if port.signal.time and port.signal.length is None:
+                if frames is not None and array.shape[0] != frames:
+                    raise ShapeError("the inputs have different numbers of frames", where=port.where, expected=f"{frames}", found=str(x.shape))
                 frames = array.shape[0]
             arrays.append(array)
+        if frames is None:
+            frames = next((p.signal.length for p in self._inputs if p.signal.time), 1)
         if not batch:
             raise ShapeError("the batch is empty", expected="at least one row")
         arrays = [np.zeros((1, batch, p.signal.width), np.float32) if a is None else a for p, a in zip(self._inputs, arrays)]
-        return arrays, batch, frames if frames is not None else 1, True if batched is None else batched
+        return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
         lengths = np.asarray(lengths)
@@ -341,6 +356,8 @@ class Model:
         return 4096 if not any(p.signal.length for p in self._inputs) else self._any_length()
 
     def _obstacle(self, every_step):
+        if not any(p.signal.time for p in self._inputs):
+            return self._inputs[0].layer.name, "has no time axis, nor has any other input"
         if self._plan is None:
             return self._needs_length, "its padding depends on how long the whole input is"
         return self._plan.obstacle(every_step)
@@ -356,8 +373,8 @@ class Model:
         if obstacle:
             how = "stream with every_step" if every_step and self.streamable else "stream"
             raise NotStreamableError(f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix="Run it on whole inputs: model(x).")
-        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
-            raise ShapeError("batch_size must be None or a whole number from 1", found=repr(batch_size))
+        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= 1 << 24):
+            raise ShapeError(f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size))
         given, once = dict(inputs or {}), []
         ports = [self._inputs[k] for k in self._row_order]
         for port in ports:
@@ -367,20 +384,25 @@ class Model:
             if value is None and not port.optional:
                 raise ShapeError(f"the input {port.layer.name!r} has no time axis: give it once", fix="stream(inputs={name: array})")
             shape = (batch_size or 1, port.signal.width)
-            a = np.zeros(shape, np.float32) if value is None else port.checked(value)
-            if a.shape != port.signal.features and a.shape != (shape[0], *port.signal.features):
-                raise port.wrong(a)
+            a = np.zeros(shape, np.float32) if value is None else as_array(value, port.where)
+            rows = a.shape == (shape[0], *port.signal.features)
+            if value is not None and not rows and a.shape != port.signal.features:
+                raise ShapeError("the input has the wrong shape", where=port.where, expected=f"{port.signal.features}, or {(shape[0], *port.signal.features)}", found=str(a.shape))
+            if value is not None:
+                port.check_ids(a, ["b"] * rows)
+            a = as_float32(a, port.where)
             once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, port.signal.width), shape))[None])
         if given:
             raise ShapeError(f"there is no input {next(iter(given))!r} without a time axis")
-        described = [(p.layer.name, p.signal.time, p.signal.features) for p in ports]
         outs = [(signal.features, signal.time) for _, signal in self._outs]
-        return _engine.Stream(self, self._plan, None if batch_size is None else int(batch_size), every_step, described, once, outs, float(self._work), _block)
+        return _engine.Stream(self, self._plan, None if batch_size is None else int(batch_size), every_step, ports, once, outs, float(self._work), _block)
 
     def step_many(self, streams, frames, out=None):
         """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
         if len(streams) != len(frames):
             raise ShapeError("there must be one frame a stream", expected=str(len(streams)), found=str(len(frames)))
+        if out is not None and len(out) != len(streams):
+            raise ShapeError("out must have one row a stream", expected=str(len(streams)), found=str(len(out)))
         return [s.step(f, None if out is None else out[k]) for k, (s, f) in enumerate(zip(streams, frames))]
 
     # what a Stream asks of its model
@@ -399,6 +421,9 @@ class Model:
                 return value.memory, None
             value = value.arrays()
         arrays = self._initial(value, batch_size or 1, batch_size is not None)
+        started = [name for name in value if name in self._started] if isinstance(value, dict) else list(self._started)
+        if started:
+            raise StateError(f"{started[0]!r} starts from what the network itself says, which comes first in a stream", fix="Give that as inputs= to stream().")
         names = {number: name for name, number, _ in self.state_values}
         return None, {names[number]: a for number, a in arrays}
 
@@ -456,6 +481,20 @@ class Model:
                     raise VerificationError(f"the answer of {self.golden_by} is not reproduced", where=f"output {name!r}", fix=fix,
                                             expected=f"an error of at most {max(tolerance, allowed[name]):.2g}", found=f"{error:.2g}")  # fmt: skip
         return max(errors.values())
+
+
+def _bursts(graph):
+    """Whether a single frame can bring several frames of an output: at a first frame that comes after more padding than a window and a
+    stride take, or where an input given once is laid out over time."""
+    once = set()
+    for layer in graph.layers:
+        if layer.kind in _SPANS and layer.padding != "same" and layer.padding[0] + 1 >= _SPANS[layer.kind](layer) + layer.stride:
+            return True
+        if not layer.time if isinstance(layer, Input) else all(r.partition(":")[0] in once for r in layer.inputs):
+            once.add(layer.name)
+            if layer.kind == "unflatten" and layer.length > 1:
+                return True
+    return False
 
 
 # ---- the ways in ----------------------------------------------------------------------------------------------------

@@ -21,13 +21,21 @@ def shape_of(signal, axes):
     return tuple(sizes[a] for a in letters(axes, len(signal.features)))
 
 
-def as_float32(x, where):
-    x = np.asarray(x)
-    if x.dtype == np.float32:
-        return x
+def as_array(x, where):
+    """``x`` as an array of real numbers of any type, or DTypeError naming ``where``."""
+    try:
+        x = np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DTypeError("this cannot be read as an array of numbers", where=where, found=f"{type(x).__name__} ({error})") from error
     if x.dtype.kind not in "fiub":
         raise DTypeError("this type of number cannot be used", where=where, expected="float32, or what converts to it", found=str(x.dtype))
-    return x.astype(np.float32)
+    return x
+
+
+def as_float32(x, where):
+    """``x`` as an aligned float32 array in the machine's byte order: itself where it is one."""
+    x = as_array(x, where)
+    return x if x.dtype == np.float32 and x.flags.aligned else x.astype(np.float32)
 
 
 class Port:
@@ -35,6 +43,7 @@ class Port:
 
     def __init__(self, layer, signal, tables, optional):
         self.layer, self.signal, self.tables, self.optional = layer, signal, tables, optional
+        self.where, self.holds_ids = f"input {layer.name!r}", layer.ids or bool(tables)
         self.shape = shape_of(signal, layer.axes)
         self.letters = letters(layer.axes, len(signal.features))
         self.rank = len(self.letters)
@@ -47,22 +56,21 @@ class Port:
     def wrong(self, x):
         axes = {"b": "batch", "t": "time"}
         wanted = ", ".join(str(n) if n is not None else axes[a] for n, a in zip(self.shape, self.letters))
-        return ShapeError("the input has the wrong shape", where=f"input {self.layer.name!r}", expected=f"({wanted}), or the same without batch", found=str(x.shape))
+        return ShapeError("the input has the wrong shape", where=self.where, expected=f"({wanted}), or the same without batch", found=str(x.shape))
 
-    def checked(self, x):
-        x = np.asarray(x)
-        if self.layer.ids or self.tables:
-            if x.dtype.kind not in "fiub":
-                raise DTypeError("ids must be whole numbers", where=f"input {self.layer.name!r}", found=str(x.dtype))
-            bad = np.zeros(x.shape, bool) if x.dtype.kind in "iub" else x != np.floor(x)
-            for _, size in self.tables:
-                bad = bad | ~((x >= 0) & (x < size))
-            if bad.any():
-                at = np.argwhere(bad)[0]
-                row, time = (at[0], at[-1]) if x.ndim == self.rank else (0, at[-1])
-                raise ShapeError("an id is out of range", where=f"input {self.layer.name!r}, row {row}, time {time}",
-                                 expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}", found=str(x[tuple(at)]))  # fmt: skip
-        return as_float32(x, f"input {self.layer.name!r}")
+    def check_ids(self, x, axes, first=0):
+        """ShapeError for an id that is out of range, with its row and time. ``axes``: letters of the axes of ``x`` before features; ``first``:
+        the time of the first frame."""
+        if not self.holds_ids:
+            return
+        bad = np.zeros(x.shape, bool) if x.dtype.kind in "iub" else x != np.floor(x)
+        for _, size in self.tables:
+            bad = bad | ~((x >= 0) & (x < size))
+        if bad.any():
+            at = np.argwhere(bad)[0]
+            row, time = (at[axes.index(a)] if a in axes else 0 for a in "bt")
+            raise ShapeError("an id is out of range", where=f"{self.where}, row {row}, time {first + time}",
+                             expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}", found=str(x[tuple(at)]))  # fmt: skip
 
     def canonical(self, x, has_batch):
         if has_batch:
@@ -74,15 +82,15 @@ class Port:
         if a.shape[lead:] != features or (signal.length is not None and a.shape[1] != signal.length):
             raise self.wrong(x)
         if signal.time and not a.shape[1]:
-            raise ShapeError("the input has no frames", where=f"input {self.layer.name!r}", found=str(x.shape))
+            raise ShapeError("the input has no frames", where=self.where, found=str(x.shape))
         a = a.reshape((a.shape[0], a.shape[1] if signal.time else 1, signal.width))
-        if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4 or not a.flags.aligned or not a.dtype.isnative:
-            a = np.ascontiguousarray(a, np.float32)
+        if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4:
+            a = np.ascontiguousarray(a)
         return a.transpose(1, 0, 2)
 
 
-def make_output(axes, signal, batch, count, batched, out):
-    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order."""
+def make_output(axes, signal, batch, count, batched, out, shared):
+    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order and is not ``shared`` with an input."""
     features, width = signal.features, prod(signal.features)
     frames = count if signal.time else 1
     if out is not None:
@@ -93,7 +101,7 @@ def make_output(axes, signal, batch, count, batched, out):
             raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
         if out.shape != wanted or not out.flags.writeable:
             raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
-        if axes in ("btf", "bf") and out.flags.carray:
+        if axes in ("btf", "bf") and out.flags.carray and not shared:
             return out, out.reshape(batch, frames, width).transpose(1, 0, 2)
     if axes == "tbf":
         array = np.empty((frames, batch) + features, np.float32)

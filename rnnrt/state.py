@@ -40,7 +40,7 @@ class State:
     def from_bytes(cls, data):
         """The State that ``to_bytes`` wrote; StateError for anything else."""
         try:
-            data = bytes(data)
+            data = bytes(memoryview(data))
             length = int.from_bytes(data[8:12], "little")
             if data[:8] != _MAGIC:
                 raise ValueError("not a state")
@@ -55,9 +55,11 @@ class State:
             memory = data[at:] if head["memory"] else None
             if memory is None and at != len(data):
                 raise ValueError("trailing bytes")
+            if not isinstance(head["belongs_to"], str) or not isinstance(head["batch_size"], (int, type(None))):
+                raise ValueError("damaged")  # noqa: TRY004
             return cls(arrays, head["belongs_to"], head["batch_size"], memory, bool(head["every_step"]))
-        except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
-            raise StateError("these bytes are not a state", expected="what State.to_bytes() returned", found=f"{len(data)} bytes ({error})") from error
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
+            raise StateError("these bytes are not a state", expected="what State.to_bytes() returned", found=f"{type(data).__name__} ({error})") from error
 
     def __repr__(self):
         return f"<rnnrt.State batch_size={self.batch_size} of {', '.join(f'{n} {a.shape}' for n, a in self._arrays.items())}>"

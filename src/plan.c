@@ -1,6 +1,7 @@
 /* Rows -> plan: check, pack, order the ops into stages, and count how far branches can run ahead of one another. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "plan.h"
 
@@ -10,8 +11,15 @@ static const struct rnnrt_layer *const layers[] = {
 #undef RNNRT_LAYER
 };
 
+/* Where memory is promised freely, asking for more than there is ends the process at the first touch, not here. */
+static bool machine_has(size_t bytes) {
+    if (bytes < (size_t)1 << 30) return true;
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages < 1 || size < 1 || bytes / (size_t)size < (size_t)pages;
+}
+
 void *rnnrt_aligned(size_t bytes) {
-    if (bytes > SIZE_MAX - 64) return NULL;
+    if (!machine_has(bytes)) return NULL;
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
     if (p) memset(p, 0, bytes);
     return p;
@@ -19,7 +27,7 @@ void *rnnrt_aligned(size_t bytes) {
 
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
     /* 16 floats of slack: kernels may load a whole vector at the end of an array */
-    float *p = rnnrt_aligned((count + 16) * sizeof(float));
+    float *p = rnnrt_aligned(rnnrt_times(count + 16, sizeof(float)));
     void **blocks = p ? realloc(plan->blocks, (plan->block_count + 1) * sizeof *blocks) : NULL;
     if (!blocks) {
         free(p);
@@ -41,7 +49,7 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
 
 const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms, enum rnnrt_status *status) {
     if (*status) return NULL;
-    float *p = rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms));
+    float *p = rnnrt_times(outputs, terms) < RNNRT_MOST_TERMS ? rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms)) : NULL;
     if (!p) *status = RNNRT_NO_MEMORY;
     else plan->kernels->pack(p, weight, outputs, terms);
     return p;
@@ -61,6 +69,25 @@ static int32_t slot_width(const struct rnnrt_row *row, int slot) {
     return row->kind == rnnrt_kind_lstm ? row->units : 0;
 }
 
+/* Slot 0 and the inputs run over time, or are given once, as the kind demands. */
+static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_row *row) {
+    if (row->kind == rnnrt_kind_input) return true;
+    bool in = plan->values[row->input[0]].timed, out = row->timed != 0;
+    for (int32_t i = 1; i < row->inputs; i++)
+        if (plan->values[row->input[i]].timed != (in && !rnnrt_recurrent(row->kind))) return false;
+    switch (row->kind) {
+    case rnnrt_kind_flatten: case rnnrt_kind_last: case rnnrt_kind_global_max_pool: case rnnrt_kind_global_average_pool: return in && !out;
+    case rnnrt_kind_unflatten: return !in && out;
+    case rnnrt_kind_rnn: case rnnrt_kind_gru: case rnnrt_kind_lstm: case rnnrt_kind_reverse:
+    case rnnrt_kind_conv1d: case rnnrt_kind_max_pool1d: case rnnrt_kind_average_pool1d: return in && out;
+    default: return in == out;
+    }
+}
+
+static bool takes_several(int32_t kind) {
+    return kind == rnnrt_kind_concatenate || kind == rnnrt_kind_add || kind == rnnrt_kind_multiply || rnnrt_recurrent(kind);
+}
+
 static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_row *rows, size_t r, struct rnnrt_error *error) {
     const struct rnnrt_row *row = &rows[r];
     if (row->kind < 0 || row->kind >= RNNRT_KINDS) return bad_row(error, r, "its kind is unknown");
@@ -70,15 +97,20 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
     if (row->kind != rnnrt_kind_input && (row->input_size < 1 || row->input_size > 1 << 24)) return bad_row(error, r, "its input size is impossible");
     if ((unsigned)row->activation.name >= RNNRT_FUNCTIONS || (unsigned)row->recurrent_activation.name >= RNNRT_FUNCTIONS)
         return bad_row(error, r, "its activation is unknown");
+    if (row->inputs > 1 && !takes_several(row->kind)) return bad_row(error, r, "it takes one input");
+    if (row->length < 0) return bad_row(error, r, "its length is impossible");
+    if (row->reverse && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "it cannot run in reverse");
     for (int32_t i = 0; i < row->inputs; i++) {
         int32_t v = row->input[i];
         if (v < 0 || v / RNNRT_MAX_OUTPUTS >= (int32_t)r || plan->values[v].width == 0) return bad_row(error, r, "it reads a value no row before it makes");
         plan->values[v].used = true;
     }
     if (row->inputs && plan->values[row->input[0]].width != row->input_size) return bad_row(error, r, "its input size is not that of the value it reads");
+    if (!time_fits(plan, row)) return bad_row(error, r, "it runs over time where its inputs do not, or the other way round");
     for (int slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++)
         plan->values[r * RNNRT_MAX_OUTPUTS + (size_t)slot] =
-            (struct rnnrt_value){.width = slot_width(row, slot), .timed = slot == 0 ? row->timed != 0 : slot == RNNRT_SLOT_CELLS};
+            (struct rnnrt_value){.width = slot_width(row, slot), .timed = slot == 0 ? row->timed != 0 : slot == RNNRT_SLOT_CELLS,
+                                 .used = slot == 0 && !rnnrt_recurrent(row->kind)}; /* recurrent rows alone can do without their slot 0 */
     return RNNRT_OK;
 }
 
@@ -92,8 +124,10 @@ static void order(struct rnnrt_plan *plan) {
         struct rnnrt_op *op = &plan->ops[r];
         op->whole = op->row.reverse || op->row.kind == rnnrt_kind_reverse;
         op->stage = op->row.inputs ? 0 : -1;
+        op->once = op->row.inputs || !op->row.timed;
         for (int32_t i = 0; i < op->row.inputs; i++) {
             const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+            op->once &= from->once;
             bool complete = rnnrt_recurrent(op->row.kind) && i > 0;
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
             if (after > op->stage) op->stage = after;
@@ -105,10 +139,10 @@ static void order(struct rnnrt_plan *plan) {
         for (int32_t i = 0; i < op->row.inputs; i++) {
             struct rnnrt_value *value = &plan->values[op->row.input[i]];
             const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
-            bool once_input = from->stage < 0 && !value->timed;
-            value->full |= once_input || from->whole || op->whole || (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
+            value->full |= from->whole || op->whole || (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
                            (rnnrt_recurrent(op->row.kind) && i > 0);
         }
+        if (op->stage < 0 && !op->row.timed) plan->values[r * RNNRT_MAX_OUTPUTS].full = true;
         for (size_t slot = 0; op->whole && slot < RNNRT_MAX_OUTPUTS; slot++) plan->values[r * RNNRT_MAX_OUTPUTS + slot].full = true;
     }
     const char *text;
@@ -119,6 +153,8 @@ static void order(struct rnnrt_plan *plan) {
 }
 
 /* ---- counting frames ---- */
+
+static bool windowed(int32_t kind) { return kind == rnnrt_kind_conv1d || kind == rnnrt_kind_max_pool1d || kind == rnnrt_kind_average_pool1d; }
 
 static size_t op_due(const struct rnnrt_op *op, size_t frames, bool ended) {
     return op->layer->due ? op->layer->due(op, frames, ended) : frames;
@@ -134,15 +170,17 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
         size_t *made = total + r * RNNRT_MAX_OUTPUTS, in = SIZE_MAX;
         memset(made, 0, RNNRT_MAX_OUTPUTS * sizeof *made);
         if (op->row.kind == rnnrt_kind_input) {
-            made[0] = !op->row.timed ? 1 : ended && op->row.length ? (size_t)op->row.length : frames;
+            if (!op->row.timed) made[0] = frames || ended;
+            else made[0] = ended && op->row.length && !plan->streams ? (size_t)op->row.length : frames;
             continue;
         }
         int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
+        bool over = ended || (op->once && frames); /* what hangs on inputs given once alone is over with the first frame */
         for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
         if (every_step && closes(op->row.kind)) made[0] = in;
-        else made[0] = op->whole && !ended ? 0 : op_due(op, in, ended);
+        else made[0] = op->whole && !over ? 0 : op_due(op, in, over);
         if (rnnrt_recurrent(op->row.kind)) {
-            made[RNNRT_SLOT_H] = made[RNNRT_SLOT_C] = every_step ? in : ended && in;
+            made[RNNRT_SLOT_H] = made[RNNRT_SLOT_C] = every_step ? in : over && in;
             made[RNNRT_SLOT_CELLS] = made[0];
         }
     }
@@ -164,7 +202,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
     }
     if (!joins || !plan->streams) return RNNRT_OK;
     size_t limit = start + 2 * period;
-    if (limit > (1u << 22) / rnnrt_larger(plan->count, 1) * 64) limit = (1u << 22) / rnnrt_larger(plan->count, 1) * 64;
+    limit = rnnrt_smaller(limit, ((size_t)1 << 26) / plan->count); /* a longer walk than anybody would wait for; a lag missed is an error later */
     size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     for (size_t frames = 1; frames <= limit; frames++) {
@@ -191,7 +229,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
                                     size_t output_count, const char *isa, struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.row = -1};
-    if (!count || count > 1 << 20 || !output_count) return bad_row(error, 0, "there are no rows or no outputs");
+    if (!count || count > 1 << 20 || !output_count || output_count > RNNRT_PLAN_OUTPUTS) return bad_row(error, 0, "there are too few or too many rows or outputs");
     struct rnnrt_plan *plan = calloc(1, sizeof *plan);
     if (!plan) return RNNRT_NO_MEMORY;
     enum rnnrt_status status = RNNRT_NO_MEMORY;
@@ -209,6 +247,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         if ((status = check_row(plan, rows, r, error))) goto fail;
         op->row = rows[r];
         op->layer = layers[rows[r].kind];
+        if (!windowed(op->row.kind)) op->row.kernel_size = 0; /* what tells windows from other ops from here on */
+        plan->inputs += op->row.kind == rnnrt_kind_input;
         const char *text = NULL;
         if (op->layer->prepare && (status = op->layer->prepare(plan, op, &text))) {
             if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
@@ -247,13 +287,13 @@ const char *rnnrt_plan_isa(const struct rnnrt_plan *plan) { return plan->kernels
 size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->bytes; }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
-    int32_t length = 0;
+    const struct rnnrt_row *first = NULL;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         *text = "is as long as no other input: frames cannot come side by side";
         if (op->row.kind == rnnrt_kind_input && op->row.timed) {
-            if (length && op->row.length != length) return (int32_t)r;
-            length = op->row.length;
+            if (first && op->row.length != first->length) return (int32_t)r;
+            first = &op->row;
         }
         *text = op->whole ? "runs from the last frame to the first" : "starts from what another layer says at the end";
         if (op->whole || op->stage > 0) return (int32_t)r;
@@ -274,4 +314,7 @@ size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frame
     return due;
 }
 
-size_t rnnrt_default_block(size_t batch) { return batch >= 56 ? 1 : 56 / batch; }
+size_t rnnrt_block(size_t wanted, size_t batch) {
+    if (wanted) return rnnrt_smaller(wanted, 1 << 20);
+    return batch >= 56 ? 1 : 56 / rnnrt_larger(batch, 1);
+}

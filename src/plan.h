@@ -8,6 +8,8 @@
 #include "rnnrt.h"
 
 enum { RNNRT_SLOT_H = 1, RNNRT_SLOT_C = 2, RNNRT_SLOT_CELLS = 3 };
+enum { RNNRT_PLAN_OUTPUTS = 64 }; /* most outputs of a plan */
+#define RNNRT_MOST_TERMS ((size_t)1 << 46) /* no matrix has so many: below it sizes do not wrap */
 
 struct rnnrt_op;
 
@@ -54,6 +56,7 @@ struct rnnrt_op {
     const float *recurrent_n;            /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
     const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
     int32_t stage;                       /* -1 for inputs */
+    bool once;                           /* depends on inputs given once alone */
     bool whole;                          /* runs once over its whole input, after the other ops of its stage */
     bool standard;                       /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];        /* frames input i may run ahead of the others by */
@@ -72,7 +75,7 @@ struct rnnrt_plan {
     size_t count;
     struct rnnrt_op *ops;
     struct rnnrt_value *values;          /* count * RNNRT_MAX_OUTPUTS */
-    size_t outputs;
+    size_t inputs, outputs;
     int32_t *output;                     /* value numbers */
     int32_t stages;
     bool streams;
@@ -89,13 +92,14 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
 /* `weight` (outputs, terms), packed for products. */
 const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms, enum rnnrt_status *status);
 
-/* Total frames of every value after `frames` frames of every timed input (an input of fixed length ends with that many); total holds
- * count * RNNRT_MAX_OUTPUTS numbers. */
+/* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot stream differ, one of fixed
+ * length ends with that many); total holds count * RNNRT_MAX_OUTPUTS numbers. */
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step, size_t *total);
 
-/* The frames one block holds: about four row tiles of a matrix product over all batch rows. */
-size_t rnnrt_default_block(size_t batch);
+/* The frames one block holds: as wanted, or for 0 about four row tiles of a matrix product over all batch rows. */
+size_t rnnrt_block(size_t wanted, size_t batch);
 
+/* 64-byte aligned and zeroed; NULL when there is no memory, or more is asked for than the machine has. */
 void *rnnrt_aligned(size_t bytes);
 void rnnrt_stream_discard(struct rnnrt_stream *stream);
 /* Runs `stream` from a fresh state over whole inputs (see rnnrt_run). */
@@ -106,6 +110,11 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
 static inline bool rnnrt_recurrent(int32_t kind) { return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm; }
 /* Whether an op needs its inputs frame by frame side by side. */
 static inline bool rnnrt_joins(const struct rnnrt_op *op) { return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind); }
+/* a b, or something too large to allocate: sums of many such numbers still do not wrap. */
+static inline size_t rnnrt_times(size_t a, size_t b) {
+    const size_t most = (size_t)1 << 50;
+    return b && a > most / b ? most : a * b;
+}
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -25,7 +25,8 @@ enum rnnrt_status {
     RNNRT_MISALIGNED = -5,     /* branches that join ended at different lengths: error.row */
     RNNRT_TOO_SHORT = -6,      /* the whole input ended before a layer could answer: error.row */
     RNNRT_NOT_STREAMABLE = -7, /* the plan needs its whole input first: error.row */
-    RNNRT_ENDED = -8,          /* the stream was flushed: only reset is legal */
+    RNNRT_ENDED = -8,          /* the stream was flushed, or a call on it failed half-way: only reset is legal */
+    RNNRT_BAD_STATE = -9,      /* bytes that no stream of this kind gave */
 };
 
 struct rnnrt_error {
@@ -105,18 +106,21 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
 /* Frames of output `output` due after `frames` input frames, and how many more come at the end. */
 size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended);
 
-/* One whole batch of sequences. inputs[i]: frame (t, b) of the i-th input row at data + t * time_stride + b * batch_stride (floats). */
+/* Frame (t, b) of a batch of sequences stands at data + t * time_stride + b * batch_stride (floats). */
 struct rnnrt_array {
     float *data;
     ptrdiff_t time_stride, batch_stride;
     size_t frames;
 };
-/* State values of recurrent rows: value number (slot 1 h, slot 2 c) and (batch, size) numbers, read before or written after. */
+/* State values of recurrent rows: value number (slot 1 h, slot 2 c) and (batch, size) numbers, read before (in place of what the row's
+ * further inputs say) or written after. */
 struct rnnrt_state_value {
     int32_t value;
     float *data;
 };
 
+/* One whole batch of sequences, inputs by input row. Inputs of fixed length have that many frames, all others the same number. Outputs must
+ * not overlap inputs. */
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
                             const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
                             const struct rnnrt_state_value *final, size_t final_count, size_t block, struct rnnrt_error *error);
@@ -125,23 +129,25 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
 enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **stream, const struct rnnrt_plan *plan, size_t batch, size_t block,
                                       bool every_step, struct rnnrt_error *error);
 void rnnrt_stream_free(struct rnnrt_stream *stream);
-/* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input rows. */
+/* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input rows. Set it before the first
+ * frame: what hangs on it alone is worked out with that. */
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
-/* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on entry, emitted on return. */
+/* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on entry, emitted on return. Outputs
+ * must not overlap inputs, except that one frame may be pushed into its own place. After a failure half-way the stream has ended. */
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames,
                                     struct rnnrt_array *outputs, struct rnnrt_error *error);
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs, struct rnnrt_error *error);
 /* One frame of the one input into the one output, both (batch, width) and contiguous: returns frames emitted (0 or 1) or a status. */
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error);
 void rnnrt_stream_reset(struct rnnrt_stream *stream);
-void rnnrt_stream_reset_rows(struct rnnrt_stream *stream, const size_t *rows, size_t count);
 uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream);
 /* Most frames of `output` that a push of `frames` (and a flush, when `ended`) can emit from here. */
 size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, size_t frames, bool ended);
 /* Everything that survives between calls, as one block of bytes without pointers. */
 size_t rnnrt_stream_state_bytes(const struct rnnrt_stream *stream);
 void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes);
-void rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes);
+/* RNNRT_BAD_STATE, and nothing changed, where the bytes cannot be a state of this plan, batch, block and mode. */
+enum rnnrt_status rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes);
 /* The h (slot 1) or c (slot 2) of a recurrent row inside the state: (batch, size) floats, or NULL. */
 float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value);
 

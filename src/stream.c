@@ -21,6 +21,7 @@ struct op_place {
     size_t queue[RNNRT_MAX_INPUTS];       /* offsets into `state` of the frames waiting */
     size_t joined[RNNRT_MAX_INPUTS];      /* offsets (floats) into `work` where waiting and new frames are put side by side */
     size_t scratch;                       /* offset (floats) into `work` */
+    const float *initial[RNNRT_MAX_OUTPUTS]; /* whole runs: states given in place of what inputs 1 and 2 say */
     size_t frames;                        /* most frames at a visit */
     bool joins;
 };
@@ -92,6 +93,7 @@ static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op
     return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
 }
 
+static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t frames);
 static size_t once_floats(const struct rnnrt_op *op, size_t batch) { return round_up(batch * (size_t)op->row.output_size + 16, 16); }
 
 enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch, size_t block, bool every_step,
@@ -105,7 +107,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     }
     stream->plan = plan;
     stream->batch = batch;
-    stream->block = block ? block : rnnrt_default_block(batch);
+    stream->block = rnnrt_block(block, batch);
     stream->every_step = every_step;
     stream->ops = calloc(plan->count, sizeof *stream->ops);
     stream->values = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *stream->values);
@@ -141,19 +143,23 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
             if (!op->lag[i] || reads_whole(plan, op, i)) continue;
             size_t width = (size_t)plan->values[op->row.input[i]].width * batch;
             place->queue[i] = state;
-            state = round_up(state + op->lag[i] * width * sizeof(float), 64);
+            state = round_up(state + rnnrt_times(op->lag[i], width * sizeof(float)), 64);
             place->joined[i] = work;
-            work = round_up(work + (op->lag[i] + stream->values[op->row.input[i]].capacity) * width + 16, 16);
+            work = round_up(work + rnnrt_times(op->lag[i] + stream->values[op->row.input[i]].capacity, width) + 16, 16);
         }
         for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
             size_t v = r * RNNRT_MAX_OUTPUTS + slot;
             if (!plan->values[v].width || !plan->values[v].used) continue;
             stream->values[v].capacity = slot == 0 ? sizes.capacity : slot == RNNRT_SLOT_CELLS ? frames : 1;
             stream->values[v].work = work;
-            work = round_up(work + stream->values[v].capacity * batch * (size_t)plan->values[v].width + 16, 16);
+            work = round_up(work + rnnrt_times(stream->values[v].capacity, batch * (size_t)plan->values[v].width) + 16, 16);
         }
         if (state > (size_t)1 << 40 || work > (size_t)1 << 38) goto fail;
-        if (op->row.kind == rnnrt_kind_time_distributed && rnnrt_stream_create(&stream->inner[r], op->row.inner, batch, 0, false, error)) goto fail;
+        if (op->row.kind == rnnrt_kind_time_distributed) {
+            const struct rnnrt_row *first = &op->row.inner->ops[0].row;
+            if (rnnrt_stream_create(&stream->inner[r], op->row.inner, batch, 0, false, error)) goto fail;
+            if (make_whole_buffers(stream->inner[r], first->timed ? (size_t)first->length : 1)) goto fail; /* now, so that no step allocates */
+        }
     }
     stream->state_bytes = state;
     stream->state = rnnrt_aligned(state);
@@ -254,14 +260,18 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     visit.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
     int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs, exhausted = 0;
+    bool begins = true; /* whether every initial state is there */
     for (int32_t i = 0; i < op->row.inputs; i++) {
         int32_t v = op->row.input[i];
         struct value_place *value = &stream->values[v];
-        if (reads_whole(plan, op, i)) {
+        if (i >= counted && place->initial[i]) {
+            visit.x[i] = place->initial[i];
+        } else if (reads_whole(plan, op, i)) {
             bool again = i >= counted || (stream->every_step && !plan->values[v].timed); /* given once, read at every visit */
             size_t width = (size_t)plan->values[v].width * stream->batch, start = again ? 0 : (size_t)record->consumed;
             visit.x[i] = value->whole + start * width;
             ready[i] = value->total - start;
+            begins &= i < counted || ready[i];
             visit.frames = op->whole || i >= counted ? visit.frames : rnnrt_smaller(visit.frames, place->frames);
         } else if (place->joins) {
             gather_queue(stream, op, place, record, i, &visit, &ready[i]);
@@ -273,7 +283,7 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     }
     for (int32_t i = 0; i < counted; i++) exhausted += ready[i] == visit.frames && producer_done(stream, op->row.input[i]);
     visit.final = exhausted == counted;
-    if (exhausted && !visit.final && !visit.frames && !stream->every_step) { /* one branch is over and another is not */
+    if (exhausted && !visit.final && !stream->every_step) { /* one branch is over and another is not */
         for (int32_t i = 0; i < counted; i++)
             if (ready[i] > visit.frames && producer_done(stream, op->row.input[i])) {
                 if (error) error->row = (int32_t)r;
@@ -287,14 +297,14 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
         if (value->whole && op->whole) visit.y[slot] = value->whole;
         value->data = visit.y[slot];
     }
-    if (stream->every_step || (!record->done && (visit.frames || visit.final))) {
-        enum rnnrt_status status = op->layer->run(op, &visit);
+    if (!record->done && (visit.frames || visit.final || stream->every_step)) {
+        enum rnnrt_status status = begins ? op->layer->run(op, &visit) : visit.frames ? RNNRT_TOO_SHORT : RNNRT_OK;
         if (status) {
             if (error) error->row = (int32_t)r;
             return status;
         }
         record->consumed += visit.frames;
-        record->done = visit.final;
+        record->done = visit.final && !stream->every_step;
     }
     for (int32_t i = 0; place->joins && i < op->row.inputs; i++)
         if (!reads_whole(plan, op, i) && (op->lag[i] || ready[i] > visit.frames)) {
@@ -318,9 +328,10 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
 
 /* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied to `to` otherwise. */
 static const float *read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch, size_t width, float *to) {
+    if (!count) return to;
     const float *from = array->data + (ptrdiff_t)start * array->time_stride;
-    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) && (count <= 1 || array->time_stride == (ptrdiff_t)(width * batch));
-    if (packed || !count) return from;
+    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) && (count == 1 || array->time_stride == (ptrdiff_t)(width * batch));
+    if (packed) return from;
     for (size_t t = 0; t < count; t++)
         for (size_t b = 0; b < batch; b++)
             memcpy(to + (t * batch + b) * width, from + (ptrdiff_t)t * array->time_stride + (ptrdiff_t)b * array->batch_stride, width * sizeof *to);
@@ -341,19 +352,17 @@ static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt
         float *to = outputs[o].data + (ptrdiff_t)outputs[o].frames * outputs[o].time_stride;
         const float *from = value->data;
         if ((batch == 1 || outputs[o].batch_stride == (ptrdiff_t)width) && outputs[o].time_stride == (ptrdiff_t)(width * batch))
-            memcpy(to, from, value->fresh * batch * width * sizeof(float));
+            memmove(to, from, value->fresh * batch * width * sizeof(float)); /* an output may be an input, pushed into its own place */
         else
             for (size_t t = 0; t < value->fresh; t++)
                 for (size_t b = 0; b < batch; b++, from += width)
-                    memcpy(to + (ptrdiff_t)t * outputs[o].time_stride + (ptrdiff_t)b * outputs[o].batch_stride, from, width * sizeof(float));
+                    memmove(to + (ptrdiff_t)t * outputs[o].time_stride + (ptrdiff_t)b * outputs[o].batch_stride, from, width * sizeof(float));
         outputs[o].frames += value->fresh;
     }
     return RNNRT_OK;
 }
 
 /* ---- streaming: one stage, block by block ---- */
-
-enum { MOST_OUTPUTS = 64 };
 
 static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t start, size_t count, bool ended,
                                   struct rnnrt_array *outputs, const size_t *room, struct rnnrt_error *error) {
@@ -368,8 +377,9 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
                 value->fresh = count;
                 value->data = count ? (float *)read_frames(&inputs[input], start, count, stream->batch, width, stream->work + value->work) : stream->work + value->work;
                 record->done = ended;
-            } else { /* see rnnrt_stream_set_once */
-                value->fresh = 0;
+            } else { /* see rnnrt_stream_set_once; shown in the first round where it is an output */
+                value->data = value->whole;
+                value->fresh = stream->every_step || stream->header->position == 0;
                 record->done = 1;
             }
             input++;
@@ -384,10 +394,10 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
 
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames, bool ended,
                                        struct rnnrt_array *outputs, struct rnnrt_error *error) {
-    size_t room[MOST_OUTPUTS];
+    size_t room[RNNRT_PLAN_OUTPUTS];
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->header->ended) return RNNRT_ENDED;
-    if (!stream->plan->streams || stream->plan->outputs > MOST_OUTPUTS) return RNNRT_NOT_STREAMABLE;
+    if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
     enum rnnrt_status status = RNNRT_OK;
     for (size_t o = 0; o < stream->plan->outputs; o++) {
         room[o] = outputs[o].frames;
@@ -397,10 +407,9 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     size_t block = stream->every_step ? 1 : stream->block;
     for (size_t start = 0; start < frames && !status; start += block)
         status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room, error);
-    if (ended && !status) { /* with every_step all was said, and nothing that looks ahead is there */
-        if (!stream->every_step) status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
-        stream->header->ended = 1;
-    }
+    /* with every_step nothing is held back: what is given at the end was given with the last frame */
+    if (ended && !status && !stream->every_step) status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
+    if (ended || status) stream->header->ended = 1; /* ops before the one that failed have gone on: the sequence cannot */
     leave_floats(mode);
     return status;
 }
@@ -416,6 +425,10 @@ enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_a
 
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
+    if (plan->inputs != 1 || plan->outputs != 1 || plan->ops[0].row.kind != rnnrt_kind_input) {
+        if (error) *error = (struct rnnrt_error){.row = -1};
+        return RNNRT_NOT_STREAMABLE;
+    }
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width, batch = (ptrdiff_t)stream->batch;
     struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
     enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, error);
@@ -496,18 +509,32 @@ static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, c
     return write_outputs(stream, outputs, room, error);
 }
 
+/* The frames of the inputs whose length is free (or of all, where none is), once it is sure that every input has the frames it should. */
+static enum rnnrt_status count_frames(const struct rnnrt_plan *plan, const struct rnnrt_array *inputs, size_t *frames, struct rnnrt_error *error) {
+    bool free_length = false;
+    size_t input = 0;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_row *row = &plan->ops[r].row;
+        if (row->kind != rnnrt_kind_input) continue;
+        size_t given = inputs[input++].frames;
+        if (!row->timed) continue;
+        if (row->length ? given != (size_t)row->length : free_length && given != *frames) {
+            if (error) *error = (struct rnnrt_error){.row = (int32_t)r};
+            return RNNRT_MISALIGNED;
+        }
+        if (!row->length || !free_length) *frames = given;
+        free_length |= !row->length;
+    }
+    return RNNRT_OK;
+}
+
 enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
                                      const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
                                      const struct rnnrt_state_value *final, size_t final_count, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
-    size_t room[MOST_OUTPUTS], frames = 0, input = 0;
-    if (plan->outputs > MOST_OUTPUTS) return RNNRT_BAD_ROW;
-    for (size_t r = 0; r < plan->count; r++)
-        if (plan->ops[r].row.kind == rnnrt_kind_input) {
-            if (plan->ops[r].row.timed) frames = inputs[input].frames;
-            input++;
-        }
-    enum rnnrt_status status = make_whole_buffers(stream, frames);
+    size_t room[RNNRT_PLAN_OUTPUTS], frames = 0, input;
+    enum rnnrt_status status = count_frames(plan, inputs, &frames, error);
+    if (!status) status = make_whole_buffers(stream, frames);
     if (status) return status;
     rnnrt_stream_reset(stream);
     input = 0;
@@ -523,8 +550,10 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
         }
         input++;
     }
+    for (size_t r = 0; r < plan->count; r++) memset(stream->ops[r].initial, 0, sizeof stream->ops[r].initial);
     for (size_t i = 0; i < initial_count; i++) {
         float *to = rnnrt_stream_state_value(stream, initial[i].value);
+        if (to) stream->ops[initial[i].value / RNNRT_MAX_OUTPUTS].initial[initial[i].value % RNNRT_MAX_OUTPUTS] = initial[i].data;
         if (to) memcpy(to, initial[i].data, stream->batch * (size_t)plan->values[initial[i].value].width * sizeof *to);
     }
     for (size_t o = 0; o < plan->outputs; o++) {
@@ -541,12 +570,14 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
     return status;
 }
 
+enum { MOST_KEPT = 1 << 22 }; /* floats of full-length buffers an idle arena may hold on to */
+
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
                             const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
                             const struct rnnrt_state_value *final, size_t final_count, size_t block, struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
     struct rnnrt_stream **idle = (struct rnnrt_stream **)plan->idle, *stream = NULL; /* the cache is not part of what a plan means */
-    size_t wanted = block ? block : rnnrt_default_block(batch);
+    size_t wanted = rnnrt_block(block, batch);
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && !stream; i++) {
         stream = __atomic_exchange_n(&idle[i], NULL, __ATOMIC_ACQUIRE);
         if (stream && (stream->batch != batch || stream->block != wanted)) {
@@ -557,6 +588,11 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
     enum rnnrt_status status = stream ? RNNRT_OK : rnnrt_stream_create(&stream, plan, batch, wanted, false, error);
     if (status) return status;
     status = rnnrt_stream_whole(stream, inputs, outputs, lengths, initial, initial_count, final, final_count, error);
+    if (stream->whole_floats > MOST_KEPT) {
+        free(stream->whole);
+        stream->whole = NULL;
+        stream->whole_floats = 0;
+    }
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && stream; i++) {
         struct rnnrt_stream *none = NULL;
         if (__atomic_compare_exchange_n(&idle[i], &none, stream, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) stream = NULL;
@@ -571,9 +607,43 @@ void rnnrt_stream_reset(struct rnnrt_stream *stream) { memset(stream->state, 0, 
 uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream) { return stream->header->position; }
 size_t rnnrt_stream_state_bytes(const struct rnnrt_stream *stream) { return stream->state_bytes; }
 void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes) { memcpy(bytes, stream->state, stream->state_bytes); }
-void rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes) { memcpy(stream->state, bytes, stream->state_bytes); }
+
+/* Whether the counts inside a state are those of a stream that has taken in `position` frames: everything else in it is plain numbers. */
+static bool counts_agree(struct rnnrt_stream *stream, const char *state, uint64_t position) {
+    const struct rnnrt_plan *plan = stream->plan;
+    const size_t *total = stream->total;
+    rnnrt_plan_totals(plan, (size_t)position, false, stream->every_step, stream->total);
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        struct op_record record;
+        if (op->row.kind == rnnrt_kind_input) continue;
+        memcpy(&record, state + stream->ops[r].record, sizeof record);
+        int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
+        if (record.done != (op->once && position && !stream->every_step)) return false;
+        bool exact = !stream->every_step || plan->values[op->row.input[0]].timed; /* otherwise once a frame at most, and never read from there */
+        size_t in = SIZE_MAX;
+        for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
+        if (exact ? record.consumed != in : record.consumed > position) return false;
+        for (int32_t i = 0; stream->ops[r].joins && i < op->row.inputs; i++) {
+            if (reads_whole(plan, op, i)) continue;
+            uint64_t queued;
+            memcpy(&queued, state + stream->ops[r].record + sizeof record + (size_t)i * sizeof queued, sizeof queued);
+            if (queued > op->lag[i] || (exact && queued != total[op->row.input[i]] - in)) return false;
+        }
+    }
+    return true;
+}
+
+enum rnnrt_status rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes) {
+    struct header header;
+    memcpy(&header, bytes, sizeof header);
+    if (header.position > (uint64_t)1 << 60 || (!header.ended && !counts_agree(stream, bytes, header.position))) return RNNRT_BAD_STATE;
+    memcpy(stream->state, bytes, stream->state_bytes);
+    return RNNRT_OK;
+}
 
 float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value) {
+    if (value < 0 || (size_t)value >= stream->plan->count * RNNRT_MAX_OUTPUTS) return NULL;
     int32_t r = value / RNNRT_MAX_OUTPUTS, slot = value % RNNRT_MAX_OUTPUTS;
     const struct rnnrt_row *row = &stream->plan->ops[r].row;
     if (!rnnrt_recurrent(row->kind) || (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || row->kind != rnnrt_kind_lstm))) return NULL;

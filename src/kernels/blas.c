@@ -31,7 +31,9 @@ static void product(const float *packed, size_t outputs, size_t terms, const flo
 }
 
 void rnnrt_use_sgemm(rnnrt_sgemm *function) {
-    table = *rnnrt_kernels_find(NULL);
+    const struct rnnrt_kernels *best = rnnrt_kernels_find(NULL);
+    if (!best) return; /* RNNRT_ISA names none: the plan that asks for "blas" says so */
+    table = *best;
     table.isa = "blas";
     table.packed_size = packed_size;
     table.pack = pack;

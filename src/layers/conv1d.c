@@ -12,7 +12,7 @@ enum { GATHERED_ROWS = 64 };
 static bool depthwise(const struct rnnrt_row *row) { return row->groups > 1 && row->groups == row->input_size && row->output_size == row->input_size; }
 static size_t per_group(const struct rnnrt_row *row) { return (size_t)(row->input_size / row->groups); }
 static bool tap_by_tap(const struct rnnrt_row *row) { return per_group(row) >= 16 || row->kernel_size == 1; }
-static size_t group_terms(const struct rnnrt_row *row) { return (size_t)row->kernel_size * (size_t)(row->input_size / row->groups); }
+static size_t group_terms(const struct rnnrt_row *row) { return (size_t)row->kernel_size * per_group(row); }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     const struct rnnrt_row *row = &op->row;
@@ -29,6 +29,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         op->weight = weight;
         return status;
     }
+    if (rnnrt_times((size_t)row->output_size, terms) >= RNNRT_MOST_TERMS) return RNNRT_NO_MEMORY;
     size_t parts = tap_by_tap(row) ? taps : 1, part = terms / parts, size = plan->kernels->packed_size(outputs, part);
     float *packed = rnnrt_plan_floats(plan, size * parts * groups), *rows = malloc(outputs * part * sizeof *rows);
     for (size_t g = 0; g < groups && packed && rows; g++)
@@ -43,70 +44,71 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     sizes->state = window_state_bytes(op, batch, frames);
-    sizes->scratch = rnnrt_larger(GATHERED_ROWS, batch) * group_terms(&op->row) + (size_t)op->row.input_size;
+    sizes->scratch = rnnrt_times(GATHERED_ROWS, group_terms(&op->row));
     sizes->capacity = window_capacity(op, frames);
 }
 
+/* The first input frame of output k's window; negative where it hangs over the beginning. */
+static int64_t first_of(const struct rnnrt_row *row, uint64_t k) { return (int64_t)(k * (uint64_t)row->stride) - row->pad_left; }
+
 /* The window of output k for one batch row and group, zeros where it hangs over either end. */
-static void gather(const struct rnnrt_op *op, const struct window_state *state, size_t ring, size_t batch, uint64_t k, size_t b, size_t g, float *to) {
+static void gather(const struct rnnrt_op *op, const struct window *w, uint64_t k, size_t b, size_t g, float *to) {
     const struct rnnrt_row *row = &op->row;
-    size_t in = (size_t)row->input_size, part = in / (size_t)row->groups;
+    size_t in = (size_t)row->input_size, part = per_group(row);
     for (int32_t tap = 0; tap < row->kernel_size; tap++, to += part) {
-        int64_t index = (int64_t)(k * (uint64_t)row->stride) - row->pad_left + (int64_t)tap * row->dilation;
-        if (index < 0 || (uint64_t)index >= state->seen) memset(to, 0, part * sizeof *to);
-        else memcpy(to, window_at(state, ring, in * batch, (uint64_t)index) + b * in + g * part, part * sizeof *to);
+        int64_t index = first_of(row, k) + (int64_t)tap * row->dilation;
+        if (index < 0 || (uint64_t)index >= w->seen) memset(to, 0, part * sizeof *to);
+        else memcpy(to, window_at(w, (uint64_t)index) + b * in + g * part, part * sizeof *to);
     }
 }
 
-static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
     const struct rnnrt_row *row = &op->row;
     size_t width = (size_t)row->input_size, batch = visit->batch;
-    for (uint64_t k = state->made; k < due; k++)
+    for (uint64_t k = w->made; k < w->due; k++)
         for (size_t b = 0; b < batch; b++) {
-            float *y = visit->y[0] + ((size_t)(k - state->made) * batch + b) * width;
+            float *y = visit->y[0] + ((size_t)(k - w->made) * batch + b) * width;
             if (op->bias) memcpy(y, op->bias, width * sizeof *y);
             else memset(y, 0, width * sizeof *y);
             for (int32_t tap = 0; tap < row->kernel_size; tap++) {
-                int64_t index = (int64_t)(k * (uint64_t)row->stride) - row->pad_left + (int64_t)tap * row->dilation;
-                if (index < 0 || (uint64_t)index >= state->seen) continue;
-                const float *x = window_at(state, ring, width * batch, (uint64_t)index) + b * width;
-                visit->kernels->multiply_add(width, op->weight + (size_t)tap * width, x, y);
+                int64_t index = first_of(row, k) + (int64_t)tap * row->dilation;
+                if (index < 0 || (uint64_t)index >= w->seen) continue;
+                visit->kernels->multiply_add(width, op->weight + (size_t)tap * width, window_at(w, (uint64_t)index) + b * width, y);
             }
         }
 }
 
-static void run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+static void run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
     const struct rnnrt_row *row = &op->row;
     const struct rnnrt_kernels *kernels = visit->kernels;
     size_t out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch, terms = group_terms(row), outputs = out / groups;
-    size_t size = kernels->packed_size(outputs, terms), rows = (due - (size_t)state->made) * batch;
+    size_t size = kernels->packed_size(outputs, terms), rows = (size_t)(w->due - w->made) * batch;
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(rows - done, GATHERED_ROWS);
         for (size_t g = 0; g < groups; g++) {
-            for (size_t r = 0; r < count; r++)
-                gather(op, state, ring, batch, state->made + (done + r) / batch, (done + r) % batch, g, visit->scratch + r * terms);
+            for (size_t r = 0; r < count; r++) gather(op, w, w->made + (done + r) / batch, (done + r) % batch, g, visit->scratch + r * terms);
             kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL, false, visit->scratch, terms, count,
                              visit->y[0] + done * out + g * outputs, out);
         }
     }
 }
 
-static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window_state *state, size_t ring, size_t due) {
+static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
     const struct rnnrt_row *row = &op->row;
     size_t in = (size_t)row->input_size, out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch, outputs = out / groups;
-    size_t part = per_group(row), size = visit->kernels->packed_size(outputs, part), rows = (due - (size_t)state->made) * batch;
-    int64_t stride = row->stride, made = (int64_t)state->made;
+    size_t part = per_group(row), size = visit->kernels->packed_size(outputs, part), rows = (size_t)(w->due - w->made) * batch;
+    int64_t stride = row->stride, made = (int64_t)w->made;
     for (size_t r = 0; r < rows; r++)
         if (op->bias) memcpy(visit->y[0] + r * out, op->bias, out * sizeof(float));
         else memset(visit->y[0] + r * out, 0, out * sizeof(float));
     for (int32_t tap = 0; tap < row->kernel_size; tap++) {
         /* outputs first .. last - 1 find an input frame under this tap */
-        int64_t offset = (int64_t)tap * row->dilation - row->pad_left, seen = (int64_t)state->seen;
+        int64_t offset = (int64_t)tap * row->dilation - row->pad_left, seen = (int64_t)w->seen;
         int64_t first = offset < 0 ? (-offset + stride - 1) / stride : 0, last = seen > offset ? (seen - 1 - offset) / stride + 1 : 0;
         if (first < made) first = made;
-        if (last > (int64_t)due) last = (int64_t)due;
+        if (last > (int64_t)w->due) last = (int64_t)w->due;
         if (first >= last) continue;
-        const float *x = window_at(state, ring, in * batch, (uint64_t)(first * stride + offset));
+        const float *x = window_at(w, (uint64_t)(first * stride + offset));
         float *y = visit->y[0] + (size_t)(first - made) * batch * out;
         size_t frames = (size_t)(last - first), strips = stride > 1 ? batch : 1; /* without stride, frame and batch row are one axis */
         for (size_t g = 0; g < groups; g++)
@@ -118,16 +120,11 @@ static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    struct window_state *state = visit->state;
-    size_t frame = (size_t)op->row.input_size * visit->batch, ring = visit->ring;
-    window_append(state, ring, frame, visit->x[0], visit->frames);
-    size_t due = window_due(op, (size_t)state->seen, visit->final);
-    if (due <= state->made) return RNNRT_OK;
-    if (depthwise(&op->row)) run_depthwise(op, visit, state, ring, due);
-    else if (tap_by_tap(&op->row)) run_taps(op, visit, state, ring, due);
-    else run_gathered(op, visit, state, ring, due);
-    visit->made[0] = due - (size_t)state->made;
-    state->made = due;
+    struct window w = window_open(op, visit);
+    if (depthwise(&op->row)) run_depthwise(op, visit, &w);
+    else if (tap_by_tap(&op->row)) run_taps(op, visit, &w);
+    else run_gathered(op, visit, &w);
+    visit->made[0] = (size_t)(w.due - w.made);
     if (op->row.activation.name != RNNRT_LINEAR) {
         size_t n = visit->made[0] * visit->batch * (size_t)op->row.output_size;
         visit->kernels->activate(op->row.activation, n, visit->y[0], visit->y[0]);

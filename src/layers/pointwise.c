@@ -90,9 +90,9 @@ static enum rnnrt_status run_concatenate(const struct rnnrt_op *op, struct rnnrt
 
 static enum rnnrt_status prepare_concatenate(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     *text = "its output is not as wide as its inputs together";
-    int64_t total = 0;
+    size_t total = 0;
     for (int32_t i = 0; i < op->row.inputs; i++) total += op->part[i] = (size_t)plan->values[op->row.input[i]].width;
-    return total == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    return total == (size_t)op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
 }
 const struct rnnrt_layer rnnrt_layer_concatenate = {.prepare = prepare_concatenate, .run = run_concatenate};
 

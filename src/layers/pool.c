@@ -7,7 +7,8 @@ static enum rnnrt_status prepare_window(struct rnnrt_plan *plan, struct rnnrt_op
     (void)plan;
     *text = "a pooling window does not fit";
     op->row.dilation = 1;
-    return window_ok(&op->row) && op->row.input_size == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    bool padded = op->row.pad_left >= op->row.kernel_size || op->row.pad_right >= op->row.kernel_size; /* a window of padding alone has no answer */
+    return window_ok(&op->row) && !padded && op->row.input_size == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
 }
 
 static void measure_window(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
@@ -17,15 +18,13 @@ static void measure_window(const struct rnnrt_op *op, size_t batch, size_t frame
 
 static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     const struct rnnrt_row *row = &op->row;
-    struct window_state *state = visit->state;
-    size_t frame = (size_t)row->input_size * visit->batch, ring = visit->ring;
-    window_append(state, ring, frame, visit->x[0], visit->frames);
-    size_t due = window_due(op, (size_t)state->seen, visit->final);
+    struct window w = window_open(op, visit);
+    size_t frame = w.frame;
     float *y = visit->y[0];
-    for (uint64_t k = state->made; k < due; k++, y += frame, visit->made[0]++) {
+    for (uint64_t k = w.made; k < w.due; k++, y += frame, visit->made[0]++) {
         int64_t start = (int64_t)(k * (uint64_t)row->stride) - row->pad_left, end = start + row->kernel_size;
-        int64_t from = start < 0 ? 0 : start, to = end > (int64_t)state->seen ? (int64_t)state->seen : end;
-        const float *x = window_at(state, ring, frame, (uint64_t)from);
+        int64_t from = start < 0 ? 0 : start, to = end > (int64_t)w.seen ? (int64_t)w.seen : end;
+        const float *x = window_at(&w, (uint64_t)from);
         if (row->kind == rnnrt_kind_max_pool1d) {
             memcpy(y, x, frame * sizeof *y);
             for (int64_t t = from + 1; t < to; t++) visit->kernels->maximum(frame, y, x + (size_t)(t - from) * frame, y);
@@ -38,7 +37,6 @@ static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_visi
             }
         }
     }
-    state->made += visit->made[0];
     return RNNRT_OK;
 }
 
@@ -47,47 +45,49 @@ const struct rnnrt_layer rnnrt_layer_average_pool1d = {.prepare = prepare_window
 
 /* ---- what is given once, at the end (or after every frame so far) ---- */
 
+static enum rnnrt_status prepare_once(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+    (void)plan;
+    *text = "its input and output sizes differ";
+    return op->row.input_size == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+}
+
 static size_t due_once(const struct rnnrt_op *op, size_t frames, bool ended) {
     (void)op;
     return ended && frames > 0;
 }
 
-struct whole_state {
-    uint64_t seen;
-    double value[];
-};
-
 static void measure_once(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)frames;
-    sizes->state = sizeof(struct whole_state) + batch * (size_t)op->row.input_size * sizeof(double);
+    sizes->state = batch * (size_t)op->row.input_size * sizeof(double);
     sizes->capacity = 1;
 }
 
 static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    struct whole_state *state = visit->state;
+    double *value = visit->state;
     size_t n = visit->batch * (size_t)op->row.input_size;
-    for (size_t t = 0; t < visit->frames; t++, state->seen++) {
+    uint64_t seen = visit->start;
+    for (size_t t = 0; t < visit->frames; t++, seen++) {
         const float *x = visit->x[0] + t * n;
         switch (op->row.kind) {
         case rnnrt_kind_last:
             if (t + 1 == visit->frames)
-                for (size_t i = 0; i < n; i++) state->value[i] = (double)x[i];
+                for (size_t i = 0; i < n; i++) value[i] = (double)x[i];
             break;
         case rnnrt_kind_global_average_pool:
-            for (size_t i = 0; i < n; i++) state->value[i] += (double)x[i];
+            for (size_t i = 0; i < n; i++) value[i] += (double)x[i];
             break;
         default: /* greatest; a NaN stays */
             for (size_t i = 0; i < n; i++)
-                if (state->seen == 0 || (double)x[i] > state->value[i] || x[i] != x[i]) state->value[i] = (double)x[i];
+                if (seen == 0 || (double)x[i] > value[i] || x[i] != x[i]) value[i] = (double)x[i];
         }
     }
-    if (!state->seen || !(visit->every_step || visit->final)) return RNNRT_OK;
-    double divisor = op->row.kind == rnnrt_kind_global_average_pool ? (double)state->seen : 1.0;
-    for (size_t i = 0; i < n; i++) visit->y[0][i] = (float)(state->value[i] / divisor);
+    if (!seen || !(visit->every_step || visit->final)) return RNNRT_OK;
+    double divisor = op->row.kind == rnnrt_kind_global_average_pool ? (double)seen : 1.0;
+    for (size_t i = 0; i < n; i++) visit->y[0][i] = (float)(value[i] / divisor);
     visit->made[0] = 1;
     return RNNRT_OK;
 }
 
-const struct rnnrt_layer rnnrt_layer_last = {.measure = measure_once, .due = due_once, .run = run_once};
-const struct rnnrt_layer rnnrt_layer_global_max_pool = {.measure = measure_once, .due = due_once, .run = run_once};
-const struct rnnrt_layer rnnrt_layer_global_average_pool = {.measure = measure_once, .due = due_once, .run = run_once};
+const struct rnnrt_layer rnnrt_layer_last = {.prepare = prepare_once, .measure = measure_once, .due = due_once, .run = run_once};
+const struct rnnrt_layer rnnrt_layer_global_max_pool = {.prepare = prepare_once, .measure = measure_once, .due = due_once, .run = run_once};
+const struct rnnrt_layer rnnrt_layer_global_average_pool = {.prepare = prepare_once, .measure = measure_once, .due = due_once, .run = run_once};

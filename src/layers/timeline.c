@@ -1,9 +1,16 @@
 /* Layers that move frames along time: reversal, a whole sequence as one value, one value as a sequence; and a plan run inside each frame. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "../plan.h"
 
 /* ---- reverse: runs once over everything ---- */
+
+static enum rnnrt_status prepare_reverse(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+    (void)plan;
+    *text = "its input and output sizes differ";
+    return op->row.input_size == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+}
 
 static enum rnnrt_status run_reverse(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     size_t frame = visit->batch * (size_t)op->row.input_size;
@@ -12,14 +19,9 @@ static enum rnnrt_status run_reverse(const struct rnnrt_op *op, struct rnnrt_vis
     visit->made[0] = visit->frames;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_reverse = {.run = run_reverse};
+const struct rnnrt_layer rnnrt_layer_reverse = {.prepare = prepare_reverse, .run = run_reverse};
 
 /* ---- flatten: (length, size) -> one value ---- */
-
-struct flatten_state {
-    uint64_t seen;
-    float value[];
-};
 
 static enum rnnrt_status prepare_flatten(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     (void)plan;
@@ -31,21 +33,22 @@ static enum rnnrt_status prepare_flatten(struct rnnrt_plan *plan, struct rnnrt_o
 
 static void measure_flatten(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)frames;
-    sizes->state = sizeof(struct flatten_state) + batch * (size_t)op->row.output_size * sizeof(float);
+    sizes->state = batch * (size_t)op->row.output_size * sizeof(float);
     sizes->capacity = 1;
 }
 
 static size_t due_flatten(const struct rnnrt_op *op, size_t frames, bool ended) { return ended && frames == (size_t)op->row.length; }
 
 static enum rnnrt_status run_flatten(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    struct flatten_state *state = visit->state;
+    float *value = visit->state;
     size_t in = (size_t)op->row.input_size, out = (size_t)op->row.output_size;
-    for (size_t t = 0; t < visit->frames; t++, state->seen++)
-        for (size_t b = 0; b < visit->batch && state->seen < (uint64_t)op->row.length; b++)
-            memcpy(state->value + b * out + (size_t)state->seen * in, visit->x[0] + (t * visit->batch + b) * in, in * sizeof(float));
-    if (!visit->final || !state->seen) return RNNRT_OK;
-    if (state->seen != (uint64_t)op->row.length) return RNNRT_TOO_SHORT;
-    memcpy(visit->y[0], state->value, visit->batch * out * sizeof(float));
+    uint64_t seen = visit->start;
+    for (size_t t = 0; t < visit->frames; t++, seen++)
+        for (size_t b = 0; b < visit->batch && seen < (uint64_t)op->row.length; b++)
+            memcpy(value + b * out + (size_t)seen * in, visit->x[0] + (t * visit->batch + b) * in, in * sizeof(float));
+    if (!visit->final || !seen) return RNNRT_OK;
+    if (seen != (uint64_t)op->row.length) return RNNRT_TOO_SHORT;
+    memcpy(visit->y[0], value, visit->batch * out * sizeof(float));
     visit->made[0] = 1;
     return RNNRT_OK;
 }
@@ -55,7 +58,7 @@ const struct rnnrt_layer rnnrt_layer_flatten = {.prepare = prepare_flatten, .mea
 
 static void measure_unflatten(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)batch;
-    sizes->capacity = frames * (size_t)op->row.length;
+    sizes->capacity = rnnrt_times(frames, (size_t)op->row.length);
 }
 
 static size_t due_unflatten(const struct rnnrt_op *op, size_t frames, bool ended) {
@@ -84,8 +87,14 @@ static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op 
     for (size_t r = 1; r < inner->count; r++)
         if (inner->ops[r].row.kind == rnnrt_kind_input) return RNNRT_BAD_ROW;
     const struct rnnrt_row *first = &inner->ops[0].row;
-    int64_t frames = first->timed ? first->length : 1;
-    return frames > 0 && frames * first->output_size == op->row.input_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    int64_t frames = first->timed ? first->length : 1, width = inner->values[inner->output[0]].width;
+    if (frames < 1 || frames * first->output_size != op->row.input_size || op->row.output_size % width) return RNNRT_BAD_ROW;
+    size_t *total = malloc(inner->count * RNNRT_MAX_OUTPUTS * sizeof *total);
+    if (!total) return RNNRT_NO_MEMORY;
+    rnnrt_plan_totals(inner, (size_t)frames, true, false, total);
+    bool fits = total[inner->output[0]] == (size_t)(op->row.output_size / width);
+    free(total);
+    return fits ? RNNRT_OK : RNNRT_BAD_ROW;
 }
 
 static enum rnnrt_status run_inner(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
