@@ -21,7 +21,7 @@ VECTOR vf vf_exp(vf x) {
     vf magic = vf_set(0x1.8p23f), biased, p = exp_fraction(vf_max(vf_set(-104.0f), vf_min(vf_set(89.0f), x)), &biased);
     vf n = vf_sub(biased, magic), half = vf_fma(n, vf_set(0.5f), magic);
     vf first = vf_power_of_two(half), second = vf_power_of_two(vf_add(magic, vf_sub(n, vf_sub(half, magic))));
-    return vf_mul(vf_fma(first, p, first), second);
+    return vf_mul(vf_mul(first, vf_add(vf_set(1.0f), p)), second);
 }
 
 /* e^x - 1 for |x| <= 88, exact to its own size near 0 */
@@ -36,7 +36,7 @@ typedef struct { vf over, under; } ratio;
 /* 1 / (1 + e^-x), from e^-|x| so that nothing overflows; e^-88 is 0 here, which saturates exactly. */
 VECTOR ratio sigmoid_ratio(vf x) {
     vf biased, one = vf_set(1.0f), p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
-    vf power = vf_power_of_two(biased), e = vf_fma(power, p, power);
+    vf power = vf_power_of_two(biased), e = vf_mul(power, vf_add(one, p)); /* power * p alone could be denormal */
     return (ratio){vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e)};
 }
 
