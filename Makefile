@@ -2,7 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(abspath $(VENV))/bin
-ENGINE_TESTS := test_engine.py test_stream.py
+ENGINE_TESTS := test_engine.py test_stream.py test_kernels.py
 
 .DEFAULT_GOAL := help
 .PHONY: help build test bench lint asan clean fetch
