@@ -75,6 +75,11 @@ for name in ("lstm_20", "gru_20", "textbook_ln_rnn", "textbook_lstm", "lstm_256"
     batch = model.stream(batch_size=3)
     frames, ys = np.ascontiguousarray(x[:3]), np.empty((3, width), np.float32)
     found[f"{name} batch step"] = allocations(lambda: batch.step(frames, ys), 200) - loop
+    chunks = np.ascontiguousarray(x[:60].reshape(3, 20, -1))
+    batch.push(np.ascontiguousarray(x[:300].reshape(3, 100, -1)))
+    outs = np.empty((3, batch.max_outputs(20), width), np.float32)
+    assert batch.push(chunks, outs) is outs
+    found[f"{name} batch push"] = allocations(lambda: batch.push(chunks, outs), 200) - loop
 print(json.dumps(found))
 """
 
@@ -98,5 +103,5 @@ def test_the_counter_counts(found):
 
 
 def test_step_and_push_allocate_nothing(found):
-    assert len(found) == 25
+    assert len(found) == 33
     assert {name: calls for name, calls in found.items() if calls and name != "counter"} == {}
