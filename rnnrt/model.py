@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -29,12 +30,16 @@ class Model:
     """
 
     def __init__(self, graph: Graph, *, num_threads=1, backend="native", weights="float32", isa=None, golden=None, golden_by=None, provenance=None):
+        if not isinstance(graph, Graph):
+            raise DTypeError("this is no graph", expected="an rnnrt.Graph", found=type(graph).__qualname__, fix="Files and live models: rnnrt.convert().")
         if backend not in ("native", "blas"):
             raise UnsupportedModelError("this backend does not exist", expected="'native' or 'blas'", found=repr(backend))
-        if weights != "float32":
+        if not isinstance(weights, str) or weights != "float32":
             raise UnsupportedModelError(f"weights={weights!r} is not there yet", expected="'float32'")
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ShapeError("num_threads must be a whole number from 1", found=repr(num_threads))
+        if isa is not None and isa not in _engine.isas():
+            raise UnsupportedModelError("this instruction set is unknown, or this processor lacks it", expected=f"one of {_engine.isas()}", found=repr(isa))
         if backend == "blas":
             _engine.use_blas()
         self.graph = graph
@@ -141,7 +146,7 @@ class Model:
                 left = same_padding(span, span, layer.stride)[0] if layer.padding == "same" else layer.padding[0]
                 first, last, jump = first - left * jump, last + (span - 1 - left) * jump, jump * layer.stride
             reach[layer.name] = (first, last, jump)
-        fields = [reach[o.value.partition(":")[0]] for o in self.graph.outputs]
+        fields = [reach[o.value.partition(":")[0]] for o in self._run_graph.outputs]
         return None if None in fields else max(last - first + 1 for first, last, _ in fields)
 
     def summary(self):
@@ -185,6 +190,8 @@ class Model:
     def run(self, inputs):
         """{input name: array} -> {output name: array}."""
         names = list(self.inputs)
+        if not isinstance(inputs, Mapping):
+            raise DTypeError("run() takes the inputs by name", expected=f"{{name: array}} for {names}", found=type(inputs).__name__)
         unknown = [n for n in inputs if n not in names]
         if unknown:
             raise ShapeError(f"there is no input {unknown[0]!r}", expected=f"{names}")
@@ -280,12 +287,12 @@ class Model:
         if frames is None:
             frames = next((p.signal.length for p in self._inputs if p.signal.time), 1)
         if not batch:
-            raise ShapeError("the batch is empty", expected="at least one row")
+            raise ShapeError("the batch is empty", where=self._inputs[0].where, expected="at least one row", found="0 rows")
         arrays = [np.zeros((1, batch, p.signal.width), np.float32) if a is None else a for p, a in zip(self._inputs, arrays)]
         return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
-        lengths = np.asarray(lengths)
+        lengths = as_array(lengths, "lengths")
         if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):
             raise ShapeError("lengths must be one whole number a row", expected=f"({batch},)", found=f"{lengths.dtype} {lengths.shape}")
         bad = np.flatnonzero((lengths < 0) | (lengths > frames))
@@ -331,6 +338,7 @@ class Model:
         names = [name for name, _, _ in self.state_values]
         if self.graph.metadata.get("source") == "torch":
             stacks = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+            stacks = tuple(None if s is None else as_array(s, "initial_state") for s in stacks)
             kinds = "hc" if any(n.endswith("/c") for n in names) else "h"
             if len(stacks) != len(kinds) or any(np.ndim(stack) < 1 for stack in stacks):
                 wanted = "(h0, c0)" if kinds == "hc" else "h0"
@@ -375,6 +383,8 @@ class Model:
             raise NotStreamableError(f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix="Run it on whole inputs: model(x).")
         if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= 1 << 24):
             raise ShapeError(f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size))
+        if not isinstance(inputs, Mapping | None):
+            raise DTypeError("stream() takes the inputs without a time axis by name", expected="{name: array}", found=type(inputs).__name__)
         given, once = dict(inputs or {}), []
         ports = [self._inputs[k] for k in self._row_order]
         for port in ports:
@@ -399,6 +409,12 @@ class Model:
 
     def step_many(self, streams, frames, out=None):
         """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
+        streams, frames = (list(given) if np.iterable(given) else [given] for given in (streams, frames))
+        for k, s in enumerate(streams):
+            if not isinstance(s, _engine.Stream):
+                raise DTypeError("this is no stream", where=f"streams[{k}]", expected="what model.stream() makes", found=type(s).__name__)
+        if out is not None and not isinstance(out, (np.ndarray, list, tuple)):
+            raise DTypeError("out must be a float32 array, or a list of them", found=type(out).__name__)
         if len(streams) != len(frames):
             raise ShapeError("there must be one frame a stream", expected=str(len(streams)), found=str(len(frames)))
         if out is not None and len(out) != len(streams):
@@ -412,6 +428,8 @@ class Model:
 
     def read_state(self, value, batch_size, every_step, size):
         """(memory or None, {name: (batch, size) array}) of a State or a dict of arrays, checked against a stream's kind."""
+        if value is None:
+            raise StateError("None is no state", fix="Call reset() for a new sequence.")
         if isinstance(value, State):
             if value.belongs_to != self.fingerprint:
                 raise StateError("the state belongs to another model", expected=self.fingerprint[:12], found=value.belongs_to[:12])
@@ -542,8 +560,6 @@ def from_numpy(parameters):
 
 def from_graph(graph):
     """A Model from a Graph built by hand (see rnnrt.layers)."""
-    if not isinstance(graph, Graph):
-        raise DTypeError("this is no graph", expected="an rnnrt.Graph", found=type(graph).__qualname__, fix="Files and live models: rnnrt.convert().")
     return Model(graph)
 
 
