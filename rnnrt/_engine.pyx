@@ -547,7 +547,7 @@ cdef class Stream:
         if out is not None:
             room = out[:c_outputs[0].frames] if self.batch_size is None else out[:, :c_outputs[0].frames]
             room[...] = result[0]
-            result[0] = room
+            result[0] = out if room.shape == out.shape else room
         return result
 
     cdef check_out(self, out, size_t due, features):

@@ -136,6 +136,8 @@ def _by_keras(model, graph, inputs):
     keras, torch = sys.modules[package], sys.modules.get("torch")
     with _hindering():
         for layer in model._flatten_layers():
+            if torch and type(layer).__name__ == "AveragePooling1D" and layer.padding == "same" and keras.backend.backend() == "torch":
+                raise _Hindered(f"the layer {layer.name!r} pads with copies of the border in Keras on torch, and leaves padding out elsewhere")
             if getattr(layer, "stateful", False):
                 raise _Hindered(f"the layer {layer.name!r} is stateful: its answer depends on the calls before")
             if layer.compute_dtype not in ("float32", "float64", None):

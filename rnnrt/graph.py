@@ -311,7 +311,7 @@ class Conv1D(Layer):
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class _Recurrent(Layer):
-    """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time.
+    """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time; one left out is zero.
 
     ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final state is
     the one after frame 0. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
@@ -361,8 +361,8 @@ class _Recurrent(Layer):
 
     def infer(self, x, *initial):
         self._width(self._frames(x), self.weight.shape[1], "the weight")
-        if len(initial) not in (0, len(self.states)):
-            raise ShapeError("the initial state is incomplete", where=self.where, expected=f"none or {self.states}", found=f"{len(initial)} inputs")
+        if len(initial) > len(self.states):
+            raise ShapeError("there are too many initial states", where=self.where, expected=f"at most {self.states}", found=f"{len(initial)} inputs")
         sizes = {"h": self.output_size, "c": self.units}
         for state, signal in zip(self.states, initial):
             if signal != Signal((sizes[state],), False):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from needs import need
 
+import rnnrt
 from rnnrt import reference, textbook
 from rnnrt.errors import DTypeError, RnnrtError, ShapeError, UnsupportedModelError
 from rnnrt.importers import numpy as importer
@@ -190,3 +191,17 @@ def test_the_callers_arrays_are_not_touched():
     copies = {k: v.copy() for k, v in p.items()}
     importer.read(p)
     assert all((p[k] == copies[k]).all() for k in p)
+
+
+def test_the_textbooks_networks_stream():
+    r = np.random.default_rng(8)
+    shapes = {"rnn": {"Wax": (4, 3), "Waa": (4, 4), "Wya": (2, 4), "ba": (4, 1), "by": (2, 1)},
+              "lstm": {**{f"W{g}": (4, 7) for g in "fico"}, **{f"b{g}": (4, 1) for g in "fico"}, "Wy": (2, 4), "by": (2, 1)}}  # fmt: skip
+    for shape in shapes.values():
+        model = rnnrt.from_numpy({name: r.standard_normal(size) for name, size in shape.items()})
+        x, a0 = r.standard_normal((3, 5, 9)).astype(np.float32), r.standard_normal((4, 5)).astype(np.float32)
+        whole = model(x, a0)
+        stream = model.stream(batch_size=5, inputs={"a0": a0.T})
+        parts = [stream.push(x[:, :, :4].transpose(1, 2, 0)), stream.push(x[:, :, 4:].transpose(1, 2, 0)), stream.flush()]
+        for y, pieces in zip(whole, zip(*parts)):
+            assert np.concatenate(pieces, 1).transpose(2, 0, 1).tobytes() == np.ascontiguousarray(y).tobytes()

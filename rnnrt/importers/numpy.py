@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, UnsupportedModelError
-from ..graph import LSTM, Affine, Dense, Graph, GraphBuilder, SimpleRNN, Softmax
+from ..graph import LSTM, Dense, Graph, GraphBuilder, SimpleRNN, Softmax
 from ..textbook import LSTM_PARAMETERS, RNN_PARAMETERS, read_parameters
 
 
@@ -61,13 +61,11 @@ def read(parameters) -> Graph:
 
 def _lstm(b, x, a0, arrays, n_a):
     gates = [arrays[f"W{gate}"] for gate in "fico"]
-    c0 = b.add(Affine, "c0", a0, scale=np.zeros(n_a), offset=np.zeros(n_a))  # the textbook starts c at zero, whatever a0 is
-    return b.add(
+    return b.add(  # the textbook starts c at zero, whatever a0 is
         LSTM,
         "lstm",
         x,
         a0,
-        c0,
         weight=ifgo(*(w[:, n_a:] for w in gates)),
         recurrent_weight=ifgo(*(w[:, :n_a] for w in gates)),
         bias=ifgo(*(arrays[f"b{gate}"][:, 0] for gate in "fico")),

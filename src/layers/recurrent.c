@@ -31,8 +31,8 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
     if (row->projection ? row->kind != rnnrt_kind_lstm : row->output_size != row->units) return RNNRT_BAD_ROW;
     *text = "its norm is unknown";
     if (row->norm < RNNRT_NORM_NONE || row->norm > RNNRT_NORM_JOINT || (row->kind == rnnrt_kind_gru && row->norm == RNNRT_NORM_JOINT)) return RNNRT_BAD_ROW;
-    *text = "it starts from one state or none";
-    if (row->inputs != 1 && row->inputs != (row->kind == rnnrt_kind_lstm ? 3 : 2)) return RNNRT_BAD_ROW;
+    *text = "it starts from more states than it has";
+    if (row->inputs > (row->kind == rnnrt_kind_lstm ? 3 : 2)) return RNNRT_BAD_ROW;
     for (int32_t i = 1; i < row->inputs; i++)
         if (plan->values[row->input[i]].width != (i == 1 ? row->output_size : row->units)) return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
@@ -82,10 +82,8 @@ static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit 
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates, rnnrt_cell *cell) {
     size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = gates * units, frames = visit->frames;
     struct states s = states_of(op, visit->state, batch);
-    if (!*s.begun && op->row.inputs > 1) {
-        memcpy(s.h, visit->x[1], batch * out * sizeof(float));
-        if (op->row.kind == rnnrt_kind_lstm) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
-    }
+    if (!*s.begun && op->row.inputs > 1) memcpy(s.h, visit->x[1], batch * out * sizeof(float));
+    if (!*s.begun && op->row.inputs > 2) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
     *s.begun = 1;
     bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS && visit->kernels->product_beside;
     size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
