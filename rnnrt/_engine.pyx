@@ -121,9 +121,9 @@ cdef raise_status(int status, rnnrt_error *error, list names):
         raise ShapeError("an id is out of range", where=f"{where}, row {error.batch_row}, time {error.position}", found=f"{error.value:g}",
                          fix="Ids are whole numbers from 0 to the table's size less one.")
     if status == RNNRT_MISALIGNED:
-        raise ShapeError("joins branches that make different numbers of frames", where=where)
+        raise ShapeError("joins branches that make different numbers of frames", where=where, fix="Give every input as many frames as the others.")
     if status == RNNRT_TOO_SHORT:
-        raise ShapeError("the input is too short, or not as long as the layer needs", where=where)
+        raise ShapeError("the input is too short, or not as long as the layer needs", where=where, fix="Give it as many frames as the network was made for.")
     if status == RNNRT_ENDED:
         raise StateError("the sequence is over: the stream was flushed, or a call on it failed half-way", fix="Call reset(), or set its state.")
     if status == RNNRT_BAD_STATE:

@@ -219,7 +219,7 @@ class Model:
             made.append(array)
             views.append(view)
         if out is not None and len(self._outs) != 1:
-            raise ShapeError("out= works for models with one output only")
+            raise ShapeError("out= works for models with one output only", found=f"{len(self._outs)} outputs")
         initial = self._initial(initial_state, batch, batched)
         final = [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.state_values] if return_state else []
         self._run(plan, batch, [arrays[k] for k in self._row_order], views, lengths, initial, [(v, a) for _, v, a in final])
@@ -273,7 +273,7 @@ class Model:
             port.check_ids(x, [a for a in port.letters if has_batch or a != "b"])
             x = as_float32(x, port.where)
             if batched is not None and has_batch != batched:
-                raise ShapeError("some inputs have a batch axis and some have not", where=port.where, found=str(x.shape))
+                raise ShapeError("some inputs have a batch axis and some have not", where=port.where, expected=f"{port.rank - (not batched)} axes", found=str(x.shape))
             batched = has_batch
             array = port.canonical(x, has_batch)
             if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
@@ -303,7 +303,7 @@ class Model:
         moved = set()
         for layer in self._run_graph.layers:
             if hasattr(layer, "states") and layer.inputs[0].partition(":")[0] in moved:
-                raise UnsupportedModelError("lengths= means nothing here: a layer before it changed the time axis", where=layer.where)
+                raise UnsupportedModelError("lengths= means nothing here: a layer before it changed the time axis", where=layer.where, fix="Run rows of different lengths one by one.")
             pointwise = layer.kind == "conv1d" and layer.span == 1 and layer.stride == 1
             moves = layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse"
             if (moves and not pointwise) or any(r.partition(":")[0] in moved for r in layer.inputs):
@@ -403,7 +403,7 @@ class Model:
             a = as_float32(a, port.where)
             once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, port.signal.width), shape))[None])
         if given:
-            raise ShapeError(f"there is no input {next(iter(given))!r} without a time axis")
+            raise ShapeError(f"there is no input {next(iter(given))!r} without a time axis", expected=f"{[p.layer.name for p in ports if not p.signal.time]}")
         outs = [(signal.features, signal.time) for _, signal in self._outs]
         return _engine.Stream(self, self._plan, None if batch_size is None else int(batch_size), every_step, ports, once, outs, float(self._work), _block)
 

@@ -407,8 +407,8 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     size_t block = stream->every_step ? 1 : stream->block;
     for (size_t start = 0; start < frames && !status; start += block)
         status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room, error);
-    /* with every_step nothing is held back: what is given at the end was given with the last frame */
-    if (ended && !status && !stream->every_step) status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
+    /* no frames have no answer; with every_step nothing is held back: what is given at the end was given with the last frame */
+    if (ended && !status && !stream->every_step && stream->header->position) status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
     if (ended || status) stream->header->ended = 1; /* ops before the one that failed have gone on: the sequence cannot */
     leave_floats(mode);
     return status;
@@ -654,6 +654,7 @@ float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value) {
 size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, size_t frames, bool ended) {
     const struct rnnrt_plan *plan = stream->plan;
     size_t position = (size_t)stream->header->position;
+    if (!(position + frames)) return 0;
     rnnrt_plan_totals(plan, position, false, stream->every_step, stream->total);
     size_t before = stream->total[plan->output[output]];
     rnnrt_plan_totals(plan, position + frames, ended, stream->every_step, stream->total);

@@ -594,7 +594,7 @@ static void exercise(const struct made_plan *m) {
     run_whole(m, &in, frames, batch, NULL);
     if (rnnrt_plan_obstacle(m->plan, false, &text) < 0) {
         streamed++;
-        stream_through(m, &in, frames, batch, false, status || in.uneven ? NULL : &whole);
+        stream_through(m, &in, frames, batch, false, status || in.uneven || !frames ? NULL : &whole);
         if (rnnrt_plan_obstacle(m->plan, true, &text) < 0) stream_through(m, &in, frames, batch, true, NULL);
     }
     free_answer(m, &whole);

@@ -47,6 +47,7 @@ static void cell_before(const struct rnnrt_step *step) {
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 3, text);
+    if (status) return status;
     size_t units = (size_t)op->row.units;
     if (op->row.reset_after) {
         op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 3 * units, units, &status);
