@@ -173,6 +173,55 @@ static void example(void) {
     rnnrt_plan_free(NULL), rnnrt_stream_free(NULL);
 }
 
+/* ---- rows that lie: each would have the engine read or write beyond its memory ---- */
+
+static void refuses(struct rnnrt_row row, const char *word) {
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, row};
+    int32_t output = RNNRT_MAX_OUTPUTS;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, &error) == RNNRT_BAD_ROW && !plan && error.row == 1 && strstr(error.text, word));
+}
+
+static void lies(void) {
+    const float w[64] = {0};
+    const struct rnnrt_row dense = {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = 1, .weight = w};
+    struct rnnrt_row row = dense;
+    row.reverse = 1, refuses(row, "reverse");
+    row = dense, row.timed = 0, refuses(row, "time");
+    row = dense, row.input_size = 2, refuses(row, "input size");
+    row = dense, row.output_size = 0, refuses(row, "output size");
+    row = dense, row.length = -1, refuses(row, "length");
+    row = dense, row.inputs = 2, refuses(row, "one input");
+    row = dense, row.input[0] = 1, refuses(row, "no row before");
+    row = dense, row.input[0] = RNNRT_MAX_OUTPUTS, refuses(row, "no row before");
+    row = dense, row.weight = NULL, refuses(row, "weights");
+    row = dense, row.kind = RNNRT_KINDS, refuses(row, "kind");
+    row = dense, row.activation.name = RNNRT_FUNCTIONS, refuses(row, "activation");
+    static const int32_t same_size[] = {rnnrt_kind_reverse, rnnrt_kind_last, rnnrt_kind_global_max_pool, rnnrt_kind_global_average_pool, rnnrt_kind_softmax,
+                                        rnnrt_kind_activation, rnnrt_kind_reshape};
+    for (size_t k = 0; k < sizeof same_size / sizeof *same_size; k++) {
+        row = dense, row.kind = same_size[k];
+        row.timed = k == 0 || k > 3;
+        refuses(row, "sizes differ");
+        row.output_size = IN, row.timed = !row.timed, refuses(row, "time");
+    }
+    row = dense, row.kind = rnnrt_kind_conv1d, row.kernel_size = row.stride = row.dilation = row.groups = 1;
+    struct rnnrt_row conv = row;
+    row.same = 1, row.pad_left = 1, refuses(row, "window");
+    row = conv, row.pad_left = -1, refuses(row, "window");
+    row = conv, row.kernel_size = INT32_MAX, row.dilation = INT32_MAX, refuses(row, "window");
+    row = conv, row.groups = 2, refuses(row, "groups");
+    row = conv, row.kind = rnnrt_kind_max_pool1d, row.output_size = IN, row.pad_right = 1, refuses(row, "window");
+    row = dense, row.kind = rnnrt_kind_gru, row.units = 2, refuses(row, "recurrent_weight");
+    row = dense, row.kind = rnnrt_kind_lstm, row.units = 3, row.recurrent_weight = w, refuses(row, "sizes");
+    row = dense, row.kind = rnnrt_kind_embedding, row.length = 5, refuses(row, "one id");
+    row = dense, row.kind = rnnrt_kind_flatten, row.length = 5, row.timed = 0, refuses(row, "length");
+    row = dense, row.kind = rnnrt_kind_select, refuses(row, "index");
+    row = dense, row.kind = rnnrt_kind_concatenate, refuses(row, "wide");
+    row = dense, row.kind = rnnrt_kind_time_distributed, refuses(row, "inside");
+}
+
 /* ---- random rows: mostly sound, now and then with one number gone wrong ---- */
 
 enum { MOST_ROWS = 12 };
@@ -275,6 +324,10 @@ static void spoil(struct rnnrt_row *row) {
                         &row->kernel_size, &row->stride, &row->dilation, &row->groups, &row->pad_left, &row->pad_right, &row->same, &row->length,
                         &row->reverse, &row->norm};
     int32_t *spoiled = field[below(sizeof field / sizeof *field)];
+    if (chance(25)) {
+        row->reverse = !row->reverse;
+        return;
+    }
     *spoiled = chance(70) ? odd_number() : below(40);
     if (row->kernel_size > 1 << 10 || row->dilation > 1 << 10 || row->pad_left > 1 << 10 || row->pad_right > 1 << 10) *spoiled |= 1 << 28; /* sound, but
         gigabytes: nothing to wait for */
@@ -553,7 +606,7 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
     }
     if (!status) status = push_some(m, stream, in, 0, 0, 1, batch, &made);
     if (!status) CHECK(push_some(m, stream, in, 0, 0, 0, batch, NULL) == RNNRT_ENDED);
-    if (whole && !status) compare(m, batch, whole, &made);
+    if (whole) CHECK(!status), compare(m, batch, whole, &made); /* what can be answered whole can be streamed */
     free_answer(m, &made);
     rnnrt_stream_free(stream);
     rnnrt_stream_free(twin);
@@ -666,7 +719,7 @@ static void starve(uint64_t first, uint64_t plans) {
 
 int main(int count, char **words) {
     seed(1);
-    if (count == 2 && !strcmp(words[1], "example")) example();
+    if (count == 2 && !strcmp(words[1], "example")) example(), lies();
     else if (count == 4 && !strcmp(words[1], "fuzz")) fuzz(strtoull(words[2], NULL, 10), strtoull(words[3], NULL, 10));
     else if (count == 4 && !strcmp(words[1], "memory")) starve(strtoull(words[2], NULL, 10), strtoull(words[3], NULL, 10));
     else return fprintf(stderr, "usage: embed example | embed fuzz SEED PLANS | embed memory SEED PLANS\n"), 2;
