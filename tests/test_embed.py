@@ -1,4 +1,4 @@
-"""The C interface without Python: src/ and embed.c built with the sanitizers; an example, a fuzzer of plans, and a machine without memory."""
+"""The C interface without Python, built with the sanitizers: an example, rows that lie, random plans, and a machine without memory."""
 
 import shutil
 import subprocess
@@ -17,10 +17,10 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "ali
 
 
 @pytest.fixture(scope="module")
-def embed(tmp_path_factory):
-    """embed.c and everything in src/, compiled."""
+def programs(tmp_path_factory):
+    """{name: program} of tests/embed.c and tools/fuzz_plan.c, each with everything in src/."""
     compiler = shutil.which("gcc") or absent("no gcc is here")
-    folder = tmp_path_factory.mktemp("embed")
+    folder = tmp_path_factory.mktemp("programs")
     trial = folder / "trial.c"
     trial.write_text("int main(void) { return 0; }\n")
     if subprocess.run([compiler, *SANITIZE, trial, "-o", folder / "trial"], capture_output=True, check=False).returncode:
@@ -33,12 +33,13 @@ def embed(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    sources = [*sorted((ROOT / "src").rglob("*.c")), ROOT / "tests" / "embed.c"]
+    mains = [ROOT / "tests" / "embed.c", ROOT / "tools" / "fuzz_plan.c"]
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_one, sources))
-    program = folder / "embed"
-    subprocess.run([compiler, *SANITIZE, *WRAPPED, *objects, "-lm", "-o", program], check=True)
-    return program
+        engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
+        made = {main.stem: compile_one(main) for main in mains}
+    for name, main in made.items():
+        subprocess.run([compiler, *SANITIZE, *WRAPPED, main, *engine, "-lm", "-o", folder / name], check=True)
+    return {name: folder / name for name in made}
 
 
 def run(program, *words):
@@ -47,16 +48,16 @@ def run(program, *words):
     return done.stdout
 
 
-def test_a_program_in_c_makes_a_plan_and_streams_through_it(embed):
-    run(embed, "example")
+def test_a_program_in_c_makes_a_plan_and_streams_through_it(programs):
+    run(programs["embed"])
 
 
-def test_random_plans_answer_alike_whole_and_streamed_and_nothing_reads_or_writes_beyond(embed):
-    assert "answered" in run(embed, "fuzz", "1", "4000")
+def test_random_plans_answer_alike_whole_and_streamed_and_nothing_reads_or_writes_beyond(programs):
+    assert "answered" in run(programs["fuzz_plan"], "fuzz", "1", "4000")
 
 
-def test_where_memory_ends_every_call_says_so_and_leaves_nothing_behind(embed):
-    assert "refused" in run(embed, "memory", "1", "200")
+def test_where_memory_ends_every_call_says_so_and_leaves_nothing_behind(programs):
+    assert "refused" in run(programs["fuzz_plan"], "memory", "1", "200")
 
 
 def test_the_header_stands_alone(tmp_path):
