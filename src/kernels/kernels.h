@@ -12,8 +12,8 @@
 #include "../rnnrt.h"
 
 /* A sum longer than this is cut into segments of this many terms, one fma chain each, whose totals are added in order: a single chain is
- * 4 to 10 times less accurate at 256 terms and more. Against float64 on a real network with sums of 768 to 1,948 terms, segments of 128
- * erred by 1.0e-4, of 64 by 3.2e-5, OpenBLAS by 1.0e-4. */
+ * 4 to 10 times less accurate at 256 terms and more. Greatest errors against float64, in 1e-5, on three real networks with sums of up to 1,948
+ * terms and answers of up to 62 (8 inputs each): 128 terms 10.4, 2.4, 3.7; 64 terms 3.2, 3.5, 3.0; 32 terms 1.8, 2.1, 3.5; OpenBLAS 10.0, 5.5, 8.4. */
 #define RNNRT_SEGMENT 64
 
 /* Up to this many outputs a product sums over 16 virtual lanes (term modulo 16) instead of lying across outputs. */
