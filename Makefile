@@ -2,10 +2,11 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(abspath $(VENV))/bin
+C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*.[ch] tools/*.[ch])
 ENGINE_TESTS := test_engine.py test_stream.py test_kernels.py
 
 .DEFAULT_GOAL := help
-.PHONY: help build test bench lint asan clean fetch
+.PHONY: help build test bench format lint asan clean fetch
 
 help:
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -22,8 +23,13 @@ test: build ## build, then run every test that needs nothing more (the others sa
 bench: build ## measure rnnrt beside onnxruntime, torch and keras, as far as they are installed
 	$(BIN)/python tools/bench_peers.py
 
-lint: $(BIN)/python ## look over the Python code with ruff
-	$(BIN)/pip install --quiet "ruff>=0.12" && $(BIN)/ruff check .
+format: $(BIN)/python ## lay out the Python and C code: ruff format, clang-format
+	$(BIN)/pip install --quiet -r tools/lint.txt
+	$(BIN)/ruff format . && $(BIN)/clang-format -i $(C_FILES)
+
+lint: $(BIN)/python ## what CI holds the code to: ruff's rules, the layout of both languages
+	$(BIN)/pip install --quiet -r tools/lint.txt
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
 asan: build ## run the engine's tests on a build with the address and undefined-behaviour sanitizers
 	rm -rf build

@@ -26,10 +26,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "DTypeError", "Graph", "MissingExtraError", "Model", "ModelFileError", "NotStreamableError", "ResourceLimitError", "RnnrtError", "ShapeError",
-    "State", "StateError", "Stream", "StreamBusyError", "UnsupportedModelError", "VerificationError", "convert", "from_graph", "from_keras",
-    "from_numpy", "from_torch", "layers", "load", "show_config", "textbook",
-]  # fmt: skip
+    "DTypeError",
+    "Graph",
+    "MissingExtraError",
+    "Model",
+    "ModelFileError",
+    "NotStreamableError",
+    "ResourceLimitError",
+    "RnnrtError",
+    "ShapeError",
+    "State",
+    "StateError",
+    "Stream",
+    "StreamBusyError",
+    "UnsupportedModelError",
+    "VerificationError",
+    "convert",
+    "from_graph",
+    "from_keras",
+    "from_numpy",
+    "from_torch",
+    "layers",
+    "load",
+    "show_config",
+    "textbook",
+]
 
 
 def __getattr__(name):

@@ -35,7 +35,12 @@ class Plan:
     @property
     def nbytes(self) -> int: ...
     def __new__(
-        cls, rows: list[dict[str, Any]], outputs: list[int], names: list[str], widths: Iterable[int], isa: str | None = None
+        cls,
+        rows: list[dict[str, Any]],
+        outputs: list[int],
+        names: list[str],
+        widths: Iterable[int],
+        isa: str | None = None,
     ) -> Plan: ...
     def obstacle(self, every_step: bool = False) -> tuple[str, str] | None:
         """(layer name, reason) of what keeps the plan from streaming, or None."""

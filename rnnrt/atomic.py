@@ -49,15 +49,27 @@ def _mode_of(path):
     except FileNotFoundError:
         return None
     if stat.S_ISLNK(found):
-        raise ModelFileError("is a symbolic link, which is not written through", where=str(path), fix="Give the path of the file itself.")
+        raise ModelFileError(
+            "is a symbolic link, which is not written through",
+            where=str(path),
+            fix="Give the path of the file itself.",
+        )
     if not stat.S_ISREG(found):
-        raise ModelFileError("is not a regular file", where=str(path), found=kind_of(found), fix="Give the path of a file.")
+        raise ModelFileError(
+            "is not a regular file", where=str(path), found=kind_of(found), fix="Give the path of a file."
+        )
     return stat.S_IMODE(found)
 
 
 def kind_of(mode):
     """What a stat mode says a path is, in a word."""
-    tests = ("folder", stat.S_ISDIR), ("pipe", stat.S_ISFIFO), ("socket", stat.S_ISSOCK), ("device", stat.S_ISCHR), ("device", stat.S_ISBLK)
+    tests = (
+        ("folder", stat.S_ISDIR),
+        ("pipe", stat.S_ISFIFO),
+        ("socket", stat.S_ISSOCK),
+        ("device", stat.S_ISCHR),
+        ("device", stat.S_ISBLK),
+    )
     return next((f"a {word}" for word, is_kind in tests if is_kind(mode)), "a special file")
 
 
@@ -67,7 +79,9 @@ def kind_of(mode):
 def _create(folder, name):
     while True:
         temporary = os.path.join(folder, f"{_prefix(name)}{token_hex(8)}{_SUFFIX}")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+        )
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # another save took it for a stale one and is about to remove it

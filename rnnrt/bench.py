@@ -47,7 +47,15 @@ def summarise(nanoseconds) -> Latency:
     """The Latency of single calls' times in nanoseconds."""
     micro = np.asarray(nanoseconds, np.float64) / 1000
     p50, p99, p999 = np.percentile(micro, (50, 99, 99.9))
-    return Latency(float(micro.min()), float(p50), float(p99), float(p999), float(micro.max()), float(micro.mean()), micro.size)
+    return Latency(
+        float(micro.min()),
+        float(p50),
+        float(p99),
+        float(p999),
+        float(micro.max()),
+        float(micro.mean()),
+        micro.size,
+    )
 
 
 def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
@@ -68,7 +76,11 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
         while waiting:
             for name in waiting:
                 spent[name] += _block(calls[name], samples[name], min(BLOCK, budget - spent[name]))
-            waiting = [n for n in waiting if len(samples[n]) < LEAST or (spent[n] < budget and len(samples[n]) < MOST)]
+            waiting = [
+                n
+                for n in waiting
+                if len(samples[n]) < LEAST or (spent[n] < budget and len(samples[n]) < MOST)
+            ]
             if progress:
                 progress(sum(min(s, budget) for s in spent.values()) / (budget * len(calls)))
     finally:
@@ -102,7 +114,9 @@ def random_frames(graph: Graph, item: Input, batch: int, time: int, seed=0) -> n
     random = np.random.default_rng(seed)
     shape = (batch,) + ((item.length or time,) if item.time else ()) + item.features
     if item.ids:
-        tables = [x for x in graph.consumers(item.name) if isinstance(x, Embedding)] or [x for x in graph.layers if isinstance(x, Embedding)]
+        tables = [x for x in graph.consumers(item.name) if isinstance(x, Embedding)] or [
+            x for x in graph.layers if isinstance(x, Embedding)
+        ]
         return random.integers(0, min((len(x.weight) for x in tables), default=1), shape)
     return random.standard_normal(shape).astype(np.float32)
 
@@ -116,7 +130,10 @@ def source_axes(x: np.ndarray, axes: str) -> np.ndarray:
 
 def whole_input(graph: Graph, batch: int, time: int) -> dict[str, np.ndarray]:
     """Random inputs of ``graph`` by name, as the source takes them."""
-    return {name: source_axes(random_frames(graph, graph[name], batch, time), graph[name].axes) for name in graph.inputs}
+    return {
+        name: source_axes(random_frames(graph, graph[name], batch, time), graph[name].axes)
+        for name in graph.inputs
+    }
 
 
 def stream_calls(model, chunk: int) -> dict:
@@ -143,7 +160,9 @@ def stream_calls(model, chunk: int) -> dict:
     # the stream can make one frame more than the first one, by where it stands in the stride.
     options, far = {}, 1 << 20
     if features is not None:
-        options["out"] = np.empty((chunks.max_outputs(far + chunk) - chunks.max_outputs(far) + 1,) + features, np.float32)
+        options["out"] = np.empty(
+            (chunks.max_outputs(far + chunk) - chunks.max_outputs(far) + 1,) + features, np.float32
+        )
     pushed = only([random_frames(graph, item, 1, chunk)[0][:chunk] for item in timed])
     calls = {f"chunk of {chunk}": lambda: chunks.push(pushed, **options)}
     steps = stream()

@@ -67,7 +67,9 @@ class Container:
         except OSError as error:
             raise _unreadable(error, self.path) from error
         if filled != array.nbytes:
-            raise ModelFileError(f"the tensor {name!r} ended early: the file changed while it was read", where=self.path)
+            raise ModelFileError(
+                f"the tensor {name!r} ended early: the file changed while it was read", where=self.path
+            )
         return array.astype(np.float32, copy=False)
 
 
@@ -83,11 +85,18 @@ def open_regular(path):
     """``path`` opened for reading in binary, if it is a regular file; raises ModelFileError with the system's reason."""
     where = path_text(path)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would otherwise wait for a writer
+        handle = os.open(
+            path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        )  # a pipe would otherwise wait for a writer
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
             os.close(handle)
-            raise ModelFileError("is not a regular file", where=where, found=kind_of(mode), fix="Give the path of a model file.")
+            raise ModelFileError(
+                "is not a regular file",
+                where=where,
+                found=kind_of(mode),
+                fix="Give the path of a model file.",
+            )
         return os.fdopen(handle, "rb")
     except OSError as error:
         raise _unreadable(error, where) from error
@@ -123,12 +132,21 @@ def _header(file, size, path):
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8:
-            raise ModelFileError("is too short for a model file", where=path, found=f"{size:,} bytes", fix=INCOMPLETE)
+            raise ModelFileError(
+                "is too short for a model file", where=path, found=f"{size:,} bytes", fix=INCOMPLETE
+            )
         if length > MAX_HEADER:
             wanted = f"a header of at most {MAX_HEADER:,} bytes"
-            raise ModelFileError("is no safetensors file, or its first bytes are damaged", where=path, expected=wanted, found=f"{length:,}")
+            raise ModelFileError(
+                "is no safetensors file, or its first bytes are damaged",
+                where=path,
+                expected=wanted,
+                found=f"{length:,}",
+            )
         if 8 + length > size:
-            raise ModelFileError(f"is {size:,} bytes, its header alone takes {8 + length:,}", where=path, fix=INCOMPLETE)
+            raise ModelFileError(
+                f"is {size:,} bytes, its header alone takes {8 + length:,}", where=path, fix=INCOMPLETE
+            )
         text = file.read(length)
     except OSError as error:
         raise _unreadable(error, path) from error
@@ -143,7 +161,9 @@ def _table(header, available, size, max_bytes, path):
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ModelFileError("__metadata__ must hold strings", where=f"{path}: header")
     if len(header) > MAX_TENSORS:
-        raise ResourceLimitError("has too many tensors", where=path, expected=f"at most {MAX_TENSORS:,}", found=f"{len(header):,}")
+        raise ResourceLimitError(
+            "has too many tensors", where=path, expected=f"at most {MAX_TENSORS:,}", found=f"{len(header):,}"
+        )
     entries = {name: _entry(value, f"{path}: tensor {name!r}") for name, value in header.items()}
     claimed = max((e.stop for e in entries.values()), default=0)
     if max(claimed, size) > max_bytes:
@@ -165,25 +185,44 @@ def _table(header, available, size, max_bytes, path):
         end = entry.stop
     if end != available:
         fix = INCOMPLETE if end > available else "Something was appended to it."
-        raise ModelFileError(f"is {size:,} bytes, its header says {size - available + end:,}", where=path, fix=fix)
+        raise ModelFileError(
+            f"is {size:,} bytes, its header says {size - available + end:,}", where=path, fix=fix
+        )
     return metadata, entries
 
 
 def _entry(value, where):
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise ModelFileError("is described wrongly", where=where, expected="dtype, shape and data_offsets", found=str(value)[:80])
+        raise ModelFileError(
+            "is described wrongly",
+            where=where,
+            expected="dtype, shape and data_offsets",
+            found=str(value)[:80],
+        )
     if value["dtype"] != "F32":
-        raise ModelFileError("has a dtype that a .rnnrt file does not hold", where=where, expected="'F32'", found=repr(value["dtype"])[:80])
+        raise ModelFileError(
+            "has a dtype that a .rnnrt file does not hold",
+            where=where,
+            expected="'F32'",
+            found=repr(value["dtype"])[:80],
+        )
     shape, offsets = value["shape"], value["data_offsets"]
     if not _sizes(shape) or len(shape) > MAX_RANK or any(not 1 <= n <= MAX_DIMENSION for n in shape):
         wanted = f"at most {MAX_RANK} sizes from 1 to {MAX_DIMENSION:,}"
         raise ModelFileError("has an impossible shape", where=where, expected=wanted, found=str(shape)[:80])
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise ModelFileError("has impossible data_offsets", where=where, expected="[start, stop]", found=str(offsets)[:80])
+        raise ModelFileError(
+            "has impossible data_offsets", where=where, expected="[start, stop]", found=str(offsets)[:80]
+        )
     size = ITEM_SIZE * prod(shape)
     if offsets[1] - offsets[0] != size:
         found = f"{offsets[1] - offsets[0]:,}"
-        raise ModelFileError("has a size that does not fit its shape", where=where, expected=f"{size:,} bytes for {shape}", found=found)
+        raise ModelFileError(
+            "has a size that does not fit its shape",
+            where=where,
+            expected=f"{size:,} bytes for {shape}",
+            found=found,
+        )
     return Entry(tuple(shape), *offsets)
 
 

@@ -140,13 +140,39 @@ def text(data) -> list[str]:
     """``run``'s findings for people."""
     from .cli import table
 
-    header = ("network", "from", "parameters", "max difference", "streamed bits", "MAE mV", "naive", "better by", "µs/step p50", "p99", "x real time")
+    header = (
+        "network",
+        "from",
+        "parameters",
+        "max difference",
+        "streamed bits",
+        "MAE mV",
+        "naive",
+        "better by",
+        "µs/step p50",
+        "p99",
+        "x real time",
+    )
     rows = [
-        (n["network"], n["framework"], n["parameters"], f"{n['difference']:.1e}", "equal" if n["same_bits"] else "DIFFER", f"{n['mae']:.3f}", f"{n['naive_mae']:.3f}",
-         f"{1 - n['mae'] / n['naive_mae']:.0%}", f"{n['step_us']['p50']:.2f}", f"{n['step_us']['p99']:.2f}", f"{n['x_real_time']:.0f}")
+        (
+            n["network"],
+            n["framework"],
+            n["parameters"],
+            f"{n['difference']:.1e}",
+            "equal" if n["same_bits"] else "DIFFER",
+            f"{n['mae']:.3f}",
+            f"{n['naive_mae']:.3f}",
+            f"{1 - n['mae'] / n['naive_mae']:.0%}",
+            f"{n['step_us']['p50']:.2f}",
+            f"{n['step_us']['p99']:.2f}",
+            f"{n['x_real_time']:.0f}",
+        )
         for n in data["networks"]
-    ]  # fmt: skip
-    lines = [f"Forecasts of the next {AHEAD} samples of an electrocardiogram at {RATE} Hz, over {data['held_out_samples']} samples no network was trained on.", ""]
+    ]
+    lines = [
+        f"Forecasts of the next {AHEAD} samples of an electrocardiogram at {RATE} Hz, over {data['held_out_samples']} samples no network was trained on.",
+        "",
+    ]
     lines += table(header, rows) if rows else []
     lines += [
         "",
@@ -155,4 +181,9 @@ def text(data) -> list[str]:
     ]
     lines += [f"SKIPPED {s['network']}: {s['reason']}" for s in data["skipped"]]
     lines += [f"drawn: {data['plot']}"] if data["plot"] else []
-    return [*lines, "ok" if data["ok"] and not data["skipped"] else ("ok, as far as it could run" if data["ok"] else "FAILED")]
+    return [
+        *lines,
+        "ok"
+        if data["ok"] and not data["skipped"]
+        else ("ok, as far as it could run" if data["ok"] else "FAILED"),
+    ]

@@ -29,7 +29,9 @@ def examine() -> dict:
     import rnnrt
 
     config = {"cpu": processor()} | rnnrt.show_config() | {"safetensors": _version("safetensors")}
-    extras = {name: {"version": _version(name), "extra": extra, "for": use} for name, (extra, use) in EXTRAS.items()}
+    extras = {
+        name: {"version": _version(name), "extra": extra, "for": use} for name, (extra, use) in EXTRAS.items()
+    }
     checks = [denormals()] + kernels()
     return {"config": config, "extras": extras, "checks": checks}
 
@@ -47,14 +49,26 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def denormals() -> dict:
     """Whether some library built with -ffast-math made the whole process flush denormals (which changes everyone's numbers)."""
     kept = sys.float_info.min / 2 != 0 and float(np.float32(1e-38) / np.float32(16)) != 0
-    made = {"check": "denormals are kept outside rnnrt's calls", "ok": kept, "found": "kept" if kept else "flushed to zero process-wide"}
-    return made if kept else made | {"fix": "A library loaded in this process was linked with -ffast-math; update or rebuild it."}
+    made = {
+        "check": "denormals are kept outside rnnrt's calls",
+        "ok": kept,
+        "found": "kept" if kept else "flushed to zero process-wide",
+    }
+    return (
+        made
+        if kept
+        else made
+        | {"fix": "A library loaded in this process was linked with -ffast-math; update or rebuild it."}
+    )
 
 
 def tiny_graph():
@@ -65,9 +79,32 @@ def tiny_graph():
         return random.uniform(-0.5, 0.5, shape).astype(np.float32)
 
     b = GraphBuilder()
-    at = b.add(Conv1D, "conv", b.input("x", (3,)), weight=weights(7, 4, 3), bias=weights(7), stride=2, activation="relu")
-    at = b.add(LSTM, "lstm", at, weight=weights(4 * 19, 7), recurrent_weight=weights(4 * 19, 19), bias=weights(4 * 19))
-    at = b.add(GRU, "gru", at, weight=weights(3 * 5, 19), recurrent_weight=weights(3 * 5, 5), bias=weights(15), recurrent_bias=weights(15))
+    at = b.add(
+        Conv1D,
+        "conv",
+        b.input("x", (3,)),
+        weight=weights(7, 4, 3),
+        bias=weights(7),
+        stride=2,
+        activation="relu",
+    )
+    at = b.add(
+        LSTM,
+        "lstm",
+        at,
+        weight=weights(4 * 19, 7),
+        recurrent_weight=weights(4 * 19, 19),
+        bias=weights(4 * 19),
+    )
+    at = b.add(
+        GRU,
+        "gru",
+        at,
+        weight=weights(3 * 5, 19),
+        recurrent_weight=weights(3 * 5, 5),
+        bias=weights(15),
+        recurrent_bias=weights(15),
+    )
     b.output("y", b.add(Dense, "dense", at, weight=weights(2, 5), bias=weights(2)))
     return b.graph()
 
@@ -87,7 +124,13 @@ def kernels() -> list[dict]:
         pushed = np.concatenate([stream.push(x[0, :17]), stream.push(x[0, 17:]), stream.flush()])
         error, same = float(np.abs(whole - wanted).max()), whole[0].tobytes() == pushed.tobytes()
         found = f"largest error {error:.1e}, streamed bits {'equal' if same else 'different'}"
-        checks.append({"check": f"the {name} kernels are right", "ok": error <= BOUND and (same or name == "blas"), "found": found})
+        checks.append(
+            {
+                "check": f"the {name} kernels are right",
+                "ok": error <= BOUND and (same or name == "blas"),
+                "found": found,
+            }
+        )
         return whole.tobytes()
 
     with tempfile.TemporaryDirectory(prefix="rnnrt-doctor-") as folder:
@@ -100,8 +143,16 @@ def kernels() -> list[dict]:
     fused = {isa: bits for isa, bits in answers.items() if isa != "scalar"}  # scalar may lack hardware FMA
     if len(fused) > 1:
         same = len(set(fused.values())) == 1
-        checks.append({"check": f"{', '.join(fused)} give the same bits", "ok": same, "found": "equal" if same else "different"})
+        checks.append(
+            {
+                "check": f"{', '.join(fused)} give the same bits",
+                "ok": same,
+                "found": "equal" if same else "different",
+            }
+        )
     for row in checks:
         if not row["ok"]:
-            row["fix"] = "Do not use this machine's answers; RNNRT_ISA=scalar is the plainest path. Please report it with this output."
+            row["fix"] = (
+                "Do not use this machine's answers; RNNRT_ISA=scalar is the plainest path. Please report it with this output."
+            )
     return checks

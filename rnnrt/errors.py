@@ -32,7 +32,15 @@ class RnnrtError(Exception):
         return self
 
     def __reduce__(self):
-        return _rebuild, (type(self), self.what, self.where, self.expected, self.found, self.fix, self.__dict__)
+        return _rebuild, (
+            type(self),
+            self.what,
+            self.where,
+            self.expected,
+            self.found,
+            self.fix,
+            self.__dict__,
+        )
 
 
 def _rebuild(kind, what, where, expected, found, fix, attributes):

@@ -79,7 +79,9 @@ def load(path, max_bytes=2 << 30) -> Stored:
             del left[name]
             array = file.read(name)
             if _sum(array) != sums[name]:
-                raise ModelFileError("the checksum does not fit: the file is damaged", where=f"{where}: tensor {name!r}")
+                raise ModelFileError(
+                    "the checksum does not fit: the file is damaged", where=f"{where}: tensor {name!r}"
+                )
             return array
 
         text = strict_json.loads(file.metadata["graph"], f"{where}: graph")
@@ -111,7 +113,9 @@ def canonical_json(graph):
 
 
 def _checksums(metadata, arrays):
-    texts = {key: hashlib.sha256(metadata[key].encode("utf-8")).hexdigest() for key in _TEXTS if key in metadata}
+    texts = {
+        key: hashlib.sha256(metadata[key].encode("utf-8")).hexdigest() for key in _TEXTS if key in metadata
+    }
     return {"sha256": texts, "tensors": {name: _sum(array) for name, array in arrays.items()}}
 
 
@@ -123,7 +127,9 @@ def _sum(array):
 def _check_metadata(metadata, where):
     """The parsed checksums, after the version and the keys were looked at."""
     if metadata.get("format") != "rnnrt":
-        raise ModelFileError("is a safetensors file, but not of rnnrt", where=where, fix="Import it with rnnrt.from_torch().")
+        raise ModelFileError(
+            "is a safetensors file, but not of rnnrt", where=where, fix="Import it with rnnrt.from_torch()."
+        )
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
         raise UnsupportedModelError(
@@ -135,17 +141,25 @@ def _check_metadata(metadata, where):
     for key in known - {"golden_by"} - set(metadata):
         raise ModelFileError(f"lacks the metadata {key!r}", where=where)
     for key in set(metadata) - known:
-        raise UnsupportedModelError(f"holds the unknown metadata {key[:80]!r}", where=where, fix=graph_json.NEWER)
+        raise UnsupportedModelError(
+            f"holds the unknown metadata {key[:80]!r}", where=where, fix=graph_json.NEWER
+        )
     return strict_json.loads(metadata["checksums"], f"{where}: checksums")
 
 
 def _check_texts(file, checksums, where):
     """{tensor name: its checksum}, after the texts' own were checked."""
     expected = _checksums(file.metadata, {})["sha256"]
-    if not isinstance(checksums, dict) or set(checksums) != {"sha256", "tensors"} or not isinstance(checksums["tensors"], dict):
+    if (
+        not isinstance(checksums, dict)
+        or set(checksums) != {"sha256", "tensors"}
+        or not isinstance(checksums["tensors"], dict)
+    ):
         raise ModelFileError("checksums must hold sha256 and tensors", where=where)
     if checksums["sha256"] != expected:
-        raise ModelFileError("the checksum of the graph or its description does not fit: the file is damaged", where=where)
+        raise ModelFileError(
+            "the checksum of the graph or its description does not fit: the file is damaged", where=where
+        )
     if set(checksums["tensors"]) != set(file.entries):
         name = min(set(checksums["tensors"]) ^ set(file.entries))
         raise ModelFileError(f"the tensor {name!r} and its checksum do not stand together", where=where)
@@ -168,7 +182,9 @@ def golden_inputs(graph, seed=0):
         layer, signal = graph[name], graph.signals[name]
         shape = (2,) + ((signal.length or time,) if signal.time else ()) + signal.features
         feeds_table = layer.ids or any(isinstance(c, Embedding) for c in graph.consumers(name))
-        inputs[name] = (generator.integers(0, ids, shape) if feeds_table else generator.standard_normal(shape)).astype(np.float32)
+        inputs[name] = (
+            generator.integers(0, ids, shape) if feeds_table else generator.standard_normal(shape)
+        ).astype(np.float32)
     return inputs
 
 
@@ -193,7 +209,10 @@ def _enough_frames(graph):
     if all(graph[name].length is not None or not graph[name].time for name in graph.inputs):
         return None
     for time in (1 << n for n in range(4, 17)):
-        layers = [replace(x, length=x.length or time) if isinstance(x, Input) and x.time else x for x in graph.layers]
+        layers = [
+            replace(x, length=x.length or time) if isinstance(x, Input) and x.time else x
+            for x in graph.layers
+        ]
         try:
             graph.replace(layers)
         except ShapeError as error:
@@ -206,19 +225,32 @@ def _enough_frames(graph):
 def _check_golden(graph, golden, where):
     """Whether golden arrays belong to this graph; raises ModelFileError."""
     inputs, outputs = golden
-    expected = {n: graph.signals[n] for n in graph.inputs}, {o.name: graph.signals[o.value] for o in graph.outputs}
+    expected = (
+        {n: graph.signals[n] for n in graph.inputs},
+        {o.name: graph.signals[o.value] for o in graph.outputs},
+    )
     batch = None
     for part, signals, kind in zip((inputs, outputs), expected, ("input", "output")):
         if set(part) != set(signals):
             found = ", ".join(part) or "none"
-            raise ModelFileError(f"the golden {kind}s are not the model's", where=where, expected=", ".join(signals), found=found)
+            raise ModelFileError(
+                f"the golden {kind}s are not the model's",
+                where=where,
+                expected=", ".join(signals),
+                found=found,
+            )
         for name, array in part.items():
             signal, shape = signals[name], np.shape(array)
             batch = batch or (shape[0] if shape else 0)
             rank = 1 + signal.time + len(signal.features)
             fits = len(shape) == rank and shape[0] == batch and shape[1 + signal.time :] == signal.features
             if not fits or (signal.time and signal.length not in (None, shape[1])):
-                raise ModelFileError(f"the golden {kind} {name!r} has the wrong shape", where=where, expected=str(signal), found=str(shape))
+                raise ModelFileError(
+                    f"the golden {kind} {name!r} has the wrong shape",
+                    where=where,
+                    expected=str(signal),
+                    found=str(shape),
+                )
 
 
 def _read_golden(graph, names, take, where):

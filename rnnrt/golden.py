@@ -59,7 +59,9 @@ def of(source, graph, hindrance=None) -> Golden:
 
 def is_live(source):
     """Whether ``source`` is a framework's own object: no path, no bytes, no mapping of names to arrays."""
-    return not isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)) and detect(source).name in ("keras-model", "torch-module")
+    return not isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)) and detect(
+        source
+    ).name in ("keras-model", "torch-module")
 
 
 def provenance(source, graph) -> dict:
@@ -132,14 +134,25 @@ def _by_torch(module, graph, inputs):
 
 
 def _by_keras(model, graph, inputs):
-    package = next(p for p in (c.__module__.partition(".")[0] for c in type(model).__mro__) if p in ("keras", "tf_keras"))
+    package = next(
+        p for p in (c.__module__.partition(".")[0] for c in type(model).__mro__) if p in ("keras", "tf_keras")
+    )
     keras, torch = sys.modules[package], sys.modules.get("torch")
     with _hindering():
         for layer in model._flatten_layers():
-            if torch and type(layer).__name__ == "AveragePooling1D" and layer.padding == "same" and keras.backend.backend() == "torch":
-                raise _Hindered(f"the layer {layer.name!r} pads with copies of the border in Keras on torch, and leaves padding out elsewhere")
+            if (
+                torch
+                and type(layer).__name__ == "AveragePooling1D"
+                and layer.padding == "same"
+                and keras.backend.backend() == "torch"
+            ):
+                raise _Hindered(
+                    f"the layer {layer.name!r} pads with copies of the border in Keras on torch, and leaves padding out elsewhere"
+                )
             if getattr(layer, "stateful", False):
-                raise _Hindered(f"the layer {layer.name!r} is stateful: its answer depends on the calls before")
+                raise _Hindered(
+                    f"the layer {layer.name!r} is stateful: its answer depends on the calls before"
+                )
             if layer.compute_dtype not in ("float32", "float64", None):
                 raise _Hindered(f"the layer {layer.name!r} computes in {layer.compute_dtype}")
         names = [x.name for x in model.inputs]
@@ -150,15 +163,24 @@ def _by_keras(model, graph, inputs):
             for row in rows:
                 given = [x[row] for x in arrays]
                 made = model(given[0] if len(given) == 1 else given, training=False)
-                answers.append([np.asarray(y.detach().cpu() if hasattr(y, "detach") else y) for y in _leaves(made, sort=True)])
-    return [np.concatenate(parts) for parts in zip(*answers)], f"{package} {keras.__version__} ({keras.backend.backend()})"
+                answers.append(
+                    [
+                        np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+                        for y in _leaves(made, sort=True)
+                    ]
+                )
+    return [
+        np.concatenate(parts) for parts in zip(*answers)
+    ], f"{package} {keras.__version__} ({keras.backend.backend()})"
 
 
 def _leaves(tree, sort):
     """The tensors of what a call returned, in the order the importer has them: Keras orders a dictionary by name."""
     if isinstance(tree, dict):
         tree = [tree[k] for k in sorted(tree)] if sort else list(tree.values())
-    return [leaf for item in tree for leaf in _leaves(item, sort)] if isinstance(tree, (list, tuple)) else [tree]
+    return (
+        [leaf for item in tree for leaf in _leaves(item, sort)] if isinstance(tree, (list, tuple)) else [tree]
+    )
 
 
 def _canonical(made, graph, by):
@@ -170,8 +192,10 @@ def _canonical(made, graph, by):
         if len(made) != len(graph.outputs) or y.shape != (2, *y.shape[1 : 1 + signal.time], *signal.features):
             raise VerificationError(
                 f"{by} answers in another shape than the imported network",
-                where=f"output {output.name!r}", expected=f"{len(graph.outputs)} outputs, this one {signal}", found=f"{len(made)}, this one {y.shape}",
-            )  # fmt: skip
+                where=f"output {output.name!r}",
+                expected=f"{len(graph.outputs)} outputs, this one {signal}",
+                found=f"{len(made)}, this one {y.shape}",
+            )
         outputs[output.name] = y.astype(np.float32)
     return outputs
 
@@ -186,7 +210,9 @@ def _same_keras(written):
     except importlib.metadata.PackageNotFoundError:
         raise _Hindered("keras is not installed") from None
     if installed.partition(".")[0] != written.partition(".")[0]:
-        raise _Hindered(f"the file was written by keras {written}, and {installed} is installed, which runs some layers otherwise")
+        raise _Hindered(
+            f"the file was written by keras {written}, and {installed} is installed, which runs some layers otherwise"
+        )
 
 
 def open_in_keras(source):
@@ -206,13 +232,18 @@ def open_in_keras(source):
         except MissingExtraError:
             raise
         except Exception as error:  # whatever a framework raises for a file it refuses
-            raise UnsupportedModelError(f"keras cannot load the file ({_first_line(error)})", where=path_text(source)) from error
+            raise UnsupportedModelError(
+                f"keras cannot load the file ({_first_line(error)})", where=path_text(source)
+            ) from error
 
 
 def _import_keras():
     """The keras module, on the backend the user chose, else on one that is installed: Keras by itself would insist on TensorFlow."""
     if importlib.util.find_spec("keras") is None:
-        raise MissingExtraError("the file is run in Keras, which is not installed here", fix="Install it with: pip install keras torch")
+        raise MissingExtraError(
+            "the file is run in Keras, which is not installed here",
+            fix="Install it with: pip install keras torch",
+        )
     chosen = "KERAS_BACKEND" in os.environ or "keras" in sys.modules
     backend = next((b for b in ("tensorflow", "torch", "jax") if importlib.util.find_spec(b)), None)
     if chosen or backend is None:

@@ -63,7 +63,9 @@ class Function:
             )
 
     def __str__(self):
-        return f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})" if self.parameters else self.name
+        return (
+            f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})" if self.parameters else self.name
+        )
 
 
 def function(value) -> Function:
@@ -149,22 +151,43 @@ class Layer:
     def _expect(self, array, shape, what):
         value = getattr(self, array)
         if value is not None and value.shape != tuple(shape):
-            raise ShapeError(f"{array} has the wrong shape", where=self.where, expected=f"{tuple(shape)}, {what}", found=f"{value.shape}")
+            raise ShapeError(
+                f"{array} has the wrong shape",
+                where=self.where,
+                expected=f"{tuple(shape)}, {what}",
+                found=f"{value.shape}",
+            )
 
     def _positive(self, *names):
         for name in names:
             value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= 1 << 24:
-                raise ShapeError(f"{name} must be a whole number from 1 to {1 << 24}", where=self.where, found=repr(value))
+            if (
+                not isinstance(value, (int, np.integer))
+                or isinstance(value, bool)
+                or not 1 <= value <= 1 << 24
+            ):
+                raise ShapeError(
+                    f"{name} must be a whole number from 1 to {1 << 24}", where=self.where, found=repr(value)
+                )
 
     def _frames(self, signal):
         if not signal.time:
-            raise ShapeError("needs a sequence of frames", where=self.where, expected="(batch, time, features)", found=str(signal))
+            raise ShapeError(
+                "needs a sequence of frames",
+                where=self.where,
+                expected="(batch, time, features)",
+                found=str(signal),
+            )
         return signal
 
     def _width(self, signal, expected, of):
         if signal.features != (expected,):
-            raise ShapeError(f"the input does not fit {of}", where=self.where, expected=f"frames of ({expected},)", found=str(signal))
+            raise ShapeError(
+                f"the input does not fit {of}",
+                where=self.where,
+                expected=f"frames of ({expected},)",
+                found=str(signal),
+            )
         return signal
 
     def __repr__(self):
@@ -210,7 +233,9 @@ class Input(Layer):
     def check(self):
         object.__setattr__(self, "features", tuple(int(n) for n in self.features))
         if any(n < 1 or n > 1 << 24 for n in self.features) or prod(self.features) > 1 << 24:
-            raise ShapeError("an input's sizes must be from 1 to 2**24", where=self.where, found=str(self.features))
+            raise ShapeError(
+                "an input's sizes must be from 1 to 2**24", where=self.where, found=str(self.features)
+            )
         if self.length is not None:
             self._positive("length")
             if not self.time:
@@ -219,7 +244,9 @@ class Input(Layer):
         if not self.time and self.axes == "btf":
             object.__setattr__(self, "axes", "bf")
         if sorted(self.axes) != sorted(wanted):
-            raise ShapeError("axes must name each axis once", where=self.where, expected="".join(wanted), found=self.axes)
+            raise ShapeError(
+                "axes must name each axis once", where=self.where, expected="".join(wanted), found=self.axes
+            )
 
     def infer(self):
         return (Signal(self.features, self.time, self.length),)
@@ -260,7 +287,9 @@ class Embedding(Layer):
 
     def infer(self, x):
         if x.width != 1:
-            raise ShapeError("an embedding takes one id a frame", where=self.where, expected="(batch, time)", found=str(x))
+            raise ShapeError(
+                "an embedding takes one id a frame", where=self.where, expected="(batch, time)", found=str(x)
+            )
         return (dataclasses.replace(x, features=(self.weight.shape[1],)),)
 
 
@@ -284,14 +313,27 @@ class Conv1D(Layer):
 
     def check(self):
         if self.weight is None or self.weight.ndim != 3 or 0 in self.weight.shape:
-            raise ShapeError("weight must be (out, tap, in per group)", where=self.where, found=_shape(self.weight))
+            raise ShapeError(
+                "weight must be (out, tap, in per group)", where=self.where, found=_shape(self.weight)
+            )
         self._positive("stride", "dilation", "groups")
         self._expect("bias", self.weight.shape[:1], "one per output")
         if self.weight.shape[0] % self.groups:
-            raise ShapeError("groups must divide the outputs", where=self.where, found=f"{self.weight.shape[0]} outputs, {self.groups} groups")
+            raise ShapeError(
+                "groups must divide the outputs",
+                where=self.where,
+                found=f"{self.weight.shape[0]} outputs, {self.groups} groups",
+            )
         if self.span > 1 << 24:
-            raise ShapeError("the window is too long", where=self.where, expected="at most 2**24 frames", found=f"{self.span}")
-        if self.padding == "same" and self.stride == 1:  # stated once and for all: it does not depend on the length
+            raise ShapeError(
+                "the window is too long",
+                where=self.where,
+                expected="at most 2**24 frames",
+                found=f"{self.span}",
+            )
+        if (
+            self.padding == "same" and self.stride == 1
+        ):  # stated once and for all: it does not depend on the length
             total = self.span - 1
             object.__setattr__(self, "padding", (total // 2, total - total // 2))
         object.__setattr__(self, "padding", _padding(self, self.padding))
@@ -345,29 +387,51 @@ class _Recurrent(Layer):
         _matrix(self, "weight")
         rows = self.gates * self.units
         if rows != self.weight.shape[0] or not self.units:
-            raise ShapeError(f"weight must have {self.gates} rows a unit", where=self.where, found=str(self.weight.shape))
+            raise ShapeError(
+                f"weight must have {self.gates} rows a unit", where=self.where, found=str(self.weight.shape)
+            )
         if self.recurrent_weight is None:
             raise ShapeError("recurrent_weight is missing", where=self.where)
         self._expect("recurrent_weight", (rows, self.output_size), "gates * units rows, one column a unit")
         self._expect("bias", (rows,), "gates * units")
         if self.norm not in ("none", "gates", "joint") or (self.norm == "joint" and self.gates == 3):
-            raise UnsupportedModelError("this placement of the cell's normalisation is not supported", where=self.where, expected="none, gates, or joint (not for a GRU)", found=repr(self.norm))
+            raise UnsupportedModelError(
+                "this placement of the cell's normalisation is not supported",
+                where=self.where,
+                expected="none, gates, or joint (not for a GRU)",
+                found=repr(self.norm),
+            )
         if self.norm == "none" and (self.gamma is not None or self.beta is not None):
             raise ShapeError("gamma and beta mean nothing without norm", where=self.where)
         self._expect("gamma", (rows,), "gates * units")
         self._expect("beta", (rows,), "gates * units")
         if not (np.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise ShapeError("epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon))
+            raise ShapeError(
+                "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
+            )
 
     def infer(self, x, *initial):
         self._width(self._frames(x), self.weight.shape[1], "the weight")
         if len(initial) > len(self.states):
-            raise ShapeError("there are too many initial states", where=self.where, expected=f"at most {self.states}", found=f"{len(initial)} inputs")
+            raise ShapeError(
+                "there are too many initial states",
+                where=self.where,
+                expected=f"at most {self.states}",
+                found=f"{len(initial)} inputs",
+            )
         sizes = {"h": self.output_size, "c": self.units}
         for state, signal in zip(self.states, initial):
             if signal != Signal((sizes[state],), False):
-                raise ShapeError(f"the initial {state} does not fit", where=self.where, expected=f"(batch, {sizes[state]})", found=str(signal))
-        made = {"": dataclasses.replace(x, features=(self.output_size,)), "cells": dataclasses.replace(x, features=(self.units,))}
+                raise ShapeError(
+                    f"the initial {state} does not fit",
+                    where=self.where,
+                    expected=f"(batch, {sizes[state]})",
+                    found=str(signal),
+                )
+        made = {
+            "": dataclasses.replace(x, features=(self.output_size,)),
+            "cells": dataclasses.replace(x, features=(self.units,)),
+        }
         made |= {state: Signal((sizes[state],), False) for state in self.states}
         return tuple(made[o] for o in ("",) + self.extra_outputs)
 
@@ -398,7 +462,9 @@ class GRU(_Recurrent):
         super().check()
         self._expect("recurrent_bias", (3 * self.units,), "gates * units")
         if self.recurrent_bias is not None and not self.reset_after:
-            raise ShapeError("recurrent_bias exists only with reset_after", where=self.where, fix="Add it to bias.")
+            raise ShapeError(
+                "recurrent_bias exists only with reset_after", where=self.where, fix="Add it to bias."
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
@@ -425,7 +491,11 @@ class LSTM(_Recurrent):
         if self.projection is not None:
             _matrix(self, "projection")
             if self.projection.shape[1] != self.weight.shape[0] // 4:
-                raise ShapeError("projection must have one column a unit", where=self.where, found=str(self.projection.shape))
+                raise ShapeError(
+                    "projection must have one column a unit",
+                    where=self.where,
+                    found=str(self.projection.shape),
+                )
         super().check()
 
 
@@ -476,7 +546,9 @@ class Affine(Layer):
 
     def check(self):
         if self.scale is None or self.scale.ndim != 1 or not self.scale.size or self.offset is None:
-            raise ShapeError("scale and offset must be (features,)", where=self.where, found=_shape(self.scale))
+            raise ShapeError(
+                "scale and offset must be (features,)", where=self.where, found=_shape(self.scale)
+            )
         self._expect("offset", self.scale.shape, "one per feature")
 
     def infer(self, x):
@@ -499,7 +571,9 @@ class LayerNormalization(Layer):
         self._expect("gamma", (self.size,), "one per feature")
         self._expect("beta", (self.size,), "one per feature")
         if not (np.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise ShapeError("epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon))
+            raise ShapeError(
+                "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
+            )
 
     def infer(self, x):
         return (self._width(x, self.size, "size"),)
@@ -543,7 +617,9 @@ class _Pool1D(Layer):
         self._positive("size", "stride")
         object.__setattr__(self, "padding", _padding(self, self.padding))
         if self.padding != "same" and max(self.padding) >= self.size:
-            raise ShapeError("padding must be smaller than the window", where=self.where, found=str(self.padding))
+            raise ShapeError(
+                "padding must be smaller than the window", where=self.where, found=str(self.padding)
+            )
 
     def infer(self, x):
         return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.size)),)
@@ -606,7 +682,12 @@ class Flatten(Layer):
 
     def infer(self, x):
         if self._frames(x).length is None:
-            raise ShapeError("a sequence can be flattened only when its length is fixed", where=self.where, found=str(x), fix="Give the model's input a fixed length.")
+            raise ShapeError(
+                "a sequence can be flattened only when its length is fixed",
+                where=self.where,
+                found=str(x),
+                fix="Give the model's input a fixed length.",
+            )
         return (Signal((x.length * x.width,), False),)
 
 
@@ -622,7 +703,12 @@ class Unflatten(Layer):
 
     def infer(self, x):
         if x.time or len(x.features) != 1 or x.width % self.length:
-            raise ShapeError("the input cannot be cut into frames", where=self.where, expected=f"(batch, {self.length} * features)", found=str(x))
+            raise ShapeError(
+                "the input cannot be cut into frames",
+                where=self.where,
+                expected=f"(batch, {self.length} * features)",
+                found=str(x),
+            )
         return (Signal((x.width // self.length,), True, self.length),)
 
 
@@ -638,7 +724,12 @@ class Reshape(Layer):
 
     def infer(self, x):
         if prod(self.features) != x.width or any(n < 1 for n in self.features):
-            raise ShapeError("a frame cannot take this shape", where=self.where, expected=f"{x.width} numbers", found=str(self.features))
+            raise ShapeError(
+                "a frame cannot take this shape",
+                where=self.where,
+                expected=f"{x.width} numbers",
+                found=str(self.features),
+            )
         return (dataclasses.replace(x, features=self.features),)
 
 
@@ -654,7 +745,12 @@ class Select(Layer):
 
     def infer(self, x):
         if not self.index or len(x.features) != 1 or min(self.index) < 0 or max(self.index) >= x.width:
-            raise ShapeError("index is empty or out of range", where=self.where, expected=f"numbers below {x.width}", found=f"{self.index[:8]}")
+            raise ShapeError(
+                "index is empty or out of range",
+                where=self.where,
+                expected=f"numbers below {x.width}",
+                found=f"{self.index[:8]}",
+            )
         return (dataclasses.replace(x, features=(len(self.index),)),)
 
 
@@ -667,7 +763,9 @@ class TimeDistributed(Layer):
 
     def check(self):
         if len(self.graph.inputs) != 1 or len(self.graph.outputs) != 1:
-            raise UnsupportedModelError("the graph inside must have one input and one output", where=self.where)
+            raise UnsupportedModelError(
+                "the graph inside must have one input and one output", where=self.where
+            )
 
     @property
     def parameters(self):
@@ -677,7 +775,12 @@ class TimeDistributed(Layer):
         inner = self.graph.signals[self.graph.inputs[0]]
         wanted = ((inner.length,) if inner.time else ()) + inner.features
         if x.features != wanted:
-            raise ShapeError("the frames do not fit the graph inside", where=self.where, expected=f"frames of {wanted}", found=str(x))
+            raise ShapeError(
+                "the frames do not fit the graph inside",
+                where=self.where,
+                expected=f"frames of {wanted}",
+                found=str(x),
+            )
         made = self.graph.signals[self.graph.outputs[0].value]
         return (dataclasses.replace(x, features=((made.length,) if made.time else ()) + made.features),)
 
@@ -694,7 +797,9 @@ class Concatenate(Layer):
     def infer(self, *signals):
         first = _aligned(self, signals)
         if any(len(s.features) != 1 for s in signals):
-            raise ShapeError("concatenation needs one feature axis", where=self.where, found=", ".join(map(str, signals)))
+            raise ShapeError(
+                "concatenation needs one feature axis", where=self.where, found=", ".join(map(str, signals))
+            )
         return (dataclasses.replace(first, features=(sum(s.width for s in signals),)),)
 
 
@@ -707,7 +812,9 @@ class Add(Layer):
     def infer(self, *signals):
         first = _aligned(self, signals)
         if any(s.features != first.features for s in signals):
-            raise ShapeError("the inputs must have one shape", where=self.where, found=", ".join(map(str, signals)))
+            raise ShapeError(
+                "the inputs must have one shape", where=self.where, found=", ".join(map(str, signals))
+            )
         return (first,)
 
 
@@ -722,7 +829,9 @@ def _aligned(layer, signals):
     if not signals:
         raise ShapeError("needs at least one input", where=layer.where)
     if len({s.time for s in signals}) > 1 or len({s.length for s in signals if s.length is not None}) > 1:
-        raise ShapeError("the inputs must run over the same time", where=layer.where, found=", ".join(map(str, signals)))
+        raise ShapeError(
+            "the inputs must run over the same time", where=layer.where, found=", ".join(map(str, signals))
+        )
     length = next((s.length for s in signals if s.length is not None), None)
     return dataclasses.replace(signals[0], length=length)
 
@@ -738,7 +847,12 @@ def windows(layer, length, span):
         return -(-length // layer.stride)
     made = (length + sum(layer.padding) - span) // layer.stride + 1
     if made < 1:
-        raise ShapeError("the sequence is shorter than the window", where=layer.where, expected=f"at least {span - sum(layer.padding)} frames", found=str(length))
+        raise ShapeError(
+            "the sequence is shorter than the window",
+            where=layer.where,
+            expected=f"at least {span - sum(layer.padding)} frames",
+            found=str(length),
+        )
     return made
 
 
@@ -751,7 +865,11 @@ def same_padding(length, span, stride):
 def _padding(layer, padding):
     if padding == "same":
         return padding
-    if isinstance(padding, (tuple, list)) and len(padding) == 2 and all(isinstance(p, (int, np.integer)) and 0 <= p <= 1 << 24 for p in padding):
+    if (
+        isinstance(padding, (tuple, list))
+        and len(padding) == 2
+        and all(isinstance(p, (int, np.integer)) and 0 <= p <= 1 << 24 for p in padding)
+    ):
         return (int(padding[0]), int(padding[1]))
     raise ShapeError("padding must be 'same' or (left, right)", where=layer.where, found=repr(padding))
 
@@ -759,7 +877,9 @@ def _padding(layer, padding):
 def _matrix(layer, name):
     value = getattr(layer, name)
     if value is None or value.ndim != 2 or 0 in value.shape:
-        raise ShapeError(f"{name} must be a matrix with a row for every output", where=layer.where, found=_shape(value))
+        raise ShapeError(
+            f"{name} must be a matrix with a row for every output", where=layer.where, found=_shape(value)
+        )
 
 
 def _shape(value):
@@ -803,17 +923,25 @@ class Graph:
             names.add(layer.name)
             for reference in layer.inputs:
                 if reference not in signals:
-                    raise ShapeError(f"reads {reference!r}, which no layer before it makes", where=layer.where)
+                    raise ShapeError(
+                        f"reads {reference!r}, which no layer before it makes", where=layer.where
+                    )
             try:
                 made = layer.infer(*(signals[r] for r in layer.inputs))
             except TypeError as error:
-                raise ShapeError(f"has {len(layer.inputs)} inputs, which does not fit", where=layer.where) from error
+                raise ShapeError(
+                    f"has {len(layer.inputs)} inputs, which does not fit", where=layer.where
+                ) from error
             signals[layer.name] = made[0]
             signals.update(zip((f"{layer.name}:{o}" for o in layer.extra_outputs), made[1:]))
-        if {x.name for x in self.layers if isinstance(x, Input)} != set(self.inputs) or len(set(self.inputs)) != len(self.inputs):
+        if {x.name for x in self.layers if isinstance(x, Input)} != set(self.inputs) or len(
+            set(self.inputs)
+        ) != len(self.inputs):
             raise ShapeError("inputs must name every Input layer once", found=str(self.inputs))
         if not self.outputs or len({o.name for o in self.outputs}) != len(self.outputs):
-            raise ShapeError("a graph needs outputs, each with its own name", found=str([o.name for o in self.outputs]))
+            raise ShapeError(
+                "a graph needs outputs, each with its own name", found=str([o.name for o in self.outputs])
+            )
         outputs = []
         for output in self.outputs:
             if output.value not in signals:
@@ -821,7 +949,11 @@ class Graph:
             timed = signals[output.value].time
             axes = "bf" if not timed and output.axes == "btf" else output.axes
             if sorted(axes) != sorted("btf" if timed else "bf"):
-                raise ShapeError(f"the axes of the output {output.name!r} do not fit", expected="b, t, f" if timed else "b, f", found=axes)
+                raise ShapeError(
+                    f"the axes of the output {output.name!r} do not fit",
+                    expected="b, t, f" if timed else "b, f",
+                    found=axes,
+                )
             outputs.append(dataclasses.replace(output, axes=axes))
         object.__setattr__(self, "outputs", tuple(outputs))
         object.__setattr__(self, "signals", signals)
@@ -843,7 +975,12 @@ class Graph:
 
     def replace(self, layers, **changes):
         """The same graph with other layers (and other fields)."""
-        return Graph(layers, changes.get("inputs", self.inputs), changes.get("outputs", self.outputs), changes.get("metadata", self.metadata))
+        return Graph(
+            layers,
+            changes.get("inputs", self.inputs),
+            changes.get("outputs", self.outputs),
+            changes.get("metadata", self.metadata),
+        )
 
 
 class GraphBuilder:

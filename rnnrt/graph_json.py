@@ -70,8 +70,13 @@ def decode(value, take, where):
     layers = _check_number(_list(parts["layers"], f"{where}.layers"), where)
     layers = [_layer(layer, take, f"{where}.layers[{i}]") for i, layer in enumerate(layers)]
     inputs = _strings(parts["inputs"], f"{where}.inputs")
-    outputs = [_output(output, f"{where}.outputs[{i}]") for i, output in enumerate(_list(parts["outputs"], f"{where}.outputs"))]
-    metadata = _check(isinstance(parts["metadata"], dict), parts["metadata"], f"{where}.metadata", "an object")
+    outputs = [
+        _output(output, f"{where}.outputs[{i}]")
+        for i, output in enumerate(_list(parts["outputs"], f"{where}.outputs"))
+    ]
+    metadata = _check(
+        isinstance(parts["metadata"], dict), parts["metadata"], f"{where}.metadata", "an object"
+    )
     try:
         graph = Graph(layers, inputs, outputs, metadata)
     except RnnrtError as error:
@@ -79,26 +84,39 @@ def decode(value, take, where):
     for reference, signal in graph.signals.items():
         if signal.width > MAX_WIDTH:
             found = f"{signal.width:,}"
-            raise ResourceLimitError(f"{reference!r} makes too wide frames", where=where, expected=f"at most {MAX_WIDTH:,}", found=found)
+            raise ResourceLimitError(
+                f"{reference!r} makes too wide frames",
+                where=where,
+                expected=f"at most {MAX_WIDTH:,}",
+                found=found,
+            )
     return graph
 
 
 def _check_number(layers, where):
     if len(layers) > MAX_LAYERS:
-        raise ResourceLimitError("holds too many layers", where=where, expected=f"at most {MAX_LAYERS:,}", found=f"{len(layers):,}")
+        raise ResourceLimitError(
+            "holds too many layers", where=where, expected=f"at most {MAX_LAYERS:,}", found=f"{len(layers):,}"
+        )
     return layers
 
 
 def _layer(value, take, where):
-    _check(isinstance(value, dict) and isinstance(value.get("kind"), str), value, where, "an object with a kind")
+    _check(
+        isinstance(value, dict) and isinstance(value.get("kind"), str), value, where, "an object with a kind"
+    )
     layer = LAYERS.get(value["kind"])
     if layer is None:
         known = f"one of {', '.join(LAYERS)}"
-        raise UnsupportedModelError(f"the layer kind {value['kind'][:80]!r} is not known", where=where, expected=known, fix=NEWER)
+        raise UnsupportedModelError(
+            f"the layer kind {value['kind'][:80]!r} is not known", where=where, expected=known, fix=NEWER
+        )
     fields = {item.name: item for item in dataclasses.fields(layer)}
     unknown = sorted(set(value) - set(fields) - {"kind"})
     if unknown:
-        raise UnsupportedModelError(f"{value['kind']} has no field {unknown[0]!r}", where=where, expected=", ".join(fields), fix=NEWER)
+        raise UnsupportedModelError(
+            f"{value['kind']} has no field {unknown[0]!r}", where=where, expected=", ".join(fields), fix=NEWER
+        )
     made = {}
     for name, item in fields.items():
         if name in value:

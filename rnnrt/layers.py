@@ -32,7 +32,7 @@ from .graph import (
     Softmax,
     TimeDistributed,
     Unflatten,
-)  # fmt: skip
+)
 
 __all__ = [
     "FUNCTIONS",
@@ -66,4 +66,4 @@ __all__ = [
     "Softmax",
     "TimeDistributed",
     "Unflatten",
-]  # fmt: skip
+]

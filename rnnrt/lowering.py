@@ -27,7 +27,12 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     rows, needs_length = [], None
     for layer in graph.layers:
         if len(layer.inputs) > MAX_INPUTS:
-            raise UnsupportedModelError("joins too many inputs", where=layer.where, expected=f"at most {MAX_INPUTS}", found=str(len(layer.inputs)))
+            raise UnsupportedModelError(
+                "joins too many inputs",
+                where=layer.where,
+                expected=f"at most {MAX_INPUTS}",
+                found=str(len(layer.inputs)),
+            )
         signals = [graph.signals[r] for r in layer.inputs]
         made = graph.signals[layer.name]
         row = {
@@ -51,7 +56,9 @@ def with_length(graph: Graph, length: int) -> Graph:
     """The same graph for sequences of ``length`` frames only."""
     from dataclasses import replace
 
-    return graph.replace(tuple(replace(x, length=length) if isinstance(x, Input) and x.time else x for x in graph.layers))
+    return graph.replace(
+        tuple(replace(x, length=length) if isinstance(x, Input) and x.time else x for x in graph.layers)
+    )
 
 
 def _function(value):
@@ -73,12 +80,22 @@ def _window(layer, x, span):
 
 
 def _conv1d(layer, x):
-    fields = {"kernel_size": layer.weight.shape[1], "stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    fields = {
+        "kernel_size": layer.weight.shape[1],
+        "stride": layer.stride,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+    }
     return fields | _dense(layer, x) | _window(layer, x, layer.span)
 
 
 def _pool(layer, x):
-    fields = {"kernel_size": layer.size, "stride": layer.stride, "dilation": 1, "count_padding": int(getattr(layer, "count_padding", False))}
+    fields = {
+        "kernel_size": layer.size,
+        "stride": layer.stride,
+        "dilation": 1,
+        "count_padding": int(getattr(layer, "count_padding", False)),
+    }
     return fields | _window(layer, x, layer.size)
 
 

@@ -10,16 +10,39 @@ import numpy as np
 
 from . import _engine, lowering, passes
 from .axes import to_source
-from .errors import DTypeError, ModelFileError, NotStreamableError, ShapeError, StateError, UnsupportedModelError, VerificationError
+from .errors import (
+    DTypeError,
+    ModelFileError,
+    NotStreamableError,
+    ShapeError,
+    StateError,
+    UnsupportedModelError,
+    VerificationError,
+)
 from .graph import Embedding, Graph, Input, same_padding
 from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
 from .state import State
 
 #: Kinds that keep something between steps besides a recurrent state.
-_WINDOWED = {"conv1d", "max_pool1d", "average_pool1d", "global_max_pool", "global_average_pool", "last", "flatten", "concatenate", "add", "multiply"}
+_WINDOWED = {
+    "conv1d",
+    "max_pool1d",
+    "average_pool1d",
+    "global_max_pool",
+    "global_average_pool",
+    "last",
+    "flatten",
+    "concatenate",
+    "add",
+    "multiply",
+}
 
 #: Input frames one output frame of a windowed layer covers.
-_SPANS = {"conv1d": lambda layer: layer.span, "max_pool1d": lambda layer: layer.size, "average_pool1d": lambda layer: layer.size}
+_SPANS = {
+    "conv1d": lambda layer: layer.span,
+    "max_pool1d": lambda layer: layer.size,
+    "average_pool1d": lambda layer: layer.size,
+}
 
 
 class Model:
@@ -29,17 +52,39 @@ class Model:
     gives up the promise of equal bits. ``num_threads``: threads that share the rows of a large batch.
     """
 
-    def __init__(self, graph: Graph, *, num_threads=1, backend="native", weights="float32", isa=None, golden=None, golden_by=None, provenance=None):
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        num_threads=1,
+        backend="native",
+        weights="float32",
+        isa=None,
+        golden=None,
+        golden_by=None,
+        provenance=None,
+    ):
         if not isinstance(graph, Graph):
-            raise DTypeError("this is no graph", expected="an rnnrt.Graph", found=type(graph).__qualname__, fix="Files and live models: rnnrt.convert().")
+            raise DTypeError(
+                "this is no graph",
+                expected="an rnnrt.Graph",
+                found=type(graph).__qualname__,
+                fix="Files and live models: rnnrt.convert().",
+            )
         if backend not in ("native", "blas"):
-            raise UnsupportedModelError("this backend does not exist", expected="'native' or 'blas'", found=repr(backend))
+            raise UnsupportedModelError(
+                "this backend does not exist", expected="'native' or 'blas'", found=repr(backend)
+            )
         if not isinstance(weights, str) or weights != "float32":
             raise UnsupportedModelError(f"weights={weights!r} is not there yet", expected="'float32'")
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ShapeError("num_threads must be a whole number from 1", found=repr(num_threads))
         if isa is not None and isa not in _engine.isas():
-            raise UnsupportedModelError("this instruction set is unknown, or this processor lacks it", expected=f"one of {_engine.isas()}", found=repr(isa))
+            raise UnsupportedModelError(
+                "this instruction set is unknown, or this processor lacks it",
+                expected=f"one of {_engine.isas()}",
+                found=repr(isa),
+            )
         if backend == "blas":
             _engine.use_blas()
         self.graph = graph
@@ -54,13 +99,27 @@ class Model:
         recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
         sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
-        self.state_values = [(f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s)) for x in recurrent for s in x.states]
+        self.state_values = [
+            (f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s))
+            for x in recurrent
+            for s in x.states
+        ]
         #: Recurrent states that do not start from zero: what an input or another layer says comes first.
         self._started = {f"{x.name}/{s}" for x in recurrent if len(x.inputs) > 1 for s in x.states}
-        self.row_resettable = not self._started and not any(x.kind in _WINDOWED for x in self._run_graph.layers)
+        self.row_resettable = not self._started and not any(
+            x.kind in _WINDOWED for x in self._run_graph.layers
+        )
         #: Whether one frame in can bring several out.
         self.bursts = _bursts(self._run_graph)
-        self._inputs = [Port(graph[name], graph.signals[name], tables_of(graph, name), name in graph.metadata.get("optional_inputs", ())) for name in graph.inputs]
+        self._inputs = [
+            Port(
+                graph[name],
+                graph.signals[name],
+                tables_of(graph, name),
+                name in graph.metadata.get("optional_inputs", ()),
+            )
+            for name in graph.inputs
+        ]
         order = [x.name for x in self._run_graph.layers if isinstance(x, Input)]
         self._row_order = [graph.inputs.index(name) for name in order]
         # Everything a call needs to know about each output, looked up once.
@@ -71,10 +130,23 @@ class Model:
 
     def _plain_ports(self):
         """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for which calls have a short way."""
-        if len(self._inputs) != 1 or len(self._outs) != 1 or self._plan is None or self._options["num_threads"] > 1 or "lengths_input" in self.graph.metadata:
+        if (
+            len(self._inputs) != 1
+            or len(self._outs) != 1
+            or self._plan is None
+            or self._options["num_threads"] > 1
+            or "lengths_input" in self.graph.metadata
+        ):
             return None
         port, (output, signal) = self._inputs[0], self._outs[0]
-        if port.layer.axes != "btf" or port.layer.ids or port.tables or len(port.signal.features) != 1 or len(signal.features) != 1 or output.axes not in ("btf", "bf"):
+        if (
+            port.layer.axes != "btf"
+            or port.layer.ids
+            or port.tables
+            or len(port.signal.features) != 1
+            or len(signal.features) != 1
+            or output.axes not in ("btf", "bf")
+        ):
             return None
         return port.signal.width, port.signal.length or 0, signal.time
 
@@ -137,13 +209,19 @@ class Model:
         reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
         for layer in self._run_graph.layers:
             seen = [reach[r.partition(":")[0]] for r in layer.inputs] or [(0, 0, 1)]
-            if None in seen or hasattr(layer, "states") or layer.kind in ("global_max_pool", "global_average_pool", "reverse", "flatten"):
+            if (
+                None in seen
+                or hasattr(layer, "states")
+                or layer.kind in ("global_max_pool", "global_average_pool", "reverse", "flatten")
+            ):
                 reach[layer.name] = None
                 continue
             first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
             if layer.kind in _SPANS:
                 span = _SPANS[layer.kind](layer)
-                left = same_padding(span, span, layer.stride)[0] if layer.padding == "same" else layer.padding[0]
+                left = (
+                    same_padding(span, span, layer.stride)[0] if layer.padding == "same" else layer.padding[0]
+                )
                 first, last, jump = first - left * jump, last + (span - 1 - left) * jump, jump * layer.stride
             reach[layer.name] = (first, last, jump)
         fields = [reach[o.value.partition(":")[0]] for o in self._run_graph.outputs]
@@ -152,10 +230,21 @@ class Model:
     def summary(self):
         """A table of the layers: name, kind, output, parameters."""
         rows = [("layer", "kind", "output", "parameters")]
-        rows += [(x.name, type(x).__name__, str(self.graph.signals[x.name]), f"{x.parameters:,}" if x.parameters else "") for x in self.graph.layers]
+        rows += [
+            (
+                x.name,
+                type(x).__name__,
+                str(self.graph.signals[x.name]),
+                f"{x.parameters:,}" if x.parameters else "",
+            )
+            for x in self.graph.layers
+        ]
         rows.append(("", "", "in all", f"{self.graph.parameters:,}"))
         wide = [max(len(r[k]) for r in rows) for k in range(4)]
-        return "\n".join("  ".join(c.rjust(w) if k == 3 else c.ljust(w) for k, (c, w) in enumerate(zip(r, wide))).rstrip() for r in rows)
+        return "\n".join(
+            "  ".join(c.rjust(w) if k == 3 else c.ljust(w) for k, (c, w) in enumerate(zip(r, wide))).rstrip()
+            for r in rows
+        )
 
     def __repr__(self):
         return f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, {self.graph.parameters:,} parameters>"
@@ -164,8 +253,16 @@ class Model:
         """The same network with another num_threads, backend, weights or isa."""
         unknown = set(options) - set(self._options)
         if unknown:
-            raise UnsupportedModelError(f"unknown options {sorted(unknown)}", expected=f"{sorted(self._options)}")
-        return Model(self.graph, **{**self._options, **options}, golden=self._golden, golden_by=self._golden_by, provenance=self.provenance)
+            raise UnsupportedModelError(
+                f"unknown options {sorted(unknown)}", expected=f"{sorted(self._options)}"
+            )
+        return Model(
+            self.graph,
+            **{**self._options, **options},
+            golden=self._golden,
+            golden_by=self._golden_by,
+            provenance=self.provenance,
+        )
 
     # ---- whole inputs ----------------------------------------------------------------------------------------------
 
@@ -176,22 +273,38 @@ class Model:
         form. ``out``: float32 array for the one output. Returns the output, or a tuple of them in the source's order; with ``return_state``
         (output, State). Raises ShapeError, DTypeError, StateError, each naming the input.
         """
-        if self._plain is not None and not more and lengths is mask is initial_state is out is None and not return_state:
+        if (
+            self._plain is not None
+            and not more
+            and lengths is mask is initial_state is out is None
+            and not return_state
+        ):
             y = self._plan.answer(x, *self._plain)
             if y is not None:
                 return y
         if mask is not None:
-            raise UnsupportedModelError("mask= is not supported yet", fix="Use lengths= for a PyTorch model whose rows have different lengths.")
+            raise UnsupportedModelError(
+                "mask= is not supported yet",
+                fix="Use lengths= for a PyTorch model whose rows have different lengths.",
+            )
         given = (x, *more)
         if len(given) > len(self._inputs):
-            raise ShapeError("there are too many inputs", expected=f"{list(self.inputs)}", found=str(len(given)))
-        return self._answer(list(given) + [None] * (len(self._inputs) - len(given)), lengths, initial_state, return_state, out)
+            raise ShapeError(
+                "there are too many inputs", expected=f"{list(self.inputs)}", found=str(len(given))
+            )
+        return self._answer(
+            list(given) + [None] * (len(self._inputs) - len(given)), lengths, initial_state, return_state, out
+        )
 
     def run(self, inputs):
         """{input name: array} -> {output name: array}."""
         names = list(self.inputs)
         if not isinstance(inputs, Mapping):
-            raise DTypeError("run() takes the inputs by name", expected=f"{{name: array}} for {names}", found=type(inputs).__name__)
+            raise DTypeError(
+                "run() takes the inputs by name",
+                expected=f"{{name: array}} for {names}",
+                found=type(inputs).__name__,
+            )
         unknown = [n for n in inputs if n not in names]
         if unknown:
             raise ShapeError(f"there is no input {unknown[0]!r}", expected=f"{names}")
@@ -213,21 +326,46 @@ class Model:
         for k, (output, signal) in enumerate(self._outs):
             count = plan.due(k, frames, True)
             if not count:
-                raise ShapeError("the input is too short for this network", where=f"output {output.name!r}", found=f"{frames} frames")
+                raise ShapeError(
+                    "the input is too short for this network",
+                    where=f"output {output.name!r}",
+                    found=f"{frames} frames",
+                )
             shared = out is not None and any(np.may_share_memory(out, a) for a in arrays)
-            array, view = make_output(output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None, shared)
+            array, view = make_output(
+                output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None, shared
+            )
             made.append(array)
             views.append(view)
         if out is not None and len(self._outs) != 1:
             raise ShapeError("out= works for models with one output only", found=f"{len(self._outs)} outputs")
         initial = self._initial(initial_state, batch, batched)
-        final = [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.state_values] if return_state else []
-        self._run(plan, batch, [arrays[k] for k in self._row_order], views, lengths, initial, [(v, a) for _, v, a in final])
-        results = tuple(finish_output(output.axes, signal, array, batched, out) for (output, signal), array in zip(self._outs, made))
+        final = (
+            [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.state_values]
+            if return_state
+            else []
+        )
+        self._run(
+            plan,
+            batch,
+            [arrays[k] for k in self._row_order],
+            views,
+            lengths,
+            initial,
+            [(v, a) for _, v, a in final],
+        )
+        results = tuple(
+            finish_output(output.axes, signal, array, batched, out)
+            for (output, signal), array in zip(self._outs, made)
+        )
         result = results[0] if len(results) == 1 else results
         if not return_state:
             return result
-        return result, State({name: a if batched else a[0] for name, _, a in final}, self.fingerprint, batch if batched else None)
+        return result, State(
+            {name: a if batched else a[0] for name, _, a in final},
+            self.fingerprint,
+            batch if batched else None,
+        )
 
     def _run(self, plan, batch, arrays, views, lengths, initial, final):
         """Run the plan; a batch is shared out by rows where there are threads and enough work for them."""
@@ -242,7 +380,14 @@ class Model:
             try:
                 part = lambda s: [(v, np.ascontiguousarray(x[a:b])) for v, x in s]
                 kept = [(v, np.empty_like(x[a:b])) for v, x in final]
-                plan.run(b - a, [x[:, a:b] for x in arrays], [y[:, a:b] for y in views], None if lengths is None else lengths[a:b].copy(), part(initial), kept)
+                plan.run(
+                    b - a,
+                    [x[:, a:b] for x in arrays],
+                    [y[:, a:b] for y in views],
+                    None if lengths is None else lengths[a:b].copy(),
+                    part(initial),
+                    kept,
+                )
                 for (_, x), (_, y) in zip(final, kept):
                     x[a:b] = y
             except BaseException as error:  # noqa: BLE001 - given back to the caller below
@@ -263,7 +408,9 @@ class Model:
         for port, x in zip(self._inputs, given):
             if x is None:
                 if not port.optional:
-                    raise ShapeError(f"the input {port.layer.name!r} is missing", expected=f"{list(self.inputs)}")
+                    raise ShapeError(
+                        f"the input {port.layer.name!r} is missing", expected=f"{list(self.inputs)}"
+                    )
                 arrays.append(None)
                 continue
             x = as_array(x, port.where)
@@ -273,37 +420,69 @@ class Model:
             port.check_ids(x, [a for a in port.letters if has_batch or a != "b"])
             x = as_float32(x, port.where)
             if batched is not None and has_batch != batched:
-                raise ShapeError("some inputs have a batch axis and some have not", where=port.where, expected=f"{port.rank - (not batched)} axes", found=str(x.shape))
+                raise ShapeError(
+                    "some inputs have a batch axis and some have not",
+                    where=port.where,
+                    expected=f"{port.rank - (not batched)} axes",
+                    found=str(x.shape),
+                )
             batched = has_batch
             array = port.canonical(x, has_batch)
             if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
-                raise ShapeError("the inputs have different batch sizes", where=port.where, found=str(x.shape))
+                raise ShapeError(
+                    "the inputs have different batch sizes", where=port.where, found=str(x.shape)
+                )
             batch = array.shape[1]
             if port.signal.time and port.signal.length is None:
                 if frames is not None and array.shape[0] != frames:
-                    raise ShapeError("the inputs have different numbers of frames", where=port.where, expected=f"{frames}", found=str(x.shape))
+                    raise ShapeError(
+                        "the inputs have different numbers of frames",
+                        where=port.where,
+                        expected=f"{frames}",
+                        found=str(x.shape),
+                    )
                 frames = array.shape[0]
             arrays.append(array)
         if frames is None:
             frames = next((p.signal.length for p in self._inputs if p.signal.time), 1)
         if not batch:
-            raise ShapeError("the batch is empty", where=self._inputs[0].where, expected="at least one row", found="0 rows")
-        arrays = [np.zeros((1, batch, p.signal.width), np.float32) if a is None else a for p, a in zip(self._inputs, arrays)]
+            raise ShapeError(
+                "the batch is empty", where=self._inputs[0].where, expected="at least one row", found="0 rows"
+            )
+        arrays = [
+            np.zeros((1, batch, p.signal.width), np.float32) if a is None else a
+            for p, a in zip(self._inputs, arrays)
+        ]
         return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
         lengths = as_array(lengths, "lengths")
         if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):
-            raise ShapeError("lengths must be one whole number a row", expected=f"({batch},)", found=f"{lengths.dtype} {lengths.shape}")
+            raise ShapeError(
+                "lengths must be one whole number a row",
+                expected=f"({batch},)",
+                found=f"{lengths.dtype} {lengths.shape}",
+            )
         bad = np.flatnonzero((lengths < 0) | (lengths > frames))
         if bad.size:
-            raise ShapeError(f"the length of row {bad[0]} is out of range", expected=f"0 to {frames}", found=str(lengths[bad[0]]))
+            raise ShapeError(
+                f"the length of row {bad[0]} is out of range",
+                expected=f"0 to {frames}",
+                found=str(lengths[bad[0]]),
+            )
         if self.graph.metadata.get("source") == "keras":
-            raise UnsupportedModelError("lengths= on a Keras model is not supported yet", fix="Run rows of different lengths one by one.")
+            raise UnsupportedModelError(
+                "lengths= on a Keras model is not supported yet",
+                fix="Run rows of different lengths one by one.",
+            )
         moved = set()
         for layer in self._run_graph.layers:
             if hasattr(layer, "states") and layer.inputs[0].partition(":")[0] in moved:
-                raise UnsupportedModelError("lengths= means nothing here: a layer before it changed the time axis", where=layer.where, fix="Run rows of different lengths one by one.")
+                raise UnsupportedModelError(
+                    "lengths= means nothing here: a layer before it changed the time axis",
+                    where=layer.where,
+                    fix="Run rows of different lengths one by one.",
+                )
             pointwise = layer.kind == "conv1d" and layer.span == 1 and layer.stride == 1
             moves = layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse"
             if (moves and not pointwise) or any(r.partition(":")[0] in moved for r in layer.inputs):
@@ -316,7 +495,11 @@ class Model:
             return []
         if isinstance(state, State):
             if state.belongs_to != self.fingerprint:
-                raise StateError("the state belongs to another model", expected=self.fingerprint[:12], found=state.belongs_to[:12])
+                raise StateError(
+                    "the state belongs to another model",
+                    expected=self.fingerprint[:12],
+                    found=state.belongs_to[:12],
+                )
             state = state.arrays()
         if not isinstance(state, dict):
             state = self._source_state(state)
@@ -329,7 +512,9 @@ class Model:
             a = as_float32(array, f"state {name!r}")
             wanted = (batch, size) if batched else (size,)
             if a.shape != wanted:
-                raise StateError("the state has the wrong shape", where=name, expected=str(wanted), found=str(a.shape))
+                raise StateError(
+                    "the state has the wrong shape", where=name, expected=str(wanted), found=str(a.shape)
+                )
             made.append((value, np.ascontiguousarray(a.reshape(batch, size))))
         return made
 
@@ -342,17 +527,27 @@ class Model:
             kinds = "hc" if any(n.endswith("/c") for n in names) else "h"
             if len(stacks) != len(kinds) or any(np.ndim(stack) < 1 for stack in stacks):
                 wanted = "(h0, c0)" if kinds == "hc" else "h0"
-                raise StateError("the initial state has another form than PyTorch's", expected=f"{wanted}, each (layers * directions, ...)", found=f"{len(stacks)} of {type(stacks[0]).__name__}" if stacks else "nothing")
+                raise StateError(
+                    "the initial state has another form than PyTorch's",
+                    expected=f"{wanted}, each (layers * directions, ...)",
+                    found=f"{len(stacks)} of {type(stacks[0]).__name__}" if stacks else "nothing",
+                )
             made = {}
             for kind, stack in zip(kinds, stacks):
                 own = [n for n in names if n.endswith(f"/{kind}")]
                 if len(stack) != len(own):
-                    raise StateError(f"the stack of {kind} states has the wrong number of layers", expected=str(len(own)), found=str(len(stack)))
+                    raise StateError(
+                        f"the stack of {kind} states has the wrong number of layers",
+                        expected=str(len(own)),
+                        found=str(len(stack)),
+                    )
                 made |= dict(zip(own, stack))
             return made
         given = list(given) if isinstance(given, (tuple, list)) else [given]
         if len(given) != len(names):
-            raise StateError("the list of states has the wrong length", expected=f"{names}", found=str(len(given)))
+            raise StateError(
+                "the list of states has the wrong length", expected=f"{names}", found=str(len(given))
+            )
         return dict(zip(names, given))
 
     # ---- streams ---------------------------------------------------------------------------------------------------
@@ -380,11 +575,23 @@ class Model:
         obstacle = self._obstacle(every_step)
         if obstacle:
             how = "stream with every_step" if every_step and self.streamable else "stream"
-            raise NotStreamableError(f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix="Run it on whole inputs: model(x).")
-        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= 1 << 24):
-            raise ShapeError(f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size))
+            raise NotStreamableError(
+                f"this model cannot {how}: the layer {obstacle[1]}",
+                where=f"layer {obstacle[0]!r}",
+                fix="Run it on whole inputs: model(x).",
+            )
+        if batch_size is not None and (
+            not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= 1 << 24
+        ):
+            raise ShapeError(
+                f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size)
+            )
         if not isinstance(inputs, Mapping | None):
-            raise DTypeError("stream() takes the inputs without a time axis by name", expected="{name: array}", found=type(inputs).__name__)
+            raise DTypeError(
+                "stream() takes the inputs without a time axis by name",
+                expected="{name: array}",
+                found=type(inputs).__name__,
+            )
         given, once = dict(inputs or {}), []
         ports = [self._inputs[k] for k in self._row_order]
         for port in ports:
@@ -392,33 +599,63 @@ class Model:
                 continue
             value = given.pop(port.layer.name, None)
             if value is None and not port.optional:
-                raise ShapeError(f"the input {port.layer.name!r} has no time axis: give it once", fix="stream(inputs={name: array})")
+                raise ShapeError(
+                    f"the input {port.layer.name!r} has no time axis: give it once",
+                    fix="stream(inputs={name: array})",
+                )
             shape = (batch_size or 1, port.signal.width)
             a = np.zeros(shape, np.float32) if value is None else as_array(value, port.where)
             rows = a.shape == (shape[0], *port.signal.features)
             if value is not None and not rows and a.shape != port.signal.features:
-                raise ShapeError("the input has the wrong shape", where=port.where, expected=f"{port.signal.features}, or {(shape[0], *port.signal.features)}", found=str(a.shape))
+                raise ShapeError(
+                    "the input has the wrong shape",
+                    where=port.where,
+                    expected=f"{port.signal.features}, or {(shape[0], *port.signal.features)}",
+                    found=str(a.shape),
+                )
             if value is not None:
                 port.check_ids(a, ["b"] * rows)
             a = as_float32(a, port.where)
             once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, port.signal.width), shape))[None])
         if given:
-            raise ShapeError(f"there is no input {next(iter(given))!r} without a time axis", expected=f"{[p.layer.name for p in ports if not p.signal.time]}")
+            raise ShapeError(
+                f"there is no input {next(iter(given))!r} without a time axis",
+                expected=f"{[p.layer.name for p in ports if not p.signal.time]}",
+            )
         outs = [(signal.features, signal.time) for _, signal in self._outs]
-        return _engine.Stream(self, self._plan, None if batch_size is None else int(batch_size), every_step, ports, once, outs, float(self._work), _block)
+        return _engine.Stream(
+            self,
+            self._plan,
+            None if batch_size is None else int(batch_size),
+            every_step,
+            ports,
+            once,
+            outs,
+            float(self._work),
+            _block,
+        )
 
     def step_many(self, streams, frames, out=None):
         """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
         streams, frames = (list(given) if np.iterable(given) else [given] for given in (streams, frames))
         for k, s in enumerate(streams):
             if not isinstance(s, _engine.Stream):
-                raise DTypeError("this is no stream", where=f"streams[{k}]", expected="what model.stream() makes", found=type(s).__name__)
+                raise DTypeError(
+                    "this is no stream",
+                    where=f"streams[{k}]",
+                    expected="what model.stream() makes",
+                    found=type(s).__name__,
+                )
         if out is not None and not isinstance(out, (np.ndarray, list, tuple)):
             raise DTypeError("out must be a float32 array, or a list of them", found=type(out).__name__)
         if len(streams) != len(frames):
-            raise ShapeError("there must be one frame a stream", expected=str(len(streams)), found=str(len(frames)))
+            raise ShapeError(
+                "there must be one frame a stream", expected=str(len(streams)), found=str(len(frames))
+            )
         if out is not None and len(out) != len(streams):
-            raise ShapeError("out must have one row a stream", expected=str(len(streams)), found=str(len(out)))
+            raise ShapeError(
+                "out must have one row a stream", expected=str(len(streams)), found=str(len(out))
+            )
         return [s.step(f, None if out is None else out[k]) for k, (s, f) in enumerate(zip(streams, frames))]
 
     # what a Stream asks of its model
@@ -432,16 +669,35 @@ class Model:
             raise StateError("None is no state", fix="Call reset() for a new sequence.")
         if isinstance(value, State):
             if value.belongs_to != self.fingerprint:
-                raise StateError("the state belongs to another model", expected=self.fingerprint[:12], found=value.belongs_to[:12])
+                raise StateError(
+                    "the state belongs to another model",
+                    expected=self.fingerprint[:12],
+                    found=value.belongs_to[:12],
+                )
             if value.memory is not None:
-                if value.batch_size != batch_size or value.every_step != every_step or len(value.memory) != size:
-                    raise StateError("the state belongs to another kind of stream", expected=f"batch_size={batch_size}, every_step={every_step}", found=repr(value))
+                if (
+                    value.batch_size != batch_size
+                    or value.every_step != every_step
+                    or len(value.memory) != size
+                ):
+                    raise StateError(
+                        "the state belongs to another kind of stream",
+                        expected=f"batch_size={batch_size}, every_step={every_step}",
+                        found=repr(value),
+                    )
                 return value.memory, None
             value = value.arrays()
         arrays = self._initial(value, batch_size or 1, batch_size is not None)
-        started = [name for name in value if name in self._started] if isinstance(value, dict) else list(self._started)
+        started = (
+            [name for name in value if name in self._started]
+            if isinstance(value, dict)
+            else list(self._started)
+        )
         if started:
-            raise StateError(f"{started[0]!r} starts from what the network itself says, which comes first in a stream", fix="Give that as inputs= to stream().")
+            raise StateError(
+                f"{started[0]!r} starts from what the network itself says, which comes first in a stream",
+                fix="Give that as inputs= to stream().",
+            )
         names = {number: name for name, number, _ in self.state_values}
         return None, {names[number]: a for number, a in arrays}
 
@@ -466,7 +722,9 @@ class Model:
         """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or float64 reference answers."""
         from . import file
 
-        golden, by = (self._golden, self._golden_by) if self._golden else (file.golden_of(self.graph), "reference")
+        golden, by = (
+            (self._golden, self._golden_by) if self._golden else (file.golden_of(self.graph), "reference")
+        )
         file.save(self.graph, path, golden, by, self.provenance or dict(self.graph.metadata))
 
     @property
@@ -483,21 +741,39 @@ class Model:
 
         inputs, outputs = self._golden or file.golden_of(self.graph)
         given = [to_source(inputs[port.layer.name], port.layer.axes) for port in self._inputs]
-        full = [np.full(len(x), x.shape[1]) for x in (inputs[p.layer.name] for p in self._inputs if p.signal.time)]
-        made = self._answer(given, full[0] if "lengths_input" in self.graph.metadata else None, None, False, None)
+        full = [
+            np.full(len(x), x.shape[1]) for x in (inputs[p.layer.name] for p in self._inputs if p.signal.time)
+        ]
+        made = self._answer(
+            given, full[0] if "lengths_input" in self.graph.metadata else None, None, False, None
+        )
         errors = {}
         for (output, _), y in zip(self._outs, made if isinstance(made, tuple) else (made,)):
             wanted = to_source(outputs[output.name], output.axes)
             if wanted.shape != y.shape:
-                raise VerificationError("the answer has another shape", where=f"output {output.name!r}", expected=str(wanted.shape), found=str(y.shape))
+                raise VerificationError(
+                    "the answer has another shape",
+                    where=f"output {output.name!r}",
+                    expected=str(wanted.shape),
+                    found=str(y.shape),
+                )
             errors[output.name] = golden.distance(wanted, y)
         if not all(error <= tolerance for error in errors.values()):
             allowed = golden.allowances(self.graph, inputs, outputs, self.golden_by)
             for name, error in errors.items():
                 if not error <= max(tolerance, allowed[name]):
-                    fix = "Please report it; convert(..., golden='reference') writes the file all the same." if self.golden_by != "reference" else None
-                    raise VerificationError(f"the answer of {self.golden_by} is not reproduced", where=f"output {name!r}", fix=fix,
-                                            expected=f"an error of at most {max(tolerance, allowed[name]):.2g}", found=f"{error:.2g}")  # fmt: skip
+                    fix = (
+                        "Please report it; convert(..., golden='reference') writes the file all the same."
+                        if self.golden_by != "reference"
+                        else None
+                    )
+                    raise VerificationError(
+                        f"the answer of {self.golden_by} is not reproduced",
+                        where=f"output {name!r}",
+                        fix=fix,
+                        expected=f"an error of at most {max(tolerance, allowed[name]):.2g}",
+                        found=f"{error:.2g}",
+                    )
         return max(errors.values())
 
 
@@ -506,9 +782,17 @@ def _bursts(graph):
     stride take, or where an input given once is laid out over time."""
     once = set()
     for layer in graph.layers:
-        if layer.kind in _SPANS and layer.padding != "same" and layer.padding[0] + 1 >= _SPANS[layer.kind](layer) + layer.stride:
+        if (
+            layer.kind in _SPANS
+            and layer.padding != "same"
+            and layer.padding[0] + 1 >= _SPANS[layer.kind](layer) + layer.stride
+        ):
             return True
-        if not layer.time if isinstance(layer, Input) else all(r.partition(":")[0] in once for r in layer.inputs):
+        if (
+            not layer.time
+            if isinstance(layer, Input)
+            else all(r.partition(":")[0] in once for r in layer.inputs)
+        ):
             once.add(layer.name)
             if layer.kind == "unflatten" and layer.length > 1:
                 return True
@@ -523,7 +807,11 @@ def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=N
     importers/keras_spec.py), or a live Keras model."""
     from .importers import keras
 
-    return _imported(keras.read(source, spec, custom_objects=custom_objects, inputs=inputs, outputs=outputs), source, hindrance=_hindrance(inputs, outputs))
+    return _imported(
+        keras.read(source, spec, custom_objects=custom_objects, inputs=inputs, outputs=outputs),
+        source,
+        hindrance=_hindrance(inputs, outputs),
+    )
 
 
 def from_torch(source, spec=None, *, example=None, prefix=""):
@@ -548,7 +836,13 @@ def _imported(graph, source, *, ask=None, hindrance=None):
 
 def _hindrance(inputs=None, outputs=None, spec=None, **_):
     """Why an importer's options keep the framework from answering for the graph, or None."""
-    return "only a part of the network was imported" if inputs or outputs else "the file holds weights alone" if spec is not None else None
+    return (
+        "only a part of the network was imported"
+        if inputs or outputs
+        else "the file holds weights alone"
+        if spec is not None
+        else None
+    )
 
 
 def from_numpy(parameters):
@@ -563,7 +857,9 @@ def from_graph(graph):
     return Model(graph)
 
 
-def load(path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30):
+def load(
+    path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30
+):
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from . import file
     from .container import path_text
@@ -571,10 +867,20 @@ def load(path, *, num_threads=1, backend="native", weights="float32", isa=None, 
 
     kind = detect(path)
     if kind.name != "rnnrt":
-        raise ModelFileError(f"is {kind.what}, not a .rnnrt file", where=path_text(path), fix="Import it with rnnrt.convert().")
+        raise ModelFileError(
+            f"is {kind.what}, not a .rnnrt file", where=path_text(path), fix="Import it with rnnrt.convert()."
+        )
     stored = file.load(path, max_bytes)
-    model = Model(stored.graph, num_threads=num_threads, backend=backend, weights=weights, isa=isa, golden=stored.golden, golden_by=stored.golden_by,
-                  provenance=stored.provenance)  # fmt: skip
+    model = Model(
+        stored.graph,
+        num_threads=num_threads,
+        backend=backend,
+        weights=weights,
+        isa=isa,
+        golden=stored.golden,
+        golden_by=stored.golden_by,
+        provenance=stored.provenance,
+    )
     if verify:
         model.verify()
     return model
@@ -589,7 +895,9 @@ def convert(source, destination=None, *, golden="auto", **options):
     from . import importers
 
     if golden not in ("auto", "reference"):
-        raise UnsupportedModelError("golden must name who answers the sample", expected="'auto' or 'reference'", found=repr(golden))
+        raise UnsupportedModelError(
+            "golden must name who answers the sample", expected="'auto' or 'reference'", found=repr(golden)
+        )
     if importers.detect(source).name == "rnnrt":
         model = load(source, **options)
     else:
@@ -607,4 +915,10 @@ def show_config():
 
     from . import __version__
 
-    return {"rnnrt": __version__, "python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine(), "isas": _engine.isas()}
+    return {
+        "rnnrt": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "isas": _engine.isas(),
+    }

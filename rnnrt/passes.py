@@ -32,7 +32,9 @@ from .graph import (
 
 def optimise(graph: Graph) -> Graph:
     """``graph`` after every pass."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what leaves float32's range is looked at, not warned of
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # what leaves float32's range is looked at, not warned of
         for one in PASSES:
             graph = one(graph)
     return graph
@@ -40,7 +42,12 @@ def optimise(graph: Graph) -> Graph:
 
 def optimise_inner(graph: Graph) -> Graph:
     """Every pass on the graphs inside TimeDistributed layers."""
-    return graph.replace([dataclasses.replace(x, graph=optimise(x.graph)) if isinstance(x, TimeDistributed) else x for x in graph.layers])
+    return graph.replace(
+        [
+            dataclasses.replace(x, graph=optimise(x.graph)) if isinstance(x, TimeDistributed) else x
+            for x in graph.layers
+        ]
+    )
 
 
 def drop_trivial(graph: Graph) -> Graph:
@@ -133,7 +140,9 @@ def _unchanged(layer, kept, signals):
     match layer:
         case Activation(activation=function) if function == LINEAR:
             return layer.inputs[0]
-        case Reshape(features=features) if features == signals[layer.name].features == signals[layer.inputs[0]].features:
+        case Reshape(features=features) if (
+            features == signals[layer.name].features == signals[layer.inputs[0]].features
+        ):
             return layer.inputs[0]
         case Select(index=index) if index == tuple(range(signals[layer.inputs[0]].width)):
             return layer.inputs[0]
@@ -169,7 +178,11 @@ def _scaled_output(product, layer):
 
 def _scaled_input(product, reference, scale, offset):
     """W (scale x + offset) + b as one product, x coming in by ``reference``; or None."""
-    if not isinstance(product, (Dense, Conv1D, _Recurrent)) or product.inputs[0] != reference or product.inputs.count(reference) > 1:
+    if (
+        not isinstance(product, (Dense, Conv1D, _Recurrent))
+        or product.inputs[0] != reference
+        or product.inputs.count(reference) > 1
+    ):
         return None
     weight = product.weight.astype(np.float64)
     if isinstance(product, Conv1D):
@@ -212,6 +225,10 @@ def _fold_into_readers(graph):
 
 def _activated(product, layer):
     """activation(W x + b) as one product, or None."""
-    if isinstance(layer, Activation) and isinstance(product, (Dense, Conv1D)) and product.activation == LINEAR:
+    if (
+        isinstance(layer, Activation)
+        and isinstance(product, (Dense, Conv1D))
+        and product.activation == LINEAR
+    ):
         return dataclasses.replace(product, activation=layer.activation)
     return None

@@ -23,8 +23,9 @@ def opener(name: str, path: str):
     if name == "onnxruntime":
         raise UnsupportedModelError(
             "a comparison with onnxruntime needs an .onnx file, which rnnrt does not import yet",
-            where=path, fix="Compare a .keras or .h5 file with: rnnrt bench FILE --against keras",
-        )  # fmt: skip
+            where=path,
+            fix="Compare a .keras or .h5 file with: rnnrt bench FILE --against keras",
+        )
     if name == "torch":
         raise UnsupportedModelError(
             "torch cannot run this file by itself: a state dict holds weights and no forward(), and rnnrt runs no code of a file",
@@ -43,7 +44,9 @@ def open_in_keras(path):
     try:
         model = golden.open_in_keras(path)
     except UnsupportedModelError as error:
-        error.fix = "Give a .keras or .h5 file of Keras's own layers; without --against, bench measures rnnrt alone."
+        error.fix = (
+            "Give a .keras or .h5 file of Keras's own layers; without --against, bench measures rnnrt alone."
+        )
         raise
     import keras
 
@@ -59,7 +62,11 @@ def open_in_keras(path):
 
         def call(inputs):
             with torch.no_grad():
-                made = model([torch.from_numpy(np.asarray(x)) for x in inputs] if len(inputs) > 1 else torch.from_numpy(np.asarray(inputs[0])))
+                made = model(
+                    [torch.from_numpy(np.asarray(x)) for x in inputs]
+                    if len(inputs) > 1
+                    else torch.from_numpy(np.asarray(inputs[0]))
+                )
             return [y.numpy() for y in (made if isinstance(made, (list, tuple)) else [made])]
 
         peers[f"keras {keras.__version__} call, no_grad"] = call

@@ -26,9 +26,16 @@ def as_array(x, where):
     try:
         x = np.asarray(x)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise DTypeError("this cannot be read as an array of numbers", where=where, found=f"{type(x).__name__} ({error})") from error
+        raise DTypeError(
+            "this cannot be read as an array of numbers", where=where, found=f"{type(x).__name__} ({error})"
+        ) from error
     if x.dtype.kind not in "fiub":
-        raise DTypeError("this type of number cannot be used", where=where, expected="float32, or what converts to it", found=str(x.dtype))
+        raise DTypeError(
+            "this type of number cannot be used",
+            where=where,
+            expected="float32, or what converts to it",
+            found=str(x.dtype),
+        )
     return x
 
 
@@ -56,7 +63,12 @@ class Port:
     def wrong(self, x):
         axes = {"b": "batch", "t": "time"}
         wanted = ", ".join(str(n) if n is not None else axes[a] for n, a in zip(self.shape, self.letters))
-        return ShapeError("the input has the wrong shape", where=self.where, expected=f"({wanted}), or the same without batch", found=str(x.shape))
+        return ShapeError(
+            "the input has the wrong shape",
+            where=self.where,
+            expected=f"({wanted}), or the same without batch",
+            found=str(x.shape),
+        )
 
     def check_ids(self, x, axes, first=0):
         """ShapeError for an id that is out of range, with its row and time. ``axes``: letters of the axes of ``x`` before features; ``first``:
@@ -69,8 +81,12 @@ class Port:
         if bad.any():
             at = np.argwhere(bad)[0]
             row, time = (at[axes.index(a)] if a in axes else 0 for a in "bt")
-            raise ShapeError("an id is out of range", where=f"{self.where}, row {row}, time {first + time}",
-                             expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}", found=str(x[tuple(at)]))  # fmt: skip
+            raise ShapeError(
+                "an id is out of range",
+                where=f"{self.where}, row {row}, time {first + time}",
+                expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}",
+                found=str(x[tuple(at)]),
+            )
 
     def canonical(self, x, has_batch):
         if has_batch:
@@ -98,7 +114,9 @@ def make_output(axes, signal, batch, count, batched, out, shared):
         sizes = {"b": batch, "t": frames} | {f"f{k}": n for k, n in enumerate(features)}
         wanted = tuple(sizes[a] for a in shape if batched or a != "b")
         if not isinstance(out, np.ndarray) or out.dtype != np.float32:
-            raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
+            raise DTypeError(
+                "out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__))
+            )
         if out.shape != wanted or not out.flags.writeable:
             raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
         if axes in ("btf", "bf") and out.flags.carray and not shared:

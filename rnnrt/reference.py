@@ -26,13 +26,19 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
             x = np.asarray(inputs[layer.name], dtype)
             signal = graph.signals[layer.name]
             if x.shape[2 if signal.time else 1 :] != signal.features:
-                raise ShapeError("the input does not fit", where=layer.where, expected=str(signal), found=str(x.shape))
+                raise ShapeError(
+                    "the input does not fit", where=layer.where, expected=str(signal), found=str(x.shape)
+                )
             values[layer.name] = x
             continue
         arguments = [values[r] for r in layer.inputs]
         if hasattr(layer, "states"):
             given = {s: a for s, a in zip(layer.states, arguments[1:])}
-            given |= {s: np.asarray(initial_state[f"{layer.name}/{s}"], dtype) for s in layer.states if f"{layer.name}/{s}" in initial_state}
+            given |= {
+                s: np.asarray(initial_state[f"{layer.name}/{s}"], dtype)
+                for s in layer.states
+                if f"{layer.name}/{s}" in initial_state
+            }
             made = recurrent(layer, arguments[0], given, lengths)
             for output in layer.extra_outputs:
                 values[f"{layer.name}:{output}"] = made[output]
@@ -53,22 +59,40 @@ def apply(function, x):
     p = function.parameters
     with np.errstate(over="ignore", under="ignore"):
         match function.name:
-            case "linear": return x
-            case "relu": return np.maximum(x, 0)
-            case "leaky_relu": return np.where(x > 0, x, p[0] * x)
-            case "clipped_relu": return np.clip(x, 0, p[0])
-            case "tanh": return np.tanh(x)
-            case "sigmoid": return sigmoid(x)
-            case "hard_sigmoid": return np.clip(x + 3, 0, 6) / 6
-            case "hard_sigmoid_keras2": return np.clip(0.2 * x + 0.5, 0, 1)
-            case "hard_tanh": return np.clip(x, -1, 1)
-            case "exponential": return np.exp(x)
-            case "elu": return np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0)))
-            case "selu": return 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
-            case "silu": return x * sigmoid(x)
-            case "hard_silu": return x * np.clip(x + 3, 0, 6) / 6
-            case "softsign": return x / (1 + np.abs(x))
-            case "gelu_tanh": return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+            case "linear":
+                return x
+            case "relu":
+                return np.maximum(x, 0)
+            case "leaky_relu":
+                return np.where(x > 0, x, p[0] * x)
+            case "clipped_relu":
+                return np.clip(x, 0, p[0])
+            case "tanh":
+                return np.tanh(x)
+            case "sigmoid":
+                return sigmoid(x)
+            case "hard_sigmoid":
+                return np.clip(x + 3, 0, 6) / 6
+            case "hard_sigmoid_keras2":
+                return np.clip(0.2 * x + 0.5, 0, 1)
+            case "hard_tanh":
+                return np.clip(x, -1, 1)
+            case "exponential":
+                return np.exp(x)
+            case "elu":
+                return np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0)))
+            case "selu":
+                return 1.0507009873554805 * np.where(
+                    x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))
+                )
+            case "silu":
+                return x * sigmoid(x)
+            case "hard_silu":
+                return x * np.clip(x + 3, 0, 6) / 6
+            case "softsign":
+                return x / (1 + np.abs(x))
+            case "gelu_tanh":
+                return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     raise NotImplementedError(function.name)
 
 
@@ -91,7 +115,9 @@ def dense(layer, x):
 def embedding(layer, x):
     ids = x.astype(np.int64)
     if (ids != x).any() or (ids < 0).any() or (ids >= len(layer.weight)).any():
-        raise ShapeError("an id is out of range", where=layer.where, expected=f"whole numbers below {len(layer.weight)}")
+        raise ShapeError(
+            "an id is out of range", where=layer.where, expected=f"whole numbers below {len(layer.weight)}"
+        )
     return layer.weight.astype(x.dtype)[ids]
 
 
@@ -100,7 +126,11 @@ def conv1d(layer, x):
     x = _pad(layer, x, layer.span, 0.0)
     frames = (x.shape[1] - layer.span) // layer.stride + 1
     if frames < 1:
-        raise ShapeError("the sequence is shorter than the window", where=layer.where, expected=f"at least {layer.span - sum(layer.padding)} frames")
+        raise ShapeError(
+            "the sequence is shorter than the window",
+            where=layer.where,
+            expected=f"at least {layer.span - sum(layer.padding)} frames",
+        )
     y = np.zeros((x.shape[0], frames, out), x.dtype)
     rows = out // layer.groups
     for group in range(layer.groups):
@@ -215,7 +245,10 @@ def _pooled(layer, x, fill, reduce):
     frames = (padded.shape[1] - layer.size) // layer.stride + 1
     if frames < 1:
         raise ShapeError("the sequence is shorter than the window", where=layer.where)
-    return np.stack([reduce(padded[:, t * layer.stride : t * layer.stride + layer.size], axis=1) for t in range(frames)], axis=1)
+    return np.stack(
+        [reduce(padded[:, t * layer.stride : t * layer.stride + layer.size], axis=1) for t in range(frames)],
+        axis=1,
+    )
 
 
 def max_pool1d(layer, x):

@@ -21,7 +21,13 @@ class State:
     __slots__ = ("_arrays", "batch_size", "belongs_to", "every_step", "memory")
 
     def __init__(self, arrays, belongs_to, batch_size, memory=None, every_step=False):
-        self._arrays, self.belongs_to, self.batch_size, self.memory, self.every_step = arrays, belongs_to, batch_size, memory, every_step
+        self._arrays, self.belongs_to, self.batch_size, self.memory, self.every_step = (
+            arrays,
+            belongs_to,
+            batch_size,
+            memory,
+            every_step,
+        )
 
     def arrays(self):
         """{"lstm/h": (batch, units), ...}; no batch axis where the sequence had none."""
@@ -30,7 +36,13 @@ class State:
     def to_bytes(self):
         """The state as bytes that ``from_bytes`` reads on any machine with the same rnnrt and the same model file."""
         shapes = {name: a.shape for name, a in self._arrays.items()}
-        head = {"belongs_to": self.belongs_to, "batch_size": self.batch_size, "every_step": self.every_step, "arrays": shapes, "memory": self.memory is not None}
+        head = {
+            "belongs_to": self.belongs_to,
+            "batch_size": self.batch_size,
+            "every_step": self.every_step,
+            "arrays": shapes,
+            "memory": self.memory is not None,
+        }
         text = json.dumps(head).encode()
         parts = [_MAGIC, len(text).to_bytes(4, "little"), text]
         parts += [np.ascontiguousarray(a, "<f4").tobytes() for a in self._arrays.values()]
@@ -55,11 +67,25 @@ class State:
             memory = data[at:] if head["memory"] else None
             if memory is None and at != len(data):
                 raise ValueError("trailing bytes")
-            if not isinstance(head["belongs_to"], str) or not isinstance(head["batch_size"], (int, type(None))):
+            if not isinstance(head["belongs_to"], str) or not isinstance(
+                head["batch_size"], (int, type(None))
+            ):
                 raise ValueError("damaged")  # noqa: TRY004
             return cls(arrays, head["belongs_to"], head["batch_size"], memory, bool(head["every_step"]))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
-            raise StateError("these bytes are not a state", expected="what State.to_bytes() returned", found=f"{type(data).__name__} ({error})") from error
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            MemoryError,
+            RecursionError,
+        ) as error:
+            raise StateError(
+                "these bytes are not a state",
+                expected="what State.to_bytes() returned",
+                found=f"{type(data).__name__} ({error})",
+            ) from error
 
     def __repr__(self):
         return f"<rnnrt.State batch_size={self.batch_size} of {', '.join(f'{n} {a.shape}' for n, a in self._arrays.items())}>"

@@ -16,7 +16,9 @@ def loads(text, where):
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
+        )
     except UnicodeDecodeError as error:
         found = f"byte {error.object[error.start]:#04x} at {error.start}"
         raise ModelFileError("is not UTF-8", where=where, found=found) from None
@@ -25,7 +27,9 @@ def loads(text, where):
     except json.JSONDecodeError as error:
         raise ModelFileError(f"is not JSON: {error.msg} at character {error.pos}", where=where) from None
     except RecursionError:
-        raise ModelFileError("is nested too deeply", where=where, expected=f"at most {MAX_DEPTH} levels") from None
+        raise ModelFileError(
+            "is nested too deeply", where=where, expected=f"at most {MAX_DEPTH} levels"
+        ) from None
     _walk(value, where)
     return value
 

@@ -15,7 +15,13 @@ import numpy as np
 from .errors import DTypeError, ShapeError
 
 #: name -> shape in the textbook's sizes; "n_a+n_x" is the height of [a_prev; x_t].
-RNN_PARAMETERS = {"Wax": ("n_a", "n_x"), "Waa": ("n_a", "n_a"), "Wya": ("n_y", "n_a"), "ba": ("n_a", "1"), "by": ("n_y", "1")}
+RNN_PARAMETERS = {
+    "Wax": ("n_a", "n_x"),
+    "Waa": ("n_a", "n_a"),
+    "Wya": ("n_y", "n_a"),
+    "ba": ("n_a", "1"),
+    "by": ("n_y", "1"),
+}
 LSTM_PARAMETERS = {
     **{f"W{gate}": ("n_a", "n_a+n_x") for gate in "fico"},
     **{f"b{gate}": ("n_a", "1") for gate in "fico"},
@@ -31,7 +37,11 @@ def read_parameters(parameters, shapes):
     """
     missing = [name for name in shapes if name not in parameters]
     if missing:
-        raise ShapeError(f"the parameters lack {', '.join(missing)}", expected=", ".join(shapes), found=", ".join(map(str, parameters)))
+        raise ShapeError(
+            f"the parameters lack {', '.join(missing)}",
+            expected=", ".join(shapes),
+            found=", ".join(map(str, parameters)),
+        )
     arrays = {name: _real(parameters[name], name) for name in shapes}
     for name, axes in shapes.items():
         if arrays[name].ndim != 2 or 0 in arrays[name].shape:
@@ -39,7 +49,9 @@ def read_parameters(parameters, shapes):
                 f"{name} has the wrong shape",
                 expected=f"({', '.join(axes)})",
                 found=str(arrays[name].shape),
-                fix=f"A bias is a column: {name}.reshape(-1, 1)." if axes[1] == "1" and arrays[name].ndim == 1 else None,
+                fix=f"A bias is a column: {name}.reshape(-1, 1)."
+                if axes[1] == "1" and arrays[name].ndim == 1
+                else None,
             )
     n_y, n_a = arrays["Wya" if shapes is RNN_PARAMETERS else "Wy"].shape
     n_x = arrays["Wax"].shape[1] if shapes is RNN_PARAMETERS else arrays["Wf"].shape[1] - n_a
@@ -140,13 +152,19 @@ def _columns(value, name, rows):
 def _sequence(x, n_x):
     array = _real(x, "x")
     if array.ndim != 3 or array.shape[0] != n_x:
-        raise ShapeError("x has the wrong shape", expected=f"(n_x, m, T_x) with n_x = {n_x}", found=str(array.shape))
+        raise ShapeError(
+            "x has the wrong shape", expected=f"(n_x, m, T_x) with n_x = {n_x}", found=str(array.shape)
+        )
     return array
 
 
 def _same_examples(**arrays):
     if len({array.shape[1] for array in arrays.values()}) > 1:
-        raise ShapeError("the numbers of examples differ", expected="one m", found=", ".join(f"{n} {a.shape}" for n, a in arrays.items()))
+        raise ShapeError(
+            "the numbers of examples differ",
+            expected="one m",
+            found=", ".join(f"{n} {a.shape}" for n, a in arrays.items()),
+        )
 
 
 def _sigmoid(x):

@@ -1,6 +1,7 @@
 /* Private to src/: what a plan and an op are made of, and what a layer has to provide.
  *
- * Words: a *value* is one output slot of a row; a *visit* is one call of an op with the frames that are ready for it. */
+ * Words: a *value* is one output slot of a row; a *visit* is one call of an op with the frames that are ready
+ * for it. */
 #ifndef RNNRT_PLAN_H
 #define RNNRT_PLAN_H
 
@@ -8,7 +9,7 @@
 #include "rnnrt.h"
 
 enum { RNNRT_SLOT_H = 1, RNNRT_SLOT_C = 2, RNNRT_SLOT_CELLS = 3 };
-enum { RNNRT_PLAN_OUTPUTS = 64 }; /* most outputs of a plan */
+enum { RNNRT_PLAN_OUTPUTS = 64 };          /* most outputs of a plan */
 #define RNNRT_MOST_TERMS ((size_t)1 << 46) /* no matrix has so many: below it sizes do not wrap */
 
 struct rnnrt_op;
@@ -17,18 +18,18 @@ struct rnnrt_op;
 struct rnnrt_visit {
     const struct rnnrt_kernels *kernels;
     size_t batch;
-    size_t frames;                      /* new frames on every input */
-    uint64_t start;                     /* frames of input 0 before these */
-    bool final;                         /* no more will come */
-    bool every_step;                    /* what is given once is given after every frame instead */
-    const float *x[RNNRT_MAX_INPUTS];   /* initial states of recurrent ops: one frame, valid at every visit */
-    float *y[RNNRT_MAX_OUTPUTS];        /* NULL where nobody reads the slot */
-    size_t made[RNNRT_MAX_OUTPUTS];     /* frames written; 0 on entry */
-    void *state;                        /* zeroed at reset, kept between visits */
-    size_t ring;                        /* frames the ring of a windowed op holds */
+    size_t frames;                    /* new frames on every input */
+    uint64_t start;                   /* frames of input 0 before these */
+    bool final;                       /* no more will come */
+    bool every_step;                  /* what is given once is given after every frame instead */
+    const float *x[RNNRT_MAX_INPUTS]; /* initial states of recurrent ops: one frame, valid at every visit */
+    float *y[RNNRT_MAX_OUTPUTS];      /* NULL where nobody reads the slot */
+    size_t made[RNNRT_MAX_OUTPUTS];   /* frames written; 0 on entry */
+    void *state;                      /* zeroed at reset, kept between visits */
+    size_t ring;                      /* frames the ring of a windowed op holds */
     float *scratch;
-    const int64_t *lengths;             /* (batch) true lengths, or NULL */
-    struct rnnrt_stream *inner;         /* time_distributed: the stream of the plan inside */
+    const int64_t *lengths;     /* (batch) true lengths, or NULL */
+    struct rnnrt_stream *inner; /* time_distributed: the stream of the plan inside */
     struct rnnrt_error *error;
 };
 
@@ -51,22 +52,22 @@ struct rnnrt_layer {
 
 struct rnnrt_op {
     const struct rnnrt_layer *layer;
-    struct rnnrt_row row;                /* its array pointers are replaced by the packed or copied ones below */
+    struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
     const float *weight, *recurrent, *projection; /* packed */
-    const float *recurrent_n;            /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
+    const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
     const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
-    int32_t stage;                       /* -1 for inputs */
-    bool once;                           /* depends on inputs given once alone */
-    bool whole;                          /* runs once over its whole input, after the other ops of its stage */
-    bool standard;                       /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
-    size_t lag[RNNRT_MAX_INPUTS];        /* frames input i may run ahead of the others by */
-    size_t part[RNNRT_MAX_INPUTS];       /* concatenate: width of input i */
+    int32_t stage;                                     /* -1 for inputs */
+    bool once;                                         /* depends on inputs given once alone */
+    bool whole;                    /* runs once over its whole input, after the other ops of its stage */
+    bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
+    size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
+    size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
 };
 
 struct rnnrt_value {
-    int32_t width;    /* numbers in a frame; 0: the slot does not exist */
-    bool used;        /* somebody reads it */
-    bool full;        /* kept for its whole length */
+    int32_t width; /* numbers in a frame; 0: the slot does not exist */
+    bool used;     /* somebody reads it */
+    bool full;     /* kept for its whole length */
     bool timed;
 };
 
@@ -74,42 +75,52 @@ struct rnnrt_plan {
     const struct rnnrt_kernels *kernels;
     size_t count;
     struct rnnrt_op *ops;
-    struct rnnrt_value *values;          /* count * RNNRT_MAX_OUTPUTS */
+    struct rnnrt_value *values; /* count * RNNRT_MAX_OUTPUTS */
     size_t inputs, outputs;
-    int32_t *output;                     /* value numbers */
+    int32_t *output; /* value numbers */
     int32_t stages;
     bool streams;
     size_t bytes;
-    void **blocks;                       /* memory of rnnrt_plan_floats */
+    void **blocks; /* memory of rnnrt_plan_floats */
     size_t block_count;
-    struct rnnrt_stream *idle[4];        /* arenas waiting for the next rnnrt_run; taken and left atomically */
+    struct rnnrt_stream *idle[4]; /* arenas waiting for the next rnnrt_run; taken and left atomically */
 };
 
 /* A 64-byte aligned block of the plan's own, zeroed; NULL when there is no memory. */
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count);
 /* A copy of `from`; NULL stays NULL and is no failure: check *status. */
-const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count, enum rnnrt_status *status);
+const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
+                             enum rnnrt_status *status);
 /* `weight` (outputs, terms), packed for products. */
-const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms, enum rnnrt_status *status);
+const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms,
+                             enum rnnrt_status *status);
 
-/* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot stream differ, one of fixed
- * length ends with that many); total holds count * RNNRT_MAX_OUTPUTS numbers. */
-void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step, size_t *total);
+/* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot
+ * stream differ, one of fixed length ends with that many); total holds count * RNNRT_MAX_OUTPUTS numbers. */
+void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
+                       size_t *total);
 
-/* The frames one block holds: as wanted, or for 0 about four row tiles of a matrix product over all batch rows. */
+/* The frames one block holds: as wanted, or for 0 about four row tiles of a matrix product over all batch
+ * rows. */
 size_t rnnrt_block(size_t wanted, size_t batch);
 
 /* 64-byte aligned and zeroed; NULL when there is no memory, or more is asked for than the machine has. */
 void *rnnrt_aligned(size_t bytes);
 void rnnrt_stream_discard(struct rnnrt_stream *stream);
 /* Runs `stream` from a fresh state over whole inputs (see rnnrt_run). */
-enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
-                                     const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
-                                     const struct rnnrt_state_value *final, size_t final_count, struct rnnrt_error *error);
+enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
+                                     struct rnnrt_array *outputs, const int64_t *lengths,
+                                     const struct rnnrt_state_value *initial, size_t initial_count,
+                                     const struct rnnrt_state_value *final, size_t final_count,
+                                     struct rnnrt_error *error);
 
-static inline bool rnnrt_recurrent(int32_t kind) { return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm; }
+static inline bool rnnrt_recurrent(int32_t kind) {
+    return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm;
+}
 /* Whether an op needs its inputs frame by frame side by side. */
-static inline bool rnnrt_joins(const struct rnnrt_op *op) { return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind); }
+static inline bool rnnrt_joins(const struct rnnrt_op *op) {
+    return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind);
+}
 /* a b, or something too large to allocate: sums of many such numbers still do not wrap. */
 static inline size_t rnnrt_times(size_t a, size_t b) {
     const size_t most = (size_t)1 << 50;

@@ -1,8 +1,8 @@
 /* A stream: the state of one batch of sequences, and the loop that takes frames through the ops of a plan.
  *
- * Memory: `state` survives between calls and holds no pointers (a copy of it is a copy of the stream); `work` holds the chunk every value
- * has at a visit and the ops' scratch; `whole` the full-length buffers of plans that cannot stream. All sized when the stream is made,
- * `whole` when a longer input comes. */
+ * Memory: `state` survives between calls and holds no pointers (a copy of it is a copy of the stream); `work`
+ * holds the chunk every value has at a visit and the ops' scratch; `whole` the full-length buffers of plans
+ * that cannot stream. All sized when the stream is made, `whole` when a longer input comes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,44 +11,48 @@
 
 /* What is kept per op between visits; at the start of the op's part of `state`. */
 struct op_record {
-    uint64_t consumed;  /* frames of its inputs it has seen */
-    uint64_t done;      /* its final visit is over */
-    uint64_t queued[];  /* frames waiting per input, where the op joins branches that can be apart */
+    uint64_t consumed; /* frames of its inputs it has seen */
+    uint64_t done;     /* its final visit is over */
+    uint64_t queued[]; /* frames waiting per input, where the op joins branches that can be apart */
 };
 
 struct op_place {
-    size_t record, state;                 /* offsets into `state` */
-    size_t queue[RNNRT_MAX_INPUTS];       /* offsets into `state` of the frames waiting */
-    size_t joined[RNNRT_MAX_INPUTS];      /* offsets (floats) into `work` where waiting and new frames are put side by side */
-    size_t scratch;                       /* offset (floats) into `work` */
-    const float *initial[RNNRT_MAX_OUTPUTS]; /* whole runs: states given in place of what inputs 1 and 2 say */
-    size_t frames;                        /* most frames at a visit */
+    size_t record, state;            /* offsets into `state` */
+    size_t queue[RNNRT_MAX_INPUTS];  /* offsets into `state` of the frames waiting */
+    size_t joined[RNNRT_MAX_INPUTS]; /* offsets (floats) into `work` where waiting and new frames are put side
+                                        by side */
+    size_t scratch;                  /* offset (floats) into `work` */
+    const float
+        *initial[RNNRT_MAX_OUTPUTS]; /* whole runs: states given in place of what inputs 1 and 2 say */
+    size_t frames;                   /* most frames at a visit */
     bool joins;
 };
 
 struct value_place {
-    size_t work;       /* offset (floats) into `work` */
-    size_t capacity;   /* frames */
-    float *data;       /* this visit's frames */
-    size_t fresh;      /* how many */
-    float *whole;      /* the full-length buffer of values that have one */
-    size_t total;      /* its frames */
+    size_t work;     /* offset (floats) into `work` */
+    size_t capacity; /* frames */
+    float *data;     /* this visit's frames */
+    size_t fresh;    /* how many */
+    float *whole;    /* the full-length buffer of values that have one */
+    size_t total;    /* its frames */
 };
 
 struct rnnrt_stream {
     const struct rnnrt_plan *plan;
     size_t batch, block;
     bool every_step;
-    struct header { uint64_t position, ended; } *header; /* at the start of state */
+    struct header {
+        uint64_t position, ended;
+    } *header; /* at the start of state */
     char *state;
     size_t state_bytes;
     float *work;
     float *whole;
     size_t whole_floats;
-    float *once;       /* the inputs without a time axis, one after the other */
+    float *once; /* the inputs without a time axis, one after the other */
     struct op_place *ops;
     struct value_place *values;
-    size_t *total;     /* room for rnnrt_plan_totals */
+    size_t *total; /* room for rnnrt_plan_totals */
     struct rnnrt_stream **inner;
 };
 
@@ -59,7 +63,8 @@ struct rnnrt_stream {
 typedef unsigned int float_mode;
 static float_mode enter_floats(void) {
     float_mode old = _mm_getcsr();
-    if ((old & 0xffc0u) != 0x9fc0u) _mm_setcsr(0x9fc0u | (old & 0x3fu)); /* flush, denormals are zero, all masked, to nearest */
+    if ((old & 0xffc0u) != 0x9fc0u)
+        _mm_setcsr(0x9fc0u | (old & 0x3fu)); /* flush, denormals are zero, all masked, to nearest */
     return old;
 }
 static void leave_floats(float_mode old) {
@@ -89,15 +94,19 @@ static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op
     const struct rnnrt_value *value = &plan->values[op->row.input[i]];
     const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
     if (!value->full) return false;
-    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) || (!plan->streams && rnnrt_joins(op))) return true;
+    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) ||
+        (!plan->streams && rnnrt_joins(op)))
+        return true;
     return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
 }
 
 static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t frames);
-static size_t once_floats(const struct rnnrt_op *op, size_t batch) { return round_up(batch * (size_t)op->row.output_size + 16, 16); }
+static size_t once_floats(const struct rnnrt_op *op, size_t batch) {
+    return round_up(batch * (size_t)op->row.output_size + 16, 16);
+}
 
-enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch, size_t block, bool every_step,
-                                      struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch,
+                                      size_t block, bool every_step, struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.row = -1};
     struct rnnrt_stream *stream = calloc(1, sizeof *stream);
@@ -134,7 +143,9 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
         place->frames = frames;
         place->record = state;
-        state = round_up(state + sizeof(struct op_record) + (place->joins ? (size_t)op->row.inputs : 0) * sizeof(uint64_t), 64);
+        state = round_up(state + sizeof(struct op_record) +
+                             (place->joins ? (size_t)op->row.inputs : 0) * sizeof(uint64_t),
+                         64);
         place->state = state;
         state = round_up(state + sizes.state, 64);
         place->scratch = work;
@@ -145,20 +156,24 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
             place->queue[i] = state;
             state = round_up(state + rnnrt_times(op->lag[i], width * sizeof(float)), 64);
             place->joined[i] = work;
-            work = round_up(work + rnnrt_times(op->lag[i] + stream->values[op->row.input[i]].capacity, width) + 16, 16);
+            work = round_up(
+                work + rnnrt_times(op->lag[i] + stream->values[op->row.input[i]].capacity, width) + 16, 16);
         }
         for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
             size_t v = r * RNNRT_MAX_OUTPUTS + slot;
             if (!plan->values[v].width || !plan->values[v].used) continue;
             stream->values[v].capacity = slot == 0 ? sizes.capacity : slot == RNNRT_SLOT_CELLS ? frames : 1;
             stream->values[v].work = work;
-            work = round_up(work + rnnrt_times(stream->values[v].capacity, batch * (size_t)plan->values[v].width) + 16, 16);
+            work = round_up(
+                work + rnnrt_times(stream->values[v].capacity, batch * (size_t)plan->values[v].width) + 16,
+                16);
         }
         if (state > (size_t)1 << 40 || work > (size_t)1 << 38) goto fail;
         if (op->row.kind == rnnrt_kind_time_distributed) {
             const struct rnnrt_row *first = &op->row.inner->ops[0].row;
             if (rnnrt_stream_create(&stream->inner[r], op->row.inner, batch, 0, false, error)) goto fail;
-            if (make_whole_buffers(stream->inner[r], first->timed ? (size_t)first->length : 1)) goto fail; /* now, so that no step allocates */
+            if (make_whole_buffers(stream->inner[r], first->timed ? (size_t)first->length : 1))
+                goto fail; /* now, so that no step allocates */
         }
     }
     stream->state_bytes = state;
@@ -199,7 +214,9 @@ void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const floa
     for (size_t r = 0; r < stream->plan->count; r++) {
         const struct rnnrt_row *row = &stream->plan->ops[r].row;
         if (row->kind != rnnrt_kind_input || input--) continue;
-        if (!row->timed) memcpy(stream->values[r * RNNRT_MAX_OUTPUTS].whole, x, stream->batch * (size_t)row->output_size * sizeof *x);
+        if (!row->timed)
+            memcpy(stream->values[r * RNNRT_MAX_OUTPUTS].whole, x,
+                   stream->batch * (size_t)row->output_size * sizeof *x);
         return;
     }
 }
@@ -209,10 +226,11 @@ void rnnrt_stream_discard(struct rnnrt_stream *stream) { rnnrt_stream_free(strea
 /* ---- one round: every op of a stage is visited once, in order ---- */
 
 /* Input i of a joining op: waiting frames and new ones side by side. */
-static void gather_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op, struct op_place *place, struct op_record *record, int32_t i,
-                         struct rnnrt_visit *visit, size_t *ready) {
+static void gather_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op, struct op_place *place,
+                         struct op_record *record, int32_t i, struct rnnrt_visit *visit, size_t *ready) {
     struct value_place *value = &stream->values[op->row.input[i]];
-    size_t width = (size_t)stream->plan->values[op->row.input[i]].width * stream->batch, waiting = (size_t)record->queued[i];
+    size_t width = (size_t)stream->plan->values[op->row.input[i]].width * stream->batch,
+           waiting = (size_t)record->queued[i];
     if (!waiting) {
         visit->x[i] = value->data;
         *ready = value->fresh;
@@ -225,12 +243,16 @@ static void gather_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op,
     *ready = waiting + value->fresh;
 }
 
-static enum rnnrt_status keep_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op, struct op_place *place, struct op_record *record, int32_t i,
+static enum rnnrt_status keep_queue(struct rnnrt_stream *stream, const struct rnnrt_op *op,
+                                    struct op_place *place, struct op_record *record, int32_t i,
                                     const struct rnnrt_visit *visit, size_t left) {
     size_t width = (size_t)stream->plan->values[op->row.input[i]].width * stream->batch;
-    if (stream->every_step && !stream->plan->values[op->row.input[i]].timed) left = 0; /* the next frame brings a newer one */
+    if (stream->every_step && !stream->plan->values[op->row.input[i]].timed)
+        left = 0; /* the next frame brings a newer one */
     if (left > op->lag[i]) return RNNRT_MISALIGNED;
-    if (left) memcpy(stream->state + place->queue[i], visit->x[i] + visit->frames * width, left * width * sizeof(float));
+    if (left)
+        memcpy(stream->state + place->queue[i], visit->x[i] + visit->frames * width,
+               left * width * sizeof(float));
     record->queued[i] = left;
     return RNNRT_OK;
 }
@@ -240,7 +262,8 @@ static bool producer_done(const struct rnnrt_stream *stream, int32_t value) {
     return ((const struct op_record *)(const void *)(stream->state + place->record))->done != 0;
 }
 
-static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const int64_t *lengths, struct rnnrt_error *error) {
+static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const int64_t *lengths,
+                                  struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     const struct rnnrt_op *op = &plan->ops[r];
     struct op_place *place = &stream->ops[r];
@@ -267,12 +290,15 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
         if (i >= counted && place->initial[i]) {
             visit.x[i] = place->initial[i];
         } else if (reads_whole(plan, op, i)) {
-            bool again = i >= counted || (stream->every_step && !plan->values[v].timed); /* given once, read at every visit */
-            size_t width = (size_t)plan->values[v].width * stream->batch, start = again ? 0 : (size_t)record->consumed;
+            bool again = i >= counted ||
+                         (stream->every_step && !plan->values[v].timed); /* given once, read at every visit */
+            size_t width = (size_t)plan->values[v].width * stream->batch,
+                   start = again ? 0 : (size_t)record->consumed;
             visit.x[i] = value->whole + start * width;
             ready[i] = value->total - start;
             begins &= i < counted || ready[i];
-            visit.frames = op->whole || i >= counted ? visit.frames : rnnrt_smaller(visit.frames, place->frames);
+            visit.frames =
+                op->whole || i >= counted ? visit.frames : rnnrt_smaller(visit.frames, place->frames);
         } else if (place->joins) {
             gather_queue(stream, op, place, record, i, &visit, &ready[i]);
         } else {
@@ -281,7 +307,8 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
         }
         if (i < counted) visit.frames = rnnrt_smaller(visit.frames, ready[i]);
     }
-    for (int32_t i = 0; i < counted; i++) exhausted += ready[i] == visit.frames && producer_done(stream, op->row.input[i]);
+    for (int32_t i = 0; i < counted; i++)
+        exhausted += ready[i] == visit.frames && producer_done(stream, op->row.input[i]);
     visit.final = exhausted == counted;
     if (exhausted && !visit.final && !stream->every_step) { /* one branch is over and another is not */
         for (int32_t i = 0; i < counted; i++)
@@ -298,7 +325,9 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
         value->data = visit.y[slot];
     }
     if (!record->done && (visit.frames || visit.final || stream->every_step)) {
-        enum rnnrt_status status = begins ? op->layer->run(op, &visit) : visit.frames ? RNNRT_TOO_SHORT : RNNRT_OK;
+        enum rnnrt_status status = begins         ? op->layer->run(op, &visit)
+                                   : visit.frames ? RNNRT_TOO_SHORT
+                                                  : RNNRT_OK;
         if (status) {
             if (error) error->row = (int32_t)r;
             return status;
@@ -308,7 +337,8 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     }
     for (int32_t i = 0; place->joins && i < op->row.inputs; i++)
         if (!reads_whole(plan, op, i) && (op->lag[i] || ready[i] > visit.frames)) {
-            enum rnnrt_status status = keep_queue(stream, op, place, record, i, &visit, ready[i] - visit.frames);
+            enum rnnrt_status status =
+                keep_queue(stream, op, place, record, i, &visit, ready[i] - visit.frames);
             if (status) {
                 if (error) error->row = (int32_t)r;
                 return status;
@@ -326,19 +356,25 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     return RNNRT_OK;
 }
 
-/* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied to `to` otherwise. */
-static const float *read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch, size_t width, float *to) {
+/* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied
+ * to `to` otherwise. */
+static const float *read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
+                                size_t width, float *to) {
     if (!count) return to;
     const float *from = array->data + (ptrdiff_t)start * array->time_stride;
-    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) && (count == 1 || array->time_stride == (ptrdiff_t)(width * batch));
+    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) &&
+                  (count == 1 || array->time_stride == (ptrdiff_t)(width * batch));
     if (packed) return from;
     for (size_t t = 0; t < count; t++)
         for (size_t b = 0; b < batch; b++)
-            memcpy(to + (t * batch + b) * width, from + (ptrdiff_t)t * array->time_stride + (ptrdiff_t)b * array->batch_stride, width * sizeof *to);
+            memcpy(to + (t * batch + b) * width,
+                   from + (ptrdiff_t)t * array->time_stride + (ptrdiff_t)b * array->batch_stride,
+                   width * sizeof *to);
     return to;
 }
 
-static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt_array *outputs, const size_t *room, struct rnnrt_error *error) {
+static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
+                                       const size_t *room, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     for (size_t o = 0; o < plan->outputs; o++) {
         int32_t v = plan->output[o];
@@ -346,17 +382,24 @@ static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt
         size_t width = (size_t)plan->values[v].width, batch = stream->batch;
         if (!value->fresh) continue;
         if (outputs[o].frames + value->fresh > room[o]) {
-            if (error) *error = (struct rnnrt_error){.row = v / RNNRT_MAX_OUTPUTS, .text = "there is no room for its output"};
+            if (error)
+                *error = (struct rnnrt_error){.row = v / RNNRT_MAX_OUTPUTS,
+                                              .text = "there is no room for its output"};
             return RNNRT_BAD_ROW;
         }
         float *to = outputs[o].data + (ptrdiff_t)outputs[o].frames * outputs[o].time_stride;
         const float *from = value->data;
-        if ((batch == 1 || outputs[o].batch_stride == (ptrdiff_t)width) && outputs[o].time_stride == (ptrdiff_t)(width * batch))
-            memmove(to, from, value->fresh * batch * width * sizeof(float)); /* an output may be an input, pushed into its own place */
+        if ((batch == 1 || outputs[o].batch_stride == (ptrdiff_t)width) &&
+            outputs[o].time_stride == (ptrdiff_t)(width * batch))
+            memmove(to, from,
+                    value->fresh * batch * width *
+                        sizeof(float)); /* an output may be an input, pushed into its own place */
         else
             for (size_t t = 0; t < value->fresh; t++)
                 for (size_t b = 0; b < batch; b++, from += width)
-                    memmove(to + (ptrdiff_t)t * outputs[o].time_stride + (ptrdiff_t)b * outputs[o].batch_stride, from, width * sizeof(float));
+                    memmove(to + (ptrdiff_t)t * outputs[o].time_stride +
+                                (ptrdiff_t)b * outputs[o].batch_stride,
+                            from, width * sizeof(float));
         outputs[o].frames += value->fresh;
     }
     return RNNRT_OK;
@@ -364,8 +407,9 @@ static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt
 
 /* ---- streaming: one stage, block by block ---- */
 
-static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t start, size_t count, bool ended,
-                                  struct rnnrt_array *outputs, const size_t *room, struct rnnrt_error *error) {
+static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t start,
+                                  size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
+                                  struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     size_t input = 0;
     for (size_t r = 0; r < plan->count; r++) {
@@ -375,7 +419,9 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
             size_t width = (size_t)plan->values[r * RNNRT_MAX_OUTPUTS].width;
             if (plan->values[r * RNNRT_MAX_OUTPUTS].timed) {
                 value->fresh = count;
-                value->data = count ? (float *)read_frames(&inputs[input], start, count, stream->batch, width, stream->work + value->work) : stream->work + value->work;
+                value->data = count ? (float *)read_frames(&inputs[input], start, count, stream->batch, width,
+                                                           stream->work + value->work)
+                                    : stream->work + value->work;
                 record->done = ended;
             } else { /* see rnnrt_stream_set_once; shown in the first round where it is an output */
                 value->data = value->whole;
@@ -392,8 +438,9 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
     return write_outputs(stream, outputs, room, error);
 }
 
-static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames, bool ended,
-                                       struct rnnrt_array *outputs, struct rnnrt_error *error) {
+static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
+                                       size_t frames, bool ended, struct rnnrt_array *outputs,
+                                       struct rnnrt_error *error) {
     size_t room[RNNRT_PLAN_OUTPUTS];
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->header->ended) return RNNRT_ENDED;
@@ -406,20 +453,25 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     float_mode mode = enter_floats();
     size_t block = stream->every_step ? 1 : stream->block;
     for (size_t start = 0; start < frames && !status; start += block)
-        status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room, error);
-    /* no frames have no answer; with every_step nothing is held back: what is given at the end was given with the last frame */
-    if (ended && !status && !stream->every_step && stream->header->position) status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
-    if (ended || status) stream->header->ended = 1; /* ops before the one that failed have gone on: the sequence cannot */
+        status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room,
+                          error);
+    /* no frames have no answer; with every_step nothing is held back: what is given at the end was given with
+     * the last frame */
+    if (ended && !status && !stream->every_step && stream->header->position)
+        status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
+    if (ended || status)
+        stream->header->ended = 1; /* ops before the one that failed have gone on: the sequence cannot */
     leave_floats(mode);
     return status;
 }
 
-enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, size_t frames, struct rnnrt_array *outputs,
-                                    struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
+                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_error *error) {
     return stream_frames(stream, inputs, frames, false, outputs, error);
 }
 
-enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs, struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
+                                     struct rnnrt_error *error) {
     return stream_frames(stream, NULL, 0, true, outputs, error);
 }
 
@@ -429,7 +481,8 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
         if (error) *error = (struct rnnrt_error){.row = -1};
         return RNNRT_NOT_STREAMABLE;
     }
-    ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width, batch = (ptrdiff_t)stream->batch;
+    ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
+              batch = (ptrdiff_t)stream->batch;
     struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
     enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, error);
     return status ? (int)status : (int)output.frames;
@@ -464,8 +517,10 @@ static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t 
     return RNNRT_OK;
 }
 
-/* The blocks of one stage: graph inputs feed the first stage block by block, full-length buffers feed themselves. */
-static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
+/* The blocks of one stage: graph inputs feed the first stage block by block, full-length buffers feed
+ * themselves. */
+static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage,
+                                   const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
                                    const size_t *room, const int64_t *lengths, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     bool left = true;
@@ -479,9 +534,12 @@ static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, c
             if (op->row.kind == rnnrt_kind_input) {
                 struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
                 if (op->row.timed && stage == 0) {
-                    size_t frames = inputs[input].frames, count = start < frames ? rnnrt_smaller(stream->block, frames - start) : 0;
+                    size_t frames = inputs[input].frames,
+                           count = start < frames ? rnnrt_smaller(stream->block, frames - start) : 0;
                     left |= start + count < frames;
-                    value->data = (float *)read_frames(&inputs[input], start, count, stream->batch, (size_t)op->row.output_size, stream->work + value->work);
+                    value->data =
+                        (float *)read_frames(&inputs[input], start, count, stream->batch,
+                                             (size_t)op->row.output_size, stream->work + value->work);
                     value->fresh = count;
                     record->done = start + count >= frames;
                 } else if (stage == 0) {
@@ -509,8 +567,10 @@ static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage, c
     return write_outputs(stream, outputs, room, error);
 }
 
-/* The frames of the inputs whose length is free (or of all, where none is), once it is sure that every input has the frames it should. */
-static enum rnnrt_status count_frames(const struct rnnrt_plan *plan, const struct rnnrt_array *inputs, size_t *frames, struct rnnrt_error *error) {
+/* The frames of the inputs whose length is free (or of all, where none is), once it is sure that every input
+ * has the frames it should. */
+static enum rnnrt_status count_frames(const struct rnnrt_plan *plan, const struct rnnrt_array *inputs,
+                                      size_t *frames, struct rnnrt_error *error) {
     bool free_length = false;
     size_t input = 0;
     for (size_t r = 0; r < plan->count; r++) {
@@ -528,9 +588,11 @@ static enum rnnrt_status count_frames(const struct rnnrt_plan *plan, const struc
     return RNNRT_OK;
 }
 
-enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
-                                     const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
-                                     const struct rnnrt_state_value *final, size_t final_count, struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
+                                     struct rnnrt_array *outputs, const int64_t *lengths,
+                                     const struct rnnrt_state_value *initial, size_t initial_count,
+                                     const struct rnnrt_state_value *final, size_t final_count,
+                                     struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     size_t room[RNNRT_PLAN_OUTPUTS], frames = 0, input;
     enum rnnrt_status status = count_frames(plan, inputs, &frames, error);
@@ -553,30 +615,40 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
     for (size_t r = 0; r < plan->count; r++) memset(stream->ops[r].initial, 0, sizeof stream->ops[r].initial);
     for (size_t i = 0; i < initial_count; i++) {
         float *to = rnnrt_stream_state_value(stream, initial[i].value);
-        if (to) stream->ops[initial[i].value / RNNRT_MAX_OUTPUTS].initial[initial[i].value % RNNRT_MAX_OUTPUTS] = initial[i].data;
-        if (to) memcpy(to, initial[i].data, stream->batch * (size_t)plan->values[initial[i].value].width * sizeof *to);
+        if (to)
+            stream->ops[initial[i].value / RNNRT_MAX_OUTPUTS].initial[initial[i].value % RNNRT_MAX_OUTPUTS] =
+                initial[i].data;
+        if (to)
+            memcpy(to, initial[i].data,
+                   stream->batch * (size_t)plan->values[initial[i].value].width * sizeof *to);
     }
     for (size_t o = 0; o < plan->outputs; o++) {
         room[o] = outputs[o].frames;
         outputs[o].frames = 0;
     }
     float_mode mode = enter_floats();
-    for (int32_t stage = 0; stage < plan->stages && !status; stage++) status = run_stage(stream, stage, inputs, outputs, room, lengths, error);
+    for (int32_t stage = 0; stage < plan->stages && !status; stage++)
+        status = run_stage(stream, stage, inputs, outputs, room, lengths, error);
     leave_floats(mode);
     for (size_t i = 0; i < final_count && !status; i++) {
         const float *from = rnnrt_stream_state_value(stream, final[i].value);
-        if (from) memcpy(final[i].data, from, stream->batch * (size_t)plan->values[final[i].value].width * sizeof *from);
+        if (from)
+            memcpy(final[i].data, from,
+                   stream->batch * (size_t)plan->values[final[i].value].width * sizeof *from);
     }
     return status;
 }
 
 enum { MOST_KEPT = 1 << 22 }; /* floats of full-length buffers an idle arena may hold on to */
 
-enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs, struct rnnrt_array *outputs,
-                            const int64_t *lengths, const struct rnnrt_state_value *initial, size_t initial_count,
-                            const struct rnnrt_state_value *final, size_t final_count, size_t block, struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
+                            struct rnnrt_array *outputs, const int64_t *lengths,
+                            const struct rnnrt_state_value *initial, size_t initial_count,
+                            const struct rnnrt_state_value *final, size_t final_count, size_t block,
+                            struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
-    struct rnnrt_stream **idle = (struct rnnrt_stream **)plan->idle, *stream = NULL; /* the cache is not part of what a plan means */
+    struct rnnrt_stream **idle = (struct rnnrt_stream **)plan->idle,
+                        *stream = NULL; /* the cache is not part of what a plan means */
     size_t wanted = rnnrt_block(block, batch);
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && !stream; i++) {
         stream = __atomic_exchange_n(&idle[i], NULL, __ATOMIC_ACQUIRE);
@@ -585,9 +657,11 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
             stream = NULL;
         }
     }
-    enum rnnrt_status status = stream ? RNNRT_OK : rnnrt_stream_create(&stream, plan, batch, wanted, false, error);
+    enum rnnrt_status status =
+        stream ? RNNRT_OK : rnnrt_stream_create(&stream, plan, batch, wanted, false, error);
     if (status) return status;
-    status = rnnrt_stream_whole(stream, inputs, outputs, lengths, initial, initial_count, final, final_count, error);
+    status = rnnrt_stream_whole(stream, inputs, outputs, lengths, initial, initial_count, final, final_count,
+                                error);
     if (stream->whole_floats > MOST_KEPT) {
         free(stream->whole);
         stream->whole = NULL;
@@ -595,7 +669,8 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
     }
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && stream; i++) {
         struct rnnrt_stream *none = NULL;
-        if (__atomic_compare_exchange_n(&idle[i], &none, stream, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) stream = NULL;
+        if (__atomic_compare_exchange_n(&idle[i], &none, stream, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+            stream = NULL;
     }
     rnnrt_stream_free(stream);
     return status;
@@ -606,9 +681,12 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
 void rnnrt_stream_reset(struct rnnrt_stream *stream) { memset(stream->state, 0, stream->state_bytes); }
 uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream) { return stream->header->position; }
 size_t rnnrt_stream_state_bytes(const struct rnnrt_stream *stream) { return stream->state_bytes; }
-void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes) { memcpy(bytes, stream->state, stream->state_bytes); }
+void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes) {
+    memcpy(bytes, stream->state, stream->state_bytes);
+}
 
-/* Whether the counts inside a state are those of a stream that has taken in `position` frames: everything else in it is plain numbers. */
+/* Whether the counts inside a state are those of a stream that has taken in `position` frames: everything
+ * else in it is plain numbers. */
 static bool counts_agree(struct rnnrt_stream *stream, const char *state, uint64_t position) {
     const struct rnnrt_plan *plan = stream->plan;
     const size_t *total = stream->total;
@@ -620,14 +698,17 @@ static bool counts_agree(struct rnnrt_stream *stream, const char *state, uint64_
         memcpy(&record, state + stream->ops[r].record, sizeof record);
         int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
         if (record.done != (op->once && position && !stream->every_step)) return false;
-        bool exact = !stream->every_step || plan->values[op->row.input[0]].timed; /* otherwise once a frame at most, and never read from there */
+        bool exact =
+            !stream->every_step || plan->values[op->row.input[0]]
+                                       .timed; /* otherwise once a frame at most, and never read from there */
         size_t in = SIZE_MAX;
         for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
         if (exact ? record.consumed != in : record.consumed > position) return false;
         for (int32_t i = 0; stream->ops[r].joins && i < op->row.inputs; i++) {
             if (reads_whole(plan, op, i)) continue;
             uint64_t queued;
-            memcpy(&queued, state + stream->ops[r].record + sizeof record + (size_t)i * sizeof queued, sizeof queued);
+            memcpy(&queued, state + stream->ops[r].record + sizeof record + (size_t)i * sizeof queued,
+                   sizeof queued);
             if (queued > op->lag[i] || (exact && queued != total[op->row.input[i]] - in)) return false;
         }
     }
@@ -637,7 +718,9 @@ static bool counts_agree(struct rnnrt_stream *stream, const char *state, uint64_
 enum rnnrt_status rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes) {
     struct header header;
     memcpy(&header, bytes, sizeof header);
-    if (header.position > (uint64_t)1 << 60 || (!header.ended && !counts_agree(stream, bytes, header.position))) return RNNRT_BAD_STATE;
+    if (header.position > (uint64_t)1 << 60 ||
+        (!header.ended && !counts_agree(stream, bytes, header.position)))
+        return RNNRT_BAD_STATE;
     memcpy(stream->state, bytes, stream->state_bytes);
     return RNNRT_OK;
 }
@@ -646,7 +729,9 @@ float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value) {
     if (value < 0 || (size_t)value >= stream->plan->count * RNNRT_MAX_OUTPUTS) return NULL;
     int32_t r = value / RNNRT_MAX_OUTPUTS, slot = value % RNNRT_MAX_OUTPUTS;
     const struct rnnrt_row *row = &stream->plan->ops[r].row;
-    if (!rnnrt_recurrent(row->kind) || (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || row->kind != rnnrt_kind_lstm))) return NULL;
+    if (!rnnrt_recurrent(row->kind) ||
+        (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || row->kind != rnnrt_kind_lstm)))
+        return NULL;
     float *h = (float *)(void *)(stream->state + stream->ops[r].state);
     return slot == RNNRT_SLOT_H ? h : h + stream->batch * (size_t)row->output_size;
 }

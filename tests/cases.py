@@ -20,9 +20,9 @@ class Case:
     build: Callable
     features: int = 3
     length: int | None = None
-    ids: int = 0          # above 0: the input is ids below this number
+    ids: int = 0  # above 0: the input is ids below this number
     streams: bool = True
-    bench: bool = False   # worth a line in the benchmark
+    bench: bool = False  # worth a line in the benchmark
 
     def graph(self, seed=0):
         r = np.random.default_rng([seed, sum(self.name.encode())])
@@ -56,18 +56,40 @@ def recurrent(b, x, r, kind, units, *, bias=True, projection=None, norm="none", 
     if kind is L.GRU and fields.get("reset_after", True) and bias:
         fields["recurrent_bias"] = weights(r, 3 * units)
     if norm != "none":
-        fields |= {"norm": norm, "gamma": 1 + weights(r, gates * units), "beta": weights(r, gates * units), "epsilon": 1e-3}
-    return b.add(kind, name or kind.__name__.lower(), x, weight=weights(r, gates * units, size),
-                 recurrent_weight=weights(r, gates * units, projection or units), bias=weights(r, gates * units) if bias else None, **fields)  # fmt: skip
+        fields |= {
+            "norm": norm,
+            "gamma": 1 + weights(r, gates * units),
+            "beta": weights(r, gates * units),
+            "epsilon": 1e-3,
+        }
+    return b.add(
+        kind,
+        name or kind.__name__.lower(),
+        x,
+        weight=weights(r, gates * units, size),
+        recurrent_weight=weights(r, gates * units, projection or units),
+        bias=weights(r, gates * units) if bias else None,
+        **fields,
+    )
 
 
 def dense(b, x, r, out, **fields):
-    return b.add(L.Dense, "dense", x, weight=weights(r, out, b.signal(x).width), bias=weights(r, out), **fields)
+    return b.add(
+        L.Dense, "dense", x, weight=weights(r, out, b.signal(x).width), bias=weights(r, out), **fields
+    )
 
 
 def conv(b, x, r, out, taps, *, groups=1, name="conv", bias=True, **fields):
     per_group = b.signal(x).width // groups
-    return b.add(L.Conv1D, name, x, weight=weights(r, out, taps, per_group), bias=weights(r, out) if bias else None, groups=groups, **fields)
+    return b.add(
+        L.Conv1D,
+        name,
+        x,
+        weight=weights(r, out, taps, per_group),
+        bias=weights(r, out) if bias else None,
+        groups=groups,
+        **fields,
+    )
 
 
 def bidirectional(b, x, r, kind, units, merge):
@@ -99,12 +121,22 @@ def _layer(kind, **fields):
 
 def _norm(b, x, r):
     n = b.signal(x).width
-    return b.add(L.LayerNormalization, "norm", x, size=n, gamma=1 + weights(r, n), beta=weights(r, n), epsilon=1e-5)
+    return b.add(
+        L.LayerNormalization, "norm", x, size=n, gamma=1 + weights(r, n), beta=weights(r, n), epsilon=1e-5
+    )
 
 
 def _batch_norm(b, x, r):
     n = b.signal(x).width
-    return b.add(L.BatchNormalization, "bn", x, mean=weights(r, n), variance=0.5 + np.abs(weights(r, n)), gamma=1 + weights(r, n), beta=weights(r, n))
+    return b.add(
+        L.BatchNormalization,
+        "bn",
+        x,
+        mean=weights(r, n),
+        variance=0.5 + np.abs(weights(r, n)),
+        gamma=1 + weights(r, n),
+        beta=weights(r, n),
+    )
 
 
 def _residual(b, x, r):
@@ -123,7 +155,16 @@ def _three_delays(b, x, r):
 def _encoder_decoder(b, x, r):
     recurrent(b, x, r, L.LSTM, 7, name="encoder")
     size = b.signal(x).width
-    return b.add(L.LSTM, "decoder", x, "encoder:h", "encoder:c", weight=weights(r, 28, size), recurrent_weight=weights(r, 28, 7), bias=weights(r, 28))
+    return b.add(
+        L.LSTM,
+        "decoder",
+        x,
+        "encoder:h",
+        "encoder:c",
+        weight=weights(r, 28, size),
+        recurrent_weight=weights(r, 28, 7),
+        bias=weights(r, 28),
+    )
 
 
 def _final_state(b, x, r):
@@ -150,7 +191,9 @@ def _per_frame_bidirectional(b, x, r):
     inner = L.GraphBuilder()
     u = inner.input("frame", (2,), length=6)
     inner.output("out", bidirectional(inner, u, r, L.GRU, 3, L.Concatenate))
-    y = b.add(L.TimeDistributed, "per_frame", b.add(L.Reshape, "reshape", x, features=(6, 2)), graph=inner.graph())
+    y = b.add(
+        L.TimeDistributed, "per_frame", b.add(L.Reshape, "reshape", x, features=(6, 2)), graph=inner.graph()
+    )
     return b.add(L.Reshape, "flat", y, features=(36,))
 
 
@@ -196,7 +239,11 @@ for _kind in GATES:
         case(f"{_word}_hard_sigmoid", one(_kind, 9, recurrent_activation="hard_sigmoid"))
         case(f"{_word}_hard_sigmoid_keras2", one(_kind, 9, recurrent_activation="hard_sigmoid_keras2"))
     for _merge in (L.Concatenate, L.Add, L.Multiply):
-        case(f"bidirectional_{_word}_{_merge.kind}", lambda b, x, r, k=_kind, m=_merge: bidirectional(b, x, r, k, 6, m), streams=False)
+        case(
+            f"bidirectional_{_word}_{_merge.kind}",
+            lambda b, x, r, k=_kind, m=_merge: bidirectional(b, x, r, k, 6, m),
+            streams=False,
+        )
 case("lstm_joint_norm", one(L.LSTM, 12, norm="joint"))
 case("gru_before_norm", one(L.GRU, 12, norm="gates", reset_after=False))
 case("gru_before_relu", one(L.GRU, 12, activation="relu", reset_after=False))
@@ -216,11 +263,23 @@ case("batch_norm", _batch_norm, features=37)
 case("batch_norm_after_relu", stack(_to_dense(9, activation="relu"), _batch_norm))
 case("batch_norm_into_conv", stack(lambda b, x, r: conv(b, x, r, 8, 3), _batch_norm))
 for _name, _fields in {
-    "valid": {}, "causal": {"padding": (2, 0)}, "same": {"padding": "same"}, "stride": {"stride": 2}, "stride_causal": {"stride": 3, "padding": (2, 0)},
-    "dilated": {"dilation": 4, "padding": (8, 0)}, "dilated_same": {"dilation": 3, "padding": "same"}, "symmetric": {"padding": (1, 1), "stride": 2},
-    "stride_beyond": {"stride": 5}, "wide_pad": {"padding": (4, 3)},
-}.items():  # fmt: skip
-    case(f"conv_{_name}", lambda b, x, r, f=_fields: conv(b, x, r, 10, 3, activation="relu", **f), features=4, bench=_name == "dilated")
+    "valid": {},
+    "causal": {"padding": (2, 0)},
+    "same": {"padding": "same"},
+    "stride": {"stride": 2},
+    "stride_causal": {"stride": 3, "padding": (2, 0)},
+    "dilated": {"dilation": 4, "padding": (8, 0)},
+    "dilated_same": {"dilation": 3, "padding": "same"},
+    "symmetric": {"padding": (1, 1), "stride": 2},
+    "stride_beyond": {"stride": 5},
+    "wide_pad": {"padding": (4, 3)},
+}.items():
+    case(
+        f"conv_{_name}",
+        lambda b, x, r, f=_fields: conv(b, x, r, 10, 3, activation="relu", **f),
+        features=4,
+        bench=_name == "dilated",
+    )
 case("conv_even_same", lambda b, x, r: conv(b, x, r, 10, 8, padding="same"))
 case("conv_same_stride2", lambda b, x, r: conv(b, x, r, 10, 2, padding="same", stride=2))
 case("conv_same_stride2_wide", lambda b, x, r: conv(b, x, r, 10, 5, padding="same", stride=2), streams=False)
@@ -229,9 +288,25 @@ case("conv_grouped", lambda b, x, r: conv(b, x, r, 12, 3, groups=2, padding=(1, 
 case("conv_depthwise", lambda b, x, r: conv(b, x, r, 20, 5, groups=20, padding=(2, 2)), features=20)
 case("conv_depthwise_multiplier", lambda b, x, r: conv(b, x, r, 12, 3, groups=6), features=6)
 case("conv_long_window", lambda b, x, r: conv(b, x, r, 8, 9, padding=(8, 0)), features=33)
-case("wavenet", stack(*[lambda b, x, r, d=2**k: conv(b, x, r, 20, 2, dilation=d, padding=(d, 0), activation="relu") for k in range(4)], _to_dense(1)), features=1, bench=True)
-for _name, _fields in {"valid": {}, "overlapping": {"size": 3, "stride": 1}, "same": {"padding": "same"}, "same_three": {"size": 3, "stride": 3, "padding": "same"},
-                       "padded": {"size": 4, "stride": 2, "padding": (1, 1)}}.items():  # fmt: skip
+case(
+    "wavenet",
+    stack(
+        *[
+            lambda b, x, r, d=2**k: conv(b, x, r, 20, 2, dilation=d, padding=(d, 0), activation="relu")
+            for k in range(4)
+        ],
+        _to_dense(1),
+    ),
+    features=1,
+    bench=True,
+)
+for _name, _fields in {
+    "valid": {},
+    "overlapping": {"size": 3, "stride": 1},
+    "same": {"padding": "same"},
+    "same_three": {"size": 3, "stride": 3, "padding": "same"},
+    "padded": {"size": 4, "stride": 2, "padding": (1, 1)},
+}.items():
     _streams = _name != "same_three"
     case(f"max_pool_{_name}", _layer(L.MaxPool1D, **_fields), features=18, streams=_streams)
     case(f"average_pool_{_name}", _layer(L.AveragePool1D, **_fields), features=18, streams=_streams)
@@ -242,10 +317,26 @@ case("last", stack(one(L.LSTM, 9), _layer(L.Last), _to_dense(1, activation="sigm
 case("final_state", _final_state)
 case("last_after_stride", stack(lambda b, x, r: conv(b, x, r, 6, 3, stride=2), one(L.GRU, 5), _layer(L.Last)))
 case("reverse", stack(_layer(L.Reverse), one(L.SimpleRNN, 5)), streams=False)
-case("flatten", stack(lambda b, x, r: conv(b, x, r, 4, 3), _layer(L.Flatten), _to_dense(6, activation="relu"), _to_dense(1)), length=12)
-case("unflatten", stack(_layer(L.Flatten), _layer(L.Unflatten, length=8), one(L.GRU, 4)), length=12, features=4)
+case(
+    "flatten",
+    stack(
+        lambda b, x, r: conv(b, x, r, 4, 3), _layer(L.Flatten), _to_dense(6, activation="relu"), _to_dense(1)
+    ),
+    length=12,
+)
+case(
+    "unflatten", stack(_layer(L.Flatten), _layer(L.Unflatten, length=8), one(L.GRU, 4)), length=12, features=4
+)
 case("select", stack(_to_dense(9), _layer(L.Select, index=(8, 0, 3, 3))))
-case("embedding", stack(lambda b, x, r: b.add(L.Embedding, "embedding", x, weight=weights(r, 23, 8)), one(L.LSTM, 9), _layer(L.Last)), ids=23)
+case(
+    "embedding",
+    stack(
+        lambda b, x, r: b.add(L.Embedding, "embedding", x, weight=weights(r, 23, 8)),
+        one(L.LSTM, 9),
+        _layer(L.Last),
+    ),
+    ids=23,
+)
 case("residual", _residual, features=6)
 case("three_delays", _three_delays)
 case("encoder_decoder", _encoder_decoder, streams=False)
@@ -256,4 +347,9 @@ case("two_bidirectional", _two_bidirectional, streams=False)
 case("textbook_ln_rnn", _textbook(L.SimpleRNN, norm="gates"), features=1, bench=True)
 case("textbook_lstm", _textbook(L.LSTM), features=1, bench=True)
 case("textbook_gru", _textbook(L.GRU), features=1, bench=True)
-case("textbook_conv_gru", stack(lambda b, x, r: conv(b, x, r, 20, 4, stride=2), _textbook(L.GRU)), features=1, bench=True)
+case(
+    "textbook_conv_gru",
+    stack(lambda b, x, r: conv(b, x, r, 20, 4, stride=2), _textbook(L.GRU)),
+    features=1,
+    bench=True,
+)

@@ -1,5 +1,6 @@
-/* What embed.c and tools/fuzz_plan.c share: checks, allocations that are counted and can be made to fail, and random numbers that are the same
- * on every machine. Linked with ld --wrap for malloc, calloc, realloc and aligned_alloc; one program includes it once. */
+/* What embed.c and tools/fuzz_plan.c share: checks, allocations that are counted and can be made to fail, and
+ * random numbers that are the same on every machine. Linked with ld --wrap for malloc, calloc, realloc and
+ * aligned_alloc; one program includes it once. */
 #ifndef CHECKED_H
 #define CHECKED_H
 
@@ -14,7 +15,8 @@
 static uint64_t seed_now; /* of the plan at work, for the report */
 
 static void fail(const char *condition, const char *file, int line) {
-    fprintf(stderr, "%s:%d: %s does not hold (seed %llu)\n", file, line, condition, (unsigned long long)seed_now);
+    fprintf(stderr, "%s:%d: %s does not hold (seed %llu)\n", file, line, condition,
+            (unsigned long long)seed_now);
     exit(1);
 }
 
@@ -35,7 +37,9 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_malloc(size_t size) { return refuse() ? NULL : __real_malloc(size); }
 void *__wrap_calloc(size_t count, size_t size) { return refuse() ? NULL : __real_calloc(count, size); }
 void *__wrap_realloc(void *old, size_t size) { return refuse() ? NULL : __real_realloc(old, size); }
-void *__wrap_aligned_alloc(size_t alignment, size_t size) { return refuse() ? NULL : __real_aligned_alloc(alignment, size); }
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    return refuse() ? NULL : __real_aligned_alloc(alignment, size);
+}
 
 /* ---- random numbers (xorshift64*): the same on every machine ---- */
 

@@ -10,7 +10,8 @@
 enum { IN = 3, UNITS = 5, OUT = 2, FRAMES = 23 };
 
 struct network {
-    float weight[4 * UNITS * IN], recurrent[4 * UNITS * UNITS], bias[4 * UNITS], dense[OUT * UNITS], dense_bias[OUT];
+    float weight[4 * UNITS * IN], recurrent[4 * UNITS * UNITS], bias[4 * UNITS], dense[OUT * UNITS],
+        dense_bias[OUT];
 };
 
 static void fill(float *p, size_t count) {
@@ -21,11 +22,26 @@ static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
     struct rnnrt_row rows[3];
     memset(rows, 0, sizeof rows);
     rows[0] = (struct rnnrt_row){.kind = rnnrt_kind_input, .output_size = IN, .timed = 1};
-    rows[1] = (struct rnnrt_row){.kind = rnnrt_kind_lstm, .inputs = 1, .input = {0}, .input_size = IN, .output_size = UNITS, .timed = 1, .units = UNITS,
-                                 .activation = {RNNRT_TANH, 0}, .recurrent_activation = {RNNRT_SIGMOID, 0},
-                                 .weight = n->weight, .recurrent_weight = n->recurrent, .bias = n->bias};
-    rows[2] = (struct rnnrt_row){.kind = rnnrt_kind_dense, .inputs = 1, .input = {1 * RNNRT_MAX_OUTPUTS}, .input_size = UNITS, .output_size = OUT, .timed = 1,
-                                 .weight = n->dense, .bias = n->dense_bias};
+    rows[1] = (struct rnnrt_row){.kind = rnnrt_kind_lstm,
+                                 .inputs = 1,
+                                 .input = {0},
+                                 .input_size = IN,
+                                 .output_size = UNITS,
+                                 .timed = 1,
+                                 .units = UNITS,
+                                 .activation = {RNNRT_TANH, 0},
+                                 .recurrent_activation = {RNNRT_SIGMOID, 0},
+                                 .weight = n->weight,
+                                 .recurrent_weight = n->recurrent,
+                                 .bias = n->bias};
+    rows[2] = (struct rnnrt_row){.kind = rnnrt_kind_dense,
+                                 .inputs = 1,
+                                 .input = {1 * RNNRT_MAX_OUTPUTS},
+                                 .input_size = UNITS,
+                                 .output_size = OUT,
+                                 .timed = 1,
+                                 .weight = n->dense,
+                                 .bias = n->dense_bias};
     int32_t output = 2 * RNNRT_MAX_OUTPUTS;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
@@ -43,7 +59,8 @@ static void textbook(const struct network *n, const float *x, double *y) {
             for (int k = 0; k < UNITS; k++) gate[r] += (double)n->recurrent[r * UNITS + k] * h[k];
         }
         for (int u = 0; u < UNITS; u++) {
-            double i = 1 / (1 + exp(-gate[u])), f = 1 / (1 + exp(-gate[UNITS + u])), o = 1 / (1 + exp(-gate[3 * UNITS + u]));
+            double i = 1 / (1 + exp(-gate[u])), f = 1 / (1 + exp(-gate[UNITS + u])),
+                   o = 1 / (1 + exp(-gate[3 * UNITS + u]));
             c[u] = f * c[u] + i * tanh(gate[2 * UNITS + u]);
             h[u] = o * tanh(c[u]);
         }
@@ -59,7 +76,8 @@ static void example(void) {
     struct rnnrt_error error;
     float x[FRAMES * IN], stepped[FRAMES * OUT], pushed[FRAMES * OUT], whole[FRAMES * OUT], end[UNITS];
     double wanted[FRAMES * OUT];
-    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4), fill(n.bias, sizeof n.bias / 4);
+    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
+        fill(n.bias, sizeof n.bias / 4);
     fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4), fill(x, sizeof x / 4);
     textbook(&n, x, wanted);
     struct rnnrt_plan *plan = lstm_and_dense(&n);
@@ -67,14 +85,16 @@ static void example(void) {
     CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, &error) == RNNRT_OK);
 
     size_t before = allocations;
-    for (int t = 0; t < FRAMES; t++) CHECK(rnnrt_stream_step(stream, x + t * IN, stepped + t * OUT, &error) == 1);
+    for (int t = 0; t < FRAMES; t++)
+        CHECK(rnnrt_stream_step(stream, x + t * IN, stepped + t * OUT, &error) == 1);
     CHECK(rnnrt_stream_position(stream) == FRAMES);
     for (int i = 0; i < FRAMES * OUT; i++) CHECK(fabs((double)stepped[i] - wanted[i]) < 1e-5);
 
     rnnrt_stream_reset(stream);
     for (size_t at = 0, made = 0, chunk = 0; at < FRAMES; at += chunk, chunk++) {
         chunk = chunk < FRAMES - at ? chunk : FRAMES - at;
-        struct rnnrt_array in = {x + at * IN, IN, IN, chunk}, out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, chunk, false)};
+        struct rnnrt_array in = {x + at * IN, IN, IN, chunk},
+                           out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, chunk, false)};
         CHECK(rnnrt_stream_push(stream, &in, chunk, &out, &error) == RNNRT_OK && out.frames == chunk);
         made += out.frames;
     }
@@ -82,10 +102,12 @@ static void example(void) {
     CHECK(allocations == before); /* neither step nor push nor reset allocates */
 
     float *h = rnnrt_stream_state_value(stream, 1 * RNNRT_MAX_OUTPUTS + 1);
-    CHECK(h && !rnnrt_stream_state_value(stream, 0) && !rnnrt_stream_state_value(stream, -1) && !rnnrt_stream_state_value(stream, 1 << 30));
+    CHECK(h && !rnnrt_stream_state_value(stream, 0) && !rnnrt_stream_state_value(stream, -1) &&
+          !rnnrt_stream_state_value(stream, 1 << 30));
     struct rnnrt_array in = {x, IN, IN, FRAMES}, out = {whole, OUT, OUT, FRAMES};
     struct rnnrt_state_value final = {1 * RNNRT_MAX_OUTPUTS + 1, end};
-    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, &error) == RNNRT_OK && out.frames == FRAMES);
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, &error) == RNNRT_OK &&
+          out.frames == FRAMES);
     CHECK(!memcmp(whole, stepped, sizeof whole) && !memcmp(h, end, sizeof end));
     CHECK(rnnrt_run(plan, 0, &in, &out, NULL, NULL, 0, NULL, 0, 0, &error) == RNNRT_NO_MEMORY);
 
@@ -106,7 +128,8 @@ static void example(void) {
 
     out = (struct rnnrt_array){pushed, OUT, OUT, 0};
     CHECK(rnnrt_stream_flush(other, &out, &error) == RNNRT_OK && out.frames == 0);
-    CHECK(rnnrt_stream_flush(other, &out, &error) == RNNRT_ENDED && rnnrt_stream_step(other, x, pushed, &error) == RNNRT_ENDED);
+    CHECK(rnnrt_stream_flush(other, &out, &error) == RNNRT_ENDED &&
+          rnnrt_stream_step(other, x, pushed, &error) == RNNRT_ENDED);
     rnnrt_stream_reset(other);
     CHECK(rnnrt_stream_step(other, x, pushed, &error) == 1 && !memcmp(pushed, stepped, OUT * sizeof *pushed));
     free(state);
@@ -123,12 +146,14 @@ static void refuses(struct rnnrt_row row, const char *word) {
     int32_t output = RNNRT_MAX_OUTPUTS;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, &error) == RNNRT_BAD_ROW && !plan && error.row == 1 && strstr(error.text, word));
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, &error) == RNNRT_BAD_ROW && !plan &&
+          error.row == 1 && strstr(error.text, word));
 }
 
 static void lies(void) {
     const float w[64] = {0};
-    const struct rnnrt_row dense = {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = 1, .weight = w};
+    const struct rnnrt_row dense = {
+        .kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = 1, .weight = w};
     struct rnnrt_row row = dense;
     row.reverse = 1, refuses(row, "reverse");
     row = dense, row.timed = 0, refuses(row, "time");
@@ -141,8 +166,9 @@ static void lies(void) {
     row = dense, row.weight = NULL, refuses(row, "weights");
     row = dense, row.kind = RNNRT_KINDS, refuses(row, "kind");
     row = dense, row.activation.name = RNNRT_FUNCTIONS, refuses(row, "activation");
-    static const int32_t same_size[] = {rnnrt_kind_reverse, rnnrt_kind_last, rnnrt_kind_global_max_pool, rnnrt_kind_global_average_pool, rnnrt_kind_softmax,
-                                        rnnrt_kind_activation, rnnrt_kind_reshape};
+    static const int32_t same_size[] = {
+        rnnrt_kind_reverse, rnnrt_kind_last,       rnnrt_kind_global_max_pool, rnnrt_kind_global_average_pool,
+        rnnrt_kind_softmax, rnnrt_kind_activation, rnnrt_kind_reshape};
     for (size_t k = 0; k < sizeof same_size / sizeof *same_size; k++) {
         row = dense, row.kind = same_size[k];
         row.timed = k == 0 || k > 3;
@@ -155,7 +181,8 @@ static void lies(void) {
     row = conv, row.pad_left = -1, refuses(row, "window");
     row = conv, row.kernel_size = INT32_MAX, row.dilation = INT32_MAX, refuses(row, "window");
     row = conv, row.groups = 2, refuses(row, "groups");
-    row = conv, row.kind = rnnrt_kind_max_pool1d, row.output_size = IN, row.pad_right = 1, refuses(row, "window");
+    row = conv, row.kind = rnnrt_kind_max_pool1d, row.output_size = IN, row.pad_right = 1,
+    refuses(row, "window");
     row = dense, row.kind = rnnrt_kind_gru, row.units = 2, refuses(row, "recurrent_weight");
     row = dense, row.kind = rnnrt_kind_lstm, row.units = 3, row.recurrent_weight = w, refuses(row, "sizes");
     row = dense, row.kind = rnnrt_kind_embedding, row.length = 5, refuses(row, "one id");

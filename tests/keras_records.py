@@ -83,7 +83,10 @@ def with_hdf5(data, change):
 
 def with_weights(data, change):
     """A .keras file with its weights changed: ``change(h5py.File)``."""
-    return repacked(data, lambda members: members.update({"model.weights.h5": with_hdf5(members["model.weights.h5"], change)}))
+    return repacked(
+        data,
+        lambda members: members.update({"model.weights.h5": with_hdf5(members["model.weights.h5"], change)}),
+    )
 
 
 def with_model_config(data, change):

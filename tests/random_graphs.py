@@ -88,7 +88,10 @@ class _Maker:
 
         def inputs(batch, time, seed=0):
             generator = np.random.default_rng((seed, batch, time))
-            return {name: generator.standard_normal((batch, time, width)).astype(np.float32) for name in graph.inputs}
+            return {
+                name: generator.standard_normal((batch, time, width)).astype(np.float32)
+                for name in graph.inputs
+            }
 
         return graph, inputs
 
@@ -120,7 +123,16 @@ class _Maker:
         if not edge.timed:
             return self.pick((self.dense, self.activation, self.affine, self.layer_norm))(edge)
         steps = [self.dense, self.conv, self.conv, self.recurrent, self.recurrent, self.fork, self.fork]
-        steps += [self.pool, self.affine, self.batch_norm, self.layer_norm, self.activation, self.softmax, self.select, self.per_frame]
+        steps += [
+            self.pool,
+            self.affine,
+            self.batch_norm,
+            self.layer_norm,
+            self.activation,
+            self.softmax,
+            self.select,
+            self.per_frame,
+        ]
         if not self.streamable:
             steps += [self.reverse, self.collapse]
         return self.pick(steps)(edge)
@@ -131,11 +143,15 @@ class _Maker:
         return self.dense(edge).reference if self.chance(0.5) else edge.reference
 
     def add(self, kind, edge, width=None, **fields):
-        return dataclasses.replace(edge, reference=self.b.add(kind, kind.kind, edge.reference, **fields), width=width or edge.width)
+        return dataclasses.replace(
+            edge, reference=self.b.add(kind, kind.kind, edge.reference, **fields), width=width or edge.width
+        )
 
     def dense(self, edge):
         out, function = self.size(), self.function() if self.chance(0.5) else "linear"
-        return self.add(Dense, edge, out, weight=self.weights(out, edge.width), bias=self.maybe(out), activation=function)
+        return self.add(
+            Dense, edge, out, weight=self.weights(out, edge.width), bias=self.maybe(out), activation=function
+        )
 
     def conv(self, edge, out=None, keep_rate=False):
         """A Conv1D of any stride, dilation, groups and padding; ``keep_rate``: as many frames out as in, whatever the window."""
@@ -147,17 +163,33 @@ class _Maker:
         window = (taps - 1) * dilation
         ahead = int(self.random.integers(0, window + 1))
         paddings = [(window, 0), (window - ahead, ahead)]
-        paddings += [] if keep_rate else [(0, 0), (0, 0), (int(self.random.integers(0, 3)), int(self.random.integers(0, 3)))]
+        paddings += (
+            []
+            if keep_rate
+            else [(0, 0), (0, 0), (int(self.random.integers(0, 3)), int(self.random.integers(0, 3)))]
+        )
         paddings += ["same"] if stride == 1 or not self.streamable else []
         padding = self.pick(paddings)
         return self.add(
-            Conv1D, edge, out, weight=self.weights(out, taps, edge.width // groups), bias=self.maybe(out),
-            stride=stride, dilation=dilation, groups=groups, padding=padding, activation=self.function() if self.chance(0.5) else "linear",
-        )  # fmt: skip
+            Conv1D,
+            edge,
+            out,
+            weight=self.weights(out, taps, edge.width // groups),
+            bias=self.maybe(out),
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            padding=padding,
+            activation=self.function() if self.chance(0.5) else "linear",
+        )
 
     def pool(self, edge):
         size, stride = int(self.random.integers(1, 5)), int(self.random.integers(1, 4))
-        padding = (int(self.random.integers(0, size)), int(self.random.integers(0, size))) if self.chance(0.4) else (0, 0)
+        padding = (
+            (int(self.random.integers(0, size)), int(self.random.integers(0, size)))
+            if self.chance(0.4)
+            else (0, 0)
+        )
         if self.chance(0.3) and (stride == 1 or not self.streamable):
             padding = "same"
         kind = self.pick((MaxPool1D, AveragePool1D))
@@ -177,26 +209,52 @@ class _Maker:
             fields["recurrent_activation"] = self.pick(BOUNDED[1:4])
         if self.chance(0.25):
             norm = "joint" if kind is not GRU and self.chance(0.3) else "gates"
-            fields |= {"norm": norm, "gamma": self.maybe(rows), "beta": self.maybe(rows), "epsilon": self.pick((1e-3, 1e-5))}
+            fields |= {
+                "norm": norm,
+                "gamma": self.maybe(rows),
+                "beta": self.maybe(rows),
+                "epsilon": self.pick((1e-3, 1e-5)),
+            }
         made = self.add(
-            kind, edge, seen, weight=self.weights(rows, edge.width), recurrent_weight=self.weights(rows, seen), bias=self.maybe(rows),
-            activation=self.function(BOUNDED) if self.chance(0.3) else "tanh", reverse=reverse, **fields,
-        )  # fmt: skip
+            kind,
+            edge,
+            seen,
+            weight=self.weights(rows, edge.width),
+            recurrent_weight=self.weights(rows, seen),
+            bias=self.maybe(rows),
+            activation=self.function(BOUNDED) if self.chance(0.3) else "tanh",
+            reverse=reverse,
+            **fields,
+        )
         if kind is LSTM and self.chance(0.15):
             return dataclasses.replace(made, reference=f"{made.reference}:cells", width=units)
         return made
 
     def affine(self, edge):
-        return self.add(Affine, edge, scale=self.random.uniform(-2, 2, edge.width), offset=self.weights(edge.width))
+        return self.add(
+            Affine, edge, scale=self.random.uniform(-2, 2, edge.width), offset=self.weights(edge.width)
+        )
 
     def batch_norm(self, edge):
         n = edge.width
         return self.add(
-            BatchNormalization, edge, mean=self.weights(n), variance=self.random.uniform(0.2, 3, n), gamma=self.maybe(n), beta=self.maybe(n)
+            BatchNormalization,
+            edge,
+            mean=self.weights(n),
+            variance=self.random.uniform(0.2, 3, n),
+            gamma=self.maybe(n),
+            beta=self.maybe(n),
         )
 
     def layer_norm(self, edge):
-        return self.add(LayerNormalization, edge, size=edge.width, gamma=self.maybe(edge.width), beta=self.maybe(edge.width), epsilon=1e-3)
+        return self.add(
+            LayerNormalization,
+            edge,
+            size=edge.width,
+            gamma=self.maybe(edge.width),
+            beta=self.maybe(edge.width),
+            epsilon=1e-3,
+        )
 
     def activation(self, edge):
         return self.add(Activation, edge, activation=self.function())
@@ -214,7 +272,9 @@ class _Maker:
             return self.activation(edge)
         inner = GraphBuilder()
         x = inner.input("frame", (1,), length=edge.width)
-        h = inner.add(Conv1D, "conv", x, weight=self.weights(2, 3, 1), bias=self.maybe(2), stride=2, activation="tanh")
+        h = inner.add(
+            Conv1D, "conv", x, weight=self.weights(2, 3, 1), bias=self.maybe(2), stride=2, activation="tanh"
+        )
         inner.output("y", inner.add(Flatten, "flatten", h))
         column = self.add(Reshape, edge, features=(edge.width, 1))
         return self.add(TimeDistributed, column, 2 * ((edge.width - 3) // 2 + 1), graph=inner.graph())
@@ -227,7 +287,9 @@ class _Maker:
         if (kind is Concatenate and self.chance(0.5)) or edge.width == width:
             branches.insert(self.random.integers(len(branches) + 1), edge)  # a skip connection
         joined = self.b.add(kind, kind.kind, *(branch.reference for branch in branches))
-        return dataclasses.replace(edge, reference=joined, width=width or sum(branch.width for branch in branches))
+        return dataclasses.replace(
+            edge, reference=joined, width=width or sum(branch.width for branch in branches)
+        )
 
     def branch(self, edge, width):
         if self.chance(0.3):
@@ -241,4 +303,6 @@ class _Maker:
 
     def collapse(self, edge):
         """The last step or a pooling over all time: from here on one value a sequence."""
-        return dataclasses.replace(self.add(self.pick((Last, GlobalMaxPool, GlobalAveragePool)), edge), timed=False)
+        return dataclasses.replace(
+            self.add(self.pick((Last, GlobalMaxPool, GlobalAveragePool)), edge), timed=False
+        )

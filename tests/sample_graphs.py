@@ -40,7 +40,15 @@ def normal(*shape, seed=0):
 def small_graph():
     b = GraphBuilder()
     x = b.input("x", (2,))
-    h = b.add(GRU, "gru", x, weight=normal(9, 2), recurrent_weight=normal(9, 3), bias=normal(9), recurrent_bias=normal(9))
+    h = b.add(
+        GRU,
+        "gru",
+        x,
+        weight=normal(9, 2),
+        recurrent_weight=normal(9, 3),
+        bias=normal(9),
+        recurrent_bias=normal(9),
+    )
     b.output("y", b.add(Dense, "fc", b.add(Last, "last", h), weight=normal(1, 3), bias=normal(1)))
     return b.graph(metadata={"source": "test"})
 
@@ -48,25 +56,77 @@ def small_graph():
 def graph_with_every_layer():
     """One graph in which every kind of layer and every type of field occurs."""
     inner = GraphBuilder()
-    h = inner.add(Conv1D, "conv", inner.input("frame", (2,), length=4), weight=normal(3, 2, 2), bias=normal(3), dilation=2)
+    h = inner.add(
+        Conv1D,
+        "conv",
+        inner.input("frame", (2,), length=4),
+        weight=normal(3, 2, 2),
+        bias=normal(3),
+        dilation=2,
+    )
     inner.output("out", inner.add(Flatten, "flatten", h))
     b = GraphBuilder()
     x = b.input("x", (3,), length=12, axes="bft")
     ids = b.input("ids", (), ids=True, length=12)
     h0 = b.input("h0", (4,), time=False)
     embedded = b.add(Embedding, "table", ids, weight=normal(5, 3))
-    h = b.add(BatchNormalization, "bn", x, mean=normal(3), variance=np.abs(normal(3)), gamma=normal(3), epsilon=1e-5)
+    h = b.add(
+        BatchNormalization, "bn", x, mean=normal(3), variance=np.abs(normal(3)), gamma=normal(3), epsilon=1e-5
+    )
     h = b.add(Multiply, "product", h, b.add(Affine, "affine", embedded, scale=normal(3), offset=normal(3)))
-    h = b.add(Conv1D, "conv", h, weight=normal(6, 3, 1), groups=3, padding="same", activation=("leaky_relu", 0.2))
-    h = b.add(MaxPool1D, "max", b.add(AveragePool1D, "mean", h, size=3, stride=1, padding=(1, 1), count_padding=True), size=2, stride=2)
-    h = b.add(SimpleRNN, "rnn", h, h0, weight=normal(4, 6), recurrent_weight=normal(4, 4), norm="gates", gamma=normal(4), reverse=True)
-    h = b.add(GRU, "gru", h, weight=normal(12, 4), recurrent_weight=normal(12, 4), reset_after=False, recurrent_activation="hard_sigmoid")
-    h = b.add(LSTM, "lstm", h, weight=normal(20, 4), recurrent_weight=normal(20, 2), projection=normal(2, 5), epsilon=1e-12)
+    h = b.add(
+        Conv1D, "conv", h, weight=normal(6, 3, 1), groups=3, padding="same", activation=("leaky_relu", 0.2)
+    )
+    h = b.add(
+        MaxPool1D,
+        "max",
+        b.add(AveragePool1D, "mean", h, size=3, stride=1, padding=(1, 1), count_padding=True),
+        size=2,
+        stride=2,
+    )
+    h = b.add(
+        SimpleRNN,
+        "rnn",
+        h,
+        h0,
+        weight=normal(4, 6),
+        recurrent_weight=normal(4, 4),
+        norm="gates",
+        gamma=normal(4),
+        reverse=True,
+    )
+    h = b.add(
+        GRU,
+        "gru",
+        h,
+        weight=normal(12, 4),
+        recurrent_weight=normal(12, 4),
+        reset_after=False,
+        recurrent_activation="hard_sigmoid",
+    )
+    h = b.add(
+        LSTM,
+        "lstm",
+        h,
+        weight=normal(20, 4),
+        recurrent_weight=normal(20, 2),
+        projection=normal(2, 5),
+        epsilon=1e-12,
+    )
     wide = b.add(Concatenate, "wide", h, "lstm:cells", b.add(Reverse, "reverse", h))
     wide = b.add(Add, "sum", wide, b.add(LayerNormalization, "ln", wide, size=9, gamma=normal(9)))
-    picked = b.add(Select, "pick", b.add(Activation, "gelu", wide, activation="gelu_tanh"), index=(8, 0, 1, 2, 3, 4, 5, 7))
-    inside = b.add(TimeDistributed, "per_frame", b.add(Reshape, "reshape", picked, features=(4, 2)), graph=inner.graph())
-    pooled = b.add(Concatenate, "pooled", b.add(GlobalMaxPool, "gmax", inside), b.add(GlobalAveragePool, "gmean", inside))
+    picked = b.add(
+        Select,
+        "pick",
+        b.add(Activation, "gelu", wide, activation="gelu_tanh"),
+        index=(8, 0, 1, 2, 3, 4, 5, 7),
+    )
+    inside = b.add(
+        TimeDistributed, "per_frame", b.add(Reshape, "reshape", picked, features=(4, 2)), graph=inner.graph()
+    )
+    pooled = b.add(
+        Concatenate, "pooled", b.add(GlobalMaxPool, "gmax", inside), b.add(GlobalAveragePool, "gmean", inside)
+    )
     again = b.add(Dense, "fc", b.add(Unflatten, "unflatten", pooled, length=3), weight=normal(2, 4))
     b.output("classes", b.add(Softmax, "softmax", again), "tbf")
     b.output("state", "lstm:c")

@@ -67,14 +67,19 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
         "try: file.save(graph, sys.argv[1])\n"
         "except ModelFileError as error: print(error); sys.exit(3)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, saved], check=False, capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        [sys.executable, "-c", program, saved], check=False, capture_output=True, text=True, env=environment()
+    )
     assert done.returncode == 3 and "cannot be written: File too large" in done.stdout, done.stderr
     assert saved.read_bytes() == before and os.listdir(saved.parent) == [saved.name]
 
 
 def environment():
     root = str(Path(file.__file__).parent.parent)
-    return os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def test_killing_a_save_leaves_the_old_or_the_new_file(tmp_path):
@@ -87,7 +92,9 @@ def test_killing_a_save_leaves_the_old_or_the_new_file(tmp_path):
         "while True: n += 1; atomic.write(sys.argv[1], [bytes([n % 256]) * 4096] * 50)\n"
     )
     for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE, env=environment())
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, path], stdout=subprocess.PIPE, env=environment()
+        )
         child.stdout.readline()
         time.sleep(0.02 + generator.random() * 0.05)
         os.kill(child.pid, signal.SIGKILL)

@@ -37,7 +37,9 @@ def test_contenders_take_turns_and_each_gets_its_calls():
     found = bench.measure({"a": contender("a"), "b": contender("b")}, 0.16)
     turns = sum(x != y for x, y in itertools.pairwise(order))
     assert turns >= 5 and all(latency.calls >= bench.LEAST for latency in found.values())
-    assert order[:2] == ["a", "b"] and len(order) == 2 + sum(latency.calls for latency in found.values())  # the first call is untimed
+    assert order[:2] == ["a", "b"] and len(order) == 2 + sum(
+        latency.calls for latency in found.values()
+    )  # the first call is untimed
 
 
 def test_progress_is_told_and_the_collector_comes_back_even_after_an_error():
@@ -56,7 +58,10 @@ def test_progress_is_told_and_the_collector_comes_back_even_after_an_error():
 def test_random_inputs_fit_the_graph():
     b = GraphBuilder()
     ids = b.input("ids", (), ids=True, length=9)
-    b.output("y", b.add(Dense, "fc", b.add(Embedding, "table", ids, weight=np.ones((5, 3))), weight=np.ones((2, 3))))
+    b.output(
+        "y",
+        b.add(Dense, "fc", b.add(Embedding, "table", ids, weight=np.ones((5, 3))), weight=np.ones((2, 3))),
+    )
     x = bench.whole_input(b.graph(), 4, 100)["ids"]
     assert x.shape == (4, 9) and x.dtype.kind == "i" and 0 <= x.min() and x.max() < 5
 

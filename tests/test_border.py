@@ -79,7 +79,9 @@ def two_inputs_two_outputs(**second):
 
 
 def embedding():
-    return built(lambda b, x, r: b.add(L.Embedding, "embedding", x, weight=weights(r, 11, 4)), features=(), ids=True)
+    return built(
+        lambda b, x, r: b.add(L.Embedding, "embedding", x, weight=weights(r, 11, 4)), features=(), ids=True
+    )
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
@@ -87,16 +89,41 @@ def embedding():
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 7, 4), (7, 2), (2, 7, 3, 1), (1, 2, 7, 3)], ids=str)
 def test_a_wrong_rank_or_width_is_refused(shape):
-    refused(ShapeError, lambda: net()(np.zeros(shape, np.float32)), "input 'x'", "expected (batch, time, 3)", f"found {shape}")
-    refused(ShapeError, lambda: net().run({"x": np.zeros(shape, np.float32)}), "input 'x'", "expected (batch, time, 3)", f"found {shape}")
+    refused(
+        ShapeError,
+        lambda: net()(np.zeros(shape, np.float32)),
+        "input 'x'",
+        "expected (batch, time, 3)",
+        f"found {shape}",
+    )
+    refused(
+        ShapeError,
+        lambda: net().run({"x": np.zeros(shape, np.float32)}),
+        "input 'x'",
+        "expected (batch, time, 3)",
+        f"found {shape}",
+    )
 
 
 def test_nothing_in_is_refused():
     refused(ShapeError, lambda: net()(np.zeros((2, 0, 3), np.float32)), "input 'x'", "no frames", "(2, 0, 3)")
     refused(ShapeError, lambda: net()(np.zeros((0, 3), np.float32)), "input 'x'", "no frames", "(0, 3)")
-    refused(ShapeError, lambda: net()(np.zeros((0, 7, 3), np.float32)), "input 'x'", "batch is empty", "expected at least one row", "found 0")
+    refused(
+        ShapeError,
+        lambda: net()(np.zeros((0, 7, 3), np.float32)),
+        "input 'x'",
+        "batch is empty",
+        "expected at least one row",
+        "found 0",
+    )
     short = built(lambda b, x, r: conv(b, x, r, 4, 5))
-    refused(ShapeError, lambda: short(np.zeros((2, 4, 3), np.float32)), "too short", "output 'y'", "found 4 frames")
+    refused(
+        ShapeError,
+        lambda: short(np.zeros((2, 4, 3), np.float32)),
+        "too short",
+        "output 'y'",
+        "found 4 frames",
+    )
     assert short(np.zeros((2, 5, 3), np.float32)).shape == (2, 1, 4)
 
 
@@ -104,7 +131,13 @@ def test_a_fixed_length_is_kept_to():
     fixed = net(length=7)
     assert fixed.inputs == {"x": (None, 7, 3)}
     for made in (6, 8):
-        refused(ShapeError, lambda n=made: fixed(frames(2, n, 3)), "input 'x'", "(batch, 7, 3)", f"found (2, {made}, 3)")
+        refused(
+            ShapeError,
+            lambda n=made: fixed(frames(2, n, 3)),
+            "input 'x'",
+            "(batch, 7, 3)",
+            f"found (2, {made}, 3)",
+        )
 
 
 def test_the_inputs_must_be_all_there_and_fit_each_other():
@@ -113,15 +146,45 @@ def test_the_inputs_must_be_all_there_and_fit_each_other():
     refused(ShapeError, lambda: model(left, right, left), "too many inputs", "['left', 'right']", "found 3")
     refused(ShapeError, lambda: model(left), "'right' is missing", "['left', 'right']")
     refused(ShapeError, lambda: model.run({"left": left}), "'right' is missing")
-    refused(ShapeError, lambda: model.run({"left": left, "middle": right}), "no input 'middle'", "['left', 'right']")
+    refused(
+        ShapeError,
+        lambda: model.run({"left": left, "middle": right}),
+        "no input 'middle'",
+        "['left', 'right']",
+    )
     refused(DTypeError, lambda: model.run([left, right]), "by name", "['left', 'right']", "found list")
-    refused(ShapeError, lambda: model(left, right[:3]), "input 'right'", "different batch sizes", "found (3, 6, 2)")
-    refused(ShapeError, lambda: model(left, right[:, :5]), "input 'right'", "different numbers of frames", "expected 6", "found (4, 5, 2)")
-    refused(ShapeError, lambda: model(left, right[0]), "input 'right'", "some inputs have a batch axis", "found (6, 2)")
+    refused(
+        ShapeError,
+        lambda: model(left, right[:3]),
+        "input 'right'",
+        "different batch sizes",
+        "found (3, 6, 2)",
+    )
+    refused(
+        ShapeError,
+        lambda: model(left, right[:, :5]),
+        "input 'right'",
+        "different numbers of frames",
+        "expected 6",
+        "found (4, 5, 2)",
+    )
+    refused(
+        ShapeError,
+        lambda: model(left, right[0]),
+        "input 'right'",
+        "some inputs have a batch axis",
+        "found (6, 2)",
+    )
     stream = model.stream()
     refused(ShapeError, lambda: stream.push(left[0]), "number of inputs", "['left', 'right']", "found 1")
     refused(ShapeError, lambda: stream.push((left[0], right[0, :5])), "different numbers of frames", "[6, 5]")
-    refused(ShapeError, lambda: stream.step((left[0, 0], left[0, 0])), "input 'right'", "expected (2,)", "found (3,)")
+    refused(
+        ShapeError,
+        lambda: stream.step((left[0, 0], left[0, 0])),
+        "input 'right'",
+        "expected (2,)",
+        "found (3,)",
+    )
     assert stream.position == 0
 
 
@@ -129,10 +192,24 @@ def test_a_stream_refuses_wrong_frames_and_stays_where_it_was():
     model, x = net(), frames(7, 3)
     stream, batch = model.stream(), model.stream(batch_size=2)
     for wrong in (x[:, :2], x[0], x[None], frames(7, 4)):
-        refused(ShapeError, lambda w=wrong: stream.push(w), "input 'x'", "expected (time, 3)", f"found {wrong.shape}")
+        refused(
+            ShapeError,
+            lambda w=wrong: stream.push(w),
+            "input 'x'",
+            "expected (time, 3)",
+            f"found {wrong.shape}",
+        )
     for wrong in (x, x[0, :2], np.float32(1), frames(4)):
-        refused(ShapeError, lambda w=wrong: stream.step(w), "input 'x'", "expected (3,)", f"found {wrong.shape}")
-    refused(ShapeError, lambda: batch.push(frames(3, 7, 3)), "input 'x'", "expected (2, time, 3)", "found (3, 7, 3)")
+        refused(
+            ShapeError, lambda w=wrong: stream.step(w), "input 'x'", "expected (3,)", f"found {wrong.shape}"
+        )
+    refused(
+        ShapeError,
+        lambda: batch.push(frames(3, 7, 3)),
+        "input 'x'",
+        "expected (2, time, 3)",
+        "found (3, 7, 3)",
+    )
     refused(ShapeError, lambda: batch.step(x[0]), "input 'x'", "expected (2, 3)", "found (3,)")
     refused(DTypeError, lambda: stream.step(None), "input 'x'")
     refused(DTypeError, lambda: stream.push("abc"), "input 'x'")
@@ -145,9 +222,13 @@ def test_a_stream_refuses_wrong_frames_and_stays_where_it_was():
 # ---- types -----------------------------------------------------------------------------------------------------------
 
 WRONG_TYPES = {
-    "complex": np.zeros((2, 7, 3), complex), "object": np.zeros((2, 7, 3), object), "strings": np.full((2, 7, 3), "1"),
-    "dates": np.zeros((2, 7, 3), "M8[s]"), "ragged": [[1.0], [1.0, 2.0]], "dict": {},
-}  # fmt: skip
+    "complex": np.zeros((2, 7, 3), complex),
+    "object": np.zeros((2, 7, 3), object),
+    "strings": np.full((2, 7, 3), "1"),
+    "dates": np.zeros((2, 7, 3), "M8[s]"),
+    "ragged": [[1.0], [1.0, 2.0]],
+    "dict": {},
+}
 
 
 @pytest.mark.parametrize("name", WRONG_TYPES)
@@ -155,12 +236,20 @@ def test_what_is_no_real_number_is_refused(name):
     x, model = WRONG_TYPES[name], net()
     refused(DTypeError, lambda: model(x), "input 'x'", "found")
     refused(DTypeError, lambda: model.stream(batch_size=2).push(x), "input 'x'", "found")
-    refused(DTypeError, lambda: model.stream(batch_size=2).step(x[:, 0] if isinstance(x, np.ndarray) else x), "input 'x'", "found")
+    refused(
+        DTypeError,
+        lambda: model.stream(batch_size=2).step(x[:, 0] if isinstance(x, np.ndarray) else x),
+        "input 'x'",
+        "found",
+    )
 
 
 def forms(x):
     """Arrays of other types, orders and flags with the same numbers, which are small whole ones."""
-    yield from ((kind, x.astype(kind)) for kind in ("f8", "f2", "g", "i1", "i2", "i4", "i8", "u1", ">f4", ">f8", ">i4", ">f2"))
+    yield from (
+        (kind, x.astype(kind))
+        for kind in ("f8", "f2", "g", "i1", "i2", "i4", "i8", "u1", ">f4", ">f8", ">i4", ">f2")
+    )
     yield "Fortran", np.asfortranarray(x)
     yield "every other", np.repeat(np.repeat(x, 2, -1), 2, 0)[::2, ..., ::2]
     yield "backwards", np.ascontiguousarray(x[::-1, ..., ::-1])[::-1, ..., ::-1]
@@ -191,7 +280,19 @@ def test_every_form_of_the_same_numbers_gives_the_same_bits(kind):
     assert same_bits(model(np.broadcast_to(x[:1], x.shape)), model(np.repeat(x[:1], 4, 0)))
 
 
-@pytest.mark.parametrize("name", ["lstm_20", "gru_before_20", "conv_dilated", "textbook_ln_rnn", "global_max", "max_pool_overlapping", "softmax", "bidirectional_lstm_add"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lstm_20",
+        "gru_before_20",
+        "conv_dilated",
+        "textbook_ln_rnn",
+        "global_max",
+        "max_pool_overlapping",
+        "softmax",
+        "bidirectional_lstm_add",
+    ],
+)
 def test_nan_in_one_row_leaves_the_bits_of_the_others(name):
     model = rnnrt.Model(case(name).graph())
     x = case(name).sample(19, 30)
@@ -215,7 +316,11 @@ def test_nan_in_one_row_leaves_the_bits_of_the_others(name):
 def test_out_is_filled_and_returned():
     model, x = net(), frames(4, 7, 3)
     plain = model(x)
-    for out in (np.empty((4, 7, 5), np.float32), np.empty((4, 7, 10), np.float32)[..., ::2], np.asfortranarray(np.empty((4, 7, 5), np.float32))):
+    for out in (
+        np.empty((4, 7, 5), np.float32),
+        np.empty((4, 7, 10), np.float32)[..., ::2],
+        np.asfortranarray(np.empty((4, 7, 5), np.float32)),
+    ):
         assert model(x, out=out) is out
         assert (out == plain).all()
     alone = np.empty((7, 5), np.float32)
@@ -242,10 +347,20 @@ def test_out_that_does_not_fit_is_refused():
     for wrong in ("abc", [0.0], object()):
         refused(DTypeError, lambda w=wrong: model(x, out=w), "out", f"found {type(wrong).__name__}")
     for shape in ((4, 7, 4), (7, 5), (4, 8, 5), (4, 7, 5, 1)):
-        refused(ShapeError, lambda s=shape: model(x, out=np.empty(s, np.float32)), "out does not fit", "expected (4, 7, 5)", f"found {shape}")
+        refused(
+            ShapeError,
+            lambda s=shape: model(x, out=np.empty(s, np.float32)),
+            "out does not fit",
+            "expected (4, 7, 5)",
+            f"found {shape}",
+        )
     refused(ShapeError, lambda: model(x, out=read_only(4, 7, 5)), "out does not fit", "writeable")
     two = two_inputs_two_outputs()
-    refused(ShapeError, lambda: two(frames(4, 6, 3), frames(4, 6, 2), out=np.empty((4, 6, 4), np.float32)), "one output only")
+    refused(
+        ShapeError,
+        lambda: two(frames(4, 6, 3), frames(4, 6, 2), out=np.empty((4, 6, 4), np.float32)),
+        "one output only",
+    )
 
 
 @pytest.mark.parametrize("batch", [None, 2])
@@ -260,13 +375,41 @@ def test_out_of_step_push_and_flush(batch):
     assert model.stream(batch).step(frame.astype(np.float64), out=out) is out
     assert (out == plain[..., 0, :]).all()
     stream = model.stream(batch)
-    for wrong in (np.empty((*lead, 4), np.float32), np.empty((3, *lead, 5), np.float32), read_only(*lead, 5), np.empty((*lead, 10), np.float32)[..., ::2]):
-        refused(ShapeError, lambda w=wrong: stream.step(frame, w), "out does not fit", f"expected {(*lead, 5)}", "C-contiguous and writeable", f"found {wrong.shape}")
-        refused(ShapeError, lambda w=wrong: stream.step(frame.tolist(), w), "out does not fit", f"expected {(*lead, 5)}")
+    for wrong in (
+        np.empty((*lead, 4), np.float32),
+        np.empty((3, *lead, 5), np.float32),
+        read_only(*lead, 5),
+        np.empty((*lead, 10), np.float32)[..., ::2],
+    ):
+        refused(
+            ShapeError,
+            lambda w=wrong: stream.step(frame, w),
+            "out does not fit",
+            f"expected {(*lead, 5)}",
+            "C-contiguous and writeable",
+            f"found {wrong.shape}",
+        )
+        refused(
+            ShapeError,
+            lambda w=wrong: stream.step(frame.tolist(), w),
+            "out does not fit",
+            f"expected {(*lead, 5)}",
+        )
     refused(DTypeError, lambda: stream.step(frame, np.empty((*lead, 5))), "out", "found float64")
     refused(DTypeError, lambda: stream.step(frame, "abc"), "out", "found str")
-    for wrong in (np.empty((*lead, 6, 5), np.float32), np.empty((*lead, 7, 4), np.float32), np.empty((*lead, 7), np.float32), read_only(*lead, 7, 5)):
-        refused(ShapeError, lambda w=wrong: stream.push(x, w), "out does not fit", "at least 7", f"found {wrong.shape}")
+    for wrong in (
+        np.empty((*lead, 6, 5), np.float32),
+        np.empty((*lead, 7, 4), np.float32),
+        np.empty((*lead, 7), np.float32),
+        read_only(*lead, 7, 5),
+    ):
+        refused(
+            ShapeError,
+            lambda w=wrong: stream.push(x, w),
+            "out does not fit",
+            "at least 7",
+            f"found {wrong.shape}",
+        )
     refused(DTypeError, lambda: stream.push(x, np.empty((*lead, 7, 5))), "out", "found float64")
     refused(DTypeError, lambda: stream.flush("abc"), "out", "found str")
     assert stream.position == 0, "a refused call takes nothing in"
@@ -317,7 +460,12 @@ def test_two_inputs_and_two_outputs_by_place_and_by_name():
     assert rest.shape == (4, 0, 4)
     assert same_bits(np.stack(made, 1), total) and same_bits(end[:, 0], state)
     assert stream.max_outputs(3) == (3, 0)
-    refused(ShapeError, lambda: model.stream().push((left[0], right[0]), np.empty((6, 4), np.float32)), "one output only", "found 2 outputs")
+    refused(
+        ShapeError,
+        lambda: model.stream().push((left[0], right[0]), np.empty((6, 4), np.float32)),
+        "one output only",
+        "found 2 outputs",
+    )
 
 
 def test_an_input_without_a_time_axis():
@@ -328,17 +476,35 @@ def test_an_input_without_a_time_axis():
     total, state = model(left, right)
     assert near(total, expected["sum"]) and near(state, expected["state"])
     assert same_bits(model(left[2], right[2])[0], total[2])
-    refused(ShapeError, lambda: model(left, right[:, None]), "input 'right'", "expected (batch, 2)", "found (4, 1, 2)")
+    refused(
+        ShapeError,
+        lambda: model(left, right[:, None]),
+        "input 'right'",
+        "expected (batch, 2)",
+        "found (4, 1, 2)",
+    )
     refused(ShapeError, lambda: model(left, right[0]), "input 'right'", "some inputs have a batch axis")
     stream = model.stream(batch_size=4, inputs={"right": right})
     stream.push(left)
     assert same_bits(stream.flush()[0][:, 0], total)
     refused(ShapeError, lambda: model.stream(), "'right' has no time axis", "stream(inputs=")
-    refused(ShapeError, lambda: model.stream(inputs={"right": right}), "input 'right'", "expected (2,)", "found (4, 2)")
-    refused(ShapeError, lambda: model.stream(inputs={"right": right[0], "left": left}), "no input 'left' without a time axis")
+    refused(
+        ShapeError,
+        lambda: model.stream(inputs={"right": right}),
+        "input 'right'",
+        "expected (2,)",
+        "found (4, 2)",
+    )
+    refused(
+        ShapeError,
+        lambda: model.stream(inputs={"right": right[0], "left": left}),
+        "no input 'left' without a time axis",
+    )
     refused(DTypeError, lambda: model.stream(inputs={"right": ["a", "b"]}), "input 'right'")
     for wrong in (3, right):
-        refused(DTypeError, lambda w=wrong: model.stream(inputs=w), "by name", f"found {type(wrong).__name__}")
+        refused(
+            DTypeError, lambda w=wrong: model.stream(inputs=w), "by name", f"found {type(wrong).__name__}"
+        )
     timeless = built(lambda b, x, r: dense(b, x, r, 2), time=False, axes="bf")
     assert timeless(frames(4, 3)).shape == (4, 2) and timeless(frames(3)).shape == (2,)
     refused(NotStreamableError, timeless.stream, "'x'", "no time axis")
@@ -361,20 +527,33 @@ def test_the_rank_tells_whether_there_is_a_batch(axes, out_axes):
 
 def test_the_textbooks_axes():
     r = np.random.default_rng(4)
-    p = {f"W{g}": r.standard_normal((5, 8)) for g in "fico"} | {f"b{g}": r.standard_normal((5, 1)) for g in "fico"}
+    p = {f"W{g}": r.standard_normal((5, 8)) for g in "fico"} | {
+        f"b{g}": r.standard_normal((5, 1)) for g in "fico"
+    }
     p |= {"Wy": r.standard_normal((2, 5)), "by": r.standard_normal((2, 1))}
     model = rnnrt.from_numpy(p)
     x, a0 = frames(3, 4, 6), frames(5, 4)
     assert model.inputs == {"x": (3, None, None), "a0": (5, None)}
     assert model.outputs == {"a": (5, None, None), "y": (2, None, None), "c": (5, None, None)}
-    for made, (a, y, c, _) in ((model(x, a0), textbook.lstm_forward(x, a0, p)), (model(x), textbook.lstm_forward(x, np.zeros((5, 4)), p))):
+    for made, (a, y, c, _) in (
+        (model(x, a0), textbook.lstm_forward(x, a0, p)),
+        (model(x), textbook.lstm_forward(x, np.zeros((5, 4)), p)),
+    ):
         assert near(made[0], a) and near(made[1], y) and near(made[2], c)
     alone = model(x[:, 1], a0[:, 1])
     for one, all_rows in zip(alone, model(x, a0)):
         assert same_bits(one, np.ascontiguousarray(all_rows[:, 1]))
-    refused(ShapeError, lambda: model(x.transpose(1, 2, 0)), "input 'x'", "expected (3, batch, time)", "found (4, 6, 3)")
+    refused(
+        ShapeError,
+        lambda: model(x.transpose(1, 2, 0)),
+        "input 'x'",
+        "expected (3, batch, time)",
+        "found (4, 6, 3)",
+    )
     refused(ShapeError, lambda: model(x, a0.T), "input 'a0'", "expected (5, batch)", "found (4, 5)")
-    plain = rnnrt.from_numpy({"Wax": p["Wf"][:, 5:], "Waa": p["Wf"][:, :5], "Wya": p["Wy"], "ba": p["bf"], "by": p["by"]})
+    plain = rnnrt.from_numpy(
+        {"Wax": p["Wf"][:, 5:], "Waa": p["Wf"][:, :5], "Wya": p["Wy"], "ba": p["bf"], "by": p["by"]}
+    )
     stream = plain.stream(inputs={"a0": a0[:, 2]})
     streamed = (np.stack(k, 1) for k in zip(*[stream.step(x[:, 2, t]) for t in range(6)]))
     for one, all_rows in zip(streamed, plain(x, a0)):
@@ -415,7 +594,10 @@ def test_an_id_out_of_range_is_named_with_row_and_time(bad):
 
 def both(metadata):
     """A GRU, and an LSTM over it."""
-    return built(lambda b, x, r: recurrent(b, recurrent(b, x, r, L.GRU, 4, name="one"), r, L.LSTM, 4, name="two"), metadata=metadata)
+    return built(
+        lambda b, x, r: recurrent(b, recurrent(b, x, r, L.GRU, 4, name="one"), r, L.LSTM, 4, name="two"),
+        metadata=metadata,
+    )
 
 
 def test_initial_state_by_name_and_as_a_state():
@@ -427,7 +609,9 @@ def test_initial_state_by_name_and_as_a_state():
     assert list(state.arrays()) == ["one/h", "two/h", "two/c"] and state.batch_size == 2
     assert all(near(a, end[n]) for n, a in state.arrays().items())
     assert same_bits(model(x, initial_state=state), model(x, initial_state=state.arrays()))
-    assert same_bits(model(x, initial_state=State.from_bytes(state.to_bytes())), model(x, initial_state=state))
+    assert same_bits(
+        model(x, initial_state=State.from_bytes(state.to_bytes())), model(x, initial_state=state)
+    )
     alone, kept = model(x[1], initial_state={n: a[1] for n, a in given.items()}, return_state=True)
     assert same_bits(alone, y[1]) and kept.batch_size is None and kept.arrays()["two/c"].shape == (4,)
     assert same_bits(model(x, initial_state={}), model(x))
@@ -444,16 +628,38 @@ def test_initial_state_as_keras_and_pytorch_give_it():
     assert same_bits(keras(x, initial_state=[h, c]), plain)
     assert same_bits(torch(x, initial_state=(h[None], c[None])), plain)
     assert same_bits(torch(x[1], initial_state=(h[None, 1], c[None, 1])), plain[1])
-    assert same_bits(net(L.GRU, metadata={"source": "torch"})(x, initial_state=h[None]), net(L.GRU)(x, initial_state={"gru/h": h}))
-    assert same_bits(net(L.GRU, metadata={"source": "keras"})(x, initial_state=h), net(L.GRU)(x, initial_state={"gru/h": h}))
+    assert same_bits(
+        net(L.GRU, metadata={"source": "torch"})(x, initial_state=h[None]),
+        net(L.GRU)(x, initial_state={"gru/h": h}),
+    )
+    assert same_bits(
+        net(L.GRU, metadata={"source": "keras"})(x, initial_state=h),
+        net(L.GRU)(x, initial_state={"gru/h": h}),
+    )
     three = both({"source": "keras"})
     states = [frames(2, 4, seed=s) for s in range(3)]
-    assert same_bits(three(x, initial_state=states), three(x, initial_state=dict(zip(("one/h", "two/h", "two/c"), states))))
-    stacked = built(lambda b, x, r: recurrent(b, recurrent(b, x, r, L.LSTM, 4, name="one"), r, L.LSTM, 4, name="two"), metadata={"source": "torch"})
+    assert same_bits(
+        three(x, initial_state=states), three(x, initial_state=dict(zip(("one/h", "two/h", "two/c"), states)))
+    )
+    stacked = built(
+        lambda b, x, r: recurrent(b, recurrent(b, x, r, L.LSTM, 4, name="one"), r, L.LSTM, 4, name="two"),
+        metadata={"source": "torch"},
+    )
     h0, c0 = frames(2, 2, 4, seed=8), frames(2, 2, 4, seed=9)
-    assert same_bits(stacked(x, initial_state=(h0, c0)), stacked(x, initial_state={"one/h": h0[0], "two/h": h0[1], "one/c": c0[0], "two/c": c0[1]}))
-    refused(StateError, lambda: keras(x, initial_state=[h]), "wrong length", "['lstm/h', 'lstm/c']", "found 1")
-    refused(StateError, lambda: stacked(x, initial_state=(h0[:1], c0)), "stack of h states", "expected 2", "found 1")
+    assert same_bits(
+        stacked(x, initial_state=(h0, c0)),
+        stacked(x, initial_state={"one/h": h0[0], "two/h": h0[1], "one/c": c0[0], "two/c": c0[1]}),
+    )
+    refused(
+        StateError, lambda: keras(x, initial_state=[h]), "wrong length", "['lstm/h', 'lstm/c']", "found 1"
+    )
+    refused(
+        StateError,
+        lambda: stacked(x, initial_state=(h0[:1], c0)),
+        "stack of h states",
+        "expected 2",
+        "found 1",
+    )
     refused(StateError, lambda: stacked(x, initial_state=h0), "PyTorch's", "(h0, c0)", "found 1")
     refused(DTypeError, lambda: torch(x, initial_state=([[1.0], [1.0, 2.0]], c[None])), "initial_state")
     refused(DTypeError, lambda: keras(x, initial_state=[h, None]), "state 'lstm/c'")
@@ -461,10 +667,32 @@ def test_initial_state_as_keras_and_pytorch_give_it():
 
 def test_a_wrong_initial_state_is_refused():
     model, x = net(), frames(2, 7, 3)
-    refused(StateError, lambda: model(x, initial_state={"lstm/x": np.zeros((2, 5))}), "no state 'lstm/x'", "['lstm/h', 'lstm/c']")
-    refused(StateError, lambda: model(x, initial_state={"lstm/h": np.zeros(5)}), "lstm/h", "expected (2, 5)", "found (5,)")
-    refused(StateError, lambda: model(x[0], initial_state={"lstm/h": np.zeros((1, 5))}), "lstm/h", "expected (5,)", "found (1, 5)")
-    refused(DTypeError, lambda: model(x, initial_state={"lstm/h": np.zeros((2, 5), complex)}), "state 'lstm/h'", "found complex128")
+    refused(
+        StateError,
+        lambda: model(x, initial_state={"lstm/x": np.zeros((2, 5))}),
+        "no state 'lstm/x'",
+        "['lstm/h', 'lstm/c']",
+    )
+    refused(
+        StateError,
+        lambda: model(x, initial_state={"lstm/h": np.zeros(5)}),
+        "lstm/h",
+        "expected (2, 5)",
+        "found (5,)",
+    )
+    refused(
+        StateError,
+        lambda: model(x[0], initial_state={"lstm/h": np.zeros((1, 5))}),
+        "lstm/h",
+        "expected (5,)",
+        "found (1, 5)",
+    )
+    refused(
+        DTypeError,
+        lambda: model(x, initial_state={"lstm/h": np.zeros((2, 5), complex)}),
+        "state 'lstm/h'",
+        "found complex128",
+    )
     _, other = net(units=4)(x, return_state=True)
     refused(StateError, lambda: model(x, initial_state=other), "another model", "expected", "found")
     stream = model.stream()
@@ -499,7 +727,9 @@ def test_lengths_mean_what_packing_means(kind, reverse, threads):
     assert near(short[2, :4], model(x[2, :4])) and not short[2, 4:].any()
     spoilt = x.copy()
     spoilt[2, 4:] = np.nan
-    assert same_bits(model(spoilt, lengths=lengths)[2, :4], short[2, :4]), "what lies past the end of a row is not read"
+    assert same_bits(model(spoilt, lengths=lengths)[2, :4], short[2, :4]), (
+        "what lies past the end of a row is not read"
+    )
 
 
 def test_wrong_lengths_are_refused():
@@ -511,11 +741,18 @@ def test_wrong_lengths_are_refused():
     for wrong in ("abcd", [[1], [1, 2]], ["1", "2", "3", "4"]):
         refused(DTypeError, lambda w=wrong: model(x, lengths=w), "lengths", "found")
     moved = built(lambda b, x, r: recurrent(b, conv(b, x, r, 4, 3), r, L.GRU, 5))
-    refused(UnsupportedModelError, lambda: moved(x, lengths=[9, 1, 2, 3]), "layer 'gru'", "changed the time axis")
+    refused(
+        UnsupportedModelError, lambda: moved(x, lengths=[9, 1, 2, 3]), "layer 'gru'", "changed the time axis"
+    )
     pointwise = built(lambda b, x, r: recurrent(b, conv(b, x, r, 4, 1), r, L.GRU, 5))
     expected, _ = reference.run(pointwise.graph, {"x": x}, lengths=np.array([9, 1, 2, 3]))
     assert near(pointwise(x, lengths=[9, 1, 2, 3]), expected["y"])
-    refused(UnsupportedModelError, lambda: net(metadata={"source": "keras"})(x, lengths=[9, 1, 2, 3]), "lengths=", "Keras")
+    refused(
+        UnsupportedModelError,
+        lambda: net(metadata={"source": "keras"})(x, lengths=[9, 1, 2, 3]),
+        "lengths=",
+        "Keras",
+    )
     refused(UnsupportedModelError, lambda: model(x, mask=x > 0), "mask=")
 
 
@@ -528,7 +765,9 @@ def test_threads_do_not_change_the_bits():
     given = {"lstm/h": frames(13, 128, seed=3)}
     y, state = model(x, initial_state=given, return_state=True, lengths=np.arange(13) + 20)
     for threads in (2, 3, 64):
-        made, end = model.with_options(num_threads=threads)(x, initial_state=given, return_state=True, lengths=np.arange(13) + 20)
+        made, end = model.with_options(num_threads=threads)(
+            x, initial_state=given, return_state=True, lengths=np.arange(13) + 20
+        )
         assert same_bits(made, y)
         assert all(same_bits(a, state.arrays()[n]) for n, a in end.arrays().items())
 
@@ -536,14 +775,38 @@ def test_threads_do_not_change_the_bits():
 def test_unknown_options_are_refused():
     graph, late = net().graph, case("conv_same_stride2_wide").graph()
     for wrong in (0, -1, 1.5, "2", None):
-        refused(ShapeError, lambda w=wrong: rnnrt.Model(graph, num_threads=w), "num_threads", f"found {wrong!r}")
+        refused(
+            ShapeError, lambda w=wrong: rnnrt.Model(graph, num_threads=w), "num_threads", f"found {wrong!r}"
+        )
     for wrong in ("cuda", None, ["native"]):
-        refused(UnsupportedModelError, lambda w=wrong: rnnrt.Model(graph, backend=w), "backend", "'native' or 'blas'", f"found {wrong!r}")
+        refused(
+            UnsupportedModelError,
+            lambda w=wrong: rnnrt.Model(graph, backend=w),
+            "backend",
+            "'native' or 'blas'",
+            f"found {wrong!r}",
+        )
     for wrong in ("bfloat16", "int8", None, np.zeros(3)):
-        refused(UnsupportedModelError, lambda w=wrong: rnnrt.Model(graph, weights=w), "weights=", "expected 'float32'")
+        refused(
+            UnsupportedModelError,
+            lambda w=wrong: rnnrt.Model(graph, weights=w),
+            "weights=",
+            "expected 'float32'",
+        )
     for wrong in ("mmx", "", 3, "blas"):
-        refused(UnsupportedModelError, lambda w=wrong: rnnrt.Model(graph, isa=w), "instruction set", "scalar", f"found {wrong!r}")
-        refused(UnsupportedModelError, lambda w=wrong: rnnrt.Model(late, isa=w), "instruction set", f"found {wrong!r}")
+        refused(
+            UnsupportedModelError,
+            lambda w=wrong: rnnrt.Model(graph, isa=w),
+            "instruction set",
+            "scalar",
+            f"found {wrong!r}",
+        )
+        refused(
+            UnsupportedModelError,
+            lambda w=wrong: rnnrt.Model(late, isa=w),
+            "instruction set",
+            f"found {wrong!r}",
+        )
     refused(UnsupportedModelError, lambda: net().with_options(speed=3), "['speed']", "num_threads")
     for wrong in (3, None, "model.keras"):
         refused(DTypeError, lambda w=wrong: rnnrt.from_graph(w), "no graph", f"found {type(wrong).__name__}")
@@ -583,7 +846,13 @@ def test_after_flush_only_reset_or_a_state_is_legal():
     start = stream.state
     plain = stream.push(x)
     stream.flush()
-    for call in (lambda: stream.step(x[0]), lambda: stream.step(x[0].tolist()), lambda: stream.push(x), lambda: stream.push(x, np.empty((7, 5), np.float32)), stream.flush):
+    for call in (
+        lambda: stream.step(x[0]),
+        lambda: stream.step(x[0].tolist()),
+        lambda: stream.push(x),
+        lambda: stream.push(x, np.empty((7, 5), np.float32)),
+        stream.flush,
+    ):
         refused(StateError, call, "flushed", "reset()")
     stream.reset()
     assert same_bits(stream.push(x), plain)
@@ -602,7 +871,9 @@ def test_max_outputs_delay_and_receptive_field():
     assert facts(lambda b, x, r: conv(b, x, r, 4, 3, padding=(2, 0))) == (0, 3)
     assert facts(lambda b, x, r: conv(b, x, r, 4, 5, padding=(2, 2))) == (2, 5)
     assert facts(lambda b, x, r: conv(b, x, r, 4, 3, dilation=4, padding=(4, 4))) == (4, 9)
-    assert facts(lambda b, x, r: conv(b, conv(b, x, r, 4, 3, padding="same"), r, 4, 3, padding="same", name="two")) == (2, 5)
+    assert facts(
+        lambda b, x, r: conv(b, conv(b, x, r, 4, 3, padding="same"), r, 4, 3, padding="same", name="two")
+    ) == (2, 5)
     assert facts(lambda b, x, r: conv(b, conv(b, x, r, 4, 4, stride=2), r, 4, 3, name="two"))[1] == 4 + 2 * 2
     wavenet = rnnrt.Model(case("wavenet").graph())
     assert (wavenet.delay, wavenet.receptive_field) == (0, 16)
@@ -633,9 +904,18 @@ def test_step_many_fills_the_rows_of_out():
     assert same_bits(out, expected)
     assert all(np.shares_memory(y, out) for y in made)
     assert same_bits(np.stack(model.step_many((model.stream() for _ in range(3)), x)), expected)
-    refused(ShapeError, lambda: model.step_many(streams, x[:2]), "one frame a stream", "expected 3", "found 2")
-    refused(ShapeError, lambda: model.step_many(streams, x, out[:2]), "one row a stream", "expected 3", "found 2")
-    refused(ShapeError, lambda: model.step_many(streams, x, np.empty((3, 4), np.float32)), "out does not fit", "found (4,)")
+    refused(
+        ShapeError, lambda: model.step_many(streams, x[:2]), "one frame a stream", "expected 3", "found 2"
+    )
+    refused(
+        ShapeError, lambda: model.step_many(streams, x, out[:2]), "one row a stream", "expected 3", "found 2"
+    )
+    refused(
+        ShapeError,
+        lambda: model.step_many(streams, x, np.empty((3, 4), np.float32)),
+        "out does not fit",
+        "found (4,)",
+    )
     refused(DTypeError, lambda: model.step_many(streams, x, 3), "out", "found int")
     refused(DTypeError, lambda: model.step_many([streams[0], 3], x[:2]), "streams[1]", "found int")
     refused(DTypeError, lambda: model.step_many(3, x), "streams[0]", "found int")
@@ -674,9 +954,15 @@ def test_a_busy_stream_refuses_a_second_thread_and_others_go_on():
     while not stream.position and worker.is_alive():  # reading the position does not enter the stream
         time.sleep(0.001)
     entries = {
-        "step": lambda: stream.step(x[0]), "push": lambda: stream.push(x[:2]), "push out": lambda: stream.push(x[:2], np.empty((2, 256), np.float32)),
-        "flush": stream.flush, "reset": stream.reset, "state": lambda: stream.state, "state set": lambda: setattr(stream, "state", start), "clone": stream.clone,
-    }  # fmt: skip
+        "step": lambda: stream.step(x[0]),
+        "push": lambda: stream.push(x[:2]),
+        "push out": lambda: stream.push(x[:2], np.empty((2, 256), np.float32)),
+        "flush": stream.flush,
+        "reset": stream.reset,
+        "state": lambda: stream.state,
+        "state set": lambda: setattr(stream, "state", start),
+        "clone": stream.clone,
+    }
     for name, enter in entries.items():
         refused(StreamBusyError, enter, "another thread", "model.stream()")
         assert worker.is_alive(), f"the push was over before {name}: the test has shown nothing"

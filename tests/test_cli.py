@@ -72,7 +72,15 @@ def test_run_takes_inputs_by_name_and_writes_all_outputs_by_name(capsys, tmp_pat
         assert made["a"] == 2 and made["b"] == 30
     code, _, err = run(capsys, "run", tmp_path / "two.rnnrt", *inputs, "--output", tmp_path / "y.npy")
     assert code == 2 and ".npz" in err
-    code, _, err = run(capsys, "run", tmp_path / "two.rnnrt", "--input", tmp_path / "ones2.npy", "--output", tmp_path / "y.npz")
+    code, _, err = run(
+        capsys,
+        "run",
+        tmp_path / "two.rnnrt",
+        "--input",
+        tmp_path / "ones2.npy",
+        "--output",
+        tmp_path / "y.npz",
+    )
     assert code == 2 and "second" in err
 
 
@@ -83,7 +91,9 @@ def test_stream_writes_the_bits_of_run(capsys, converted, window, tmp_path, chun
     if not batched:
         np.save(path, np.load(path)[0])
     run(capsys, "run", converted, "--input", path, "--output", tmp_path / "whole.npy")
-    code, data = run_json(capsys, "stream", converted, "--input", path, "--chunk", chunk, "--output", tmp_path / "streamed.npy")
+    code, data = run_json(
+        capsys, "stream", converted, "--input", path, "--chunk", chunk, "--output", tmp_path / "streamed.npy"
+    )
     assert code == 0 and data["frames_in"] == 240 and data["latency_us"]["calls"] == -(-240 // chunk)
     whole, streamed = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "streamed.npy")
     assert whole.shape == streamed.shape and whole.tobytes() == streamed.tobytes()
@@ -94,9 +104,19 @@ def test_stream_flushes_what_a_look_ahead_held_back(capsys, tmp_path):
     b.output("y", b.add(Conv1D, "conv", b.input("x", (1,)), weight=np.ones((1, 5, 1)), padding="same"))
     rnnrt.from_graph(b.graph()).save(tmp_path / "same.rnnrt")
     np.save(tmp_path / "x.npy", np.arange(9, dtype=np.float32)[:, None])
-    code, data = run_json(capsys, "stream", tmp_path / "same.rnnrt", "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy")
+    code, data = run_json(
+        capsys,
+        "stream",
+        tmp_path / "same.rnnrt",
+        "--input",
+        tmp_path / "x.npy",
+        "--output",
+        tmp_path / "y.npy",
+    )
     assert code == 0 and data["flushed"] == data["delay"] == 2
-    assert np.load(tmp_path / "y.npy").ravel().tolist() == np.convolve(np.arange(9), np.ones(5), "same").tolist()
+    assert (
+        np.load(tmp_path / "y.npy").ravel().tolist() == np.convolve(np.arange(9), np.ones(5), "same").tolist()
+    )
 
 
 def test_info_names_layers_sizes_and_assumptions(capsys):
@@ -105,7 +125,11 @@ def test_info_names_layers_sizes_and_assumptions(capsys):
     code, data = run_json(capsys, "info", LSTM_KERAS)
     assert code == 0 and data["streamable"] and data["delay"] == 0
     assert [x["kind"] for x in data["layers"]].count("lstm") == 2
-    assert data["parameters"] == sum(x["parameters"] for x in data["layers"]) == 4 * 20 * (1 + 20 + 1) + 4 * 20 * (20 + 20 + 1) + 210
+    assert (
+        data["parameters"]
+        == sum(x["parameters"] for x in data["layers"])
+        == 4 * 20 * (1 + 20 + 1) + 4 * 20 * (20 + 20 + 1) + 210
+    )
 
 
 def test_info_of_bare_weights_prints_a_draft_spec_that_completes_to_a_working_one(capsys, tmp_path):
@@ -113,7 +137,11 @@ def test_info_of_bare_weights_prints_a_draft_spec_that_completes_to_a_working_on
     assert code == 4 and "lstm: LSTM" in out and "fc: Linear" in out
     assert "lstm: LSTM" not in err and err.startswith("rnnrt: ")
     code, data = run_json(capsys, "info", LSTM_TORCH)
-    assert code == 4 and data["error"]["kind"] == "UnsupportedModelError" and "fc: Linear" in data["error"]["draft"]
+    assert (
+        code == 4
+        and data["error"]["kind"] == "UnsupportedModelError"
+        and "fc: Linear" in data["error"]["draft"]
+    )
     code, data = run_json(capsys, "info", LSTM_TORCH, "--spec", LSTM_SPEC)
     assert code == 0 and data["parameters"] > 5000
 
@@ -137,18 +165,26 @@ def test_convert_info_and_verify_say_who_answered(capsys, converted, tmp_path):
     data = run_json(capsys, "info", path)[1]
     assert data["provenance"]["file"] == "lstm.keras" and len(data["provenance"]["sha256"]) == 64
     code, out, _ = run(capsys, "convert", LSTM_KERAS, "-o", path, "--golden", "reference")
-    assert code == 0 and "the float64 reference" in out and "the float64 reference" in run(capsys, "verify", path)[1]
+    assert (
+        code == 0
+        and "the float64 reference" in out
+        and "the float64 reference" in run(capsys, "verify", path)[1]
+    )
     code, out, _ = run(capsys, "convert", demo.FOLDER / "ln_rnn.keras", "-o", path)
     assert code == 0 and "'LNSimpleRNNCell'" in out and "'LNSimpleRNNCell'" in run(capsys, "info", path)[1]
 
 
 def test_bench_measures_steps_chunks_and_whole_calls(capsys, converted):
-    code, data = run_json(capsys, "bench", converted, "--seconds", 0.2, "--rate", 120, "--chunk", 16, "--time", 50)
+    code, data = run_json(
+        capsys, "bench", converted, "--seconds", 0.2, "--rate", 120, "--chunk", 16, "--time", 50
+    )
     assert code == 0
     assert [row["call"] for row in data["rows"]] == ["step", "chunk of 16", "whole, 1 x 50"]
     for row in data["rows"]:
         assert 0 < row["min"] <= row["p50"] <= row["p99"] <= row["p999"] <= row["max"]
-        assert row["x_real_time"] == pytest.approx(row["steps"] / 120 / (row["mean"] * 1e-6), rel=0.01, abs=0.1)
+        assert row["x_real_time"] == pytest.approx(
+            row["steps"] / 120 / (row["mean"] * 1e-6), rel=0.01, abs=0.1
+        )
 
 
 def test_bench_of_a_strided_and_of_a_whole_sequence_model(capsys, tmp_path):
@@ -190,7 +226,11 @@ def test_doctor_finds_this_machine_fit(capsys):
 def test_doctor_fails_where_denormals_are_flushed(capsys, monkeypatch):
     from rnnrt import doctor
 
-    monkeypatch.setattr(doctor, "denormals", lambda: {"check": "denormals", "ok": False, "found": "flushed", "fix": "Update it."})
+    monkeypatch.setattr(
+        doctor,
+        "denormals",
+        lambda: {"check": "denormals", "ok": False, "found": "flushed", "fix": "Update it."},
+    )
     code, out, _ = run(capsys, "doctor")
     assert code == 1 and "FAILED denormals: flushed. Update it." in out
 
@@ -203,18 +243,35 @@ def test_every_command_takes_json_and_usage_errors_exit_with_2(capsys):
         with pytest.raises(SystemExit) as stopped:
             cli.main([command, "--help"])
         assert stopped.value.code == 0 and "--json" in capsys.readouterr().out
-    wrong = (["bench", "m.rnnrt", "--seconds", "-1"], ["bench", "m.rnnrt", "--seconds", "x"], ["stream", "m", "--input", "x", "--chunk", "0"])
-    for arguments in ([], ["frobnicate"], ["run", "model.rnnrt"], ["convert", "m", "-o", "n", "--golden", "engine"], *wrong):
+    wrong = (
+        ["bench", "m.rnnrt", "--seconds", "-1"],
+        ["bench", "m.rnnrt", "--seconds", "x"],
+        ["stream", "m", "--input", "x", "--chunk", "0"],
+    )
+    for arguments in (
+        [],
+        ["frobnicate"],
+        ["run", "model.rnnrt"],
+        ["convert", "m", "-o", "n", "--golden", "engine"],
+        *wrong,
+    ):
         code, out, err = run(capsys, *arguments)
-        assert code == 2 and not out and err.startswith("rnnrt: ") and err.count("\n") == 1 and "--help" in err
+        assert (
+            code == 2 and not out and err.startswith("rnnrt: ") and err.count("\n") == 1 and "--help" in err
+        )
         code, data = run_json(capsys, *arguments)
         assert code == 2 and data["error"]["kind"] == "UsageError"
 
 
 BAD = {
-    "missing": None, "empty": b"", "page": b"<!DOCTYPE html><html>", "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-    "cut": Path(LSTM_KERAS).read_bytes()[:20000], "noise": b"PK\x03\x04 nothing", "folder": ...,
-}  # fmt: skip
+    "missing": None,
+    "empty": b"",
+    "page": b"<!DOCTYPE html><html>",
+    "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "cut": Path(LSTM_KERAS).read_bytes()[:20000],
+    "noise": b"PK\x03\x04 nothing",
+    "folder": ...,
+}
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -227,9 +284,14 @@ def test_a_bad_file_exits_with_3_whatever_is_done_with_it(capsys, tmp_path, kind
         path.write_bytes(BAD[kind])
     y = tmp_path / "y"
     for arguments in (
-        ["info"], ["convert", "-o", y], ["verify"], ["run", "--input", x, "--output", y], ["stream", "--input", x], ["bench"],
+        ["info"],
+        ["convert", "-o", y],
+        ["verify"],
+        ["run", "--input", x, "--output", y],
+        ["stream", "--input", x],
+        ["bench"],
         ["bench", "--against", "keras"],
-    ):  # fmt: skip
+    ):
         arguments = [arguments[0], path, *arguments[1:]]
         code, out, err = run(capsys, *arguments)
         assert code == 3 and not out and err.startswith(f"rnnrt: {path}: ") and err.count("\n") == 1
@@ -255,7 +317,12 @@ def test_what_is_sound_and_not_supported_exits_with_4(capsys, tmp_path):
 
 def test_a_wrong_spec_names_its_line(capsys, tmp_path):
     spec = tmp_path / "wrong.spec"
-    for text, code in (("lstm: GRU\nfc: Linear\n", 3), ("lstm: LSTM ?\n", 4), ("lstm: Lstm\n", 4), ("fc: Linear\nlstm: LSTM\n", 3)):
+    for text, code in (
+        ("lstm: GRU\nfc: Linear\n", 3),
+        ("lstm: LSTM ?\n", 4),
+        ("lstm: Lstm\n", 4),
+        ("fc: Linear\nlstm: LSTM\n", 3),
+    ):
         spec.write_text(text)
         found, _, err = run(capsys, "convert", LSTM_TORCH, "-o", tmp_path / "m.rnnrt", "--spec", spec)
         assert (found, "spec, line 1" in err or "spec, line 2" in err) == (code, True), err
@@ -268,7 +335,10 @@ def test_a_wrong_spec_names_its_line(capsys, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_said(capsys, converted, window, tmp_path):
     nowhere = tmp_path / "none" / "y.npy"
-    for arguments in (["run", converted, "--input", window[0], "--output", nowhere], ["stream", converted, "--input", window[0], "--output", nowhere]):
+    for arguments in (
+        ["run", converted, "--input", window[0], "--output", nowhere],
+        ["stream", converted, "--input", window[0], "--output", nowhere],
+    ):
         code, _, err = run(capsys, *arguments)
         assert code == 2 and f"{nowhere}: cannot be written" in err
     code, _, err = run(capsys, "convert", LSTM_KERAS, "-o", nowhere, "--golden", "reference")
@@ -282,17 +352,30 @@ def test_inputs_of_a_stream_must_agree(capsys, tmp_path):
     for name, shape in (("long", (9, 1)), ("short", (8, 1)), ("batch", (2, 9, 1)), ("scalar", ())):
         np.save(tmp_path / f"{name}.npy", np.ones(shape, np.float32))
     for second, code in (("long", 0), ("short", 2), ("batch", 2), ("scalar", 2)):
-        found, _, err = run(capsys, "stream", tmp_path / "sum.rnnrt", "--input", tmp_path / "long.npy", tmp_path / f"{second}.npy")
+        found, _, err = run(
+            capsys,
+            "stream",
+            tmp_path / "sum.rnnrt",
+            "--input",
+            tmp_path / "long.npy",
+            tmp_path / f"{second}.npy",
+        )
         assert found == code and (code == 0 or "differ" in err or "wrong shape" in err)
 
 
 def test_a_wrong_array_is_usage_and_names_the_input(capsys, converted, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((5, 3), np.float32))
-    assert run(capsys, "run", converted, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy")[0] == 2
+    assert (
+        run(capsys, "run", converted, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy")[0] == 2
+    )
     (tmp_path / "text.npy").write_text("no array")
-    code, _, err = run(capsys, "run", converted, "--input", tmp_path / "text.npy", "--output", tmp_path / "y.npy")
+    code, _, err = run(
+        capsys, "run", converted, "--input", tmp_path / "text.npy", "--output", tmp_path / "y.npy"
+    )
     assert code == 2 and "text.npy" in err
-    code, _, err = run(capsys, "run", converted, "--input", f"other={tmp_path / 'x.npy'}", "--output", tmp_path / "y.npy")
+    code, _, err = run(
+        capsys, "run", converted, "--input", f"other={tmp_path / 'x.npy'}", "--output", tmp_path / "y.npy"
+    )
     assert code == 2 and "other" in err
     code, _, err = run(capsys, "info", LSTM_TORCH, "--spec", tmp_path / "none.spec")
     assert code == 2 and "none.spec" in err
@@ -300,9 +383,15 @@ def test_a_wrong_array_is_usage_and_names_the_input(capsys, converted, tmp_path)
 
 def test_exit_codes_by_kind_of_error():
     kinds = {
-        errors.VerificationError: 1, errors.ShapeError: 2, errors.DTypeError: 2, errors.MissingExtraError: 2, errors.ModelFileError: 3,
-        errors.ResourceLimitError: 3, errors.UnsupportedModelError: 4, errors.NotStreamableError: 4,
-    }  # fmt: skip
+        errors.VerificationError: 1,
+        errors.ShapeError: 2,
+        errors.DTypeError: 2,
+        errors.MissingExtraError: 2,
+        errors.ModelFileError: 3,
+        errors.ResourceLimitError: 3,
+        errors.UnsupportedModelError: 4,
+        errors.NotStreamableError: 4,
+    }
     assert {kind: cli.exit_code(kind("what")) for kind in kinds} == kinds
 
 
@@ -323,7 +412,9 @@ def test_the_demo_fails_where_an_answer_is_wrong(capsys, monkeypatch, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(demo.FOLDER, folder)
     with np.load(folder / "golden.npz") as golden:
-        np.savez(folder / "golden.npz", **{n: y + np.float32(1e-3 if n == "gru" else 0) for n, y in golden.items()})
+        np.savez(
+            folder / "golden.npz", **{n: y + np.float32(1e-3 if n == "gru" else 0) for n, y in golden.items()}
+        )
     monkeypatch.setattr(demo, "FOLDER", folder)
     code, data = run_json(capsys, "demo", "--seconds", 0.1)
     assert code == 1 and not data["ok"]
@@ -348,6 +439,12 @@ def test_the_demo_draws(capsys, tmp_path):
 def test_the_command_runs_as_a_module_without_importing_a_framework():
     frameworks = {"torch", "keras", "scipy", "rich", "matplotlib"}
     code = f"import sys; from rnnrt import cli; cli.main(['info', sys.argv[1], '--json']); print(sorted({frameworks} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code, LSTM_KERAS], check=False, capture_output=True, text=True, cwd=Path(__file__).resolve().parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code, LSTM_KERAS],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("[]")

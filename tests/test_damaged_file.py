@@ -45,7 +45,10 @@ def test_a_file_cut_at_any_byte_is_refused(saved, tmp_path):
 def test_the_error_of_a_cut_file_says_both_sizes(saved):
     raw = saved.read_bytes()
     saved.write_bytes(raw[:-100])
-    with pytest.raises(ModelFileError, match=f"is {len(raw) - 100:,} bytes, its header says {len(raw):,}. Is this an incomplete copy"):
+    with pytest.raises(
+        ModelFileError,
+        match=f"is {len(raw) - 100:,} bytes, its header says {len(raw):,}. Is this an incomplete copy",
+    ):
         file.load(saved)
 
 
@@ -56,7 +59,11 @@ def test_random_mutations_are_refused_or_harmless(saved, tmp_path):
     for _ in range(3000):
         data = bytearray(raw)
         for _ in range(generator.choice((1, 1, 1, 2, 8))):
-            position = generator.randrange(len(data)) if generator.random() < 0.3 else generator.randrange(header_end)
+            position = (
+                generator.randrange(len(data))
+                if generator.random() < 0.3
+                else generator.randrange(header_end)
+            )
             action = generator.randrange(4)
             if action == 0:
                 data[position] ^= 1 << generator.randrange(8)
@@ -98,7 +105,10 @@ HEADER_LIES = {
     "not_an_object": (lambda h: "[1]", "does not begin"),
     "bom": (lambda h: b"\xef\xbb\xbf" + json.dumps(h).encode(), "does not begin"),
     "utf16": (lambda h: json.dumps(h).encode("utf-16"), "does not begin"),
-    "not_utf8": (lambda h: json.dumps(h).encode().replace(b"a test", b"a \xfftes").replace(b"gru", b"g\xffu"), "not UTF-8"),
+    "not_utf8": (
+        lambda h: json.dumps(h).encode().replace(b"a test", b"a \xfftes").replace(b"gru", b"g\xffu"),
+        "not UTF-8",
+    ),
     "not_json": (lambda h: json.dumps(h)[:-1] + ",", "not JSON"),
     "two_values": (lambda h: json.dumps(h) + "{}", "not JSON"),
     "nan": (lambda h: swap(json.dumps(h), "[9, 2]", "[NaN, 2]"), "NaN"),
@@ -112,7 +122,10 @@ HEADER_LIES = {
     "negative_size": (lambda h: h["fc/bias"].update(shape=[-1, -1]), "impossible shape"),
     "zero_size": (lambda h: h["fc/bias"].update(shape=[0], data_offsets=[0, 0]), "impossible shape"),
     "rank": (lambda h: h["fc/bias"].update(shape=[1] * 9), "impossible shape"),
-    "product_overflow": (lambda h: h["fc/bias"].update(shape=[1 << 24, 1 << 24, 1 << 16]), "does not fit its shape"),
+    "product_overflow": (
+        lambda h: h["fc/bias"].update(shape=[1 << 24, 1 << 24, 1 << 16]),
+        "does not fit its shape",
+    ),
     "shape_and_size": (lambda h: h["fc/bias"].update(shape=[2]), "does not fit its shape"),
     "turned_shape": (lambda h: h["gru/weight"].update(shape=[2, 9]), "checksum"),
     "dtype": (lambda h: h["fc/bias"].update(dtype="I32"), "'I32'"),
@@ -125,7 +138,10 @@ HEADER_LIES = {
     "hole": (lambda h: h.pop("gru/bias") and None, "hole"),
     "deep": (lambda h: h["__metadata__"].update(provenance=json.dumps(deep(40))), "checksum|nested"),
     "deep_header": (lambda h: h.update(deep=deep(40)), "nested too deeply"),
-    "very_deep_header": (lambda h: json.dumps(h)[:-1] + ',"d":' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+    "very_deep_header": (
+        lambda h: json.dumps(h)[:-1] + ',"d":' + "[" * 100_000 + "]" * 100_000 + "}",
+        "nested too deeply",
+    ),
     "duplicate_key": (lambda h: json.dumps(h)[:-1] + ',"fc/bias":{}}', "'fc/bias' twice"),
     "surrogate": (lambda h: json.dumps(h)[:-1] + ',"\\ud800":{}}', "surrogate"),
     "metadata_list": (lambda h: h.update(__metadata__=[]), "must hold strings"),
@@ -175,16 +191,35 @@ def relabelled(change):
 
 
 def doubling(layers):
-    return [{"kind": "concatenate", "name": f"d{i}", "inputs": [f"d{i - 1}" if i else "x"] * 2} for i in range(layers)]
+    return [
+        {"kind": "concatenate", "name": f"d{i}", "inputs": [f"d{i - 1}" if i else "x"] * 2}
+        for i in range(layers)
+    ]
 
 
 GRAPH_LIES = {
-    "unknown_kind": (lambda g: g["layers"][1].update(kind="mamba"), UnsupportedModelError, r"layers\[1\].*'mamba'.*update rnnrt"),
-    "unknown_field": (lambda g: g["layers"][1].update(zoneout=1), UnsupportedModelError, r"layers\[1\].*gru has no field 'zoneout'"),
+    "unknown_kind": (
+        lambda g: g["layers"][1].update(kind="mamba"),
+        UnsupportedModelError,
+        r"layers\[1\].*'mamba'.*update rnnrt",
+    ),
+    "unknown_field": (
+        lambda g: g["layers"][1].update(zoneout=1),
+        UnsupportedModelError,
+        r"layers\[1\].*gru has no field 'zoneout'",
+    ),
     "unknown_key": (lambda g: g.update(version=2), UnsupportedModelError, "'version'"),
-    "unknown_activation": (lambda g: g["layers"][1].update(activation="mish"), UnsupportedModelError, r"layers\[1\].activation.*'mish'"),
+    "unknown_activation": (
+        lambda g: g["layers"][1].update(activation="mish"),
+        UnsupportedModelError,
+        r"layers\[1\].activation.*'mish'",
+    ),
     "activation_number": (lambda g: g["layers"][1].update(activation=[]), ModelFileError, "activation"),
-    "activation_parameters": (lambda g: g["layers"][1].update(activation=["tanh", 1]), RnnrtError, "activation"),
+    "activation_parameters": (
+        lambda g: g["layers"][1].update(activation=["tanh", 1]),
+        RnnrtError,
+        "activation",
+    ),
     "no_layers": (lambda g: g.pop("layers") and None, ModelFileError, "'layers'"),
     "not_a_list": (lambda g: g.update(layers={}), ModelFileError, "layers"),
     "no_field": (lambda g: g["layers"][1].pop("weight") and None, ModelFileError, "'weight'"),
@@ -196,11 +231,25 @@ GRAPH_LIES = {
     "infer": (lambda g: g["layers"][1].update(inputs=["x", "x"]), RnnrtError, "gru"),
     "dangling": (lambda g: g["layers"][1].update(inputs=["nobody"]), RnnrtError, "nobody"),
     "itself": (lambda g: g["layers"][1].update(inputs=["gru"]), RnnrtError, "gru"),
-    "missing_tensor": (lambda g: g["layers"][1].update(weight="x/y"), ModelFileError, "'x/y' is not in the file"),
+    "missing_tensor": (
+        lambda g: g["layers"][1].update(weight="x/y"),
+        ModelFileError,
+        "'x/y' is not in the file",
+    ),
     "used_twice": (lambda g: g["layers"][1].update(weight="gru/bias"), ModelFileError, "used twice"),
     "golden_as_weight": (lambda g: g["layers"][3].update(weight="golden/input/x"), RnnrtError, "fc"),
-    "forgotten_tensor": (lambda g: g["layers"][3].update(bias=None), ModelFileError, "'fc/bias' belongs to nothing"),
-    "wide": (lambda g: g["layers"].insert(1, {"kind": "reshape", "name": "r", "inputs": ["x"], "features": [1 << 50]}), RnnrtError, "'r'"),
+    "forgotten_tensor": (
+        lambda g: g["layers"][3].update(bias=None),
+        ModelFileError,
+        "'fc/bias' belongs to nothing",
+    ),
+    "wide": (
+        lambda g: g["layers"].insert(
+            1, {"kind": "reshape", "name": "r", "inputs": ["x"], "features": [1 << 50]}
+        ),
+        RnnrtError,
+        "'r'",
+    ),
     "many": (lambda g: g.update(layers=g["layers"] * 300), ResourceLimitError, "too many layers"),
     "doubling": (lambda g: g["layers"].extend(doubling(60)), ResourceLimitError, "too wide"),
     "huge_input": (lambda g: g["layers"][0].update(features=[1 << 24, 1 << 24]), RnnrtError, "'x'"),
@@ -226,7 +275,10 @@ def test_a_lying_graph_is_refused_by_name(saved, lie):
 
 def test_mutated_graphs_with_fitting_checksums_end_in_one_kind_of_error(saved, tmp_path):
     """Random changes of JSON values; the checksums are made to fit, so that the checks behind them are reached."""
-    generator, values = random.Random(1), [None, True, -1, 0, 1, 2, 3, 9, 1e-3, 1 << 40, "", "x", "gru", "same", [], [1], ["x"], {}]
+    generator, values = (
+        random.Random(1),
+        [None, True, -1, 0, 1, 2, 3, 9, 1e-3, 1 << 40, "", "x", "gru", "same", [], [1], ["x"], {}],
+    )
     mutant = tmp_path / "mutant.rnnrt"
 
     def places(value, found):

@@ -61,7 +61,9 @@ def message(*fields):
         return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
 
     return b"".join(
-        varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
+        varint(number << 3) + varint(value)
+        if isinstance(value, int)
+        else varint(number << 3 | 2) + varint(len(value)) + value
         for number, value in fields
     )
 
@@ -72,7 +74,13 @@ def graph():
     return b.graph()
 
 
-TEXTBOOK = {"Wax": np.ones((2, 3)), "Waa": np.ones((2, 2)), "Wya": np.ones((1, 2)), "ba": np.ones((2, 1)), "by": np.ones((1, 1))}
+TEXTBOOK = {
+    "Wax": np.ones((2, 3)),
+    "Waa": np.ones((2, 2)),
+    "Wya": np.ones((1, 2)),
+    "ba": np.ones((2, 1)),
+    "by": np.ones((1, 1)),
+}
 LEGACY = b"".join(pickle.dumps(x, 2) for x in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {}, []))
 ONNX = message((1, 8), (2, b"pytorch"), (3, b"2.9"), (7, message((2, b"main_graph"))), (8, message((2, 17))))
 GRAPH_DEF = message((1, message((1, b"x"), (2, b"Placeholder"))), (4, message((1, 1000))))
@@ -80,7 +88,9 @@ GRAPH_DEF = message((1, message((1, b"x"), (2, b"Placeholder"))), (4, message((1
 KNOWN = {
     "keras": zipped(**{"metadata.json": "{}", "config.json": "{}", "model.weights.h5": b"\x89HDF\r\n\x1a\n"}),
     "keras-h5": b"\x89HDF\r\n\x1a\n" + bytes(100),
-    "torch-zip": zipped(**{"archive/data.pkl": b"\x80\x02}.", "archive/version": "3", "archive/data/0": bytes(8)}),
+    "torch-zip": zipped(
+        **{"archive/data.pkl": b"\x80\x02}.", "archive/version": "3", "archive/data/0": bytes(8)}
+    ),
     "torch-legacy": LEGACY,
     "safetensors": safetensors.numpy.save({"w": np.ones((2, 2), np.float32)}, {"format": "pt"}),
     "npz": npz(weight_ih_l0=np.ones(3)),
@@ -95,33 +105,93 @@ WRONG = {
     "empty": (b"", "empty", ModelFileError, "an empty file.*again"),
     "html": (HTML, "html", ModelFileError, "web page.*Download the file itself"),
     "html_bom": (b"\xef\xbb\xbf" + HTML, "html", ModelFileError, "web page"),
-    "xml_error": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "html", ModelFileError, "XML answer"),
+    "xml_error": (
+        b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+        "html",
+        ModelFileError,
+        "XML answer",
+    ),
     "git_lfs": (LFS, "git-lfs", ModelFileError, "git lfs pull"),
-    "saved_model_pb": (message((1, 1), (2, b"\n\x05serve" + bytes(300))), "savedmodel", UnsupportedModelError, 'model.save."model.keras"'),
+    "saved_model_pb": (
+        message((1, 1), (2, b"\n\x05serve" + bytes(300))),
+        "savedmodel",
+        UnsupportedModelError,
+        'model.save."model.keras"',
+    ),
     "graph_def": (GRAPH_DEF, "savedmodel", UnsupportedModelError, "TensorFlow graph.*model.keras"),
-    "saved_model_zip": (zipped(**{"m/saved_model.pb": b"", "m/variables/x": b""}), "savedmodel", UnsupportedModelError, "model.keras"),
+    "saved_model_zip": (
+        zipped(**{"m/saved_model.pb": b"", "m/variables/x": b""}),
+        "savedmodel",
+        UnsupportedModelError,
+        "model.keras",
+    ),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(50), "tflite", UnsupportedModelError, "TFLite.*Keras"),
     "torchscript": (SCRIPT, "torchscript", UnsupportedModelError, "state_dict"),
-    "pt2": (zipped(**{"serialized_exported_program.json": "{}"}), "torch-export", UnsupportedModelError, "torch.export.*state_dict"),
-    "pt2_new": (zipped(**{"m/models/model.json": "{}", "m/byteorder": b""}), "torch-export", UnsupportedModelError, "state_dict"),
+    "pt2": (
+        zipped(**{"serialized_exported_program.json": "{}"}),
+        "torch-export",
+        UnsupportedModelError,
+        "torch.export.*state_dict",
+    ),
+    "pt2_new": (
+        zipped(**{"m/models/model.json": "{}", "m/byteorder": b""}),
+        "torch-export",
+        UnsupportedModelError,
+        "state_dict",
+    ),
     "torch_mobile": (b"\x10\0\0\0PTMF" + bytes(50), "torch-mobile", UnsupportedModelError, "state_dict"),
     "pickle": (pickle.dumps({"a": 1}, 4), "pickle", UnsupportedModelError, "could run code.*state_dict"),
-    "zip_in_zip": (zipped(**{"classifier.keras": b"PK"}), "zipped", UnsupportedModelError, "classifier.keras.*Unpack"),
-    "nested_stored": (zipped(**{"best.pt": KNOWN["torch-zip"]}), "zipped", UnsupportedModelError, "best.pt.*Unpack"),
-    "docx": (zipped(**{"word/document.xml": "", "[Content_Types].xml": ""}), "zip", UnsupportedModelError, "word/document.xml"),
+    "zip_in_zip": (
+        zipped(**{"classifier.keras": b"PK"}),
+        "zipped",
+        UnsupportedModelError,
+        "classifier.keras.*Unpack",
+    ),
+    "nested_stored": (
+        zipped(**{"best.pt": KNOWN["torch-zip"]}),
+        "zipped",
+        UnsupportedModelError,
+        "best.pt.*Unpack",
+    ),
+    "docx": (
+        zipped(**{"word/document.xml": "", "[Content_Types].xml": ""}),
+        "zip",
+        UnsupportedModelError,
+        "word/document.xml",
+    ),
     "zip_empty": (zipped(), "zip", UnsupportedModelError, "without a model"),
     "zip_cut": (KNOWN["keras"][:-30], "zip-cut", ModelFileError, "incomplete copy"),
     "gzip": (gzip.compress(b"x" * 100), "gzip", UnsupportedModelError, "gunzip"),
     "xz": (b"\xfd7zXZ\x00\x00" + bytes(20), "compressed", UnsupportedModelError, "Unpack"),
     "zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), "compressed", UnsupportedModelError, "Unpack"),
     "tar": (tar(**{"model.pt": b"x"}), "tar", UnsupportedModelError, "tar archive.*Unpack"),
-    "oldest_torch": (tar(sys_info=b"x", pickle=b"x", tensors=b"x", storages=b"x"), "tar", UnsupportedModelError, "in PyTorch"),
+    "oldest_torch": (
+        tar(sys_info=b"x", pickle=b"x", tensors=b"x", storages=b"x"),
+        "tar",
+        UnsupportedModelError,
+        "in PyTorch",
+    ),
     "gguf": (b"GGUF\x03\0\0\0" + bytes(30), "gguf", UnsupportedModelError, "GGUF.*PyTorch"),
     "ggml": (b"lmgg" + bytes(30), "gguf", UnsupportedModelError, "GGML"),
     "npy": (npy(np.ones(3)), "npy", UnsupportedModelError, "numpy.savez"),
-    "matlab": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(100), "matlab", UnsupportedModelError, "ONNX"),
-    "keras_json": (json.dumps({"class_name": "Sequential", "config": {}}).encode(), "keras-json", UnsupportedModelError, "spec="),
-    "tensorflow_js": (json.dumps({"modelTopology": {"class_name": "x"}}).encode(), "tensorflow-js", UnsupportedModelError, "TensorFlow.js"),
+    "matlab": (
+        b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(100),
+        "matlab",
+        UnsupportedModelError,
+        "ONNX",
+    ),
+    "keras_json": (
+        json.dumps({"class_name": "Sequential", "config": {}}).encode(),
+        "keras-json",
+        UnsupportedModelError,
+        "spec=",
+    ),
+    "tensorflow_js": (
+        json.dumps({"modelTopology": {"class_name": "x"}}).encode(),
+        "tensorflow-js",
+        UnsupportedModelError,
+        "TensorFlow.js",
+    ),
     "json": (b'{"a": 1}', "json", ModelFileError, "JSON"),
     "yaml": ("größe: 3\nlayers:\n- lstm\n".encode() * 500, "text", ModelFileError, "text file"),
     "python": (b"import torch\nclass Net: ...\n", "text", ModelFileError, "text file"),
@@ -129,7 +199,7 @@ WRONG = {
     "noise": (random.Random(0).randbytes(5000), None, ModelFileError, "no kind rnnrt knows"),
     "zeros": (bytes(5000), None, ModelFileError, "no kind rnnrt knows"),
     "one_byte": (b"\x80", None, ModelFileError, "no kind rnnrt knows"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -173,7 +243,9 @@ def test_a_cut_or_mutated_file_ends_in_a_kind_or_one_error(tmp_path, name):
     content, generator = KNOWN.get(name) or WRONG[name][0], random.Random(name)
     path = tmp_path / "m"
     for _ in range(60):
-        data = bytearray(content[: generator.randrange(len(content) + 1)] if generator.random() < 0.3 else content)
+        data = bytearray(
+            content[: generator.randrange(len(content) + 1)] if generator.random() < 0.3 else content
+        )
         for _ in range(generator.randrange(4) if data else 0):
             data[generator.randrange(len(data))] = generator.randrange(256)
         path.write_bytes(data)
@@ -242,9 +314,12 @@ def test_detection_imports_no_framework(tmp_path):
     )
     root = str(Path(file.__file__).parent.parent)
     done = subprocess.run(
-        check=False, args=[sys.executable, "-c", f"import numpy, sys; before = set(sys.modules)\n{program}", tmp_path],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root},
-    )  # fmt: skip
+        check=False,
+        args=[sys.executable, "-c", f"import numpy, sys; before = set(sys.modules)\n{program}", tmp_path],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": root},
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
@@ -273,7 +348,9 @@ def test_live_keras_models_and_the_files_keras_writes(tmp_path):
 def test_live_onnx_models_and_files(tmp_path):
     onnx = need("onnx")
     value = onnx.helper.make_tensor_value_info
-    made = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, [2])], [value("y", 1, [2])])
+    made = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, [2])], [value("y", 1, [2])]
+    )
     model = onnx.helper.make_model(made)
     assert detect(model).importer == "onnx"
     onnx.save(model, tmp_path / "m")

@@ -28,12 +28,30 @@ def normal(*shape, seed=0):
 
 def rnn(b, name, x, units, *initial, **fields):
     size = b.signal(x).width
-    return b.add(L.SimpleRNN, name, x, *initial, weight=normal(units, size, seed=units), recurrent_weight=normal(units, units), bias=normal(units), **fields)
+    return b.add(
+        L.SimpleRNN,
+        name,
+        x,
+        *initial,
+        weight=normal(units, size, seed=units),
+        recurrent_weight=normal(units, units),
+        bias=normal(units),
+        **fields,
+    )
 
 
 def lstm(b, name, x, units, *initial, **fields):
     size = b.signal(x).width
-    return b.add(L.LSTM, name, x, *initial, weight=normal(4 * units, size), recurrent_weight=normal(4 * units, units), bias=normal(4 * units), **fields)
+    return b.add(
+        L.LSTM,
+        name,
+        x,
+        *initial,
+        weight=normal(4 * units, size),
+        recurrent_weight=normal(4 * units, units),
+        bias=normal(4 * units),
+        **fields,
+    )
 
 
 def built(make, metadata=None):
@@ -92,7 +110,9 @@ def test_arrays_that_repeat_one_row_or_overlap_themselves_are_read_as_they_say(m
     x = normal(7, 3)
     repeated = np.broadcast_to(x, (5, 7, 3))
     assert same_bits(model(repeated), np.broadcast_to(model(x), (5, 7, 4)))
-    assert same_bits(model.stream(5).push(repeated), np.ascontiguousarray(np.broadcast_to(model(x), (5, 7, 4))))
+    assert same_bits(
+        model.stream(5).push(repeated), np.ascontiguousarray(np.broadcast_to(model(x), (5, 7, 4)))
+    )
     series = normal(40)
     windows = np.lib.stride_tricks.sliding_window_view(series, 3)
     assert same_bits(model(windows), model(windows.copy()))
@@ -100,12 +120,15 @@ def test_arrays_that_repeat_one_row_or_overlap_themselves_are_read_as_they_say(m
     assert same_bits(model(still), model(still.copy()))
 
 
-
 def test_an_out_that_overlaps_the_input_gets_the_right_answer():
     model = built(lambda b: lstm(b, "lstm", rnn(b, "back", b.input("x", (4,)), 4, reverse=True), 4))
     forward = built(lambda b: lstm(b, "lstm", b.input("x", (4,)), 4))
     for tried in (model, forward):
-        for into, out_of in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None)), (slice(None, -1), slice(None, -1))):
+        for into, out_of in (
+            (slice(1, None), slice(None, -1)),
+            (slice(None, -1), slice(1, None)),
+            (slice(None, -1), slice(None, -1)),
+        ):
             memory = normal(200, 4)
             x = memory[out_of].copy()
             assert same_bits(tried(memory[out_of], out=memory[into]), tried(x))
@@ -123,7 +146,12 @@ def test_out_is_for_models_with_one_output(model):
     two = built(lambda b: (lstm(b, "lstm", b.input("x", (3,)), 4), "x"))
     out, x = np.zeros((6, 4), np.float32), normal(6, 3)
     stream = two.stream()
-    for call in (lambda: two(x, out=out), lambda: stream.step(x[0], out=out[0]), lambda: stream.push(x, out=out), lambda: stream.flush(out=out)):
+    for call in (
+        lambda: two(x, out=out),
+        lambda: stream.step(x[0], out=out[0]),
+        lambda: stream.push(x, out=out),
+        lambda: stream.flush(out=out),
+    ):
         refused(ShapeError, call, "one output")
     assert stream.position == 0
 
@@ -244,7 +272,12 @@ def test_answers_that_hang_on_what_is_given_once_alone():
     def make(b):
         x, value = b.input("x", (3,)), b.input("value", (4,), time=False)
         laid_out = b.add(L.Unflatten, "laid_out", value, length=2)
-        return rnn(b, "rnn", x, 4), value, b.add(L.Dense, "dense", value, weight=normal(2, 4)), rnn(b, "over_value", laid_out, 3)
+        return (
+            rnn(b, "rnn", x, 4),
+            value,
+            b.add(L.Dense, "dense", value, weight=normal(2, 4)),
+            rnn(b, "over_value", laid_out, 3),
+        )
 
     model, x, value = built(make), normal(7, 3), normal(4)
     expected = model(x, value)
@@ -319,7 +352,15 @@ def test_a_bad_id_is_named_with_its_row_and_time(axes):
     for bad in (7, -1, 2**40, 2.5, np.nan, np.inf):
         spoiled = good.astype(type(bad))
         spoiled[2, 5] = bad
-        refused(ShapeError, lambda s=spoiled: model(turn(s)), "'ids'", "row 2", "time 5", "0 to 6", str(np.asarray(spoiled)[2, 5]))
+        refused(
+            ShapeError,
+            lambda s=spoiled: model(turn(s)),
+            "'ids'",
+            "row 2",
+            "time 5",
+            "0 to 6",
+            str(np.asarray(spoiled)[2, 5]),
+        )
         refused(ShapeError, lambda s=spoiled: model(s[2]), "row 0", "time 5")
         stream = model.stream(3)
         stream.push(good[:, :4])
@@ -334,7 +375,12 @@ def test_a_bad_id_is_named_with_its_row_and_time(axes):
 
 def test_a_stream_that_failed_half_way_says_so_until_it_is_reset():
     def make(b):  # the id is made inside: nobody can look at it before
-        return b.add(L.Embedding, "table", b.add(L.Affine, "twice", b.input("x", (1,)), scale=[2.0], offset=[0.0]), weight=normal(5, 3))
+        return b.add(
+            L.Embedding,
+            "table",
+            b.add(L.Affine, "twice", b.input("x", (1,)), scale=[2.0], offset=[0.0]),
+            weight=normal(5, 3),
+        )
 
     model, x = built(make), np.array([[0], [1], [2], [9], [1]], np.float32)
     refused(ShapeError, lambda: model(x), "'table'", "row 0", "time 3", "18")
@@ -351,8 +397,18 @@ def test_a_stream_that_failed_half_way_says_so_until_it_is_reset():
 
 def test_states_that_were_tampered_with_are_refused_or_harmless(model):
     generator = np.random.default_rng(0)
-    for network in (model, model_of("three_delays"), model_of("conv_dilated"), model_of("last"), with_value()):
-        once = {n: np.zeros(s[1:], np.float32) for n, s in network.inputs.items() if not network.graph.signals[n].time}
+    for network in (
+        model,
+        model_of("three_delays"),
+        model_of("conv_dilated"),
+        model_of("last"),
+        with_value(),
+    ):
+        once = {
+            n: np.zeros(s[1:], np.float32)
+            for n, s in network.inputs.items()
+            if not network.graph.signals[n].time
+        }
         stream = network.stream(inputs=once)
         width = network.graph.signals["x"].width
         stream.push(normal(23, width))
@@ -362,7 +418,9 @@ def test_states_that_were_tampered_with_are_refused_or_harmless(model):
             if k % 3 == 0:
                 bad = bad[: generator.integers(0, len(bad))]
             else:
-                for at in generator.integers(len(bad) - len(stream.state.memory) - (50 if k % 3 == 1 else 0), len(bad), 1 + k % 5):
+                for at in generator.integers(
+                    len(bad) - len(stream.state.memory) - (50 if k % 3 == 1 else 0), len(bad), 1 + k % 5
+                ):
                     bad[at] = generator.integers(0, 256)
             try:
                 state = State.from_bytes(bytes(bad))
@@ -372,15 +430,43 @@ def test_states_that_were_tampered_with_are_refused_or_harmless(model):
                 other.flush()
             except StateError:
                 pass
-    for junk in (b"", b"RNNRTST1", b"RNNRTST1" + b"\xff" * 4, 5, None, "text", [1, 2], b"RNNRTST1\2\0\0\0{}", b"RNNRTST1\2\0\0\0[]"):
+    for junk in (
+        b"",
+        b"RNNRTST1",
+        b"RNNRTST1" + b"\xff" * 4,
+        5,
+        None,
+        "text",
+        [1, 2],
+        b"RNNRTST1\2\0\0\0{}",
+        b"RNNRTST1\2\0\0\0[]",
+    ):
         refused(StateError, lambda j=junk: State.from_bytes(j))
 
 
 # ---- lengths --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["lstm_20", "gru_20", "gru_before_20", "rnn_20", "lstm_projection", "lstm_reverse", "gru_reverse", "bidirectional_lstm_concatenate",
-                                  "bidirectional_gru_concatenate", "two_bidirectional", "last_of_both", "final_state", "lstm_cells", "lstm_norm", "conv_one_tap"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lstm_20",
+        "gru_20",
+        "gru_before_20",
+        "rnn_20",
+        "lstm_projection",
+        "lstm_reverse",
+        "gru_reverse",
+        "bidirectional_lstm_concatenate",
+        "bidirectional_gru_concatenate",
+        "two_bidirectional",
+        "last_of_both",
+        "final_state",
+        "lstm_cells",
+        "lstm_norm",
+        "conv_one_tap",
+    ],
+)
 def test_lengths_mean_what_packing_means(name):
     case = next(c for c in CASES if c.name == name)
     model, x = rnnrt.Model(case.graph()), case.sample(6, 70)
@@ -409,11 +495,25 @@ def test_a_model_that_may_answer_with_several_frames_to_one_refuses_step():
     first = stream.push(x[:1])
     assert len(first) == stream.max_outputs(0) + 3 == 3
     assert same_bits(np.concatenate([first, stream.push(x[1:]), stream.flush()]), model(x))
-    late = built(lambda b: b.add(L.Conv1D, "padded", b.add(L.MaxPool1D, "pool", b.input("x", (1,)), size=100, stride=100), weight=normal(1, 1, 1), padding=(2, 0)))
+    late = built(
+        lambda b: b.add(
+            L.Conv1D,
+            "padded",
+            b.add(L.MaxPool1D, "pool", b.input("x", (1,)), size=100, stride=100),
+            weight=normal(1, 1, 1),
+            padding=(2, 0),
+        )
+    )
     refused(StateError, lambda: late.stream().step([0.0]), "several frames")
-    padded = built(lambda b: b.add(L.Conv1D, "conv", b.input("x", (1,)), weight=normal(2, 3, 1), padding=(2, 0)))
+    padded = built(
+        lambda b: b.add(L.Conv1D, "conv", b.input("x", (1,)), weight=normal(2, 3, 1), padding=(2, 0))
+    )
     assert padded.stream().step([1.0]).shape == (2,)
-    repeated = built(lambda b: rnn(b, "rnn", b.add(L.Unflatten, "frames", b.add(L.Last, "last", b.input("x", (6,))), length=3), 2))
+    repeated = built(
+        lambda b: rnn(
+            b, "rnn", b.add(L.Unflatten, "frames", b.add(L.Last, "last", b.input("x", (6,))), length=3), 2
+        )
+    )
     stream = repeated.stream()
     assert stream.step(normal(6)) is None
     assert stream.flush().shape == (3, 2)
@@ -480,7 +580,16 @@ def test_rows_are_reset_by_number(model):
 def test_batch_sizes_and_blocks_beyond_reason(model):
     for bad in (0, -1, 1.5, "2", 1 << 25, 1 << 70, [2]):
         refused(ShapeError, lambda b=bad: model.stream(b), "batch_size")
-    long = built(lambda b: b.add(L.Conv1D, "conv", b.input("x", (4096,)), weight=normal(1, 2, 4096), dilation=1 << 23, padding=(1 << 23, 0)))
+    long = built(
+        lambda b: b.add(
+            L.Conv1D,
+            "conv",
+            b.input("x", (4096,)),
+            weight=normal(1, 2, 4096),
+            dilation=1 << 23,
+            padding=(1 << 23, 0),
+        )
+    )
     with pytest.raises(ResourceLimitError, match="memory"):
         long.stream(1 << 24)
 
@@ -489,7 +598,9 @@ def test_batch_sizes_and_blocks_beyond_reason(model):
 
 
 def test_a_second_thread_in_a_stream_is_refused_while_other_streams_go_on():
-    model = built(lambda b: lstm(b, "lstm", b.input("x", (64,)), 256))  # enough work for the GIL to be released
+    model = built(
+        lambda b: lstm(b, "lstm", b.input("x", (64,)), 256)
+    )  # enough work for the GIL to be released
     x, short = normal(12_000, 64), normal(3, 64)
     stream, other, expected = model.stream(), model.stream(), model(x)
     started, made, refusals = threading.Event(), [], []
@@ -499,10 +610,16 @@ def test_a_second_thread_in_a_stream_is_refused_while_other_streams_go_on():
         made.append(stream.push(x))
 
     calls = {
-        "step": lambda: stream.step(short[0]), "step out": lambda: stream.step(short[0], out=np.empty(256, np.float32)), "push": lambda: stream.push(short),
-        "push out": lambda: stream.push(short, out=np.empty((3, 256), np.float32)), "flush": lambda: stream.flush(), "reset": lambda: stream.reset(),
-        "state": lambda: stream.state, "set state": lambda: setattr(stream, "state", {}), "clone": lambda: stream.clone(),
-    }  # fmt: skip
+        "step": lambda: stream.step(short[0]),
+        "step out": lambda: stream.step(short[0], out=np.empty(256, np.float32)),
+        "push": lambda: stream.push(short),
+        "push out": lambda: stream.push(short, out=np.empty((3, 256), np.float32)),
+        "flush": lambda: stream.flush(),
+        "reset": lambda: stream.reset(),
+        "state": lambda: stream.state,
+        "set state": lambda: setattr(stream, "state", {}),
+        "clone": lambda: stream.clone(),
+    }
     worker = threading.Thread(target=push)
     worker.start()
     started.wait()
@@ -537,7 +654,18 @@ def test_a_model_and_its_stream_in_a_ring_are_collected():
 # ---- what a model says of itself ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "delay"), [("lstm_20", 0), ("conv_causal", 0), ("conv_same", 1), ("conv_even_same", 4), ("conv_dilated_same", 3), ("residual", 1), ("three_delays", 5)])
+@pytest.mark.parametrize(
+    ("name", "delay"),
+    [
+        ("lstm_20", 0),
+        ("conv_causal", 0),
+        ("conv_same", 1),
+        ("conv_even_same", 4),
+        ("conv_dilated_same", 3),
+        ("residual", 1),
+        ("three_delays", 5),
+    ],
+)
 def test_delay_is_how_many_frames_pass_before_the_first_answer(name, delay):
     case = next(c for c in CASES if c.name == name)
     model = rnnrt.Model(case.graph())
@@ -548,8 +676,26 @@ def test_delay_is_how_many_frames_pass_before_the_first_answer(name, delay):
     assert len(stream.flush()) == delay
 
 
-@pytest.mark.parametrize("name", ["dense_20", "conv_causal", "conv_same", "conv_even_same", "conv_dilated", "conv_stride", "wavenet", "residual", "three_delays", "max_pool_valid",
-                                  "max_pool_overlapping", "average_pool_padded", "conv_stride_beyond", "conv_grouped", "softmax"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dense_20",
+        "conv_causal",
+        "conv_same",
+        "conv_even_same",
+        "conv_dilated",
+        "conv_stride",
+        "wavenet",
+        "residual",
+        "three_delays",
+        "max_pool_valid",
+        "max_pool_overlapping",
+        "average_pool_padded",
+        "conv_stride_beyond",
+        "conv_grouped",
+        "softmax",
+    ],
+)
 def test_the_receptive_field_is_what_one_answer_depends_on(name):
     case = next(c for c in CASES if c.name == name)
     model, frames = rnnrt.Model(case.graph()), 64
@@ -567,5 +713,3 @@ def test_the_receptive_field_is_what_one_answer_depends_on(name):
 def test_what_depends_on_everything_has_no_receptive_field():
     for name in ("lstm_20", "global_max", "flatten", "reverse", "textbook_conv_gru", "last_of_both"):
         assert model_of(name).receptive_field is None
-
-

@@ -9,7 +9,17 @@ import pytest
 from needs import absent
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["-std=gnu11", "-g1", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{ROOT / 'src'}"]
+FLAGS = [
+    "-std=gnu11",
+    "-g1",
+    "-O1",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Werror",
+    f"-I{ROOT / 'src'}",
+]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 #: The kernels do no arithmetic on sizes that could overflow, and checks inside their unrolled loops take minutes to compile.
 SANITIZE_KERNELS = ["-fsanitize=address", "--param", "asan-instrumentation-with-call-threshold=0"]
@@ -23,13 +33,17 @@ def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     trial = folder / "trial.c"
     trial.write_text("int main(void) { return 0; }\n")
-    if subprocess.run([compiler, *SANITIZE, trial, "-o", folder / "trial"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [compiler, *SANITIZE, trial, "-o", folder / "trial"], capture_output=True, check=False
+    ).returncode:
         absent("gcc has no address and undefined-behaviour sanitizers here")
 
     def compile_one(source):
         made = folder / f"{source.stem}.o"
         flags = SANITIZE_KERNELS if source.name.startswith("kernels_") else SANITIZE
-        done = subprocess.run([compiler, *FLAGS, *flags, "-c", source, "-o", made], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [compiler, *FLAGS, *flags, "-c", source, "-o", made], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return made
 
@@ -65,5 +79,10 @@ def test_the_header_stands_alone(tmp_path):
     source = tmp_path / "alone.c"
     source.write_text('#include "rnnrt.h"\nint main(void) { return RNNRT_OK; }\n')
     for words in (["-std=c11", "-pedantic"], ["-x", "c++", "-std=c++17"]):
-        done = subprocess.run([compiler, *words, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'src'}", source], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [compiler, *words, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'src'}", source],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0 or "cc1plus" in done.stderr, done.stderr

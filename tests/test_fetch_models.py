@@ -92,7 +92,11 @@ def test_downloading_a_source_package_does_not_run_its_setup(tmp_path):
     marker = tmp_path / "ran"
     setup = f"from pathlib import Path\nPath({str(marker)!r}).touch()\nfrom setuptools import setup\nsetup(name='pkg', version='1.0')\n"
     information = b"Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nText\nName: not this\n"
-    members = {"pkg-1.0/setup.py": setup.encode(), "pkg-1.0/PKG-INFO": information, "pkg-1.0/model.h5": CONTENT}
+    members = {
+        "pkg-1.0/setup.py": setup.encode(),
+        "pkg-1.0/PKG-INFO": information,
+        "pkg-1.0/model.h5": CONTENT,
+    }
     package = source_package(tmp_path / "pkg-1.0.tar.gz", members)
     archive = download(str(package), tmp_path)
     assert read_member(archive, "pkg-1.0/model.h5", len(CONTENT)) == CONTENT

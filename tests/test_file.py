@@ -29,7 +29,13 @@ def test_every_layer_and_field_comes_back(tmp_path):
     graph = graph_with_every_layer()
     assert {layer.kind for layer in (*graph.layers, *graph["per_frame"].graph.layers)} == set(LAYERS)
     golden = file.golden_of(graph)
-    file.save(graph, tmp_path / "m.rnnrt", golden=golden, golden_by="keras 3", provenance={"file": "m.keras", "sizes": [1, 2.5]})
+    file.save(
+        graph,
+        tmp_path / "m.rnnrt",
+        golden=golden,
+        golden_by="keras 3",
+        provenance={"file": "m.keras", "sizes": [1, 2.5]},
+    )
     stored = file.load(tmp_path / "m.rnnrt")
     assert same(stored.graph, graph)
     assert stored.graph.metadata == graph.metadata and stored.golden_by == "keras 3"
@@ -47,7 +53,9 @@ def test_every_annotation_of_every_layer_can_be_read():
     for layer in LAYERS.values():
         for item in dataclasses.fields(layer):
             kind = item.type.removesuffix(" | None")
-            assert kind in graph_json._FIELDS or kind in ("np.ndarray", "Graph"), f"{layer.__name__}.{item.name}: {item.type}"
+            assert kind in graph_json._FIELDS or kind in ("np.ndarray", "Graph"), (
+                f"{layer.__name__}.{item.name}: {item.type}"
+            )
 
 
 def test_a_file_without_golden_or_provenance(tmp_path):
@@ -111,7 +119,14 @@ def test_golden_frames_are_enough_for_long_windows():
 def test_is_rnnrt_looks_at_the_content(saved, tmp_path):
     assert file.is_rnnrt(saved.read_bytes())
     safetensors.numpy.save_file({"w": normal(2)}, tmp_path / "w", {"format": "pt"})
-    for other in (b"", b"{", b"\x10" + bytes(7), (tmp_path / "w").read_bytes(), b"PK\x03\x04" + bytes(60), b"\xff" * 64):
+    for other in (
+        b"",
+        b"{",
+        b"\x10" + bytes(7),
+        (tmp_path / "w").read_bytes(),
+        b"PK\x03\x04" + bytes(60),
+        b"\xff" * 64,
+    ):
         assert not file.is_rnnrt(other)
 
 
@@ -123,14 +138,29 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
         (small_graph(), "reference", {"a": float("nan")}),
         (small_graph(), "reference", {"a": 1 << 60}),
         (small_graph(), "reference", {"a": {1, 2}}),
-        (small_graph(), "reference", {"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}),
+        (
+            small_graph(),
+            "reference",
+            {"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]},
+        ),
         (small_graph(), "\ud800", None),
         (small_graph().replace(small_graph().layers, metadata={"a": b"bytes"}), "reference", None),
     ):
         with pytest.raises(ModelFileError, match="m.rnnrt"):
-            file.save(graph, tmp_path / "m.rnnrt", golden=file.golden_of(small_graph()), golden_by=golden_by, provenance=provenance)
+            file.save(
+                graph,
+                tmp_path / "m.rnnrt",
+                golden=file.golden_of(small_graph()),
+                golden_by=golden_by,
+                provenance=provenance,
+            )
     inputs, outputs = file.golden_of(small_graph())
-    for golden in ((outputs, inputs), ({}, outputs), (inputs, {"y": outputs["y"][:1]}), ({"x": inputs["x"][:, :, :1]}, outputs)):
+    for golden in (
+        (outputs, inputs),
+        ({}, outputs),
+        (inputs, {"y": outputs["y"][:1]}),
+        ({"x": inputs["x"][:, :, :1]}, outputs),
+    ):
         with pytest.raises(ModelFileError, match="golden"):
             file.save(small_graph(), tmp_path / "m.rnnrt", golden=golden)
     assert not list(tmp_path.iterdir())
@@ -173,7 +203,12 @@ def test_a_link_is_read_through_but_not_written_through(tmp_path, saved):
     assert saved.read_bytes() == before and link.is_symlink()
 
 
-BAD_TARGETS = [("folder", "a folder"), ("pipe", "a pipe"), ("none/m.rnnrt", "No such file"), ("nul\0", "null byte")]
+BAD_TARGETS = [
+    ("folder", "a folder"),
+    ("pipe", "a pipe"),
+    ("none/m.rnnrt", "No such file"),
+    ("nul\0", "null byte"),
+]
 
 
 @pytest.mark.parametrize("path, words", BAD_TARGETS)

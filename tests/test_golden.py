@@ -46,7 +46,9 @@ def recorded(tmp_path, name):
 # ---- files in Keras ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["forecaster.keras", "text_classifier.keras", "branches.keras", "words.h5", "cells.keras"])
+@pytest.mark.parametrize(
+    "name", ["forecaster.keras", "text_classifier.keras", "branches.keras", "words.h5", "cells.keras"]
+)
 def test_keras_answers_for_its_own_file(tmp_path, destination, name):
     by, source = keras_name(), recorded(tmp_path, name)
     made = rnnrt.convert(source, destination)
@@ -55,7 +57,9 @@ def test_keras_answers_for_its_own_file(tmp_path, destination, name):
     assert stored.golden_by == by
     exact, _ = reference.run(stored.graph, stored.golden[0])
     for output, y in stored.golden[1].items():
-        assert 0 < np.abs(y - exact[output]).max() < 1e-5, "float32 answers of another program are near the reference, never equal to it"
+        assert 0 < np.abs(y - exact[output]).max() < 1e-5, (
+            "float32 answers of another program are near the reference, never equal to it"
+        )
     assert rnnrt.load(destination, verify=True).golden_by == by
 
 
@@ -63,7 +67,12 @@ def test_a_file_says_where_it_came_from(destination):
     rnnrt.convert(LSTM_KERAS, destination, golden="reference")
     found = file.load(destination).provenance
     digest = hashlib.sha256(LSTM_KERAS.read_bytes()).hexdigest()
-    assert found["file"] == "lstm.keras" and found["sha256"] == digest and found["format"] == "keras-v3" and found["source"] == "keras"
+    assert (
+        found["file"] == "lstm.keras"
+        and found["sha256"] == digest
+        and found["format"] == "keras-v3"
+        and found["source"] == "keras"
+    )
     assert found["keras_version"].startswith("3.") and found["assumptions"] == []
 
 
@@ -78,7 +87,9 @@ def test_no_framework_is_imported_but_for_a_file_to_write(destination):
     need("keras")
     environment = {k: v for k, v in golden.os.environ.items() if k != "KERAS_BACKEND"}
     folder = importers.__file__.rpartition("/rnnrt/")[0]
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["False|reference|False|keras"], done.stderr
 
 
@@ -93,7 +104,9 @@ def test_what_keras_cannot_answer_for_says_why(tmp_path, destination, monkeypatc
     assert "'LNSimpleRNNCell'" in reason(demo.FOLDER / "ln_rnn.keras")
     assert "written by keras 2.2.4" in reason(recorded(tmp_path, "old_words.keras2.2.4.h5"))
     assert "only a part" in reason(LSTM_KERAS, outputs=["lstm_2"])
-    assert "weights alone" in reason(recorded(tmp_path, "branches.weights.h5"), spec=records.file("branches.json").decode())
+    assert "weights alone" in reason(
+        recorded(tmp_path, "branches.weights.h5"), spec=records.file("branches.json").decode()
+    )
 
     def refuse(*_, **__):
         raise TypeError("Could not locate class\nand much more")
@@ -108,7 +121,9 @@ def test_what_keras_cannot_answer_for_says_why(tmp_path, destination, monkeypatc
 
 
 def test_a_state_dict_has_nobody_to_ask(destination):
-    made = rnnrt.convert(demo.FOLDER / "lstm_torch.pt", destination, spec=(demo.FOLDER / "lstm_torch.spec").read_text())
+    made = rnnrt.convert(
+        demo.FOLDER / "lstm_torch.pt", destination, spec=(demo.FOLDER / "lstm_torch.spec").read_text()
+    )
     assert made.golden_by == "reference" and "weights alone" in made.provenance[WHY]
     rnnrt.convert({"weight_ih_l0": np.ones((8, 1)), "weight_hh_l0": np.ones((8, 2))}, destination)
     assert "no framework runs a mapping" in file.load(destination).provenance[WHY]
@@ -118,9 +133,17 @@ def test_a_rnnrt_file_keeps_its_sample(tmp_path, destination):
     graph = GraphBuilder()
     graph.output("y", graph.add(Dense, "fc", graph.input("x", (2,)), weight=np.ones((1, 2))))
     graph = graph.graph()
-    file.save(graph, tmp_path / "first", golden=file.golden_of(graph), golden_by="torch 1.0", provenance={"file": "w.pt"})
+    file.save(
+        graph,
+        tmp_path / "first",
+        golden=file.golden_of(graph),
+        golden_by="torch 1.0",
+        provenance={"file": "w.pt"},
+    )
     rnnrt.convert(tmp_path / "first", destination)
-    assert file.load(destination).golden_by == "torch 1.0" and file.load(destination).provenance == {"file": "w.pt"}
+    assert file.load(destination).golden_by == "torch 1.0" and file.load(destination).provenance == {
+        "file": "w.pt"
+    }
 
 
 # ---- hostile files ----------------------------------------------------------------------------------------------------
@@ -141,13 +164,19 @@ def test_a_module_named_where_only_training_looks_is_never_imported(tmp_path, de
     source.write_bytes(records.with_config(records.file("text_classifier.keras"), arm))
     assert rnnrt.convert(source, destination).golden_by == by and "trap" not in sys.modules
     with zipfile.ZipFile(rewrite(source, tmp_path)) as rewritten:
-        assert b"trap" not in rewritten.read("config.json") and b"kernel_initializer" not in rewritten.read("config.json")
+        assert b"trap" not in rewritten.read("config.json") and b"kernel_initializer" not in rewritten.read(
+            "config.json"
+        )
 
 
 @pytest.mark.parametrize(
     "planted",
     [
-        {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"name": "float32", "module": "AAAA"}},
+        {
+            "module": "keras.layers",
+            "class_name": "TorchModuleWrapper",
+            "config": {"name": "float32", "module": "AAAA"},
+        },
         {"module": "keras.layers", "class_name": "Lambda", "config": {"name": "float32"}},
         {"module": "trap", "class_name": "DTypePolicy", "config": {"name": "float32"}},
         {"class_name": "__lambda__", "config": {"name": "float32", "value": "4wAA"}},
@@ -166,7 +195,9 @@ def test_an_object_planted_in_an_option_keeps_keras_from_the_file(tmp_path, dest
 
 def test_further_members_of_an_archive_are_not_handed_on(tmp_path):
     source = tmp_path / "assets.keras"
-    source.write_bytes(records.repacked(records.file("words.keras"), lambda members: members.update({"assets/evil": b"x"})))
+    source.write_bytes(
+        records.repacked(records.file("words.keras"), lambda members: members.update({"assets/evil": b"x"}))
+    )
     with pytest.raises(UnsupportedModelError, match="more than config"):
         rewrite(source, tmp_path)
 
@@ -243,7 +274,11 @@ def test_a_module_that_cannot_be_asked_says_why(destination):
         def forward(self, x, h):
             return self.gru(x, h)[0]
 
-    for module, why in ((Packed(), "lengths of its rows"), (Continued(), "could not be run: TypeError"), (torch.nn.Linear(3, 2).half(), "float32")):
+    for module, why in (
+        (Packed(), "lengths of its rows"),
+        (Continued(), "could not be run: TypeError"),
+        (torch.nn.Linear(3, 2).half(), "float32"),
+    ):
         model = rnnrt.from_torch(module)
         assert model.golden_by == "reference" and why in model.provenance[WHY] and model.verify() < 1e-6
         model.save(destination)
@@ -307,7 +342,11 @@ def sensitive():
 def test_rounding_is_allowed_twice_over_and_a_wrong_import_is_not(by):
     graph = sensitive()
     inputs, exact = file.golden_of(graph)
-    answers = exact if by == "reference" else {n: y.astype(np.float32) for n, y in reference.run(graph, inputs, dtype=np.float32)[0].items()}
+    answers = (
+        exact
+        if by == "reference"
+        else {n: y.astype(np.float32) for n, y in reference.run(graph, inputs, dtype=np.float32)[0].items()}
+    )
     model = rnnrt.Model(graph, golden=(inputs, answers), golden_by=by)
     assert 1e-5 < model.verify() <= golden.allowances(graph, inputs, answers, by)["y"] < 1e-2
     off = {n: y + np.float32(0.1) for n, y in answers.items()}
@@ -333,7 +372,10 @@ def test_distance_counts_what_differs_and_not_equal_infinities():
     inf, nan = np.inf, np.nan
     assert golden.distance(np.array([inf, nan, 1.0]), np.array([inf, nan, 1.5])) == 0.5
     assert golden.distance(np.array([100.0, 0.0]), np.array([101.0, 0.0])) == pytest.approx(0.01)
-    assert not golden.distance(np.array([1.0]), np.array([nan])) <= 1 and not golden.distance(np.array([inf]), np.array([1.0])) <= 1
+    assert (
+        not golden.distance(np.array([1.0]), np.array([nan])) <= 1
+        and not golden.distance(np.array([inf]), np.array([1.0])) <= 1
+    )
 
 
 def test_convert_takes_no_other_word():
@@ -343,6 +385,8 @@ def test_convert_takes_no_other_word():
 
 def test_the_reference_answers_what_was_built_by_hand(destination):
     b = GraphBuilder()
-    b.output("y", b.add(LSTM, "lstm", b.input("x", (1,)), weight=np.ones((8, 1)), recurrent_weight=np.ones((8, 2))))
+    b.output(
+        "y", b.add(LSTM, "lstm", b.input("x", (1,)), weight=np.ones((8, 1)), recurrent_weight=np.ones((8, 2)))
+    )
     rnnrt.convert(b.graph(), destination)
     assert file.load(destination).golden_by == "reference" and json.dumps(file.load(destination).provenance)

@@ -45,7 +45,9 @@ def test_the_record_holds_every_output_of_every_model():
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
 def test_weights_alone_answer_with_the_text_of_to_json(name, suffix):
     data = file(name + suffix)
-    if suffix == ".h5":  # as model.save_weights("x.h5") of Keras 2 left them: the groups at the root, no configuration
+    if (
+        suffix == ".h5"
+    ):  # as model.save_weights("x.h5") of Keras 2 left them: the groups at the root, no configuration
 
         def strip(opened):
             for key in list(opened["model_weights"]):
@@ -66,7 +68,9 @@ def test_a_path_may_be_given_and_is_named_in_errors(tmp_path):
     assert_answers(importer.read(path), "text_classifier")
     assert_answers(importer.read(str(path)), "text_classifier")
     path.write_bytes(with_layer("text_classifier.keras", "conv1d", padding="reflect"))
-    with pytest.raises(UnsupportedModelError, match=r"model\.keras: layer 'conv1d' \(Conv1D\): the option padding='reflect'"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"model\.keras: layer 'conv1d' \(Conv1D\): the option padding='reflect'"
+    ):
         importer.read(path)
 
 
@@ -93,7 +97,12 @@ def test_inputs_keep_the_order_of_the_model_and_a_rank_2_input_its_meaning():
     assert made.inputs == ("a", "k", "b")
     assert not made.signals["k"].time and made.signals["a"].time and made.signals["a"].length is None
     assert importer.read(file("text_classifier.keras"))["ids"].ids
-    assert importer.read(file("forecaster.keras")).signals[importer.read(file("forecaster.keras")).inputs[0]].length == 8
+    assert (
+        importer.read(file("forecaster.keras"))
+        .signals[importer.read(file("forecaster.keras")).inputs[0]]
+        .length
+        == 8
+    )
 
 
 # ---- dialects of the legacy format ----------------------------------------------------------------------------------
@@ -101,7 +110,9 @@ def test_inputs_keep_the_order_of_the_model_and_a_rank_2_input_its_meaning():
 
 def test_attributes_split_for_their_size_are_joined():
     def split(opened):
-        for group, name in [(opened["model_weights"], "layer_names")] + [(g, "weight_names") for g in opened["model_weights"].values()]:
+        for group, name in [(opened["model_weights"], "layer_names")] + [
+            (g, "weight_names") for g in opened["model_weights"].values()
+        ]:
             names = list(group.attrs.get(name, []))
             if len(names) > 1:
                 del group.attrs[name]
@@ -189,17 +200,23 @@ def test_a_gru_in_the_layout_of_cudnn_is_reset_after(class_name):
 
 
 @pytest.mark.parametrize(
-    "version, wanted", [("2.1.5", "hard_sigmoid_keras2"), ("2.15.0", "hard_sigmoid_keras2"), ("3.0.0", "hard_sigmoid")]
+    "version, wanted",
+    [("2.1.5", "hard_sigmoid_keras2"), ("2.15.0", "hard_sigmoid_keras2"), ("3.0.0", "hard_sigmoid")],
 )
 def test_hard_sigmoid_is_the_one_of_the_version_that_wrote_the_file(version, wanted):
     def rename(opened):
         for holder in (opened, opened["model_weights"]):
             holder.attrs["keras_version"] = version
 
-    assert importer.read(with_hdf5(file("old_series.keras2.1.5.h5"), rename))["lstm_3"].recurrent_activation.name == wanted
+    assert (
+        importer.read(with_hdf5(file("old_series.keras2.1.5.h5"), rename))["lstm_3"].recurrent_activation.name
+        == wanted
+    )
 
 
-@pytest.mark.parametrize("version, wanted", [("2.2.4", "hard_sigmoid_keras2"), ("2.3.1", "sigmoid"), ("2.2.4-tf", None)])
+@pytest.mark.parametrize(
+    "version, wanted", [("2.2.4", "hard_sigmoid_keras2"), ("2.3.1", "sigmoid"), ("2.2.4-tf", None)]
+)
 def test_a_gate_activation_that_is_not_written_follows_the_version_or_is_refused(version, wanted):
     def change(opened):
         opened.attrs["keras_version"] = opened["model_weights"].attrs["keras_version"] = version
@@ -243,7 +260,8 @@ def test_average_pooling_leaves_padding_out_of_the_mean():
     """TensorFlow's and JAX's rule; Keras's torch backend repeats the edge where padding is on one side only."""
     data = with_layer("text_classifier.keras", "max_pooling1d")
     made = importer.read(
-        with_config(data, lambda c: find(c, "max_pooling1d").update(class_name="AveragePooling1D")), outputs=["conv1d", "max_pooling1d"]
+        with_config(data, lambda c: find(c, "max_pooling1d").update(class_name="AveragePooling1D")),
+        outputs=["conv1d", "max_pooling1d"],
     )
     answers, _ = reference.run(made, {"ids": np.arange(5)[None]})
     conv, pooled = answers["conv1d"][0], answers["max_pooling1d"][0]
@@ -264,10 +282,17 @@ def test_a_cut_network_and_its_rest_make_the_whole():
 
 
 @pytest.mark.parametrize(
-    "name, layer", [("old_series.keras2.1.5.h5", "lstm_3"), ("forecaster.keras", "gru"), ("old_words.keras2.2.4.h5", "norm")]
+    "name, layer",
+    [
+        ("old_series.keras2.1.5.h5", "lstm_3"),
+        ("forecaster.keras", "gru"),
+        ("old_words.keras2.2.4.h5", "norm"),
+    ],
 )
 def test_a_cut_finds_its_shape_where_the_file_does_not_tell_it(name, layer):
-    assert importer.read(file(name), inputs=[layer]).signals[layer] == importer.read(file(name)).signals[layer]
+    assert (
+        importer.read(file(name), inputs=[layer]).signals[layer] == importer.read(file(name)).signals[layer]
+    )
 
 
 def test_a_cut_through_a_graph_takes_several_names():
@@ -307,7 +332,10 @@ def test_the_module_of_the_cell_does_not_matter(name):
 def renamed_cells(name="Mine"):
     def rename(config):
         for layer in ("rnn", "rnn_1"):
-            find(config, layer)["config"]["cell"] |= {"class_name": name, "registered_name": f"package>{name}"}
+            find(config, layer)["config"]["cell"] |= {
+                "class_name": name,
+                "registered_name": f"package>{name}",
+            }
 
     return with_config(file("normalised.keras"), rename)
 
@@ -323,12 +351,19 @@ def test_other_cells_are_refused_by_name_and_may_be_described_by_the_caller():
         kernel, recurrent, bias = (arrays[f"simple_rnn_cell/vars/{i}"] for i in range(3))
         gamma, beta = (arrays[f"layer_norm/vars/{i}"] for i in range(2))
         arrays.clear()
-        weights = {"weight": kernel.T, "recurrent_weight": recurrent.T, "bias": bias, "gamma": gamma, "beta": beta}
+        weights = {
+            "weight": kernel.T,
+            "recurrent_weight": recurrent.T,
+            "bias": bias,
+            "gamma": gamma,
+            "beta": beta,
+        }
         return graph.SimpleRNN("any", ("x",), activation=config["activation"], norm="gates", **weights)
 
     assert_answers(importer.read(data, custom_objects={"Mine": mine}), "normalised")
     assert seen == [
-        (units, [f"layer_norm/vars/{i}" for i in range(2)] + [f"simple_rnn_cell/vars/{i}" for i in range(3)]) for units in (20, 5)
+        (units, [f"layer_norm/vars/{i}" for i in range(2)] + [f"simple_rnn_cell/vars/{i}" for i in range(3)])
+        for units in (20, 5)
     ]
 
 
@@ -357,7 +392,10 @@ def test_a_custom_layer_may_stand_for_several():
 
 
 def test_a_cell_of_that_name_with_other_arrays_is_refused():
-    data = with_weights(file("normalised.keras"), lambda opened: opened.create_dataset("layers/rnn/cell/gate/vars/0", data=np.zeros(3)))
+    data = with_weights(
+        file("normalised.keras"),
+        lambda opened: opened.create_dataset("layers/rnn/cell/gate/vars/0", data=np.zeros(3)),
+    )
     with pytest.raises(UnsupportedModelError, match="rnn.*gate/vars/0"):
         importer.read(data)
 
@@ -365,7 +403,10 @@ def test_a_cell_of_that_name_with_other_arrays_is_refused():
 # ---- live Keras -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cells", "bidirectional", "stacks", "pointwise", "text_classifier", "forecaster", "branches", "words"])
+@pytest.mark.parametrize(
+    "name",
+    ["cells", "bidirectional", "stacks", "pointwise", "text_classifier", "forecaster", "branches", "words"],
+)
 def test_a_live_model_answers_as_its_file_does(name, tmp_path):
     keras = need("keras")
     path = tmp_path / "model.keras"
@@ -379,7 +420,13 @@ def test_an_untrained_frozen_live_model_is_read_in_its_own_order():
     keras = need("keras")
     layers = keras.layers
     inside = keras.Sequential(
-        [keras.Input((None, 3)), layers.BatchNormalization(), layers.Dense(4), layers.BatchNormalization(), layers.Dense(2)]
+        [
+            keras.Input((None, 3)),
+            layers.BatchNormalization(),
+            layers.Dense(4),
+            layers.BatchNormalization(),
+            layers.Dense(2),
+        ]
     )
     inside.layers[0].trainable = False
     rng = np.random.default_rng(0)

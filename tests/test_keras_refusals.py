@@ -9,9 +9,24 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from keras_records import file, find, repacked, with_config, with_hdf5, with_layer, with_model_config, with_weights
+from keras_records import (
+    file,
+    find,
+    repacked,
+    with_config,
+    with_hdf5,
+    with_layer,
+    with_model_config,
+    with_weights,
+)
 
-from rnnrt.errors import MissingExtraError, ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from rnnrt.errors import (
+    MissingExtraError,
+    ModelFileError,
+    ResourceLimitError,
+    RnnrtError,
+    UnsupportedModelError,
+)
 from rnnrt.importers import keras as importer
 
 CLASSIFIER = "text_classifier.keras"
@@ -26,7 +41,12 @@ CLASSIFIER = "text_classifier.keras"
         (CLASSIFIER, "lstm", {"time_major": True}, r"'lstm' \(LSTM\): the option time_major=True"),
         (CLASSIFIER, "lstm", {"activation": "softmax"}, "activation='softmax'"),
         (CLASSIFIER, "lstm", {"peephole": True}, r"'lstm' \(LSTM\): the option peephole='True' is unknown"),
-        (CLASSIFIER, "conv1d", {"data_format": "channels_first"}, r"'conv1d' \(Conv1D\): the option data_format='channels_first'"),
+        (
+            CLASSIFIER,
+            "conv1d",
+            {"data_format": "channels_first"},
+            r"'conv1d' \(Conv1D\): the option data_format='channels_first'",
+        ),
         (CLASSIFIER, "conv1d", {"padding": "reflect"}, "padding='reflect'"),
         (CLASSIFIER, "conv1d", {"activation": "gelu"}, "'gelu' is not supported.*erf"),
         (CLASSIFIER, "conv1d", {"activation": "os.system"}, "'os.system' is not supported"),
@@ -34,7 +54,12 @@ CLASSIFIER = "text_classifier.keras"
         (CLASSIFIER, "dense", {"quantization_config": {"bits": 4}}, "quantization_config"),
         (CLASSIFIER, "dense", {"lora_rank": 4}, "lora_rank"),
         (CLASSIFIER, "max_pooling1d", {"padding": "causal"}, "padding='causal'"),
-        ("pointwise.keras", "batch_True_True", {"axis": 1}, r"\(BatchNormalization\): the option axis=\[1\].*last axis"),
+        (
+            "pointwise.keras",
+            "batch_True_True",
+            {"axis": 1},
+            r"\(BatchNormalization\): the option axis=\[1\].*last axis",
+        ),
         ("pointwise.keras", "layer_True_True", {"axis": [1, 2]}, r"axis=\[1, 2\]"),
         ("pointwise.keras", "layer_True_True", {"rms_scaling": True}, "rms_scaling=True"),
         ("pointwise.keras", "soft", {"axis": 1}, r"'soft' \(Softmax\): the option axis=\[1\]"),
@@ -51,13 +76,25 @@ def test_an_option_that_changes_the_answer_is_refused_by_name(name, layer, optio
 
 
 @pytest.mark.parametrize(
-    "class_name", ["Masking", "Lambda", "MultiHeadAttention", "PReLU", "UpSampling1D", "ConvLSTM1D", "TFOpLambda", "Discretization"]
+    "class_name",
+    [
+        "Masking",
+        "Lambda",
+        "MultiHeadAttention",
+        "PReLU",
+        "UpSampling1D",
+        "ConvLSTM1D",
+        "TFOpLambda",
+        "Discretization",
+    ],
 )
 def test_a_layer_that_is_not_supported_is_named_with_the_supported_ones(class_name):
     def change(config):
         find(config, "spatial_dropout1d").update(class_name=class_name)
 
-    with pytest.raises(UnsupportedModelError, match=rf"'spatial_dropout1d' \({class_name}\): .*{class_name}.*LSTM") as caught:
+    with pytest.raises(
+        UnsupportedModelError, match=rf"'spatial_dropout1d' \({class_name}\): .*{class_name}.*LSTM"
+    ) as caught:
         importer.read(with_config(file(CLASSIFIER), change))
     assert "outputs=['embedding']" in str(caught.value) or "inputs=['spatial_dropout1d']" in str(caught.value)
 
@@ -78,7 +115,9 @@ def test_all_unsupported_layers_are_named_and_the_largest_part_between_them():
 
 def test_operations_and_arguments_that_are_not_supported_are_named():
     def divide(config):
-        next(x for x in config["config"]["layers"] if x["module"].endswith("ops.numpy"))["class_name"] = "Divide"
+        next(x for x in config["config"]["layers"] if x["module"].endswith("ops.numpy"))["class_name"] = (
+            "Divide"
+        )
 
     with pytest.raises(UnsupportedModelError, match=r"operation 'Divide' \(keras.ops\)"):
         importer.read(with_config(file("pointwise.keras"), divide))
@@ -103,19 +142,27 @@ def test_a_mask_is_refused_where_it_would_be_used_and_ends_where_keras_ends_it()
 
     def pass_on(config):
         find(config, "conv1d").update(class_name="Dropout", config={"name": "conv1d", "rate": 0.5})
-        find(config, "max_pooling1d").update(class_name="Dropout", config={"name": "max_pooling1d", "rate": 0.5})
+        find(config, "max_pooling1d").update(
+            class_name="Dropout", config={"name": "max_pooling1d", "rate": 0.5}
+        )
 
     def drop_convolution(data):
         return with_weights(data, lambda opened: opened.__delitem__("layers/conv1d"))
 
-    with pytest.raises(UnsupportedModelError, match=r"'lstm' \(LSTM\): uses the mask of layer 'embedding'.*mask_zero=False"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"'lstm' \(LSTM\): uses the mask of layer 'embedding'.*mask_zero=False"
+    ):
         importer.read(drop_convolution(masked(pass_on)))
 
 
 def test_a_stateful_layer_and_half_precision_are_read_and_said():
     made = importer.read(with_layer(CLASSIFIER, "lstm", stateful=True))
     assert "stateful=True" in made.metadata["assumptions"][0]
-    made = importer.read(with_layer(CLASSIFIER, "dense", dtype={"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}))
+    made = importer.read(
+        with_layer(
+            CLASSIFIER, "dense", dtype={"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
+        )
+    )
     assert "computed in float32, where Keras would use mixed_bfloat16" in made.metadata["assumptions"][0]
 
 
@@ -145,9 +192,18 @@ def resize(path, shape):
     [
         (delete("layers/lstm/cell/vars/2"), "layers/lstm/cell/vars/2.*bias"),
         (delete("layers/dense"), "layers/dense/vars/0"),
-        (lambda opened: opened.create_dataset("layers/lstm/cell/vars/3", data=np.zeros(3)), "belong to no layer.*layers/lstm/cell/vars/3"),
-        (lambda opened: opened.create_dataset("layers/other/vars/0", data=np.zeros(3)), "layers/other/vars/0"),
-        (resize("layers/lstm/cell/vars/1", (6, 20)), r"'lstm' \(LSTM\): the array recurrent_kernel.*\(6, 24\).*\(6, 20\)"),
+        (
+            lambda opened: opened.create_dataset("layers/lstm/cell/vars/3", data=np.zeros(3)),
+            "belong to no layer.*layers/lstm/cell/vars/3",
+        ),
+        (
+            lambda opened: opened.create_dataset("layers/other/vars/0", data=np.zeros(3)),
+            "layers/other/vars/0",
+        ),
+        (
+            resize("layers/lstm/cell/vars/1", (6, 20)),
+            r"'lstm' \(LSTM\): the array recurrent_kernel.*\(6, 24\).*\(6, 20\)",
+        ),
         (resize("layers/lstm/cell/vars/2", (25,)), r"bias does not fit.*\(24,\).*\(25,\)"),
         (resize("layers/embedding/vars/0", ()), "embeddings"),
     ],
@@ -160,9 +216,18 @@ def test_arrays_that_do_not_fit_are_named(change, words):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda opened: opened["model_weights/lstm"].attrs.create("weight_names", ["a", "b", "c"]), "weight_names does not fit.*a, b, c"),
-        (lambda opened: opened["model_weights/lstm"].attrs.__delitem__("weight_names"), "'lstm'.*expected 3; found 0"),
-        (lambda opened: opened["model_weights"].attrs.create("layer_names", ["lstm"]), "layer_names does not fit"),
+        (
+            lambda opened: opened["model_weights/lstm"].attrs.create("weight_names", ["a", "b", "c"]),
+            "weight_names does not fit.*a, b, c",
+        ),
+        (
+            lambda opened: opened["model_weights/lstm"].attrs.__delitem__("weight_names"),
+            "'lstm'.*expected 3; found 0",
+        ),
+        (
+            lambda opened: opened["model_weights"].attrs.create("layer_names", ["lstm"]),
+            "layer_names does not fit",
+        ),
         (delete("model_weights/lstm"), "group is missing.*lstm"),
         (lambda opened: opened.attrs.create("keras_version", "new"), "keras_version"),
     ],
@@ -200,7 +265,10 @@ def test_a_file_of_keras_1_is_refused_with_the_way_out():
         (lambda nodes: nodes[0].update(args=[]), "'top'.*reads nothing"),
         (lambda nodes: nodes[0].update(args=[["gone", 0, 0]]), "'top'.*not there.*'gone'"),
         (lambda nodes: nodes[0].update(args=[["shared", 5, 0]]), "'top'.*not there.*call 5"),
-        (lambda nodes: nodes[0].update(args=[["shared", 0, 2]]), "'top'.*output that the layer does not have"),
+        (
+            lambda nodes: nodes[0].update(args=[["shared", 0, 2]]),
+            "'top'.*output that the layer does not have",
+        ),
         (lambda nodes: nodes[0].update(args=[["top", 0, 0]]), "in a circle"),
         (lambda nodes: nodes[0].update(args=[["a", 0, 0], ["b", 0, 0]]), "'top'.*wrong number of inputs"),
         (lambda nodes: nodes[0].update(args=[7]), "'top'.*no tensor"),
@@ -209,7 +277,9 @@ def test_a_file_of_keras_1_is_refused_with_the_way_out():
 )
 def test_wires_that_lead_nowhere_are_refused(change, words):
     with pytest.raises(RnnrtError, match=words):
-        importer.read(with_config(file("branches.keras"), lambda config: change(find(config, "top")["inbound_nodes"])))
+        importer.read(
+            with_config(file("branches.keras"), lambda config: change(find(config, "top")["inbound_nodes"]))
+        )
 
 
 # ---- hostile files --------------------------------------------------------------------------------------------------
@@ -268,7 +338,12 @@ def test_members_of_the_archive_must_be_there(name):
 
 def test_weights_in_another_form_are_refused():
     with pytest.raises(UnsupportedModelError, match="model.weights.npz"):
-        importer.read(repacked(file(CLASSIFIER), lambda members: members.update({"model.weights.npz": members.pop("model.weights.h5")})))
+        importer.read(
+            repacked(
+                file(CLASSIFIER),
+                lambda members: members.update({"model.weights.npz": members.pop("model.weights.h5")}),
+            )
+        )
 
 
 KERNEL = "layers/lstm/cell/vars/1"
@@ -361,7 +436,9 @@ def test_nothing_in_an_hdf5_file_leads_elsewhere_or_is_no_plain_array(plant, tmp
         del opened[KERNEL]
         plant(opened, tmp_path)
 
-    where = "model.weights.h5" if plant is virtual else f"model.weights.h5: /{KERNEL}"  # its heap is refused before it is met
+    where = (
+        "model.weights.h5" if plant is virtual else f"model.weights.h5: /{KERNEL}"
+    )  # its heap is refused before it is met
     with pytest.raises((ModelFileError, UnsupportedModelError), match=where):
         importer.read(with_weights(file(CLASSIFIER), change))
 
@@ -395,13 +472,27 @@ def test_networks_that_unfold_without_end_are_refused():
 
     def network(level):
         name = f"level_{level}"
-        inside = network(level + 1) if level < 5 else {"class_name": "Dropout", "config": {"name": "end", "rate": 0.5}, "name": "end"}
+        inside = (
+            network(level + 1)
+            if level < 5
+            else {"class_name": "Dropout", "config": {"name": "end", "rate": 0.5}, "name": "end"}
+        )
         nodes = [[[*(("x", 0, 0) if i == 0 else (inside["name"], i - 1, 0)), {}]] for i in range(100)]
         layers = [
-            {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 3]}, "name": "x", "inbound_nodes": []},
+            {
+                "class_name": "InputLayer",
+                "config": {"name": "x", "batch_input_shape": [None, 3]},
+                "name": "x",
+                "inbound_nodes": [],
+            },
             inside | {"inbound_nodes": nodes},
         ]
-        config = {"name": name, "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [[inside["name"], 99, 0]]}
+        config = {
+            "name": name,
+            "layers": layers,
+            "input_layers": [["x", 0, 0]],
+            "output_layers": [[inside["name"], 99, 0]],
+        }
         return {"class_name": "Functional", "name": name, "config": config}
 
     target = io.BytesIO()
@@ -415,7 +506,9 @@ def test_networks_that_unfold_without_end_are_refused():
 
 def places(value, path=()):
     """Every place in a nest of dicts and lists, but those only training reads."""
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         if not str(key).endswith(("_initializer", "_regularizer", "_constraint")):
             yield (*path, key)
             yield from places(inner, (*path, key))
@@ -442,7 +535,15 @@ JUNK = [
 
 
 @pytest.mark.parametrize(
-    "name", ["text_classifier.keras", "forecaster.keras", "branches.keras", "words.keras", "normalised.keras", "stacks.keras"]
+    "name",
+    [
+        "text_classifier.keras",
+        "forecaster.keras",
+        "branches.keras",
+        "words.keras",
+        "normalised.keras",
+        "stacks.keras",
+    ],
 )
 def test_a_configuration_with_one_thing_wrong_is_read_or_refused_in_words(name):
     """Never a KeyError or TypeError from inside."""
@@ -513,6 +614,13 @@ def test_without_h5py_the_error_says_what_to_install(monkeypatch):
 
 def test_a_configuration_in_an_attribute_is_checked_as_one_in_a_file():
     with pytest.raises(UnsupportedModelError, match="time_major=True"):
-        importer.read(with_model_config(file("text_classifier.h5"), lambda config: find(config, "lstm")["config"].update(time_major=True)))
+        importer.read(
+            with_model_config(
+                file("text_classifier.h5"),
+                lambda config: find(config, "lstm")["config"].update(time_major=True),
+            )
+        )
     with pytest.raises(ModelFileError, match="JSON"):
-        importer.read(with_hdf5(file("text_classifier.h5"), lambda opened: opened.attrs.create("model_config", "{")))
+        importer.read(
+            with_hdf5(file("text_classifier.h5"), lambda opened: opened.attrs.create("model_config", "{"))
+        )

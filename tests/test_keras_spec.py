@@ -51,7 +51,9 @@ def test_a_tree_of_weights_answers_as_keras_did():
     assert_answers(importer.read(file("text_classifier.weights.h5"), nameless), "text_classifier")
 
 
-@pytest.mark.parametrize("name,spec", [("text_classifier.h5", CLASSIFIER), ("old_series.keras2.1.5.h5", SERIES)])
+@pytest.mark.parametrize(
+    "name,spec", [("text_classifier.h5", CLASSIFIER), ("old_series.keras2.1.5.h5", SERIES)]
+)
 def test_a_legacy_list_of_weights_answers_as_keras_did(name, spec):
     """The second by the defaults of the Keras that wrote it: hard_sigmoid gates."""
     made = importer.read(weights_of(name), spec)
@@ -64,12 +66,19 @@ def test_every_chain_of_a_live_keras_is_its_lines(tmp_path):
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input((12, 6)), layers.Conv1D(8, 3, groups=2, padding="causal"), layers.BatchNormalization(),
-            layers.SeparableConv1D(5, 2), layers.Bidirectional(layers.GRU(3, return_sequences=True), merge_mode="sum"),
-            layers.TimeDistributed(layers.Dense(4, activation="tanh")), layers.SimpleRNN(3, return_sequences=True, go_backwards=True),
-            layers.DepthwiseConv1D(2), layers.Flatten(), layers.Dense(2, use_bias=False), layers.LayerNormalization(),
+            keras.Input((12, 6)),
+            layers.Conv1D(8, 3, groups=2, padding="causal"),
+            layers.BatchNormalization(),
+            layers.SeparableConv1D(5, 2),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True), merge_mode="sum"),
+            layers.TimeDistributed(layers.Dense(4, activation="tanh")),
+            layers.SimpleRNN(3, return_sequences=True, go_backwards=True),
+            layers.DepthwiseConv1D(2),
+            layers.Flatten(),
+            layers.Dense(2, use_bias=False),
+            layers.LayerNormalization(),
         ]
-    )  # fmt: skip
+    )
     lines = """
     input length=12
     Conv1D groups=2 padding=causal
@@ -121,7 +130,10 @@ def test_lines_that_do_not_fit_are_refused(change, error, match):
 def test_what_no_weights_tell_must_be_stated():
     target = io.BytesIO()
     with h5py.File(target, "w") as made:
-        made["layers/dense/vars/0"], made["layers/dense/vars/1"] = np.ones((6, 2), np.float32), np.zeros(2, np.float32)
+        made["layers/dense/vars/0"], made["layers/dense/vars/1"] = (
+            np.ones((6, 2), np.float32),
+            np.zeros(2, np.float32),
+        )
     data = target.getvalue()
     with pytest.raises(UnsupportedModelError, match="input features=N"):
         importer.read(data, "Flatten\nDense")

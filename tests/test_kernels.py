@@ -20,7 +20,30 @@ import sweep
 
 ISAS = _engine.isas()
 #: Where something changes: zeros, the ends of the normal numbers, thresholds of the functions and of their results.
-PLACES = [0.0, 1e-45, 1.1754942e-38, 1.1754944e-38, 1e-30, 1e-4, 0.0625, 0.34657, 0.5, 1, 9.0109, 10, 16.6355, 17.3287, 20, 87.3365, 88, 88.7228, 89, 103.97, 104, 3.4e38]
+PLACES = [
+    0.0,
+    1e-45,
+    1.1754942e-38,
+    1.1754944e-38,
+    1e-30,
+    1e-4,
+    0.0625,
+    0.34657,
+    0.5,
+    1,
+    9.0109,
+    10,
+    16.6355,
+    17.3287,
+    20,
+    87.3365,
+    88,
+    88.7228,
+    89,
+    103.97,
+    104,
+    3.4e38,
+]
 SIZES = [*range(1, 41), *range(63, 67), *range(127, 131), *range(255, 258)]
 
 
@@ -68,9 +91,16 @@ def test_functions_are_right_around_every_threshold(function, isa):
 def test_functions_saturate_exactly_and_keep_nan(isa):
     far = np.array([104, 200, 1e10, 3.4e38, np.inf], np.float32)
     value = lambda f, x: sweep.evaluate(sweep.network(f, isa), np.asarray(x, np.float32))
-    assert same_bits(value("tanh", [10, -10, *far, *-far]), np.array([1, -1] + [1] * 5 + [-1] * 5, np.float32))
-    assert same_bits(value("sigmoid", [18, -88, *far, *-far]), np.array([1, 0] + [1] * 5 + [0] * 5, np.float32))
-    assert same_bits(value("exponential", [88.73, -104, *far, *-far]), np.array([np.inf, 0] + [np.inf] * 5 + [0] * 5, np.float32))
+    assert same_bits(
+        value("tanh", [10, -10, *far, *-far]), np.array([1, -1] + [1] * 5 + [-1] * 5, np.float32)
+    )
+    assert same_bits(
+        value("sigmoid", [18, -88, *far, *-far]), np.array([1, 0] + [1] * 5 + [0] * 5, np.float32)
+    )
+    assert same_bits(
+        value("exponential", [88.73, -104, *far, *-far]),
+        np.array([np.inf, 0] + [np.inf] * 5 + [0] * 5, np.float32),
+    )
     zeros = np.array([0.0, -0.0, 1e-45, -1e-45], np.float32)
     assert same_bits(value("tanh", zeros), np.array([0.0, -0.0, 0.0, -0.0], np.float32))
     assert same_bits(value("sigmoid", zeros), np.full(4, 0.5, np.float32))
@@ -86,7 +116,9 @@ def test_functions_saturate_exactly_and_keep_nan(isa):
 @pytest.mark.parametrize("function", layers.FUNCTIONS)
 def test_every_function_means_what_the_reference_says(function, isa):
     f = layers.Function(function, (0.7,) * len(layers.FUNCTIONS[function]))
-    x = np.concatenate([np.linspace(-100, 88, 10_007), np.linspace(-4, 4, 10_007), [0.0, -0.0, 3e38, -3e38]]).astype(np.float32)
+    x = np.concatenate(
+        [np.linspace(-100, 88, 10_007), np.linspace(-4, 4, 10_007), [0.0, -0.0, 3e38, -3e38]]
+    ).astype(np.float32)
     with np.errstate(all="ignore"):
         exact = reference.apply(f, x.astype(np.float64))
         y = sweep.evaluate(sweep.network(f, isa), x)
@@ -98,7 +130,9 @@ def test_every_function_means_what_the_reference_says(function, isa):
 def test_functions_have_the_same_bits_on_every_vector_instruction_set(function):
     x = np.arange(0, sweep.INFINITY, 65537, dtype=np.uint32).view(np.float32)
     given = (function, *(0.7,) * len(layers.FUNCTIONS[function]))
-    made = [sweep.evaluate(sweep.network(given, isa), np.concatenate([x, -x])) for isa in ISAS if isa != "scalar"]
+    made = [
+        sweep.evaluate(sweep.network(given, isa), np.concatenate([x, -x])) for isa in ISAS if isa != "scalar"
+    ]
     assert all(same_bits(made[0], y) for y in made[1:])
 
 
@@ -107,8 +141,19 @@ def test_functions_have_the_same_bits_on_every_vector_instruction_set(function):
 
 def product_plan(weight, bias, isa):
     outputs, terms = weight.shape
-    rows = [{"kind": "input", "input": [], "input_size": terms, "output_size": terms, "timed": 1, "length": 0},
-            {"kind": "dense", "input": [0], "input_size": terms, "output_size": outputs, "timed": 1, "length": 0, "weight": weight, "bias": bias}]  # fmt: skip
+    rows = [
+        {"kind": "input", "input": [], "input_size": terms, "output_size": terms, "timed": 1, "length": 0},
+        {
+            "kind": "dense",
+            "input": [0],
+            "input_size": terms,
+            "output_size": outputs,
+            "timed": 1,
+            "length": 0,
+            "weight": weight,
+            "bias": bias,
+        },
+    ]
     return _engine.Plan(rows, [4], ["x", "dense"], [outputs], isa)
 
 
@@ -130,20 +175,32 @@ def test_products_of_whole_numbers_are_exact_at_every_size(isa):
             plan = product_plan(weight, bias[:outputs] if terms % 3 else None, isa)
             expected = x[:, :terms] @ weight.T + (bias[:outputs] if terms % 3 else 0)
             for rows in (1, 2 + (outputs + terms) % 16):
-                assert (product(plan, x[:rows, :terms].copy(), outputs) == expected[:rows]).all(), (outputs, terms, rows)
+                assert (product(plan, x[:rows, :terms].copy(), outputs) == expected[:rows]).all(), (
+                    outputs,
+                    terms,
+                    rows,
+                )
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_products_round_no_worse_than_a_sum_in_segments(isa):
     r = np.random.default_rng(2)
     for outputs, terms in [(1, 2000), (4, 999), (5, 2000), (33, 257), (64, 64), (130, 513)]:
-        weight, x = r.standard_normal((outputs, terms)).astype(np.float32), r.standard_normal((5, terms)).astype(np.float32)
+        weight, x = (
+            r.standard_normal((outputs, terms)).astype(np.float32),
+            r.standard_normal((5, terms)).astype(np.float32),
+        )
         exact = x.astype(np.float64) @ weight.T.astype(np.float64)
         size = np.abs(x).astype(np.float64) @ np.abs(weight.T).astype(np.float64)
         made = product(product_plan(weight, None, isa), x, outputs)
         # the bound of a sum in chains of 64 and their totals is (64 + terms / 64) half units of the sizes' sum; roundings cancel far below it
         assert (np.abs(made - exact) <= 6e-8 * np.sqrt(64 + terms / 64) * size).all()
-        assert same_bits(np.concatenate([product(product_plan(weight, None, isa), x[k : k + 1], outputs) for k in range(5)]), made)
+        assert same_bits(
+            np.concatenate(
+                [product(product_plan(weight, None, isa), x[k : k + 1], outputs) for k in range(5)]
+            ),
+            made,
+        )
 
 
 # ---- layer norm, softmax --------------------------------------------------------------------------------------------
@@ -161,14 +218,24 @@ def test_layer_norm_at_every_size(isa):
     r = np.random.default_rng(3)
     for size in SIZES:
         gamma, beta = r.standard_normal((2, size)).astype(np.float32)
-        model, graph = one_layer(layers.LayerNormalization, size, isa, size=size, gamma=gamma, beta=beta if size % 2 else None, epsilon=1e-5)
+        model, graph = one_layer(
+            layers.LayerNormalization,
+            size,
+            isa,
+            size=size,
+            gamma=gamma,
+            beta=beta if size % 2 else None,
+            epsilon=1e-5,
+        )
         x = r.standard_normal((9, size)).astype(np.float32)
         x[3:6] += 1000  # one pass over squares would lose the variance
         x[6] = 2.5  # no variance at all
         expected = reference.run(graph, {"x": x[None]})[0]["y"][0]
         error = np.abs(model(x) - expected)
         assert error[:3].max() <= 3e-6, size
-        assert error[3:6].max() <= 1e-3, size  # the mean alone is rounded to 6e-5 there; a variance of one pass would err by 0.1
+        assert error[3:6].max() <= 1e-3, (
+            size
+        )  # the mean alone is rounded to 6e-5 there; a variance of one pass would err by 0.1
         assert error[6:].max() <= 3e-6, size
 
 
@@ -177,7 +244,9 @@ def test_softmax_at_every_size_and_of_large_numbers(isa):
     r = np.random.default_rng(4)
     for size in SIZES:
         model, graph = one_layer(layers.Softmax, size, isa)
-        x = (r.standard_normal((8, size)) * np.array([1, 10, 100, 1e4, 1e30, 1, 1, 1])[:, None]).astype(np.float32)
+        x = (r.standard_normal((8, size)) * np.array([1, 10, 100, 1e4, 1e30, 1, 1, 1])[:, None]).astype(
+            np.float32
+        )
         x[5] += 3e4
         x[6, 0] = -np.inf
         x[7] = -1e38
@@ -207,7 +276,9 @@ def mode(tmp_path_factory):
     compiler = shutil.which("cc") or shutil.which("gcc") or absent("no C compiler is here")
     folder = tmp_path_factory.mktemp("mode")
     (folder / "mode.c").write_text(MODE)
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", folder / "mode.so", folder / "mode.c"], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", folder / "mode.so", folder / "mode.c"], check=True
+    )
     library = ctypes.CDLL(str(folder / "mode.so"))
     library.get.restype = ctypes.c_uint
     before = library.get()
@@ -219,7 +290,14 @@ def lstm(units=20, features=3):
     r = np.random.default_rng(5)
     b = layers.GraphBuilder()
     weights = lambda *s: (r.standard_normal(s) / 3).astype(np.float32)
-    h = b.add(layers.LSTM, "lstm", b.input("x", (features,)), weight=weights(4 * units, features), recurrent_weight=weights(4 * units, units), bias=weights(4 * units))
+    h = b.add(
+        layers.LSTM,
+        "lstm",
+        b.input("x", (features,)),
+        weight=weights(4 * units, features),
+        recurrent_weight=weights(4 * units, units),
+        bias=weights(4 * units),
+    )
     b.output("y", b.add(layers.Dense, "dense", h, weight=weights(7, units), bias=weights(7)))
     return rnnrt.Model(b.graph())
 
@@ -299,7 +377,17 @@ def test_denormal_numbers_count_as_zero_and_never_come_out(isa):
 def test_silence_does_not_change_bits():
     """A state that decays through the denormals is the state that was zero there: what follows has the same bits."""
     b = layers.GraphBuilder()
-    b.output("y", b.add(layers.SimpleRNN, "rnn", b.input("x", (4,)), weight=np.eye(4), recurrent_weight=0.5 * np.eye(4), activation="linear"))
+    b.output(
+        "y",
+        b.add(
+            layers.SimpleRNN,
+            "rnn",
+            b.input("x", (4,)),
+            weight=np.eye(4),
+            recurrent_weight=0.5 * np.eye(4),
+            activation="linear",
+        ),
+    )
     model = rnnrt.Model(b.graph())
     x = np.zeros((400, 4), np.float32)
     x[0], x[300:] = 1.0, np.random.default_rng(8).standard_normal((100, 4))

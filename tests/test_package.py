@@ -32,10 +32,17 @@ NAMES = {
     rnnrt.layers: "GRU LSTM SimpleRNN Conv1D Dense Embedding GraphBuilder Graph Output",
 }
 ERRORS = {
-    "ModelFileError": Exception, "UnsupportedModelError": Exception, "ShapeError": ValueError, "DTypeError": TypeError, "StateError": Exception,
-    "StreamBusyError": Exception, "NotStreamableError": Exception, "ResourceLimitError": Exception, "VerificationError": Exception,
+    "ModelFileError": Exception,
+    "UnsupportedModelError": Exception,
+    "ShapeError": ValueError,
+    "DTypeError": TypeError,
+    "StateError": Exception,
+    "StreamBusyError": Exception,
+    "NotStreamableError": Exception,
+    "ResourceLimitError": Exception,
+    "VerificationError": Exception,
     "MissingExtraError": ImportError,
-}  # fmt: skip
+}
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -63,7 +70,9 @@ def test_the_public_list_is_complete():
 
 def test_every_error_is_an_rnnrt_error_and_what_python_calls_it():
     for name, base in ERRORS.items():
-        assert issubclass(getattr(rnnrt, name), (rnnrt.RnnrtError, base)) and issubclass(getattr(rnnrt, name), base), name
+        assert issubclass(getattr(rnnrt, name), (rnnrt.RnnrtError, base)) and issubclass(
+            getattr(rnnrt, name), base
+        ), name
 
 
 # ---- the stub of the border -----------------------------------------------------------------------------------------
@@ -73,7 +82,11 @@ def _documented(body, owner):
     """(where, object, node) of every name a stub declares, a property once."""
     seen = set()
     for node in body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name != "__new__" and node.name not in seen:
+        if (
+            isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            and node.name != "__new__"
+            and node.name not in seen
+        ):
             seen.add(node.name)
             held = getattr(owner, node.name)
             yield f"{owner.__name__}.{node.name}", held, node
@@ -89,7 +102,9 @@ def test_the_stub_says_what_the_engine_says():
         if callable(held) and isinstance(node, ast.FunctionDef):
             assert [a.arg for a in node.args.args] == list(inspect.signature(held).parameters), where
     (stream,) = (node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "Stream")
-    assert set(NAMES[rnnrt.Stream].split()) <= {node.name for node in stream.body if isinstance(node, ast.FunctionDef)}
+    assert set(NAMES[rnnrt.Stream].split()) <= {
+        node.name for node in stream.body if isinstance(node, ast.FunctionDef)
+    }
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -100,30 +115,63 @@ def test_every_folder_of_the_package_is_installed_with_every_file():
     folders = [p.parent for p in PACKAGE.rglob("__init__.py")]
     assert sorted(packages) == sorted(".".join(f.relative_to(ROOT).parts) for f in folders)
     compiled = {".py", ".pyx", ".c", ".so", ".pyd"}
-    others = [p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in compiled and "__pycache__" not in p.parts]
+    others = [
+        p
+        for p in PACKAGE.rglob("*")
+        if p.is_file() and p.suffix not in compiled and "__pycache__" not in p.parts
+    ]
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["rnnrt"]
-    left_out = [p.name for p in others if not any(fnmatch.fnmatch(p.relative_to(PACKAGE).as_posix(), pattern) for pattern in patterns)]
+    left_out = [
+        p.name
+        for p in others
+        if not any(fnmatch.fnmatch(p.relative_to(PACKAGE).as_posix(), pattern) for pattern in patterns)
+    ]
     assert len(others) > 5 and not left_out
     installed = Path(rnnrt.__file__).parent
-    assert (installed / "py.typed").is_file() and (installed / "_engine.pyi").is_file() and (installed / "demo" / "golden.npz").is_file()
+    assert (
+        (installed / "py.typed").is_file()
+        and (installed / "_engine.pyi").is_file()
+        and (installed / "demo" / "golden.npz").is_file()
+    )
 
 
 def test_nothing_is_built_for_this_machine_alone_or_with_loose_arithmetic():
     build = "".join((ROOT / name).read_text() for name in ("setup.py", "pyproject.toml", "Makefile"))
-    assert not re.findall(r"-march=|-mtune=|-ffast-math|-Ofast|-funsafe-math\S*|-ffp-contract=(?:fast|on)", build)
+    assert not re.findall(
+        r"-march=|-mtune=|-ffast-math|-Ofast|-funsafe-math\S*|-ffp-contract=(?:fast|on)", build
+    )
     assert "-ffp-contract=off" in build
     assert len(SOURCES) > 20
-    assert not [p.name for p in SOURCES if re.search(r"#\s*pragma.*(optimize|FP_CONTRACT ON)|__attribute__\s*\(\(optimize", p.read_text())]
+    assert not [
+        p.name
+        for p in SOURCES
+        if re.search(r"#\s*pragma.*(optimize|FP_CONTRACT ON)|__attribute__\s*\(\(optimize", p.read_text())
+    ]
 
 
 # ---- what importing costs -------------------------------------------------------------------------------------------
 
-EXTRAS = ("h5py", "scipy", "torch", "keras", "tensorflow", "onnx", "onnxruntime", "rich", "matplotlib", "jinja2")
+EXTRAS = (
+    "h5py",
+    "scipy",
+    "torch",
+    "keras",
+    "tensorflow",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "matplotlib",
+    "jinja2",
+)
 
 
 def in_a_new_process(code, folder):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(Path(rnnrt.__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "PYTHONPATH": str(Path(rnnrt.__file__).parent.parent)
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -166,7 +214,11 @@ def imported(path):
         if isinstance(node, ast.ImportFrom) and [n.name for n in node.names] == ["__version__"]:
             continue  # a word, not knowledge
         if isinstance(node, ast.Import):
-            yield from ("__init__" if n.name == "rnnrt" else n.name.split(".")[1] for n in node.names if n.name.split(".")[0] == "rnnrt")
+            yield from (
+                "__init__" if n.name == "rnnrt" else n.name.split(".")[1]
+                for n in node.names
+                if n.name.split(".")[0] == "rnnrt"
+            )
         elif isinstance(node, ast.ImportFrom):
             words = (node.module or "").split(".") if node.module else []
             if node.level == 0 and words[:1] == ["rnnrt"]:
@@ -180,7 +232,9 @@ def test_every_module_has_its_row():
     assert {p.stem for p in PACKAGE.glob("*.py")} <= set(RANK)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
+)
 def test_a_module_imports_only_what_stands_below_it(path):
     own = "importers" if path.parent.name == "importers" else path.stem
     above = [name for name in imported(path) if RANK[name] > RANK[own]]
@@ -213,19 +267,26 @@ def test_a_layer_says_what_and_never_how(path):
     text = path.read_text()
     guards = re.findall(r"^#ifndef RNNRT_\w+_H$", text, re.MULTILINE)
     assert len(re.findall(r"^\s*#\s*(if|ifdef|ifndef|elif|pragma)\b", text, re.MULTILINE)) == len(guards) <= 1
-    assert not re.search(r"\b(_mm\w*|__m\d+\w*|__builtin_\w+|__attribute__|vf_\w+|float32x4_t|asm)\b|intrin\.h", text)
+    assert not re.search(
+        r"\b(_mm\w*|__m\d+\w*|__builtin_\w+|__attribute__|vf_\w+|float32x4_t|asm)\b|intrin\.h", text
+    )
 
 
 # ---- the README -----------------------------------------------------------------------------------------------------
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 
 
 def test_the_readme_gives_two_commands_on_one_line_each():
     for end in ("rnnrt demo", "pytest tests"):
-        assert len(re.findall(rf"^python3 -m venv .*{end}$", (ROOT / "README.md").read_text(), re.MULTILINE)) == 1
+        assert (
+            len(re.findall(rf"^python3 -m venv .*{end}$", (ROOT / "README.md").read_text(), re.MULTILINE))
+            == 1
+        )
 
 
 def test_the_readmes_examples_run(tmp_path, monkeypatch):
@@ -234,7 +295,12 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     demo = Path(rnnrt.__file__).parent / "demo"
     for name, network in (("forecast.keras", "lstm.keras"), ("custom.keras", "ln_rnn.keras")):
         (tmp_path / name).write_bytes((demo / network).read_bytes())
-    shapes = {"conv1.weight": (2, 1, 10), "conv1.bias": (2,), "linear0.weight": (150, 262), "linear0.bias": (150,)}
+    shapes = {
+        "conv1.weight": (2, 1, 10),
+        "conv1.bias": (2,),
+        "linear0.weight": (150, 262),
+        "linear0.bias": (150,),
+    }
     for layer in ("l0", "l1"):
         shapes |= {f"lstm.{kind}_{layer}": (600, 150) for kind in ("weight_ih", "weight_hh")}
         shapes |= {f"lstm.{kind}_{layer}": (600,) for kind in ("bias_ih", "bias_hh")}

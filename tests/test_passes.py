@@ -45,7 +45,9 @@ class Chain(GraphBuilder):
         return self.add(Dense, name, x, weight=normal(6, 6), **{"bias": normal(6)} | fields)
 
     def conv(self, x, name="conv", groups=1, **fields):
-        return self.add(Conv1D, name, x, weight=normal(6, 3, 6 // groups), groups=groups, **{"bias": normal(6)} | fields)
+        return self.add(
+            Conv1D, name, x, weight=normal(6, 3, 6 // groups), groups=groups, **{"bias": normal(6)} | fields
+        )
 
     def bn(self, x, name="bn", **fields):
         mean, variance, gamma, beta = (normal(6, seed=n) for n in range(1, 5))
@@ -54,7 +56,14 @@ class Chain(GraphBuilder):
 
     def rnn(self, x, kind, name="rnn", **fields):
         rows = kind.gates * 4
-        return self.add(kind, name, x, weight=normal(rows, 6), recurrent_weight=normal(rows, 4), **{"bias": normal(rows)} | fields)
+        return self.add(
+            kind,
+            name,
+            x,
+            weight=normal(rows, 6),
+            recurrent_weight=normal(rows, 4),
+            **{"bias": normal(rows)} | fields,
+        )
 
     def done(self, **outputs):
         for name, value in outputs.items():
@@ -64,7 +73,11 @@ class Chain(GraphBuilder):
 
 def inputs_of(graph, time=None):
     inputs, _ = file.golden_of(graph)
-    return inputs if time is None else {n: a[:, :time] if graph.signals[n].time else a for n, a in inputs.items()}
+    return (
+        inputs
+        if time is None
+        else {n: a[:, :time] if graph.signals[n].time else a for n, a in inputs.items()}
+    )
 
 
 def same_answers(graph, made, inputs=None, tolerance=1e-5):
@@ -75,7 +88,9 @@ def same_answers(graph, made, inputs=None, tolerance=1e-5):
     assert graph.inputs == made.inputs and graph.metadata == made.metadata and set(left) <= set(states)
     for one, other in ((before, after), ({n: states[n] for n in left}, left)):
         for name, array in one.items():
-            np.testing.assert_allclose(other[name], array, rtol=tolerance, atol=tolerance * max(1, np.abs(array).max(initial=0)))
+            np.testing.assert_allclose(
+                other[name], array, rtol=tolerance, atol=tolerance * max(1, np.abs(array).max(initial=0))
+            )
 
 
 def kinds(graph):
@@ -143,7 +158,9 @@ def test_batch_norm_goes_into_all_its_readers_or_none():
 
 def test_batch_norms_in_a_row_all_fold():
     b = Chain()
-    graph = b.done(y=b.rnn(b.bn(b.bn(b.x, "bn1"), "bn2", gamma=None), GRU), z=b.bn(b.bn(b.dense(b.x), "bn3"), "bn4"))
+    graph = b.done(
+        y=b.rnn(b.bn(b.bn(b.x, "bn1"), "bn2", gamma=None), GRU), z=b.bn(b.bn(b.dense(b.x), "bn3"), "bn4")
+    )
     made = passes.optimise(graph)
     assert sorted(kinds(made)) == ["dense", "gru"]
     same_answers(graph, made)
@@ -153,7 +170,9 @@ INEXACT = {
     "before zero padding": lambda b: b.conv(b.bn(b.x), padding=(1, 1)),
     "before padding by length": lambda b: b.conv(b.bn(b.x), padding="same", stride=2),
     "after an activation": lambda b: b.bn(b.dense(b.x, activation="relu")),
-    "after a recurrent layer": lambda b: b.bn(b.add(SimpleRNN, "rnn", b.x, weight=normal(6, 6), recurrent_weight=normal(6, 6))),
+    "after a recurrent layer": lambda b: b.bn(
+        b.add(SimpleRNN, "rnn", b.x, weight=normal(6, 6), recurrent_weight=normal(6, 6))
+    ),
     "before a pooling": lambda b: b.add(MaxPool1D, "pool", b.bn(b.x)),
     "before a sum": lambda b: b.add(Add, "sum", b.bn(b.x), b.x),
     "before an activation": lambda b: b.dense(b.add(Activation, "relu", b.bn(b.x), activation="relu")),
@@ -203,14 +222,27 @@ def test_folding_is_computed_in_float64():
     graph = b.done(y=b.bn(b.dense(b.x), mean=mean, variance=variance, epsilon=1e-6))
     made = passes.optimise(graph)
     scale, offset = graph["bn"].affine()
-    np.testing.assert_array_equal(made["dense"].weight, (graph["dense"].weight * scale[:, None]).astype(np.float32))
-    np.testing.assert_array_equal(made["dense"].bias, (graph["dense"].bias * scale + offset).astype(np.float32))
+    np.testing.assert_array_equal(
+        made["dense"].weight, (graph["dense"].weight * scale[:, None]).astype(np.float32)
+    )
+    np.testing.assert_array_equal(
+        made["dense"].bias, (graph["dense"].bias * scale + offset).astype(np.float32)
+    )
 
 
 def test_weights_beyond_float32_are_not_folded():
     b = Chain()
     x = b.add(Dense, "dense", b.x, weight=np.full((6, 6), 1e20, np.float32))
-    graph = b.done(y=b.bn(x, variance=np.full(6, 1e-38), gamma=np.full(6, 1e5), mean=np.zeros(6), beta=np.zeros(6), epsilon=0.0))
+    graph = b.done(
+        y=b.bn(
+            x,
+            variance=np.full(6, 1e-38),
+            gamma=np.full(6, 1e5),
+            mean=np.zeros(6),
+            beta=np.zeros(6),
+            epsilon=0.0,
+        )
+    )
     made = passes.optimise(graph)
     assert sorted(kinds(made)) == ["affine", "dense"] and np.isfinite(made["dense"].weight).all()
 
@@ -226,7 +258,9 @@ def test_an_activation_goes_into_the_product_before_it():
     )
     made = passes.optimise(graph)
     assert sorted(kinds(made)) == ["conv1d", "dense"]
-    assert made["dense"].activation == Function("leaky_relu", (0.3,)) and made["conv"].activation == Function("tanh")
+    assert made["dense"].activation == Function("leaky_relu", (0.3,)) and made["conv"].activation == Function(
+        "tanh"
+    )
     same_answers(graph, made)
 
 
@@ -293,15 +327,24 @@ def test_outputs_and_states_keep_their_names():
     graph = b.graph()
     made = passes.optimise(graph)
     assert [(o.name, o.value, o.axes) for o in made.outputs] == [
-        ("first", "head", "bft"), ("last", "memory:c", "bf"), ("cells", "memory:cells", "tbf"),
-    ]  # fmt: skip
+        ("first", "head", "bft"),
+        ("last", "memory:c", "bf"),
+        ("cells", "memory:cells", "tbf"),
+    ]
     assert set(reference.run(made, inputs_of(made))[1]) == {"memory/h", "memory/c"}
     same_answers(graph, made)
 
 
 def test_the_graph_inside_a_frame_is_optimised_too():
     inner = Chain(length=5)
-    inner.output("y", inner.add(Flatten, "flatten", inner.add(Activation, "relu", inner.bn(inner.conv(inner.x)), activation="relu")))
+    inner.output(
+        "y",
+        inner.add(
+            Flatten,
+            "flatten",
+            inner.add(Activation, "relu", inner.bn(inner.conv(inner.x)), activation="relu"),
+        ),
+    )
     b = GraphBuilder()
     x = b.add(Reshape, "frames", b.input("x", (30,)), features=(5, 6))
     b.output("y", b.add(TimeDistributed, "inside", x, graph=inner.graph()))

@@ -103,7 +103,10 @@ def test_deeplc(answer, name):
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_beatnet(answer, number):
     """A torch zip state dict by a spec: a convolution inside each frame, 2 x LSTM(150)."""
-    graph, record = torch_importer.read(model_path(f"beatnet_{number}.pt"), BEATNET), golden(f"beatnet_{number}")
+    graph, record = (
+        torch_importer.read(model_path(f"beatnet_{number}.pt"), BEATNET),
+        golden(f"beatnet_{number}"),
+    )
     inputs = {"input": record["x"]}
     (made,) = answer(graph, inputs).values()
     assert_close(made, graph, inputs, record["y"].T[None])
@@ -150,7 +153,9 @@ def greedy(step, state):
 
 
 def test_g2p_spells_a_word_by_the_reference():
-    encoder, decoder = (torch_importer.read(model_path("g2p_en.npz"), spec) for spec in (G2P_ENCODER, G2P_DECODER))
+    encoder, decoder = (
+        torch_importer.read(model_path("g2p_en.npz"), spec) for spec in (G2P_ENCODER, G2P_DECODER)
+    )
     _, states = reference.run(encoder, {"input": np.array([graphemes(WORD)])})
 
     def step(token, state):
@@ -165,7 +170,10 @@ def test_g2p_spells_a_word_by_streams():
     need("rnnrt._engine")
     import rnnrt
 
-    encoder, decoder = (rnnrt.from_graph(torch_importer.read(model_path("g2p_en.npz"), spec)) for spec in (G2P_ENCODER, G2P_DECODER))
+    encoder, decoder = (
+        rnnrt.from_graph(torch_importer.read(model_path("g2p_en.npz"), spec))
+        for spec in (G2P_ENCODER, G2P_DECODER)
+    )
     encoded = encoder(np.array(graphemes(WORD)))
     stream = decoder.stream()
     stream.state = {"dec.l0/h": encoded[-1]}

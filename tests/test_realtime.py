@@ -91,9 +91,18 @@ def found(tmp_path_factory):
         absent("counting allocations needs Linux and a C compiler")
     folder = tmp_path_factory.mktemp("counter")
     (folder / "counter.c").write_text(COUNTER)
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", folder / "counter.so", folder / "counter.c", "-ldl"], check=True)
+    subprocess.run(
+        [compiler, "-O1", "-shared", "-fPIC", "-o", folder / "counter.so", folder / "counter.c", "-ldl"],
+        check=True,
+    )
     environment = {**os.environ, "LD_PRELOAD": str(folder / "counter.so"), "PYTHONMALLOC": "malloc"}
-    run = subprocess.run([sys.executable, "-c", PROGRAM, os.path.dirname(__file__)], env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, os.path.dirname(__file__)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 

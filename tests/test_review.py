@@ -29,7 +29,11 @@ TOLERANCE = 1e-4
 
 def distance(expected, found):
     """Relative to the largest expected magnitude where that is above 1; infinite where shapes differ."""
-    return np.abs(expected - found).max(initial=0) / max(1, np.abs(expected).max(initial=0)) if expected.shape == found.shape else np.inf
+    return (
+        np.abs(expected - found).max(initial=0) / max(1, np.abs(expected).max(initial=0))
+        if expected.shape == found.shape
+        else np.inf
+    )
 
 
 def streamed(model, x, generator):
@@ -122,7 +126,9 @@ def test_dropout_that_is_told_self_training_is_the_identity():
             return F.alpha_dropout(F.dropout(self.rnn(x)[0], 0.5, self.training), 0.3)
 
     module, x = Told(), torch.randn(2, 5, 4)
-    assert distance(module.eval()(x).detach().numpy(), rnnrt.from_torch(module.train())(x.numpy())) <= TOLERANCE
+    assert (
+        distance(module.eval()(x).detach().numpy(), rnnrt.from_torch(module.train())(x.numpy())) <= TOLERANCE
+    )
 
 
 def test_a_bare_layer_in_training_mode_keeps_its_spectral_norm():
@@ -156,7 +162,9 @@ def test_what_wraps_a_module_is_taken_off_or_refused_by_name():
 def test_pytorchs_initial_states_have_pytorchs_form():
     module, x = nn.LSTM(3, 4, 2, bidirectional=True), torch.randn(5, 2, 3)
     model, h, c = rnnrt.from_torch(module), torch.randn(4, 2, 4), torch.randn(4, 2, 4)
-    assert distance(module(x, (h, c))[0].detach().numpy(), model(x.numpy(), initial_state=(h, c))) <= TOLERANCE
+    assert (
+        distance(module(x, (h, c))[0].detach().numpy(), model(x.numpy(), initial_state=(h, c))) <= TOLERANCE
+    )
     for wrong in (h, (h,), (h, c, c), 5, (None, c), ()):
         with pytest.raises(StateError, match="another form than PyTorch's"):
             model(x.numpy(), initial_state=wrong)
@@ -181,7 +189,10 @@ def saved(model, how, folder):
 @pytest.mark.parametrize("how", ["live", "keras", "h5"])
 def test_a_depthwise_convolution_imports_from_every_container(how, tmp_path):
     """Keras 3 calls its kernel "kernel"; a .keras file does not say."""
-    model = sequential(L.DepthwiseConv1D(3, depth_multiplier=2, padding="same", activation="relu"), L.DepthwiseConv1D(2, use_bias=False))
+    model = sequential(
+        L.DepthwiseConv1D(3, depth_multiplier=2, padding="same", activation="relu"),
+        L.DepthwiseConv1D(2, use_bias=False),
+    )
     x = np.random.RandomState(0).randn(2, 9, 4).astype(np.float32)
     assert distance(model(x).detach().numpy(), rnnrt.from_keras(saved(model, how, tmp_path))(x)) <= TOLERANCE
 
@@ -217,8 +228,14 @@ def _one_feature_for_all():
 @pytest.mark.parametrize(
     "make, match",
     [
-        (lambda: sequential(L.Dense(2, activation=doubled)), "'dense.*function of the model's author .'doubled'"),
-        (lambda: sequential(L.GRU(2, activation=lambda x: x * 2)), "'gru.*function of the model's author .a lambda"),
+        (
+            lambda: sequential(L.Dense(2, activation=doubled)),
+            "'dense.*function of the model's author .'doubled'",
+        ),
+        (
+            lambda: sequential(L.GRU(2, activation=lambda x: x * 2)),
+            "'gru.*function of the model's author .a lambda",
+        ),
         (_quantised, "'dense.*quantization_config"),
         (_lora, "'dense.*lora_rank=2"),
         (_one_frame_for_all, "'add.*broadcasting is not supported"),
@@ -275,18 +292,30 @@ def random_chain(r):
         word = r.choice(sized + ["act", "MaxPool1d", "AvgPool1d"] * (k > 0))
         if word in ("RNN", "LSTM", "GRU"):
             units, two = r.randint(2, 5), r.random() < 0.4
-            options = {"num_layers": r.randint(1, 2), "bias": r.random() < 0.8, "batch_first": True, "bidirectional": two}
+            options = {
+                "num_layers": r.randint(1, 2),
+                "bias": r.random() < 0.8,
+                "batch_first": True,
+                "bidirectional": two,
+            }
             options |= {"nonlinearity": r.choice(["tanh", "relu"])} if word == "RNN" else {}
             options |= {"proj_size": r.choice([0, units - 1])} if word == "LSTM" else {}
             part = r.choice(["sequence", "sequence", "last", "last_state"])
             modules.append(Rnn(getattr(nn, word)(width, units, **options), part))
-            spec.append(f"{k}.rnn: {word}" + (f" nonlinearity={options['nonlinearity']}" if word == "RNN" else ""))
+            spec.append(
+                f"{k}.rnn: {word}" + (f" nonlinearity={options['nonlinearity']}" if word == "RNN" else "")
+            )
             width = (options.get("proj_size") or units) * (1 + two)
             if part != "sequence":
                 return nn.Sequential(*modules), [*spec, part], features
         elif word == "Conv1d":
             out, stride = r.choice([2, 4]), r.choice([1, 1, 2])
-            options = {"stride": stride, "padding": r.randint(0, 2), "dilation": r.randint(1, 2), "groups": 2 - width % 2}
+            options = {
+                "stride": stride,
+                "padding": r.randint(0, 2),
+                "dilation": r.randint(1, 2),
+                "groups": 2 - width % 2,
+            }
             modules.append(Transposed(nn.Conv1d(width, out, r.randint(1, 3), **options)))
             spec.append(f"{k}.inner: Conv1d " + " ".join(f"{o}={v}" for o, v in options.items()))
             width = out
@@ -296,9 +325,24 @@ def random_chain(r):
             spec.append(f"{k}: Linear")
             width = out
         elif word == "act":
-            module = r.choice([nn.ReLU(), nn.LeakyReLU(0.3), nn.Hardtanh(0, 2.0), nn.ELU(0.5), nn.GELU("tanh"), nn.Dropout(0.5), nn.SELU()])
+            module = r.choice(
+                [
+                    nn.ReLU(),
+                    nn.LeakyReLU(0.3),
+                    nn.Hardtanh(0, 2.0),
+                    nn.ELU(0.5),
+                    nn.GELU("tanh"),
+                    nn.Dropout(0.5),
+                    nn.SELU(),
+                ]
+            )
             modules.append(module)
-            options = {"LeakyReLU": " negative_slope=0.3", "Hardtanh": " min_val=0 max_val=2", "ELU": " alpha=0.5", "GELU": " approximate=tanh"}
+            options = {
+                "LeakyReLU": " negative_slope=0.3",
+                "Hardtanh": " min_val=0 max_val=2",
+                "ELU": " alpha=0.5",
+                "GELU": " approximate=tanh",
+            }
             spec.append(type(module).__name__ + options.get(type(module).__name__, ""))
         elif word in ("MaxPool1d", "AvgPool1d"):
             size, stride, padding = r.randint(2, 3), r.randint(1, 2), r.randint(0, 1)
@@ -306,7 +350,9 @@ def random_chain(r):
             spec.append(f"{word} {size} stride={stride} padding={padding}")
         else:
             eps = r.choice([1e-5, 1e-2])
-            modules.append(Transposed(nn.BatchNorm1d(width, eps)) if word == "BatchNorm1d" else nn.LayerNorm(width, eps))
+            modules.append(
+                Transposed(nn.BatchNorm1d(width, eps)) if word == "BatchNorm1d" else nn.LayerNorm(width, eps)
+            )
             spec.append(f"{k}{'.inner' if word == 'BatchNorm1d' else ''}: {word} eps={eps}")
     return nn.Sequential(*modules), spec, features
 
@@ -353,18 +399,51 @@ def test_a_random_module_live_and_by_its_spec_is_equal_to_torch(seed, tmp_path):
 
 def random_layer(r):
     """A Keras layer over sequences."""
-    activation = r.choice(["linear", "relu", "tanh", "hard_sigmoid", "elu", "silu", "relu6", "leaky_relu", "softmax", L.LeakyReLU(negative_slope=0.13)])
+    activation = r.choice(
+        [
+            "linear",
+            "relu",
+            "tanh",
+            "hard_sigmoid",
+            "elu",
+            "silu",
+            "relu6",
+            "leaky_relu",
+            "softmax",
+            L.LeakyReLU(negative_slope=0.13),
+        ]
+    )
     bias, units = r.random() < 0.8, r.randint(1, 5)
     cell = {"activation": r.choice(["tanh", "relu", "softsign"]), "use_bias": bias}
     gates = {"recurrent_activation": r.choice(["sigmoid", "hard_sigmoid"]), **cell}
     run = {"return_sequences": True, "go_backwards": r.random() < 0.3}
-    recurrent = [lambda: L.SimpleRNN(units, **cell, **run), lambda: L.LSTM(units, **gates, **run), lambda: L.GRU(units, reset_after=bias, **gates, **run)]
+    recurrent = [
+        lambda: L.SimpleRNN(units, **cell, **run),
+        lambda: L.LSTM(units, **gates, **run),
+        lambda: L.GRU(units, reset_after=bias, **gates, **run),
+    ]
     return r.choice(
         [
             *recurrent,
-            lambda: L.RNN([L.LSTMCell(units, **gates), L.GRUCell(3, reset_after=r.random() < 0.5), L.SimpleRNNCell(2, **cell)], **run),
-            lambda: L.Bidirectional(L.LSTM(units, return_sequences=True, **gates), merge_mode=r.choice(["concat", "sum", "ave", "mul"])),
-            lambda: L.Conv1D(4, r.randint(1, 4), strides=r.randint(1, 2), padding=r.choice(["valid", "same", "causal"]), activation=activation),
+            lambda: L.RNN(
+                [
+                    L.LSTMCell(units, **gates),
+                    L.GRUCell(3, reset_after=r.random() < 0.5),
+                    L.SimpleRNNCell(2, **cell),
+                ],
+                **run,
+            ),
+            lambda: L.Bidirectional(
+                L.LSTM(units, return_sequences=True, **gates),
+                merge_mode=r.choice(["concat", "sum", "ave", "mul"]),
+            ),
+            lambda: L.Conv1D(
+                4,
+                r.randint(1, 4),
+                strides=r.randint(1, 2),
+                padding=r.choice(["valid", "same", "causal"]),
+                activation=activation,
+            ),
             lambda: L.Conv1D(2, 2, dilation_rate=2, padding="causal", use_bias=bias),
             lambda: L.SeparableConv1D(3, 3, padding="same", depth_multiplier=2, activation=activation),
             lambda: L.DepthwiseConv1D(2, strides=2, activation=activation, use_bias=bias),
@@ -385,7 +464,13 @@ def random_layer(r):
 def test_a_random_keras_network_is_equal_to_keras(seed, tmp_path):
     r, generator = random.Random(seed), np.random.RandomState(seed)
     keras.utils.set_random_seed(seed)
-    ends = [L.GlobalAveragePooling1D(), L.GlobalMaxPooling1D(), L.Bidirectional(L.GRU(3)), L.LSTM(3, go_backwards=True), L.Dense(2)]
+    ends = [
+        L.GlobalAveragePooling1D(),
+        L.GlobalMaxPooling1D(),
+        L.Bidirectional(L.GRU(3)),
+        L.LSTM(3, go_backwards=True),
+        L.Dense(2),
+    ]
     model = sequential(*(random_layer(r) for _ in range(r.randint(1, 4))), r.choice(ends))
     for variable in model.weights:
         values = generator.normal(0, 0.2 if "recurrent" in variable.path else 0.5, variable.shape)
@@ -409,7 +494,11 @@ def expanded(path):
 
 
 def expanded_in_a_legacy_file(path):
-    torch.save({f"w{k}": torch.zeros(1).expand(20_000_000) for k in range(25)}, path, _use_new_zipfile_serialization=False)
+    torch.save(
+        {f"w{k}": torch.zeros(1).expand(20_000_000) for k in range(25)},
+        path,
+        _use_new_zipfile_serialization=False,
+    )
 
 
 def zeros_packed(path):
@@ -451,7 +540,10 @@ def keras_config(*layers):
         weights = io.BytesIO()
         with h5py.File(weights, "w") as file:
             file.create_group("layers")
-        config = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": n, "config": c} for n, c in layers]}}
+        config = {
+            "class_name": "Sequential",
+            "config": {"name": "s", "layers": [{"class_name": n, "config": c} for n, c in layers]},
+        }
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("config.json", json.dumps(config))
             archive.writestr("metadata.json", '{"keras_version": "3.0.0"}')
@@ -466,22 +558,40 @@ HOSTILE = {
     "legacy.pt": (expanded_in_a_legacy_file, ResourceLimitError, "tensors of a file of this size"),
     "zeros.npz": (zeros_packed, ResourceLimitError, "would unpack to"),
     "axes.safetensors": (impossible_safetensors([1] * 50_000), ModelFileError, "shape is impossible"),
-    "empty.safetensors": (impossible_safetensors([0, 1 << 40, 1 << 40]), ModelFileError, "shape is impossible"),
+    "empty.safetensors": (
+        impossible_safetensors([0, 1 << 40, 1 << 40]),
+        ModelFileError,
+        "shape is impossible",
+    ),
     "unwritten.h5": (never_written, ResourceLimitError, "larger than this reader accepts"),
     "heaps.h5": (heaps_in_heaps, ModelFileError, "a heap of strings within another"),
-    "pads.keras": (keras_config(*(("ZeroPadding1D", {"name": f"z{k}", **WIDE}) for k in range(50))), ResourceLimitError, "'z0'"),
-    "scales.keras": (keras_config(*(("Rescaling", {"name": f"r{k}", "scale": 2.0, **WIDE}) for k in range(50))), ResourceLimitError, "'r0'"),
+    "pads.keras": (
+        keras_config(*(("ZeroPadding1D", {"name": f"z{k}", **WIDE}) for k in range(50))),
+        ResourceLimitError,
+        "'z0'",
+    ),
+    "scales.keras": (
+        keras_config(*(("Rescaling", {"name": f"r{k}", "scale": 2.0, **WIDE}) for k in range(50))),
+        ResourceLimitError,
+        "'r0'",
+    ),
     "copies.keras": (
         keras_config(
             ("InputLayer", {"name": "x", "batch_shape": [None, 2]}),
-            *(("RepeatVector", {"name": f"c{k}", "n": 1 << 19}) if k % 2 else ("GlobalMaxPooling1D", {"name": f"c{k}"}) for k in range(1, 200)),
+            *(
+                ("RepeatVector", {"name": f"c{k}", "n": 1 << 19})
+                if k % 2
+                else ("GlobalMaxPooling1D", {"name": f"c{k}"})
+                for k in range(1, 200)
+            ),
         ),
         ResourceLimitError,
         "'c5'.*too many numbers",
     ),
     "unknown.keras": (
         keras_config(
-            ("InputLayer", {"name": "x", "batch_shape": [None, None, 2]}), *(("Activation" if k % 2 else "Odd", {"name": f"u{k}"}) for k in range(4000))
+            ("InputLayer", {"name": "x", "batch_shape": [None, None, 2]}),
+            *(("Activation" if k % 2 else "Odd", {"name": f"u{k}"}) for k in range(4000)),
         ),
         UnsupportedModelError,
         "'u0'",

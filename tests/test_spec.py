@@ -32,7 +32,9 @@ def answer(graph, x):
     return np.transpose(y, ["btf".index(a) for a in graph.outputs[0].axes]) if y.ndim == 3 else y
 
 
-@pytest.mark.parametrize("name, key", [("net.pt", "y"), ("net_legacy.pt", "y"), ("net.safetensors", "y_bfloat16")])
+@pytest.mark.parametrize(
+    "name, key", [("net.pt", "y"), ("net_legacy.pt", "y"), ("net.safetensors", "y_bfloat16")]
+)
 def test_recorded_network(name, key):
     recorded = np.load(DATA / "net.npz")
     graph = spec.build(NET, unwrap(read_tensors(DATA / name)), {"source": "recorded"})
@@ -71,7 +73,12 @@ def modules():
         return m["fc"](functional.adaptive_avg_pool1d(x, 1).flatten(1))
 
     return {
-        "lstm, two layers, both directions": ({"": rnn("LSTM", 3, 4, 2, bidirectional=True)}, lambda m, x: m[""](x)[0], (2, 6, 3), ["@ "]),
+        "lstm, two layers, both directions": (
+            {"": rnn("LSTM", 3, 4, 2, bidirectional=True)},
+            lambda m, x: m[""](x)[0],
+            (2, 6, 3),
+            ["@ "],
+        ),
         "lstm, projection": (
             {"a.lstm": rnn("LSTM", 3, 5, 2, proj_size=2)},
             lambda m, x: m["a.lstm"](x)[0],
@@ -96,7 +103,12 @@ def modules():
             (2, 6, 3),
             ["@gru", "Dropout p=0.5", "last_state", "@fc", "softmax dim=-1"],
         ),
-        "gru cell over time": ({"cell": nn.GRUCell(3, 4)}, lambda m, x: cell_over_time(m["cell"], x), (2, 5, 3), ["@cell"]),
+        "gru cell over time": (
+            {"cell": nn.GRUCell(3, 4)},
+            lambda m, x: cell_over_time(m["cell"], x),
+            (2, 5, 3),
+            ["@cell"],
+        ),
         "relu cell over time": (
             {"cell": nn.RNNCell(3, 4, nonlinearity="relu")},
             lambda m, x: cell_over_time(m["cell"], x),
@@ -146,7 +158,12 @@ def modules():
             (2, 6, 3),
             ["@gru", "Tanh", "max"],
         ),
-        "mean over time": ({"gru": rnn("GRU", 3, 4)}, lambda m, x: m["gru"](x)[0].mean(1), (2, 6, 3), ["@gru", "mean"]),
+        "mean over time": (
+            {"gru": rnn("GRU", 3, 4)},
+            lambda m, x: m["gru"](x)[0].mean(1),
+            (2, 6, 3),
+            ["@gru", "mean"],
+        ),
         "flatten, channels first": (
             {"c": nn.Conv1d(3, 4, 3), "fc": nn.Linear(4 * 8, 2)},
             lambda m, x: m["fc"](m["c"](x).flatten(1)),
@@ -157,10 +174,21 @@ def modules():
             {"c": nn.Conv1d(3, 4, 3), "l": rnn("LSTM", 4, 5), "fc": nn.Linear(5 * 8, 2)},
             lambda m, x: m["fc"](m["l"](m["c"](x).transpose(1, 2))[0].flatten(1)),
             (2, 3, 10),
-            ["input channels_first length=10", "@c stride=1 padding=0 dilation=1 groups=1", "@l", "flatten channels_last", "@fc"],
+            [
+                "input channels_first length=10",
+                "@c stride=1 padding=0 dilation=1 groups=1",
+                "@l",
+                "flatten channels_last",
+                "@fc",
+            ],
         ),
         "embedding": (
-            {"emb": nn.Embedding(7, 3), "lstm": rnn("LSTM", 3, 4), "norm": nn.LayerNorm(4, eps=1e-3), "head": nn.Linear(4, 2, bias=False)},
+            {
+                "emb": nn.Embedding(7, 3),
+                "lstm": rnn("LSTM", 3, 4),
+                "norm": nn.LayerNorm(4, eps=1e-3),
+                "head": nn.Linear(4, 2, bias=False),
+            },
             lambda m, x: m["head"](m["norm"](m["lstm"](m["emb"](x))[0])),
             "ids",
             ["@emb Embedding", "@lstm", "@norm LayerNorm eps=1e-3", "@head Linear bias=False"],
@@ -185,13 +213,27 @@ def modules():
             {"conv": nn.Conv1d(2, 3, 3)},
             lambda m, x: m["conv"](x.reshape(-1, 2, 6)).mean(-1).reshape(*x.shape[:2], -1),
             (2, 5, 12),
-            ["input features=12", "per_frame channels=2", "@conv stride=1 padding=0 dilation=1 groups=1", "mean", "end"],
+            [
+                "input features=12",
+                "per_frame channels=2",
+                "@conv stride=1 padding=0 dilation=1 groups=1",
+                "mean",
+                "end",
+            ],
         ),
         "activations": (
             {"fc": nn.Linear(3, 3)},
             activations,
             (2, 4, 3),
-            ["@fc", "hardsigmoid", "SELU", "silu", "softsign", "gelu approximate=tanh", "Hardtanh min_val=0 max_val=0.3"],
+            [
+                "@fc",
+                "hardsigmoid",
+                "SELU",
+                "silu",
+                "softsign",
+                "gelu approximate=tanh",
+                "Hardtanh min_val=0 max_val=0.3",
+            ],
         ),
     }
 
@@ -292,7 +334,9 @@ def test_anything_removed_is_refused_by_name(live, name):
                 spec.build("\n".join(lines[:k] + lines[k + 1 :]), tensors)
             assert prefix in str(caught.value) and "order?" in caught.value.draft
     for removed in tensors:
-        if removed.endswith("bias") and "running_mean" not in str([n for n in tensors if n.startswith(removed[:-4])]):
+        if removed.endswith("bias") and "running_mean" not in str(
+            [n for n in tensors if n.startswith(removed[:-4])]
+        ):
             continue  # a module without bias is a module of its own; see below
         with pytest.raises(RnnrtError) as caught:
             spec.build("\n".join(lines), {n: a for n, a in tensors.items() if n != removed})
@@ -330,7 +374,10 @@ def test_exactly_one_lstm_or_gru_needs_no_spec():
 def test_anything_else_asks_with_a_draft():
     cases = {
         "nonlinearity": (rnn_tensors(1), "RNN nonlinearity=?"),
-        "do not tell": (rnn_tensors(4, "lstm.") | {"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(2)}, "fc: Linear"),
+        "do not tell": (
+            rnn_tensors(4, "lstm.") | {"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(2)},
+            "fc: Linear",
+        ),
         "do not tell how": ({"a": np.ones((2, 2, 2, 2))}, "the tensor a (2, 2, 2, 2)"),
     }
     for words, (tensors, line) in cases.items():
@@ -345,7 +392,9 @@ def test_anything_else_asks_with_a_draft():
 
 
 def test_a_draft_cannot_be_broken_by_names():
-    draft = spec.draft({"a\nb: Linear\x1b[0m.weight": np.ones((2, 2)), "": np.ones(1), "x" * 5000: np.ones(1)})
+    draft = spec.draft(
+        {"a\nb: Linear\x1b[0m.weight": np.ones((2, 2)), "": np.ones(1), "x" * 5000: np.ones(1)}
+    )
     assert len(draft.splitlines()) == 5 and "\x1b" not in draft and max(map(len, draft.splitlines())) <= 400
 
 
@@ -443,7 +492,7 @@ REFUSED = [
     ("lstm: LSTM = 3", "line 1"),
     ("__class__", "line 1.*__class__"),
     ("lstm: LSTM\n" + "relu\n" * 5000, "too long"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text, words", REFUSED)

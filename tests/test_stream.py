@@ -156,7 +156,13 @@ def test_every_step_beside_an_input_without_time():
     r = np.random.default_rng(3)
     b = rnnrt.layers.GraphBuilder()
     x, speaker = b.input("x", (3,)), b.input("speaker", (4,), time=False)
-    h = b.add(rnnrt.layers.GRU, "gru", x, weight=r.standard_normal((15, 3)), recurrent_weight=r.standard_normal((15, 5)))
+    h = b.add(
+        rnnrt.layers.GRU,
+        "gru",
+        x,
+        weight=r.standard_normal((15, 3)),
+        recurrent_weight=r.standard_normal((15, 5)),
+    )
     e = b.add(rnnrt.layers.Dense, "embed", speaker, weight=r.standard_normal((2, 4)), activation="tanh")
     joined = b.add(rnnrt.layers.Concatenate, "cat", "gru:h", speaker, e, b.add(rnnrt.layers.Last, "last", h))
     b.output("y", b.add(rnnrt.layers.Dense, "fc", joined, weight=r.standard_normal((2, 16))))

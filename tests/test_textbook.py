@@ -15,13 +15,23 @@ from rnnrt.importers import numpy as importer
 def rnn_parameters(n_x, n_a, n_y, seed=0):
     rng = np.random.default_rng(seed)
     shapes = {"Wax": (n_a, n_x), "Waa": (n_a, n_a), "Wya": (n_y, n_a), "ba": (n_a, 1), "by": (n_y, 1)}
-    return {name: rng.standard_normal(shape).astype(np.float32).astype(np.float64) for name, shape in shapes.items()}
+    return {
+        name: rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+        for name, shape in shapes.items()
+    }
 
 
 def lstm_parameters(n_x, n_a, n_y, seed=0):
     rng = np.random.default_rng(seed)
-    shapes = {f"W{g}": (n_a, n_a + n_x) for g in "fico"} | {f"b{g}": (n_a, 1) for g in "fico"} | {"Wy": (n_y, n_a), "by": (n_y, 1)}
-    return {name: rng.standard_normal(shape).astype(np.float32).astype(np.float64) for name, shape in shapes.items()}
+    shapes = (
+        {f"W{g}": (n_a, n_a + n_x) for g in "fico"}
+        | {f"b{g}": (n_a, 1) for g in "fico"}
+        | {"Wy": (n_y, n_a), "by": (n_y, 1)}
+    )
+    return {
+        name: rng.standard_normal(shape).astype(np.float32).astype(np.float64)
+        for name, shape in shapes.items()
+    }
 
 
 def sequence(n_x, m, steps, n_a, seed=1):
@@ -51,7 +61,9 @@ def test_an_rnn_step_is_the_textbook_s_equation_in_scalars():
             for k in range(2)
         ]
         assert a_next[:, e] == pytest.approx(a, abs=1e-12)
-        assert y[:, e] == pytest.approx(softmax_by_hand([dot(p["Wya"][k], a) + p["by"][k, 0] for k in range(2)]), abs=1e-12)
+        assert y[:, e] == pytest.approx(
+            softmax_by_hand([dot(p["Wya"][k], a) + p["by"][k, 0] for k in range(2)]), abs=1e-12
+        )
     assert cache[0] is a_next and cache[1] is a0 and cache[3] is p
     np.testing.assert_array_equal(cache[2], x[:, :, 0])
 
@@ -69,7 +81,9 @@ def test_an_lstm_step_is_the_textbook_s_equation_in_scalars():
         a = [s["o"][k] * math.tanh(c[k]) for k in range(3)]
         assert c_next[:, e] == pytest.approx(c, abs=1e-12)
         assert a_next[:, e] == pytest.approx(a, abs=1e-12)
-        assert y[:, e] == pytest.approx(softmax_by_hand([dot(p["Wy"][k], a) + p["by"][k, 0] for k in range(2)]), abs=1e-12)
+        assert y[:, e] == pytest.approx(
+            softmax_by_hand([dot(p["Wy"][k], a) + p["by"][k, 0] for k in range(2)]), abs=1e-12
+        )
         for position, name in ((4, "f"), (5, "i"), (7, "o")):
             assert cache[position][:, e] == pytest.approx(s[name], abs=1e-12)
         assert cache[6][:, e] == pytest.approx([math.tanh(v) for v in gate["c"]], abs=1e-12)
@@ -82,7 +96,12 @@ def test_the_loops_are_the_cells_step_by_step(n_x, n_a, n_y, m, steps):
     x, a0 = sequence(n_x, m, steps, n_a)
     p = rnn_parameters(n_x, n_a, n_y)
     a, y, caches = textbook.rnn_forward(x, a0, p)
-    assert a.shape == (n_a, m, steps) and y.shape == (n_y, m, steps) and len(caches[0]) == steps and caches[1] is x
+    assert (
+        a.shape == (n_a, m, steps)
+        and y.shape == (n_y, m, steps)
+        and len(caches[0]) == steps
+        and caches[1] is x
+    )
     before = a0
     for t in range(steps):
         before, now, _ = textbook.rnn_cell_forward(x[:, :, t], before, p)
@@ -111,7 +130,12 @@ def test_the_imported_graph_says_what_the_textbook_says(kind, n_x, n_a, n_y, m, 
     graph = importer.read(p)
     assert [o.name for o in graph.outputs] == list(wanted)
     assert all(o.axes == "fbt" for o in graph.outputs)
-    assert graph.inputs == ("x", "a0") and graph["x"].axes == "fbt" and graph["a0"].axes == "fb" and not graph["a0"].time
+    assert (
+        graph.inputs == ("x", "a0")
+        and graph["x"].axes == "fbt"
+        and graph["a0"].axes == "fb"
+        and not graph["a0"].time
+    )
     assert graph.metadata == {"source": "numpy", "optional_inputs": ["a0"]}
     outputs, _ = reference.run(graph, {"x": x.transpose(1, 2, 0), "a0": a0.T})
     for name, array in wanted.items():
@@ -195,13 +219,24 @@ def test_the_callers_arrays_are_not_touched():
 
 def test_the_textbooks_networks_stream():
     r = np.random.default_rng(8)
-    shapes = {"rnn": {"Wax": (4, 3), "Waa": (4, 4), "Wya": (2, 4), "ba": (4, 1), "by": (2, 1)},
-              "lstm": {**{f"W{g}": (4, 7) for g in "fico"}, **{f"b{g}": (4, 1) for g in "fico"}, "Wy": (2, 4), "by": (2, 1)}}  # fmt: skip
+    shapes = {
+        "rnn": {"Wax": (4, 3), "Waa": (4, 4), "Wya": (2, 4), "ba": (4, 1), "by": (2, 1)},
+        "lstm": {
+            **{f"W{g}": (4, 7) for g in "fico"},
+            **{f"b{g}": (4, 1) for g in "fico"},
+            "Wy": (2, 4),
+            "by": (2, 1),
+        },
+    }
     for shape in shapes.values():
         model = rnnrt.from_numpy({name: r.standard_normal(size) for name, size in shape.items()})
         x, a0 = r.standard_normal((3, 5, 9)).astype(np.float32), r.standard_normal((4, 5)).astype(np.float32)
         whole = model(x, a0)
         stream = model.stream(batch_size=5, inputs={"a0": a0.T})
-        parts = [stream.push(x[:, :, :4].transpose(1, 2, 0)), stream.push(x[:, :, 4:].transpose(1, 2, 0)), stream.flush()]
+        parts = [
+            stream.push(x[:, :, :4].transpose(1, 2, 0)),
+            stream.push(x[:, :, 4:].transpose(1, 2, 0)),
+            stream.flush(),
+        ]
         for y, pieces in zip(whole, zip(*parts)):
             assert np.concatenate(pieces, 1).transpose(2, 0, 1).tobytes() == np.ascontiguousarray(y).tobytes()

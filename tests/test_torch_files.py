@@ -61,14 +61,26 @@ def test_every_kind_of_tensor(options, wrapped):
     state = dict(torch.nn.LSTM(3, 4, 2, bidirectional=True).state_dict())
     state |= {
         "view": storage[10:40].view(5, 6),
-        "transposed": storage[3:43].view(8, 5).t(), "strided": storage[::7], "expanded": torch.randn(3, 1).expand(3, 4),
+        "transposed": storage[3:43].view(8, 5).t(),
+        "strided": storage[::7],
+        "expanded": torch.randn(3, 1).expand(3, 4),
         "half": torch.randn(3, 2).half(),
-        "bfloat16": torch.randn(7).bfloat16(), "double": torch.randn(4).double(), "long": torch.arange(-3, 5),
-        "short": torch.arange(4).short(), "byte": torch.arange(9).byte(), "bool": torch.tensor([True, False]), "empty": torch.zeros(0, 3),
-        "scalar": torch.tensor(2.5), "parameter": torch.nn.Parameter(torch.randn(3)), "uint16": torch.arange(3).to(torch.uint16),
-    }  # fmt: skip
+        "bfloat16": torch.randn(7).bfloat16(),
+        "double": torch.randn(4).double(),
+        "long": torch.arange(-3, 5),
+        "short": torch.arange(4).short(),
+        "byte": torch.arange(9).byte(),
+        "bool": torch.tensor([True, False]),
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(2.5),
+        "parameter": torch.nn.Parameter(torch.randn(3)),
+        "uint16": torch.arange(3).to(torch.uint16),
+    }
     if wrapped:
-        training = {"state": {0: {"exp_avg": torch.randn(3)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99), "params": [0]}]}
+        training = {
+            "state": {0: {"exp_avg": torch.randn(3)}},
+            "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99), "params": [0]}],
+        }
         value = {
             "epoch": 3,
             "state_dict": {f"module.{k}": v for k, v in state.items()},
@@ -82,7 +94,9 @@ def test_every_kind_of_tensor(options, wrapped):
     assert list(made) == list(state)
     for name, tensor in state.items():
         assert made[name].dtype == np.float32 and made[name].flags.c_contiguous, name
-        assert made[name].shape == tuple(tensor.shape) and np.array_equal(made[name], tensor.detach().float().numpy()), name
+        assert made[name].shape == tuple(tensor.shape) and np.array_equal(
+            made[name], tensor.detach().float().numpy()
+        ), name
 
 
 def test_mappings_and_npz(tmp_path):
@@ -93,7 +107,12 @@ def test_mappings_and_npz(tmp_path):
     }
     np.savez_compressed(tmp_path / "w.npz", **arrays)
     with np.load(tmp_path / "w.npz") as opened:
-        made = [tensors_of(arrays), tensors_of(opened), tensors_of(tmp_path / "w.npz"), tensors_of((tmp_path / "w.npz").read_bytes())]
+        made = [
+            tensors_of(arrays),
+            tensors_of(opened),
+            tensors_of(tmp_path / "w.npz"),
+            tensors_of((tmp_path / "w.npz").read_bytes()),
+        ]
     for found in made:
         assert list(found) == list(arrays)
         assert all(found[n].dtype == np.float32 and np.array_equal(found[n], a) for n, a in arrays.items())
@@ -139,7 +158,9 @@ def test_prefix_chooses_and_is_taken_off():
         tensors_of(heads)
     assert set(tensors_of(heads, "generator")) == set(W)
     assert set(tensors_of(heads, "generator.fc")) == {"weight", "bias"}
-    assert set(tensors_of({f"module.encoder.{k}": v for k, v in W.items()} | {"module.rest": np.ones(1)}, "encoder")) == set(W)
+    assert set(
+        tensors_of({f"module.encoder.{k}": v for k, v in W.items()} | {"module.rest": np.ones(1)}, "encoder")
+    ) == set(W)
     with pytest.raises(ModelFileError, match="begins with 'nothing'.*fc"):
         tensors_of(W, "nothing")
 
@@ -172,7 +193,12 @@ def test_weight_norm_is_multiplied_out():
             assert set(made) == {"conv.weight", "conv.bias"}
             np.testing.assert_allclose(made["conv.weight"], module.weight.detach().numpy(), rtol=3e-7)
         rnn = norm(torch.nn.GRU(3, 4), "weight_hh_l0")
-        assert set(tensors_of(saved(rnn.state_dict()))) == {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"}
+        assert set(tensors_of(saved(rnn.state_dict()))) == {
+            "weight_ih_l0",
+            "weight_hh_l0",
+            "bias_ih_l0",
+            "bias_hh_l0",
+        }
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
@@ -214,7 +240,10 @@ def test_tensors_that_are_not_dense_and_real_are_refused_by_name(make):
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5.*from_keras"),
         (b"\x80\x04N.", "pickle"),
         (bytes(257) + b"ustar" + bytes(300), "tar"),
-        (zipped({"m/data.pkl": b"N.", "m/code/__torch__/net.py": b"", "m/constants.pkl": b""}), "TorchScript"),
+        (
+            zipped({"m/data.pkl": b"N.", "m/code/__torch__/net.py": b"", "m/constants.pkl": b""}),
+            "TorchScript",
+        ),
         (zipped({"m/models/model.json": b"{}"}), "torch.export"),
         (zipped({"config.json": b"{}", "model.weights.h5": b""}), "from_keras"),
         (zipped({"readme": b"hello"}), "zip"),
@@ -249,7 +278,10 @@ def test_whole_modules_are_refused_with_the_way_out():
 
 
 def torch_zip(pickled, **storages):
-    return zipped({"archive/data.pkl": pickled, "archive/version": b"3"} | {f"archive/data/{k[1:]}": v for k, v in storages.items()})
+    return zipped(
+        {"archive/data.pkl": pickled, "archive/version": b"3"}
+        | {f"archive/data/{k[1:]}": v for k, v in storages.items()}
+    )
 
 
 def text(s):
@@ -261,7 +293,15 @@ STORAGE = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text(
 
 def tensor(offset=0, shape=b"K\x02\x85", stride=b"K\x01\x85", numel=b"K\x04"):
     storage = STORAGE % numel
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K" + bytes([offset]) + shape + stride + b"\x89}tR"
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + b"K"
+        + bytes([offset])
+        + shape
+        + stride
+        + b"\x89}tR"
+    )
 
 
 def state_dict(value):
@@ -274,7 +314,11 @@ HOSTILE = {
     "reduce, posix": b"\x80\x02cposix\nsystem\n" + CALL_SYSTEM + b"R.",
     "builtins": b"\x80\x02cbuiltins\neval\n" + CALL_SYSTEM + b"R.",
     "stack global": b"\x80\x04\x8c\x02os\x8c\x06system\x93" + CALL_SYSTEM + b"R.",
-    "stack global, built": b"\x80\x04" + text("tor") + b"0\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93" + CALL_SYSTEM + b"R.",
+    "stack global, built": b"\x80\x04"
+    + text("tor")
+    + b"0\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93"
+    + CALL_SYSTEM
+    + b"R.",
     "stack global, no names": b"\x80\x04}]\x93.",
     "dotted": b"\x80\x04\x8c\x05torch\x8c\x0cos.system.__\x93" + CALL_SYSTEM + b"R.",
     "dotted storage": b"\x80\x04\x8c\x05torch\x8c\x15FloatStorage.__init__\x93.",
@@ -295,8 +339,14 @@ HOSTILE = {
     "persistent id of a call": b"\x80\x02cos\nsystem\n" + CALL_SYSTEM + b"RQ.",
     "reduce of a value": b"\x80\x02X\x02\x00\x00\x00os)R.",
     "reduce of a passive name": b"\x80\x02ctorch\nFloatStorage\n(K\x04tR.",
-    "nested in a state dict": state_dict(b"(ccollections\nOrderedDict\n)R" + text("a") + b"cos\nsystem\n" + CALL_SYSTEM + b"Rsl"),
-    "in the attributes": b"\x80\x02ccollections\nOrderedDict\n)R}" + text("_metadata") + b"cos\nsystem\n" + CALL_SYSTEM + b"Rsb.",
+    "nested in a state dict": state_dict(
+        b"(ccollections\nOrderedDict\n)R" + text("a") + b"cos\nsystem\n" + CALL_SYSTEM + b"Rsl"
+    ),
+    "in the attributes": b"\x80\x02ccollections\nOrderedDict\n)R}"
+    + text("_metadata")
+    + b"cos\nsystem\n"
+    + CALL_SYSTEM
+    + b"Rsb.",
     "in the hooks": state_dict(tensor()[:-4] + b"cos\nsystem\n" + CALL_SYSTEM + b"RtR"),
     "pickle in pickle": b"\x80\x02c_pickle\nloads\n(C\x10" + b"cos\nsystem\n(Nt.." + b"tR.",
     "import": b"\x80\x02cimportlib\nimport_module\n(" + text("this") + b"tR.",
@@ -325,7 +375,9 @@ HOSTILE = {
     "stride": state_dict(tensor(stride=b"K\x04\x85")),
     "negative stride": state_dict(tensor(stride=b"J\xff\xff\xff\xff\x85")),
     "huge shape": state_dict(tensor(shape=b"\x8a\x06\xff\xff\xff\xff\xff\x00\x85", stride=b"K\x00\x85")),
-    "huge shape, two axes": state_dict(tensor(shape=b"\x8a\x05\xff\xff\xff\xff\x0f" * 2 + b"\x86", stride=b"K\x00K\x00\x86")),
+    "huge shape, two axes": state_dict(
+        tensor(shape=b"\x8a\x05\xff\xff\xff\xff\x0f" * 2 + b"\x86", stride=b"K\x00K\x00\x86")
+    ),
     "ranks differ": state_dict(tensor(stride=b"K\x01K\x01\x86")),
     "numel too large": state_dict(tensor(numel=b"K\x05")),
     "numel too small": state_dict(tensor(numel=b"K\x03")),
@@ -336,7 +388,7 @@ HOSTILE = {
     "storage is a list": state_dict(b"ctorch._utils\n_rebuild_tensor_v2\n(]K\x00K\x02\x85K\x01\x85\x89}tR"),
     "too few arguments": state_dict(b"ctorch._utils\n_rebuild_tensor_v2\n)R"),
     "bad text": state_dict(b"X\x02\x00\x00\x00\xff\xfe"),
-}  # fmt: skip
+}
 
 EVENTS, WATCHING = [], []
 BAD_EVENTS = (
@@ -401,7 +453,9 @@ def test_hostile_pickles(name):
     assert isinstance(raised, (UnsupportedModelError, ModelFileError, ResourceLimitError)), raised
     assert "hostile.pt" in str(raised) and len(str(raised)) < 2000
     if b"system" in pickled and b"import" not in pickled and b"pickle" not in pickled:
-        assert isinstance(raised, UnsupportedModelError) and ("os.system" in str(raised) or "posix.system" in str(raised))
+        assert isinstance(raised, UnsupportedModelError) and (
+            "os.system" in str(raised) or "posix.system" in str(raised)
+        )
     legacy = (DATA / "net_legacy.pt").read_bytes()
     start = legacy.index(b"\x80\x02}q\x00(X\x05\x00\x00\x00epoch")
     raised = watched(lambda: tensors_of(legacy[:start] + pickled))
@@ -505,7 +559,10 @@ def test_an_archive_is_read_as_written():
 
 def test_zip64_and_streamed_members():
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("big", "w", force_zip64=True) as file:
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("big", "w", force_zip64=True) as file,
+    ):
         file.write(b"abc" * 1000)
 
     class Unseekable(io.BytesIO):
@@ -533,7 +590,9 @@ def test_truncations_and_mutations(name):
     for _ in range(700):
         damaged = bytearray(data)
         for _ in range(chance.choice((1, 1, 1, 4, 16))):
-            damaged[chance.randrange(len(data) if chance.random() < 0.5 else min(600, len(data)))] = chance.randrange(256)
+            damaged[chance.randrange(len(data) if chance.random() < 0.5 else min(600, len(data)))] = (
+                chance.randrange(256)
+            )
         try:
             made = tensors_of(bytes(damaged), max_bytes=1 << 24)
         except RnnrtError as error:

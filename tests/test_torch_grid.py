@@ -20,7 +20,11 @@ SIZES = ("input_size", "hidden_size", "num_layers", "bias", "bidirectional", "ba
 def load():
     """[(case, tensors, input, initial states, answers)] of the recorded file."""
     with np.load(Path(__file__).parent / "data/torch_grid.npz", allow_pickle=False) as file:
-        cases, numbers, answers = json.loads(file["cases"].tobytes()), file["numbers"] / SCALE, file["answers"]
+        cases, numbers, answers = (
+            json.loads(file["cases"].tobytes()),
+            file["numbers"] / SCALE,
+            file["answers"],
+        )
     loaded = []
     for case in cases:
 
@@ -64,9 +68,13 @@ def close(made, expected):
 def test_a_recurrent_stack_answers_as_torch(case, tensors, x, states, expected):
     builder = GraphBuilder()
     options = {o: v for o, v in case["options"].items() if o not in SIZES}
-    made = layers.add_rnn(builder, "rnn", builder.input("x", x.shape[2:]), tensors, kind=case["kind"], **options)
+    made = layers.add_rnn(
+        builder, "rnn", builder.input("x", x.shape[2:]), tensors, kind=case["kind"], **options
+    )
     builder.output("y", made.sequence)
-    initial = {f"{layer}/{word}": part[k] for word, part in zip("hc", states) for k, layer in enumerate(made.layers)}
+    initial = {
+        f"{layer}/{word}": part[k] for word, part in zip("hc", states) for k, layer in enumerate(made.layers)
+    }
     outputs, finals = reference.run(builder.graph(), {"x": x}, initial)
     y = outputs["y"]
     close(y[:, [t for t in FRAMES if t < case["time"]]] if case["time"] > 2 else y, expected[0])
@@ -115,7 +123,8 @@ def test_a_layer_answers_as_torch(case, tensors, x, states, expected):
             made = layers.add_global_pool(builder, "y", given, kind="average", **options)
         case "AdaptiveMaxPool1d":
             made = layers.add_global_pool(builder, "y", given, kind="max", **options)
-        case _: made = layers.add_activation(builder, "y", given, kind, **options)  # fmt: skip
+        case _:
+            made = layers.add_activation(builder, "y", given, kind, **options)
     builder.output("y", made)
     y = reference.run(builder.graph(), {"x": x})[0]["y"]
     close(y[:, None] if kind.startswith("Adaptive") else y, expected[0])
@@ -136,9 +145,20 @@ def test_the_grid_covers_what_it_claims():
         for c, *_ in stacks
     }
     assert len(seen) == 5 * 2 * 2 * 2 * 3
-    assert {c["batch"] for c, *_ in stacks} == {1, 3} and {c["options"]["input_size"] for c, *_ in stacks} == {1, 5, 20, 33}
+    assert {c["batch"] for c, *_ in stacks} == {1, 3} and {
+        c["options"]["input_size"] for c, *_ in stacks
+    } == {1, 5, 20, 33}
     assert sum(bool(c["states"]) for c, *_ in stacks) > 20
-    assert {c["kind"] for c, *_ in GRID} >= {"Conv1d", "BatchNorm1d", "LayerNorm", "MaxPool1d", "AvgPool1d", "Linear", "Embedding", "GELU"}
+    assert {c["kind"] for c, *_ in GRID} >= {
+        "Conv1d",
+        "BatchNorm1d",
+        "LayerNorm",
+        "MaxPool1d",
+        "AvgPool1d",
+        "Linear",
+        "Embedding",
+        "GELU",
+    }
 
 
 def test_missing_and_unexpected_tensors_are_named():
@@ -146,9 +166,17 @@ def test_missing_and_unexpected_tensors_are_named():
     for name in tensors:
         builder = GraphBuilder()
         with pytest.raises(layers.ModelFileError, match=name):
-            layers.add_rnn(builder, "rnn", builder.input("x", x.shape[2:]), {n: t for n, t in tensors.items() if n != name}, kind="LSTM")
+            layers.add_rnn(
+                builder,
+                "rnn",
+                builder.input("x", x.shape[2:]),
+                {n: t for n, t in tensors.items() if n != name},
+                kind="LSTM",
+            )
     builder = GraphBuilder()
     with pytest.raises(layers.ModelFileError, match="weight_zz_l0"):
-        layers.add_rnn(builder, "rnn", builder.input("x", x.shape[2:]), tensors | {"weight_zz_l0": x}, kind="LSTM")
+        layers.add_rnn(
+            builder, "rnn", builder.input("x", x.shape[2:]), tensors | {"weight_zz_l0": x}, kind="LSTM"
+        )
     with pytest.raises(layers.ShapeError, match="not GRU's"):
         layers.add_rnn(builder, "rnn", builder.layers[0].name, tensors, kind="GRU")

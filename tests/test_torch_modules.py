@@ -31,7 +31,11 @@ def example_for(layer, time, batch, generator):
     sizes = {"b": batch, "t": layer.length or time, "f": layer.features[0] if layer.features else 1}
     axes = layer.axes if layer.features else layer.axes.replace("f", "")
     shape = [sizes[a] for a in axes]
-    return torch.randint(0, 7, shape, generator=generator) if layer.ids else torch.randn(shape, generator=generator)
+    return (
+        torch.randint(0, 7, shape, generator=generator)
+        if layer.ids
+        else torch.randn(shape, generator=generator)
+    )
 
 
 def tensors(result):
@@ -57,7 +61,10 @@ def difference(module, graph, time, batch=3):
     with torch.no_grad():
         result = tensors(module(*given, *extra))
     expected = [t for k, t in enumerate(result) if k not in graph.metadata.get("state_outputs", [])]
-    inputs = {name: canonical(x.numpy(), graph[name].axes, graph[name].features) for name, x in zip(graph.inputs, given)}
+    inputs = {
+        name: canonical(x.numpy(), graph[name].axes, graph[name].features)
+        for name, x in zip(graph.inputs, given)
+    }
     made, _ = reference.run(graph, inputs, lengths=lengths)
     assert len(expected) == len(graph.outputs)
     worst = 0.0
@@ -145,7 +152,10 @@ class ConvFrontEnd(nn.Module):
 class BidirectionalStates(nn.Module):
     def __init__(self):
         super().__init__()
-        self.lstm, self.fc = nn.LSTM(3, 5, num_layers=2, bidirectional=True, batch_first=True, proj_size=2), nn.Linear(4, 3)
+        self.lstm, self.fc = (
+            nn.LSTM(3, 5, num_layers=2, bidirectional=True, batch_first=True, proj_size=2),
+            nn.Linear(4, 3),
+        )
 
     def forward(self, x):
         _, (h_n, c_n) = self.lstm(x)
@@ -208,7 +218,11 @@ class EncoderDecoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.encoder, self.decoder, self.fc = nn.LSTM(3, 5, batch_first=True), nn.LSTM(4, 5, batch_first=True), nn.Linear(5, 3)
+        self.encoder, self.decoder, self.fc = (
+            nn.LSTM(3, 5, batch_first=True),
+            nn.LSTM(4, 5, batch_first=True),
+            nn.Linear(5, 3),
+        )
 
     def forward(self, source, target):
         _, (h, c) = self.encoder(source)
@@ -245,7 +259,11 @@ class Packed(nn.Module):
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.gru, self.norm, self.relu = nn.GRU(6, 6, batch_first=True), nn.LayerNorm(6), nn.ReLU(inplace=True)
+        self.gru, self.norm, self.relu = (
+            nn.GRU(6, 6, batch_first=True),
+            nn.LayerNorm(6),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, x):
         y, _ = self.gru(x)
@@ -261,7 +279,12 @@ class TwoInputsTwoOutputs(nn.Module):
 
     def forward(self, x, z):
         out, _ = self.rnn(torch.cat([self.a(x), self.b(z)], dim=-1))
-        return {"sequence": out, "mean": out.mean(dim=1), "peak": out.max(dim=1).values, "top": torch.amax(out, 1)}
+        return {
+            "sequence": out,
+            "mean": out.mean(dim=1),
+            "peak": out.max(dim=1).values,
+            "top": torch.amax(out, 1),
+        }
 
 
 @accepted()
@@ -294,12 +317,18 @@ class GatedWavenetBlock(nn.Module):
 class PoolsAndPicks(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv = nn.Sequential(nn.Conv1d(4, 6, 3), nn.ELU(), nn.MaxPool1d(2), nn.AvgPool1d(3, stride=1, padding=1))
+        self.conv = nn.Sequential(
+            nn.Conv1d(4, 6, 3), nn.ELU(), nn.MaxPool1d(2), nn.AvgPool1d(3, stride=1, padding=1)
+        )
         self.pool, self.fc = nn.AdaptiveMaxPool1d(1), nn.Linear(6, 2)
 
     def forward(self, x):
         y = self.conv(x)
-        return self.fc(torch.flatten(self.pool(y), 1)), F.adaptive_avg_pool1d(y, 1).squeeze(-1)[:, 1:4], y[:, 2]
+        return (
+            self.fc(torch.flatten(self.pool(y), 1)),
+            F.adaptive_avg_pool1d(y, 1).squeeze(-1)[:, 1:4],
+            y[:, 2],
+        )
 
 
 @accepted()
@@ -401,7 +430,11 @@ class AsksForSizes(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv, self.norm, self.rnn = nn.Conv1d(4, 6, 3, padding=1), nn.BatchNorm1d(6), nn.LSTM(6, 5, 2, bidirectional=True)
+        self.conv, self.norm, self.rnn = (
+            nn.Conv1d(4, 6, 3, padding=1),
+            nn.BatchNorm1d(6),
+            nn.LSTM(6, 5, 2, bidirectional=True),
+        )
         self.gru, self.embed, self.fc = nn.GRU(10, 4), nn.Parameter(torch.zeros(4)), nn.Linear(4, 2)
 
     def forward(self, x):
@@ -447,9 +480,15 @@ BARE = {
     "gru": lambda: nn.GRU(3, 4, bias=False, batch_first=True),
     "conv1d": lambda: nn.Conv1d(4, 6, 3, padding=2, dilation=2, groups=2),
     "sequential": lambda: nn.Sequential(
-        nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.Tanh(), nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), nn.Linear(4, 2)
+        nn.Conv1d(3, 4, 3),
+        nn.BatchNorm1d(4),
+        nn.Tanh(),
+        nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()),
+        nn.Linear(4, 2),
     ),
-    "ids": lambda: nn.Sequential(nn.Embedding(9, 4), nn.LayerNorm(4), nn.GELU(approximate="tanh"), nn.Dropout(0.5)),
+    "ids": lambda: nn.Sequential(
+        nn.Embedding(9, 4), nn.LayerNorm(4), nn.GELU(approximate="tanh"), nn.Dropout(0.5)
+    ),
 }
 
 

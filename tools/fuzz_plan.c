@@ -1,10 +1,11 @@
 /* A fuzzer of everything behind rnnrt.h: random rows, mostly sound, through every call, whole and in chunks.
  *
- *     fuzz_plan fuzz SEED PLANS      answers agree bit for bit, rows that lie and states that were damaged get a status
- *     fuzz_plan memory SEED PLANS    the same where the first allocation fails, the second, the third, ...
+ *     fuzz_plan fuzz SEED PLANS      answers agree bit for bit, rows that lie and states that were damaged
+ * get a status fuzz_plan memory SEED PLANS    the same where the first allocation fails, the second, the
+ * third, ...
  *
- * PLANS of 1 shows the rows of that seed. tests/test_embed.py compiles it with the sanitizers, which see what is read or written beyond.
- * Exit code 0: every check held. */
+ * PLANS of 1 shows the rows of that seed. tests/test_embed.py compiles it with the sanitizers, which see what
+ * is read or written beyond. Exit code 0: every check held. */
 #include "../tests/checked.h"
 
 static int chance(int percent) { return below(100) < percent; }
@@ -31,7 +32,8 @@ struct made_plan {
 };
 
 static int32_t odd_number(void) {
-    static const int32_t numbers_that_bite[] = {-1, 0, 1, 2, 3, 7, 64, 1 << 24, (1 << 24) + 1, INT32_MAX, INT32_MIN, 1 << 20};
+    static const int32_t numbers_that_bite[] = {
+        -1, 0, 1, 2, 3, 7, 64, 1 << 24, (1 << 24) + 1, INT32_MAX, INT32_MIN, 1 << 20};
     return numbers_that_bite[below(sizeof numbers_that_bite / sizeof *numbers_that_bite)];
 }
 
@@ -42,14 +44,19 @@ static const float *array_of(struct made_plan *m, double rows, double columns) {
     return m->arrays[m->held++] = numbers((size_t)count);
 }
 
-static struct rnnrt_function any_function(void) { return (struct rnnrt_function){(enum rnnrt_function_name)below(RNNRT_FUNCTIONS), number()}; }
+static struct rnnrt_function any_function(void) {
+    return (struct rnnrt_function){(enum rnnrt_function_name)below(RNNRT_FUNCTIONS), number()};
+}
 
-/* A value of the rows so far (the latest more often), its width in *width; -1 where there is none of that sort. */
+/* A value of the rows so far (the latest more often), its width in *width; -1 where there is none of that
+ * sort. */
 static int32_t a_value(const struct made_plan *m, int timed, int32_t *width) {
     for (int tries = 0; tries < 30; tries++) {
-        size_t r = chance(60) ? m->rows - 1 - (size_t)below(m->rows < 3 ? (int32_t)m->rows : 3) : (size_t)below((int32_t)m->rows);
+        size_t r = chance(60) ? m->rows - 1 - (size_t)below(m->rows < 3 ? (int32_t)m->rows : 3)
+                              : (size_t)below((int32_t)m->rows);
         const struct rnnrt_row *row = &m->row[r];
-        int slot = row->units && chance(40) ? 1 + below(3) : 0, over_time = slot == 0 ? row->timed : slot == 3;
+        int slot = row->units && chance(40) ? 1 + below(3) : 0,
+            over_time = slot == 0 ? row->timed : slot == 3;
         if (over_time != timed || (slot > 1 && row->kind != rnnrt_kind_lstm)) continue;
         *width = slot > 1 ? row->units : row->output_size;
         if (*width < 1 || *width > 1 << 10) continue; /* a spoiled one */
@@ -74,13 +81,18 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
         row->groups = chance(30) ? in : 1;
         row->output_size = row->groups * (1 + below(4));
         /* fall through */
-    case rnnrt_kind_max_pool1d: case rnnrt_kind_average_pool1d:
-        row->kernel_size = 1 + below(4), row->stride = 1 + (chance(40) ? below(4) : 0), row->dilation = 1 + (chance(30) ? below(4) : 0);
-        row->pad_left = chance(60) ? below(row->kernel_size) : 0, row->pad_right = chance(40) ? below(row->kernel_size) : 0;
+    case rnnrt_kind_max_pool1d:
+    case rnnrt_kind_average_pool1d:
+        row->kernel_size = 1 + below(4), row->stride = 1 + (chance(40) ? below(4) : 0),
+        row->dilation = 1 + (chance(30) ? below(4) : 0);
+        row->pad_left = chance(60) ? below(row->kernel_size) : 0,
+        row->pad_right = chance(40) ? below(row->kernel_size) : 0;
         if (row->kind == rnnrt_kind_conv1d && chance(20)) row->pad_left = below(9), row->pad_right = below(9);
         row->same = chance(10), row->count_padding = chance(50);
         break;
-    case rnnrt_kind_rnn: case rnnrt_kind_gru: case rnnrt_kind_lstm:
+    case rnnrt_kind_rnn:
+    case rnnrt_kind_gru:
+    case rnnrt_kind_lstm:
         row->units = row->output_size = 1 + below(18);
         if (row->kind == rnnrt_kind_lstm && chance(30)) row->output_size = 1 + below(9);
         row->reverse = chance(15), row->reset_after = chance(50), row->norm = chance(20) ? below(3) : 0;
@@ -99,8 +111,12 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
         while (in % row->length) row->length--;
         row->output_size = in / row->length, row->timed = 1;
         break;
-    case rnnrt_kind_last: case rnnrt_kind_global_max_pool: case rnnrt_kind_global_average_pool: row->timed = 0; break;
-    case rnnrt_kind_concatenate: case rnnrt_kind_add: case rnnrt_kind_multiply:
+    case rnnrt_kind_last:
+    case rnnrt_kind_global_max_pool:
+    case rnnrt_kind_global_average_pool: row->timed = 0; break;
+    case rnnrt_kind_concatenate:
+    case rnnrt_kind_add:
+    case rnnrt_kind_multiply:
         for (int i = 1; i < 4 && chance(80); i++) {
             int32_t v = a_value(m, timed, &width);
             if (v < 0 || (row->kind != rnnrt_kind_concatenate && width != in && chance(95))) continue;
@@ -113,17 +129,20 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
 }
 
 static void spoil(struct rnnrt_row *row) {
-    int32_t *field[] = {&row->kind, &row->inputs, &row->input[0], &row->input[1], &row->input_size, &row->output_size, &row->timed, &row->units,
-                        &row->kernel_size, &row->stride, &row->dilation, &row->groups, &row->pad_left, &row->pad_right, &row->same, &row->length,
-                        &row->reverse, &row->norm};
+    int32_t *field[] = {&row->kind,        &row->inputs,  &row->input[0], &row->input[1],    &row->input_size,
+                        &row->output_size, &row->timed,   &row->units,    &row->kernel_size, &row->stride,
+                        &row->dilation,    &row->groups,  &row->pad_left, &row->pad_right,   &row->same,
+                        &row->length,      &row->reverse, &row->norm};
     int32_t *spoiled = field[below(sizeof field / sizeof *field)];
     if (chance(25)) {
         row->reverse = !row->reverse;
         return;
     }
     *spoiled = chance(70) ? odd_number() : below(40);
-    if (row->kernel_size > 1 << 10 || row->dilation > 1 << 10 || row->pad_left > 1 << 10 || row->pad_right > 1 << 10) *spoiled |= 1 << 28; /* sound, but
-        gigabytes: nothing to wait for */
+    if (row->kernel_size > 1 << 10 || row->dilation > 1 << 10 || row->pad_left > 1 << 10 ||
+        row->pad_right > 1 << 10)
+        *spoiled |= 1 << 28; /* sound, but
+gigabytes: nothing to wait for */
 }
 
 static struct made_plan *make_rows(int inside);
@@ -133,24 +152,37 @@ static void give_arrays(struct made_plan *m, struct rnnrt_row *row) {
     double in = row->input_size, out = row->output_size, units = row->units;
     double gates = row->kind == rnnrt_kind_lstm ? 4 : row->kind == rnnrt_kind_gru ? 3 : 1;
     switch (row->kind) {
-    case rnnrt_kind_dense: row->weight = array_of(m, out, in), row->bias = chance(70) ? array_of(m, out, 1) : NULL; break;
+    case rnnrt_kind_dense:
+        row->weight = array_of(m, out, in), row->bias = chance(70) ? array_of(m, out, 1) : NULL;
+        break;
     case rnnrt_kind_embedding: row->weight = array_of(m, row->length, out); break;
     case rnnrt_kind_conv1d:
-        row->weight = row->groups > 0 ? array_of(m, out * row->kernel_size, (double)(row->input_size / row->groups)) : NULL;
+        row->weight = row->groups > 0
+                          ? array_of(m, out * row->kernel_size, (double)(row->input_size / row->groups))
+                          : NULL;
         row->bias = chance(70) ? array_of(m, out, 1) : NULL;
         break;
-    case rnnrt_kind_rnn: case rnnrt_kind_gru: case rnnrt_kind_lstm:
+    case rnnrt_kind_rnn:
+    case rnnrt_kind_gru:
+    case rnnrt_kind_lstm:
         row->weight = array_of(m, gates * units, in), row->recurrent_weight = array_of(m, gates * units, out);
         row->bias = chance(70) ? array_of(m, gates * units, 1) : NULL;
-        row->recurrent_bias = row->kind == rnnrt_kind_gru && chance(50) ? array_of(m, gates * units, 1) : NULL;
-        row->gamma = chance(50) ? array_of(m, gates * units, 1) : NULL, row->beta = chance(50) ? array_of(m, gates * units, 1) : NULL;
-        if (row->kind == rnnrt_kind_lstm && row->output_size != row->units) row->projection = array_of(m, out, units);
+        row->recurrent_bias =
+            row->kind == rnnrt_kind_gru && chance(50) ? array_of(m, gates * units, 1) : NULL;
+        row->gamma = chance(50) ? array_of(m, gates * units, 1) : NULL,
+        row->beta = chance(50) ? array_of(m, gates * units, 1) : NULL;
+        if (row->kind == rnnrt_kind_lstm && row->output_size != row->units)
+            row->projection = array_of(m, out, units);
         break;
-    case rnnrt_kind_affine: case rnnrt_kind_layer_normalization: row->gamma = array_of(m, in, 1), row->beta = array_of(m, in, 1); break;
+    case rnnrt_kind_affine:
+    case rnnrt_kind_layer_normalization:
+        row->gamma = array_of(m, in, 1), row->beta = array_of(m, in, 1);
+        break;
     case rnnrt_kind_select:
         if (m->index || row->output_size < 1 || row->output_size > 1 << 16 || row->input_size < 1) break;
         row->index = m->index = __real_malloc((size_t)row->output_size * sizeof *m->index);
-        for (int32_t k = 0; k < row->output_size; k++) m->index[k] = chance(1) ? odd_number() : below(row->input_size);
+        for (int32_t k = 0; k < row->output_size; k++)
+            m->index[k] = chance(1) ? odd_number() : below(row->input_size);
         break;
     default: break;
     }
@@ -167,7 +199,10 @@ static void add_row(struct made_plan *m, int inside) {
     do row->kind = 1 + below(RNNRT_KINDS - 1);
     while (row->kind == rnnrt_kind_time_distributed && (inside || m->inside));
     if (!inside && chance(8)) {
-        *row = (struct rnnrt_row){.kind = rnnrt_kind_input, .output_size = 1 + below(7), .timed = chance(30), .length = m->row[0].length};
+        *row = (struct rnnrt_row){.kind = rnnrt_kind_input,
+                                  .output_size = 1 + below(7),
+                                  .timed = chance(30),
+                                  .length = m->row[0].length};
         if (!row->timed) row->length = 0;
     } else {
         if (row->kind == rnnrt_kind_unflatten) timed = 0;
@@ -185,7 +220,12 @@ static void add_row(struct made_plan *m, int inside) {
         /* frames of the right width, and the width the plan inside makes of them */
         struct rnnrt_row *before = row++;
         *row = *before;
-        *before = (struct rnnrt_row){.kind = rnnrt_kind_dense, .inputs = 1, .input = {before->input[0]}, .input_size = 0, .output_size = row->input_size, .timed = timed};
+        *before = (struct rnnrt_row){.kind = rnnrt_kind_dense,
+                                     .inputs = 1,
+                                     .input = {before->input[0]},
+                                     .input_size = 0,
+                                     .output_size = row->input_size,
+                                     .timed = timed};
         before->input_size = (int32_t)width_of(m, before->input[0]);
         before->weight = array_of(m, before->output_size, before->input_size);
         row->input[0] = (int32_t)m->rows++ * RNNRT_MAX_OUTPUTS;
@@ -200,9 +240,14 @@ static void add_row(struct made_plan *m, int inside) {
 static struct made_plan *make_rows(int inside) {
     struct made_plan *m = __real_calloc(1, sizeof *m);
     struct rnnrt_error error;
-    m->row[0] = (struct rnnrt_row){.kind = rnnrt_kind_input, .output_size = 1 + below(9), .timed = 1, .length = inside || chance(20) ? 1 + below(20) : 0};
+    m->row[0] = (struct rnnrt_row){.kind = rnnrt_kind_input,
+                                   .output_size = 1 + below(9),
+                                   .timed = 1,
+                                   .length = inside || chance(20) ? 1 + below(20) : 0};
     m->rows = 1;
-    for (size_t most = inside ? 4 : MOST_ROWS - 1, wanted = 1 + (size_t)below((int32_t)most); m->rows < wanted + 1 && m->rows < MOST_ROWS - 1;) add_row(m, inside);
+    for (size_t most = inside ? 4 : MOST_ROWS - 1, wanted = 1 + (size_t)below((int32_t)most);
+         m->rows < wanted + 1 && m->rows < MOST_ROWS - 1;)
+        add_row(m, inside);
     m->outputs = inside ? 1 : 1 + (size_t)below(3);
     for (size_t o = 0; o < m->outputs; o++) {
         int32_t width;
@@ -212,9 +257,11 @@ static struct made_plan *make_rows(int inside) {
     if (chance(1)) m->output[0] = odd_number();
     const char *isa[8];
     size_t isas = rnnrt_isas(isa, 8);
-    enum rnnrt_status status = rnnrt_plan_create(&m->plan, m->row, m->rows, m->output, m->outputs, isa[below((int32_t)isas)], &error);
+    enum rnnrt_status status = rnnrt_plan_create(&m->plan, m->row, m->rows, m->output, m->outputs,
+                                                 isa[below((int32_t)isas)], &error);
     CHECK((status == RNNRT_OK) == (m->plan != NULL));
-    CHECK(status == RNNRT_OK || (status == RNNRT_BAD_ROW && error.row >= 0 && error.text) || status == RNNRT_NO_MEMORY);
+    CHECK(status == RNNRT_OK || (status == RNNRT_BAD_ROW && error.row >= 0 && error.text) ||
+          status == RNNRT_NO_MEMORY);
     return m;
 }
 
@@ -239,7 +286,8 @@ struct frames {
 /* Exactly sized memory, time-major or batch-major. */
 static struct rnnrt_array room_for(size_t frames, size_t batch, size_t width, int time_major, float *held) {
     ptrdiff_t w = (ptrdiff_t)width;
-    return (struct rnnrt_array){held, time_major ? w * (ptrdiff_t)batch : w, time_major ? w : w * (ptrdiff_t)frames, frames};
+    return (struct rnnrt_array){held, time_major ? w * (ptrdiff_t)batch : w,
+                                time_major ? w : w * (ptrdiff_t)frames, frames};
 }
 
 static void make_inputs(const struct made_plan *m, size_t frames, size_t batch, struct frames *to) {
@@ -252,7 +300,8 @@ static void make_inputs(const struct made_plan *m, size_t frames, size_t batch, 
         size_t count = !row->timed ? 1 : frames + (size_t)more, width = (size_t)row->output_size;
         to->uneven |= more;
         float *p = to->held[to->count] = numbers(count * batch * width);
-        for (size_t i = 0; width == 1 && i < count * batch; i++) p[i] = chance(1) ? p[i] : (float)below(2); /* ids, mostly */
+        for (size_t i = 0; width == 1 && i < count * batch; i++)
+            p[i] = chance(1) ? p[i] : (float)below(2); /* ids, mostly */
         to->array[to->count++] = room_for(count, batch, width, chance(50), p);
     }
 }
@@ -281,8 +330,10 @@ struct answer {
 static void collect(const struct made_plan *m, size_t batch, const struct frames *made, struct answer *to) {
     for (size_t o = 0; o < m->outputs; o++) {
         size_t frame = batch * width_of(m, m->output[o]);
-        to->data[o] = __real_realloc(to->data[o], (to->frames[o] + made->array[o].frames + 1) * frame * sizeof(float));
-        memcpy(to->data[o] + to->frames[o] * frame, made->held[o], made->array[o].frames * frame * sizeof(float));
+        to->data[o] =
+            __real_realloc(to->data[o], (to->frames[o] + made->array[o].frames + 1) * frame * sizeof(float));
+        memcpy(to->data[o] + to->frames[o] * frame, made->held[o],
+               made->array[o].frames * frame * sizeof(float));
         to->frames[o] += made->array[o].frames;
     }
 }
@@ -292,18 +343,24 @@ static void free_answer(const struct made_plan *m, struct answer *a) {
     memset(a, 0, sizeof *a);
 }
 
-static int same_number(float a, float b) { return a != a ? b != b : !memcmp(&a, &b, sizeof a); } /* payloads of NaN are not promised */
+static int same_number(float a, float b) {
+    return a != a ? b != b : !memcmp(&a, &b, sizeof a);
+} /* payloads of NaN are not promised */
 
 static void compare(const struct made_plan *m, size_t batch, const struct answer *a, const struct answer *b) {
     for (size_t o = 0; o < m->outputs; o++) {
         CHECK(a->frames[o] == b->frames[o]);
-        for (size_t i = 0; i < a->frames[o] * batch * width_of(m, m->output[o]); i++) CHECK(same_number(a->data[o][i], b->data[o][i]));
+        for (size_t i = 0; i < a->frames[o] * batch * width_of(m, m->output[o]); i++)
+            CHECK(same_number(a->data[o][i], b->data[o][i]));
     }
 }
 
-static int refusal(enum rnnrt_status s) { return s == RNNRT_BAD_ID || s == RNNRT_MISALIGNED || s == RNNRT_TOO_SHORT || s == RNNRT_NO_MEMORY; }
+static int refusal(enum rnnrt_status s) {
+    return s == RNNRT_BAD_ID || s == RNNRT_MISALIGNED || s == RNNRT_TOO_SHORT || s == RNNRT_NO_MEMORY;
+}
 
-static enum rnnrt_status run_whole(const struct made_plan *m, const struct frames *in, size_t frames, size_t batch, struct answer *to) {
+static enum rnnrt_status run_whole(const struct made_plan *m, const struct frames *in, size_t frames,
+                                   size_t batch, struct answer *to) {
     struct frames out;
     struct rnnrt_error error;
     struct rnnrt_state_value states[2];
@@ -311,14 +368,17 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
     int64_t lengths[8];
     for (size_t o = 0; o < m->outputs; o++) due[o] = rnnrt_plan_due(m->plan, o, frames, true);
     make_outputs(m, due, batch, &out);
-    for (size_t r = 1; !to && r < m->rows && given < 2; r++) /* states and lengths: only where nothing is compared */
+    for (size_t r = 1; !to && r < m->rows && given < 2;
+         r++) /* states and lengths: only where nothing is compared */
         if (m->row[r].units && chance(50)) {
-            int32_t value = (int32_t)r * RNNRT_MAX_OUTPUTS + 1 + (m->row[r].kind == rnnrt_kind_lstm && chance(50));
+            int32_t value =
+                (int32_t)r * RNNRT_MAX_OUTPUTS + 1 + (m->row[r].kind == rnnrt_kind_lstm && chance(50));
             states[given++] = (struct rnnrt_state_value){value, numbers(batch * width_of(m, value))};
         }
     for (size_t b = 0; b < batch; b++) lengths[b] = below((int32_t)frames + 1);
-    enum rnnrt_status status = rnnrt_run(m->plan, batch, in->array, out.array, !to && chance(50) ? lengths : NULL, states, given, states, given,
-                                         (size_t)below(5), &error);
+    enum rnnrt_status status =
+        rnnrt_run(m->plan, batch, in->array, out.array, !to && chance(50) ? lengths : NULL, states, given,
+                  states, given, (size_t)below(5), &error);
     for (size_t i = 0; i < given; i++) free(states[i].data);
     CHECK(status == RNNRT_OK || refusal(status) || in->uneven);
     for (size_t o = 0; o < m->outputs && !status && !in->uneven; o++) CHECK(out.array[o].frames == due[o]);
@@ -328,7 +388,8 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
 }
 
 /* One push (or flush) of frames start .. start + count - 1 into exactly the room that is due. */
-static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_stream *stream, const struct frames *in, size_t start, size_t count, int flush,
+static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_stream *stream,
+                                   const struct frames *in, size_t start, size_t count, int flush,
                                    size_t batch, struct answer *to) {
     struct frames out;
     struct rnnrt_array part[MOST_ROWS];
@@ -343,7 +404,8 @@ static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_strea
         input++;
     }
     size_t before = allocations;
-    enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, &error) : rnnrt_stream_push(stream, part, count, out.array, &error);
+    enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, &error)
+                                     : rnnrt_stream_push(stream, part, count, out.array, &error);
     CHECK(allocations == before);
     CHECK(status == RNNRT_OK || status == RNNRT_ENDED || refusal(status));
     for (size_t o = 0; o < m->outputs && !status; o++) CHECK(out.array[o].frames <= due[o]);
@@ -360,12 +422,14 @@ static void give_once(const struct made_plan *m, struct rnnrt_stream *stream, co
         }
 }
 
-static void stream_through(const struct made_plan *m, const struct frames *in, size_t frames, size_t batch, bool every_step, const struct answer *whole) {
+static void stream_through(const struct made_plan *m, const struct frames *in, size_t frames, size_t batch,
+                           bool every_step, const struct answer *whole) {
     struct rnnrt_stream *stream = NULL, *twin = NULL;
     struct rnnrt_error error;
     struct answer made = {{0}, {0}};
     size_t block = (size_t)below(5), at = 0, half = (size_t)below((int32_t)frames + 1);
-    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, &error) || rnnrt_stream_create(&twin, m->plan, batch, block, every_step, &error)) {
+    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, &error) ||
+        rnnrt_stream_create(&twin, m->plan, batch, block, every_step, &error)) {
         rnnrt_stream_free(stream);
         return;
     }
@@ -381,16 +445,22 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
         at += chunk;
         CHECK(status || rnnrt_stream_position(stream) == at);
         if (status || !chance(30)) continue;
-        char *state = __real_malloc(rnnrt_stream_state_bytes(stream)); /* the state moves to a twin, which goes on */
+        char *state =
+            __real_malloc(rnnrt_stream_state_bytes(stream)); /* the state moves to a twin, which goes on */
         rnnrt_stream_state_get(stream, state);
         CHECK(rnnrt_stream_state_set(twin, state) == RNNRT_OK);
         for (int i = 0; i < 3; i++) { /* a damaged one is refused, or leads nowhere worse */
             struct rnnrt_stream *victim;
             rnnrt_stream_state_get(stream, state);
-            for (int k = 1 + below(8); k; k--) state[chance(50) ? (size_t)below(256) % rnnrt_stream_state_bytes(stream) : (size_t)(draw() % rnnrt_stream_state_bytes(stream))] ^= (char)(1 << below(8));
+            for (int k = 1 + below(8); k; k--)
+                state[chance(50) ? (size_t)below(256) % rnnrt_stream_state_bytes(stream)
+                                 : (size_t)(draw() % rnnrt_stream_state_bytes(stream))] ^=
+                    (char)(1 << below(8));
             if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, &error)) continue;
             give_once(m, victim, in);
-            if (rnnrt_stream_state_set(victim, state) == RNNRT_OK && !push_some(m, victim, in, 0, half, 0, batch, NULL)) push_some(m, victim, in, 0, 0, 1, batch, NULL);
+            if (rnnrt_stream_state_set(victim, state) == RNNRT_OK &&
+                !push_some(m, victim, in, 0, half, 0, batch, NULL))
+                push_some(m, victim, in, 0, 0, 1, batch, NULL);
             rnnrt_stream_free(victim);
         }
         free(state);
@@ -399,7 +469,8 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
     }
     if (!status) status = push_some(m, stream, in, 0, 0, 1, batch, &made);
     if (!status) CHECK(push_some(m, stream, in, 0, 0, 0, batch, NULL) == RNNRT_ENDED);
-    if (whole) CHECK(!status), compare(m, batch, whole, &made); /* what can be answered whole can be streamed */
+    if (whole)
+        CHECK(!status), compare(m, batch, whole, &made); /* what can be answered whole can be streamed */
     free_answer(m, &made);
     rnnrt_stream_free(stream);
     rnnrt_stream_free(twin);
@@ -417,11 +488,15 @@ static void show(const struct made_plan *m) {
     for (size_t r = 0; r < m->rows; r++) {
         const struct rnnrt_row *row = &m->row[r];
         printf("%zu: %s from", r, row->kind >= 0 && row->kind < RNNRT_KINDS ? words[row->kind] : "?");
-        for (int32_t i = 0; i < row->inputs && i < 4; i++) printf(" %d:%d", row->input[i] / RNNRT_MAX_OUTPUTS, row->input[i] % RNNRT_MAX_OUTPUTS);
-        printf(", sizes %d %d, timed %d, units %d, kernel %d stride %d dilation %d pads %d %d same %d, length %d, reverse %d\n", row->input_size, row->output_size,
-               row->timed, row->units, row->kernel_size, row->stride, row->dilation, row->pad_left, row->pad_right, row->same, row->length, row->reverse);
+        for (int32_t i = 0; i < row->inputs && i < 4; i++)
+            printf(" %d:%d", row->input[i] / RNNRT_MAX_OUTPUTS, row->input[i] % RNNRT_MAX_OUTPUTS);
+        printf(", sizes %d %d, timed %d, units %d, kernel %d stride %d dilation %d pads %d %d same %d, "
+               "length %d, reverse %d\n",
+               row->input_size, row->output_size, row->timed, row->units, row->kernel_size, row->stride,
+               row->dilation, row->pad_left, row->pad_right, row->same, row->length, row->reverse);
     }
-    for (size_t o = 0; o < m->outputs; o++) printf("output %d:%d\n", m->output[o] / RNNRT_MAX_OUTPUTS, m->output[o] % RNNRT_MAX_OUTPUTS);
+    for (size_t o = 0; o < m->outputs; o++)
+        printf("output %d:%d\n", m->output[o] / RNNRT_MAX_OUTPUTS, m->output[o] % RNNRT_MAX_OUTPUTS);
     if (m->inside) printf("inside:\n"), show(m->inside);
 }
 
@@ -432,7 +507,8 @@ static void exercise(const struct made_plan *m) {
     struct answer whole = {{0}, {0}};
     if (m->row[0].length && chance(90)) frames = (size_t)m->row[0].length;
     for (size_t r = 0; r < m->rows; r++)
-        if (m->row[r].output_size > 1 << 10 || m->row[r].length > 1 << 10) return; /* sound as well, and as slow */
+        if (m->row[r].output_size > 1 << 10 || m->row[r].length > 1 << 10)
+            return; /* sound as well, and as slow */
     planned++;
     make_inputs(m, frames, batch, &in);
     enum rnnrt_status status = run_whole(m, &in, frames, batch, &whole);
@@ -455,11 +531,13 @@ static void fuzz(uint64_t first, uint64_t plans) {
         if (m->plan) exercise(m);
         free_rows(m);
     }
-    printf("%llu plans: %d made, %d answered, %d streamed\n", (unsigned long long)plans, planned, answered, streamed);
+    printf("%llu plans: %d made, %d answered, %d streamed\n", (unsigned long long)plans, planned, answered,
+           streamed);
     CHECK((uint64_t)planned > plans / 4 && (uint64_t)answered > plans / 8 && (uint64_t)streamed > plans / 10);
 }
 
-/* ---- every allocation fails once: NO_MEMORY, nothing leaked (the leak checker sees to that), and all is well afterwards ---- */
+/* ---- every allocation fails once: NO_MEMORY, nothing leaked (the leak checker sees to that), and all is
+ * well afterwards ---- */
 
 static void starve(uint64_t first, uint64_t plans) {
     uint64_t refused = 0;
@@ -472,7 +550,8 @@ static void starve(uint64_t first, uint64_t plans) {
             struct rnnrt_plan *plan;
             struct rnnrt_stream *stream = NULL;
             allocations = 0, fail_at = k;
-            enum rnnrt_status status = rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, &error);
+            enum rnnrt_status status =
+                rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, &error);
             CHECK(status == RNNRT_OK || (status == RNNRT_NO_MEMORY && !plan));
             if (plan && rnnrt_plan_obstacle(plan, false, &text) < 0) {
                 status = rnnrt_stream_create(&stream, plan, 2, 0, false, &error);
@@ -492,11 +571,13 @@ static void starve(uint64_t first, uint64_t plans) {
                 for (size_t o = 0; o < m->outputs; o++) due[o] = rnnrt_plan_due(plan, o, frames, true);
                 make_outputs(m, due, 2, &out);
                 allocations = used, fail_at = k;
-                enum rnnrt_status ran = rnnrt_run(plan, 2, in.array, out.array, NULL, NULL, 0, NULL, 0, 0, &error);
+                enum rnnrt_status ran =
+                    rnnrt_run(plan, 2, in.array, out.array, NULL, NULL, 0, NULL, 0, 0, &error);
                 fail_at = 0;
                 CHECK(ran == RNNRT_OK || refusal(ran) || in.uneven);
                 status = status ? status : ran;
-                if (!run_whole(m, &in, frames, 2, &one) && !run_whole(m, &in, frames, 2, &two)) compare(m, 2, &one, &two);
+                if (!run_whole(m, &in, frames, 2, &one) && !run_whole(m, &in, frames, 2, &two))
+                    compare(m, 2, &one, &two);
                 free_answer(m, &one), free_answer(m, &two), free_frames(&out), free_frames(&in);
                 m->plan = kept;
             }
@@ -512,8 +593,10 @@ static void starve(uint64_t first, uint64_t plans) {
 
 int main(int count, char **words) {
     seed(1);
-    if (count == 4 && !strcmp(words[1], "fuzz")) fuzz(strtoull(words[2], NULL, 10), strtoull(words[3], NULL, 10));
-    else if (count == 4 && !strcmp(words[1], "memory")) starve(strtoull(words[2], NULL, 10), strtoull(words[3], NULL, 10));
+    if (count == 4 && !strcmp(words[1], "fuzz"))
+        fuzz(strtoull(words[2], NULL, 10), strtoull(words[3], NULL, 10));
+    else if (count == 4 && !strcmp(words[1], "memory"))
+        starve(strtoull(words[2], NULL, 10), strtoull(words[3], NULL, 10));
     else return fprintf(stderr, "usage: fuzz_plan fuzz SEED PLANS | fuzz_plan memory SEED PLANS\n"), 2;
     return 0;
 }

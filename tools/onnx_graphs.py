@@ -42,7 +42,9 @@ class OnnxModel:
     def restored(self, y: np.ndarray) -> np.ndarray:
         """The main output as (batch, time, features)."""
         axes = self.axes_out.replace("1", "")
-        return y.reshape([n for n, a in zip(y.shape, self.axes_out) if a != "1"]).transpose([axes.index(a) for a in "btf"])
+        return y.reshape([n for n, a in zip(y.shape, self.axes_out) if a != "1"]).transpose(
+            [axes.index(a) for a in "btf"]
+        )
 
 
 def whole(graph: Graph, batch: int, frames: int) -> OnnxModel:
@@ -75,11 +77,17 @@ class _Writer:
                 self.values[layer.name] = writer(layer)
         made, axes_out = self.values[output.value]
         sizes = {"b": self.batch, "t": self.frames, "f": self.graph.signals[name].width}
-        given = [_value("x", [sizes[a] for a in axes_in])] + [_value(f"{n}_in", shape) for n, shape in self.states.items()]
+        given = [_value("x", [sizes[a] for a in axes_in])] + [
+            _value(f"{n}_in", shape) for n, shape in self.states.items()
+        ]
         outputs = list(dict.fromkeys([made, *(f"{n}_out" for n in self.states)]))
-        written = helper.make_graph(self.nodes, "network", given, [_value(n, None) for n in outputs], self.weights)
+        written = helper.make_graph(
+            self.nodes, "network", given, [_value(n, None) for n in outputs], self.weights
+        )
         model = helper.make_model(written, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
-        return OnnxModel(model.SerializeToString(), axes_in, axes_out, made, tuple(outputs), dict(self.states))
+        return OnnxModel(
+            model.SerializeToString(), axes_in, axes_out, made, tuple(outputs), dict(self.states)
+        )
 
     # ---- what layers are written with ------------------------------------------------------------------------------
     def node(self, operator, inputs, name, **attributes):
@@ -94,7 +102,10 @@ class _Writer:
         """The value in ``axes``, transposed once where its producer made other ones."""
         name, have = self.values[reference]
         if have == "t1bf" and axes != have:
-            name, have = self.node("Squeeze", [name, self.weight(f"{name}.axis", np.array([1]))], f"{name}.squeezed"), "tbf"
+            name, have = (
+                self.node("Squeeze", [name, self.weight(f"{name}.axis", np.array([1]))], f"{name}.squeezed"),
+                "tbf",
+            )
         if have != axes:
             name = self.node("Transpose", [name], f"{name}.{axes}", perm=[have.index(a) for a in axes])
         self.values[reference] = (name, axes)
@@ -104,23 +115,42 @@ class _Writer:
         if layer.activation.name == "linear":
             return name
         if layer.activation.name not in FUNCTIONS:
-            raise UnsupportedModelError(f"the activation {layer.activation} is not written as ONNX here", where=layer.where)
+            raise UnsupportedModelError(
+                f"the activation {layer.activation} is not written as ONNX here", where=layer.where
+            )
         return self.node(FUNCTIONS[layer.activation.name], [name], f"{layer.name}.activated")
 
     # ---- layers: each returns (ONNX name, axes) --------------------------------------------------------------------
     def _conv1d(self, layer):
-        inputs = [self.value(layer.inputs[0], "bft"), self.weight(f"{layer.name}.w", layer.weight.transpose(0, 2, 1))]
+        inputs = [
+            self.value(layer.inputs[0], "bft"),
+            self.weight(f"{layer.name}.w", layer.weight.transpose(0, 2, 1)),
+        ]
         if layer.bias is not None:
             inputs.append(self.weight(f"{layer.name}.b", layer.bias))
-        made = self.node("Conv", inputs, layer.name, strides=[layer.stride], dilations=[layer.dilation], group=layer.groups, pads=list(layer.padding))
+        made = self.node(
+            "Conv",
+            inputs,
+            layer.name,
+            strides=[layer.stride],
+            dilations=[layer.dilation],
+            group=layer.groups,
+            pads=list(layer.padding),
+        )
         return self.activated(layer, made), "bft"
 
     def _dense(self, layer):
         axes = self.values[layer.inputs[0]][1]
         axes = axes if axes in ("tbf", "btf") else "tbf"
-        made = self.node("MatMul", [self.value(layer.inputs[0], axes), self.weight(f"{layer.name}.w", layer.weight.T)], layer.name)
+        made = self.node(
+            "MatMul",
+            [self.value(layer.inputs[0], axes), self.weight(f"{layer.name}.w", layer.weight.T)],
+            layer.name,
+        )
         if layer.bias is not None:
-            made = self.node("Add", [made, self.weight(f"{layer.name}.b", layer.bias)], f"{layer.name}.biased")
+            made = self.node(
+                "Add", [made, self.weight(f"{layer.name}.b", layer.bias)], f"{layer.name}.biased"
+            )
         return self.activated(layer, made), axes
 
     def _activation(self, layer):
@@ -129,20 +159,37 @@ class _Writer:
 
     def _add(self, layer):
         if len(layer.inputs) != 2:
-            raise UnsupportedModelError("a sum of other than two is not written as ONNX here", where=layer.where)
+            raise UnsupportedModelError(
+                "a sum of other than two is not written as ONNX here", where=layer.where
+            )
         axes = self.values[layer.inputs[0]][1]
         return self.node("Add", [self.value(r, axes) for r in layer.inputs], layer.name), axes
 
     def _recurrent(self, layer):
-        plain = layer.norm == "none" and not layer.reverse and layer.activation.name == "tanh" and len(layer.inputs) == 1
-        if not plain or getattr(layer, "projection", None) is not None or getattr(layer, "recurrent_activation", layer.activation).name not in ("sigmoid", "tanh"):
+        plain = (
+            layer.norm == "none"
+            and not layer.reverse
+            and layer.activation.name == "tanh"
+            and len(layer.inputs) == 1
+        )
+        if (
+            not plain
+            or getattr(layer, "projection", None) is not None
+            or getattr(layer, "recurrent_activation", layer.activation).name not in ("sigmoid", "tanh")
+        ):
             raise UnsupportedModelError("only the plain cell is written as ONNX here", where=layer.where)
         rows = _iofc if layer.kind == "lstm" else (lambda array: array)
         zeros = np.zeros(layer.weight.shape[0], np.float32)
-        biases = [zeros if b is None else rows(b) for b in (layer.bias, getattr(layer, "recurrent_bias", None))]
+        biases = [
+            zeros if b is None else rows(b) for b in (layer.bias, getattr(layer, "recurrent_bias", None))
+        ]
         x = self.value(layer.inputs[0], "tbf")
-        inputs = [x, self.weight(f"{layer.name}.w", rows(layer.weight)[None]), self.weight(f"{layer.name}.r", rows(layer.recurrent_weight)[None]),
-                  self.weight(f"{layer.name}.b", np.concatenate(biases)[None])]  # fmt: skip
+        inputs = [
+            x,
+            self.weight(f"{layer.name}.w", rows(layer.weight)[None]),
+            self.weight(f"{layer.name}.r", rows(layer.recurrent_weight)[None]),
+            self.weight(f"{layer.name}.b", np.concatenate(biases)[None]),
+        ]
         outputs = [f"{layer.name}.y"]
         if self.stepping:  # the state after one step is the answer, so Y itself need not be made
             names = [f"{layer.name}_{s}" for s in layer.states]
@@ -150,7 +197,11 @@ class _Writer:
             inputs += ["", *(f"{n}_in" for n in names)]
             outputs = ["", *(f"{n}_out" for n in names)]
         attributes = {"linear_before_reset": int(layer.reset_after)} if layer.kind == "gru" else {}
-        self.nodes.append(helper.make_node(OPERATORS[layer.kind], inputs, outputs, name=layer.name, hidden_size=layer.units, **attributes))
+        self.nodes.append(
+            helper.make_node(
+                OPERATORS[layer.kind], inputs, outputs, name=layer.name, hidden_size=layer.units, **attributes
+            )
+        )
         return (outputs[1], "tbf") if self.stepping else (outputs[0], "t1bf")
 
 

@@ -43,9 +43,13 @@ def cells():
     """cell x use_bias x return_sequences x go_backwards, at 5 units."""
     x = keras.Input((None, 5), name="x")
     made = {}
-    for (name, cell), bias, sequences, backwards in itertools.product(CELLS.items(), (True, False), (True, False), (True, False)):
+    for (name, cell), bias, sequences, backwards in itertools.product(
+        CELLS.items(), (True, False), (True, False), (True, False)
+    ):
         label = f"{name}_{'bias' if bias else 'nobias'}_{'all' if sequences else 'last'}_{'backward' if backwards else 'forward'}"
-        made[label] = cell(5, use_bias=bias, return_sequences=sequences, go_backwards=backwards, name=label)(x)
+        made[label] = cell(5, use_bias=bias, return_sequences=sequences, go_backwards=backwards, name=label)(
+            x
+        )
     return keras.Model(x, list(made.values()), name="cells")
 
 
@@ -53,7 +57,12 @@ def sizes():
     """Every cell at 1, 20 and 33 units over one feature."""
     x = keras.Input((None, 1), name="x")
     return keras.Model(
-        x, [cell(units, name=f"{name}_{units}")(x) for (name, cell), units in itertools.product(CELLS.items(), (1, 20, 33))], name="sizes"
+        x,
+        [
+            cell(units, name=f"{name}_{units}")(x)
+            for (name, cell), units in itertools.product(CELLS.items(), (1, 20, 33))
+        ],
+        name="sizes",
     )
 
 
@@ -76,7 +85,9 @@ def cell_activations():
     made = [L.SimpleRNN(3, activation=word, name=f"rnn_{word}")(x) for word in words]
     for name in ("lstm", "gru", "gru_before"):
         for word, gate in (("relu", "hard_sigmoid"), ("softsign", "sigmoid"), ("hard_sigmoid", "tanh")):
-            made.append(CELLS[name](3, activation=word, recurrent_activation=gate, name=f"{name}_{word}_{gate}")(x))
+            made.append(
+                CELLS[name](3, activation=word, recurrent_activation=gate, name=f"{name}_{word}_{gate}")(x)
+            )
     return keras.Model(x, made, name="cell_activations")
 
 
@@ -84,18 +95,26 @@ def bidirectional():
     """cell x merge mode x return_sequences; backward layers of their own; directions exchanged."""
     x = keras.Input((None, 3), name="x")
     made = []
-    for (name, cell), mode, sequences in itertools.product(CELLS.items(), ("concat", "sum", "mul", "ave", None), (True, False)):
+    for (name, cell), mode, sequences in itertools.product(
+        CELLS.items(), ("concat", "sum", "mul", "ave", None), (True, False)
+    ):
         label = f"{name}_{mode}_{'all' if sequences else 'last'}"
         made.append(L.Bidirectional(cell(4, return_sequences=sequences), merge_mode=mode, name=label)(x))
     for sequences in (True, False):
         options = {"return_sequences": sequences}
         made.append(
             L.Bidirectional(
-                L.LSTM(4, **options), backward_layer=L.LSTM(4, go_backwards=True, activation="relu", **options), name=f"own_{sequences}"
+                L.LSTM(4, **options),
+                backward_layer=L.LSTM(4, go_backwards=True, activation="relu", **options),
+                name=f"own_{sequences}",
             )(x)
         )
         made.append(
-            L.Bidirectional(L.GRU(4, go_backwards=True, **options), backward_layer=L.GRU(4, **options), name=f"exchanged_{sequences}")(x)
+            L.Bidirectional(
+                L.GRU(4, go_backwards=True, **options),
+                backward_layer=L.GRU(4, **options),
+                name=f"exchanged_{sequences}",
+            )(x)
         )
     made.append(L.Bidirectional(L.LSTM(3, return_state=True, return_sequences=True), name="states")(x))
     return keras.Model(x, _flat(made), name="bidirectional")
@@ -109,14 +128,24 @@ def stacks():
         L.RNN(cell, return_sequences=True, name=f"over_{cell.name}")(x)
         for cell in (L.SimpleRNNCell(3, name="a"), L.LSTMCell(3, name="b"), L.GRUCell(3, name="c"))
     ]
-    mixed = lambda: [L.LSTMCell(5), L.GRUCell(3, reset_after=False), L.SimpleRNNCell(4, use_bias=False), L.LSTMCell(2)]
+    mixed = lambda: [
+        L.LSTMCell(5),
+        L.GRUCell(3, reset_after=False),
+        L.SimpleRNNCell(4, use_bias=False),
+        L.LSTMCell(2),
+    ]
     made.append(L.RNN(mixed(), name="stack_last")(x))
     made.append(L.RNN(mixed(), return_sequences=True, go_backwards=True, name="stack_backward")(x))
     made.append(L.RNN(mixed(), return_state=True, name="stack_states")(x))
     for name in ("rnn", "gru", "gru_before"):
-        made.append(CELLS[name](4, return_state=True, return_sequences=True, name=f"{name}_from")(x, initial_state=h))
+        made.append(
+            CELLS[name](4, return_state=True, return_sequences=True, name=f"{name}_from")(x, initial_state=h)
+        )
     encoded = L.LSTM(4, return_state=True, name="encoder")(x, initial_state=[h, c])
-    made += [encoded, L.LSTM(4, return_sequences=True, go_backwards=True, name="decoder")(x, initial_state=encoded[1:])]
+    made += [
+        encoded,
+        L.LSTM(4, return_sequences=True, go_backwards=True, name="decoder")(x, initial_state=encoded[1:]),
+    ]
     made.append(L.Bidirectional(L.LSTM(4), name="both_from")(x, initial_state=[h, c, c, h]))
     return keras.Model([x, h, c], _flat(made), name="stacks")
 
@@ -124,13 +153,29 @@ def stacks():
 def convolutions():
     x = keras.Input((None, 6), name="x")
     made = []
-    for padding, taps, (stride, dilation) in itertools.product(("valid", "same", "causal"), (1, 2, 3, 4), ((1, 1), (2, 1), (3, 1), (1, 2))):
+    for padding, taps, (stride, dilation) in itertools.product(
+        ("valid", "same", "causal"), (1, 2, 3, 4), ((1, 1), (2, 1), (3, 1), (1, 2))
+    ):
         label = f"{padding}_k{taps}_s{stride}_d{dilation}"
-        made.append(L.Conv1D(4, taps, strides=stride, dilation_rate=dilation, padding=padding, activation="relu", name=label)(x))
+        made.append(
+            L.Conv1D(
+                4,
+                taps,
+                strides=stride,
+                dilation_rate=dilation,
+                padding=padding,
+                activation="relu",
+                name=label,
+            )(x)
+        )
     made.append(L.Conv1D(4, 3, groups=2, use_bias=False, name="groups")(x))
     made.append(L.Conv1D(12, 3, groups=6, padding="causal", activation="softmax", name="groups_of_one")(x))
-    made.append(L.DepthwiseConv1D(3, depth_multiplier=2, padding="same", activation="tanh", name="depthwise")(x))
-    made.append(L.SeparableConv1D(5, 3, depth_multiplier=2, padding="same", activation="relu", name="separable")(x))
+    made.append(
+        L.DepthwiseConv1D(3, depth_multiplier=2, padding="same", activation="tanh", name="depthwise")(x)
+    )
+    made.append(
+        L.SeparableConv1D(5, 3, depth_multiplier=2, padding="same", activation="relu", name="separable")(x)
+    )
     return keras.Model(x, made, name="convolutions")
 
 
@@ -140,7 +185,9 @@ def pools():
     made = [
         pool(size, strides=stride, padding=padding, name=f"{word}_{size}_{stride}_{padding}")(x)
         for (word, pool), (size, stride), padding in itertools.product(
-            (("maximum", L.MaxPooling1D), ("average", L.AveragePooling1D)), ((2, None), (3, 1), (3, 2), (4, 3)), ("valid", "same")
+            (("maximum", L.MaxPooling1D), ("average", L.AveragePooling1D)),
+            ((2, None), (3, 1), (3, 2), (4, 3)),
+            ("valid", "same"),
         )
         if padding == "valid" or word == "maximum" or stride == 1
     ]
@@ -149,7 +196,11 @@ def pools():
         L.GlobalAveragePooling1D(name="all_average")(x),
         L.GlobalAveragePooling1D(keepdims=True, name="kept")(x),
     ]
-    made += [L.ZeroPadding1D((2, 1), name="zeros")(x), L.Cropping1D((2, 4), name="crop")(x), L.Cropping1D((0, 3), name="crop_end")(x)]
+    made += [
+        L.ZeroPadding1D((2, 1), name="zeros")(x),
+        L.Cropping1D((2, 4), name="crop")(x),
+        L.Cropping1D((0, 3), name="crop_end")(x),
+    ]
     return keras.Model(x, made, name="pools")
 
 
@@ -175,7 +226,11 @@ def pointwise():
         "hard_tanh",
     ):
         made.append(L.Activation(word, name=word)(y))
-    made += [L.ReLU(name="re_lu")(y), L.ReLU(max_value=0.5, name="clipped")(y), L.ReLU(negative_slope=0.1, name="sloped")(y)]
+    made += [
+        L.ReLU(name="re_lu")(y),
+        L.ReLU(max_value=0.5, name="clipped")(y),
+        L.ReLU(negative_slope=0.1, name="sloped")(y),
+    ]
     made += [
         L.LeakyReLU(name="leaky_default")(y),
         L.LeakyReLU(negative_slope=0.05, name="leaky")(y),
@@ -184,12 +239,22 @@ def pointwise():
     ]
     for scale, center in itertools.product((True, False), (True, False)):
         made.append(L.BatchNormalization(scale=scale, center=center, name=f"batch_{scale}_{center}")(y))
-        made.append(L.LayerNormalization(scale=scale, center=center, epsilon=1e-2, name=f"layer_{scale}_{center}")(y))
+        made.append(
+            L.LayerNormalization(scale=scale, center=center, epsilon=1e-2, name=f"layer_{scale}_{center}")(y)
+        )
     made.append(L.Dense(3, use_bias=False, activation="softmax", name="dense_softmax")(y))
     made.append(L.Dense(3, activation=L.LeakyReLU(negative_slope=0.07), name="dense_layer")(y))
     z = L.Dense(5, name="other")(x)
-    made += [merge(name=f"merge_{merge.__name__.lower()}")([x, y, z]) for merge in (L.Add, L.Multiply, L.Average, L.Concatenate)]
-    made += [L.Subtract(name="merge_subtract")([y, z]), y + z, y * z, L.Rescaling(0.5, offset=-1.0, name="rescaling")(y)]
+    made += [
+        merge(name=f"merge_{merge.__name__.lower()}")([x, y, z])
+        for merge in (L.Add, L.Multiply, L.Average, L.Concatenate)
+    ]
+    made += [
+        L.Subtract(name="merge_subtract")([y, z]),
+        y + z,
+        y * z,
+        L.Rescaling(0.5, offset=-1.0, name="rescaling")(y),
+    ]
     made.append(L.TimeDistributed(L.Dense(3, activation="tanh"), name="distributed")(y))
     return keras.Model(x, made, name="pointwise")
 
@@ -242,19 +307,29 @@ def branches():
     (u, last), (v, second) = nested(p), nested(q)
     ends = L.Concatenate(name="ends")([last, L.Dense(2, name="key")(k), second])
     series = keras.Sequential([L.Dense(5, activation="tanh"), L.Dense(2)], name="series")
-    return keras.Model([a, k, b], [series(L.Average(name="mean")([u, v])), ends, L.GlobalMaxPooling1D(name="top")(q)], name="branches")
+    return keras.Model(
+        [a, k, b],
+        [series(L.Average(name="mean")([u, v])), ends, L.GlobalMaxPooling1D(name="top")(q)],
+        name="branches",
+    )
 
 
 def words():
     """TimeDistributed over layers and a model that have a time of their own, inside each frame."""
     x = keras.Input((None, 6, 3), name="x")
     inside = keras.Input((6, 3))
-    model = keras.Model(inside, L.Dense(2)(L.Bidirectional(L.LSTM(3))(L.Conv1D(4, 3, padding="same")(inside))))
+    model = keras.Model(
+        inside, L.Dense(2)(L.Bidirectional(L.LSTM(3))(L.Conv1D(4, 3, padding="same")(inside)))
+    )
     y = L.TimeDistributed(L.Conv1D(4, 2, activation="relu"), name="conv")(x)
     z = L.TimeDistributed(L.Flatten(), name="flat")(L.TimeDistributed(L.MaxPooling1D(2), name="pool")(y))
     return keras.Model(
         x,
-        [L.LSTM(3, name="lstm")(z), L.TimeDistributed(model, name="model")(x), L.TimeDistributed(L.Dense(2), name="dense")(x)],
+        [
+            L.LSTM(3, name="lstm")(z),
+            L.TimeDistributed(model, name="model")(x),
+            L.TimeDistributed(L.Dense(2), name="dense")(x),
+        ],
         name="words",
     )
 
@@ -269,12 +344,18 @@ def old_words():
     gate = {"recurrent_activation": hard_sigmoid_of_keras2}
     x = keras.Input((None, 4), name="x")
     y = L.Bidirectional(L.LSTM(5, return_sequences=True, **gate), name="bidirectional_1")(x)
-    y = L.BatchNormalization(name="norm")(L.GRU(4, reset_after=False, return_sequences=True, name="gru_1", **gate)(y))
+    y = L.BatchNormalization(name="norm")(
+        L.GRU(4, reset_after=False, return_sequences=True, name="gru_1", **gate)(y)
+    )
     inside = keras.Input((None, 4), name="inside")
     z = L.BatchNormalization(name="inner_norm")(L.Conv1D(4, 3, padding="causal", name="inner_conv")(inside))
-    nested = keras.Model(inside, L.Dense(4, activation=hard_sigmoid_of_keras2, name="inner_dense")(z), name="model_1")
+    nested = keras.Model(
+        inside, L.Dense(4, activation=hard_sigmoid_of_keras2, name="inner_dense")(z), name="model_1"
+    )
     return keras.Model(
-        x, [L.Add(name="sum")([nested(y), y]), L.Dense(2, name="dense_1")(L.LSTM(3, name="lstm_1", **gate)(y))], name="old_words"
+        x,
+        [L.Add(name="sum")([nested(y), y]), L.Dense(2, name="dense_1")(L.LSTM(3, name="lstm_1", **gate)(y))],
+        name="old_words",
     )
 
 
@@ -346,7 +427,11 @@ def inputs_of(model, batch, time, rng):
     made = {}
     for x in model.inputs:
         shape = (batch, *(time if n is None else n for n in x.shape[1:]))
-        made[x.name] = rng.integers(0, 11, shape).astype(np.int32) if x.name == "ids" else rng.normal(size=shape).astype(np.float32)
+        made[x.name] = (
+            rng.integers(0, 11, shape).astype(np.int32)
+            if x.name == "ids"
+            else rng.normal(size=shape).astype(np.float32)
+        )
     return made
 
 
@@ -360,7 +445,10 @@ def saved(model, suffix):
 def smaller(keras_file):
     """The same .keras archive, deflated."""
     target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(keras_file)) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+    with (
+        zipfile.ZipFile(io.BytesIO(keras_file)) as source,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+    ):
         for name in source.namelist():
             packed.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
     return target.getvalue()
@@ -373,7 +461,9 @@ def keras2_file(model, version, names):
     """
     target = io.BytesIO()
     with h5py.File(target, "w") as file:
-        file.attrs["model_config"] = json.dumps(_keras2(keras.saving.serialize_keras_object(model), version)).encode()
+        file.attrs["model_config"] = json.dumps(
+            _keras2(keras.saving.serialize_keras_object(model), version)
+        ).encode()
         file.attrs["keras_version"], file.attrs["backend"] = version.encode(), b"tensorflow"
         group = file.create_group("model_weights")
         group.attrs["keras_version"] = version.encode()
@@ -425,10 +515,14 @@ def _keras2(value, version):
     if made.get("class_name") == "Functional":
         made["class_name"] = "Model"
     if made.get("class_name") in ("LSTM", "GRU", "SimpleRNN"):
-        made["config"] |= {"implementation": 1, "unroll": False} | ({"time_major": False} if "tf" in version else {})
+        made["config"] |= {"implementation": 1, "unroll": False} | (
+            {"time_major": False} if "tf" in version else {}
+        )
     if made.get("class_name") == "Bidirectional":
         made["config"].pop("backward_layer")
-        made["config"]["layer"]["config"]["name"] = made["config"]["layer"]["config"]["name"].removeprefix("forward_")
+        made["config"]["layer"]["config"]["name"] = made["config"]["layer"]["config"]["name"].removeprefix(
+            "forward_"
+        )
     if made.get("class_name") == "BatchNormalization" and "tf" in version:
         made["config"]["axis"] = [2]
     if made.get("class_name") == "Sequential":
@@ -436,7 +530,10 @@ def _keras2(value, version):
         rest[0]["config"]["batch_input_shape"] = first["config"]["batch_input_shape"]
         made["config"] = {"name": made["config"]["name"], "layers": rest}
     if "inbound_nodes" in value:
-        made["inbound_nodes"] = [[[*t["config"]["keras_history"], {}] for t in _flat(node["args"])] for node in value["inbound_nodes"]]
+        made["inbound_nodes"] = [
+            [[*t["config"]["keras_history"], {}] for t in _flat(node["args"])]
+            for node in value["inbound_nodes"]
+        ]
         if made["class_name"] == "Model" and "tf" in version:  # tf.keras counts a nested model's calls from 1
             raise ValueError("nested models are recorded in the dialect of Keras 2 itself only")
     return made
@@ -473,9 +570,13 @@ def main():
             answers |= {f"{case}/y{i}": np.asarray(value.detach(), np.float32) for i, value in enumerate(y)}
         for kind in kinds:
             if kind[0] != ".":
-                models[f"{name}.keras{kind}.h5"] = keras2_file(model, kind, "cell" if "tf" in kind else "layer")
+                models[f"{name}.keras{kind}.h5"] = keras2_file(
+                    model, kind, "cell" if "tf" in kind else "layer"
+                )
             else:
-                models[f"{name}{kind}"] = smaller(saved(model, kind)) if kind == ".keras" else saved(model, kind)
+                models[f"{name}{kind}"] = (
+                    smaller(saved(model, kind)) if kind == ".keras" else saved(model, kind)
+                )
                 if kind == ".weights.h5":
                     models[f"{name}.json"] = model.to_json().encode()
     FOLDER.mkdir(parents=True, exist_ok=True)

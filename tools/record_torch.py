@@ -30,31 +30,62 @@ def main(destination):
     arrays = {"cases": np.frombuffer(json.dumps(cases, separators=(",", ":")).encode(), np.uint8)}
     arrays |= {"numbers": np.concatenate(numbers), "answers": np.concatenate(answers).astype(np.float32)}
     np.savez_compressed(destination, **arrays)
-    print(f"{destination}: {len(cases)} cases, {destination.stat().st_size:,} bytes, PyTorch {torch.__version__}")
+    print(
+        f"{destination}: {len(cases)} cases, {destination.stat().st_size:,} bytes, PyTorch {torch.__version__}"
+    )
 
 
 def recurrent_cases():
     """Every kind x bias x layers x directions, each at several lengths, sizes, batches and states."""
     turns = itertools.cycle(range(210))
-    kinds = (("RNN", {"nonlinearity": "tanh"}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {}), ("LSTM", {"proj_size": 3}), ("GRU", {}))
+    kinds = (
+        ("RNN", {"nonlinearity": "tanh"}),
+        ("RNN", {"nonlinearity": "relu"}),
+        ("LSTM", {}),
+        ("LSTM", {"proj_size": 3}),
+        ("GRU", {}),
+    )
     for (kind, more), bias, layers, both in itertools.product(kinds, (True, False), (1, 2), (False, True)):
         for time in (1, 2, 50):
             turn = next(turns)
             size, units = SIZES[turn % len(SIZES)]
-            options = {"num_layers": layers, "bias": bias, "bidirectional": both, "batch_first": turn % 2 == 0, **more}
+            options = {
+                "num_layers": layers,
+                "bias": bias,
+                "bidirectional": both,
+                "batch_first": turn % 2 == 0,
+                **more,
+            }
             options |= {"input_size": size, "hidden_size": max(units, 5) if "proj_size" in more else units}
-            yield {"kind": kind, "options": options, "time": time, "batch": (1, 3)[turn % 3 > 0], "states": turn % 4 == 1}
+            yield {
+                "kind": kind,
+                "options": options,
+                "time": time,
+                "batch": (1, 3)[turn % 3 > 0],
+                "states": turn % 4 == 1,
+            }
 
 
 def plain_cases():
-    for stride, padding, dilation, groups, taps in itertools.product((1, 2, 3), (0, 2, "same"), (1, 2), (1, 3), (1, 4)):
+    for stride, padding, dilation, groups, taps in itertools.product(
+        (1, 2, 3), (0, 2, "same"), (1, 2), (1, 3), (1, 4)
+    ):
         if padding != "same" or stride == 1:
-            options = {"in_channels": 6, "out_channels": 9, "kernel_size": taps, "stride": stride, "padding": padding, "dilation": dilation}
+            options = {
+                "in_channels": 6,
+                "out_channels": 9,
+                "kernel_size": taps,
+                "stride": stride,
+                "padding": padding,
+                "dilation": dilation,
+            }
             yield _plain("Conv1d", options | {"groups": groups, "bias": taps == 4}, 6, 13)
     yield _plain("Conv1d", {"in_channels": 33, "out_channels": 33, "kernel_size": 3, "groups": 33}, 33, 5)
     yield _plain("Conv1d", {"in_channels": 1, "out_channels": 5, "kernel_size": 2, "padding": "valid"}, 1, 2)
     for affine, size in itertools.product((True, False), (1, 5, 33)):
-        yield _plain("BatchNorm1d", {"num_features": size, "affine": affine, "eps": 1e-3 if affine else 1e-5}, size, 4)
+        yield _plain(
+            "BatchNorm1d", {"num_features": size, "affine": affine, "eps": 1e-3 if affine else 1e-5}, size, 4
+        )
         yield _plain("LayerNorm", {"normalized_shape": size, "elementwise_affine": affine}, size, 4)
         yield _plain("Linear", {"in_features": size, "out_features": 5, "bias": affine}, size, 3)
     yield _plain("LayerNorm", {"normalized_shape": 20, "bias": False, "eps": 0.01}, 20, 3)
@@ -67,10 +98,23 @@ def plain_cases():
     yield _plain("AdaptiveMaxPool1d", {"output_size": 1}, 5, 7)
     yield _plain("Embedding", {"num_embeddings": 11, "embedding_dim": 5, "padding_idx": 2}, None, 9)
     for kind, options in (
-        ("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("LeakyReLU", {"negative_slope": 0.3}), ("Tanh", {}), ("Sigmoid", {}),
-        ("Hardtanh", {}), ("Hardtanh", {"min_val": 0.0, "max_val": 1.5}), ("Hardsigmoid", {}), ("Hardswish", {}), ("ELU", {}),
-        ("ELU", {"alpha": 0.5}), ("SELU", {}), ("SiLU", {}), ("Softsign", {}), ("GELU", {"approximate": "tanh"}),
-    ):  # fmt: skip
+        ("ReLU", {}),
+        ("ReLU6", {}),
+        ("LeakyReLU", {}),
+        ("LeakyReLU", {"negative_slope": 0.3}),
+        ("Tanh", {}),
+        ("Sigmoid", {}),
+        ("Hardtanh", {}),
+        ("Hardtanh", {"min_val": 0.0, "max_val": 1.5}),
+        ("Hardsigmoid", {}),
+        ("Hardswish", {}),
+        ("ELU", {}),
+        ("ELU", {"alpha": 0.5}),
+        ("SELU", {}),
+        ("SiLU", {}),
+        ("Softsign", {}),
+        ("GELU", {"approximate": "tanh"}),
+    ):
         yield _plain(kind, options, 20, 6)
 
 
@@ -89,21 +133,36 @@ def record(case, random, numbers, answers):
     kind, options, batch, time = case["kind"], case["options"], case["batch"], case["time"]
     module = getattr(nn, kind)(**options).double().eval()
     recurrent = kind in ("RNN", "LSTM", "GRU")
-    spread = 100 // max(1, int(options.get("hidden_size", 1) ** 0.5))  # keeps gates away from saturation, and a relu RNN from growing
-    case["tensors"] = {name: list(t.shape) for name, t in module.state_dict().items() if t.is_floating_point()}
+    spread = 100 // max(
+        1, int(options.get("hidden_size", 1) ** 0.5)
+    )  # keeps gates away from saturation, and a relu RNN from growing
+    case["tensors"] = {
+        name: list(t.shape) for name, t in module.state_dict().items() if t.is_floating_point()
+    }
     for name, shape in case["tensors"].items():
-        bounds = (20, 121) if name == "running_var" else (-spread // 2, spread // 2 + 1) if recurrent else (-100, 101)
+        bounds = (
+            (20, 121)
+            if name == "running_var"
+            else (-spread // 2, spread // 2 + 1)
+            if recurrent
+            else (-100, 101)
+        )
         module.state_dict()[name].copy_(draw(shape, *bounds))
     with torch.no_grad():
         if recurrent:
             directions = options["num_layers"] * (2 if options["bidirectional"] else 1)
             x = draw((batch, time, options["input_size"]))
-            widths = [options.get("proj_size") or options["hidden_size"]] + [options["hidden_size"]] * (kind == "LSTM")
+            widths = [options.get("proj_size") or options["hidden_size"]] + [options["hidden_size"]] * (
+                kind == "LSTM"
+            )
             states = [draw((directions, batch, width)) for width in widths] if case["states"] else None
             given = states[0] if states and kind != "LSTM" else tuple(states) if states else None
             y, finals = module(x if options["batch_first"] else x.transpose(0, 1), given)
             y = y if options["batch_first"] else y.transpose(0, 1)
-            made = [y[:, [t for t in FRAMES if t < time]] if time > 2 else y, *(finals if kind == "LSTM" else [finals])]
+            made = [
+                y[:, [t for t in FRAMES if t < time]] if time > 2 else y,
+                *(finals if kind == "LSTM" else [finals]),
+            ]
         elif kind == "Embedding":
             x = draw((batch, time), 0, options["num_embeddings"]) * SCALE
             made = [module(x.long())]

@@ -29,7 +29,11 @@ def sigmoid(x):
 
 
 #: Name in the graph -> the function in float64, its limits at - and + infinity, whether it is odd.
-FUNCTIONS = {"tanh": (np.tanh, (-1, 1), True), "sigmoid": (sigmoid, (0, 1), False), "exponential": (np.exp, (0, np.inf), False)}
+FUNCTIONS = {
+    "tanh": (np.tanh, (-1, 1), True),
+    "sigmoid": (sigmoid, (0, 1), False),
+    "exponential": (np.exp, (0, np.inf), False),
+}
 
 
 @dataclass
@@ -51,7 +55,11 @@ class Found:
             self.worst, self.at = other.worst, other.at
         self.falls, self.deepest = self.falls + other.falls, max(self.deepest, other.deepest)
         self.last = tuple(max(pair, key=abs) for pair in zip(self.last, other.last))
-        self.odd, self.nan, self.small = self.odd and other.odd, self.nan and other.nan, self.small and other.small
+        self.odd, self.nan, self.small = (
+            self.odd and other.odd,
+            self.nan and other.nan,
+            self.small and other.small,
+        )
 
 
 def network(function, isa=None):
@@ -73,7 +81,9 @@ def ulps(y, exact):
     nearest = exact.astype(np.float32)
     normal = (np.abs(nearest) >= SMALLEST) & np.isfinite(nearest)
     found = np.where(np.isinf(y), np.copysign(2.0**128, y), y.astype(np.float64))
-    return np.where(normal, np.abs(found - exact) / np.spacing(np.abs(np.where(normal, nearest, np.float32(1)))), 0.0)
+    return np.where(
+        normal, np.abs(found - exact) / np.spacing(np.abs(np.where(normal, nearest, np.float32(1)))), 0.0
+    )
 
 
 def measure(function, x, y, mirrored=None):
@@ -84,7 +94,11 @@ def measure(function, x, y, mirrored=None):
         exact = exactly(x.astype(np.float64))
         error = ulps(y, exact)
         steps = np.diff(y) if side else -np.diff(y)
-    worst, unlimited, falling = int(error.argmax()), np.flatnonzero(y != limits[side]), np.flatnonzero(steps < 0)
+    worst, unlimited, falling = (
+        int(error.argmax()),
+        np.flatnonzero(y != limits[side]),
+        np.flatnonzero(steps < 0),
+    )
     found = Found(float(error[worst]), float(x[worst]), len(falling))
     found.deepest = max((float(-steps[k] / np.spacing(np.abs(y[k]))) for k in falling[:100]), default=0.0)
     if len(unlimited):
@@ -98,7 +112,11 @@ def measure(function, x, y, mirrored=None):
 def patterns(first, last, stride):
     """Chunks of the float32 whose bits are first, first + stride, ... up to last; neighbouring chunks share one number."""
     for start in range(first, last + 1, CHUNK * stride):
-        yield np.arange(start, min(start + CHUNK * stride, last) + 1, stride, dtype=np.int64).astype(np.uint32).view(np.float32)
+        yield (
+            np.arange(start, min(start + CHUNK * stride, last) + 1, stride, dtype=np.int64)
+            .astype(np.uint32)
+            .view(np.float32)
+        )
 
 
 def sweep(function, isas, stride=1):
@@ -111,7 +129,9 @@ def sweep(function, isas, stride=1):
             for isa, y in made.items():
                 key = y.tobytes()
                 if key not in seen:  # what agrees in every bit is measured once
-                    seen[key] = measure(function, x, y, evaluate(models[isa], -x) if FUNCTIONS[function][2] else None)
+                    seen[key] = measure(
+                        function, x, y, evaluate(models[isa], -x) if FUNCTIONS[function][2] else None
+                    )
                 totals[isa].join(seen[key])
             agree &= len({y.tobytes() for isa, y in made.items() if isa != "scalar"}) <= 1
         for x in patterns(sign + INFINITY + 1, sign + SIGN - 1, stride):
@@ -123,19 +143,28 @@ def sweep(function, isas, stride=1):
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("functions", nargs="*", help=f"of {', '.join(FUNCTIONS)}; all by default")
-    parser.add_argument("--isa", action="append", choices=_engine.isas(), help="all of this processor's by default")
+    parser.add_argument(
+        "--isa", action="append", choices=_engine.isas(), help="all of this processor's by default"
+    )
     parser.add_argument("--stride", type=int, default=1, help="look at one number in so many")
     options = parser.parse_args(words)
     worst = 0.0
-    print(f"{'function':12} {'isa':8} {'max ULP':>8} {'at':>14}  {'falls':>9} {'by ULP':>6}  odd    NaN    small  not at its limit up to")
+    print(
+        f"{'function':12} {'isa':8} {'max ULP':>8} {'at':>14}  {'falls':>9} {'by ULP':>6}  odd    NaN    small  not at its limit up to"
+    )
     for function in options.functions or FUNCTIONS:
         began = time.perf_counter()
         totals, agree = sweep(function, options.isa or _engine.isas(), options.stride)
         for isa, f in totals.items():
             worst = max(worst, f.worst)
             marks = "  ".join(f"{m!s:5}" for m in (f.odd if FUNCTIONS[function][2] else "-", f.nan, f.small))
-            print(f"{function:12} {isa:8} {f.worst:8.3f} {f.at:14.7g}  {f.falls:9,} {f.deepest:6.2f}  {marks}  {f.last[0]:.9g}, {f.last[1]:.9g}")
-        print(f"{function:12} vector instruction sets agree in every bit: {agree}; {time.perf_counter() - began:.0f} s", flush=True)
+            print(
+                f"{function:12} {isa:8} {f.worst:8.3f} {f.at:14.7g}  {f.falls:9,} {f.deepest:6.2f}  {marks}  {f.last[0]:.9g}, {f.last[1]:.9g}"
+            )
+        print(
+            f"{function:12} vector instruction sets agree in every bit: {agree}; {time.perf_counter() - began:.0f} s",
+            flush=True,
+        )
     return worst > 4
 
 

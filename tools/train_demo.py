@@ -37,7 +37,13 @@ EVERY = 3  # of the recording's 360 samples a second, one in three is kept: 120 
 #: The electrocardiogram that SciPy ships; rnnrt/demo/README.md says whose it is and under which licence.
 SAMPLES = 24000
 #: The last SciPy that ships the recording has wheels for Python 3.11 and 3.12.
-ECG = ModelFile("ecg.dat", "scipy==1.11.4", "scipy/misc/ecg.dat", 119035, "f20ad3365fb9b7f845d0e5c48b6fe67081377ee466c3a220b7f69f35c8958baf")
+ECG = ModelFile(
+    "ecg.dat",
+    "scipy==1.11.4",
+    "scipy/misc/ecg.dat",
+    119035,
+    "f20ad3365fb9b7f845d0e5c48b6fe67081377ee466c3a220b7f69f35c8958baf",
+)
 
 
 class LNSimpleRNNCell(keras.layers.Layer):
@@ -95,7 +101,10 @@ def batches(series, strided):
         start = random.integers(0, TRAINED - WINDOW - AHEAD, BATCH)[:, None, None]
         seen = series[start + offsets]
         x, y = seen[..., :1], seen[..., 1:]
-        yield x, y[:, 3::2] if strided else y  # the convolution's first answer is due at its 4th sample, then at every 2nd
+        yield (
+            x,
+            y[:, 3::2] if strided else y,
+        )  # the convolution's first answer is due at its 4th sample, then at every 2nd
 
 
 def learning_rate(update):

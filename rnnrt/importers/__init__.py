@@ -58,9 +58,16 @@ def _textbook_npz(source, max_bytes=2 << 30):
     from .npz import read_npz
 
     with open_regular(source) as opened:
-        data = opened.read(min(os.fstat(opened.fileno()).st_size, max_bytes) + 1)  # Python allocates what it is asked for
+        data = opened.read(
+            min(os.fstat(opened.fileno()).st_size, max_bytes) + 1
+        )  # Python allocates what it is asked for
     if len(data) > max_bytes:
-        raise ResourceLimitError("is too large", where=path_text(source), expected=f"at most {max_bytes:,} bytes", fix="Raise max_bytes=.")
+        raise ResourceLimitError(
+            "is too large",
+            where=path_text(source),
+            expected=f"at most {max_bytes:,} bytes",
+            fix="Raise max_bytes=.",
+        )
     return numpy.read(read_npz(Archive(data, path_text(source), max_bytes)))
 
 

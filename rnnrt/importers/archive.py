@@ -25,7 +25,9 @@ _ALL, _ALL_RATIO = 64 << 20, 64
 codecs.lookup("cp437")  # zipfile decodes names with it: found now, so that reading a file never imports
 
 _DIRECTORY_ENTRY = b"PK\x01\x02"
-_LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, date, crc, packed, size, name, extra
+_LOCAL = struct.Struct(
+    "<4s5H3I2H"
+)  # signature, version, flags, method, time, date, crc, packed, size, name, extra
 _ENCRYPTED, _PATCH, _SIZES_FOLLOW, _UTF8 = 0x2041, 0x20, 0x08, 0x800
 
 
@@ -48,13 +50,26 @@ class Archive:
         self._data = data
         # zipfile makes an object of every directory entry without a limit: bound them by their signatures first
         if data.count(_DIRECTORY_ENTRY) > MAX_ENTRIES:
-            raise ModelFileError("the zip archive has too many members", where=where, expected=f"at most {MAX_ENTRIES}")
+            raise ModelFileError(
+                "the zip archive has too many members", where=where, expected=f"at most {MAX_ENTRIES}"
+            )
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 entries, directory = archive.infolist(), archive.start_dir
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            ValueError,
+            OverflowError,
+            EOFError,
+            struct.error,
+            OSError,
+        ) as error:
             raise ModelFileError(
-                "the zip archive cannot be read", where=where, found=f"{len(data)} bytes ({error})", fix="Copy or download it again."
+                "the zip archive cannot be read",
+                where=where,
+                found=f"{len(data)} bytes ({error})",
+                fix="Copy or download it again.",
             ) from error
         self._entries, self._starts, extents = {}, {}, []
         for entry in entries:
@@ -71,8 +86,11 @@ class Archive:
             raise ResourceLimitError(
                 f"the archive would unpack to {total} bytes, {largest.file_size} of them in the member {largest.orig_filename!r}",
                 where=where,
-                expected=f"at most {limit} " + ("(max_bytes)" if limit == max_bytes else f"of a file of {len(data)}"),
-                fix="Pass a larger max_bytes if the file is trusted." if limit == max_bytes else "Save it without compression.",
+                expected=f"at most {limit} "
+                + ("(max_bytes)" if limit == max_bytes else f"of a file of {len(data)}"),
+                fix="Pass a larger max_bytes if the file is trusted."
+                if limit == max_bytes
+                else "Save it without compression.",
             )
         for entry in entries:
             if entry.file_size > RATIO_FROM and entry.file_size > MAX_RATIO * entry.compress_size:
@@ -100,9 +118,15 @@ class Archive:
             except zlib.error as error:
                 raise self._fault(name, f"the member cannot be unpacked ({error})") from error
             if len(data) != entry.file_size or not inflate.eof:
-                raise self._fault(name, "the member does not unpack to its size", expected=f"{entry.file_size} bytes")
+                raise self._fault(
+                    name, "the member does not unpack to its size", expected=f"{entry.file_size} bytes"
+                )
         if zlib.crc32(data) != entry.CRC:
-            raise self._fault(name, "the member is damaged: its checksum does not agree", fix="Copy or download the file again.")
+            raise self._fault(
+                name,
+                "the member is damaged: its checksum does not agree",
+                fix="Copy or download the file again.",
+            )
         return data
 
     def _fault(self, name, what, **details):
@@ -112,26 +136,44 @@ class Archive:
         """Where the member's bytes begin, after its two headers have been compared."""
         name = entry.orig_filename
         parts = name.removesuffix("/").split("/")
-        if not name or len(name) > 1024 or "\0" in name or "\\" in name or ":" in parts[0] or {"", ".", ".."} & set(parts):
+        if (
+            not name
+            or len(name) > 1024
+            or "\0" in name
+            or "\\" in name
+            or ":" in parts[0]
+            or {"", ".", ".."} & set(parts)
+        ):
             raise self._fault(name, "the member's name is not a plain relative path")
         if entry.flag_bits & (_ENCRYPTED | _PATCH):
-            raise self._fault(name, "the member is encrypted or patched", fix="Save the model without encryption.")
+            raise self._fault(
+                name, "the member is encrypted or patched", fix="Save the model without encryption."
+            )
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self._fault(
-                name, "the member's compression is not supported", expected="stored or deflated", found=str(entry.compress_type)
+                name,
+                "the member's compression is not supported",
+                expected="stored or deflated",
+                found=str(entry.compress_type),
             )
         if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
-            raise self._fault(name, "a stored member has two sizes", found=f"{entry.compress_size} and {entry.file_size}")
+            raise self._fault(
+                name, "a stored member has two sizes", found=f"{entry.compress_size} and {entry.file_size}"
+            )
         if name.endswith("/") and entry.file_size:
             raise self._fault(name, "a folder holds data")
         offset = entry.header_offset
         if not 0 <= offset <= len(self._data) - _LOCAL.size:
             raise self._fault(name, "the member lies outside the archive", found=f"offset {offset}")
-        signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack_from(self._data, offset)
+        signature, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _LOCAL.unpack_from(
+            self._data, offset
+        )
         start = offset + _LOCAL.size + name_size + extra_size
         raw = self._data[offset + _LOCAL.size : offset + _LOCAL.size + name_size]
         agree = (
-            signature == b"PK\x03\x04" and method == entry.compress_type and not (flags ^ entry.flag_bits) & (_ENCRYPTED | _SIZES_FOLLOW)
+            signature == b"PK\x03\x04"
+            and method == entry.compress_type
+            and not (flags ^ entry.flag_bits) & (_ENCRYPTED | _SIZES_FOLLOW)
         )
         agree = agree and raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace") == name
         pairs = ((crc, entry.CRC), (packed, entry.compress_size), (size, entry.file_size))
@@ -142,7 +184,9 @@ class Archive:
         if not agree:
             raise self._fault(name, "the member's own header and the archive's directory disagree")
         if start + entry.compress_size > len(self._data):
-            raise self._fault(name, "the member runs past the end of the archive", fix="Copy or download the file again.")
+            raise self._fault(
+                name, "the member runs past the end of the archive", fix="Copy or download the file again."
+            )
         return start
 
     def _check_extents(self, extents, directory):

@@ -39,7 +39,9 @@ class Content:
     def text(self):
         """The beginning as text, white space before it left out; None where it is binary."""
         try:
-            text = codecs.getincrementaldecoder("utf-8-sig")().decode(self.start)  # a character cut at the end is no error
+            text = codecs.getincrementaldecoder("utf-8-sig")().decode(
+                self.start
+            )  # a character cut at the end is no error
         except UnicodeDecodeError:
             return None
         return text.lstrip() if all(c.isprintable() or c.isspace() for c in text) else None
@@ -55,12 +57,18 @@ class Content:
     @cached_property
     def members(self):
         """Names of a zip archive's members; empty where it is none, or its directory at the end is missing."""
-        tail = self.part(max(0, self.size - MAX_DIRECTORY), MAX_DIRECTORY) if self.start[:4] == b"PK\x03\x04" else b""
+        tail = (
+            self.part(max(0, self.size - MAX_DIRECTORY), MAX_DIRECTORY)
+            if self.start[:4] == b"PK\x03\x04"
+            else b""
+        )
         end = tail.rfind(b"PK\x05\x06")
         if end < 0:
             return ()
         size = int.from_bytes(tail[end + 12 : end + 16], "little")
-        if tail[max(0, end - 20) : end].startswith(b"PK\x06\x07"):  # zip64: its record and locator, 76 bytes, stand in between
+        if tail[max(0, end - 20) : end].startswith(
+            b"PK\x06\x07"
+        ):  # zip64: its record and locator, 76 bytes, stand in between
             end -= 76
             size = int.from_bytes(tail[end + 40 : end + 48], "little")
         names, entry = [], max(0, end - size)
@@ -139,7 +147,9 @@ def _is_onnx(content):
 def _is_saved_model(content):
     """TensorFlow's SavedModel (1: version, 2: graphs) or a bare GraphDef (1: nodes, 2: library, 3: version, 4: versions)."""
     fields = content.fields or {}
-    return fields in ({1: 0, 2: 2}, {2: 2}) or (fields.get(1) == 2 and set(fields) <= {1, 2, 3, 4} and b"\x12" in content.start[:200])
+    return fields in ({1: 0, 2: 2}, {2: 2}) or (
+        fields.get(1) == 2 and set(fields) <= {1, 2, 3, 4} and b"\x12" in content.start[:200]
+    )
 
 
 _SAVE_STATE_DICT = "In PyTorch: torch.save(model.state_dict(), path), then import that with a spec; or give from_torch the live module."
@@ -149,72 +159,175 @@ _MODEL_SUFFIXES = r"(keras|h5|hdf5|pt|pth|ckpt|bin|onnx|safetensors|npz|rnnrt)"
 
 #: The first row whose test holds decides, so what is special stands before what is general.
 TABLE = (
-    Kind("empty", "an empty file", lambda c: c.size == 0, fix="Copy or download it again.", error=ModelFileError),
     Kind(
-        "git-lfs", "a git-lfs pointer, not the file it points to", _text_starts("version https://git-lfs"),
-        fix="Fetch the file itself: git lfs pull.", error=ModelFileError,
+        "empty",
+        "an empty file",
+        lambda c: c.size == 0,
+        fix="Copy or download it again.",
+        error=ModelFileError,
+    ),
+    Kind(
+        "git-lfs",
+        "a git-lfs pointer, not the file it points to",
+        _text_starts("version https://git-lfs"),
+        fix="Fetch the file itself: git lfs pull.",
+        error=ModelFileError,
     ),
     Kind("rnnrt", "an rnnrt file", lambda c: is_rnnrt(c.header), "file"),
     Kind("safetensors", "a safetensors file", lambda c: bool(c.header), "torch"),
     Kind("keras-h5", "an HDF5 file", _starts(b"\x89HDF\r\n\x1a\n"), "keras"),
     # zip archives
-    Kind("savedmodel", "a zip archive of a TensorFlow SavedModel", lambda c: c.has(r"(.*/)?saved_model\.pb"), fix=_SAVE_KERAS),
-    Kind("keras", "a .keras archive", lambda c: c.has(r"config\.json") and c.has(r"metadata\.json|model\.weights\..*"), "keras"),
     Kind(
-        "torchscript", "TorchScript: a program, not weights", lambda c: c.has(r"[^/]*/(constants\.pkl|code/.*|bytecode\.pkl)"),
+        "savedmodel",
+        "a zip archive of a TensorFlow SavedModel",
+        lambda c: c.has(r"(.*/)?saved_model\.pb"),
+        fix=_SAVE_KERAS,
+    ),
+    Kind(
+        "keras",
+        "a .keras archive",
+        lambda c: c.has(r"config\.json") and c.has(r"metadata\.json|model\.weights\..*"),
+        "keras",
+    ),
+    Kind(
+        "torchscript",
+        "TorchScript: a program, not weights",
+        lambda c: c.has(r"[^/]*/(constants\.pkl|code/.*|bytecode\.pkl)"),
         fix="In PyTorch: torch.save(torch.jit.load(path).state_dict(), new_path), then import that with a spec.",
     ),
     Kind(
-        "torch-export", "a torch.export archive: a program, not weights",
-        lambda c: c.has(r"([^/]*/)?(serialized_exported_program\.json|models/[^/]*\.json)"), fix=_SAVE_STATE_DICT,
+        "torch-export",
+        "a torch.export archive: a program, not weights",
+        lambda c: c.has(r"([^/]*/)?(serialized_exported_program\.json|models/[^/]*\.json)"),
+        fix=_SAVE_STATE_DICT,
     ),
     Kind("torch-zip", "a file of torch.save", lambda c: c.has(r"([^/]*/)?data\.pkl"), "torch"),
-    Kind("textbook", "an .npz of textbook parameters", lambda c: c.has(r".*\.npy") and is_textbook(_arrays(c.members)), "textbook_npz"),
-    Kind("npz", "an .npz archive", lambda c: bool(c.members) and all(n.endswith(".npy") for n in c.members), "torch"),
-    Kind("zipped", "a zip archive with a model inside", lambda c: c.has(rf".*\.{_MODEL_SUFFIXES}"), fix=_UNPACK),
-    Kind("zip", "a zip archive without a model rnnrt knows", lambda c: bool(c.members) or c.start[:4] == b"PK\x05\x06", fix=_UNPACK),
     Kind(
-        "zip-cut", "a zip archive whose end is missing", _starts(b"PK\x03\x04"),
-        fix="Is this an incomplete copy? Copy or download it again.", error=ModelFileError,
+        "textbook",
+        "an .npz of textbook parameters",
+        lambda c: c.has(r".*\.npy") and is_textbook(_arrays(c.members)),
+        "textbook_npz",
+    ),
+    Kind(
+        "npz",
+        "an .npz archive",
+        lambda c: bool(c.members) and all(n.endswith(".npy") for n in c.members),
+        "torch",
+    ),
+    Kind(
+        "zipped", "a zip archive with a model inside", lambda c: c.has(rf".*\.{_MODEL_SUFFIXES}"), fix=_UNPACK
+    ),
+    Kind(
+        "zip",
+        "a zip archive without a model rnnrt knows",
+        lambda c: bool(c.members) or c.start[:4] == b"PK\x05\x06",
+        fix=_UNPACK,
+    ),
+    Kind(
+        "zip-cut",
+        "a zip archive whose end is missing",
+        _starts(b"PK\x03\x04"),
+        fix="Is this an incomplete copy? Copy or download it again.",
+        error=ModelFileError,
     ),
     # pickles
-    Kind("torch-legacy", "a file of torch.save before PyTorch 1.6", _at(2, bytes.fromhex("8a0a6cfc9c46f9206aa85019")), "torch"),
     Kind(
-        "pickle", "a Python pickle, which could run code and is not read",
-        lambda c: c.start[:1] == b"\x80" and c.start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"), fix=_SAVE_STATE_DICT,
+        "torch-legacy",
+        "a file of torch.save before PyTorch 1.6",
+        _at(2, bytes.fromhex("8a0a6cfc9c46f9206aa85019")),
+        "torch",
+    ),
+    Kind(
+        "pickle",
+        "a Python pickle, which could run code and is not read",
+        lambda c: c.start[:1] == b"\x80" and c.start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"),
+        fix=_SAVE_STATE_DICT,
     ),
     # other programs' models
-    Kind("tflite", "a TFLite model", _at(4, b"TFL3"), fix=f"Import the Keras model it was made from. {_SAVE_KERAS}"),
-    Kind("torch-mobile", "a PyTorch Mobile or ExecuTorch program", lambda c: c.start[4:8] in (b"PTMF", b"ET12"), fix=_SAVE_STATE_DICT),
-    Kind("gguf", "a GGUF or GGML file", _starts(b"GGUF", b"lmgg", b"tjgg", b"fmgg"), fix="Import the PyTorch file it was made from."),
-    Kind("npy", "a single NumPy array", _starts(b"\x93NUMPY"), fix="Save all weights by name with numpy.savez."),
-    Kind("matlab", "a MATLAB file", _starts(b"MATLAB 5.0"), fix="Export the network to ONNX, or its weights to .npz."),
+    Kind(
+        "tflite",
+        "a TFLite model",
+        _at(4, b"TFL3"),
+        fix=f"Import the Keras model it was made from. {_SAVE_KERAS}",
+    ),
+    Kind(
+        "torch-mobile",
+        "a PyTorch Mobile or ExecuTorch program",
+        lambda c: c.start[4:8] in (b"PTMF", b"ET12"),
+        fix=_SAVE_STATE_DICT,
+    ),
+    Kind(
+        "gguf",
+        "a GGUF or GGML file",
+        _starts(b"GGUF", b"lmgg", b"tjgg", b"fmgg"),
+        fix="Import the PyTorch file it was made from.",
+    ),
+    Kind(
+        "npy", "a single NumPy array", _starts(b"\x93NUMPY"), fix="Save all weights by name with numpy.savez."
+    ),
+    Kind(
+        "matlab",
+        "a MATLAB file",
+        _starts(b"MATLAB 5.0"),
+        fix="Export the network to ONNX, or its weights to .npz.",
+    ),
     # archives and compressed files
     Kind("gzip", "a gzip file", _starts(b"\x1f\x8b"), fix="Unpack it: gunzip."),
-    Kind("compressed", "a compressed file", _starts(b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!"), fix=_UNPACK),
     Kind(
-        "tar", "a tar archive (PyTorch's form before 0.1.10 is one, too)", _at(257, b"ustar"),
+        "compressed",
+        "a compressed file",
+        _starts(b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!"),
+        fix=_UNPACK,
+    ),
+    Kind(
+        "tar",
+        "a tar archive (PyTorch's form before 0.1.10 is one, too)",
+        _at(257, b"ustar"),
         fix=f"{_UNPACK} A PyTorch one: load it in PyTorch and save its state_dict().",
     ),
     # text
     Kind(
-        "html", "a web page or an XML answer of a server, not a model", _text_starts("<!doctype", "<html", "<head", "<body", "<?xml", "<"),
-        fix="Download the file itself: the address led to a page.", error=ModelFileError,
+        "html",
+        "a web page or an XML answer of a server, not a model",
+        _text_starts("<!doctype", "<html", "<head", "<body", "<?xml", "<"),
+        fix="Download the file itself: the address led to a page.",
+        error=ModelFileError,
     ),
     Kind(
-        "tensorflow-js", "a TensorFlow.js model", _text_has(r'\A\{[^\0]*"(modelTopology|weightsManifest)"'),
+        "tensorflow-js",
+        "a TensorFlow.js model",
+        _text_has(r'\A\{[^\0]*"(modelTopology|weightsManifest)"'),
         fix=f"Import the Keras model it was made from. {_SAVE_KERAS}",
     ),
     Kind(
-        "keras-json", "a Keras architecture without weights", _text_has(r'\A\{[^\0]*"class_name"\s*:'),
+        "keras-json",
+        "a Keras architecture without weights",
+        _text_has(r'\A\{[^\0]*"class_name"\s*:'),
         fix="Give the weights file as the source, and this file's text as spec=.",
     ),
-    Kind("json", "a JSON file", _text_has(r"\A[{\[]"), fix="Give the file that holds the weights.", error=ModelFileError),
-    Kind("text", "a text file", lambda c: c.text is not None, fix="Give the file that holds the weights.", error=ModelFileError),
+    Kind(
+        "json",
+        "a JSON file",
+        _text_has(r"\A[{\[]"),
+        fix="Give the file that holds the weights.",
+        error=ModelFileError,
+    ),
+    Kind(
+        "text",
+        "a text file",
+        lambda c: c.text is not None,
+        fix="Give the file that holds the weights.",
+        error=ModelFileError,
+    ),
     # protocol buffers have no mark of their own, so they come last
     Kind("onnx", "an ONNX model", _is_onnx, "onnx"),
-    Kind("savedmodel", "a TensorFlow graph", _is_saved_model, fix=f"{_SAVE_KERAS} (TensorFlow 2 can load a SavedModel folder for that.)"),
-)  # fmt: skip
+    Kind(
+        "savedmodel",
+        "a TensorFlow graph",
+        _is_saved_model,
+        fix=f"{_SAVE_KERAS} (TensorFlow 2 can load a SavedModel folder for that.)",
+    ),
+)
 
 
 def _arrays(members):
@@ -246,9 +359,18 @@ def detect(source) -> Kind:
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=where) from error
     if kind is None:
-        raise ModelFileError("is of no kind rnnrt knows", where=where, found=f"first bytes {start!r}", fix="Is it damaged or encrypted?")
+        raise ModelFileError(
+            "is of no kind rnnrt knows",
+            where=where,
+            found=f"first bytes {start!r}",
+            fix="Is it damaged or encrypted?",
+        )
     if kind.importer is None:
-        found = f"members {', '.join(members[:6])}{', ...' if len(members) > 6 else ''}" if kind.name in ("zip", "zipped") else None
+        found = (
+            f"members {', '.join(members[:6])}{', ...' if len(members) > 6 else ''}"
+            if kind.name in ("zip", "zipped")
+            else None
+        )
         raise kind.error(f"is {kind.what}", where=where, found=found, fix=kind.fix)
     return kind
 
@@ -262,11 +384,19 @@ def _live_kind(source):
     packages = {module.partition(".")[0] for module, _ in classes}
     if isinstance(source, Graph):
         return Kind("graph", "a graph", _never, "graph")
-    if packages & {"keras", "tf_keras"}:  # before torch: a Keras layer on the torch backend is a torch module as well
+    if packages & {
+        "keras",
+        "tf_keras",
+    }:  # before torch: a Keras layer on the torch backend is a torch module as well
         return Kind("keras-model", "a live Keras model", _never, "keras")
-    if ("torch.nn.modules.module", "Module") in classes or ("torch.export.exported_program", "ExportedProgram") in classes:
+    if ("torch.nn.modules.module", "Module") in classes or (
+        "torch.export.exported_program",
+        "ExportedProgram",
+    ) in classes:
         return Kind("torch-module", "a live PyTorch module", _never, "torch")
-    if "ModelProto" in {name for _, name in classes} and any(package.startswith("onnx") for package in packages):
+    if "ModelProto" in {name for _, name in classes} and any(
+        package.startswith("onnx") for package in packages
+    ):
         return Kind("onnx-model", "a live ONNX model", _never, "onnx")
     if isinstance(source, Mapping):
         if is_textbook(source):

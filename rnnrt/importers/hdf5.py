@@ -21,7 +21,18 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FILTERS = {1, 2, 3}
 _MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS, _MAX_HEAPS = 64, 50_000, 100_000, 1024
 #: What h5py and the HDF5 library below it raise on damaged files.
-_FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, UnicodeError, MemoryError)
+_FAULTS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    UnicodeError,
+    MemoryError,
+)
 
 
 @dataclass
@@ -83,19 +94,29 @@ def _check_heaps(data, where):
     version = data[8:9]
     sizes, base = (data[13:15], data[24:32]) if version in (b"\0", b"\1") else (data[9:11], data[12:20])
     if version not in (b"\0", b"\1", b"\2", b"\3") or sizes != b"\x08\x08" or base != bytes(8):
-        raise ModelFileError("the HDF5 file is laid out as none that Keras writes", where=where, fix="Copy or download it again.")
+        raise ModelFileError(
+            "the HDF5 file is laid out as none that Keras writes",
+            where=where,
+            fix="Copy or download it again.",
+        )
     starts = [m.start() for m in re.finditer(rb"GCOL\x01", data)]
     if len(starts) > _MAX_HEAPS:
-        raise ModelFileError("the HDF5 file has too many heaps of strings", where=where, expected=f"at most {_MAX_HEAPS}")
+        raise ModelFileError(
+            "the HDF5 file has too many heaps of strings", where=where, expected=f"at most {_MAX_HEAPS}"
+        )
     free = 0
     for start in starts:
-        if start < free:  # HDF5 never lays one into another; reading such heaps over and over would take for ever
+        if (
+            start < free
+        ):  # HDF5 never lays one into another; reading such heaps over and over would take for ever
             raise _damaged(where, f"a heap of strings within another, at {start}")
         free = start + int.from_bytes(data[start + 8 : start + 16], "little")
         strings, address = _heap(data, start, where), start.to_bytes(8, "little")
         found = data.find(address)
         while found >= 0:
-            length, index = (int.from_bytes(data[at : at + 4], "little") for at in (max(found - 4, 0), found + 8))
+            length, index = (
+                int.from_bytes(data[at : at + 4], "little") for at in (max(found - 4, 0), found + 8)
+            )
             if length > strings.get(index, length):
                 raise _damaged(where, f"a string of {length} bytes where {strings[index]} are")
             found = data.find(address, found + 1)
@@ -117,14 +138,21 @@ def _heap(data, start, where):
 
 
 def _damaged(where, found):
-    return ModelFileError("the HDF5 file is damaged", where=where, found=found, fix="Copy or download it again.")
+    return ModelFileError(
+        "the HDF5 file is damaged", where=where, found=found, fix="Copy or download it again."
+    )
 
 
 class _Reader:
     """One pass over one open file, with what it has read so far."""
 
     def __init__(self, h5py, where, file_size, max_bytes):
-        self.h5py, self.where, self.file_size, self.max_bytes = h5py, where, file_size, unpacked_limit(file_size, max_bytes)
+        self.h5py, self.where, self.file_size, self.max_bytes = (
+            h5py,
+            where,
+            file_size,
+            unpacked_limit(file_size, max_bytes),
+        )
         self.left, self.seen = self.max_bytes, set()
 
     def at(self, path):
@@ -139,7 +167,9 @@ class _Reader:
                 continue
             link = handle.get(name, getlink=True)
             if type(link) is not self.h5py.HardLink:
-                raise ModelFileError(f"a {type(link).__name__} leads elsewhere; links are not followed", where=self.at(inner))
+                raise ModelFileError(
+                    f"a {type(link).__name__} leads elsewhere; links are not followed", where=self.at(inner)
+                )
             item = handle[name]
             if isinstance(item, self.h5py.Group):
                 made.groups[name] = self.group(item, inner)
@@ -147,7 +177,9 @@ class _Reader:
                 self.visit(item, inner)
                 made.arrays[name] = self.array(item, inner)
             else:
-                raise ModelFileError("neither a group nor an array", where=self.at(inner), found=type(item).__name__)
+                raise ModelFileError(
+                    "neither a group nor an array", where=self.at(inner), found=type(item).__name__
+                )
         return made
 
     def visit(self, item, path):
@@ -158,7 +190,9 @@ class _Reader:
         self.seen.add(address)
         if len(self.seen) > _MAX_OBJECTS or path.count("/") > _MAX_DEPTH:
             raise ModelFileError(
-                "the tree of groups is too large", where=self.at(path), expected=f"{_MAX_OBJECTS} objects, {_MAX_DEPTH} deep"
+                "the tree of groups is too large",
+                where=self.at(path),
+                expected=f"{_MAX_OBJECTS} objects, {_MAX_DEPTH} deep",
             )
 
     def array(self, dataset, path):
@@ -177,10 +211,15 @@ class _Reader:
                 found=str(filters - _FILTERS),
             )
         bfloat16 = (
-            dtype.kind == "V" and dtype.itemsize == 2 and dtype.fields is None and self.attributes(dataset, path).get("dtype") == "bfloat16"
+            dtype.kind == "V"
+            and dtype.itemsize == 2
+            and dtype.fields is None
+            and self.attributes(dataset, path).get("dtype") == "bfloat16"
         )
         if shape is None or not (bfloat16 or (dtype.kind in "fiub" and dtype.itemsize <= 8)):
-            raise UnsupportedModelError("the array does not hold plain numbers", where=where, found=str(dtype))
+            raise UnsupportedModelError(
+                "the array does not hold plain numbers", where=where, found=str(dtype)
+            )
         size = prod(shape) * max(dtype.itemsize, 4)
         if size > self.left:
             raise ResourceLimitError(
@@ -204,7 +243,10 @@ class _Reader:
             text = self.h5py.check_string_dtype(stored.dtype)
             if text is None or stored.shape is None:
                 continue
-            if prod(stored.shape) > _MAX_STRINGS or prod(stored.shape) * stored.dtype.itemsize > self.max_bytes:
+            if (
+                prod(stored.shape) > _MAX_STRINGS
+                or prod(stored.shape) * stored.dtype.itemsize > self.max_bytes
+            ):
                 raise ModelFileError(f"the attribute {name!r} is too large", where=self.at(path))
             value = item.attrs[name]
             found[name] = [_text(v) for v in np.ravel(value)] if stored.shape else _text(value)

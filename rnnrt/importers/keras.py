@@ -28,11 +28,20 @@ _NETWORKS = ("Sequential", "Functional", "Model")
 _ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
 _POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Rescaling", *_ACTIVATIONS, *IDENTITIES}
 #: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer ends it.
-_MASK_PASSES = (_POINTWISE - {"Softmax"}) | {"Concatenate", "Add", "Subtract", "Multiply", "Average", *_NETWORKS}
+_MASK_PASSES = (_POINTWISE - {"Softmax"}) | {
+    "Concatenate",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    *_NETWORKS,
+}
 _MASK_USED = {*RECURRENT, "GlobalAveragePooling1D", "Softmax", "TimeDistributed"}
 
 
-def read(source, spec=None, *, custom_objects=None, inputs=None, outputs=None, max_bytes=2 << 30) -> graph.Graph:
+def read(
+    source, spec=None, *, custom_objects=None, inputs=None, outputs=None, max_bytes=2 << 30
+) -> graph.Graph:
     """The Graph of a Keras model.
 
     ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
@@ -79,7 +88,11 @@ class _Cut:
         self.inputs = [(n, wiring.call(n).number, 0) for n in self.names] or wiring.inputs
         self.outputs = [(n, wiring.call(n).number, None) for n in outputs] if outputs else wiring.outputs
         self.calls = wiring.needed(self.outputs, self.names)
-        unfed = [c.layer.name for c in self.calls if c.layer.class_name == "InputLayer" and (c.layer.name, 0, 0) not in self.inputs]
+        unfed = [
+            c.layer.name
+            for c in self.calls
+            if c.layer.class_name == "InputLayer" and (c.layer.name, 0, 0) not in self.inputs
+        ]
         if unfed:
             raise UnsupportedModelError(
                 "the chosen outputs also need other inputs",
@@ -107,12 +120,17 @@ class _Importer:
         for key in cut.outputs:
             for tensor in made[key[:2]] if key[2] is None else [_item(made, key, wiring.where)]:
                 number = counts[key[0]] = counts.get(key[0], 0) + 1
-                self.builder.output(key[0] if number == 1 else f"{key[0]}_{number - 1}", self.reference(tensor))
+                self.builder.output(
+                    key[0] if number == 1 else f"{key[0]}_{number - 1}", self.reference(tensor)
+                )
         names = [self.reference(t) for t in entries]
         metadata = {
-            "source": "keras", "keras_version": self.model.version.text, "format": self.model.format,
-            "model_name": self.model.description.name, "assumptions": list(dict.fromkeys(self.assumptions)),
-        }  # fmt: skip
+            "source": "keras",
+            "keras_version": self.model.version.text,
+            "format": self.model.format,
+            "model_name": self.model.description.name,
+            "assumptions": list(dict.fromkeys(self.assumptions)),
+        }
         return self.builder.graph(names, metadata)
 
     def run(self, wiring, cut, entries, arrays, prefix):
@@ -126,7 +144,9 @@ class _Importer:
                 continue
             self.at = call.layer.name if not prefix else self.at
             tensors = [_item(made, source, call.layer.where) for source in call.sources]
-            made[key] = self.apply(call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name)
+            made[key] = self.apply(
+                call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name
+            )
             if not prefix:
                 self.done.append(call.layer.name)
         return made
@@ -137,7 +157,9 @@ class _Importer:
         self.calls += 1
         if self.calls > _MAX_CALLS:
             raise ResourceLimitError(
-                "the networks inside one another unfold to too many layers", where=layer.where, expected=f"at most {_MAX_CALLS}"
+                "the networks inside one another unfold to too many layers",
+                where=layer.where,
+                expected=f"at most {_MAX_CALLS}",
             )
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
@@ -165,7 +187,9 @@ class _Importer:
             try:
                 signature(build).bind(site, *references)
             except TypeError as error:
-                raise ModelFileError("the layer has the wrong number of inputs", where=layer.where, found=str(len(references))) from error
+                raise ModelFileError(
+                    "the layer has the wrong number of inputs", where=layer.where, found=str(len(references))
+                ) from error
             made = build(site, *references)
         site.config.finish()
         if kind == "Embedding" and layer.config.get("mask_zero"):
@@ -175,7 +199,9 @@ class _Importer:
         return [_Tensor(r, mask) for r in (made if isinstance(made, list) else [made])]
 
     def _site(self, layer, arrays, name):
-        site = Site(self.builder, layer, name, arrays, self.model.version, self.custom_objects, self.assumptions)
+        site = Site(
+            self.builder, layer, name, arrays, self.model.version, self.custom_objects, self.assumptions
+        )
         _check_dtype(site.config, self.assumptions)
         return site
 
@@ -210,7 +236,11 @@ class _Importer:
         x = references[0]
         for number, layer in enumerate(custom_layers(site)):
             x = site.add(
-                type(layer), x, *(references[1:] if number == 0 else ()), suffix=f".{number}" if number else "", **fields_of(layer)
+                type(layer),
+                x,
+                *(references[1:] if number == 0 else ()),
+                suffix=f".{number}" if number else "",
+                **fields_of(layer),
             )
         return [_Tensor(x)]
 
@@ -260,7 +290,10 @@ def _item(made, key, where):
     tensors = made[key[:2]]
     if key[2] >= len(tensors):
         raise ModelFileError(
-            "reads an output that the layer does not have", where=where, expected=f"one of {len(tensors)} of {key[0]!r}", found=str(key[2])
+            "reads an output that the layer does not have",
+            where=where,
+            expected=f"one of {len(tensors)} of {key[0]!r}",
+            found=str(key[2]),
         )
     return tensors[key[2]]
 
@@ -308,8 +341,14 @@ def _check_dtype(config, assumptions):
 
 def _unsupported(layer):
     known = sorted({*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *_NETWORKS})
-    what = f"the operation {layer.class_name!r} (keras.ops)" if layer.operation else f"the layer class {layer.class_name!r}"
-    return UnsupportedModelError(f"{what} is not supported", where=layer.where, expected=f"one of {', '.join(known)}")
+    what = (
+        f"the operation {layer.class_name!r} (keras.ops)"
+        if layer.operation
+        else f"the layer class {layer.class_name!r}"
+    )
+    return UnsupportedModelError(
+        f"{what} is not supported", where=layer.where, expected=f"one of {', '.join(known)}"
+    )
 
 
 # ---- advice ---------------------------------------------------------------------------------------------------------
@@ -318,10 +357,16 @@ def _unsupported(layer):
 def _advise(error, model, custom_objects, wiring):
     """Adds to a refusal what else is unsupported, and the call that imports the largest part before or behind the layer."""
     table = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", "InputLayer", *_NETWORKS}
-    unknown = [c.layer for c in wiring.calls if not c.layer.operation and not c.layer.custom and c.layer.class_name not in table]
+    unknown = [
+        c.layer
+        for c in wiring.calls
+        if not c.layer.operation and not c.layer.custom and c.layer.class_name not in table
+    ]
     hints = [error.fix] if error.fix else []
     if len(unknown) > 1:
-        hints.append(f"Not supported in this model: {', '.join(f'{x.name!r} ({x.class_name})' for x in unknown)}.")
+        hints.append(
+            f"Not supported in this model: {', '.join(f'{x.name!r} ({x.class_name})' for x in unknown)}."
+        )
     parts = _parts(model, custom_objects, wiring)
     if parts:
         hints.append(f"The largest part that can be imported: {max(parts)[1]}.")
@@ -340,7 +385,12 @@ def _parts(model, custom_objects, wiring):
             options += [f"outputs={importer.done[-1:]!r}"]
         if importer.done:
             parts.append((len(importer.done), ", ".join(options)))
-        if importer.at is None or importer.at in refused or not options[-1].startswith("outputs") or len(refused) > _MOST_PARTS:
+        if (
+            importer.at is None
+            or importer.at in refused
+            or not options[-1].startswith("outputs")
+            or len(refused) > _MOST_PARTS
+        ):
             return parts
         refused.add(importer.at)
         start = [importer.at]

@@ -54,7 +54,9 @@ class Version:
         """The default of an LSTM's or GRU's gates: hard_sigmoid before Keras 2.3, where 2.2.4-tf may be TensorFlow 1 or 2."""
         if self.number < (2, 3) and "tf" in self.text:
             raise UnsupportedModelError(
-                "the file does not say recurrent_activation, and its default changed within this version", where=where, found=self.text
+                "the file does not say recurrent_activation, and its default changed within this version",
+                where=where,
+                found=self.text,
             )
         return "hard_sigmoid" if self.number < (2, 3) else "sigmoid"
 
@@ -67,7 +69,9 @@ class Description:
     name: str
     config: dict = field(repr=False)
     custom: bool = False
-    operation: bool = False  # a keras.ops function recorded as a layer; holds no weights and has no place among the layers
+    operation: bool = (
+        False  # a keras.ops function recorded as a layer; holds no weights and has no place among the layers
+    )
     inbound: list = field(default_factory=list, repr=False)
     build_shape: list | None = None
 
@@ -83,23 +87,35 @@ class Description:
 def describe(entry, where="model_config") -> Description:
     """A Description of a {"class_name": ..., "config": {...}} object of any Keras; raises ModelFileError."""
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-        raise ModelFileError("a layer's description must be an object with a class_name", where=where, found=repr(entry)[:80])
+        raise ModelFileError(
+            "a layer's description must be an object with a class_name", where=where, found=repr(entry)[:80]
+        )
     class_name, config = entry["class_name"], entry.get("config")
     if class_name == "Sequential" and isinstance(config, list):  # Keras before 2.2.3 wrote the bare list
         config = {"layers": config}
     if not isinstance(config, dict):
-        raise ModelFileError("a layer's config must be an object", where=f"{where}: {class_name}", found=type(config).__name__)
+        raise ModelFileError(
+            "a layer's config must be an object", where=f"{where}: {class_name}", found=type(config).__name__
+        )
     name = entry.get("name") or config.get("name") or class_name.lower()
-    inbound, build, module = entry.get("inbound_nodes") or [], entry.get("build_config") or {}, entry.get("module")
+    inbound, build, module = (
+        entry.get("inbound_nodes") or [],
+        entry.get("build_config") or {},
+        entry.get("module"),
+    )
     if (
         not isinstance(name, str)
         or not isinstance(inbound, list)
         or not isinstance(build, dict)
         or not isinstance(module, (str, type(None)))
     ):
-        raise ModelFileError("a layer's description has a field of the wrong type", where=f"{where}: {class_name}")
+        raise ModelFileError(
+            "a layer's description has a field of the wrong type", where=f"{where}: {class_name}"
+        )
     package = module.partition(".")[0] if module else None
-    custom = package not in _KERAS if package else "module" in entry and entry.get("registered_name") is not None
+    custom = (
+        package not in _KERAS if package else "module" in entry and entry.get("registered_name") is not None
+    )
     operation = package == "keras" and ".ops." in module
     shape = build.get("input_shape") if isinstance(build.get("input_shape"), list) else None
     return Description(class_name, name, config, custom, operation, inbound, shape)
@@ -120,8 +136,15 @@ class Config:
 
     def _typed(self, name, default, kinds, what):
         value = self.value(name, default)
-        if value is not default and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            raise ModelFileError(f"the option {name} has the wrong type", where=self.where, expected=what, found=repr(value)[:80])
+        if value is not default and (
+            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        ):
+            raise ModelFileError(
+                f"the option {name} has the wrong type",
+                where=self.where,
+                expected=what,
+                found=repr(value)[:80],
+            )
         return value
 
     def flag(self, name, default=_REQUIRED):
@@ -139,7 +162,10 @@ class Config:
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if value is not default and (not isinstance(value, int) or isinstance(value, bool)):
             raise ModelFileError(
-                f"the option {name} has the wrong type", where=self.where, expected="a whole number", found=repr(value)[:80]
+                f"the option {name} has the wrong type",
+                where=self.where,
+                expected="a whole number",
+                found=repr(value)[:80],
             )
         return value
 
@@ -148,7 +174,10 @@ class Config:
         value = [value] if isinstance(value, int) else value
         if not isinstance(value, list) or any(not isinstance(v, int) or isinstance(v, bool) for v in value):
             raise ModelFileError(
-                f"the option {name} has the wrong type", where=self.where, expected="whole numbers", found=repr(value)[:80]
+                f"the option {name} has the wrong type",
+                where=self.where,
+                expected="whole numbers",
+                found=repr(value)[:80],
             )
         return value
 
@@ -159,7 +188,9 @@ class Config:
             raise self.unsupported(name, value, " or ".join(map(repr, allowed)))
 
     def unsupported(self, name, value, expected=None):
-        return UnsupportedModelError(f"the option {name}={value!r} is not supported", where=self.where, expected=expected)
+        return UnsupportedModelError(
+            f"the option {name}={value!r} is not supported", where=self.where, expected=expected
+        )
 
     def harmless(self, *names):
         self.read.update(names)
@@ -170,11 +201,17 @@ class Config:
 
     def finish(self):
         """Raises UnsupportedModelError for the options that nothing has read and that are not known to be harmless."""
-        left = {k: v for k, v in self.values.items() if k not in self.read and k not in _HARMLESS and not k.endswith(TRAINING_SUFFIXES)}
+        left = {
+            k: v
+            for k, v in self.values.items()
+            if k not in self.read and k not in _HARMLESS and not k.endswith(TRAINING_SUFFIXES)
+        }
         if left:
             name, value = next(iter(left.items()))
             raise UnsupportedModelError(
-                f"the option {name}={str(value)[:80]!r} is unknown here", where=self.where, fix=f"Unknown options: {', '.join(left)}."
+                f"the option {name}={str(value)[:80]!r} is unknown here",
+                where=self.where,
+                fix=f"Unknown options: {', '.join(left)}.",
             )
 
 
@@ -203,7 +240,9 @@ def activation(value, version, where) -> Function | str:
             )
         inner = describe(value, where)
         if inner.custom:
-            raise UnsupportedModelError(f"the custom activation {inner.class_name!r} is not supported", where=where)
+            raise UnsupportedModelError(
+                f"the custom activation {inner.class_name!r} is not supported", where=where
+            )
         return layer_activation(inner, version)
     return _named(value, version, where)
 
@@ -219,9 +258,16 @@ def _named(value, version, where):
         return Function("hard_sigmoid_keras2")
     name, *parameters = _ACTIVATIONS.get(value, (value,))
     if name not in FUNCTIONS or value in ("gelu_tanh", "hard_sigmoid_keras2", "clipped_relu"):
-        hint = "Keras's gelu is the exact form (erf); only its tanh approximation could be run." if value == "gelu" else None
+        hint = (
+            "Keras's gelu is the exact form (erf); only its tanh approximation could be run."
+            if value == "gelu"
+            else None
+        )
         raise UnsupportedModelError(
-            f"the activation {value[:80]!r} is not supported", where=where, expected=f"one of {', '.join(_words())}", fix=hint
+            f"the activation {value[:80]!r} is not supported",
+            where=where,
+            expected=f"one of {', '.join(_words())}",
+            fix=hint,
         )
     return Function(name, tuple(parameters))
 

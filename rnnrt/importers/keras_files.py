@@ -77,10 +77,14 @@ def file_bytes(source, max_bytes):
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the given bytes"
     if not isinstance(source, (str, PathLike)):
-        raise UnsupportedModelError("from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__)
+        raise UnsupportedModelError(
+            "from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__
+        )
     where = path_text(source)
     with open_regular(source) as file:
-        data = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)  # Python allocates what it is asked for
+        data = file.read(
+            min(os.fstat(file.fileno()).st_size, max_bytes) + 1
+        )  # Python allocates what it is asked for
     if len(data) > max_bytes:
         raise ResourceLimitError(
             "the file is larger than the limit",
@@ -95,7 +99,9 @@ def _spec(spec, written):
     """The (Description, Version) of ``to_json()`` text. Keras 3 writes no version there, but fields of its own. ``written``: the file's."""
     if not isinstance(spec, str) or not spec.lstrip().startswith("{"):
         found = f"{type(spec).__name__} {str(spec)[:40]!r}"
-        raise UnsupportedModelError("spec is not understood here", expected="the text of Keras's model.to_json()", found=found)
+        raise UnsupportedModelError(
+            "spec is not understood here", expected="the text of Keras's model.to_json()", found=found
+        )
     values = parse(spec, "spec")
     if "keras_version" in values:
         version = Version(str(values["keras_version"]))
@@ -130,7 +136,11 @@ def _keras_v3(data, where, spec, max_bytes):
         )
     metadata = parse(archive.read("metadata.json"), f"{where}: metadata.json")
     version = Version(str(metadata.get("keras_version", "3.0")))
-    described = _spec(spec, version)[0] if spec is not None else describe(parse(archive.read("config.json"), f"{where}: config.json"))
+    described = (
+        _spec(spec, version)[0]
+        if spec is not None
+        else describe(parse(archive.read("config.json"), f"{where}: config.json"))
+    )
     place = f"{where}: model.weights.h5"
     root = hdf5.read(archive.read("model.weights.h5"), place, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     return KerasModel(described, fill_tree(_network(described, where), root, place), version, "keras-v3")
@@ -183,7 +193,9 @@ def _hdf5(data, where, spec, max_bytes):
         return KerasModel(described, weights, version or Version("3.0"), "hdf5")
     if version is None:
         raise UnsupportedModelError(
-            "the file was written by Keras 1, which is not supported", where=where, fix="Load it in Keras 2 and save it again."
+            "the file was written by Keras 1, which is not supported",
+            where=where,
+            fix="Load it in Keras 2 and save it again.",
         )
     weights = fill_lists(described, _lists(held, where), where)
     if lines:
@@ -198,7 +210,9 @@ def _lists(held, where):
     stray = set(held.groups) - {n.partition("/")[0] for n in names} - {"top_level_model_weights"}
     if len(set(names)) != len(names) or stray:
         raise ModelFileError(
-            "layer_names does not fit the groups of the file", where=where, found=", ".join(sorted(stray)) or "a name twice"
+            "layer_names does not fit the groups of the file",
+            where=where,
+            found=", ".join(sorted(stray)) or "a name twice",
         )
     for name in names + ["top_level_model_weights"]:
         group = held.group(name)
@@ -228,7 +242,9 @@ def _strings(group, name, where):
             parts.append(part)
         found = [text for part in parts for text in part]
     if not isinstance(found, list):
-        raise ModelFileError(f"the attribute {name} must be a list of strings", where=f"{where}: {group.path or '/'}")
+        raise ModelFileError(
+            f"the attribute {name} must be a list of strings", where=f"{where}: {group.path or '/'}"
+        )
     return found
 
 
@@ -249,11 +265,16 @@ def _live(model):
         text = model.to_json()
         values = parse(text, where)
         lists = {
-            layer.name: [(_name(v), np.asarray(v.numpy())) for v in (*layer.trainable_weights, *layer.non_trainable_weights)]
+            layer.name: [
+                (_name(v), np.asarray(v.numpy()))
+                for v in (*layer.trainable_weights, *layer.non_trainable_weights)
+            ]
             for layer in model.layers
         }
     except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError) as error:
-        raise UnsupportedModelError("Keras cannot describe this model", where=where, found=str(error)[:300]) from error
+        raise UnsupportedModelError(
+            "Keras cannot describe this model", where=where, found=str(error)[:300]
+        ) from error
     root = type(model).__mro__
     package = next(p for p in (c.__module__.partition(".")[0] for c in root) if p in ("keras", "tf_keras"))
     version = Version(str(values.get("keras_version") or sys.modules[package].__version__))

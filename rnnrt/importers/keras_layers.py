@@ -43,7 +43,15 @@ class Site:
 
     def inside(self, layer, arrays, name=None) -> Site:
         """The site of a layer or cell that this layer's config holds."""
-        return Site(self.builder, layer, name or self.name, arrays, self.version, self.custom_objects, self.assumptions)
+        return Site(
+            self.builder,
+            layer,
+            name or self.name,
+            arrays,
+            self.version,
+            self.custom_objects,
+            self.assumptions,
+        )
 
     def add(self, kind, *inputs, suffix="", **fields):
         return self.builder.add(kind, self.name + suffix, *inputs, **fields)
@@ -60,7 +68,9 @@ class Site:
         value = self.arrays.get(role)
         if not isinstance(value, np.ndarray):
             raise ModelFileError(f"the array {role} is missing", where=self.layer.where)
-        if value.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, value.shape)):
+        if value.ndim != len(shape) or any(
+            wanted not in (None, size) for wanted, size in zip(shape, value.shape)
+        ):
             raise ModelFileError(
                 f"the array {role} does not fit the options",
                 where=self.layer.where,
@@ -97,7 +107,12 @@ class Site:
         """Numbers in one frame; refuses more than any array here should have."""
         width = self.builder.signal(x).width
         if width > 1 << 24:
-            raise ModelFileError("the frames are too wide", where=self.layer.where, expected="at most 2**24 numbers", found=str(width))
+            raise ModelFileError(
+                "the frames are too wide",
+                where=self.layer.where,
+                expected="at most 2**24 numbers",
+                found=str(width),
+            )
         return width
 
     def length(self, x):
@@ -149,7 +164,14 @@ def _conv1d(site, x):
     taps, window = _window(site)
     filters = site.config.integer("filters")
     weight = site.array("kernel", taps, None, filters).transpose(2, 0, 1)
-    return site.activated(graph.Conv1D, x, weight=weight, bias=site.bias(filters), groups=site.config.integer("groups", 1), **window)
+    return site.activated(
+        graph.Conv1D,
+        x,
+        weight=weight,
+        bias=site.bias(filters),
+        groups=site.config.integer("groups", 1),
+        **window,
+    )
 
 
 def _depthwise(site, taps):
@@ -162,7 +184,9 @@ def _depthwise(site, taps):
 def _depthwise_conv1d(site, x):
     taps, window = _window(site)
     weight, groups = _depthwise(site, taps)
-    return site.activated(graph.Conv1D, x, weight=weight, bias=site.bias(len(weight)), groups=groups, **window)
+    return site.activated(
+        graph.Conv1D, x, weight=weight, bias=site.bias(len(weight)), groups=groups, **window
+    )
 
 
 def _separable_conv1d(site, x):
@@ -178,7 +202,10 @@ def _separable_conv1d(site, x):
 
 
 def _scale_and_offset(site):
-    return (site.array(role, None) if site.config.flag(option, True) else None for role, option in (("gamma", "scale"), ("beta", "center")))
+    return (
+        site.array(role, None) if site.config.flag(option, True) else None
+        for role, option in (("gamma", "scale"), ("beta", "center"))
+    )
 
 
 def _batch_normalization(site, x):
@@ -186,11 +213,25 @@ def _batch_normalization(site, x):
     site.last_axis(x)
     config.only("renorm", False)
     config.only("mode", 0)
-    config.harmless("momentum", "synchronized", "fused", "renorm_clipping", "renorm_momentum", "virtual_batch_size", "adjustment")
+    config.harmless(
+        "momentum",
+        "synchronized",
+        "fused",
+        "renorm_clipping",
+        "renorm_momentum",
+        "virtual_batch_size",
+        "adjustment",
+    )
     gamma, beta = _scale_and_offset(site)
     mean, variance = site.array("moving_mean", None), site.array("moving_variance", None)
     return site.add(
-        graph.BatchNormalization, x, mean=mean, variance=variance, gamma=gamma, beta=beta, epsilon=config.number("epsilon", 1e-3)
+        graph.BatchNormalization,
+        x,
+        mean=mean,
+        variance=variance,
+        gamma=gamma,
+        beta=beta,
+        epsilon=config.number("epsilon", 1e-3),
     )
 
 
@@ -199,7 +240,14 @@ def _layer_normalization(site, x):
     site.config.only("rms_scaling", False)
     gamma, beta = _scale_and_offset(site)
     width = site.width(x)
-    return site.add(graph.LayerNormalization, x, size=width, gamma=gamma, beta=beta, epsilon=site.config.number("epsilon", 1e-3))
+    return site.add(
+        graph.LayerNormalization,
+        x,
+        size=width,
+        gamma=gamma,
+        beta=beta,
+        epsilon=site.config.number("epsilon", 1e-3),
+    )
 
 
 def _activation(site, x):
@@ -209,12 +257,19 @@ def _activation(site, x):
         site.last_axis(x)
         options.pop("axis", None)
     function = layer_activation(Description(site.layer.class_name, site.layer.name, options), site.version)
-    return site.add(graph.Softmax, x) if function == "softmax" else site.add(graph.Activation, x, activation=function)
+    return (
+        site.add(graph.Softmax, x)
+        if function == "softmax"
+        else site.add(graph.Activation, x, activation=function)
+    )
 
 
 def _rescaling(site, x):
     width = site.invent(site.width(x))
-    scale, offset = (np.full(width, site.config.number(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0)))
+    scale, offset = (
+        np.full(width, site.config.number(name, default))
+        for name, default in (("scale", 1.0), ("offset", 0.0))
+    )
     return site.add(graph.Affine, x, scale=scale, offset=offset)
 
 
@@ -229,7 +284,13 @@ def _pool(kind):
         padding = site.config.text("padding", "valid")
         if padding not in ("valid", "same"):
             raise site.config.unsupported("padding", padding, "valid or same")
-        return site.add(kind, x, size=size, stride=size if stride is None else stride, padding="same" if padding == "same" else (0, 0))
+        return site.add(
+            kind,
+            x,
+            size=size,
+            stride=size if stride is None else stride,
+            padding="same" if padding == "same" else (0, 0),
+        )
 
     return build
 
@@ -238,7 +299,11 @@ def _global_pool(kind):
     def build(site, x):
         site.channels_last()
         y = site.add(kind, x)
-        return site.add(graph.Unflatten, y, suffix=".keepdims", length=1) if site.config.flag("keepdims", False) else y
+        return (
+            site.add(graph.Unflatten, y, suffix=".keepdims", length=1)
+            if site.config.flag("keepdims", False)
+            else y
+        )
 
     return build
 
@@ -261,11 +326,23 @@ def _reshape(site, x):
     if signal.time and signal.length is None:
         if len(shape) > 1 and shape[0] == -1 and prod(shape[1:]) == signal.width:
             return site.add(graph.Reshape, x, features=shape[1:])
-        raise site.config.unsupported("target_shape", shape, "(-1, features) on a sequence whose length is not fixed")
+        raise site.config.unsupported(
+            "target_shape", shape, "(-1, features) on a sequence whose length is not fixed"
+        )
     numbers = signal.width * (signal.length if signal.time else 1)
     known = prod(n for n in shape if n != -1)
-    if shape.count(-1) > 1 or any(n < 1 and n != -1 for n in shape) or numbers % known or (-1 not in shape and known != numbers):
-        raise ModelFileError("target_shape does not fit the input", where=site.layer.where, expected=f"{numbers} numbers", found=str(shape))
+    if (
+        shape.count(-1) > 1
+        or any(n < 1 and n != -1 for n in shape)
+        or numbers % known
+        or (-1 not in shape and known != numbers)
+    ):
+        raise ModelFileError(
+            "target_shape does not fit the input",
+            where=site.layer.where,
+            expected=f"{numbers} numbers",
+            found=str(shape),
+        )
     shape = [numbers // known if n == -1 else n for n in shape]
     if signal.time and len(shape) > 1 and shape[0] == signal.length:
         return site.add(graph.Reshape, x, features=shape[1:])
@@ -293,13 +370,19 @@ def _permute(site, x):
 def _repeat_vector(site, x):
     n, width = site.config.integer("n"), site.width(x)
     _check_copies(site, n * width)
-    return site.add(graph.Unflatten, site.add(graph.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)), length=n)
+    return site.add(
+        graph.Unflatten,
+        site.add(graph.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
+        length=n,
+    )
 
 
 def _check_copies(site, numbers):
     """An index is stored for each of them."""
     if not 1 <= numbers <= 1 << 20:
-        raise UnsupportedModelError("would move too many numbers", where=site.layer.where, expected="1 to 2**20", found=str(numbers))
+        raise UnsupportedModelError(
+            "would move too many numbers", where=site.layer.where, expected="1 to 2**20", found=str(numbers)
+        )
     site.invent(numbers)
 
 
@@ -307,7 +390,9 @@ def _both_sides(site, option):
     value = site.config.integers(option, [1, 1])
     left, right = value * 2 if len(value) == 1 else value if len(value) == 2 else (-1, -1)
     if min(left, right) < 0 or max(left, right) > 1 << 24:
-        raise ModelFileError(f"{option} must be one number or two, not negative", where=site.layer.where, found=str(value))
+        raise ModelFileError(
+            f"{option} must be one number or two, not negative", where=site.layer.where, found=str(value)
+        )
     return left, right
 
 
@@ -315,7 +400,9 @@ def _zero_padding1d(site, x):
     """A convolution that multiplies each feature by 1 and pads."""
     site.channels_last()
     width = site.invent(site.width(x))
-    return site.add(graph.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding"))
+    return site.add(
+        graph.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding")
+    )
 
 
 def _cropping1d(site, x):
@@ -353,8 +440,14 @@ def _check_no_broadcast(site, xs):
     """Keras lets one frame or one feature stand for all."""
     signals = [site.builder.signal(x) for x in xs]
     lengths = {s.length for s in signals if s.time}
-    if len({s.features for s in signals}) > 1 or len({s.time for s in signals}) > 1 or (1 in lengths and len(lengths) > 1):
-        raise UnsupportedModelError("broadcasting is not supported", where=site.layer.where, found=", ".join(map(str, signals)))
+    if (
+        len({s.features for s in signals}) > 1
+        or len({s.time for s in signals}) > 1
+        or (1 in lengths and len(lengths) > 1)
+    ):
+        raise UnsupportedModelError(
+            "broadcasting is not supported", where=site.layer.where, found=", ".join(map(str, signals))
+        )
 
 
 def _scaled(site, x, factor, suffix=""):

@@ -18,9 +18,19 @@ from .keras_weights import children, from_cudnn, inner
 
 #: Options that change nothing at inference, or only how the same numbers are computed.
 _HARMLESS = (
-    "unroll", "zero_output_for_mask", "implementation", "input_dim", "input_length", "dropout", "recurrent_dropout", "seed",
-    "unit_forget_bias", "ragged", "num_constants", "use_cudnn",
-)  # fmt: skip
+    "unroll",
+    "zero_output_for_mask",
+    "implementation",
+    "input_dim",
+    "input_length",
+    "dropout",
+    "recurrent_dropout",
+    "seed",
+    "unit_forget_bias",
+    "ragged",
+    "num_constants",
+    "use_cudnn",
+)
 
 
 # ---- cells: (graph class, its fields) -------------------------------------------------------------------------------
@@ -29,9 +39,14 @@ _HARMLESS = (
 def _arrays(site, gates):
     """(weight, recurrent_weight, bias) of a cell, rows as outputs; the bias as the file has it."""
     units = site.config.integer("units")
-    kernel, recurrent = site.array("kernel", None, gates * units), site.array("recurrent_kernel", units, gates * units)
+    kernel, recurrent = (
+        site.array("kernel", None, gates * units),
+        site.array("recurrent_kernel", units, gates * units),
+    )
     bias = site.arrays.get("bias")
-    if gates > 1 and bias is not None and bias.shape == (2 * gates * units,):  # no other layout has such a bias
+    if (
+        gates > 1 and bias is not None and bias.shape == (2 * gates * units,)
+    ):  # no other layout has such a bias
         kernel, recurrent, bias = from_cudnn(gates, kernel, recurrent, bias)
         site.arrays = site.arrays | {"bias": bias}
     return kernel.T, recurrent.T, units
@@ -52,13 +67,23 @@ def _functions(site, gated=True):
 
 def _simple_rnn(site):
     weight, recurrent, units = _arrays(site, 1)
-    return graph.SimpleRNN, {"weight": weight, "recurrent_weight": recurrent, "bias": site.bias(units), **_functions(site, gated=False)}
+    return graph.SimpleRNN, {
+        "weight": weight,
+        "recurrent_weight": recurrent,
+        "bias": site.bias(units),
+        **_functions(site, gated=False),
+    }
 
 
 def _lstm(site):
     """Keras's gates i f c o are the graph's i f g o."""
     weight, recurrent, units = _arrays(site, 4)
-    return graph.LSTM, {"weight": weight, "recurrent_weight": recurrent, "bias": site.bias(4 * units), **_functions(site)}
+    return graph.LSTM, {
+        "weight": weight,
+        "recurrent_weight": recurrent,
+        "bias": site.bias(4 * units),
+        **_functions(site),
+    }
 
 
 def _gru(site):
@@ -70,7 +95,9 @@ def _gru(site):
         reset_after = site.config.flag("reset_after")
     elif bias is None and site.version.number[0] < 3 and "tf" in site.version.text:
         raise UnsupportedModelError(
-            "the file does not say reset_after, and its default changed", where=site.layer.where, found=site.version.text
+            "the file does not say reset_after, and its default changed",
+            where=site.layer.where,
+            found=site.version.text,
         )
     else:
         reset_after = two_rows if bias is not None else site.version.number[0] >= 3
@@ -99,7 +126,9 @@ CELLS = {
     "GRU": _gru,
     "GRUCell": _gru,
     "CuDNNLSTM": _cudnn(_lstm, activation="tanh", recurrent_activation="sigmoid", use_bias=True),
-    "CuDNNGRU": _cudnn(_gru, activation="tanh", recurrent_activation="sigmoid", use_bias=True, reset_after=True),
+    "CuDNNGRU": _cudnn(
+        _gru, activation="tanh", recurrent_activation="sigmoid", use_bias=True, reset_after=True
+    ),
 }
 
 
@@ -109,7 +138,10 @@ def _normalised_cell(site):
     for path, array in site.arrays.items():
         owner, _, last = path.replace("/vars/", "/").rpartition("/")
         owner, last = owner.rpartition("/")[2], last.partition(":")[0]
-        for start, roles in (("simple_rnn_cell", ("kernel", "recurrent_kernel", "bias")), ("layer_norm", ("gamma", "beta"))):
+        for start, roles in (
+            ("simple_rnn_cell", ("kernel", "recurrent_kernel", "bias")),
+            ("layer_norm", ("gamma", "beta")),
+        ):
             if owner.startswith(start):
                 found[roles[int(last)] if last in ("0", "1", "2")[: len(roles)] else last] = array
     if set(found) != {"kernel", "recurrent_kernel", "bias", "gamma", "beta"} or len(site.arrays) != 5:
@@ -120,7 +152,12 @@ def _normalised_cell(site):
         f"layer {site.name!r} ({site.layer.class_name}): taken for the textbook's cell, "
         "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after the normalisation."
     )
-    norm = {"norm": "gates", "gamma": site.array("gamma", units), "beta": site.array("beta", units), "epsilon": 1e-3}
+    norm = {
+        "norm": "gates",
+        "gamma": site.array("gamma", units),
+        "beta": site.array("beta", units),
+        "epsilon": 1e-3,
+    }
     return graph.SimpleRNN, {
         "weight": weight,
         "recurrent_weight": recurrent,
@@ -132,21 +169,27 @@ def _normalised_cell(site):
 
 def custom_layers(site) -> list[graph.Layer]:
     """The layers that the caller's function for a custom class makes of its options and arrays."""
-    make = site.custom_objects.get(site.layer.class_name) or site.custom_objects.get(site.layer.class_name.rpartition(">")[2])
+    make = site.custom_objects.get(site.layer.class_name) or site.custom_objects.get(
+        site.layer.class_name.rpartition(">")[2]
+    )
     if make is None:
         raise _unknown(site)
     made = make(copy.deepcopy(site.layer.config), {path: array.copy() for path, array in site.arrays.items()})
     made = list(made) if isinstance(made, (list, tuple)) else [made]
     if not made or not all(isinstance(x, graph.Layer) for x in made):
         raise UnsupportedModelError(
-            "the function in custom_objects must return an rnnrt layer, or a list of them", where=site.layer.where, found=repr(made)[:80]
+            "the function in custom_objects must return an rnnrt layer, or a list of them",
+            where=site.layer.where,
+            found=repr(made)[:80],
         )
     return made
 
 
 def fields_of(layer):
     """A layer's fields but its name and inputs."""
-    return {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name not in ("name", "inputs")}
+    return {
+        f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name not in ("name", "inputs")
+    }
 
 
 def _unknown(site, why=None):
@@ -173,7 +216,8 @@ def _custom_cells(site):
     made = custom_layers(site)
     if any(type(x) not in (graph.SimpleRNN, graph.LSTM, graph.GRU) or x.reverse for x in made):
         raise UnsupportedModelError(
-            "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not reversed", where=site.layer.where
+            "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not reversed",
+            where=site.layer.where,
         )
     return [(type(x), fields_of(x)) for x in made]
 
@@ -190,7 +234,11 @@ def _cells(site) -> list:
         site.config.value("cells")
         site.config.only("reverse_state_order", False)
         folders = _below(site, "cells")
-        made = [c for child, folder in children(layer, "cells") for c in _cells(site.inside(child, folders.get(folder, {})))]
+        made = [
+            c
+            for child, folder in children(layer, "cells")
+            for c in _cells(site.inside(child, folders.get(folder, {})))
+        ]
     else:
         return _custom_cells(site)
     site.config.harmless("dtype", *_HARMLESS)
@@ -224,7 +272,11 @@ class _Run:
         """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last of it."""
         if not self.return_sequences:
             return self.last
-        return site.add(graph.Reverse, self.sequence, suffix=suffix) if self.reverse != flipped else self.sequence
+        return (
+            site.add(graph.Reverse, self.sequence, suffix=suffix)
+            if self.reverse != flipped
+            else self.sequence
+        )
 
 
 def _run(site, x, initial) -> _Run:
@@ -234,7 +286,9 @@ def _run(site, x, initial) -> _Run:
         site.assumptions.append(
             f"{site.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps its state until reset."
         )
-    reverse, sequences, state = (config.flag(name, False) for name in ("go_backwards", "return_sequences", "return_state"))
+    reverse, sequences, state = (
+        config.flag(name, False) for name in ("go_backwards", "return_sequences", "return_state")
+    )
     if site.layer.class_name != "RNN" and isinstance(site.arrays.get("cell"), dict):
         site.arrays = site.arrays["cell"]
     cells = _cells(site)
@@ -242,12 +296,17 @@ def _run(site, x, initial) -> _Run:
     wanted = sum(len(kind.states) for kind, _ in cells)
     if len(initial) not in (0, wanted):
         raise ModelFileError(
-            "the initial state is incomplete", where=site.layer.where, expected=f"{wanted} tensors", found=str(len(initial))
+            "the initial state is incomplete",
+            where=site.layer.where,
+            expected=f"{wanted} tensors",
+            found=str(len(initial)),
         )
     initial, states = list(initial), []
     for number, (kind, fields) in enumerate(cells):
         own, initial = initial[: len(kind.states)], initial[len(kind.states) :]
-        x = site.add(kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **fields | {"reverse": reverse})
+        x = site.add(
+            kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **fields | {"reverse": reverse}
+        )
         states += [f"{x}:{s}" for s in kind.states]
     return _Run(x, f"{x}:h", states, reverse, sequences, state)
 
@@ -263,21 +322,44 @@ def bidirectional(site, x, *initial):
     config = site.config
     config.value("layer")
     config.harmless(
-        "dtype", "go_backwards", "return_sequences", "return_state", "stateful", "weights", "num_constants", "input_dim", "input_length"
+        "dtype",
+        "go_backwards",
+        "return_sequences",
+        "return_state",
+        "stateful",
+        "weights",
+        "num_constants",
+        "input_dim",
+        "input_length",
     )
     backward = inner(site.layer, "backward_layer" if config.value("backward_layer", None) else "layer")
     if not config.values.get("backward_layer"):
-        backward = dataclasses.replace(backward, config=backward.config | {"go_backwards": not backward.config.get("go_backwards", False)})
+        backward = dataclasses.replace(
+            backward,
+            config=backward.config | {"go_backwards": not backward.config.get("go_backwards", False)},
+        )
     half = len(initial) // 2
     halves = []
-    for layer, folder, states in ((inner(site.layer, "layer"), "forward", initial[:half]), (backward, "backward", initial[half:])):
+    for layer, folder, states in (
+        (inner(site.layer, "layer"), "forward", initial[:half]),
+        (backward, "backward", initial[half:]),
+    ):
         if layer.custom or layer.class_name not in RECURRENT or layer.class_name == "Bidirectional":
-            raise UnsupportedModelError(f"holds a {layer.class_name}", where=site.layer.where, expected="one of Keras's recurrent layers")
-        halves.append(_run(site.inside(layer, _below(site, f"{folder}_layer"), f"{site.name}.{folder}"), x, states))
+            raise UnsupportedModelError(
+                f"holds a {layer.class_name}",
+                where=site.layer.where,
+                expected="one of Keras's recurrent layers",
+            )
+        halves.append(
+            _run(site.inside(layer, _below(site, f"{folder}_layer"), f"{site.name}.{folder}"), x, states)
+        )
     first, second = halves
     if (first.return_sequences, first.return_state) != (second.return_sequences, second.return_state):
         raise ModelFileError("the two directions return different things", where=site.layer.where)
-    outputs = first.output(site, ".forward.processed"), second.output(site, ".backward.processed", flipped=True)
+    outputs = (
+        first.output(site, ".forward.processed"),
+        second.output(site, ".backward.processed", flipped=True),
+    )
     return [*_merged(site, outputs), *(first.states + second.states if first.return_state else ())]
 
 
@@ -296,4 +378,6 @@ def _merged(site, outputs):
     raise site.config.unsupported("merge_mode", mode, "concat, sum, mul, ave or null")
 
 
-RECURRENT = dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU", "RNN"), recurrent) | {"Bidirectional": bidirectional}
+RECURRENT = dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU", "RNN"), recurrent) | {
+    "Bidirectional": bidirectional
+}

@@ -21,9 +21,20 @@ from .keras_recurrent import CELLS, RECURRENT
 
 #: Every class a config may name: layers, and the plain values Keras 3 writes as objects.
 _CLASSES = {
-    *LAYERS, *RECURRENT, *CELLS, *IDENTITIES, *OPERATIONS, "InputLayer", "TimeDistributed", "StackedRNNCells", "Sequential", "Functional", "Model",
-    "DTypePolicy", "__keras_tensor__",
-}  # fmt: skip
+    *LAYERS,
+    *RECURRENT,
+    *CELLS,
+    *IDENTITIES,
+    *OPERATIONS,
+    "InputLayer",
+    "TimeDistributed",
+    "StackedRNNCells",
+    "Sequential",
+    "Functional",
+    "Model",
+    "DTypePolicy",
+    "__keras_tensor__",
+}
 
 
 def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
@@ -36,7 +47,9 @@ def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
     if data.startswith(ZIP_SIGNATURE):
         archive, path = Archive(data, where, max_bytes), os.path.join(folder, "model.keras")
         if set(archive.names) != {"config.json", "metadata.json", "model.weights.h5"}:
-            raise UnsupportedModelError("the archive holds more than config, metadata and weights", where=where)
+            raise UnsupportedModelError(
+                "the archive holds more than config, metadata and weights", where=where
+            )
         weights = archive.read("model.weights.h5")
         hdf5.read(weights, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
         with zipfile.ZipFile(path, "w") as made:
@@ -48,7 +61,11 @@ def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
     config = root.attributes.get("model_config")
     if not isinstance(config, str):
         raise UnsupportedModelError("the file holds weights alone", where=where)
-    h5py, path, held = require("h5py", "keras", "reading Keras's files"), os.path.join(folder, "model.h5"), io.BytesIO(data)
+    h5py, path, held = (
+        require("h5py", "keras", "reading Keras's files"),
+        os.path.join(folder, "model.h5"),
+        io.BytesIO(data),
+    )
     with h5py.File(held, "r+") as opened:
         opened.attrs["model_config"] = _cleaned(config, where)
     with open(path, "wb") as file:
@@ -72,5 +89,7 @@ def _checked(value, where):
         name, module = value["class_name"], value.get("module")
         keras_own = module is None or (isinstance(module, str) and module.partition(".")[0] == "keras")
         if name not in _CLASSES or not keras_own:
-            raise UnsupportedModelError(f"it names a class that is not one of Keras's own, {str(name)[:80]!r}", where=where)
+            raise UnsupportedModelError(
+                f"it names a class that is not one of Keras's own, {str(name)[:80]!r}", where=where
+            )
     return {k: _checked(v, where) for k, v in value.items() if not k.endswith(TRAINING_SUFFIXES)}

@@ -21,9 +21,28 @@ from .spec_text import parse
 
 #: Wrappers, with the options that are theirs and not those of the layer inside.
 _WRAPPERS = {"Bidirectional": ("merge_mode",), "TimeDistributed": ()}
-_KINDS = {*LAYERS, *RECURRENT, *IDENTITIES} - {"RNN", "Bidirectional", "Add", "Subtract", "Multiply", "Average", "Concatenate"}
+_KINDS = {*LAYERS, *RECURRENT, *IDENTITIES} - {
+    "RNN",
+    "Bidirectional",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Concatenate",
+}
 #: Layers that leave a frame's width as the next layer reads it, so that the next one's weights tell the input's.
-_KEEPS_WIDTH = {*IDENTITIES, "Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling", "ZeroPadding1D", "Cropping1D", "MaxPooling1D", "AveragePooling1D"}
+_KEEPS_WIDTH = {
+    *IDENTITIES,
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "ELU",
+    "Rescaling",
+    "ZeroPadding1D",
+    "Cropping1D",
+    "MaxPooling1D",
+    "AveragePooling1D",
+}
 _CELL = ("recurrent_kernel", {"units": 0})
 #: kind -> the array that tells its sizes, and the axis of each.
 _SIZES = {
@@ -41,19 +60,30 @@ def sequential(text) -> Description:
     lines, entries, counts = parse(text), [], {}
     stated = lines.pop(0) if lines and lines[0].kind == "input" else None
     options = dict(stated.options) | dict.fromkeys(stated.words, True) if stated else {}
-    if any(type(n) is not (bool if o == "ids" else int) or n < 1 for o, n in options.items()) or set(options) - {"features", "length", "ids"}:
-        raise stated.refuse("the input line is not understood", expected="input [ids] [features=N] [length=N]")
+    if any(type(n) is not (bool if o == "ids" else int) or n < 1 for o, n in options.items()) or set(
+        options
+    ) - {"features", "length", "ids"}:
+        raise stated.refuse(
+            "the input line is not understood", expected="input [ids] [features=N] [length=N]"
+        )
     for line in lines:
         wrapped = line.kind in _WRAPPERS and len(line.words) == 1
         kind = line.words[0] if wrapped else line.kind
         if kind not in _KINDS or (line.words and not wrapped):
             found = " ".join((line.kind, *line.words))[:80]
-            raise line.refuse("this is no layer that a chain can hold", expected=f"[Bidirectional | TimeDistributed] {' | '.join(sorted(_KINDS))}", found=found)
+            raise line.refuse(
+                "this is no layer that a chain can hold",
+                expected=f"[Bidirectional | TimeDistributed] {' | '.join(sorted(_KINDS))}",
+                found=found,
+            )
         own = _WRAPPERS.get(line.kind, ())
         entry = {"class_name": kind, "config": {o: v for o, v in line.options.items() if o not in own}}
         if wrapped:
             entry["config"]["name"] = "wrapped"
-            entry = {"class_name": line.kind, "config": {"layer": entry} | {o: v for o, v in line.options.items() if o in own}}
+            entry = {
+                "class_name": line.kind,
+                "config": {"layer": entry} | {o: v for o, v in line.options.items() if o in own},
+            }
         base = snake_case(line.kind)
         number = counts[base] = counts.get(base, -1) + 1
         entry["config"]["name"] = line.prefix or (f"{base}_{number}" if number else base)
@@ -70,7 +100,12 @@ def complete(network: Description, weights: dict, *, folders):
     told, open_width = {}, True
     for layer, folder in layers:
         if folders and layer.name != folder:
-            raise ModelFileError("the prefix is not the layer's folder in the file", where=layer.where, expected=f"{folder}:", found=f"{layer.name}:")
+            raise ModelFileError(
+                "the prefix is not the layer's folder in the file",
+                where=layer.where,
+                expected=f"{folder}:",
+                found=f"{layer.name}:",
+            )
         held, arrays = layer, weights.get("layers", {}).get(folder, {})
         if layer.class_name in _WRAPPERS:
             held = inner(layer, "layer")
@@ -87,7 +122,11 @@ def complete(network: Description, weights: dict, *, folders):
     stated = entry.config.pop("stated")
     told |= stated
     if not told.get("ids") and "features" not in told:
-        raise UnsupportedModelError("the size of the input's frames cannot be told", where="spec", fix="Add a first line: input features=N.")
+        raise UnsupportedModelError(
+            "the size of the input's frames cannot be told",
+            where="spec",
+            fix="Add a first line: input features=N.",
+        )
     entry.config["batch_shape"] = [None, told.get("length")] + ([] if told.get("ids") else [told["features"]])
 
 

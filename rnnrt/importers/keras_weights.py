@@ -44,11 +44,38 @@ _OTHER_ROLE = {"depthwise_kernel": "kernel"}
 
 #: Layers without variables.
 _EMPTY = {
-    "InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity",
-    "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D",
-    "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute", "RepeatVector", "Cropping1D", "ZeroPadding1D", "Concatenate", "Add",
-    "Subtract", "Multiply", "Average", "Masking", "Lambda",
-}  # fmt: skip
+    "InputLayer",
+    "Dropout",
+    "SpatialDropout1D",
+    "GaussianNoise",
+    "GaussianDropout",
+    "AlphaDropout",
+    "ActivityRegularization",
+    "Identity",
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "ELU",
+    "Softmax",
+    "Rescaling",
+    "MaxPooling1D",
+    "AveragePooling1D",
+    "GlobalMaxPooling1D",
+    "GlobalAveragePooling1D",
+    "Flatten",
+    "Reshape",
+    "Permute",
+    "RepeatVector",
+    "Cropping1D",
+    "ZeroPadding1D",
+    "Concatenate",
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Masking",
+    "Lambda",
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +130,9 @@ def slots(layer: Description) -> list[Slot]:
             return _inner(layer, "layer", "layer")
         case "Bidirectional":
             forward = _inner(layer, "layer", "forward_layer")
-            return forward + _inner(layer, "backward_layer" if config.get("backward_layer") else "layer", "backward_layer")
+            return forward + _inner(
+                layer, "backward_layer" if config.get("backward_layer") else "layer", "backward_layer"
+            )
         case name if name in _NETWORKS:
             return _children(layer, "layers")
         case name if name in _EMPTY or layer.operation:
@@ -137,7 +166,9 @@ def children(layer, key="layers") -> list[tuple[Description, str]]:
     if not isinstance(entries, list):
         raise ModelFileError(f"the list of {key} is missing", where=layer.where)
     if len(entries) > MAX_LAYERS:
-        raise ModelFileError(f"too many {key}", where=layer.where, expected=f"at most {MAX_LAYERS}", found=str(len(entries)))
+        raise ModelFileError(
+            f"too many {key}", where=layer.where, expected=f"at most {MAX_LAYERS}", found=str(len(entries))
+        )
     made, counts = [], {}
     for entry in entries:
         child = describe(entry, layer.where)
@@ -151,7 +182,10 @@ def children(layer, key="layers") -> list[tuple[Description, str]]:
 
 def _children(layer, key):
     return [
-        s.inside(key, name, trainable=child.trainable) for child, name in children(layer, key) if not child.operation for s in slots(child)
+        s.inside(key, name, trainable=child.trainable)
+        for child, name in children(layer, key)
+        if not child.operation
+        for s in slots(child)
     ]
 
 
@@ -174,15 +208,23 @@ def fill_tree(model: Description, root: Group, where) -> dict:
         owner = slot.path if slot.whole else slot.path[:-1]
         folder = "".join(f"{name}/" for name in owner)
         if slot.whole:
-            _put(made, owner, {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)})
+            _put(
+                made, owner, {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)}
+            )
             continue
         path = f"{folder}vars/{numbers.setdefault(owner, 0)}"
         numbers[owner] += 1
         if path not in left:
-            raise ModelFileError("an array is missing", where=f"{where}: {path}", expected=f"the {slot.path[-1]} of {'/'.join(owner)}")
+            raise ModelFileError(
+                "an array is missing",
+                where=f"{where}: {path}",
+                expected=f"the {slot.path[-1]} of {'/'.join(owner)}",
+            )
         _put(made, slot.path, left.pop(path))
     if left:
-        raise ModelFileError("arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8]))
+        raise ModelFileError(
+            "arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8])
+        )
     return made
 
 
@@ -211,7 +253,9 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
             _put(made, ("layers", folder) + slot.path, array)
     left = [name for name, arrays in lists.items() if arrays]
     if left:
-        raise ModelFileError("arrays belong to no layer of the network", where=where, found=", ".join(left[:8]))
+        raise ModelFileError(
+            "arrays belong to no layer of the network", where=where, found=", ".join(left[:8])
+        )
     return made
 
 
@@ -231,7 +275,9 @@ def _order(held, arrays, layer, where):
         )
     roles = [_role(name) for name, _ in arrays]
     for order in (sorted(held, key=lambda s: not s.trainable), held):
-        if all(role in (None, slot.path[-1], _OTHER_ROLE.get(slot.path[-1])) for role, slot in zip(roles, order)):
+        if all(
+            role in (None, slot.path[-1], _OTHER_ROLE.get(slot.path[-1])) for role, slot in zip(roles, order)
+        ):
             return order
     raise ModelFileError(
         "the arrays are not those of the layer",

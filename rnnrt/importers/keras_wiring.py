@@ -42,7 +42,11 @@ class Wiring:
         found = [c for c in self.calls if c.layer.name == name]
         if len(found) != 1:
             known = ", ".join(c.layer.name for c in self.calls[:40])
-            raise UnsupportedModelError(f"there is no layer {name!r} that is called once", where=self.where, expected=f"one of {known}")
+            raise UnsupportedModelError(
+                f"there is no layer {name!r} that is called once",
+                where=self.where,
+                expected=f"one of {known}",
+            )
         return found[0]
 
     def needed(self, outputs, cuts=()):
@@ -63,11 +67,15 @@ def wire(network: Description) -> Wiring:
     names = [layer.name for layer, _ in layers]
     if not layers or len(set(names)) != len(names):
         raise ModelFileError("the network has no layers, or two with one name", where=network.where)
-    return _sequential(network, layers) if network.class_name == "Sequential" else _functional(network, layers)
+    return (
+        _sequential(network, layers) if network.class_name == "Sequential" else _functional(network, layers)
+    )
 
 
 def _sequential(network, layers):
-    if layers[0][0].class_name != "InputLayer":  # the first layer tells the shape; Keras 2 names the input after it
+    if (
+        layers[0][0].class_name != "InputLayer"
+    ):  # the first layer tells the shape; Keras 2 names the input after it
         first = layers[0][0]
         shape = (
             first.config.get("batch_input_shape")
@@ -75,7 +83,10 @@ def _sequential(network, layers):
             or network.config.get("build_input_shape")
             or first.build_shape
         )
-        layers = [(Description("InputLayer", f"{first.name}_input", {"batch_input_shape": shape}), ""), *layers]
+        layers = [
+            (Description("InputLayer", f"{first.name}_input", {"batch_input_shape": shape}), ""),
+            *layers,
+        ]
     keys = [(layer.name, 0, 0) for layer, _ in layers]
     calls = [Call(layer, folder, 0, keys[i - 1 : i] if i else []) for i, (layer, folder) in enumerate(layers)]
     shapes = {keys[i]: layer.build_shape for i, (layer, _) in enumerate(layers[1:]) if layer.build_shape}
@@ -89,7 +100,9 @@ def _functional(network, layers):
         for layer, folder in layers
         for number, node in enumerate(layer.inbound if layer.class_name != "InputLayer" else [[]])
     ]
-    inputs, outputs = (_keys(network.config.get(k), network.where, k) for k in ("input_layers", "output_layers"))
+    inputs, outputs = (
+        _keys(network.config.get(k), network.where, k) for k in ("input_layers", "output_layers")
+    )
     if not inputs or not outputs:
         raise ModelFileError("the network has no input_layers or no output_layers", where=network.where)
     _count_from_zero(calls, inputs, outputs)
@@ -103,7 +116,9 @@ def _count_from_zero(calls, inputs, outputs):
         counts[call.layer.name] = counts.get(call.layer.name, 0) + 1
     nested = {c.layer.name for c in calls if "layers" in c.layer.config}
     lists = [c.sources for c in calls] + [inputs, outputs]
-    shifted = {name for keys in lists for name, number, _ in keys if name in nested and number == counts[name]}
+    shifted = {
+        name for keys in lists for name, number, _ in keys if name in nested and number == counts[name]
+    }
     for keys in lists:
         keys[:] = [(n, number - 1, o) if n in shifted else (n, number, o) for n, number, o in keys]
 
@@ -115,11 +130,15 @@ def _sorted(calls, where, outputs):
         for name, number, _ in call.sources:
             if (name, number) not in made:
                 raise ModelFileError(
-                    "reads a layer that is not there", where=f"{where}: {call.layer.where}", found=f"{name!r}, call {number}"
+                    "reads a layer that is not there",
+                    where=f"{where}: {call.layer.where}",
+                    found=f"{name!r}, call {number}",
                 )
     for name, number, _ in outputs:
         if (name, number) not in made:
-            raise ModelFileError("an output names a layer that is not there", where=where, found=f"{name!r}, call {number}")
+            raise ModelFileError(
+                "an output names a layer that is not there", where=where, found=f"{name!r}, call {number}"
+            )
     waiting = [len({s[:2] for s in c.sources}) for c in calls]
     readers: dict[int, list[int]] = {}
     for i, call in enumerate(calls):
@@ -158,7 +177,10 @@ def _sources(node, layer, shapes) -> list[Key]:
     for item in node if isinstance(node, list) else [None]:
         if not isinstance(item, list) or len(item) not in (3, 4):
             raise ModelFileError(
-                "an inbound node is not understood", where=layer.where, expected="[layer, call, output, options]", found=repr(item)[:80]
+                "an inbound node is not understood",
+                where=layer.where,
+                expected="[layer, call, output, options]",
+                found=repr(item)[:80],
             )
         found.append(_key(item[:3], layer.where))
         _options(item[3] if len(item) == 4 else {}, found, shapes, layer)
@@ -167,12 +189,16 @@ def _sources(node, layer, shapes) -> list[Key]:
 
 def _options(named, found, shapes, layer):
     if not isinstance(named, dict):
-        raise ModelFileError("an inbound node has options of the wrong type", where=layer.where, found=repr(named)[:80])
+        raise ModelFileError(
+            "an inbound node has options of the wrong type", where=layer.where, found=repr(named)[:80]
+        )
     for name, value in named.items():
         if name == "initial_state" and value is not None:
             _tensors(value, found, shapes, layer)
         elif value is not None and not (name in _QUIET and value is False):
-            raise UnsupportedModelError(f"is called with {name}={str(value)[:80]}, which is not supported", where=layer.where)
+            raise UnsupportedModelError(
+                f"is called with {name}={str(value)[:80]}, which is not supported", where=layer.where
+            )
 
 
 def _tensors(value, found, shapes, layer):
@@ -193,13 +219,25 @@ def _tensors(value, found, shapes, layer):
     elif isinstance(value, dict) and len(value) == 1:
         _tensors(next(iter(value.values())), found, shapes, layer)
     elif value is not None:
-        raise UnsupportedModelError("is called with something that is no tensor", where=layer.where, found=repr(value)[:80])
+        raise UnsupportedModelError(
+            "is called with something that is no tensor", where=layer.where, found=repr(value)[:80]
+        )
 
 
 def _key(value, where) -> Key:
-    if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str) and all(type(n) is int and n >= 0 for n in value[1:]):
+    if (
+        isinstance(value, list)
+        and len(value) == 3
+        and isinstance(value[0], str)
+        and all(type(n) is int and n >= 0 for n in value[1:])
+    ):
         return tuple(value)
-    raise ModelFileError("this is not the place of a tensor", where=where, expected="[layer, call, output]", found=repr(value)[:80])
+    raise ModelFileError(
+        "this is not the place of a tensor",
+        where=where,
+        expected="[layer, call, output]",
+        found=repr(value)[:80],
+    )
 
 
 def _keys(value, where, name) -> list[Key]:

@@ -14,20 +14,42 @@ from .archive import Archive
 
 def read_npz(archive: Archive) -> dict[str, np.ndarray]:
     """Every member ``name.npy`` as ``name``, in the archive's order; ModelFileError (naming the member) where one is no plain array."""
-    return {name.removesuffix(".npy"): _array(archive.read(name), f"{archive.where}, member {name!r}") for name in archive.names}
+    return {
+        name.removesuffix(".npy"): _array(archive.read(name), f"{archive.where}, member {name!r}")
+        for name in archive.names
+    }
 
 
 def _array(data, where):
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+            version
+        ]
         shape, fortran_order, dtype = read(stream)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
-        raise ModelFileError("the member is no NumPy array", where=where, expected=".npy of version 1 or 2") from error
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:
+        raise ModelFileError(
+            "the member is no NumPy array", where=where, expected=".npy of version 1 or 2"
+        ) from error
     if dtype.hasobject or dtype.kind not in "fiub":
         raise ModelFileError("the array does not hold real numbers", where=where, found=str(dtype))
     left = len(data) - stream.tell()
     if any(n < 0 for n in shape) or len(shape) > 8 or prod(shape) * dtype.itemsize != left:
-        raise ModelFileError("the array's bytes do not fit its shape", where=where, expected=f"{shape} of {dtype}", found=f"{left} bytes")
-    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran_order else "C")
+        raise ModelFileError(
+            "the array's bytes do not fit its shape",
+            where=where,
+            expected=f"{shape} of {dtype}",
+            found=f"{left} bytes",
+        )
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(
+        shape, order="F" if fortran_order else "C"
+    )

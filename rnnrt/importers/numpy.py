@@ -39,18 +39,31 @@ def read(parameters) -> Graph:
     extra = [str(name) for name in parameters if name not in shapes]
     if extra:
         kind = "LSTM" if lstm else "RNN"
-        raise UnsupportedModelError(f"the textbook's {kind} has no {', '.join(extra)}", expected=", ".join(shapes))
+        raise UnsupportedModelError(
+            f"the textbook's {kind} has no {', '.join(extra)}", expected=", ".join(shapes)
+        )
     arrays, n_x, n_a, _ = read_parameters(parameters, shapes)
     for name, array in arrays.items():
         if np.any(np.isfinite(array) & (np.abs(array) > np.finfo(np.float32).max)):
-            raise ShapeError(f"{name} holds numbers beyond float32's range", found=f"{np.abs(array[np.isfinite(array)]).max():g}")
+            raise ShapeError(
+                f"{name} holds numbers beyond float32's range",
+                found=f"{np.abs(array[np.isfinite(array)]).max():g}",
+            )
     b = GraphBuilder()
     x = b.input("x", (n_x,), axes="fbt")
     a0 = b.input("a0", (n_a,), time=False, axes="fb")
     if lstm:
         hidden = _lstm(b, x, a0, arrays, n_a)
     else:
-        hidden = b.add(SimpleRNN, "rnn", x, a0, weight=arrays["Wax"], recurrent_weight=arrays["Waa"], bias=arrays["ba"][:, 0])
+        hidden = b.add(
+            SimpleRNN,
+            "rnn",
+            x,
+            a0,
+            weight=arrays["Wax"],
+            recurrent_weight=arrays["Waa"],
+            bias=arrays["ba"][:, 0],
+        )
     y = b.add(Dense, "output", hidden, weight=arrays["Wy" if lstm else "Wya"], bias=arrays["by"][:, 0])
     b.output("a", hidden, "fbt")
     b.output("y", b.add(Softmax, "softmax", y), "fbt")

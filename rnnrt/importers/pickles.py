@@ -63,15 +63,36 @@ class Refused:
 
 #: torch's dtypes by the name of their storage class; those without a NumPy type stay words and are refused where they are used.
 STORAGES = {
-    "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
-    "BoolStorage": "bool", "UntypedStorage": "untyped", "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128",
-    "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32", "QUInt4x2Storage": "quint4x2",
-}  # fmt: skip
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "UntypedStorage": "untyped",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+}
 DTYPES = (
-    *STORAGES.values(), "complex32", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+    *STORAGES.values(),
+    "complex32",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
     "quint2x4",
-)  # fmt: skip
+)
 _LAYOUTS = ("strided", "sparse_coo", "sparse_csr", "per_tensor_affine", "per_channel_affine")
 _OTHER_TENSORS = {
     "_rebuild_qtensor": "a quantised tensor",
@@ -89,7 +110,11 @@ _OTHER_TENSORS = {
 
 def _tensor(storage, offset, shape, stride, dtype=None):
     for numbers in (shape, stride):
-        if not isinstance(numbers, (tuple, list)) or len(numbers) > MAX_AXES or not all(_is_size(n) for n in numbers):
+        if (
+            not isinstance(numbers, (tuple, list))
+            or len(numbers) > MAX_AXES
+            or not all(_is_size(n) for n in numbers)
+        ):
             raise ModelFileError("a tensor's shape or stride is not a short tuple of sizes")
     if not isinstance(storage, Storage) or not _is_size(offset) or len(shape) != len(stride):
         raise ModelFileError("a tensor's storage, offset, shape and stride do not fit together")
@@ -97,7 +122,9 @@ def _tensor(storage, offset, shape, stride, dtype=None):
     if dtype not in DTYPES or dtype == "untyped":
         raise ModelFileError("a tensor's type of number is not stated")
     if storage.dtype not in ("untyped", dtype):
-        raise ModelFileError("a tensor and its storage differ in the type of number", expected=storage.dtype, found=dtype)
+        raise ModelFileError(
+            "a tensor and its storage differ in the type of number", expected=storage.dtype, found=dtype
+        )
     return TensorRecord(storage, dtype, offset, tuple(shape), tuple(stride))
 
 
@@ -112,7 +139,11 @@ def _tensor_v2(storage, offset, shape, stride, requires_grad=False, hooks=None, 
 
 
 def _tensor_v3(storage, offset, shape, stride, requires_grad, hooks, dtype, metadata=None):
-    return Refused("a lazily negated or conjugated tensor") if metadata else _tensor(storage, offset, shape, stride, dtype)
+    return (
+        Refused("a lazily negated or conjugated tensor")
+        if metadata
+        else _tensor(storage, offset, shape, stride, dtype)
+    )
 
 
 def _parameter(data, requires_grad=True, hooks=None, state=None):
@@ -192,7 +223,9 @@ def load(data: bytes, where: str, start: int = 0):
         raise error.at(f"{where}, byte {machine.at}")
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
         raise ModelFileError(
-            "the pickle is damaged", where=f"{where}, byte {machine.at}", fix="Copy or download the file again."
+            "the pickle is damaged",
+            where=f"{where}, byte {machine.at}",
+            fix="Copy or download the file again.",
         ) from error
 
 
@@ -277,7 +310,11 @@ class _Machine:
     # -- names -----------------------------------------------------------------------------------------------------------
     def name(self, module, name):
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in TABLE:
-            raise self.refused(f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something without a name")
+            raise self.refused(
+                f"{module}.{name}"
+                if isinstance(module, str) and isinstance(name, str)
+                else "something without a name"
+            )
         self.push(Name(module, name))
 
     def refused(self, wanted):
@@ -297,27 +334,45 @@ class _Machine:
         self.push(meaning(*arguments))
 
     def make_object(self):
-        raise self.refused(f"an object of {next((str(v) for v in reversed(self.stack) if isinstance(v, Name)), 'an unnamed class')}")
+        raise self.refused(
+            f"an object of {next((str(v) for v in reversed(self.stack) if isinstance(v, Name)), 'an unnamed class')}"
+        )
 
     def extension(self):
         raise self.refused("a class of pickle's extension registry")
 
     def build(self):
         self.stack.pop()
-        self.top(dict)  # the attributes of an OrderedDict (_metadata: versions of modules) say nothing about the network
+        self.top(
+            dict
+        )  # the attributes of an OrderedDict (_metadata: versions of modules) say nothing about the network
 
     def persistent(self):
         record = self.stack.pop()
-        if not isinstance(record, tuple) or len(record) not in (5, 6) or record[0] != "storage" or not isinstance(record[1], Name):
+        if (
+            not isinstance(record, tuple)
+            or len(record) not in (5, 6)
+            or record[0] != "storage"
+            or not isinstance(record[1], Name)
+        ):
             raise ModelFileError("a reference to a storage is malformed")
         _, kind, key, _location, numel, *view = record
         if kind.name not in STORAGES or not isinstance(key, str) or not _is_size(numel):
             raise ModelFileError("a reference to a storage is malformed")
         dtype = STORAGES[kind.name]
         if self.storages.setdefault(key, dtype) != dtype:
-            raise ModelFileError("a storage is said to hold two types of number", found=f"{self.storages[key]} and {dtype}")
-        if view and view[0] is not None:  # legacy: (key of the view, offset, size) within the storage of ``key``
-            if not isinstance(view[0], tuple) or len(view[0]) != 3 or not _is_size(view[0][1]) or not _is_size(view[0][2]):
+            raise ModelFileError(
+                "a storage is said to hold two types of number", found=f"{self.storages[key]} and {dtype}"
+            )
+        if (
+            view and view[0] is not None
+        ):  # legacy: (key of the view, offset, size) within the storage of ``key``
+            if (
+                not isinstance(view[0], tuple)
+                or len(view[0]) != 3
+                or not _is_size(view[0][1])
+                or not _is_size(view[0][2])
+            ):
                 raise ModelFileError("a view of a storage is malformed")
             self.push(Storage(dtype, key, view[0][2], view[0][1]))
         else:

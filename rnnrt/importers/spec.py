@@ -73,7 +73,12 @@ def _linear_sizes(t, options):
 
 def _conv_sizes(t, options):
     out, per_group, taps = t["weight"].shape
-    return {"in_channels": per_group * options.get("groups", 1), "out_channels": out, "kernel_size": taps, "bias": "bias" in t}
+    return {
+        "in_channels": per_group * options.get("groups", 1),
+        "out_channels": out,
+        "kernel_size": taps,
+        "bias": "bias" in t,
+    }
 
 
 def _batch_norm_sizes(t, options):
@@ -91,14 +96,36 @@ def _embedding_sizes(t, options):
 _PARAMETRIC = {
     "Linear": _Kind(torch_layers.add_linear, ("weight", "bias"), (), _linear_sizes, (), "btf"),
     "Conv1d": _Kind(
-        torch_layers.add_conv1d, ("weight", "bias"), ("stride", "padding", "dilation", "groups", "padding_mode"), _conv_sizes, (), "bft"
+        torch_layers.add_conv1d,
+        ("weight", "bias"),
+        ("stride", "padding", "dilation", "groups", "padding_mode"),
+        _conv_sizes,
+        (),
+        "bft",
     ),
     "BatchNorm1d": _Kind(
-        torch_layers.add_batch_norm, ("weight", "bias", "running_mean", "running_var"), ("eps",), _batch_norm_sizes, ("momentum",), "bft"
+        torch_layers.add_batch_norm,
+        ("weight", "bias", "running_mean", "running_var"),
+        ("eps",),
+        _batch_norm_sizes,
+        ("momentum",),
+        "bft",
     ),
-    "LayerNorm": _Kind(torch_layers.add_layer_norm, ("weight", "bias"), ("eps", "normalized_shape"), _layer_norm_sizes, (), "btf"),
+    "LayerNorm": _Kind(
+        torch_layers.add_layer_norm,
+        ("weight", "bias"),
+        ("eps", "normalized_shape"),
+        _layer_norm_sizes,
+        (),
+        "btf",
+    ),
     "Embedding": _Kind(
-        torch_layers.add_embedding, ("weight",), ("padding_idx", "max_norm"), _embedding_sizes, ("scale_grad_by_freq", "sparse"), "btf"
+        torch_layers.add_embedding,
+        ("weight",),
+        ("padding_idx", "max_norm"),
+        _embedding_sizes,
+        ("scale_grad_by_freq", "sparse"),
+        "btf",
     ),
 }
 _RANKS = {("Linear", "weight"): 2, ("Conv1d", "weight"): 3, ("Embedding", "weight"): 2}
@@ -106,17 +133,33 @@ _RNNS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 _CELL_TENSORS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _RNN_TENSOR = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d{1,4}(_reverse)?")
 _POOLS = {
-    "MaxPool1d": (torch_layers.add_max_pool, "kernel_size", {}, ("stride", "padding", "dilation", "ceil_mode", "return_indices")),
-    "AvgPool1d": (torch_layers.add_average_pool, "kernel_size", {}, ("stride", "padding", "ceil_mode", "count_include_pad")),
+    "MaxPool1d": (
+        torch_layers.add_max_pool,
+        "kernel_size",
+        {},
+        ("stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    ),
+    "AvgPool1d": (
+        torch_layers.add_average_pool,
+        "kernel_size",
+        {},
+        ("stride", "padding", "ceil_mode", "count_include_pad"),
+    ),
     "AdaptiveMaxPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "max"}, ()),
     "AdaptiveAvgPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "average"}, ()),
 }
 #: functional names -> the class above or the spec's own word
 _ALIASES = {
-    "max_pool1d": "MaxPool1d", "adaptive_max_pool1d": "AdaptiveMaxPool1d",
-    "avg_pool1d": "AvgPool1d", "adaptive_avg_pool1d": "AdaptiveAvgPool1d",
-    "softmax": "Softmax", "Flatten": "flatten", "dropout": "Dropout", "Dropout1d": "Dropout", "AlphaDropout": "Dropout",
-}  # fmt: skip
+    "max_pool1d": "MaxPool1d",
+    "adaptive_max_pool1d": "AdaptiveMaxPool1d",
+    "avg_pool1d": "AvgPool1d",
+    "adaptive_avg_pool1d": "AdaptiveAvgPool1d",
+    "softmax": "Softmax",
+    "Flatten": "flatten",
+    "dropout": "Dropout",
+    "Dropout1d": "Dropout",
+    "AlphaDropout": "Dropout",
+}
 
 
 # ---- building --------------------------------------------------------------------------------------------------------
@@ -132,8 +175,12 @@ def build(text: str | None, tensors: dict, metadata: dict | None = None) -> Grap
         text = rnn_alone(tensors)
     lines = parse(text)
     if not any(line.kind not in ("input", "ignore") for line in lines):
-        raise _with_draft(UnsupportedModelError("the spec holds no operation", fix="A draft:\n" + draft(tensors)), tensors)
-    network = _Network(tensors, lines.pop(0) if lines[0].kind == "input" else Line(0, "", "input", (), {}), lines)
+        raise _with_draft(
+            UnsupportedModelError("the spec holds no operation", fix="A draft:\n" + draft(tensors)), tensors
+        )
+    network = _Network(
+        tensors, lines.pop(0) if lines[0].kind == "input" else Line(0, "", "input", (), {}), lines
+    )
     for line in lines:
         try:
             network.add(line)
@@ -158,7 +205,9 @@ def _claimed(tensors, lines):
                 matched = [n for n in tensors if fnmatchcase(n, pattern)]
                 if not matched:
                     raise ModelFileError(
-                        f"no tensor is called {pattern[:80]!r}", where=line.where, fix="Correct or remove the ignore line."
+                        f"no tensor is called {pattern[:80]!r}",
+                        where=line.where,
+                        fix="Correct or remove the ignore line.",
                     )
                 ignored |= {n: line for n in matched}
             if not line.words:
@@ -174,14 +223,20 @@ def _claimed(tensors, lines):
     if unused:
         names = ", ".join(unused[:12]) + (f" and {len(unused) - 12} more" if len(unused) > 12 else "")
         fix = "Add the missing line, or ignore them: ignore NAME*."
-        raise _with_draft(UnsupportedModelError(f"no line of the spec uses {names}", where="spec", fix=fix), tensors)
+        raise _with_draft(
+            UnsupportedModelError(f"no line of the spec uses {names}", where="spec", fix=fix), tensors
+        )
     return found
 
 
 def _check_kind(line, kind):
     with_tensors = kind in _RNNS or kind in _PARAMETRIC
     if not (with_tensors or kind in _POOLS or kind in _OWN_WORDS or kind in torch_layers.FUNCTIONS):
-        fix = "No line is written for a change of axes: leave it out." if kind in ("transpose", "permute", "squeeze", "unsqueeze") else None
+        fix = (
+            "No line is written for a change of axes: leave it out."
+            if kind in ("transpose", "permute", "squeeze", "unsqueeze")
+            else None
+        )
         known = (*_RNNS, *_PARAMETRIC, *_POOLS, *_OWN_WORDS, *torch_layers.FUNCTIONS)
         raise line.refuse(f"{line.kind[:60]!r} is not known", expected=f"one of {', '.join(known)}", fix=fix)
     if line.prefix and not with_tensors:
@@ -194,7 +249,11 @@ def _sources(tensors, line, kind):
     """{name within the module: name of the array}, from the line's prefix and from the options that name arrays."""
     start = line.prefix + "." if line.prefix else ""
     if kind in ("RNN", "LSTM", "GRU"):
-        known = [n.removeprefix(start) for n in tensors if n.startswith(start) and _RNN_TENSOR.fullmatch(n, len(start))]
+        known = [
+            n.removeprefix(start)
+            for n in tensors
+            if n.startswith(start) and _RNN_TENSOR.fullmatch(n, len(start))
+        ]
     else:
         known = _CELL_TENSORS if kind in _RNNS else _PARAMETRIC[kind].tensors
     sources = {n: start + n for n in known if start + n in tensors}
@@ -203,12 +262,22 @@ def _sources(tensors, line, kind):
             if not (_RNN_TENSOR.fullmatch(option) if kind in ("RNN", "LSTM", "GRU") else option in known):
                 raise line.refuse(f"{line.kind} has no tensor {option!r}", found=f"{option}={array}"[:80])
             if array not in tensors:
-                raise ModelFileError(f"there is no tensor {array[:80]!r}", where=line.where, expected=", ".join(list(tensors)[:20]))
+                raise ModelFileError(
+                    f"there is no tensor {array[:80]!r}",
+                    where=line.where,
+                    expected=", ".join(list(tensors)[:20]),
+                )
             sources[option] = array
     if not sources and not (kind == "LayerNorm" and line.options.get("elementwise_affine") is False):
         names = ", ".join(start + n for n in known) or start + "weight_ih_l0"
         fix = "Correct the prefix, or name the arrays: weight=NAME."
-        raise ModelFileError(f"no tensors for {line.kind}", where=line.where, expected=names, found=", ".join(list(tensors)[:12]), fix=fix)
+        raise ModelFileError(
+            f"no tensors for {line.kind}",
+            where=line.where,
+            expected=names,
+            found=", ".join(list(tensors)[:12]),
+            fix=fix,
+        )
     suffix = "_l0" if kind.endswith("Cell") else ""
     return {n + suffix: source for n, source in sources.items()}
 
@@ -225,15 +294,25 @@ class _Network:
 
     def _input(self, line, lines):
         words, numbers = {"channels_first", "channels_last", "ids"}, {"features", "length"}
-        wrong = [w for w in line.words if w not in words] + [o for o, n in line.options.items() if o not in numbers or type(n) is not int]
+        wrong = [w for w in line.words if w not in words] + [
+            o for o, n in line.options.items() if o not in numbers or type(n) is not int
+        ]
         if wrong or line.prefix or {"channels_first", "channels_last"} <= set(line.words):
             expected = "input [channels_first | channels_last] [ids] [features=N] [length=N]"
-            raise line.refuse("the input line is not understood", expected=expected, found=" ".join(wrong)[:80] or None)
+            raise line.refuse(
+                "the input line is not understood", expected=expected, found=" ".join(wrong)[:80] or None
+            )
         features, ids = line.options.get("features"), "ids" in line.words
         if features is None and not ids:
             features, ids = self._features(lines)
         try:
-            return self.builder.input("input", () if ids else (features,), ids=ids, length=line.options.get("length"), axes=self.axes)
+            return self.builder.input(
+                "input",
+                () if ids else (features,),
+                ids=ids,
+                length=line.options.get("length"),
+                axes=self.axes,
+            )
         except RnnrtError as error:
             raise error.at(line.where if line.number else "spec")
 
@@ -246,7 +325,9 @@ class _Network:
             if kind in ("flatten", "per_frame", "end"):
                 break
         raise UnsupportedModelError(
-            "the size of the input's frames cannot be told", where="spec", fix="Add a first line: input features=N."
+            "the size of the input's frames cannot be told",
+            where="spec",
+            fix="Add a first line: input features=N.",
         )
 
     # -- lines -----------------------------------------------------------------------------------------------------------
@@ -260,9 +341,16 @@ class _Network:
             self._add_pool(line, kind)
         elif kind in torch_layers.FUNCTIONS:
             self._check_options(line)
-            self.x = torch_layers.add_activation(self.builder, line.kind.lower(), self.x, kind, **line.options)
+            self.x = torch_layers.add_activation(
+                self.builder, line.kind.lower(), self.x, kind, **line.options
+            )
         else:
-            allowed = {"flatten": {"start_dim"}, "Softmax": {"dim"}, "Dropout": {"p", "inplace"}, "per_frame": {"channels"}}
+            allowed = {
+                "flatten": {"start_dim"},
+                "Softmax": {"dim"},
+                "Dropout": {"p", "inplace"},
+                "per_frame": {"channels"},
+            }
             self._check_options(line, allowed.get(kind, ()))
             _OWN_WORDS[kind](self, line)
 
@@ -270,9 +358,16 @@ class _Network:
         """Names first, then types, so that the functions of torch_layers meet only values they know how to judge."""
         for option, value in line.options.items():
             if allowed is not None and option not in allowed:
-                raise line.refuse(f"{line.kind} has no option {option[:60]!r}", expected=", ".join(sorted(allowed)) or "no options")
+                raise line.refuse(
+                    f"{line.kind} has no option {option[:60]!r}",
+                    expected=", ".join(sorted(allowed)) or "no options",
+                )
             fits = type(value) in (int, float) if option in _FRACTIONS else isinstance(value, int)
-            fits = fits or (isinstance(value, str) and option in _WORDS) or (value is None and option in _MAY_BE_NONE)
+            fits = (
+                fits
+                or (isinstance(value, str) and option in _WORDS)
+                or (value is None and option in _MAY_BE_NONE)
+            )
             if not fits:
                 raise line.refuse(f"the option {option[:60]} has an impossible value", found=repr(value)[:80])
 
@@ -297,9 +392,14 @@ class _Network:
         taken = {"nonlinearity"} if kind == "RNN" else set()
         self._agree(line, options, sizes, {*taken, "dropout"})
         if kind == "RNN" and "nonlinearity" not in options:
-            raise line.refuse("an RNN must state its nonlinearity", fix="Add nonlinearity=tanh (PyTorch's default) or nonlinearity=relu.")
+            raise line.refuse(
+                "an RNN must state its nonlinearity",
+                fix="Add nonlinearity=tanh (PyTorch's default) or nonlinearity=relu.",
+            )
         kept = {o: options[o] for o in taken}
-        self.rnn = torch_layers.add_rnn(self.builder, line.prefix or line.kind.lower(), self.x, tensors, kind=kind, **kept)
+        self.rnn = torch_layers.add_rnn(
+            self.builder, line.prefix or line.kind.lower(), self.x, tensors, kind=kind, **kept
+        )
         self.x, self.axes = self.rnn.sequence, "btf"
 
     def _add_parametric(self, line, word):
@@ -321,7 +421,9 @@ class _Network:
         ):
             raise ModelFileError("weight or bias is missing", where=line.where, found=", ".join(tensors))
         if "running_mean" in kind.tensors and not {"running_mean", "running_var"} <= set(tensors):
-            raise ModelFileError("running_mean or running_var is missing", where=line.where, found=", ".join(tensors))
+            raise ModelFileError(
+                "running_mean or running_var is missing", where=line.where, found=", ".join(tensors)
+            )
         options = {o: v for o, v in line.options.items() if not _names_array(o, v)}
         if word == "Conv1d" and "weight" not in tensors:
             raise ModelFileError("weight is missing", where=line.where)
@@ -335,14 +437,23 @@ class _Network:
         self._check_options(Line(line.number, "", line.kind, (), options), {*sizes, *others})
         for option, value in options.items():
             if option in sizes and value != sizes[option]:
-                raise ShapeError(f"{option} is not what the tensors say", where=line.where, expected=str(sizes[option]), found=str(value))
+                raise ShapeError(
+                    f"{option} is not what the tensors say",
+                    where=line.where,
+                    expected=str(sizes[option]),
+                    found=str(value),
+                )
 
     def _add_pool(self, line, kind):
         add, first, fixed, others = _POOLS[kind]
         options = dict(line.options)
-        if len(line.words) > 1 or (line.words and (first in options or not line.words[0].isdecimal() or len(line.words[0]) > 9)):
+        if len(line.words) > 1 or (
+            line.words and (first in options or not line.words[0].isdecimal() or len(line.words[0]) > 9)
+        ):
             raise line.refuse(
-                f"{line.kind} takes one number without a name", expected=f"{line.kind} {first}", found=" ".join(line.words)[:80]
+                f"{line.kind} takes one number without a name",
+                expected=f"{line.kind} {first}",
+                found=" ".join(line.words)[:80],
             )
         if line.words:
             options[first] = int(line.words[0])
@@ -375,7 +486,8 @@ class _Network:
         channels_first = timed and self.stated_axes == "bft" and self.axes == "bft"
         if dim is None and channels_first:
             raise line.refuse(
-                "softmax must state its dim where the axes are (batch, channels, time)", fix="Write softmax dim=1 for the channels."
+                "softmax must state its dim where the axes are (batch, channels, time)",
+                fix="Write softmax dim=1 for the channels.",
             )
         if dim is not None and dim not in ((1, -2) if channels_first else (2, -1) if timed else (1, -1)):
             raise line.refuse("softmax is supported over the features only", found=f"dim={dim}")
@@ -383,8 +495,15 @@ class _Network:
 
     def _flatten(self, line):
         signal = self.builder.signal(self.x)
-        if line.options.get("start_dim", 1) != 1 or not set(line.words) <= {"channels_first", "channels_last"} or len(line.words) > 1:
-            raise line.refuse("flatten keeps the batch and joins the rest", expected="flatten [channels_first | channels_last]")
+        if (
+            line.options.get("start_dim", 1) != 1
+            or not set(line.words) <= {"channels_first", "channels_last"}
+            or len(line.words) > 1
+        ):
+            raise line.refuse(
+                "flatten keeps the batch and joins the rest",
+                expected="flatten [channels_first | channels_last]",
+            )
         if not signal.time:
             return
         if not line.words and self.axes != self.stated_axes and signal.width > 1:
@@ -393,7 +512,12 @@ class _Network:
                 fix="Write flatten channels_first where x is (batch, channels, time), flatten channels_last where (batch, time, features).",
             )
         self.x = self.builder.add(Flatten, "flatten", self.x)
-        if "channels_last" not in line.words and (line.words or self.axes == "bft") and signal.width > 1 and signal.length > 1:
+        if (
+            "channels_last" not in line.words
+            and (line.words or self.axes == "bft")
+            and signal.width > 1
+            and signal.length > 1
+        ):
             # PyTorch lays one channel's frames side by side, Flatten one frame's channels
             order = tuple(t * signal.width + c for c in range(signal.width) for t in range(signal.length))
             self.x = self.builder.add(Select, "flatten_order", self.x, index=order)
@@ -404,7 +528,9 @@ class _Network:
         signal, channels = self.builder.signal(self.x), line.options.get("channels", 1)
         if line.words or len(signal.features) != 1 or channels < 1 or signal.width % channels:
             raise line.refuse(
-                "the frames cannot be cut into channels", expected="per_frame [channels=C]", found=f"frames of {signal.features}"
+                "the frames cannot be cut into channels",
+                expected="per_frame [channels=C]",
+                found=f"frames of {signal.features}",
             )
         length = signal.width // channels
         if channels > 1 and length > 1:
@@ -420,7 +546,10 @@ class _Network:
         if self.outer is None:
             raise line.refuse("end has no per_frame before it")
         if self.builder.signal(self.x).time:
-            raise line.refuse("what runs inside a frame must make one value of it", fix="End it with flatten, last, mean or max.")
+            raise line.refuse(
+                "what runs inside a frame must make one value of it",
+                fix="End it with flatten, last, mean or max.",
+            )
         self.builder.output("value", self.x)
         inner = self.builder.graph()
         self.builder, self.x, self.axes, self.stated_axes = self.outer
@@ -438,7 +567,9 @@ class _Network:
         if self.outer is not None:
             raise UnsupportedModelError("per_frame has no end", where="spec", fix="Add a line: end.")
         timed = self.builder.signal(self.x).time
-        self.builder.output("output", self.x, "bft" if timed and self.stated_axes == self.axes == "bft" else "btf")
+        self.builder.output(
+            "output", self.x, "bft" if timed and self.stated_axes == self.axes == "bft" else "btf"
+        )
         return self.builder.graph(metadata=metadata)
 
 
@@ -452,14 +583,23 @@ def _frame_width(line, kind, found):
 
 
 _OWN_WORDS = {
-    "last": _Network._last, "last_state": _Network._last_state, "mean": _Network._mean, "max": _Network._max, "flatten": _Network._flatten,
-    "Softmax": _Network._softmax, "Dropout": _Network._dropout, "per_frame": _Network._per_frame, "end": _Network._end,
-    "ignore": _Network._ignore, "input": _Network._input_again,
-}  # fmt: skip
+    "last": _Network._last,
+    "last_state": _Network._last_state,
+    "mean": _Network._mean,
+    "max": _Network._max,
+    "flatten": _Network._flatten,
+    "Softmax": _Network._softmax,
+    "Dropout": _Network._dropout,
+    "per_frame": _Network._per_frame,
+    "end": _Network._end,
+    "ignore": _Network._ignore,
+    "input": _Network._input_again,
+}
 
 
 def _names_array(option, value):
     """``weight=NAME`` names an array; ``bias=False`` is the module's own option of that name."""
     return isinstance(value, str) and (
-        bool(_RNN_TENSOR.fullmatch(option)) or option in (*_CELL_TENSORS, "weight", "bias", "running_mean", "running_var")
+        bool(_RNN_TENSOR.fullmatch(option))
+        or option in (*_CELL_TENSORS, "weight", "bias", "running_mean", "running_var")
     )

@@ -26,8 +26,13 @@ def draft(tensors: dict) -> str:
         if guess is not None:
             lines.append(f"{start}{guess[0]}  # order?{guess[1]}")
         else:
-            lines += [f"?  # order? the tensor {_printable(f'{prefix}.{n}' if prefix else n)} {tuple(a.shape)}" for n, a in group.items()]
-    axes = "input ?  # channels_first for (batch, channels, time), channels_last for (batch, time, features)\n"
+            lines += [
+                f"?  # order? the tensor {_printable(f'{prefix}.{n}' if prefix else n)} {tuple(a.shape)}"
+                for n, a in group.items()
+            ]
+    axes = (
+        "input ?  # channels_first for (batch, channels, time), channels_last for (batch, time, features)\n"
+    )
     conv = any(" Conv1d " in f" {line} " or "BatchNorm1d" in line for line in lines)
     return _HEAD + (axes if conv else "") + "\n".join(_printable(line) for line in lines) + "\n"
 
@@ -43,7 +48,9 @@ def rnn_alone(tensors: dict) -> str:
     if kind in ("LSTM", "GRU"):
         return f"{prefix}: {kind}" if prefix else kind
     what = "an RNN does not tell its nonlinearity" if kind else "the tensors do not tell how the network runs"
-    error = UnsupportedModelError(what, fix=f"Pass a spec: one line per operation in forward order. A draft:\n{text}")
+    error = UnsupportedModelError(
+        what, fix=f"Pass a spec: one line per operation in forward order. A draft:\n{text}"
+    )
     error.draft = text
     raise error
 
@@ -63,8 +70,12 @@ def _guess(group):
     if all(_RNN.fullmatch(name) for name in names):
         kind = rnn_kind(group)
         if kind is not None:
-            return kind + (" nonlinearity=?" if kind == "RNN" else ""), f" weight_ih_l0 {tuple(group['weight_ih_l0'].shape)}"
-    if {"weight_ih", "weight_hh"} <= names <= {"weight_ih", "weight_hh", "bias_ih", "bias_hh"} and group["weight_hh"].ndim == 2:
+            return kind + (
+                " nonlinearity=?" if kind == "RNN" else ""
+            ), f" weight_ih_l0 {tuple(group['weight_ih_l0'].shape)}"
+    if {"weight_ih", "weight_hh"} <= names <= {"weight_ih", "weight_hh", "bias_ih", "bias_hh"} and group[
+        "weight_hh"
+    ].ndim == 2:
         rows, columns = group["weight_hh"].shape
         word = _CELLS.get(rows // columns) if columns and not rows % columns else None
         return None if word is None else (word, f" weight_ih {tuple(group['weight_ih'].shape)}")
@@ -75,7 +86,11 @@ def _guess(group):
     if len(shape) == 3:
         return f"Conv1d {_CONV_OPTIONS}", f" weight {tuple(shape)}"
     if len(shape) == 2:
-        return ("Linear", f" weight {tuple(shape)}") if "bias" in names else ("?", f" Linear or Embedding, weight {tuple(shape)}")
+        return (
+            ("Linear", f" weight {tuple(shape)}")
+            if "bias" in names
+            else ("?", f" Linear or Embedding, weight {tuple(shape)}")
+        )
     if len(shape) == 1:
         return "?", f" LayerNorm or another norm (only LayerNorm is supported), weight {tuple(shape)}"
     return None

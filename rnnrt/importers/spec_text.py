@@ -42,12 +42,17 @@ def parse(text: str) -> list[Line]:
             raise UnsupportedModelError("the spec is too long", expected=f"at most {MAX_LINES} lines")
         if any(t == "?" or t.endswith("=?") for t in tokens):
             fix = "Replace it by what the network's code says."
-            raise UnsupportedModelError("the spec still has a '?'", where=f"spec, line {number}", found=raw.strip()[:120], fix=fix)
+            raise UnsupportedModelError(
+                "the spec still has a '?'", where=f"spec, line {number}", found=raw.strip()[:120], fix=fix
+            )
         prefix = tokens.pop(0)[:-1] if tokens[0].endswith(":") else ""
         if not tokens or "=" in tokens[0]:
             expected = "[prefix:] Kind [option=value ...]"
             raise UnsupportedModelError(
-                "the line names no operation", where=f"spec, line {number}", expected=expected, found=raw.strip()[:120]
+                "the line names no operation",
+                where=f"spec, line {number}",
+                expected=expected,
+                found=raw.strip()[:120],
             )
         options, words = {}, []
         for token in tokens[1:]:
@@ -56,7 +61,9 @@ def parse(text: str) -> list[Line]:
                 words.append(token)
             elif not name or not value or name in options:
                 what = "an option is malformed or occurs twice"
-                raise UnsupportedModelError(what, where=f"spec, line {number}", expected="option=value", found=token[:80])
+                raise UnsupportedModelError(
+                    what, where=f"spec, line {number}", expected="option=value", found=token[:80]
+                )
             else:
                 options[name] = _value(value)
         lines.append(Line(number, prefix, tokens[0], tuple(words), options))
@@ -69,6 +76,8 @@ def _value(text):
         return known[text]
     if re.fullmatch(r"[-+]?\d{1,18}", text):
         return int(text)
-    if re.fullmatch(r"[-+]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][-+]?\d{1,4})?", text) and isfinite(float(text)):
+    if re.fullmatch(r"[-+]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][-+]?\d{1,4})?", text) and isfinite(
+        float(text)
+    ):
         return float(text)
     return text

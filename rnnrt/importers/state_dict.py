@@ -9,13 +9,25 @@ import numpy as np
 from ..errors import ModelFileError, UnsupportedModelError
 
 #: Keys that trainers put a state dict under.
-WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "ema", "weights")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "ema",
+    "weights",
+)
 #: Prefixes that DataParallel, Lightning, torch.compile and DeepSpeed put before every name.
 PREFIXES = ("module.", "model.", "_orig_mod.", "_forward_module.")
 #: Last parts of names that no inference reads: BatchNorm's counter, and the counters a profiler leaves.
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 #: Parts of the keys of what a trainer keeps beside its model.
-_TRAINING = re.compile(r"optim|sched|scaler|rng|callback|loop|hyper|config|args|loss|criterion|history", re.IGNORECASE)
+_TRAINING = re.compile(
+    r"optim|sched|scaler|rng|callback|loop|hyper|config|args|loss|criterion|history", re.IGNORECASE
+)
 
 
 def unwrap(checkpoint, prefix: str = "") -> dict[str, np.ndarray]:
@@ -29,15 +41,23 @@ def unwrap(checkpoint, prefix: str = "") -> dict[str, np.ndarray]:
     leaves = {n: v for n, v in tree.items() if isinstance(n, str) and checkpoint.is_tensor(v)}
     if rest:
         chosen = {n.removeprefix(rest + "."): v for n, v in leaves.items() if n.startswith(rest + ".")}
-        chosen = chosen or {n.removeprefix(rest + "."): v for n, v in _stripped(leaves).items() if n.startswith(rest + ".")}
+        chosen = chosen or {
+            n.removeprefix(rest + "."): v for n, v in _stripped(leaves).items() if n.startswith(rest + ".")
+        }
         if not chosen:
             heads = sorted({n.split(".")[0] for n in leaves}) or sorted(str(n)[:60] for n in tree)
-            raise ModelFileError(f"no tensor's name begins with {prefix!r}", where=checkpoint.where, expected=", ".join(heads[:20]))
+            raise ModelFileError(
+                f"no tensor's name begins with {prefix!r}",
+                where=checkpoint.where,
+                expected=", ".join(heads[:20]),
+            )
         leaves = chosen
     leaves = {n: v for n, v in _stripped(leaves).items() if n.rpartition(".")[2] not in COUNTERS}
     for name in leaves:
         _refuse_packed(name, leaves, checkpoint.where)
-    return _without_weight_norm({name: checkpoint.array(leaf, name) for name, leaf in leaves.items()}, checkpoint.where)
+    return _without_weight_norm(
+        {name: checkpoint.array(leaf, name) for name, leaf in leaves.items()}, checkpoint.where
+    )
 
 
 def _descend(checkpoint, prefix):
@@ -52,13 +72,23 @@ def _descend(checkpoint, prefix):
                 found=type(tree).__name__,
                 fix="Save model.state_dict().",
             )
-        heads = [k for k, v in tree.items() if isinstance(k, str) and isinstance(v, dict) and _holds_tensors(checkpoint, v)]
-        chosen = next((k for k in sorted(heads, key=len, reverse=True) if rest == k or rest.startswith(k + ".")), None)
+        heads = [
+            k
+            for k, v in tree.items()
+            if isinstance(k, str) and isinstance(v, dict) and _holds_tensors(checkpoint, v)
+        ]
+        chosen = next(
+            (k for k in sorted(heads, key=len, reverse=True) if rest == k or rest.startswith(k + ".")), None
+        )
         if chosen is not None:
             tree, rest = tree[chosen], rest[len(chosen) + 1 :]
             continue
         models = [k for k in heads if not _TRAINING.search(k)]
-        own = [k for k, v in tree.items() if checkpoint.is_tensor(v) and not (isinstance(k, str) and _TRAINING.search(k) and models)]
+        own = [
+            k
+            for k, v in tree.items()
+            if checkpoint.is_tensor(v) and not (isinstance(k, str) and _TRAINING.search(k) and models)
+        ]
         if own and not models:
             return tree, rest
         if not own and len(models) == 1:
@@ -67,14 +97,22 @@ def _descend(checkpoint, prefix):
         if not models:
             what = "the checkpoint holds optimizer state only" if heads else "the file holds no tensors"
             raise UnsupportedModelError(
-                what, where=where, found=", ".join(str(k)[:40] for k in list(tree)[:8]) or "nothing", fix="Save model.state_dict()."
+                what,
+                where=where,
+                found=", ".join(str(k)[:40] for k in list(tree)[:8]) or "nothing",
+                fix="Save model.state_dict().",
             )
         names = sorted(models, key=lambda k: (k not in WRAPPERS, k))
         found = ", ".join(repr(k[:40]) for k in names[:8]) + (" and tensors beside them" if own else "")
         raise UnsupportedModelError(
-            "the checkpoint holds several models", where=where, found=found, fix=f"Choose one: prefix={names[0][:40]!r}."
+            "the checkpoint holds several models",
+            where=where,
+            found=found,
+            fix=f"Choose one: prefix={names[0][:40]!r}.",
         )
-    raise UnsupportedModelError("the checkpoint is nested too deeply", where=where, fix="Save model.state_dict() itself.")
+    raise UnsupportedModelError(
+        "the checkpoint is nested too deeply", where=where, fix="Save model.state_dict() itself."
+    )
 
 
 def _holds_tensors(checkpoint, tree):
@@ -93,7 +131,9 @@ def _holds_tensors(checkpoint, tree):
 
 def _stripped(leaves):
     while True:
-        common = next((p for p in PREFIXES if leaves and all(n.startswith(p) and n != p for n in leaves)), None)
+        common = next(
+            (p for p in PREFIXES if leaves and all(n.startswith(p) and n != p for n in leaves)), None
+        )
         if common is None:
             return leaves
         leaves = {n.removeprefix(common): v for n, v in leaves.items()}
@@ -104,7 +144,9 @@ def _refuse_packed(name, names, where):
     stem = name.removesuffix("_orig")
     if "_packed_params" in name or "_all_weight_values" in name or last == "zero_point":
         raise UnsupportedModelError(
-            "the tensor belongs to a quantised module", where=f"{where}, tensor {name!r}", fix="Save the float model's state_dict()."
+            "the tensor belongs to a quantised module",
+            where=f"{where}, tensor {name!r}",
+            fix="Save the float model's state_dict().",
         )
     new = name.removesuffix("original") + "0._u" if name.endswith(".original") else name
     if stem != name and f"{stem}_u" in names or new in names and new.endswith(".0._u"):
@@ -115,7 +157,9 @@ def _refuse_packed(name, names, where):
         )
     if stem != name and f"{stem}_mask" in names:
         raise UnsupportedModelError(
-            "the tensor is being pruned", where=f"{where}, tensor {name!r}", fix="Make it permanent first: torch.nn.utils.prune.remove."
+            "the tensor is being pruned",
+            where=f"{where}, tensor {name!r}",
+            fix="Make it permanent first: torch.nn.utils.prune.remove.",
         )
     if "parametrizations." in name and not re.search(r"parametrizations\.\w+\.original[01]$", name):
         raise UnsupportedModelError(
@@ -143,7 +187,9 @@ def _without_weight_norm(tensors, where):
             continue
         if not all(part in tensors for part in pair):
             raise ModelFileError(
-                "half of a weight-normalised tensor is missing", where=f"{where}, tensor {name!r}", expected=" and ".join(pair)
+                "half of a weight-normalised tensor is missing",
+                where=f"{where}, tensor {name!r}",
+                expected=" and ".join(pair),
             )
         if whole not in made:
             made[whole] = _weight_norm(tensors[pair[0]], tensors[pair[1]], f"{where}, tensor {whole!r}")
@@ -154,7 +200,11 @@ def _weight_norm(g, v, where):
     """torch.nn.utils.weight_norm: the norm runs over every axis but the one g has (dim=None: over all of them)."""
     g, v = g.astype(np.float64), v.astype(np.float64)
     if g.ndim not in (0, v.ndim) or any(n not in (1, m) for n, m in zip(g.shape, v.shape)):
-        raise ModelFileError("the parts of a weight-normalised tensor do not fit", where=where, found=f"g {g.shape}, v {v.shape}")
+        raise ModelFileError(
+            "the parts of a weight-normalised tensor do not fit",
+            where=where,
+            found=f"g {g.shape}, v {v.shape}",
+        )
     axes = tuple(k for k in range(v.ndim) if g.ndim == 0 or g.shape[k] == 1)
     norm = np.sqrt(np.sum(v * v, axis=axes, keepdims=g.ndim > 0))
     if not np.all(norm > 0):

@@ -21,7 +21,10 @@ def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Gr
     """
     if _is_live(source):
         if spec is not None or prefix:
-            raise UnsupportedModelError("a live module takes no spec and no prefix", fix="Give the part you want, or its state_dict().")
+            raise UnsupportedModelError(
+                "a live module takes no spec and no prefix",
+                fix="Give the part you want, or its state_dict().",
+            )
         from .torch_trace import trace
 
         return trace(source, example)
@@ -36,4 +39,6 @@ def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Gr
 
 def _is_live(source):
     """Whether the source is an nn.Module, told by its classes' names so that torch is not imported to ask."""
-    return any((c.__module__, c.__name__) == ("torch.nn.modules.module", "Module") for c in type(source).__mro__)
+    return any(
+        (c.__module__, c.__name__) == ("torch.nn.modules.module", "Module") for c in type(source).__mro__
+    )

@@ -11,7 +11,19 @@ import dataclasses
 import numpy as np
 
 from ..errors import UnsupportedModelError
-from ..graph import Activation, Add, Affine, Concatenate, Dense, GlobalAveragePool, GlobalMaxPool, Multiply, Reshape, Select, Softmax
+from ..graph import (
+    Activation,
+    Add,
+    Affine,
+    Concatenate,
+    Dense,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Multiply,
+    Reshape,
+    Select,
+    Softmax,
+)
 from . import torch_layers as layers
 from .torch_shapes import SHAPES, over_time
 from .torch_values import LONGEST, Constant, Lengths, Refused, Size, StateInput, Tensor, Zeros
@@ -30,7 +42,9 @@ def call(*names):
 
 def _tensors(**constants):
     """Tensors by name for a function of torch_layers; absent ones left out."""
-    wrong = [name for name, value in constants.items() if value is not None and not isinstance(value, Constant)]
+    wrong = [
+        name for name, value in constants.items() if value is not None and not isinstance(value, Constant)
+    ]
     if wrong:
         raise UnsupportedModelError(f"the {wrong[0]} must be a parameter or a buffer of the module")
     return {name: value.array for name, value in constants.items() if value is not None}
@@ -93,7 +107,9 @@ def softmax(net, input, dim=None, _stacklevel=3, dtype=None, **options):
 def glu(net, input, dim=-1):
     """a * sigmoid(b), a and b the halves of the features."""
     if input.axes[net.axis(input, dim)] != "f" or net.signal(input).width % 2:
-        raise UnsupportedModelError("glu is supported over an even number of features", found=f"dim {dim} of {input}")
+        raise UnsupportedModelError(
+            "glu is supported over an even number of features", found=f"dim {dim} of {input}"
+        )
     half = net.signal(input).width // 2
     first = net.layered(input, Select, index=range(half))
     gate = activation(net, net.layered(input, Select, index=range(half, 2 * half)), "sigmoid")
@@ -104,7 +120,9 @@ def glu(net, input, dim=-1):
 def dropout(net, input, p=0.5, training=True, inplace=False):
     """The identity, where it is told ``training=self.training``: a model is read as it is after ``eval()``."""
     if training and p:
-        raise UnsupportedModelError("drops out after eval(), too (training=True, its default)", fix="Give it training=self.training.")
+        raise UnsupportedModelError(
+            "drops out after eval(), too (training=True, its default)", fix="Give it training=self.training."
+        )
     return input
 
 
@@ -138,7 +156,9 @@ def mul(net, input, other):
 
 @call("sub", "subtract", "sub_", "isub")
 def sub(net, input, other, *, alpha=1):
-    return add(net, input, mul(net, other, -1.0) if isinstance(other, Tensor) else _negative(other), alpha=alpha)
+    return add(
+        net, input, mul(net, other, -1.0) if isinstance(other, Tensor) else _negative(other), alpha=alpha
+    )
 
 
 @call("rsub")
@@ -168,7 +188,9 @@ def _numbers(value):
         return value.array.astype(np.float64)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return np.float64(value)
-    raise UnsupportedModelError("only tensors, parameters and plain numbers can be added and multiplied", found=str(value))
+    raise UnsupportedModelError(
+        "only tensors, parameters and plain numbers can be added and multiplied", found=str(value)
+    )
 
 
 def _affine(net, x, scale, offset):
@@ -180,12 +202,20 @@ def _affine(net, x, scale, offset):
     vectors = []
     for array in (scale, offset):
         shape = (1,) * (len(x.axes) - array.ndim) + array.shape
-        if len(shape) != len(x.axes) or any(n != 1 and (a != "f" or n != width) for n, a in zip(shape, x.axes)):
-            raise UnsupportedModelError("a constant must be one number or one number a feature", expected=str(x), found=str(array.shape))
+        if len(shape) != len(x.axes) or any(
+            n != 1 and (a != "f" or n != width) for n, a in zip(shape, x.axes)
+        ):
+            raise UnsupportedModelError(
+                "a constant must be one number or one number a feature",
+                expected=str(x),
+                found=str(array.shape),
+            )
         vectors.append(np.broadcast_to(array.reshape(-1), (width,)))
     if net.signal(x).features:
         return net.layered(x, Affine, scale=vectors[0], offset=vectors[1])
-    reference = net.add(Affine, net.add(Reshape, x.reference, features=(1,)), scale=vectors[0], offset=vectors[1])
+    reference = net.add(
+        Affine, net.add(Reshape, x.reference, features=(1,)), scale=vectors[0], offset=vectors[1]
+    )
     return net.made(net.add(Reshape, reference, features=()), x.axes, x.clock)
 
 
@@ -216,11 +246,18 @@ def cat(net, tensors, dim=0):
     first = tensors[0]
     position = net.axis(first, dim)
     if any(x.axes != first.axes for x in tensors) or first.axes[position] not in ("f", "s"):
-        raise UnsupportedModelError("tensors can be concatenated over their features", found=f"dim {dim} of {', '.join(map(str, tensors))}")
+        raise UnsupportedModelError(
+            "tensors can be concatenated over their features",
+            found=f"dim {dim} of {', '.join(map(str, tensors))}",
+        )
     if first.axes[position] == "s":
-        return dataclasses.replace(first, references=tuple(r for x in tensors for r in x.references), root=object())
+        return dataclasses.replace(
+            first, references=tuple(r for x in tensors for r in x.references), root=object()
+        )
     if not _together(tensors):
-        raise UnsupportedModelError("the tensors run over different frames", found=", ".join(map(str, tensors)))
+        raise UnsupportedModelError(
+            "the tensors run over different frames", found=", ".join(map(str, tensors))
+        )
     return net.made(net.add(Concatenate, *(x.reference for x in tensors)), first.axes, first.clock)
 
 
@@ -230,7 +267,11 @@ def cat(net, tensors, dim=0):
 @call("linear")
 def linear(net, input, weight, bias=None):
     x = net.featured(input)
-    return net.made(layers.add_linear(net.builder, net.name, x.reference, _tensors(weight=weight, bias=bias)), x.axes, x.clock)
+    return net.made(
+        layers.add_linear(net.builder, net.name, x.reference, _tensors(weight=weight, bias=bias)),
+        x.axes,
+        x.clock,
+    )
 
 
 @call("matmul", "mm")
@@ -247,12 +288,16 @@ def addmm(net, input, mat1, mat2):
 
 
 @call("embedding")
-def embedding(net, input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
+def embedding(
+    net, input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
+):
     if not isinstance(input, Tensor) or not net.is_ids(input):
         raise UnsupportedModelError("an Embedding must read whole numbers given as input", found=str(input))
     tensors = _tensors(weight=weight)
     padding_idx = None if padding_idx == -1 else padding_idx  # aten's word for none
-    made = layers.add_embedding(net.builder, net.name, input.reference, tensors, padding_idx=padding_idx, max_norm=max_norm)
+    made = layers.add_embedding(
+        net.builder, net.name, input.reference, tensors, padding_idx=padding_idx, max_norm=max_norm
+    )
     return net.made(made, (*input.axes, "f"), input.clock)
 
 
@@ -260,7 +305,13 @@ def embedding(net, input, weight, padding_idx=None, max_norm=None, norm_type=2.0
 def conv1d(net, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
     x = net.arranged(input, "bft")
     tensors = _tensors(weight=weight, bias=bias)
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "padding_mode": padding_mode}
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "padding_mode": padding_mode,
+    }
     made = layers.add_conv1d(net.builder, net.name, x.reference, tensors, **options)
     if any(x.padding):
         made = _with_padding(net, made, x.padding)
@@ -278,26 +329,51 @@ def _with_padding(net, made, extra):
 @call("pad", "constant_pad_nd")
 def pad(net, input, pad, mode="constant", value=None):
     """Zeros before and after a (batch, features, time) tensor, kept until the convolution that reads it."""
-    if mode != "constant" or value not in (None, 0) or len(pad) != 2 or not all(isinstance(n, int) and n >= 0 for n in pad):
-        raise UnsupportedModelError("only zeros before and after the frames can be padded", found=f"{pad}, mode={mode!r}, value={value}")
+    if (
+        mode != "constant"
+        or value not in (None, 0)
+        or len(pad) != 2
+        or not all(isinstance(n, int) and n >= 0 for n in pad)
+    ):
+        raise UnsupportedModelError(
+            "only zeros before and after the frames can be padded",
+            found=f"{pad}, mode={mode!r}, value={value}",
+        )
     x = net.arranged(input, "bft")
     return dataclasses.replace(x, padding=tuple(own + more for own, more in zip(x.padding, pad)))
 
 
 @call("batch_norm")
-def batch_norm(net, input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, cudnn_enabled=True):
+def batch_norm(
+    net,
+    input,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+    cudnn_enabled=True,
+):
     if training:
-        raise UnsupportedModelError("a batch_norm with each batch's own statistics (training=True) is not supported")
+        raise UnsupportedModelError(
+            "a batch_norm with each batch's own statistics (training=True) is not supported"
+        )
     x = net.arranged(input, "bf", "bft") if input.axes not in (("bt", "f"), ("tb", "f")) else input
     tensors = _tensors(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    return net.made(layers.add_batch_norm(net.builder, net.name, x.reference, tensors, eps=eps), x.axes, x.clock)
+    return net.made(
+        layers.add_batch_norm(net.builder, net.name, x.reference, tensors, eps=eps), x.axes, x.clock
+    )
 
 
 @call("layer_norm")
 def layer_norm(net, input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
     x = net.featured(input)
     tensors = _tensors(weight=weight, bias=bias)
-    made = layers.add_layer_norm(net.builder, net.name, x.reference, tensors, eps=eps, normalized_shape=normalized_shape)
+    made = layers.add_layer_norm(
+        net.builder, net.name, x.reference, tensors, eps=eps, normalized_shape=normalized_shape
+    )
     return net.made(made, x.axes, x.clock)
 
 
@@ -305,9 +381,17 @@ def layer_norm(net, input, normalized_shape, weight=None, bias=None, eps=1e-5, c
 
 
 @call("max_pool1d")
-def max_pool1d(net, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool1d(
+    net, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
+):
     x = net.arranged(input, "bft")
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode, "return_indices": return_indices}
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "ceil_mode": ceil_mode,
+        "return_indices": return_indices,
+    }
     made = layers.add_max_pool(net.builder, net.name, x.reference, kernel_size=kernel_size, **options)
     return net.made(made, "bft", net.after(x.clock, made))
 
@@ -315,7 +399,12 @@ def max_pool1d(net, input, kernel_size, stride=None, padding=0, dilation=1, ceil
 @call("avg_pool1d")
 def avg_pool1d(net, input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     x = net.arranged(input, "bft")
-    options = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "ceil_mode": ceil_mode,
+        "count_include_pad": count_include_pad,
+    }
     made = layers.add_average_pool(net.builder, net.name, x.reference, kernel_size=kernel_size, **options)
     return net.made(made, "bft", net.after(x.clock, made))
 
@@ -323,7 +412,11 @@ def avg_pool1d(net, input, kernel_size, stride=None, padding=0, ceil_mode=False,
 @call("adaptive_avg_pool1d")
 def adaptive_avg_pool1d(net, input, output_size):
     x = net.arranged(input, "bft")
-    return net.made(layers.add_global_pool(net.builder, net.name, x.reference, kind="average", output_size=output_size), "bf1", None)
+    return net.made(
+        layers.add_global_pool(net.builder, net.name, x.reference, kind="average", output_size=output_size),
+        "bf1",
+        None,
+    )
 
 
 @call("adaptive_max_pool1d")
@@ -331,7 +424,11 @@ def adaptive_max_pool1d(net, input, output_size, return_indices=False):
     x = net.arranged(input, "bft")
     if return_indices:
         raise UnsupportedModelError("return_indices is not supported")
-    return net.made(layers.add_global_pool(net.builder, net.name, x.reference, kind="max", output_size=output_size), "bf1", None)
+    return net.made(
+        layers.add_global_pool(net.builder, net.name, x.reference, kind="max", output_size=output_size),
+        "bf1",
+        None,
+    )
 
 
 @call("mean")
@@ -356,9 +453,14 @@ def rnn(net, x, initial, tensors, *, kind, batch_first, nonlinearity="tanh"):
     net.packed.add(x.packed)
     count, directions, _, _ = layers.rnn_sizes(tensors, net.name)
     given = _initial(net, initial, kind, count * directions)
-    made = layers.add_rnn(net.builder, net.name, x.reference, tensors, kind=kind, nonlinearity=nonlinearity, initial=given)
+    made = layers.add_rnn(
+        net.builder, net.name, x.reference, tensors, kind=kind, nonlinearity=nonlinearity, initial=given
+    )
     sequence = dataclasses.replace(net.made(made.sequence, x.axes, x.clock), packed=x.packed)
-    stacks = [Tensor(tuple(r for layer in s for r in layer), ("s", "b", "f")) for s in ((made.h, made.c) if kind == "LSTM" else (made.h,))]
+    stacks = [
+        Tensor(tuple(r for layer in s for r in layer), ("s", "b", "f"))
+        for s in ((made.h, made.c) if kind == "LSTM" else (made.h,))
+    ]
     return (sequence, tuple(stacks) if kind == "LSTM" else stacks[0])
 
 
@@ -372,7 +474,9 @@ def _initial(net, initial, kind, cells):
     parts = (initial,) if kind != "LSTM" else tuple(initial) if isinstance(initial, (tuple, list)) else ()
     if len(parts) != (2 if kind == "LSTM" else 1):
         raise UnsupportedModelError(
-            "the initial state is not supported", expected="(h_0, c_0)" if kind == "LSTM" else "h_0", found=str(initial)
+            "the initial state is not supported",
+            expected="(h_0, c_0)" if kind == "LSTM" else "h_0",
+            found=str(initial),
         )
     if all(isinstance(p, StateInput) for p in parts):
         net.states.extend(p.name for p in parts)
@@ -392,12 +496,15 @@ def _initial(net, initial, kind, cells):
     for part in parts:
         if not isinstance(part, Tensor):
             raise UnsupportedModelError(
-                "the initial state must be zeros, an argument of forward, or made from other layers", found=str(part)
+                "the initial state must be zeros, an argument of forward, or made from other layers",
+                found=str(part),
             )
         if part.axes == ("1", "b", "f"):
             part = part.view(("s", "b", "f"))
         if part.axes != ("s", "b", "f") or len(part.references) != cells:
-            raise UnsupportedModelError("the initial state does not fit", expected=f"({cells}, batch, hidden_size)", found=str(part))
+            raise UnsupportedModelError(
+                "the initial state does not fit", expected=f"({cells}, batch, hidden_size)", found=str(part)
+            )
         stacks.append(part.references)
     return list(zip(*stacks))
 
@@ -405,7 +512,9 @@ def _initial(net, initial, kind, cells):
 @call("pack_padded_sequence")
 def pack_padded_sequence(net, input, lengths, batch_first=False, enforce_sorted=True):
     if not isinstance(lengths, Lengths):
-        raise UnsupportedModelError("the lengths of a packed sequence must be an argument of forward", found=str(lengths))
+        raise UnsupportedModelError(
+            "the lengths of a packed sequence must be an argument of forward", found=str(lengths)
+        )
     x = net.arranged(input, "btf" if batch_first else "tbf")
     net.lengths = lengths.name
     return dataclasses.replace(x, packed=True)
@@ -415,10 +524,13 @@ def pack_padded_sequence(net, input, lengths, batch_first=False, enforce_sorted=
 def pad_packed_sequence(net, sequence, batch_first=False, padding_value=0.0, total_length=None):
     if not isinstance(sequence, Tensor) or not sequence.packed or padding_value != 0:
         raise UnsupportedModelError(
-            "only a packed sequence can be padded, and with zeros", found=f"{sequence}, padding_value={padding_value}"
+            "only a packed sequence can be padded, and with zeros",
+            found=f"{sequence}, padding_value={padding_value}",
         )
     if total_length is not None and total_length != Size((("t", sequence.clock),)):
-        raise UnsupportedModelError("total_length must be the input's number of frames", found=str(total_length))
+        raise UnsupportedModelError(
+            "total_length must be the input's number of frames", found=str(total_length)
+        )
     axes = ("b", "t", "f") if batch_first else ("t", "b", "f")
     clock = sequence.clock if total_length is not None else (sequence.clock[0], (*sequence.clock[1], LONGEST))
     return dataclasses.replace(sequence, axes=axes, clock=clock, packed=False), Lengths(net.lengths)

@@ -23,9 +23,17 @@ from .torch_modules import kind
 _RECURRENT = ("RNN", "LSTM", "GRU")
 #: Positions of the arguments of aten operators whose order is not that of the call of the same name.
 _ORDER = {"batch_norm": (0, 3, 4, 1, 2, 5, 6, 7), "embedding": (1, 0, 2)}
-_ASSERTS = ("_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range_for_size", "sym_constrain_range")
+_ASSERTS = (
+    "_assert_scalar",
+    "_assert_tensor_metadata",
+    "_assert_async",
+    "sym_constrain_range_for_size",
+    "sym_constrain_range",
+)
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
-ROUNDING = 100  # times what the reference errs by in float32: a network that magnifies rounding is no wrong reading
+ROUNDING = (
+    100  # times what the reference errs by in float32: a network that magnifies rounding is no wrong reading
+)
 
 
 @torch.library.custom_op("rnnrt::recurrent", mutates_args=())
@@ -54,7 +62,9 @@ class _Recurrent(torch.nn.Module):
 
     def forward(self, input, hx=None):
         states = [] if hx is None else list(hx) if isinstance(hx, (tuple, list)) else [hx]
-        out, *finals = torch.ops.rnnrt.recurrent(input, states, self.name, self.sizes, self.batch_first, self.cells)
+        out, *finals = torch.ops.rnnrt.recurrent(
+            input, states, self.name, self.sizes, self.batch_first, self.cells
+        )
         return out, tuple(finals) if self.cells else finals[0]
 
 
@@ -73,7 +83,9 @@ def exported(module, examples):
 def _rewritten(graph, ranges):
     made, nodes, recurrent = torch.fx.Graph(), {}, {}
     for node in graph.nodes:
-        if node.op == "call_module" or getattr(node.target, "_opname", None) in _ASSERTS:  # torch.export's own checks of shapes
+        if (
+            node.op == "call_module" or getattr(node.target, "_opname", None) in _ASSERTS
+        ):  # torch.export's own checks of shapes
             continue
         arguments = torch.fx.node.map_arg(node.args, nodes.__getitem__)
         options = torch.fx.node.map_arg(node.kwargs, nodes.__getitem__)
@@ -84,8 +96,12 @@ def _rewritten(graph, ranges):
             recurrent[node] = cells
         elif namespace == "aten":
             op, target = "call_method", node.target._opname
-            arguments = tuple(arguments[k] for k in _ORDER.get(target, range(len(arguments))) if k < len(arguments))
-        elif target is operator.getitem and recurrent.get(node.args[0]) and node.args[1]:  # (out, h, c) was (out, (h, c))
+            arguments = tuple(
+                arguments[k] for k in _ORDER.get(target, range(len(arguments))) if k < len(arguments)
+            )
+        elif (
+            target is operator.getitem and recurrent.get(node.args[0]) and node.args[1]
+        ):  # (out, h, c) was (out, (h, c))
             arguments = (made.call_function(operator.getitem, (arguments[0], 1)), node.args[1] - 1)
         nodes[node] = made.create_node(op, target, arguments, options, name=node.name)
         nodes[node].stack_trace = node.stack_trace
@@ -123,13 +139,23 @@ def verify(module, graph, examples, least=1):
         first = dict(zip(inspect.signature(module.forward).parameters, examples))
         size = {axis: n for name, layer in inputs.items() for axis, n in zip(layer.axes, first[name].shape)}
         time, batch = size.get("t", 1), size["b"]
-        sizes = [(time, batch), (time, batch + 1), (time + 1, 2), (2 * time + 3, 1), (max(time // 2, 1), 3), (max(least - 1, 1), 2)]
+        sizes = [
+            (time, batch),
+            (time, batch + 1),
+            (time + 1, 2),
+            (2 * time + 3, 1),
+            (max(time // 2, 1), 3),
+            (max(least - 1, 1), 2),
+        ]
     agreed = 0
     for frames, rows in sizes:
         fixed = next((layer.length for layer in inputs.values() if layer.length), frames)
         if frames != fixed or (examples is None and agreed == 2):
             continue
-        given = {name: _other(x, inputs.get(name), name, graph, frames, rows, generator) for name, x in first.items()}
+        given = {
+            name: _other(x, inputs.get(name), name, graph, frames, rows, generator)
+            for name, x in first.items()
+        }
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # and a module may change its input in place
@@ -137,7 +163,9 @@ def verify(module, graph, examples, least=1):
         except Exception as error:  # whatever the user's own forward raises at a size it does not take
             if examples is None or (frames, rows) != sizes[0]:
                 continue
-            raise UnsupportedModelError("the module does not run on the example", found=str(error).splitlines()[0]) from error
+            raise UnsupportedModelError(
+                "the module does not run on the example", found=str(error).splitlines()[0]
+            ) from error
         difference, rounding = _difference(graph, inputs, given, expected)
         if not difference <= max(TOLERANCE, ROUNDING * rounding):
             raise UnsupportedModelError(
@@ -181,7 +209,9 @@ def _difference(graph, inputs, given, expected):
     lengths = given.get(graph.metadata.get("lengths_input"))
     lengths = None if lengths is None else lengths.numpy()
     with np.errstate(all="ignore"):
-        made, rounded = (reference.run(graph, arrays, lengths=lengths, dtype=t)[0] for t in (np.float64, np.float32))
+        made, rounded = (
+            reference.run(graph, arrays, lengths=lengths, dtype=t)[0] for t in (np.float64, np.float32)
+        )
     states, worst, rounding = graph.metadata.get("state_outputs", ()), 0.0, 0.0
     kept = [t for k, t in enumerate(leaves(expected)) if t is not None and k not in states]
     for tensor, output in zip(kept, graph.outputs):
@@ -193,7 +223,10 @@ def _difference(graph, inputs, given, expected):
         wanted = wanted.transpose([axes.index(a) for a in "btf" if a in axes])
         if wanted.shape != found.shape:
             return np.inf, 0.0
-        worst, rounding = max(worst, _distance(found, wanted)), max(rounding, _distance(found, rounded[output.name]))
+        worst, rounding = (
+            max(worst, _distance(found, wanted)),
+            max(rounding, _distance(found, rounded[output.name])),
+        )
     return worst, rounding
 
 

@@ -26,14 +26,35 @@ from .state_dict import unwrap
 __all__ = ["Checkpoint", "read_bytes", "read_tensors", "unwrap"]
 
 _NUMBERS = {
-    "float64": "f8", "float32": "f4", "float16": "f2", "bfloat16": "u2",
-    "int64": "i8", "int32": "i4", "int16": "i2", "int8": "i1", "uint64": "u8", "uint32": "u4", "uint16": "u2", "uint8": "u1", "bool": "u1",
-}  # fmt: skip
+    "float64": "f8",
+    "float32": "f4",
+    "float16": "f2",
+    "bfloat16": "u2",
+    "int64": "i8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint64": "u8",
+    "uint32": "u4",
+    "uint16": "u2",
+    "uint8": "u1",
+    "bool": "u1",
+}
 _SAFE = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
-    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
-    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
-}  # fmt: skip
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
 
 _OTHER_READERS = {"keras": "from_keras", "onnx": "from_onnx", "file": "rnnrt.load", "graph": "from_graph"}
 
@@ -53,24 +74,35 @@ class Checkpoint:
         self.tree, self.where, self._left, self._storage, self._order = tree, where, max_bytes, storage, order
 
     def is_tensor(self, leaf):
-        return isinstance(leaf, (pickles.TensorRecord, pickles.Refused, np.ndarray)) or (hasattr(leaf, "detach") and hasattr(leaf, "shape"))
+        return isinstance(leaf, (pickles.TensorRecord, pickles.Refused, np.ndarray)) or (
+            hasattr(leaf, "detach") and hasattr(leaf, "shape")
+        )
 
     def array(self, leaf, name) -> np.ndarray:
         """The tensor as a float32 array of its own. ``name``: what messages call it."""
         where = f"{self.where}, tensor {name!r}"
         if isinstance(leaf, pickles.Refused):
-            raise UnsupportedModelError(f"it is {leaf.what}", where=where, fix="Save plain dense float tensors.")
+            raise UnsupportedModelError(
+                f"it is {leaf.what}", where=where, fix="Save plain dense float tensors."
+            )
         if not isinstance(leaf, pickles.TensorRecord):
             leaf = _live(leaf, where)
             self._spend(leaf.size, where)
             return as_float32(leaf, str(leaf.dtype), where)
         if len(leaf.shape) > pickles.MAX_AXES or prod(max(n, 1) for n in leaf.shape) > _MOST_NUMBERS:
             raise ModelFileError(
-                "the tensor's shape is impossible", where=where, expected=f"at most {pickles.MAX_AXES} axes", found=str(leaf.shape)[:80]
+                "the tensor's shape is impossible",
+                where=where,
+                expected=f"at most {pickles.MAX_AXES} axes",
+                found=str(leaf.shape)[:80],
             )
         code = _NUMBERS.get(leaf.dtype)
         if code is None:
-            raise UnsupportedModelError(f"numbers of type {leaf.dtype} are not supported", where=where, fix="Save plain float tensors.")
+            raise UnsupportedModelError(
+                f"numbers of type {leaf.dtype} are not supported",
+                where=where,
+                fix="Save plain float tensors.",
+            )
         self._spend(prod(leaf.shape), where)
         dtype = np.dtype(self._order + code)
         block, size = leaf.storage, dtype.itemsize
@@ -80,12 +112,18 @@ class Checkpoint:
             return np.zeros(leaf.shape, np.float32)
         if last >= numel:
             raise ModelFileError(
-                "the tensor reaches past the end of its storage", where=where, expected=f"at most {numel} numbers", found=f"{last + 1}"
+                "the tensor reaches past the end of its storage",
+                where=where,
+                expected=f"at most {numel} numbers",
+                found=f"{last + 1}",
             )
         data, begin = self._storage(block.key, where), (block.base or 0) * size
         if begin + numel * size > len(data) or block.base is None and numel * size != len(data):
             raise ModelFileError(
-                "the storage has another size than declared", where=where, expected=f"{begin + numel * size} bytes", found=str(len(data))
+                "the storage has another size than declared",
+                where=where,
+                expected=f"{begin + numel * size} bytes",
+                found=str(len(data)),
             )
         numbers = np.frombuffer(data, dtype, numel, begin)
         strides = tuple(step * size for step in leaf.stride)
@@ -124,7 +162,9 @@ def _live(leaf, where):
                 f"the tensor cannot be read ({error})", where=where, fix="Pass plain dense float tensors."
             ) from error
     if leaf.dtype.kind not in "fiub":
-        raise UnsupportedModelError(f"numbers of type {leaf.dtype} are not supported", where=where, fix="Pass plain float tensors.")
+        raise UnsupportedModelError(
+            f"numbers of type {leaf.dtype} are not supported", where=where, fix="Pass plain float tensors."
+        )
     return leaf
 
 
@@ -145,12 +185,17 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
             raise ModelFileError(f"the mapping cannot be read ({error})", where=where) from error
     kind, where = detect(source), where or path_text(source)
     if kind.importer in _OTHER_READERS:
-        raise UnsupportedModelError(f"is {kind.what}, not PyTorch's", where=where, fix=f"Use {_OTHER_READERS[kind.importer]}.")
+        raise UnsupportedModelError(
+            f"is {kind.what}, not PyTorch's", where=where, fix=f"Use {_OTHER_READERS[kind.importer]}."
+        )
     with open_regular(source) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
             raise ResourceLimitError(
-                "the file is too large", where=where, expected=f"at most {max_bytes} bytes (max_bytes)", found=str(size)
+                "the file is too large",
+                where=where,
+                expected=f"at most {max_bytes} bytes (max_bytes)",
+                found=str(size),
             )
         data = file.read(size + 1)  # not max_bytes: Python allocates what it is asked for
     return read_bytes(data, where, max_bytes)
@@ -166,7 +211,10 @@ def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:
     if data[8:9] == b"{":
         return _read_safetensors(data, where, max_bytes)
     raise ModelFileError(
-        "this is no PyTorch file", where=where, expected="torch.save's zip or legacy file, safetensors or .npz", found=repr(data[:8])
+        "this is no PyTorch file",
+        where=where,
+        expected="torch.save's zip or legacy file, safetensors or .npz",
+        found=repr(data[:8]),
     )
 
 
@@ -181,12 +229,17 @@ def _read_zip(archive, max_bytes):
     if len(pickled) != 1:
         found = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ModelFileError(
-            "the zip archive is no file of torch.save", where=where, expected="one <name>/data.pkl", found=found or "no members"
+            "the zip archive is no file of torch.save",
+            where=where,
+            expected="one <name>/data.pkl",
+            found=found or "no members",
         )
     top = pickled[0].removesuffix("data.pkl")
     order = archive.read(top + "byteorder").strip() if top + "byteorder" in archive else b"little"
     if order not in (b"little", b"big"):
-        raise ModelFileError("the byte order is unknown", where=where, expected="little or big", found=repr(order[:20]))
+        raise ModelFileError(
+            "the byte order is unknown", where=where, expected="little or big", found=repr(order[:20])
+        )
     tree, _, _ = pickles.load(archive.read(pickled[0]), f"{where}, {pickled[0]}")
     read = {}  # the tensors of an RNN usually share one storage: unpack it once
 
@@ -205,26 +258,45 @@ def _read_legacy(data, where, max_bytes):
         value, position, storages = pickles.load(data, where, position)
         parts.append((value, storages))
     (magic, _), (protocol, _), (machine, _), (tree, storages), (keys, _) = parts
-    if magic != _LEGACY_MAGIC or protocol != 1001 or not isinstance(machine, dict) or not isinstance(keys, list):
+    if (
+        magic != _LEGACY_MAGIC
+        or protocol != 1001
+        or not isinstance(machine, dict)
+        or not isinstance(keys, list)
+    ):
         raise ModelFileError("this is no legacy file of torch.save", where=where)
     if machine.get("little_endian") is not True:
         raise UnsupportedModelError(
-            "the file was written on a big-endian machine", where=where, fix="Save it anew with PyTorch 1.6 or later."
+            "the file was written on a big-endian machine",
+            where=where,
+            fix="Save it anew with PyTorch 1.6 or later.",
         )
     blocks = {}
     for key in keys:
         dtype = storages.get(key) if isinstance(key, str) else None
-        size = {"untyped": 1, "complex64": 8, "complex128": 16, "qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1}.get(dtype)
+        size = {
+            "untyped": 1,
+            "complex64": 8,
+            "complex128": 16,
+            "qint8": 1,
+            "quint8": 1,
+            "qint32": 4,
+            "quint4x2": 1,
+        }.get(dtype)
         size = size or (np.dtype(_NUMBERS[dtype]).itemsize if dtype in _NUMBERS else None)
         if size is None or key in blocks or position + 8 > len(data):
             raise ModelFileError(
-                "the list of storages is damaged", where=f"{where}, byte {position}", fix="Copy or download the file again."
+                "the list of storages is damaged",
+                where=f"{where}, byte {position}",
+                fix="Copy or download the file again.",
             )
         (count,) = struct.unpack_from("<q", data, position)
         start, position = position + 8, position + 8 + count * size
         if count < 0 or position > len(data):
             raise ModelFileError(
-                "a storage runs past the end of the file", where=f"{where}, byte {start}", fix="Copy or download the file again."
+                "a storage runs past the end of the file",
+                where=f"{where}, byte {start}",
+                fix="Copy or download the file again.",
             )
         blocks[key] = (start, position)
 
@@ -253,7 +325,9 @@ def _read_safetensors(data, where, max_bytes):
         if dtype is None:
             tree[name] = pickles.Refused(f"a tensor of {entry['dtype']} numbers")
             continue
-        stride = tuple(prod(shape[k + 1 :]) for k in range(len(shape))) if len(shape) <= pickles.MAX_AXES else ()
+        stride = (
+            tuple(prod(shape[k + 1 :]) for k in range(len(shape))) if len(shape) <= pickles.MAX_AXES else ()
+        )
         block = pickles.Storage(dtype, name, prod(shape))
         tree[name] = pickles.TensorRecord(block, dtype, 0, shape, stride)
     held = {name: entry["data"] for name, entry in entries}

@@ -59,17 +59,23 @@ FUNCTIONS = {word: kind for kind, row in _ELEMENTWISE.items() for word in (kind,
 def elementwise(word, **options) -> Function:
     """The Function a torch.nn class or a torch.nn.functional name means, e.g. ``elementwise("LeakyReLU", negative_slope=0.2)``."""
     if word not in FUNCTIONS:
-        raise UnsupportedModelError(f"the activation {word} is not supported", expected=f"one of {', '.join(sorted(FUNCTIONS))}")
+        raise UnsupportedModelError(
+            f"the activation {word} is not supported", expected=f"one of {', '.join(sorted(FUNCTIONS))}"
+        )
     kind = FUNCTIONS[word]
     _, name, defaults = _ELEMENTWISE[kind]
     unknown = sorted(set(options) - set(defaults) - {"inplace"})
     if unknown:
-        raise UnsupportedModelError(f"{word} has no option {', '.join(unknown)}", expected=f"{sorted(defaults)}")
+        raise UnsupportedModelError(
+            f"{word} has no option {', '.join(unknown)}", expected=f"{sorted(defaults)}"
+        )
     values = {option: options.get(option, default) for option, default in defaults.items()}
     if kind == "GELU":
         if values["approximate"] != "tanh":
             raise UnsupportedModelError(
-                "GELU with the error function is not supported", expected="approximate='tanh'", found=repr(values["approximate"])
+                "GELU with the error function is not supported",
+                expected="approximate='tanh'",
+                found=repr(values["approximate"]),
             )
         return Function(name)
     if kind == "Hardtanh":
@@ -78,7 +84,9 @@ def elementwise(word, **options) -> Function:
             return Function(name)
         if low == 0.0 and high > 0.0:
             return Function("clipped_relu", (high,))
-        raise UnsupportedModelError("Hardtanh is supported from -1 to 1 and from 0 up", found=f"{low:g} to {high:g}")
+        raise UnsupportedModelError(
+            "Hardtanh is supported from -1 to 1 and from 0 up", found=f"{low:g} to {high:g}"
+        )
     return Function(name, (6.0,) if kind == "ReLU6" else tuple(values.values()))
 
 
@@ -95,10 +103,17 @@ def take(tensors, where, required, optional=()):
     missing = [name for name in required if name not in tensors]
     unexpected = sorted(set(tensors) - set(required) - set(optional))
     if missing or unexpected:
-        found = ", ".join(f"{name} {tuple(np.shape(tensors[name]))}" for name in sorted(tensors)) or "no tensors"
+        found = (
+            ", ".join(f"{name} {tuple(np.shape(tensors[name]))}" for name in sorted(tensors)) or "no tensors"
+        )
         what = [f"the tensors {', '.join(missing)} are missing"] * bool(missing)
         what += [f"the tensors {', '.join(unexpected)} do not belong to it"] * bool(unexpected)
-        raise ModelFileError(" and ".join(what), where=where, expected=", ".join((*required, *(f"[{o}]" for o in optional))), found=found)
+        raise ModelFileError(
+            " and ".join(what),
+            where=where,
+            expected=", ".join((*required, *(f"[{o}]" for o in optional))),
+            found=found,
+        )
     return [tensors.get(name) for name in (*required, *optional)]
 
 
@@ -165,11 +180,21 @@ def rnn_sizes(tensors, where="the RNN"):
     keys = [part.groups() for part in parts.values()]
     layers = 1 + max((int(layer) for _, layer, _ in keys), default=0)
     directions = 1 + any(reverse for _, _, reverse in keys)
-    stems = ["weight_ih", "weight_hh"] + [s for s in ("bias_ih", "bias_hh") if any(k.startswith("bias") for k, _, _ in keys)]
+    stems = ["weight_ih", "weight_hh"] + [
+        s for s in ("bias_ih", "bias_hh") if any(k.startswith("bias") for k, _, _ in keys)
+    ]
     stems += ["weight_hr"] * any(k == "weight_hr" for k, _, _ in keys)
-    if layers * directions * len(stems) > 8 * len(keys) + 8:  # a lone weight_ih_l9999 must not make a list of 40,000 names
-        raise ModelFileError("most layers' tensors are missing", where=where, found=", ".join(sorted(tensors)[:8]))
-    take(tensors, where, [f"{s}_l{k}{d}" for k in range(layers) for d in ("", "_reverse")[:directions] for s in stems])
+    if (
+        layers * directions * len(stems) > 8 * len(keys) + 8
+    ):  # a lone weight_ih_l9999 must not make a list of 40,000 names
+        raise ModelFileError(
+            "most layers' tensors are missing", where=where, found=", ".join(sorted(tensors)[:8])
+        )
+    take(
+        tensors,
+        where,
+        [f"{s}_l{k}{d}" for k in range(layers) for d in ("", "_reverse")[:directions] for s in stems],
+    )
     return layers, directions, "bias_ih" in stems, "weight_hr" in stems
 
 
@@ -182,9 +207,16 @@ def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=Non
     """
     where = f"{name} ({kind})"
     if kind not in _GATES:
-        raise UnsupportedModelError(f"{kind} is not a recurrent layer of PyTorch", where=name, expected="RNN, GRU or LSTM")
+        raise UnsupportedModelError(
+            f"{kind} is not a recurrent layer of PyTorch", where=name, expected="RNN, GRU or LSTM"
+        )
     if nonlinearity not in ("tanh", "relu"):
-        raise UnsupportedModelError("the nonlinearity is not supported", where=where, expected="tanh or relu", found=repr(nonlinearity))
+        raise UnsupportedModelError(
+            "the nonlinearity is not supported",
+            where=where,
+            expected="tanh or relu",
+            found=repr(nonlinearity),
+        )
     if nonlinearity != "tanh" and kind != "RNN":
         raise UnsupportedModelError(f"{kind} has no option nonlinearity", where=where)
     layers, directions, _, projected = rnn_sizes(tensors, where)
@@ -192,7 +224,10 @@ def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=Non
         raise ModelFileError("only an LSTM has a projection (weight_hr)", where=where)
     if initial is not None and len(initial) != layers * directions:
         raise ShapeError(
-            "one initial state a layer and direction is needed", where=where, expected=str(layers * directions), found=str(len(initial))
+            "one initial state a layer and direction is needed",
+            where=where,
+            expected=str(layers * directions),
+            found=str(len(initial)),
         )
     made, h, c = [], [], []
     for k in range(layers):
@@ -208,7 +243,11 @@ def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=Non
 
 
 def _stems(tensors):
-    return [stem for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr") if f"{stem}_l0" in tensors]
+    return [
+        stem
+        for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        if f"{stem}_l0" in tensors
+    ]
 
 
 def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where):
@@ -216,9 +255,15 @@ def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where):
     ih, hh, hr = tensors["weight_ih"], tensors["weight_hh"], tensors.get("weight_hr")
     gates = _GATES[kind]
     if ih.ndim != 2 or hh.ndim != 2 or (hr is not None and hr.ndim != 2):
-        raise ShapeError("the weights must be matrices", where=f"{where}, {name}", found=f"{ih.shape}, {hh.shape}")
+        raise ShapeError(
+            "the weights must be matrices", where=f"{where}, {name}", found=f"{ih.shape}, {hh.shape}"
+        )
     units, width = hh.shape[0] // gates, hh.shape[1]
-    fits = units and ih.shape[0] == hh.shape[0] == gates * units and (width == units if hr is None else hr.shape == (width, units))
+    fits = (
+        units
+        and ih.shape[0] == hh.shape[0] == gates * units
+        and (width == units if hr is None else hr.shape == (width, units))
+    )
     biases = [tensors[b] for b in ("bias_ih", "bias_hh") if b in tensors]
     if not fits or any(b.shape != (gates * units,) for b in biases):
         found = ", ".join(f"{stem} {array.shape}" for stem, array in tensors.items())
@@ -235,7 +280,11 @@ def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where):
             fields |= {"bias": zrn(biases[0]), "recurrent_bias": zrn(biases[1])}
         return builder.add(GRU, name, x, *state, **fields)
     # added in float64: the rounding to float32 then happens once
-    fields |= {"weight": ih, "recurrent_weight": hh, "bias": biases[0].astype(np.float64) + biases[1] if biases else None}
+    fields |= {
+        "weight": ih,
+        "recurrent_weight": hh,
+        "bias": biases[0].astype(np.float64) + biases[1] if biases else None,
+    }
     if kind == "LSTM":
         return builder.add(LSTM, name, x, *state, projection=hr, **fields)
     return builder.add(SimpleRNN, name, x, *state, activation=nonlinearity, **fields)
@@ -256,7 +305,12 @@ def add_embedding(builder, name, x, tensors, *, padding_idx=None, max_norm=None)
         raise UnsupportedModelError("an Embedding with max_norm is not supported", where=name)
     (weight,) = take(tensors, f"{name} (Embedding)", ["weight"])
     if padding_idx is not None and not -len(weight) <= padding_idx < len(weight):
-        raise ShapeError("padding_idx is outside the table", where=name, expected=f"below {len(weight)}", found=str(padding_idx))
+        raise ShapeError(
+            "padding_idx is outside the table",
+            where=name,
+            expected=f"below {len(weight)}",
+            found=str(padding_idx),
+        )
     return builder.add(Embedding, name, x, weight=weight)
 
 
@@ -266,18 +320,29 @@ def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, gr
     weight, bias = take(tensors, where, ["weight"], ["bias"])
     if np.ndim(weight) != 3:
         raise ShapeError("weight must be (out, in / groups, tap)", where=where, found=str(np.shape(weight)))
-    stride, dilation, groups = one(stride, "stride", where), one(dilation, "dilation", where), one(groups, "groups", where)
+    stride, dilation, groups = (
+        one(stride, "stride", where),
+        one(dilation, "dilation", where),
+        one(groups, "groups", where),
+    )
     if padding == "same" and stride != 1:
-        raise UnsupportedModelError("padding='same' exists only with stride 1", where=where, found=f"stride {stride}")
+        raise UnsupportedModelError(
+            "padding='same' exists only with stride 1", where=where, found=f"stride {stride}"
+        )
     if isinstance(padding, str) and padding not in ("same", "valid"):
         raise UnsupportedModelError(
-            "the padding is not supported", where=where, expected="a number, 'valid' or 'same'", found=repr(padding)
+            "the padding is not supported",
+            where=where,
+            expected="a number, 'valid' or 'same'",
+            found=repr(padding),
         )
     if padding != "same":
         sides = 0 if padding == "valid" else one(padding, "padding", where)
         padding = (sides, sides)
     if padding_mode != "zeros" and padding != (0, 0):
-        raise UnsupportedModelError(f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'")
+        raise UnsupportedModelError(
+            f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'"
+        )
     fields = {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
     return builder.add(Conv1D, name, x, weight=taps_first(weight), bias=bias, **fields)
 
@@ -289,10 +354,15 @@ def add_batch_norm(builder, name, x, tensors, *, eps=1e-5):
     """torch.nn.BatchNorm1d as it is after ``eval()``: running statistics. One without them would use each batch's own: refused."""
     where = f"{name} (BatchNorm1d)"
     if "running_mean" not in tensors and "running_var" not in tensors:
-        raise UnsupportedModelError("a BatchNorm1d without running statistics (track_running_stats=False) is not supported", where=where)
+        raise UnsupportedModelError(
+            "a BatchNorm1d without running statistics (track_running_stats=False) is not supported",
+            where=where,
+        )
     optional = ["weight", "bias", "num_batches_tracked"]
     mean, variance, gamma, beta, _ = take(tensors, where, ["running_mean", "running_var"], optional)
-    return builder.add(BatchNormalization, name, x, mean=mean, variance=variance, gamma=gamma, beta=beta, epsilon=eps)
+    return builder.add(
+        BatchNormalization, name, x, mean=mean, variance=variance, gamma=gamma, beta=beta, epsilon=eps
+    )
 
 
 def add_layer_norm(builder, name, x, tensors, *, eps=1e-5, normalized_shape=None):
@@ -303,7 +373,10 @@ def add_layer_norm(builder, name, x, tensors, *, eps=1e-5, normalized_shape=None
     size = one(normalized_shape, "normalized_shape", where) if normalized_shape is not None else width
     if size != width or builder.signal(x).features != (width,):
         raise ShapeError(
-            "normalized_shape must be the features of a frame", where=where, expected=str(builder.signal(x).features), found=f"({size},)"
+            "normalized_shape must be the features of a frame",
+            where=where,
+            expected=str(builder.signal(x).features),
+            found=f"({size},)",
         )
     return builder.add(LayerNormalization, name, x, size=size, gamma=gamma, beta=beta, epsilon=eps)
 
@@ -317,7 +390,18 @@ def add_activation(builder, name, x, word, **options):
 # ---- pooling ---------------------------------------------------------------------------------------------------------
 
 
-def add_max_pool(builder, name, x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def add_max_pool(
+    builder,
+    name,
+    x,
+    *,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode=False,
+    return_indices=False,
+):
     """torch.nn.MaxPool1d; padding never wins."""
     where = f"{name} (MaxPool1d)"
     if one(dilation, "dilation", where) != 1 or return_indices:
@@ -325,7 +409,9 @@ def add_max_pool(builder, name, x, *, kernel_size, stride=None, padding=0, dilat
     return builder.add(MaxPool1D, name, x, **_window(where, kernel_size, stride, padding, ceil_mode))
 
 
-def add_average_pool(builder, name, x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def add_average_pool(
+    builder, name, x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True
+):
     """torch.nn.AvgPool1d; padded zeros count, unless ``count_include_pad=False``."""
     fields = _window(f"{name} (AvgPool1d)", kernel_size, stride, padding, ceil_mode)
     return builder.add(AveragePool1D, name, x, count_padding=bool(count_include_pad), **fields)
@@ -337,12 +423,23 @@ def _window(where, kernel_size, stride, padding, ceil_mode):
     size = one(kernel_size, "kernel_size", where)
     sides = one(padding, "padding", where)
     if 2 * sides > size:
-        raise ShapeError("padding must be at most half the window", where=where, expected=f"at most {size // 2}", found=str(sides))
-    return {"size": size, "stride": size if stride is None or stride == () else one(stride, "stride", where), "padding": (sides, sides)}
+        raise ShapeError(
+            "padding must be at most half the window",
+            where=where,
+            expected=f"at most {size // 2}",
+            found=str(sides),
+        )
+    return {
+        "size": size,
+        "stride": size if stride is None or stride == () else one(stride, "stride", where),
+        "padding": (sides, sides),
+    }
 
 
 def add_global_pool(builder, name, x, *, kind, output_size=1):
     """torch.nn.AdaptiveAvgPool1d(1) ("average") or AdaptiveMaxPool1d(1) ("max"): over all frames, to one value a sequence."""
     if one(output_size, "output_size", name) != 1:
-        raise UnsupportedModelError("adaptive pooling is supported to one frame only", where=name, found=f"output_size={output_size}")
+        raise UnsupportedModelError(
+            "adaptive pooling is supported to one frame only", where=name, found=f"output_size={output_size}"
+        )
     return builder.add({"average": GlobalAveragePool, "max": GlobalMaxPool}[kind], name, x)

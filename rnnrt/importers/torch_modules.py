@@ -37,8 +37,12 @@ def call_module(net, module, name, arguments, options):
     """What a call of a supported module makes."""
     word = kind(module)
     where = f"module {name!r} ({word})"
-    if module._forward_hooks or any(not hasattr(hook, "compute_weight") for hook in module._forward_pre_hooks.values()):
-        raise UnsupportedModelError("a forward hook may change what the module does", where=where, fix="Remove the hook first.")
+    if module._forward_hooks or any(
+        not hasattr(hook, "compute_weight") for hook in module._forward_pre_hooks.values()
+    ):
+        raise UnsupportedModelError(
+            "a forward hook may change what the module does", where=where, fix="Remove the hook first."
+        )
     constants = {n: Constant(f"{name}.{n}", a) for n, a in tensors_of(module, where).items()}
     if word not in _RECURRENT and (options or len(arguments) != 1 or not isinstance(arguments[0], Tensor)):
         given = ", ".join(map(str, arguments)) + "".join(f", {option}=" for option in options)
@@ -52,9 +56,16 @@ def call_module(net, module, name, arguments, options):
 def array_of(tensor, where):
     """A live tensor as float32 NumPy."""
     word = str(tensor.dtype)
-    if tensor.is_sparse or tensor.is_quantized or tensor.device.type == "meta" or word.startswith("torch.complex"):
+    if (
+        tensor.is_sparse
+        or tensor.is_quantized
+        or tensor.device.type == "meta"
+        or word.startswith("torch.complex")
+    ):
         raise UnsupportedModelError(
-            "the tensor is sparse, quantised, complex or without data", where=where, found=f"{word} on {tensor.device}"
+            "the tensor is sparse, quantised, complex or without data",
+            where=where,
+            found=f"{word} on {tensor.device}",
         )
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
@@ -62,17 +73,23 @@ def array_of(tensor, where):
 
 def tensors_of(module, where):
     """A module's own tensors by name, weight and spectral normalisation applied as its forward would in evaluation."""
-    found = {n: t for group in (module._parameters, module._buffers) for n, t in group.items() if t is not None}
+    found = {
+        n: t for group in (module._parameters, module._buffers) for n, t in group.items() if t is not None
+    }
     made = {}
     for hook in module._forward_pre_hooks.values():  # torch.nn.utils.weight_norm and spectral_norm
         spectral = hasattr(hook, "n_power_iterations")
-        made[hook.name] = hook.compute_weight(module, do_power_iteration=False) if spectral else hook.compute_weight(module)
+        made[hook.name] = (
+            hook.compute_weight(module, do_power_iteration=False) if spectral else hook.compute_weight(module)
+        )
         parts = ("_orig", "_u", "_v") if spectral else ("_g", "_v")
         found = {n: t for n, t in found.items() if n not in [hook.name + part for part in parts]}
     parametrized = module._modules.get("parametrizations") or {}
     if parametrized and kind(module) in _RECURRENT:
         raise UnsupportedModelError(
-            "a parametrised recurrent layer is not supported", where=where, fix="Call remove_parametrizations first."
+            "a parametrised recurrent layer is not supported",
+            where=where,
+            fix="Call remove_parametrizations first.",
         )
     made |= {n: getattr(module, n) for n in parametrized}
     return {n: array_of(t, f"{where}, tensor {n!r}") for n, t in (found | made).items()}
@@ -112,7 +129,9 @@ def _embedding(net, module, constants, x):
 @_module("BatchNorm1d")
 def _batch_norm(net, module, constants, x):
     if "running_mean" not in constants:
-        raise UnsupportedModelError("a BatchNorm1d without running statistics (track_running_stats=False) is not supported")
+        raise UnsupportedModelError(
+            "a BatchNorm1d without running statistics (track_running_stats=False) is not supported"
+        )
     constants.pop("num_batches_tracked", None)
     return CALLS["batch_norm"](net, x, **constants, eps=module.eps)
 
@@ -125,7 +144,10 @@ def _layer_norm(net, module, constants, x):
 @_module("MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d", "AdaptiveMaxPool1d")
 def _pool(net, module, constants, x):
     word, options = {
-        "MaxPool1d": ("max_pool1d", ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")),
+        "MaxPool1d": (
+            "max_pool1d",
+            ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+        ),
         "AvgPool1d": ("avg_pool1d", ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
         "AdaptiveAvgPool1d": ("adaptive_avg_pool1d", ("output_size",)),
         "AdaptiveMaxPool1d": ("adaptive_max_pool1d", ("output_size", "return_indices")),
@@ -157,7 +179,9 @@ def _prelu(net, module, constants, x):
 
 @_module("ZeroPad1d", "ConstantPad1d")
 def _pad(net, module, constants, x):
-    return CALLS["pad"](net, x, tuple(module.padding), value=module.value if kind(module) == "ConstantPad1d" else 0)
+    return CALLS["pad"](
+        net, x, tuple(module.padding), value=module.value if kind(module) == "ConstantPad1d" else 0
+    )
 
 
 @_module("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
@@ -188,7 +212,11 @@ def input_sizes(module):
     if word in _RECURRENT:
         attribute = "input_size"
     if word == "LayerNorm":
-        return {one(module.normalized_shape, "normalized_shape", "LayerNorm")} if len(module.normalized_shape) == 1 else set()
+        return (
+            {one(module.normalized_shape, "normalized_shape", "LayerNorm")}
+            if len(module.normalized_shape) == 1
+            else set()
+        )
     return {int(getattr(module, attribute))} if attribute else set()
 
 

@@ -59,7 +59,9 @@ def movedim(net, input, source, destination):
 @call("t", "T")
 def transposed(net, input):
     if len(input.axes) != 2:
-        raise UnsupportedModelError("is supported for two axes only", found=str(input), fix="Use transpose or permute.")
+        raise UnsupportedModelError(
+            "is supported for two axes only", found=str(input), fix="Use transpose or permute."
+        )
     return input.view(input.axes[::-1])
 
 
@@ -81,8 +83,12 @@ def unsqueeze(net, input, dim):
 @call("squeeze")
 def squeeze(net, input, dim=None):
     if dim is None:
-        raise UnsupportedModelError("squeeze without dim drops the batch axis of a batch of one", fix="Name the axis: squeeze(-1).")
-    for position in sorted({net.axis(input, d) for d in (dim if isinstance(dim, (tuple, list)) else [dim])}, reverse=True):
+        raise UnsupportedModelError(
+            "squeeze without dim drops the batch axis of a batch of one", fix="Name the axis: squeeze(-1)."
+        )
+    for position in sorted(
+        {net.axis(input, d) for d in (dim if isinstance(dim, (tuple, list)) else [dim])}, reverse=True
+    ):
         axis = input.axes[position]
         size = net.sizes(input)[position]
         if isinstance(size, Size):
@@ -100,7 +106,18 @@ def _without(net, x, position):
     return x.view(axes)
 
 
-@call("contiguous", "clone", "detach", "float", "cpu", "cuda", "requires_grad_", "alias", "lift_fresh_copy", "detach_")
+@call(
+    "contiguous",
+    "clone",
+    "detach",
+    "float",
+    "cpu",
+    "cuda",
+    "requires_grad_",
+    "alias",
+    "lift_fresh_copy",
+    "detach_",
+)
 def same(net, input, *ignored, **options):
     for option in (*ignored, *options.values()):
         if not isinstance(option, (Harmless, bool, type(None))):
@@ -114,13 +131,28 @@ def to(net, input, *ignored, **options):
     wrong = [w for w in words if w.startswith("torch.") and w in _TYPES and w != "torch.float32"]
     ids = isinstance(input, Lengths) or isinstance(input, Tensor) and net.is_ids(input)
     if wrong and not (ids and wrong[0] in ("torch.int64", "torch.int32")):
-        raise UnsupportedModelError(f"a change of type to {wrong[0]} is not supported", expected="torch.float32")
+        raise UnsupportedModelError(
+            f"a change of type to {wrong[0]} is not supported", expected="torch.float32"
+        )
     return input
 
 
 _TYPES = {
     f"torch.{t}"
-    for t in ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool", "complex64", "complex128"]
+    for t in [
+        "float16",
+        "float32",
+        "float64",
+        "bfloat16",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "bool",
+        "complex64",
+        "complex128",
+    ]
 }
 
 
@@ -173,7 +205,9 @@ def reshape(net, input, *shape):
         return to(net, input, *shape)
     x = _plain(net, input)
     x = x.view([part for axis in x.axes for part in axis])  # a merged "bt" may be taken apart again
-    return _regrouped(net, x, _groups(net, x, [s if isinstance(s, Size) else Size((), _number(s)) for s in _flat(shape)]))
+    return _regrouped(
+        net, x, _groups(net, x, [s if isinstance(s, Size) else Size((), _number(s)) for s in _flat(shape)])
+    )
 
 
 @call("flatten")
@@ -181,7 +215,9 @@ def flatten(net, input, start_dim=0, end_dim=-1):
     x = _plain(net, input)
     start, end = net.axis(x, start_dim), net.axis(x, end_dim)
     positions = list(range(len(x.axes)))
-    groups = [[p] for p in positions[:start]] + [positions[start : end + 1]] + [[p] for p in positions[end + 1 :]]
+    groups = (
+        [[p] for p in positions[:start]] + [positions[start : end + 1]] + [[p] for p in positions[end + 1 :]]
+    )
     return _regrouped(net, x, groups)
 
 
@@ -189,7 +225,9 @@ def _plain(net, x):
     """``x`` with every axis of size one called "1"."""
     for position, size in enumerate(net.sizes(x)):
         if size == 1 and x.axes[position] != "1":
-            references = (net.add(Reshape, x.reference, features=()),) if x.axes[position] == "f" else x.references
+            references = (
+                (net.add(Reshape, x.reference, features=()),) if x.axes[position] == "f" else x.references
+            )
             x = x.view(x.axes[:position] + ("1",) + x.axes[position + 1 :], references)
     return x
 
@@ -246,9 +284,11 @@ def _equal(group, target, fixed):
 def _constant(x):
     return UnsupportedModelError(
         "this shape does not keep batch, time and features apart, or holds batch or time as a constant",
-        found=str(x), fix="Take states by number, as h_n[-1]." if "s" in x.axes else
-        "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
-    )  # fmt: skip
+        found=str(x),
+        fix="Take states by number, as h_n[-1]."
+        if "s" in x.axes
+        else "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
+    )
 
 
 def _regrouped(net, x, groups):
@@ -272,11 +312,19 @@ def _flattened(net, x, axes):
     """All frames of a sequence of fixed length as one value, in the order torch's axes have."""
     signal = net.signal(x)
     if signal.length is None:
-        raise LengthError("flattening time needs a fixed number of frames", found=str(x), fix="Give example= so that it is known.")
+        raise LengthError(
+            "flattening time needs a fixed number of frames",
+            found=str(x),
+            fix="Give example= so that it is known.",
+        )
     reference = net.add(Flatten, x.reference)
     if axes == "tf":
         return reference
-    return net.add(Select, reference, index=[t * signal.width + f for f in range(signal.width) for t in range(signal.length)])
+    return net.add(
+        Select,
+        reference,
+        index=[t * signal.width + f for f in range(signal.width) for t in range(signal.length)],
+    )
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
@@ -328,14 +376,20 @@ def select(net, input, dim, index):
     if axis == "t":
         net.whole(input)
         if index not in (0, -1):
-            raise UnsupportedModelError("only the last frame [-1] or the first [0] can be taken", found=f"frame {index}")
+            raise UnsupportedModelError(
+                "only the last frame [-1] or the first [0] can be taken", found=f"frame {index}"
+            )
         reference = input.reference if index else net.add(Reverse, input.reference)
         return dataclasses.replace(input, references=(net.add(Last, reference),), axes=rest, clock=None)
     sizes = {"f": net.signal(input).width, "s": len(input.references), "1": 1}
     if axis not in sizes:
-        raise UnsupportedModelError("one sequence of a batch cannot be taken", found=f"index {index} of {input}")
+        raise UnsupportedModelError(
+            "one sequence of a batch cannot be taken", found=f"index {index} of {input}"
+        )
     if not -sizes[axis] <= index < sizes[axis]:
-        raise UnsupportedModelError("the index is out of range", expected=f"below {sizes[axis]}", found=str(index))
+        raise UnsupportedModelError(
+            "the index is out of range", expected=f"below {sizes[axis]}", found=str(index)
+        )
     if axis == "s":
         return input.view(rest, (input.references[index],))
     if axis == "f":
@@ -348,7 +402,11 @@ def select(net, input, dim, index):
 def slice_(net, input, dim=0, start=None, end=None, step=1):
     position = net.axis(input, dim)
     axis = input.axes[position]
-    whole = start in (None, 0) and (end is None or end == net.sizes(input)[position] or end == (1 << 63) - 1) and step == 1
+    whole = (
+        start in (None, 0)
+        and (end is None or end == net.sizes(input)[position] or end == (1 << 63) - 1)
+        and step == 1
+    )
     if whole:
         return input
     if any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
@@ -360,7 +418,8 @@ def slice_(net, input, dim=0, start=None, end=None, step=1):
         return unsqueeze(net, last, position)
     if axis not in "fs1":
         raise UnsupportedModelError(
-            f"part of the {'time' if axis == 't' else 'batch'} axis cannot be taken", found=f"{start}:{end}:{step} of {input}"
+            f"part of the {'time' if axis == 't' else 'batch'} axis cannot be taken",
+            found=f"{start}:{end}:{step} of {input}",
         )
     kept = range(net.sizes(input)[position])[slice(start, end, step)]
     if not kept:
@@ -375,9 +434,15 @@ def slice_(net, input, dim=0, start=None, end=None, step=1):
 def _chomped(net, x, frames):
     """x[:, :-frames] of a convolution that was padded on both sides: the same convolution with less padding on the right."""
     layer = net.layer(x)
-    if not isinstance(layer, Conv1D) or layer.stride != 1 or layer.padding == "same" or layer.padding[1] < frames:
+    if (
+        not isinstance(layer, Conv1D)
+        or layer.stride != 1
+        or layer.padding == "same"
+        or layer.padding[1] < frames
+    ):
         raise UnsupportedModelError(
-            "the last frames can be cut off only where they come from a convolution's right padding", found=f"[:-{frames}]"
+            "the last frames can be cut off only where they come from a convolution's right padding",
+            found=f"[:-{frames}]",
         )
     fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
     fields["padding"] = (layer.padding[0], layer.padding[1] - frames)
@@ -404,7 +469,9 @@ def split(net, input, split_size_or_sections, dim=0):
     if isinstance(sizes, int):
         sizes = [min(sizes, width - start) for start in range(0, width, sizes)]
     if sum(sizes) != width:
-        raise UnsupportedModelError("the parts do not make up the axis", expected=str(width), found=str(sizes))
+        raise UnsupportedModelError(
+            "the parts do not make up the axis", expected=str(width), found=str(sizes)
+        )
     starts = [sum(sizes[:k]) for k in range(len(sizes))]
     return tuple(slice_(net, input, dim, start, start + n) for start, n in zip(starts, sizes))
 
@@ -446,4 +513,6 @@ def over_time(net, x, kind, dim, keepdim):
 
 @call("max")
 def maximum(net, input, dim=None, keepdim=False):
-    return MaxOverTime(over_time(net, input, GlobalMaxPool, dim, keepdim), Refused("the indices of max are not supported"))
+    return MaxOverTime(
+        over_time(net, input, GlobalMaxPool, dim, keepdim), Refused("the indices of max are not supported")
+    )

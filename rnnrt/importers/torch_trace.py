@@ -27,7 +27,18 @@ from .torch_calls import CALLS
 from .torch_export import exported, leaves, verify
 from .torch_modules import array_of, call_module, input_sizes, kind, weight_sizes
 from .torch_shapes import SHAPES
-from .torch_values import AxesError, Constant, Harmless, LengthError, Lengths, MaxOverTime, Network, Refused, StateInput, Tensor
+from .torch_values import (
+    AxesError,
+    Constant,
+    Harmless,
+    LengthError,
+    Lengths,
+    MaxOverTime,
+    Network,
+    Refused,
+    StateInput,
+    Tensor,
+)
 
 #: torch.<name> takes other arguments than torch.nn.functional.<name>, which CALLS is written for.
 _OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")
@@ -40,7 +51,19 @@ for _name in CALLS:
             _FUNCTIONS[_function] = _name
 
 _ASSERTS = ("_assert", "_assert_is_none")
-_PASSING = ("cpu", "to", "long", "int", "tolist", "detach", "clone", "contiguous", "requires_grad_", "float", "cuda")
+_PASSING = (
+    "cpu",
+    "to",
+    "long",
+    "int",
+    "tolist",
+    "detach",
+    "clone",
+    "contiguous",
+    "requires_grad_",
+    "float",
+    "cuda",
+)
 _KEEPS_PADDING = ("conv1d", "pad", "Conv1d", "ZeroPad1d", "ConstantPad1d")
 _KEEPS_PACKING = ("RNN", "LSTM", "GRU", "pad_packed_sequence")
 _TAKES_IDS = ("embedding", "Embedding", "getattr", *SHAPES)
@@ -51,7 +74,9 @@ class _Tracer(torch.fx.Tracer):
     """torch.fx's tracer, with every supported layer a leaf and every call's line kept."""
 
     def __init__(self):
-        super().__init__(autowrap_functions=(packing.pack_padded_sequence, packing.pad_packed_sequence, torch.zeros))
+        super().__init__(
+            autowrap_functions=(packing.pack_padded_sequence, packing.pad_packed_sequence, torch.zeros)
+        )
         self._autowrap_search += [packing, torch]
         self.record_stack_traces = True
 
@@ -67,7 +92,11 @@ def trace(module, example=None) -> Graph:
     """
     module = _unwrapped(module)
     name = type(module).__name__
-    examples = None if example is None else [torch.as_tensor(x) for x in (example if isinstance(example, (tuple, list)) else [example])]
+    examples = (
+        None
+        if example is None
+        else [torch.as_tensor(x) for x in (example if isinstance(example, (tuple, list)) else [example])]
+    )
     graph, modules = _traced(module, examples)
     try:
         program = _Program(graph, modules, name, examples)
@@ -91,7 +120,9 @@ def _unwrapped(module):
             )
         if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
             module = module.module
-        elif type(module).__name__ == "OptimizedModule" and isinstance(getattr(module, "_orig_mod", None), torch.nn.Module):
+        elif type(module).__name__ == "OptimizedModule" and isinstance(
+            getattr(module, "_orig_mod", None), torch.nn.Module
+        ):
             module = module._orig_mod
         else:
             return module
@@ -119,9 +150,14 @@ def _refuse_memory(before, after, random_before):
     for name, (tensor, version) in after.items():
         old, old_version = before.get(name, (tensor, version))
         if version != old_version if old is tensor else not torch.equal(old, tensor):
-            raise UnsupportedModelError(f"forward changes the tensor {name!r} of its module", fix="Take a state as an argument instead.")
+            raise UnsupportedModelError(
+                f"forward changes the tensor {name!r} of its module",
+                fix="Take a state as an argument instead.",
+            )
     if not torch.equal(random_before, torch.get_rng_state()):
-        raise UnsupportedModelError("forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training.")
+        raise UnsupportedModelError(
+            "forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training."
+        )
 
 
 def _traced(module, examples):
@@ -131,24 +167,36 @@ def _traced(module, examples):
         return _called(name), {name: _copied(module)}
     if module._forward_hooks or module._forward_pre_hooks:
         raise UnsupportedModelError(
-            "a forward hook may change what the module does", where=type(module).__name__, fix="Remove the hook first."
+            "a forward hook may change what the module does",
+            where=type(module).__name__,
+            fix="Remove the hook first.",
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             copied, random_before = _copied(module), torch.get_rng_state()
             held = _tensors_held(copied)
-            defaults = {p.name: p.default for p in inspect.signature(copied.forward).parameters.values() if p.default is not p.empty}
+            defaults = {
+                p.name: p.default
+                for p in inspect.signature(copied.forward).parameters.values()
+                if p.default is not p.empty
+            }
             graph = _Tracer().trace(copied, concrete_args=defaults or None)
             _refuse_memory(held, _tensors_held(copied), random_before)
             for name, part in copied.named_modules():
-                kept = [key for key, value in vars(part).items() if any(isinstance(v, torch.fx.Proxy) for v in leaves(value))]
+                kept = [
+                    key
+                    for key, value in vars(part).items()
+                    if any(isinstance(v, torch.fx.Proxy) for v in leaves(value))
+                ]
                 if kept:
                     raise RuntimeError(
                         f"forward keeps a tensor in {'.'.join([name, kept[0]]).lstrip('.')}; take states as an argument instead"
                     )
             return graph, dict(copied.named_modules()) | {"": copied}
-        except Exception as error:  # whatever the user's own forward raises when it meets a value without numbers
+        except (
+            Exception
+        ) as error:  # whatever the user's own forward raises when it meets a value without numbers
             if examples is None:
                 raise _untraceable(module, error) from error
         try:
@@ -182,7 +230,10 @@ def _raised_at(error):
 
 
 def _line(node):
-    return _own_line(re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")) or f"the call {node.name}"
+    return (
+        _own_line(re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or ""))
+        or f"the call {node.name}"
+    )
 
 
 def _own_line(frames):
@@ -199,8 +250,16 @@ class _Program:
         self.nodes, self.modules, self.name = list(graph.nodes), modules, name
         self.skipped = set()
         self._skip_asserts()
-        self.words = {node: self._word(node) for node in self.nodes if node.op.startswith("call_") and node not in self.skipped}
-        self.roles = {node: self._role(node) for node in self.nodes if node.op == "placeholder" and node not in self.skipped}
+        self.words = {
+            node: self._word(node)
+            for node in self.nodes
+            if node.op.startswith("call_") and node not in self.skipped
+        }
+        self.roles = {
+            node: self._role(node)
+            for node in self.nodes
+            if node.op == "placeholder" and node not in self.skipped
+        }
         self.ancestors = self._ancestors()
         self.example = self._examples(example)
 
@@ -219,13 +278,19 @@ class _Program:
         if node.op == "call_module":
             module = self.modules[node.target]
             if kind(module) is None:
-                raise UnsupportedModelError(f"the module {node.target!r} ({type(module).__name__}) is not supported", where=_line(node))
+                raise UnsupportedModelError(
+                    f"the module {node.target!r} ({type(module).__name__}) is not supported",
+                    where=_line(node),
+                )
             return kind(module)
         if node.op == "call_method":
             name, shown = (node.target if node.target in CALLS else None), f"torch.Tensor.{node.target}"
         elif node.target is builtins.getattr:
             attribute = node.args[1]
-            name, shown = ("getattr" if attribute in CALLS or attribute in MaxOverTime._fields else None), f"torch.Tensor.{attribute}"
+            name, shown = (
+                ("getattr" if attribute in CALLS or attribute in MaxOverTime._fields else None),
+                f"torch.Tensor.{attribute}",
+            )
         else:
             name = _FUNCTIONS.get(node.target)
             module = getattr(node.target, "__module__", None) or "torch"
@@ -237,7 +302,9 @@ class _Program:
     def _role(self, node):
         """StateInput or Lengths where a parameter of forward is only ever that, else None."""
         if node.target.startswith("*"):
-            raise UnsupportedModelError("a forward with *args or **kwargs is not supported", fix="Name its inputs.")
+            raise UnsupportedModelError(
+                "a forward with *args or **kwargs is not supported", fix="Name its inputs."
+            )
         ends = set()
 
         def follow(node):
@@ -254,7 +321,9 @@ class _Program:
 
         follow(node)
         if not ends:
-            raise UnsupportedModelError(f"forward never uses its argument {node.target!r}", fix="Remove it, or give it a default.")
+            raise UnsupportedModelError(
+                f"forward never uses its argument {node.target!r}", fix="Remove it, or give it a default."
+            )
         (end,) = ends if len(ends) == 1 else (None,)
         return None if end is None else end(node.target)
 
@@ -298,9 +367,15 @@ class _Program:
         if example is None:
             sizes = self._sizes(node)
             floats = [(axes, size, False, None) for size in sizes for axes in ("btf", "bft", "tbf", "bf")]
-            return floats + [(axes, None, False, None) for axes in ("bt", "tb")] + [(axes, None, True, None) for axes in ("bt", "tb", "b")]
+            return (
+                floats
+                + [(axes, None, False, None) for axes in ("bt", "tb")]
+                + [(axes, None, True, None) for axes in ("bt", "tb", "b")]
+            )
         ids = not example.is_floating_point()
-        orders = {3: ("btf", "bft", "tbf"), 2: ("bt", "tb") if ids else ("bf", "bt", "tb"), 1: ("b",)}.get(example.ndim, ())
+        orders = {3: ("btf", "bft", "tbf"), 2: ("bt", "tb") if ids else ("bf", "bt", "tb"), 1: ("b",)}.get(
+            example.ndim, ()
+        )
         if ids and example.ndim == 3 or not orders:
             raise UnsupportedModelError(
                 f"the example for {node.target!r} has a shape that is not supported",
@@ -330,14 +405,25 @@ class _Program:
             if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
                 continue
             if trial > _MOST_TRIALS:
-                raise UnsupportedModelError("the sizes of the inputs cannot be found", fix="Give example= with one example of each input.")
+                raise UnsupportedModelError(
+                    "the sizes of the inputs cannot be found",
+                    fix="Give example= with one example of each input.",
+                )
             try:
                 fitting.append((assumed, self._read(assumed)))
             except _Misfit as misfit:
                 impossible.append({n: assumed[n] for n in self.ancestors[misfit.node]})
                 # of two errors at one call the one that is no matter of axes or sizes says more
-                telling = 0 if isinstance(misfit.error, AxesError) else 1 if isinstance(misfit.error, ShapeError) else 2
-                furthest = max(furthest, ((self.nodes.index(misfit.node), telling), misfit.error), key=lambda f: f[0])
+                telling = (
+                    0
+                    if isinstance(misfit.error, AxesError)
+                    else 1
+                    if isinstance(misfit.error, ShapeError)
+                    else 2
+                )
+                furthest = max(
+                    furthest, ((self.nodes.index(misfit.node), telling), misfit.error), key=lambda f: f[0]
+                )
         return fitting, furthest
 
     def _refuse_constants(self, assumed):
@@ -361,9 +447,12 @@ class _Program:
                 )
         assumed, graph = fitting[0]
         self._refuse_constants(assumed)
-        if len(fitting) > 1:  # layers that act on each frame alike fit several readings, and mean the same under each
+        if (
+            len(fitting) > 1
+        ):  # layers that act on each frame alike fit several readings, and mean the same under each
             graph.metadata["assumed"] = {
-                node.target: Input(node.target, time="t" in axes, axes=_graph_axes(axes)).axes for node, (axes, *_) in assumed.items()
+                node.target: Input(node.target, time="t" in axes, axes=_graph_axes(axes)).axes
+                for node, (axes, *_) in assumed.items()
             }
         return graph
 
@@ -377,13 +466,20 @@ class _Program:
                 values[node] = self._value(net, node, values, assumed)
             except RnnrtError as error:
                 raise _Misfit(
-                    node, error if node.op == "placeholder" else error.at(_line(node) if node.op != "output" else "the output")
+                    node,
+                    error
+                    if node.op == "placeholder"
+                    else error.at(_line(node) if node.op != "output" else "the output"),
                 ) from error
         return values[self.nodes[-1]]
 
     def _value(self, net, node, values, assumed):
-        weights = (n.target for n in node.all_input_nodes if n.op == "get_attr" and n.target.endswith(".weight"))
-        net.name = node.target if node.op == "call_module" else next(weights, node.name).removesuffix(".weight")
+        weights = (
+            n.target for n in node.all_input_nodes if n.op == "get_attr" and n.target.endswith(".weight")
+        )
+        net.name = (
+            node.target if node.op == "call_module" else next(weights, node.name).removesuffix(".weight")
+        )
         if node.op == "placeholder":
             if node not in assumed:
                 return self.roles[node]
@@ -405,9 +501,16 @@ class _Program:
             arguments = (value,)
         try:
             return CALLS[word](net, *arguments, **options)
-        except (TypeError, ValueError, AttributeError, LookupError) as error:  # arguments of another kind than the call is written for
+        except (
+            TypeError,
+            ValueError,
+            AttributeError,
+            LookupError,
+        ) as error:  # arguments of another kind than the call is written for
             given = ", ".join([*map(str, arguments), *(f"{k}={v}" for k, v in options.items())])
-            raise UnsupportedModelError(f"{word} is not supported with these arguments", found=given) from error
+            raise UnsupportedModelError(
+                f"{word} is not supported with these arguments", found=given
+            ) from error
 
     def _loaded(self, net, node, value):
         """A value as a call reads it; raises where torch would show something else by then."""
@@ -417,7 +520,8 @@ class _Program:
             word = self.words.get(node)
             if value.root in net.overwritten:
                 raise UnsupportedModelError(
-                    f"reads a tensor that {net.overwritten[value.root]} has changed in place", fix="Use the call that makes a new tensor."
+                    f"reads a tensor that {net.overwritten[value.root]} has changed in place",
+                    fix="Use the call that makes a new tensor.",
                 )
             if net.is_ids(value) and word is not None and word not in _TAKES_IDS:
                 raise AxesError("whole numbers can only be embedded")
@@ -431,22 +535,35 @@ class _Program:
         value = self.modules[""]
         for part in node.target.split("."):
             value = getattr(value, part)
-        return Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
+        return (
+            Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
+        )
 
     # -- outputs ---------------------------------------------------------------------------------------------------
     def _finished(self, net, result) -> Graph:
-        named = list(result.items()) if isinstance(result, dict) else [(None, value) for value in leaves(result)]
+        named = (
+            list(result.items()) if isinstance(result, dict) else [(None, value) for value in leaves(result)]
+        )
         states, kept = [], []
         for position, (name, value) in enumerate(named):
-            if isinstance(value, Tensor) and value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references):
+            if (
+                isinstance(value, Tensor)
+                and value.axes == ("s", "b", "f")
+                and all(net.is_final_state(r) for r in value.references)
+            ):
                 states.append((position, value))
             elif isinstance(value, Tensor):
                 number = f"_{len(kept)}" if kept else ""
                 kept.append((str(name) if name is not None else f"output{number}", value))
             elif value is not None:
-                raise UnsupportedModelError("forward returns something that is no tensor of the network", found=str(value))
+                raise UnsupportedModelError(
+                    "forward returns something that is no tensor of the network", found=str(value)
+                )
         if not kept:
-            raise UnsupportedModelError("forward returns no sequence and no value for each sequence", fix="Return h_n[-1] instead of h_n.")
+            raise UnsupportedModelError(
+                "forward returns no sequence and no value for each sequence",
+                fix="Return h_n[-1] instead of h_n.",
+            )
         for name, value in kept:
             net.name = name
             reference, axes = _output(net, value)
@@ -457,7 +574,10 @@ class _Program:
         metadata |= {"lengths_input": net.lengths} if net.lengths is not None else {}
         metadata |= {"state_inputs": list(dict.fromkeys(net.states))} if net.states else {}
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
-        return _needed(net.builder.graph(metadata=metadata), [r.partition(":")[0] for _, value in states for r in value.references])
+        return _needed(
+            net.builder.graph(metadata=metadata),
+            [r.partition(":")[0] for _, value in states for r in value.references],
+        )
 
 
 class _Misfit(Exception):
@@ -484,13 +604,26 @@ def _plain(tree):
         )
     if isinstance(tree, dict):
         return {key: _plain(value) for key, value in tree.items()}
-    return Harmless(str(tree)) if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout)) else tree
+    return (
+        Harmless(str(tree))
+        if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout))
+        else tree
+    )
 
 
 def _output(net, x):
     """(reference, axes) a graph output needs: axes of size one read as a feature or as the one frame."""
-    if "s" in x.axes or any(x.padding) or x.packed or any(len(a) > 1 for a in x.axes) or "b" not in x.axes or x.axes.count("1") > 1:
-        raise UnsupportedModelError("an output must be (batch, time, features) or (batch, features), in some order", found=str(x))
+    if (
+        "s" in x.axes
+        or any(x.padding)
+        or x.packed
+        or any(len(a) > 1 for a in x.axes)
+        or "b" not in x.axes
+        or x.axes.count("1") > 1
+    ):
+        raise UnsupportedModelError(
+            "an output must be (batch, time, features) or (batch, features), in some order", found=str(x)
+        )
     reference, axes = x.reference, "".join(x.axes)
     if "1" in axes and "f" not in axes:
         reference, axes = net.add(Reshape, reference, features=(1,)), axes.replace("1", "f")

@@ -20,7 +20,15 @@ import numpy as np
 from ..errors import UnsupportedModelError
 from ..graph import Conv1D, GraphBuilder, Input, Reshape, Signal, Unflatten
 
-_WORDS = {"b": "batch", "t": "time", "f": "features", "1": "1", "s": "layers", "bt": "batch * time", "tb": "time * batch"}
+_WORDS = {
+    "b": "batch",
+    "t": "time",
+    "f": "features",
+    "1": "1",
+    "s": "layers",
+    "bt": "batch * time",
+    "tb": "time * batch",
+}
 
 #: In a clock: cut to the longest length given, as pad_packed_sequence does without total_length.
 LONGEST = "longest"
@@ -59,7 +67,9 @@ class Tensor:
 
     def view(self, axes=None, references=None):
         """The same storage seen otherwise."""
-        return dataclasses.replace(self, axes=self.axes if axes is None else tuple(axes), references=references or self.references)
+        return dataclasses.replace(
+            self, axes=self.axes if axes is None else tuple(axes), references=references or self.references
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +177,9 @@ class Network:
     def is_final_state(self, reference):
         """Whether a reference is an RNN's final state."""
         name, _, output = reference.partition(":")
-        return output in ("h", "c") and any(layer.name == name and hasattr(layer, "states") for layer in self.builder.layers)
+        return output in ("h", "c") and any(
+            layer.name == name and hasattr(layer, "states") for layer in self.builder.layers
+        )
 
     def is_ids(self, x):
         layer = self.layer(x)
@@ -180,7 +192,9 @@ class Network:
     def layered(self, x, kind, **fields):
         """One layer over a tensor (over each member of a stack) that keeps its axes and its frames."""
         made = self.made(self.add(kind, x.reference, **fields), x.axes, x.clock)
-        return made.view(references=made.references + tuple(self.add(kind, r, **fields) for r in x.references[1:]))
+        return made.view(
+            references=made.references + tuple(self.add(kind, r, **fields) for r in x.references[1:])
+        )
 
     def single(self, x):
         """A stack of one as a tensor whose first axis has size one."""
@@ -215,7 +229,9 @@ class Network:
                 return x
         for axes in map(tuple, wanted):
             pairs = list(zip(x.axes, axes))
-            if len(x.axes) != len(axes) or any(a != w and (a != "1" or w not in "tf" or w in x.axes) for a, w in pairs):
+            if len(x.axes) != len(axes) or any(
+                a != w and (a != "1" or w not in "tf" or w in x.axes) for a, w in pairs
+            ):
                 continue
             reference = x.reference
             if ("1", "f") in pairs:

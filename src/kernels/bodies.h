@@ -1,4 +1,5 @@
-/* Every kernel, once, over the vf operations of the simd header included before; and the table that holds them. */
+/* Every kernel, once, over the vf operations of the simd header included before; and the table that holds
+ * them. */
 #include "bodies_product.h"
 #include "bodies_beside.h"
 #include "bodies_math.h"

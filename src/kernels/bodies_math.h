@@ -1,9 +1,12 @@
-/* exp, sigmoid, tanh and the elementwise functions: one written sequence of operations on every instruction set.
+/* exp, sigmoid, tanh and the elementwise functions: one written sequence of operations on every instruction
+ * set.
  *
- * Errors against the exact value, over every float32 (tests/test_kernels.py re-measures them): exp, sigmoid and tanh at most 4 units in the
- * last place where the result is normal; sigmoid and tanh saturate exactly to 0, 1 and -1, 1; tanh and softsign are odd to the bit. */
+ * Errors against the exact value, over every float32 (tests/test_kernels.py re-measures them): exp, sigmoid
+ * and tanh at most 4 units in the last place where the result is normal; sigmoid and tanh saturate exactly to
+ * 0, 1 and -1, 1; tanh and softsign are odd to the bit. */
 
-/* e^r - 1 with x = n ln 2 + r and biased = 1.5 * 2^23 + n, for |x| <= 104. The polynomial was fitted on |r| <= ln 2 / 2: relative error 1.4e-8. */
+/* e^r - 1 with x = n ln 2 + r and biased = 1.5 * 2^23 + n, for |x| <= 104. The polynomial was fitted on |r|
+ * <= ln 2 / 2: relative error 1.4e-8. */
 VECTOR vf exp_fraction(vf x, vf *biased) {
     *biased = vf_fma(x, vf_set(0x1.715476p+0f), vf_set(0x1.8p23f));
     vf n = vf_sub(*biased, vf_set(0x1.8p23f));
@@ -16,9 +19,11 @@ VECTOR vf exp_fraction(vf x, vf *biased) {
     return vf_fma(vf_mul(r, r), q, r);
 }
 
-/* e^x: 0 where the result would be denormal, infinite above 88.72. 2^n is applied in two halves, so that n may pass 127. */
+/* e^x: 0 where the result would be denormal, infinite above 88.72. 2^n is applied in two halves, so that n
+ * may pass 127. */
 VECTOR vf vf_exp(vf x) {
-    vf magic = vf_set(0x1.8p23f), biased, p = exp_fraction(vf_max(vf_set(-104.0f), vf_min(vf_set(89.0f), x)), &biased);
+    vf magic = vf_set(0x1.8p23f), biased,
+       p = exp_fraction(vf_max(vf_set(-104.0f), vf_min(vf_set(89.0f), x)), &biased);
     vf n = vf_sub(biased, magic), half = vf_fma(n, vf_set(0.5f), magic);
     vf first = vf_power_of_two(half), second = vf_power_of_two(vf_add(magic, vf_sub(n, vf_sub(half, magic))));
     return vf_mul(vf_mul(first, vf_add(vf_set(1.0f), p)), second);
@@ -31,12 +36,16 @@ VECTOR vf vf_expm1(vf x) {
 }
 
 /* sigmoid and tanh as numerator and denominator, so that a product of two of them costs one division. */
-typedef struct { vf over, under; } ratio;
+typedef struct {
+    vf over, under;
+} ratio;
 
 /* 1 / (1 + e^-x), from e^-|x| so that nothing overflows; e^-88 is 0 here, which saturates exactly. */
 VECTOR ratio sigmoid_ratio(vf x) {
-    vf biased, one = vf_set(1.0f), p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
-    vf power = vf_power_of_two(biased), e = vf_mul(power, vf_add(one, p)); /* power * p alone could be denormal */
+    vf biased, one = vf_set(1.0f),
+               p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
+    vf power = vf_power_of_two(biased),
+       e = vf_mul(power, vf_add(one, p)); /* power * p alone could be denormal */
     return (ratio){vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e)};
 }
 
@@ -66,15 +75,18 @@ VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
     case RNNRT_HARD_SIGMOID_KERAS2: return clip(vf_fma(x, vf_set(0.2f), vf_set(0.5f)), 0.0f, 1.0f);
     case RNNRT_HARD_TANH: return clip(x, -1.0f, 1.0f);
     case RNNRT_EXPONENTIAL: return vf_exp(x);
-    case RNNRT_ELU: return vf_where_greater(zero, x, vf_mul(vf_set(parameter), vf_expm1(clip(x, -88.0f, 0.0f))), x);
+    case RNNRT_ELU:
+        return vf_where_greater(zero, x, vf_mul(vf_set(parameter), vf_expm1(clip(x, -88.0f, 0.0f))), x);
     case RNNRT_SELU:
         return vf_mul(vf_set(1.0507009873554805f),
-                      vf_where_greater(zero, x, vf_mul(vf_set(1.6732632423543772f), vf_expm1(clip(x, -88.0f, 0.0f))), x));
+                      vf_where_greater(
+                          zero, x, vf_mul(vf_set(1.6732632423543772f), vf_expm1(clip(x, -88.0f, 0.0f))), x));
     case RNNRT_SILU: return vf_mul(x, vf_sigmoid(x));
     case RNNRT_HARD_SILU: return vf_mul(x, vf_div(clip(vf_add(x, vf_set(3.0f)), 0.0f, 6.0f), vf_set(6.0f)));
     case RNNRT_SOFTSIGN: return vf_div(x, vf_add(vf_set(1.0f), vf_abs(x)));
     case RNNRT_GELU_TANH: {
-        vf cube = vf_mul(vf_mul(x, x), x), inner = vf_mul(vf_set(0.7978845608028654f), vf_fma(vf_set(0.044715f), cube, x));
+        vf cube = vf_mul(vf_mul(x, x), x),
+           inner = vf_mul(vf_set(0.7978845608028654f), vf_fma(vf_set(0.044715f), cube, x));
         return vf_mul(vf_mul(vf_set(0.5f), x), vf_add(vf_set(1.0f), vf_tanh(inner)));
     }
     case RNNRT_FUNCTIONS: break;
@@ -82,37 +94,49 @@ VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
     return x;
 }
 
-#define OVER(n, expression)                                                                                                            \
-    do {                                                                                                                               \
-        size_t i = 0;                                                                                                                  \
-        for (; i + LANES <= (n); i += LANES) { vf a = vf_load(x + i); vf_store(y + i, (expression)); }                                 \
-        if (i < (n)) { vf a = vf_load_n(x + i, (n) - i); vf_store_n(y + i, (expression), (n) - i); }                                   \
+#define OVER(n, expression)                           \
+    do {                                              \
+        size_t i = 0;                                 \
+        for (; i + LANES <= (n); i += LANES) {        \
+            vf a = vf_load(x + i);                    \
+            vf_store(y + i, (expression));            \
+        }                                             \
+        if (i < (n)) {                                \
+            vf a = vf_load_n(x + i, (n) - i);         \
+            vf_store_n(y + i, (expression), (n) - i); \
+        }                                             \
     } while (0)
 
 static void activate(struct rnnrt_function function, size_t n, const float *x, float *y) {
     float p = function.parameter;
     switch (function.name) {
-    case RNNRT_LINEAR: if (x != y) memcpy(y, x, n * sizeof *y); return;
-#define ROW(name) case name: OVER(n, function_value(name, p, a)); return;
-    ROW(RNNRT_RELU) ROW(RNNRT_LEAKY_RELU) ROW(RNNRT_CLIPPED_RELU) ROW(RNNRT_TANH) ROW(RNNRT_SIGMOID) ROW(RNNRT_HARD_SIGMOID)
-    ROW(RNNRT_HARD_SIGMOID_KERAS2) ROW(RNNRT_HARD_TANH) ROW(RNNRT_EXPONENTIAL) ROW(RNNRT_ELU) ROW(RNNRT_SELU) ROW(RNNRT_SILU)
-    ROW(RNNRT_HARD_SILU) ROW(RNNRT_SOFTSIGN) ROW(RNNRT_GELU_TANH)
+    case RNNRT_LINEAR:
+        if (x != y) memcpy(y, x, n * sizeof *y);
+        return;
+#define ROW(name) \
+    case name: OVER(n, function_value(name, p, a)); return;
+        ROW(RNNRT_RELU)
+    ROW(RNNRT_LEAKY_RELU)
+    ROW(RNNRT_CLIPPED_RELU) ROW(RNNRT_TANH) ROW(RNNRT_SIGMOID) ROW(RNNRT_HARD_SIGMOID)
+        ROW(RNNRT_HARD_SIGMOID_KERAS2) ROW(RNNRT_HARD_TANH) ROW(RNNRT_EXPONENTIAL) ROW(RNNRT_ELU)
+            ROW(RNNRT_SELU) ROW(RNNRT_SILU) ROW(RNNRT_HARD_SILU) ROW(RNNRT_SOFTSIGN) ROW(RNNRT_GELU_TANH)
 #undef ROW
-    case RNNRT_FUNCTIONS: return;
+                case RNNRT_FUNCTIONS:
+        return;
     }
 }
 
-#define OVER_TWO(n, expression)                                                                                                        \
-    do {                                                                                                                               \
-        size_t i = 0;                                                                                                                  \
-        for (; i + LANES <= (n); i += LANES) {                                                                                         \
-            vf a = vf_load(x0 + i), b = vf_load(x1 + i);                                                                               \
-            vf_store(y + i, (expression));                                                                                             \
-        }                                                                                                                              \
-        if (i < (n)) {                                                                                                                 \
-            vf a = vf_load_n(x0 + i, (n) - i), b = vf_load_n(x1 + i, (n) - i);                                                         \
-            vf_store_n(y + i, (expression), (n) - i);                                                                                  \
-        }                                                                                                                              \
+#define OVER_TWO(n, expression)                                                \
+    do {                                                                       \
+        size_t i = 0;                                                          \
+        for (; i + LANES <= (n); i += LANES) {                                 \
+            vf a = vf_load(x0 + i), b = vf_load(x1 + i);                       \
+            vf_store(y + i, (expression));                                     \
+        }                                                                      \
+        if (i < (n)) {                                                         \
+            vf a = vf_load_n(x0 + i, (n) - i), b = vf_load_n(x1 + i, (n) - i); \
+            vf_store_n(y + i, (expression), (n) - i);                          \
+        }                                                                      \
     } while (0)
 
 static void add(size_t n, const float *x0, const float *x1, float *y) { OVER_TWO(n, vf_add(a, b)); }
@@ -125,19 +149,25 @@ static void maximum(size_t n, const float *x0, const float *x1, float *y) {
 static void affine(size_t n, size_t rows, const float *scale, const float *offset, const float *x, float *y) {
     for (size_t r = 0; r < rows; r++, x += n, y += n) {
         size_t i = 0;
-        for (; i + LANES <= n; i += LANES) vf_store(y + i, vf_fma(vf_load(x + i), vf_load(scale + i), vf_load(offset + i)));
-        if (i < n) vf_store_n(y + i, vf_fma(vf_load_n(x + i, n - i), vf_load_n(scale + i, n - i), vf_load_n(offset + i, n - i)), n - i);
+        for (; i + LANES <= n; i += LANES)
+            vf_store(y + i, vf_fma(vf_load(x + i), vf_load(scale + i), vf_load(offset + i)));
+        if (i < n)
+            vf_store_n(
+                y + i,
+                vf_fma(vf_load_n(x + i, n - i), vf_load_n(scale + i, n - i), vf_load_n(offset + i, n - i)),
+                n - i);
     }
 }
 
-/* Sixteen virtual lanes over the features (feature modulo 16), mean first, then the mean square of the differences. */
-static void normalize(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon, const float *x, size_t x_stride,
-                      float *y, size_t y_stride) {
+/* Sixteen virtual lanes over the features (feature modulo 16), mean first, then the mean square of the
+ * differences. */
+static void normalize(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon,
+                      const float *x, size_t x_stride, float *y, size_t y_stride) {
     for (size_t r = 0; r < rows; r++, x += x_stride, y += y_stride) {
         v16 sum = v16_set(0.0f);
         for (size_t k = 0; k < n; k += 16) {
             v16 a = v16_load_n(x + k, n - k);
-            UNROLL for (int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
+            UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
         }
         float mean = v16_sum(sum) / (float)n;
         sum = v16_set(0.0f);
@@ -146,7 +176,7 @@ static void normalize(size_t n, size_t rows, const float *gamma, const float *be
             size_t count = n - k < 16 ? n - k : 16;
             for (size_t i = 0; i < 16; i++) held[i] = i < count ? x[k + i] - mean : 0.0f;
             v16 a = v16_load(held);
-            UNROLL for (int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], a.part[i], sum.part[i]);
+            UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], a.part[i], sum.part[i]);
         }
         float scale = 1.0f / sqrtf(v16_sum(sum) / (float)n + epsilon);
         for (size_t k = 0; k < n; k += LANES) {
@@ -172,7 +202,7 @@ static void softmax(size_t n, size_t rows, const float *x, float *y) {
                 vf_store_n(held + i, vf_exp(vf_sub(vf_load_n(x + k + i, lanes), vf_set(greatest))), lanes);
             }
             v16 a = v16_load(held);
-            UNROLL for (int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
+            UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
             memcpy(y + k, held, count * sizeof *y);
         }
         vf total = vf_set(v16_sum(sum));

@@ -1,4 +1,5 @@
-/* Which table runs: an ordered list, best first; RNNRT_ISA in the environment forces one. The scalar table runs everywhere. */
+/* Which table runs: an ordered list, best first; RNNRT_ISA in the environment forces one. The scalar table
+ * runs everywhere. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,13 +11,16 @@ extern const struct rnnrt_kernels rnnrt_kernels_avx2, rnnrt_kernels_avx512;
 
 static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 static bool has_avx512(void) {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw");
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
 #endif
 static bool always(void) { return true; }
 
-static const struct { const struct rnnrt_kernels *table; bool (*runs)(void); } tables[] = {
+static const struct {
+    const struct rnnrt_kernels *table;
+    bool (*runs)(void);
+} tables[] = {
 #if defined(__x86_64__)
     {&rnnrt_kernels_avx512, has_avx512},
     {&rnnrt_kernels_avx2, has_avx2},

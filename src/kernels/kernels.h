@@ -1,8 +1,10 @@
-/* The kernel table: everything that is worth making fast, once per instruction set. Kernels know nothing of layers.
+/* The kernel table: everything that is worth making fast, once per instruction set. Kernels know nothing of
+ * layers.
  *
- * All arrays are float32 unless said; rows are `stride` floats apart; outputs never overlap inputs except where a kernel is said to work
- * in place. The sequence of floating-point operations behind one number depends on the sizes `outputs` and `terms` alone: not on
- * `rows`, nor on which row it is, nor on the table (scalar without hardware fma agrees with itself only). */
+ * All arrays are float32 unless said; rows are `stride` floats apart; outputs never overlap inputs except
+ * where a kernel is said to work in place. The sequence of floating-point operations behind one number
+ * depends on the sizes `outputs` and `terms` alone: not on `rows`, nor on which row it is, nor on the table
+ * (scalar without hardware fma agrees with itself only). */
 #ifndef RNNRT_KERNELS_H
 #define RNNRT_KERNELS_H
 
@@ -11,15 +13,19 @@
 
 #include "../rnnrt.h"
 
-/* A sum longer than this is cut into segments of this many terms, one fma chain each, whose totals are added in order: a single chain is
- * 4 to 10 times less accurate at 256 terms and more. Greatest errors against float64, in 1e-5, on three real networks with sums of up to 1,948
- * terms and answers of up to 62 (8 inputs each): 128 terms 10.4, 2.4, 3.7; 64 terms 3.2, 3.5, 3.0; 32 terms 1.8, 2.1, 3.5; OpenBLAS 10.0, 5.5, 8.4. */
+/* A sum longer than this is cut into segments of this many terms, one fma chain each, whose totals are added
+ * in order: a single chain is 4 to 10 times less accurate at 256 terms and more. Greatest errors against
+ * float64, in 1e-5, on three real networks with sums of up to 1,948 terms and answers of up to 62 (8 inputs
+ * each): 128 terms 10.4, 2.4, 3.7; 64 terms 3.2, 3.5, 3.0; 32 terms 1.8, 2.1, 3.5; OpenBLAS 10.0, 5.5, 8.4.
+ */
 #define RNNRT_SEGMENT 64
 
-/* Up to this many outputs a product sums over 16 virtual lanes (term modulo 16) instead of lying across outputs. */
+/* Up to this many outputs a product sums over 16 virtual lanes (term modulo 16) instead of lying across
+ * outputs. */
 #define RNNRT_FEW 4
 
-/* A product of many rows that is done a little at a time beside products of one row: set up all but the last three, which start at 0. */
+/* A product of many rows that is done a little at a time beside products of one row: set up all but the last
+ * three, which start at 0. */
 enum { JOB_ROWS = 6 };
 struct rnnrt_job {
     const float *packed, *bias;
@@ -37,24 +43,27 @@ static inline size_t rnnrt_least(size_t a, size_t b) { return a < b ? a : b; }
 struct rnnrt_kernels {
     const char *isa;
 
-    /* y = (add ? y : bias) + W x for every row. W is (outputs, terms), packed by `pack` into packed_size floats; bias may be NULL. */
+    /* y = (add ? y : bias) + W x for every row. W is (outputs, terms), packed by `pack` into packed_size
+     * floats; bias may be NULL. */
     size_t (*packed_size)(size_t outputs, size_t terms);
     void (*pack)(float *packed, const float *weight, size_t outputs, size_t terms);
-    void (*product)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, size_t x_stride,
-                    size_t rows, float *y, size_t y_stride);
+    void (*product)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
+                    const float *x, size_t x_stride, size_t rows, float *y, size_t y_stride);
 
-    /* The product of one row, y contiguous, which takes the job some way on; and what is left of the job. NULL where it would not pay. */
-    void (*product_beside)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add, const float *x, float *y,
-                           struct rnnrt_job *job);
+    /* The product of one row, y contiguous, which takes the job some way on; and what is left of the job.
+     * NULL where it would not pay. */
+    void (*product_beside)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
+                           const float *x, float *y, struct rnnrt_job *job);
     void (*finish_job)(struct rnnrt_job *job);
 
     /* y = function(x), n numbers; x and y may be the same. */
     void (*activate)(struct rnnrt_function function, size_t n, const float *x, float *y);
     /* y = softmax of each row of n. */
     void (*softmax)(size_t n, size_t rows, const float *x, float *y);
-    /* y = gamma (x - mean) / sqrt(variance + epsilon) + beta for each row of n; gamma, beta may be NULL; x and y may be the same. */
-    void (*normalize)(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon, const float *x, size_t x_stride,
-                      float *y, size_t y_stride);
+    /* y = gamma (x - mean) / sqrt(variance + epsilon) + beta for each row of n; gamma, beta may be NULL; x
+     * and y may be the same. */
+    void (*normalize)(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon,
+                      const float *x, size_t x_stride, float *y, size_t y_stride);
     /* y = scale x + offset for each row of n. */
     void (*affine)(size_t n, size_t rows, const float *scale, const float *offset, const float *x, float *y);
     /* y = x0 + x1, x0 * x1, max(x0, x1): n numbers; y may be x0. */
@@ -62,12 +71,15 @@ struct rnnrt_kernels {
     void (*multiply)(size_t n, const float *x0, const float *x1, float *y);
     void (*maximum)(size_t n, const float *x0, const float *x1, float *y);
 
-    /* Cell epilogues with sigmoid gates and tanh, from pre-activations (gates in order, `units` each), on `rows` rows.
-     * lstm: c in place, h written. gru: q holds U h + b for all three gates; h_new written from h. */
-    void (*lstm)(size_t units, size_t rows, const float *gates, size_t gates_stride, float *c, float *h, size_t h_stride);
-    void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride, const float *h,
-                size_t h_stride, float *h_new, size_t h_new_stride);
-    /* The same once the gates are activated: lstm_cells c = f c + i g; blend h_new = (1 - z) n + z h; fma_rows y = y + a b. */
+    /* Cell epilogues with sigmoid gates and tanh, from pre-activations (gates in order, `units` each), on
+     * `rows` rows. lstm: c in place, h written. gru: q holds U h + b for all three gates; h_new written from
+     * h. */
+    void (*lstm)(size_t units, size_t rows, const float *gates, size_t gates_stride, float *c, float *h,
+                 size_t h_stride);
+    void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
+                const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
+    /* The same once the gates are activated: lstm_cells c = f c + i g; blend h_new = (1 - z) n + z h;
+     * fma_rows y = y + a b. */
     void (*lstm_cells)(size_t units, const float *gates, float *c);
     void (*blend)(size_t units, const float *z, const float *n, const float *h, float *h_new);
     void (*multiply_add)(size_t n, const float *a, const float *b, float *y);

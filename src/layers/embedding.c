@@ -1,4 +1,5 @@
-/* y = row number x of a table (length, output_size). Ids come as float32, exact up to 2^24; a bad one is an error, never a read out of bounds. */
+/* y = row number x of a table (length, output_size). Ids come as float32, exact up to 2^24; a bad one is an
+ * error, never a read out of bounds. */
 #include <math.h>
 #include <string.h>
 
@@ -8,7 +9,8 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     *text = "an embedding needs a table and one id a frame";
     if (!op->row.weight || op->row.length < 1 || op->row.input_size != 1) return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
-    op->weight = rnnrt_plan_copy(plan, op->row.weight, (size_t)op->row.length * (size_t)op->row.output_size, &status);
+    op->weight =
+        rnnrt_plan_copy(plan, op->row.weight, (size_t)op->row.length * (size_t)op->row.output_size, &status);
     return status;
 }
 
@@ -19,7 +21,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
         if (!(id >= 0.0f && id < (float)op->row.length) || id != floorf(id)) {
             if (visit->error)
                 *visit->error = (struct rnnrt_error){.position = (int64_t)(visit->start + row / visit->batch),
-                                                     .batch_row = (int64_t)(row % visit->batch), .value = (double)id};
+                                                     .batch_row = (int64_t)(row % visit->batch),
+                                                     .value = (double)id};
             return RNNRT_BAD_ID;
         }
         memcpy(visit->y[0] + row * out, op->weight + (size_t)id * out, out * sizeof(float));

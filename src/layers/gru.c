@@ -1,12 +1,14 @@
 /* GRU, gates z r n: h' = (1 - z) n + z h, written n + z (h - n).
- * reset_after: n = act(Wn x + bn + r (Un h + un)) (cuDNN, PyTorch, Keras); else n = act(Wn x + Un (r h) + bn) (Cho et al. 2014). State: h. */
+ * reset_after: n = act(Wn x + bn + r (Un h + un)) (cuDNN, PyTorch, Keras); else n = act(Wn x + Un (r h) + bn)
+ * (Cho et al. 2014). State: h. */
 #include "recurrent.h"
 
 static void activate_zr(const struct rnnrt_step *step) {
     size_t units = (size_t)step->op->row.units, wide = 3 * units;
     rnnrt_cell_norm(step, 0, 2, step->gates, wide);
     for (size_t b = 0; b < step->batch; b++)
-        step->kernels->activate(step->op->row.recurrent_activation, 2 * units, step->gates + b * wide, step->gates + b * wide);
+        step->kernels->activate(step->op->row.recurrent_activation, 2 * units, step->gates + b * wide,
+                                step->gates + b * wide);
 }
 
 static void finish(const struct rnnrt_step *step) {
@@ -23,15 +25,18 @@ static void cell_after(const struct rnnrt_step *step) {
     const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)step->op->row.units, wide = 3 * units;
     float *gates = step->gates, *held = step->held;
-    rnnrt_recurrent_product(step, step->op->recurrent, wide, units, step->op->recurrent_bias, false, step->h, held, wide);
+    rnnrt_recurrent_product(step, step->op->recurrent, wide, units, step->op->recurrent_bias, false, step->h,
+                            held, wide);
     if (step->op->standard) {
         kernels->gru(units, step->batch, gates, wide, held, wide, step->h, units, step->h_new, units);
         return;
     }
-    for (size_t b = 0; b < step->batch; b++) kernels->add(2 * units, gates + b * wide, held + b * wide, gates + b * wide);
+    for (size_t b = 0; b < step->batch; b++)
+        kernels->add(2 * units, gates + b * wide, held + b * wide, gates + b * wide);
     activate_zr(step);
     for (size_t b = 0; b < step->batch; b++)
-        kernels->multiply_add(units, gates + b * wide + units, held + b * wide + 2 * units, gates + b * wide + 2 * units);
+        kernels->multiply_add(units, gates + b * wide + units, held + b * wide + 2 * units,
+                              gates + b * wide + 2 * units);
     finish(step);
 }
 
@@ -40,8 +45,10 @@ static void cell_before(const struct rnnrt_step *step) {
     float *gates = step->gates;
     rnnrt_recurrent_product(step, step->op->recurrent, 2 * units, units, NULL, true, step->h, gates, wide);
     activate_zr(step);
-    for (size_t b = 0; b < step->batch; b++) step->kernels->multiply(units, gates + b * wide + units, step->h + b * units, step->held + b * units);
-    rnnrt_recurrent_product(step, step->op->recurrent_n, units, units, NULL, true, step->held, gates + 2 * units, wide);
+    for (size_t b = 0; b < step->batch; b++)
+        step->kernels->multiply(units, gates + b * wide + units, step->h + b * units, step->held + b * units);
+    rnnrt_recurrent_product(step, step->op->recurrent_n, units, units, NULL, true, step->held,
+                            gates + 2 * units, wide);
     finish(step);
 }
 
@@ -53,7 +60,8 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 3 * units, units, &status);
     } else {
         op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 2 * units, units, &status);
-        op->recurrent_n = rnnrt_plan_pack(plan, op->row.recurrent_weight + 2 * units * units, units, units, &status);
+        op->recurrent_n =
+            rnnrt_plan_pack(plan, op->row.recurrent_weight + 2 * units * units, units, units, &status);
     }
     return status;
 }

@@ -1,5 +1,5 @@
-/* LSTM, gates i f g o (Hochreiter and Schmidhuber 1997, with forget gate): c' = f c + i g, h' = o act(c'), optionally h' = P (o act(c')).
- * State: h, c. No peepholes. */
+/* LSTM, gates i f g o (Hochreiter and Schmidhuber 1997, with forget gate): c' = f c + i g, h' = o act(c'),
+ * optionally h' = P (o act(c')). State: h, c. No peepholes. */
 #include "recurrent.h"
 
 static void cell(const struct rnnrt_step *step) {
@@ -13,7 +13,8 @@ static void cell(const struct rnnrt_step *step) {
     } else {
         rnnrt_cell_norm(step, 0, 4, step->gates, wide);
         for (size_t b = 0; b < step->batch; b++) {
-            float *i = step->gates + b * wide, *g = i + 2 * units, *o = i + 3 * units, *c = step->c + b * units;
+            float *i = step->gates + b * wide, *g = i + 2 * units, *o = i + 3 * units,
+                  *c = step->c + b * units;
             kernels->activate(op->row.recurrent_activation, 2 * units, i, i);
             kernels->activate(op->row.activation, units, g, g);
             kernels->activate(op->row.recurrent_activation, units, o, o);
@@ -22,7 +23,8 @@ static void cell(const struct rnnrt_step *step) {
             kernels->multiply(units, o, g, y + b * units);
         }
     }
-    if (op->projection) kernels->product(op->projection, out, units, NULL, false, y, units, step->batch, step->h_new, out);
+    if (op->projection)
+        kernels->product(op->projection, out, units, NULL, false, y, units, step->batch, step->h_new, out);
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
@@ -38,6 +40,8 @@ static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, stru
     rnnrt_measure_recurrent(op, batch, 4, batch * (size_t)op->row.units, sizes);
 }
 
-static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) { return rnnrt_run_recurrent(op, visit, 4, cell); }
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+    return rnnrt_run_recurrent(op, visit, 4, cell);
+}
 
 const struct rnnrt_layer rnnrt_layer_lstm = {.prepare = prepare, .measure = measure, .run = run};

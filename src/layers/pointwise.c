@@ -1,4 +1,5 @@
-/* Layers that look at one frame at a time and keep nothing: activations, softmax, normalisations, selection, merging. */
+/* Layers that look at one frame at a time and keep nothing: activations, softmax, normalisations, selection,
+ * merging. */
 #include <string.h>
 
 #include "../plan.h"
@@ -37,7 +38,8 @@ const struct rnnrt_layer rnnrt_layer_softmax = {.prepare = same_size, .run = run
 
 static enum rnnrt_status prepare_norm(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = same_size(plan, op, text);
-    if (op->row.kind == rnnrt_kind_affine && (!op->row.gamma || !op->row.beta)) *text = "it needs a scale and an offset", status = RNNRT_BAD_ROW;
+    if (op->row.kind == rnnrt_kind_affine && (!op->row.gamma || !op->row.beta))
+        *text = "it needs a scale and an offset", status = RNNRT_BAD_ROW;
     op->gamma = rnnrt_plan_copy(plan, op->row.gamma, width(op), &status);
     op->beta = rnnrt_plan_copy(plan, op->row.beta, width(op), &status);
     return status;
@@ -50,7 +52,8 @@ static enum rnnrt_status run_affine(const struct rnnrt_op *op, struct rnnrt_visi
 const struct rnnrt_layer rnnrt_layer_affine = {.prepare = prepare_norm, .run = run_affine};
 
 static enum rnnrt_status run_norm(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->normalize(width(op), rows(visit), op->gamma, op->beta, op->row.epsilon, visit->x[0], width(op), visit->y[0], width(op));
+    visit->kernels->normalize(width(op), rows(visit), op->gamma, op->beta, op->row.epsilon, visit->x[0],
+                              width(op), visit->y[0], width(op));
     return done(visit);
 }
 const struct rnnrt_layer rnnrt_layer_layer_normalization = {.prepare = prepare_norm, .run = run_norm};
@@ -60,7 +63,8 @@ const struct rnnrt_layer rnnrt_layer_layer_normalization = {.prepare = prepare_n
 static enum rnnrt_status prepare_select(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     *text = "its index is out of range";
     for (int32_t k = 0; k < op->row.output_size; k++)
-        if (!op->row.index || op->row.index[k] < 0 || op->row.index[k] >= op->row.input_size) return RNNRT_BAD_ROW;
+        if (!op->row.index || op->row.index[k] < 0 || op->row.index[k] >= op->row.input_size)
+            return RNNRT_BAD_ROW;
     float *copy = rnnrt_plan_floats(plan, (size_t)op->row.output_size);
     if (!copy) return RNNRT_NO_MEMORY;
     op->row.index = memcpy(copy, op->row.index, (size_t)op->row.output_size * sizeof(int32_t));
@@ -82,16 +86,19 @@ static enum rnnrt_status run_concatenate(const struct rnnrt_op *op, struct rnnrt
     size_t out = (size_t)op->row.output_size, offset = 0;
     for (int32_t i = 0; i < op->row.inputs; i++) {
         size_t in = op->part[i];
-        for (size_t r = 0; r < rows(visit); r++) memcpy(visit->y[0] + r * out + offset, visit->x[i] + r * in, in * sizeof(float));
+        for (size_t r = 0; r < rows(visit); r++)
+            memcpy(visit->y[0] + r * out + offset, visit->x[i] + r * in, in * sizeof(float));
         offset += in;
     }
     return done(visit);
 }
 
-static enum rnnrt_status prepare_concatenate(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+static enum rnnrt_status prepare_concatenate(struct rnnrt_plan *plan, struct rnnrt_op *op,
+                                             const char **text) {
     *text = "its output is not as wide as its inputs together";
     size_t total = 0;
-    for (int32_t i = 0; i < op->row.inputs; i++) total += op->part[i] = (size_t)plan->values[op->row.input[i]].width;
+    for (int32_t i = 0; i < op->row.inputs; i++)
+        total += op->part[i] = (size_t)plan->values[op->row.input[i]].width;
     return total == (size_t)op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
 }
 const struct rnnrt_layer rnnrt_layer_concatenate = {.prepare = prepare_concatenate, .run = run_concatenate};
@@ -104,10 +111,12 @@ static enum rnnrt_status prepare_merge(struct rnnrt_plan *plan, struct rnnrt_op 
 }
 
 static enum rnnrt_status run_merge(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    void (*join)(size_t, const float *, const float *, float *) = op->row.kind == rnnrt_kind_add ? visit->kernels->add : visit->kernels->multiply;
+    void (*join)(size_t, const float *, const float *, float *) =
+        op->row.kind == rnnrt_kind_add ? visit->kernels->add : visit->kernels->multiply;
     size_t n = rows(visit) * width(op);
     if (op->row.inputs == 1) memcpy(visit->y[0], visit->x[0], n * sizeof(float));
-    for (int32_t i = 1; i < op->row.inputs; i++) join(n, i == 1 ? visit->x[0] : visit->y[0], visit->x[i], visit->y[0]);
+    for (int32_t i = 1; i < op->row.inputs; i++)
+        join(n, i == 1 ? visit->x[0] : visit->y[0], visit->x[i], visit->y[0]);
     return done(visit);
 }
 const struct rnnrt_layer rnnrt_layer_add = {.prepare = prepare_merge, .run = run_merge};

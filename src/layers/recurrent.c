@@ -2,12 +2,16 @@
 #include "recurrent.h"
 
 enum {
-    STRETCH_ROWS = 64,     /* rows of the input product worked on at a time: a few tiles, small enough to stay in the L2 cache */
-    STRETCH_BESIDE = 18,   /* the same where the next stretch's product runs beside the steps of this one: three tiles of a job */
-    BESIDE_FLOATS = 16384, /* recurrent weights from this size on come from beyond the L1 cache, and a step waits for them */
+    STRETCH_ROWS = 64, /* rows of the input product worked on at a time: a few tiles, small enough to stay in
+                          the L2 cache */
+    STRETCH_BESIDE = 18, /* the same where the next stretch's product runs beside the steps of this one: three
+                            tiles of a job */
+    BESIDE_FLOATS = 16384, /* recurrent weights from this size on come from beyond the L1 cache, and a step
+                              waits for them */
 };
 
-/* The states start the op's state: h (batch, output_size), then c (batch, units) for an LSTM; `begun` at their end. */
+/* The states start the op's state: h (batch, output_size), then c (batch, units) for an LSTM; `begun` at
+ * their end. */
 struct states {
     float *h, *c;
     uint64_t *begun;
@@ -24,17 +28,22 @@ static struct states states_of(const struct rnnrt_op *op, void *state, size_t ba
 
 static size_t stretch(size_t batch) { return batch >= STRETCH_ROWS ? 1 : STRETCH_ROWS / batch; }
 
-enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates, const char **text) {
+enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
+                                          const char **text) {
     struct rnnrt_row *row = &op->row;
     *text = "a recurrent layer needs weight and recurrent_weight, and sizes that fit";
-    if (!row->weight || !row->recurrent_weight || row->units < 1 || row->units > 1 << 22) return RNNRT_BAD_ROW;
+    if (!row->weight || !row->recurrent_weight || row->units < 1 || row->units > 1 << 22)
+        return RNNRT_BAD_ROW;
     if (row->projection ? row->kind != rnnrt_kind_lstm : row->output_size != row->units) return RNNRT_BAD_ROW;
     *text = "its norm is unknown";
-    if (row->norm < RNNRT_NORM_NONE || row->norm > RNNRT_NORM_JOINT || (row->kind == rnnrt_kind_gru && row->norm == RNNRT_NORM_JOINT)) return RNNRT_BAD_ROW;
+    if (row->norm < RNNRT_NORM_NONE || row->norm > RNNRT_NORM_JOINT ||
+        (row->kind == rnnrt_kind_gru && row->norm == RNNRT_NORM_JOINT))
+        return RNNRT_BAD_ROW;
     *text = "it starts from more states than it has";
     if (row->inputs > (row->kind == rnnrt_kind_lstm ? 3 : 2)) return RNNRT_BAD_ROW;
     for (int32_t i = 1; i < row->inputs; i++)
-        if (plan->values[row->input[i]].width != (i == 1 ? row->output_size : row->units)) return RNNRT_BAD_ROW;
+        if (plan->values[row->input[i]].width != (i == 1 ? row->output_size : row->units))
+            return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
     size_t rows = gates * (size_t)row->units;
     op->weight = rnnrt_plan_pack(plan, row->weight, rows, (size_t)row->input_size, &status);
@@ -42,22 +51,26 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
     op->recurrent_bias = rnnrt_plan_copy(plan, row->recurrent_bias, rows, &status);
     op->gamma = rnnrt_plan_copy(plan, row->gamma, rows, &status);
     op->beta = rnnrt_plan_copy(plan, row->beta, rows, &status);
-    op->standard = row->norm == RNNRT_NORM_NONE && row->activation.name == RNNRT_TANH && row->recurrent_activation.name == RNNRT_SIGMOID;
+    op->standard = row->norm == RNNRT_NORM_NONE && row->activation.name == RNNRT_TANH &&
+                   row->recurrent_activation.name == RNNRT_SIGMOID;
     return status;
 }
 
-void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held, struct rnnrt_sizes *sizes) {
+void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
+                             struct rnnrt_sizes *sizes) {
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
     sizes->state = (batch * out + (op->row.kind == rnnrt_kind_lstm ? batch * units : 0)) * sizeof(float) + 16;
     sizes->scratch = stretch(batch) * batch * gates * units + held + 2 * batch * out + batch * units + 64;
 }
 
 /* The input part W x + b of `count` frames from `first` on, as a product or as a job. */
-static void project(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t wide, size_t first, size_t count, float *parts, struct rnnrt_job *job) {
+static void project(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t wide, size_t first,
+                    size_t count, float *parts, struct rnnrt_job *job) {
     size_t in = (size_t)op->row.input_size;
     const float *x = visit->x[0] + first * visit->batch * in;
     if (!job) {
-        visit->kernels->product(op->weight, wide, in, op->bias, false, x, in, count * visit->batch, parts, wide);
+        visit->kernels->product(op->weight, wide, in, op->bias, false, x, in, count * visit->batch, parts,
+                                wide);
         return;
     }
     job->packed = op->weight, job->bias = op->bias, job->outputs = wide, job->terms = in;
@@ -66,7 +79,8 @@ static void project(const struct rnnrt_op *op, const struct rnnrt_visit *visit, 
 }
 
 /* Packed sequences: a row past its end keeps its state and says 0. */
-static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t, struct states s, float *h_new, const float *c_before) {
+static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t,
+                            struct states s, float *h_new, const float *c_before) {
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
     for (size_t b = 0; b < visit->batch; b++) {
         if ((int64_t)(visit->start + t) < visit->lengths[b]) {
@@ -74,36 +88,51 @@ static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit 
             continue;
         }
         memset(h_new + b * out, 0, out * sizeof(float));
-        if (op->row.kind == rnnrt_kind_lstm) memcpy(s.c + b * units, c_before + b * units, units * sizeof(float));
-        if (visit->y[RNNRT_SLOT_CELLS]) memset(visit->y[RNNRT_SLOT_CELLS] + (t * visit->batch + b) * units, 0, units * sizeof(float));
+        if (op->row.kind == rnnrt_kind_lstm)
+            memcpy(s.c + b * units, c_before + b * units, units * sizeof(float));
+        if (visit->y[RNNRT_SLOT_CELLS])
+            memset(visit->y[RNNRT_SLOT_CELLS] + (t * visit->batch + b) * units, 0, units * sizeof(float));
     }
 }
 
-enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates, rnnrt_cell *cell) {
-    size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = gates * units, frames = visit->frames;
+enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates,
+                                      rnnrt_cell *cell) {
+    size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size,
+           wide = gates * units, frames = visit->frames;
     struct states s = states_of(op, visit->state, batch);
     if (!*s.begun && op->row.inputs > 1) memcpy(s.h, visit->x[1], batch * out * sizeof(float));
     if (!*s.begun && op->row.inputs > 2) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
     *s.begun = 1;
-    bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS && visit->kernels->product_beside;
+    bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS &&
+                  visit->kernels->product_beside;
     size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
     float *parts = visit->scratch, *next_parts = parts + STRETCH_BESIDE * wide;
     float *spare[2] = {parts + room, parts + room + batch * out}, *c_before = spare[1] + batch * out;
     struct rnnrt_job job;
-    struct rnnrt_step step = {.op = op, .kernels = visit->kernels, .batch = batch, .h = s.h, .c = s.c, .held = c_before + batch * units};
+    struct rnnrt_step step = {.op = op,
+                              .kernels = visit->kernels,
+                              .batch = batch,
+                              .h = s.h,
+                              .c = s.c,
+                              .held = c_before + batch * units};
     for (size_t done = 0, count; done < frames; done += count) {
         count = rnnrt_smaller(most, frames - done);
-        size_t first = op->row.reverse ? frames - done - count : done, after = rnnrt_smaller(most, frames - done - count);
+        size_t first = op->row.reverse ? frames - done - count : done,
+               after = rnnrt_smaller(most, frames - done - count);
         if (!beside || done == 0) project(op, visit, wide, first, count, parts, NULL);
         step.job = beside && after ? &job : NULL;
-        if (step.job) project(op, visit, wide, op->row.reverse ? first - after : first + count, after, next_parts, &job);
+        if (step.job)
+            project(op, visit, wide, op->row.reverse ? first - after : first + count, after, next_parts,
+                    &job);
         for (size_t i = 0; i < count; i++) {
             size_t local = op->row.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = visit->y[0] ? visit->y[0] + t * batch * out : spare[step.h == spare[0]];
-            if (visit->lengths && op->row.kind == rnnrt_kind_lstm) memcpy(c_before, s.c, batch * units * sizeof(float));
+            if (visit->lengths && op->row.kind == rnnrt_kind_lstm)
+                memcpy(c_before, s.c, batch * units * sizeof(float));
             cell(&step);
-            if (visit->y[RNNRT_SLOT_CELLS]) memcpy(visit->y[RNNRT_SLOT_CELLS] + t * batch * units, s.c, batch * units * sizeof(float));
+            if (visit->y[RNNRT_SLOT_CELLS])
+                memcpy(visit->y[RNNRT_SLOT_CELLS] + t * batch * units, s.c, batch * units * sizeof(float));
             step.h = step.h_new;
             if (!visit->lengths) continue;
             hold_ended_rows(op, visit, t, s, step.h_new, c_before);

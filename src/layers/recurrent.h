@@ -1,6 +1,7 @@
 /* What the three cells share: the time loop around a cell, the states, and the cell's layer normalisation.
  *
- * The input part W x + b of a stretch of frames is one matrix product; then every step adds its recurrent part and finishes the cell. */
+ * The input part W x + b of a stretch of frames is one matrix product; then every step adds its recurrent
+ * part and finishes the cell. */
 #ifndef RNNRT_RECURRENT_H
 #define RNNRT_RECURRENT_H
 
@@ -8,8 +9,9 @@
 
 #include "../plan.h"
 
-/* One step of a cell for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c in place; `held` is scratch of the
- * size rnnrt_measure_recurrent is told. h_new never is h. `job`: the input part of frames to come, done beside this step, or NULL. */
+/* One step of a cell for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c
+ * in place; `held` is scratch of the size rnnrt_measure_recurrent is told. h_new never is h. `job`: the input
+ * part of frames to come, done beside this step, or NULL. */
 struct rnnrt_step {
     const struct rnnrt_op *op;
     const struct rnnrt_kernels *kernels;
@@ -22,27 +24,34 @@ struct rnnrt_step {
 typedef void rnnrt_cell(const struct rnnrt_step *step);
 
 /* y = (add ? y : bias) + U h for all batch rows of the step. */
-static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
-                                           const float *h, float *y, size_t y_stride) {
+static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const float *packed, size_t outputs,
+                                           size_t terms, const float *bias, bool add, const float *h,
+                                           float *y, size_t y_stride) {
     if (step->job) step->kernels->product_beside(packed, outputs, terms, bias, add, h, y, step->job);
     else step->kernels->product(packed, outputs, terms, bias, add, h, terms, step->batch, y, y_stride);
 }
 
-enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates, const char **text);
-void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held, struct rnnrt_sizes *sizes);
-enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates, rnnrt_cell *cell);
+enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
+                                          const char **text);
+void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
+                             struct rnnrt_sizes *sizes);
+enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates,
+                                      rnnrt_cell *cell);
 
 /* The norm of gates first .. first + count - 1 of every row, in place; nothing where the cell has none. */
-static inline void rnnrt_cell_norm(const struct rnnrt_step *step, size_t first, size_t count, float *gates, size_t stride) {
+static inline void rnnrt_cell_norm(const struct rnnrt_step *step, size_t first, size_t count, float *gates,
+                                   size_t stride) {
     const struct rnnrt_op *op = step->op;
     const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)op->row.units, batch = step->batch;
     if (op->row.norm == RNNRT_NORM_JOINT)
-        kernels->normalize(count * units, batch, op->gamma, op->beta, op->row.epsilon, gates, stride, gates, stride);
+        kernels->normalize(count * units, batch, op->gamma, op->beta, op->row.epsilon, gates, stride, gates,
+                           stride);
     else if (op->row.norm == RNNRT_NORM_GATES)
         for (size_t g = 0; g < count; g++)
-            kernels->normalize(units, batch, op->gamma ? op->gamma + (first + g) * units : NULL, op->beta ? op->beta + (first + g) * units : NULL,
-                               op->row.epsilon, gates + g * units, stride, gates + g * units, stride);
+            kernels->normalize(units, batch, op->gamma ? op->gamma + (first + g) * units : NULL,
+                               op->beta ? op->beta + (first + g) * units : NULL, op->row.epsilon,
+                               gates + g * units, stride, gates + g * units, stride);
 }
 
 #endif

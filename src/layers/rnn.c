@@ -10,7 +10,8 @@ static void cell(const struct rnnrt_step *step) {
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 1, text);
-    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, (size_t)op->row.units, (size_t)op->row.units, &status);
+    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, (size_t)op->row.units,
+                                    (size_t)op->row.units, &status);
     return status;
 }
 
@@ -19,6 +20,8 @@ static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, stru
     rnnrt_measure_recurrent(op, batch, 1, 0, sizes);
 }
 
-static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) { return rnnrt_run_recurrent(op, visit, 1, cell); }
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+    return rnnrt_run_recurrent(op, visit, 1, cell);
+}
 
 const struct rnnrt_layer rnnrt_layer_rnn = {.prepare = prepare, .measure = measure, .run = run};

@@ -1,4 +1,5 @@
-/* Layers that move frames along time: reversal, a whole sequence as one value, one value as a sequence; and a plan run inside each frame. */
+/* Layers that move frames along time: reversal, a whole sequence as one value, one value as a sequence; and a
+ * plan run inside each frame. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,16 +29,22 @@ static enum rnnrt_status prepare_flatten(struct rnnrt_plan *plan, struct rnnrt_o
     *text = "its length does not fit its sizes";
     const struct rnnrt_row *row = &op->row;
     int64_t in = row->input_size, out = row->output_size;
-    return row->length > 0 && (row->kind == rnnrt_kind_flatten ? in * row->length == out : out * row->length == in) ? RNNRT_OK : RNNRT_BAD_ROW;
+    return row->length > 0 &&
+                   (row->kind == rnnrt_kind_flatten ? in * row->length == out : out * row->length == in)
+               ? RNNRT_OK
+               : RNNRT_BAD_ROW;
 }
 
-static void measure_flatten(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
+static void measure_flatten(const struct rnnrt_op *op, size_t batch, size_t frames,
+                            struct rnnrt_sizes *sizes) {
     (void)frames;
     sizes->state = batch * (size_t)op->row.output_size * sizeof(float);
     sizes->capacity = 1;
 }
 
-static size_t due_flatten(const struct rnnrt_op *op, size_t frames, bool ended) { return ended && frames == (size_t)op->row.length; }
+static size_t due_flatten(const struct rnnrt_op *op, size_t frames, bool ended) {
+    return ended && frames == (size_t)op->row.length;
+}
 
 static enum rnnrt_status run_flatten(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     float *value = visit->state;
@@ -45,18 +52,21 @@ static enum rnnrt_status run_flatten(const struct rnnrt_op *op, struct rnnrt_vis
     uint64_t seen = visit->start;
     for (size_t t = 0; t < visit->frames; t++, seen++)
         for (size_t b = 0; b < visit->batch && seen < (uint64_t)op->row.length; b++)
-            memcpy(value + b * out + (size_t)seen * in, visit->x[0] + (t * visit->batch + b) * in, in * sizeof(float));
+            memcpy(value + b * out + (size_t)seen * in, visit->x[0] + (t * visit->batch + b) * in,
+                   in * sizeof(float));
     if (!visit->final || !seen) return RNNRT_OK;
     if (seen != (uint64_t)op->row.length) return RNNRT_TOO_SHORT;
     memcpy(visit->y[0], value, visit->batch * out * sizeof(float));
     visit->made[0] = 1;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_flatten = {.prepare = prepare_flatten, .measure = measure_flatten, .due = due_flatten, .run = run_flatten};
+const struct rnnrt_layer rnnrt_layer_flatten = {
+    .prepare = prepare_flatten, .measure = measure_flatten, .due = due_flatten, .run = run_flatten};
 
 /* ---- unflatten: one value -> (length, size) ---- */
 
-static void measure_unflatten(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
+static void measure_unflatten(const struct rnnrt_op *op, size_t batch, size_t frames,
+                              struct rnnrt_sizes *sizes) {
     (void)batch;
     sizes->capacity = rnnrt_times(frames, (size_t)op->row.length);
 }
@@ -71,11 +81,13 @@ static enum rnnrt_status run_unflatten(const struct rnnrt_op *op, struct rnnrt_v
     for (size_t f = 0; f < visit->frames; f++)
         for (size_t t = 0; t < length; t++)
             for (size_t b = 0; b < batch; b++)
-                memcpy(visit->y[0] + ((f * length + t) * batch + b) * out, visit->x[0] + ((f * batch + b) * length + t) * out, out * sizeof(float));
+                memcpy(visit->y[0] + ((f * length + t) * batch + b) * out,
+                       visit->x[0] + ((f * batch + b) * length + t) * out, out * sizeof(float));
     visit->made[0] = visit->frames * length;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_unflatten = {.prepare = prepare_flatten, .measure = measure_unflatten, .due = due_unflatten, .run = run_unflatten};
+const struct rnnrt_layer rnnrt_layer_unflatten = {
+    .prepare = prepare_flatten, .measure = measure_unflatten, .due = due_unflatten, .run = run_unflatten};
 
 /* ---- time_distributed: a whole plan inside each frame, whose first axis is that plan's time ---- */
 
@@ -88,7 +100,8 @@ static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op 
         if (inner->ops[r].row.kind == rnnrt_kind_input) return RNNRT_BAD_ROW;
     const struct rnnrt_row *first = &inner->ops[0].row;
     int64_t frames = first->timed ? first->length : 1, width = inner->values[inner->output[0]].width;
-    if (frames < 1 || frames * first->output_size != op->row.input_size || op->row.output_size % width) return RNNRT_BAD_ROW;
+    if (frames < 1 || frames * first->output_size != op->row.input_size || op->row.output_size % width)
+        return RNNRT_BAD_ROW;
     size_t *total = malloc(inner->count * RNNRT_MAX_OUTPUTS * sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     rnnrt_plan_totals(inner, (size_t)frames, true, false, total);
@@ -100,12 +113,16 @@ static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op 
 static enum rnnrt_status run_inner(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     const struct rnnrt_plan *inner = op->row.inner;
     const struct rnnrt_row *first = &inner->ops[0].row;
-    size_t in = (size_t)op->row.input_size, out = (size_t)op->row.output_size, frames = first->timed ? (size_t)first->length : 1;
+    size_t in = (size_t)op->row.input_size, out = (size_t)op->row.output_size,
+           frames = first->timed ? (size_t)first->length : 1;
     size_t width = (size_t)inner->values[inner->output[0]].width;
     for (size_t t = 0; t < visit->frames; t++) {
-        struct rnnrt_array x = {(float *)visit->x[0] + t * visit->batch * in, first->output_size, (ptrdiff_t)in, frames};
-        struct rnnrt_array y = {visit->y[0] + t * visit->batch * out, (ptrdiff_t)width, (ptrdiff_t)out, out / width};
-        enum rnnrt_status status = rnnrt_stream_whole(visit->inner, &x, &y, NULL, NULL, 0, NULL, 0, visit->error);
+        struct rnnrt_array x = {(float *)visit->x[0] + t * visit->batch * in, first->output_size,
+                                (ptrdiff_t)in, frames};
+        struct rnnrt_array y = {visit->y[0] + t * visit->batch * out, (ptrdiff_t)width, (ptrdiff_t)out,
+                                out / width};
+        enum rnnrt_status status =
+            rnnrt_stream_whole(visit->inner, &x, &y, NULL, NULL, 0, NULL, 0, visit->error);
         if (status) return status;
         if (y.frames * width != out) return RNNRT_TOO_SHORT;
     }

@@ -21,9 +21,12 @@ VECTOR vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 VECTOR vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 VECTOR vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 VECTOR vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
+VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) {
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 VECTOR vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 VECTOR vf vf_copysign(vf a, vf b) { return _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0f), b)); }
 VECTOR vf vf_power_of_two(vf a) {
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(0x3f800000)));
+    return _mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(0x3f800000)));
 }

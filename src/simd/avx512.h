@@ -19,9 +19,12 @@ VECTOR vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 VECTOR vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 VECTOR vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 VECTOR vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x); }
+VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
+}
 VECTOR vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 VECTOR vf vf_copysign(vf a, vf b) { return _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0f), b)); }
 VECTOR vf vf_power_of_two(vf a) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(a), 23), _mm512_set1_epi32(0x3f800000)));
+    return _mm512_castsi512_ps(
+        _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(a), 23), _mm512_set1_epi32(0x3f800000)));
 }

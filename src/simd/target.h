@@ -1,7 +1,7 @@
 /* What every kernel file includes first: system headers, then the words the simd headers are written with.
  *
- * The order in a kernel file is: this header, the target pragma, the simd header, the bodies. A system header below the pragma, or a
- * function with a vector argument above it, gives wrong numbers silently at -O0. */
+ * The order in a kernel file is: this header, the target pragma, the simd header, the bodies. A system header
+ * below the pragma, or a function with a vector argument above it, gives wrong numbers silently at -O0. */
 #ifndef RNNRT_TARGET_H
 #define RNNRT_TARGET_H
 
@@ -20,6 +20,6 @@
 #endif
 
 #define VECTOR static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL_FOR _Pragma("GCC unroll 32") for
 
 #endif

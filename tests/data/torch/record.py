@@ -36,7 +36,12 @@ def main():
         p.data = flat[start : start + p.numel()].view(p.shape)
         start += p.numel()
     optimizer = torch.optim.Adam(net.parameters())
-    checkpoint = {"epoch": 3, "model_state_dict": net.state_dict(), "optimizer": optimizer.state_dict(), "note": "recorded"}
+    checkpoint = {
+        "epoch": 3,
+        "model_state_dict": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "note": "recorded",
+    }
     torch.save(checkpoint, here / "net.pt")
     torch.save(checkpoint, here / "net_legacy.pt", _use_new_zipfile_serialization=False)
     with torch.no_grad():
