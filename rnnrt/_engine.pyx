@@ -64,7 +64,7 @@ cdef extern from "rnnrt.h" nogil:
     size_t rnnrt_plan_due(const rnnrt_plan *, size_t, size_t, bint)
     rnnrt_status rnnrt_run(const rnnrt_plan *, size_t, const rnnrt_array *, rnnrt_array *, const int64_t *, const rnnrt_state_value *, size_t,
                            const rnnrt_state_value *, size_t, size_t, rnnrt_error *)
-    rnnrt_status rnnrt_stream_create(rnnrt_stream **, const rnnrt_plan *, size_t, size_t, bint, rnnrt_error *)
+    rnnrt_status rnnrt_stream_create(rnnrt_stream **, const rnnrt_plan *, size_t, size_t, bint, bint, rnnrt_error *)
     void rnnrt_stream_free(rnnrt_stream *)
     void rnnrt_stream_set_once(rnnrt_stream *, size_t, const float *)
     rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, size_t, rnnrt_array *, rnnrt_error *)
@@ -73,10 +73,23 @@ cdef extern from "rnnrt.h" nogil:
     void rnnrt_stream_reset(rnnrt_stream *)
     uint64_t rnnrt_stream_position(const rnnrt_stream *)
     size_t rnnrt_stream_due(const rnnrt_stream *, size_t, size_t, bint)
-    size_t rnnrt_stream_state_bytes(const rnnrt_stream *)
-    void rnnrt_stream_state_get(const rnnrt_stream *, void *)
-    rnnrt_status rnnrt_stream_state_set(rnnrt_stream *, const void *)
-    float *rnnrt_stream_state_value(rnnrt_stream *, int32_t)
+    void rnnrt_stream_reset_row(rnnrt_stream *, size_t)
+    bint rnnrt_stream_ended(const rnnrt_stream *)
+    void rnnrt_stream_end(rnnrt_stream *)
+    char *rnnrt_stream_row(const rnnrt_stream *, size_t)
+    uint64_t rnnrt_row_position(const char *)
+    uint64_t rnnrt_plan_phase(const rnnrt_plan *, uint64_t)
+    size_t rnnrt_rows_due(const rnnrt_plan *, uint64_t, bint, size_t, size_t, bint)
+    rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, size_t, bint, rnnrt_array *, rnnrt_error *)
+    struct rnnrt_state_array:
+        int32_t row, input
+        const char *word
+        size_t frames, width
+        bint wide
+    bint rnnrt_plan_state_array(const rnnrt_plan *, size_t, rnnrt_state_array *)
+    void rnnrt_row_read(const rnnrt_plan *, char *, size_t, void *)
+    void rnnrt_row_write(const rnnrt_plan *, char *, size_t, const void *)
+    rnnrt_status rnnrt_row_seek(const rnnrt_plan *, char *, uint64_t, bint)
 
 cdef extern from "Python.h":
     void *PyCapsule_GetPointer(object, const char *) except NULL
@@ -298,6 +311,20 @@ cdef class Plan:
         return y
 
 
+def state_arrays(Plan plan):
+    """(name, shape, dtype) of every array a row of the plan keeps."""
+    cdef rnnrt_state_array array
+    cdef size_t k = 0
+    made = []
+    while rnnrt_plan_state_array(plan.plan, k, &array):
+        word = array.word.decode()
+        name = f"{plan.names[array.row]}/{word}" + (f".{array.input}" if word == "queue" else "")
+        shape = (array.width,) if word in ("h", "c", "sum", "maximum", "last") else (array.frames, array.width)
+        made.append((name, shape, np.float64 if array.wide else np.float32))
+        k += 1
+    return made
+
+
 cdef check_ports(size_t inputs, size_t outputs):
     if inputs > MOST_PORTS or outputs > MOST_PORTS:
         raise UnsupportedModelError("the model has too many inputs or outputs", expected=f"at most {MOST_PORTS}", found=f"{inputs} and {outputs}")
@@ -352,7 +379,7 @@ cdef class Stream:
         self.batch = 1 if batch_size is None else batch_size
         self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
         self.timed_inputs = [port for port in all_inputs if port.signal.time]
-        status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, &error)
+        status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, False, &error)
         if status:
             raise_status(status, &error, plan.names)
         given = iter(once)
@@ -583,51 +610,65 @@ cdef class Stream:
             if rows is None:
                 rnnrt_stream_reset(self.stream)
             else:
-                for a in self.arrays().values():
-                    a[rows] = 0
+                for row in rows:
+                    rnnrt_stream_reset_row(self.stream, row)
         finally:
             self.busy = False
 
-    cdef dict arrays(self):
-        """The recurrent states, as views into the stream."""
-        cdef cnp.npy_intp shape[2]
+    cdef dict read(self):
         made = {}
-        for name, value, size in self.model.state_values:
-            shape[0], shape[1] = self.batch, size
-            made[name] = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_FLOAT32, rnnrt_stream_state_value(self.stream, value))
+        for k, (name, shape, dtype) in enumerate(state_arrays(self.plan)):
+            a = np.empty((self.batch,) + shape, dtype)
+            for b in range(self.batch):
+                rnnrt_row_read(self.plan.plan, rnnrt_stream_row(self.stream, b), k, cnp.PyArray_DATA(<cnp.ndarray> a[b]))
+            made[name] = a
+        made["position"] = np.array([rnnrt_row_position(rnnrt_stream_row(self.stream, b)) for b in range(self.batch)], np.uint64)
         return made
+
+    cdef int write(self, dict arrays) except -1:
+        cdef int status
+        cdef rnnrt_error error
+        for b in range(self.batch):
+            status = rnnrt_row_seek(self.plan.plan, rnnrt_stream_row(self.stream, b), arrays["position"][b], self.every_step)
+            if status:
+                error.row, error.text = -1, NULL
+                raise_status(status, &error, self.plan.names)
+            for k, (name, shape, dtype) in enumerate(state_arrays(self.plan)):
+                if name in arrays:
+                    a = np.ascontiguousarray(arrays[name][b], dtype).reshape(shape)
+                    rnnrt_row_write(self.plan.plan, rnnrt_stream_row(self.stream, b), k, cnp.PyArray_DATA(<cnp.ndarray> a))
+        return 0
 
     @property
     def state(self):
         """Everything the stream remembers, as a State: a copy, to look at, to store or to give back."""
         self.enter()
         try:
-            held = bytearray(rnnrt_stream_state_bytes(self.stream))
-            rnnrt_stream_state_get(self.stream, <char *> held)
-            arrays = {k: (a[0] if self.batch_size is None else a).copy() for k, a in self.arrays().items()}
+            found = self.read()
+            memory = b"".join(a.tobytes() for a in found.values())
+            arrays = {name: found[name] for name, _, _ in self.model.state_values}
+            arrays = {k: (a[0] if self.batch_size is None else a) for k, a in arrays.items()}
         finally:
             self.busy = False
-        return self.model.make_state(arrays, bytes(held), self.batch_size, self.every_step)
+        return self.model.make_state(arrays, memory, self.batch_size, self.every_step)
 
     @state.setter
     def state(self, value):
-        cdef rnnrt_error error
-        cdef int status = RNNRT_OK
-        memory, arrays = self.model.read_state(value, self.batch_size, self.every_step, rnnrt_stream_state_bytes(self.stream))
+        found = self.read()
+        memory, arrays = self.model.read_state(value, self.batch_size, self.every_step, sum(a.nbytes for a in found.values()))
         self.enter()
         try:
+            rnnrt_stream_reset(self.stream)
             if memory is not None:
-                status = rnnrt_stream_state_set(self.stream, <const char *> (<bytes> memory))
+                at, given = 0, {}
+                for name, a in found.items():
+                    given[name] = np.frombuffer(memory, a.dtype, a.size, at).reshape(a.shape)
+                    at += a.nbytes
+                self.write(given)
             else:
-                rnnrt_stream_reset(self.stream)
-                for name, a in self.arrays().items():
-                    if name in arrays:
-                        a[...] = arrays[name]
+                self.write({"position": np.zeros(self.batch, np.uint64)} | arrays)
         finally:
             self.busy = False
-        if status:
-            error.row, error.text = -1, NULL
-            raise_status(status, &error, self.plan.names)
 
     def clone(self):
         """A second stream that goes on from the same place."""

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "plan.h"
+#include "arena.h"
 
 static const struct rnnrt_layer *const layers[] = {
 #define RNNRT_LAYER(word) &rnnrt_layer_##word,
@@ -265,6 +265,71 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
     return RNNRT_OK;
 }
 
+/* ---- what a batch row keeps ---- */
+
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* Places what the ops keep in the block of one row: first what is zeroed when a sequence begins. */
+static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
+    struct rnnrt_kept kept[RNNRT_MOST_KEPT];
+    size_t at = sizeof(struct rnnrt_row_head);
+    for (int zeroed = 1; zeroed >= 0; zeroed--) {
+        for (size_t r = 0; r < plan->count; r++) {
+            struct rnnrt_op *op = &plan->ops[r];
+            size_t arrays = op->layer->keeps ? op->layer->keeps(op, kept) : 0;
+            if (zeroed) {
+                op->record = at;
+                at += sizeof(struct rnnrt_record);
+            }
+            if (arrays && zeroed == (op->row.kernel_size == 0)) {
+                op->state = at;
+                for (size_t k = 0; k < arrays; k++)
+                    at += rnnrt_times(kept[k].frames * kept[k].width, kept[k].wide ? 8 : 4);
+                at = round_up(at, 8);
+            }
+            if (!zeroed && op->row.kind == rnnrt_kind_input && !op->row.timed) {
+                plan->once_inputs = true;
+                op->state = at;
+                at = round_up(at + (size_t)op->row.output_size * sizeof(float), 8);
+            }
+            for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+                if (!op->lag[i]) continue;
+                size_t width = (size_t)plan->values[op->row.input[i]].width;
+                if (zeroed) op->waiting[i] = at, at += 8;
+                else op->queue[i] = at, at = round_up(at + rnnrt_times(op->lag[i], width * sizeof(float)), 8);
+            }
+            if (at > (size_t)1 << 40) return RNNRT_NO_MEMORY;
+        }
+        if (zeroed) plan->zeroed_bytes = at;
+    }
+    plan->row_bytes = round_up(at, 16);
+    return RNNRT_OK;
+}
+
+/* From which position on, and how often, all that the ops do repeats. */
+static void find_phases(struct rnnrt_plan *plan) {
+    const uint64_t most = (uint64_t)1 << 40;
+    plan->period = 1;
+    for (size_t r = 0; r < plan->count; r++) { /* the product of all strides is a period of every op's */
+        const struct rnnrt_row *row = &plan->ops[r].row;
+        if (row->kernel_size == 0 || !plan->period) continue;
+        plan->period = plan->period > most / (uint64_t)row->stride ? 0 : plan->period * (uint64_t)row->stride;
+    }
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        const struct rnnrt_row *row = &op->row;
+        uint64_t rate = plan->period ? plan->period : 1, span = 0;
+        if (row->kernel_size > 0)
+            span = ((uint64_t)row->kernel_size - 1) * (uint64_t)row->dilation + (uint64_t)row->stride +
+                   (uint64_t)row->pad_left + (uint64_t)row->pad_right + 1;
+        bool first = op->once || (rnnrt_recurrent(row->kind) && row->inputs > 1) ||
+                     row->kind == rnnrt_kind_global_max_pool;
+        plan->warm += first ? rate : span > most / rate ? most : span * rate;
+        if (plan->warm > most) plan->warm = most;
+    }
+    if (!plan->period) plan->warm = most;
+}
+
 /* ---- the plan ---- */
 
 enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_row *rows, size_t count,
@@ -309,6 +374,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     }
     order(plan);
     if ((status = count_lags(plan))) goto fail;
+    if ((status = lay_out_row(plan))) goto fail;
+    find_phases(plan);
     if (error) *error = (struct rnnrt_error){.row = -1};
     *out = plan;
     return RNNRT_OK;
@@ -319,7 +386,7 @@ fail:
 
 void rnnrt_plan_free(struct rnnrt_plan *plan) {
     if (!plan) return;
-    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) rnnrt_stream_discard(plan->idle[i]);
+    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) rnnrt_arena_free(plan->idle[i]);
     for (size_t i = 0; i < plan->block_count; i++) free(plan->blocks[i]);
     free(plan->blocks);
     free(plan->ops);
@@ -352,13 +419,24 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
     return -1;
 }
 
+size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
+                        bool every_step) {
+    enum { FEW = 64 };
+    size_t few[FEW * RNNRT_MAX_OUTPUTS], *total = few;
+    struct rnnrt_arena *arena = NULL;
+    if (plan->count > FEW) {
+        arena = rnnrt_arena_take(plan);
+        if (!arena) return 0;
+        total = arena->total;
+    }
+    rnnrt_plan_totals(plan, frames, ended, every_step, total);
+    size_t count = total[plan->output[output]];
+    if (arena) rnnrt_arena_return(arena);
+    return count;
+}
+
 size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended) {
-    size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
-    if (!total) return 0;
-    rnnrt_plan_totals(plan, frames, ended, false, total);
-    size_t due = total[plan->output[output]];
-    free(total);
-    return due;
+    return rnnrt_plan_count(plan, output, frames, ended, false);
 }
 
 size_t rnnrt_block(size_t wanted, size_t batch) {

@@ -9,41 +9,56 @@
 #include "rnnrt.h"
 
 enum { RNNRT_SLOT_H = 1, RNNRT_SLOT_C = 2, RNNRT_SLOT_CELLS = 3 };
+enum { RNNRT_IDLE_ARENAS = 4, RNNRT_IDLE_BYTES = 32 << 20 };
 enum { RNNRT_PLAN_OUTPUTS = 64 };          /* most outputs of a plan */
 #define RNNRT_MOST_TERMS ((size_t)1 << 46) /* no matrix has so many: below it sizes do not wrap */
 
 struct rnnrt_op;
+struct rnnrt_arena;
 
-/* What one visit of an op sees. Chunks are time-major: (frames, batch, width). */
+/* What one visit of an op sees. Chunks are time-major: (frames, batch, width). The batch rows have all got as
+ * many frames of every value since this visit's first as one another, but may have begun at different times:
+ * what an op keeps between visits stands in a block of bytes per row, at op->state. */
 struct rnnrt_visit {
     const struct rnnrt_kernels *kernels;
     size_t batch;
     size_t frames;                    /* new frames on every input */
-    uint64_t start;                   /* frames of input 0 before these */
+    char *const *rows;                /* the state of each batch row */
     bool final;                       /* no more will come */
     bool every_step;                  /* what is given once is given after every frame instead */
     const float *x[RNNRT_MAX_INPUTS]; /* initial states of recurrent ops: one frame, valid at every visit */
     float *y[RNNRT_MAX_OUTPUTS];      /* NULL where nobody reads the slot */
     size_t made[RNNRT_MAX_OUTPUTS];   /* frames written; 0 on entry */
-    void *state;                      /* zeroed at reset, kept between visits */
-    size_t ring;                      /* frames the ring of a windowed op holds */
     float *scratch;
-    const int64_t *lengths;     /* (batch) true lengths, or NULL */
-    struct rnnrt_stream *inner; /* time_distributed: the stream of the plan inside */
+    const int64_t *lengths;    /* (batch) true lengths, or NULL */
+    struct rnnrt_arena *inner; /* time_distributed: where the plan inside runs, by run_inner */
+    enum rnnrt_status (*run_inner)(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+                                   struct rnnrt_array *outputs, struct rnnrt_error *error);
     struct rnnrt_error *error;
 };
 
-/* What an op needs in a stream of `batch` rows when at most `frames` come at a visit. */
+/* What an op needs to work on `batch` rows when at most `frames` come at a visit. */
 struct rnnrt_sizes {
-    size_t state;    /* bytes */
     size_t scratch;  /* floats */
     size_t capacity; /* frames of slot 0 a visit can make */
 };
 
+/* One array an op keeps for every batch row. Windows are rings in memory and stand in order, oldest first,
+ * where they are read and written as arrays. */
+struct rnnrt_kept {
+    const char *word; /* "h", "c", "window", "sum", ... */
+    size_t frames, width;
+    bool wide; /* float64 */
+};
+enum { RNNRT_MOST_KEPT = 2 };
+
 struct rnnrt_layer {
     /* Check the row against itself and pack its weights into memory of the plan. NULL: nothing to do. */
     enum rnnrt_status (*prepare)(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text);
-    /* NULL: no state, no scratch, as many frames out as in. */
+    /* What is kept for every row: how many arrays were written to `kept`, which stand one after the other at
+     * op->state, the float64 ones aligned. NULL: nothing. */
+    size_t (*keeps)(const struct rnnrt_op *op, struct rnnrt_kept *kept);
+    /* NULL: no scratch, as many frames out as in. */
     void (*measure)(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes);
     /* Frames of slot 0 made once `frames` have come in all; `ended`: and no more will. NULL: one for one. */
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
@@ -56,8 +71,13 @@ struct rnnrt_op {
     const float *weight, *recurrent, *projection; /* packed */
     const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
     const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
-    int32_t stage;                                     /* -1 for inputs */
-    bool once;                                         /* depends on inputs given once alone */
+    size_t record, state; /* where the op's record and what it keeps stand in the block of a row */
+    size_t waiting[RNNRT_MAX_INPUTS]; /* joins: where it says there how many frames of input i wait, */
+    size_t queue[RNNRT_MAX_INPUTS];   /* and where they do; 0: none ever does */
+    const float
+        *start[RNNRT_MOST_KEPT];   /* copied: what the kept arrays begin with, one frame each, or NULL */
+    int32_t stage;                 /* -1 for inputs */
+    bool once;                     /* depends on inputs given once alone */
     bool whole;                    /* runs once over its whole input, after the other ops of its stage */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
@@ -81,9 +101,15 @@ struct rnnrt_plan {
     int32_t stages;
     bool streams;
     size_t bytes;
-    void **blocks; /* memory of rnnrt_plan_floats */
+    size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
+    size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */
+    bool once_inputs;      /* some input is given once */
+    bool starts;           /* some op begins with other values than zero */
+    uint64_t warm, period; /* rows at these positions and one period later are in phase; period 0: never */
+    void **blocks;         /* memory of rnnrt_plan_floats */
     size_t block_count;
-    struct rnnrt_stream *idle[4]; /* arenas waiting for the next rnnrt_run; taken and left atomically */
+    struct rnnrt_arena *idle[RNNRT_IDLE_ARENAS]; /* waiting for the next call; taken and left atomically */
+    size_t idle_bytes;
 };
 
 /* A 64-byte aligned block of the plan's own, zeroed; NULL when there is no memory. */
@@ -106,13 +132,33 @@ size_t rnnrt_block(size_t wanted, size_t batch);
 
 /* 64-byte aligned and zeroed; NULL when there is no memory, or more is asked for than the machine has. */
 void *rnnrt_aligned(size_t bytes);
-void rnnrt_stream_discard(struct rnnrt_stream *stream);
-/* Runs `stream` from a fresh state over whole inputs (see rnnrt_run). */
-enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                     struct rnnrt_array *outputs, const int64_t *lengths,
-                                     const struct rnnrt_state_value *initial, size_t initial_count,
-                                     const struct rnnrt_state_value *final, size_t final_count,
-                                     struct rnnrt_error *error);
+
+/* Total frames of one output, as rnnrt_plan_totals counts them; allocates only where no arena is idle. */
+size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
+                        bool every_step);
+/* Where a row keeps the h (slot 1) or c (slot 2) of a recurrent op, or NULL. */
+float *rnnrt_row_state(const struct rnnrt_plan *plan, char *row, int32_t value);
+
+/* The beginning of a row's block. */
+struct rnnrt_row_head {
+    uint64_t position; /* frames since the sequence began */
+};
+/* What is kept per op and row; at op->record. */
+struct rnnrt_record {
+    uint64_t consumed; /* frames of its inputs it has seen */
+    uint64_t done;     /* its final visit is over */
+};
+static inline struct rnnrt_record *rnnrt_record_of(const struct rnnrt_op *op, char *row) {
+    return (struct rnnrt_record *)(void *)(row + op->record);
+}
+/* Frames of input 0 that row b had seen before this visit. */
+static inline uint64_t rnnrt_start(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b) {
+    return rnnrt_record_of(op, visit->rows[b])->consumed;
+}
+/* What the op keeps for row b. */
+static inline void *rnnrt_kept_of(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b) {
+    return visit->rows[b] + op->state;
+}
 
 static inline bool rnnrt_recurrent(int32_t kind) {
     return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm;

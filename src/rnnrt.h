@@ -149,9 +149,11 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
                             const struct rnnrt_state_value *final, size_t final_count, size_t block,
                             struct rnnrt_error *error);
 
-/* `block`: frames worked on at a time, 0 for the default. */
+/* `block`: frames worked on at a time, 0 for the default. A stream owns what its rows keep between frames and
+ * borrows the memory it works in from the plan for the length of a call; with `realtime` it owns that too. */
 enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **stream, const struct rnnrt_plan *plan,
-                                      size_t batch, size_t block, bool every_step, struct rnnrt_error *error);
+                                      size_t batch, size_t block, bool every_step, bool realtime,
+                                      struct rnnrt_error *error);
 void rnnrt_stream_free(struct rnnrt_stream *stream);
 /* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input
  * rows. Set it before the first frame: what hangs on it alone is worked out with that. */
@@ -167,17 +169,45 @@ enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_a
  * (0 or 1) or a status. */
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error);
 void rnnrt_stream_reset(struct rnnrt_stream *stream);
+void rnnrt_stream_reset_row(struct rnnrt_stream *stream, size_t row);
 uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream);
+bool rnnrt_stream_ended(const struct rnnrt_stream *stream);
+void rnnrt_stream_end(struct rnnrt_stream *stream);
 /* Most frames of `output` that a push of `frames` (and a flush, when `ended`) can emit from here. */
 size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, size_t frames, bool ended);
-/* Everything that survives between calls, as one block of bytes without pointers. */
-size_t rnnrt_stream_state_bytes(const struct rnnrt_stream *stream);
-void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes);
-/* RNNRT_BAD_STATE, and nothing changed, where the bytes cannot be a state of this plan, batch, block and
- * mode. */
-enum rnnrt_status rnnrt_stream_state_set(struct rnnrt_stream *stream, const void *bytes);
-/* The h (slot 1) or c (slot 2) of a recurrent row inside the state: (batch, size) floats, or NULL. */
-float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value);
+
+/* ---- rows: each row of a stream is a block of bytes of its own, with a position of its own ---- */
+
+/* The state of row `row`; it lives as long as the stream. */
+char *rnnrt_stream_row(const struct rnnrt_stream *stream, size_t row);
+uint64_t rnnrt_row_position(const char *row);
+/* Rows at positions of the same phase get and give frames in step: they can be pushed as one batch. */
+uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position);
+size_t rnnrt_rows_due(const struct rnnrt_plan *plan, uint64_t position, bool every_step, size_t output,
+                      size_t frames, bool ended);
+/* As rnnrt_stream_push (and flush, when `ended`), for `count` rows in phase, of any streams of the plan. A
+ * failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end. */
+enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
+                                  bool every_step, const struct rnnrt_array *inputs, size_t frames,
+                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_error *error);
+
+/* ---- state: what a row keeps, as named arrays ---- */
+
+struct rnnrt_state_array {
+    int32_t row;      /* the row description it belongs to */
+    int32_t input;    /* "queue": of which input */
+    const char *word; /* "h", "c", "window", "queue", "sum", "maximum", "last", "frames" */
+    size_t frames, width;
+    bool wide; /* float64, not float32 */
+};
+/* Array `index`, or false: there are no more. */
+bool rnnrt_plan_state_array(const struct rnnrt_plan *plan, size_t index, struct rnnrt_state_array *array);
+/* (frames, width) numbers; windows oldest first. */
+void rnnrt_row_read(const struct rnnrt_plan *plan, char *row, size_t index, void *to);
+/* To be written after rnnrt_row_seek, which begins the row anew and sets all its counts. */
+void rnnrt_row_write(const struct rnnrt_plan *plan, char *row, size_t index, const void *from);
+enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, uint64_t position,
+                                 bool every_step);
 
 #ifdef __cplusplus
 }

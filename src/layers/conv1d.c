@@ -54,108 +54,140 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    sizes->state = window_state_bytes(op, batch, frames);
-    sizes->scratch = rnnrt_times(GATHERED_ROWS, group_terms(&op->row));
+    size_t wide = tap_by_tap(&op->row) ? (size_t)op->row.input_size : group_terms(&op->row);
+    sizes->scratch = window_scratch(batch) + rnnrt_times(GATHERED_ROWS, wide);
     sizes->capacity = window_capacity(op, frames);
 }
 
-/* The first input frame of output k's window; negative where it hangs over the beginning. */
-static int64_t first_of(const struct rnnrt_row *row, uint64_t k) {
-    return (int64_t)(k * (uint64_t)row->stride) - row->pad_left;
-}
-
-/* The window of output k for one batch row and group, zeros where it hangs over either end. */
-static void gather(const struct rnnrt_op *op, const struct window *w, uint64_t k, size_t b, size_t g,
-                   float *to) {
-    const struct rnnrt_row *row = &op->row;
-    size_t in = (size_t)row->input_size, part = per_group(row);
+/* Window k of this visit for one batch row and group, zeros where it hangs over either end. */
+static void gather(const struct window *w, size_t k, size_t b, size_t g, float *to) {
+    const struct rnnrt_row *row = &w->op->row;
+    size_t part = per_group(row);
     for (int32_t tap = 0; tap < row->kernel_size; tap++, to += part) {
-        int64_t index = first_of(row, k) + (int64_t)tap * row->dilation;
-        if (index < 0 || (uint64_t)index >= w->seen) memset(to, 0, part * sizeof *to);
-        else memcpy(to, window_at(w, (uint64_t)index) + b * in + g * part, part * sizeof *to);
+        int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * row->dilation;
+        if (frame < w->begin || frame >= w->end) memset(to, 0, part * sizeof *to);
+        else memcpy(to, window_at(w, frame, b) + g * part, part * sizeof *to);
     }
 }
 
-static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
-    const struct rnnrt_row *row = &op->row;
-    size_t width = (size_t)row->input_size, batch = visit->batch;
-    for (uint64_t k = w->made; k < w->due; k++)
-        for (size_t b = 0; b < batch; b++) {
-            float *y = visit->y[0] + ((size_t)(k - w->made) * batch + b) * width;
-            if (op->bias) memcpy(y, op->bias, width * sizeof *y);
-            else memset(y, 0, width * sizeof *y);
-            for (int32_t tap = 0; tap < row->kernel_size; tap++) {
-                int64_t index = first_of(row, k) + (int64_t)tap * row->dilation;
-                if (index < 0 || (uint64_t)index >= w->seen) continue;
-                visit->kernels->multiply_add(width, op->weight + (size_t)tap * width,
-                                             window_at(w, (uint64_t)index) + b * width, y);
-            }
-        }
+static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
+    size_t out = (size_t)op->row.output_size;
+    for (size_t r = 0; r < rows; r++)
+        if (op->bias) memcpy(y + r * out, op->bias, out * sizeof *y);
+        else memset(y + r * out, 0, out * sizeof *y);
 }
 
-static void run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
-    const struct rnnrt_row *row = &op->row;
-    const struct rnnrt_kernels *kernels = visit->kernels;
-    size_t out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch,
-           terms = group_terms(row), outputs = out / groups;
-    size_t size = kernels->packed_size(outputs, terms), rows = (size_t)(w->due - w->made) * batch;
+static void run_depthwise(const struct window *w, float *y) {
+    const struct rnnrt_op *op = w->op;
+    size_t width = w->in, batch = w->visit->batch;
+    start_from_bias(op, w->due * batch, y);
+    for (size_t k = 0; k < w->due; k++)
+        for (size_t b = 0; b < batch; b++, y += width)
+            for (int32_t tap = 0; tap < op->row.kernel_size; tap++) {
+                int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->row.dilation;
+                if (frame < w->begin || frame >= w->end) continue;
+                w->visit->kernels->multiply_add(width, op->weight + (size_t)tap * width,
+                                                window_at(w, frame, b), y);
+            }
+}
+
+static void run_gathered(const struct window *w, float *scratch, float *y) {
+    const struct rnnrt_op *op = w->op;
+    const struct rnnrt_kernels *kernels = w->visit->kernels;
+    size_t out = (size_t)op->row.output_size, groups = (size_t)op->row.groups, batch = w->visit->batch,
+           terms = group_terms(&op->row), outputs = out / groups, rows = w->due * batch;
+    size_t size = kernels->packed_size(outputs, terms);
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(rows - done, GATHERED_ROWS);
         for (size_t g = 0; g < groups; g++) {
             for (size_t r = 0; r < count; r++)
-                gather(op, w, w->made + (done + r) / batch, (done + r) % batch, g,
-                       visit->scratch + r * terms);
+                gather(w, (done + r) / batch, (done + r) % batch, g, scratch + r * terms);
             kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL,
-                             false, visit->scratch, terms, count, visit->y[0] + done * out + g * outputs,
-                             out);
+                             false, scratch, terms, count, y + done * out + g * outputs, out);
         }
     }
 }
 
-static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
-    const struct rnnrt_row *row = &op->row;
-    size_t in = (size_t)row->input_size, out = (size_t)row->output_size, groups = (size_t)row->groups,
-           batch = visit->batch, outputs = out / groups;
-    size_t part = per_group(row), size = visit->kernels->packed_size(outputs, part),
-           rows = (size_t)(w->due - w->made) * batch;
-    int64_t stride = row->stride, made = (int64_t)w->made;
-    for (size_t r = 0; r < rows; r++)
-        if (op->bias) memcpy(visit->y[0] + r * out, op->bias, out * sizeof(float));
-        else memset(visit->y[0] + r * out, 0, out * sizeof(float));
-    for (int32_t tap = 0; tap < row->kernel_size; tap++) {
-        /* outputs first .. last - 1 find an input frame under this tap */
-        int64_t offset = (int64_t)tap * row->dilation - row->pad_left, seen = (int64_t)w->seen;
-        int64_t first = offset < 0 ? (-offset + stride - 1) / stride : 0,
-                last = seen > offset ? (seen - 1 - offset) / stride + 1 : 0;
-        if (first < made) first = made;
-        if (last > (int64_t)w->due) last = (int64_t)w->due;
-        if (first >= last) continue;
-        const float *x = window_at(w, (uint64_t)(first * stride + offset));
-        float *y = visit->y[0] + (size_t)(first - made) * batch * out;
-        size_t frames = (size_t)(last - first),
-               strips = stride > 1 ? batch : 1; /* without stride, frame and batch row are one axis */
-        for (size_t g = 0; g < groups; g++)
-            for (size_t b = 0; b < strips; b++)
-                visit->kernels->product(op->weight + (g * (size_t)row->kernel_size + (size_t)tap) * size,
-                                        outputs, part, NULL, true, x + b * in + g * part,
-                                        stride > 1 ? (size_t)stride * batch * in : in,
-                                        stride > 1 ? frames : frames * batch, y + b * out + g * outputs,
-                                        stride > 1 ? batch * out : out);
+/* y += W[tap] x for `rows` rows and every group. */
+static void add_tap(const struct window *w, int32_t tap, const float *x, size_t x_stride, size_t rows,
+                    float *y, size_t y_stride) {
+    const struct rnnrt_row *row = &w->op->row;
+    const struct rnnrt_kernels *kernels = w->visit->kernels;
+    size_t groups = (size_t)row->groups, outputs = (size_t)row->output_size / groups, part = per_group(row),
+           size = kernels->packed_size(outputs, part);
+    for (size_t g = 0; g < groups; g++)
+        kernels->product(w->op->weight + (g * (size_t)row->kernel_size + (size_t)tap) * size, outputs, part,
+                         NULL, true, x + g * part, x_stride, rows, y + g * outputs, y_stride);
+}
+
+/* Windows from .. to - 1 whose frame under this tap is kept from earlier visits. One row reads its ring where
+ * it lies, several are gathered. */
+static void add_kept(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to,
+                     float *scratch, float *y) {
+    size_t batch = w->visit->batch, out = (size_t)w->op->row.output_size, stride = (size_t)w->stride;
+    if (batch == 1) {
+        for (size_t k = from, count; k < to; k += count) {
+            const float *x = window_at(w, offset + (int64_t)(k * stride), 0);
+            size_t slot = (size_t)(x - (const float *)rnnrt_kept_of(w->op, w->visit, 0)) / w->in;
+            count = rnnrt_smaller(to - k, (w->history - slot + stride - 1) / stride);
+            add_tap(w, tap, x, stride * w->in, count, y + k * out, out);
+        }
+        return;
+    }
+    for (size_t r = from * batch, count; r < to * batch; r += count) {
+        count = rnnrt_smaller(to * batch - r, GATHERED_ROWS);
+        for (size_t i = 0; i < count; i++)
+            memcpy(scratch + i * w->in,
+                   window_at(w, offset + (int64_t)((r + i) / batch * stride), (r + i) % batch),
+                   w->in * sizeof *scratch);
+        add_tap(w, tap, scratch, w->in, count, y + r * out, out);
+    }
+}
+
+/* The same where the frame under this tap is new. */
+static void add_new(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to, float *y) {
+    size_t batch = w->visit->batch, out = (size_t)w->op->row.output_size, stride = (size_t)w->stride;
+    if (from >= to) return;
+    const float *x = window_at(w, offset + (int64_t)(from * stride), 0);
+    y += from * batch * out;
+    if (stride == 1) { /* frame and batch row are one axis */
+        add_tap(w, tap, x, w->in, (to - from) * batch, y, out);
+        return;
+    }
+    for (size_t b = 0; b < batch; b++)
+        add_tap(w, tap, x + b * w->in, stride * batch * w->in, to - from, y + b * out, batch * out);
+}
+
+/* The first window of the visit whose frame under the tap is `frame` or later. */
+static size_t window_from(const struct window *w, int64_t offset, int64_t frame) {
+    int64_t k = frame > offset ? (frame - offset + w->stride - 1) / w->stride : 0;
+    return k < (int64_t)w->due ? (size_t)k : w->due;
+}
+
+static void run_taps(const struct window *w, float *scratch, float *y) {
+    start_from_bias(w->op, w->due * w->visit->batch, y);
+    for (int32_t tap = 0; tap < w->op->row.kernel_size; tap++) {
+        int64_t offset = w->first + (int64_t)tap * w->op->row.dilation;
+        size_t begin = window_from(w, offset, w->begin), fresh = window_from(w, offset, 0),
+               end = window_from(w, offset, w->end);
+        add_kept(w, tap, offset, begin, fresh, scratch, y);
+        add_new(w, tap, offset, fresh, end, y);
     }
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     struct window w = window_open(op, visit);
-    if (depthwise(&op->row)) run_depthwise(op, visit, &w);
-    else if (tap_by_tap(&op->row)) run_taps(op, visit, &w);
-    else run_gathered(op, visit, &w);
-    visit->made[0] = (size_t)(w.due - w.made);
-    if (op->row.activation.name != RNNRT_LINEAR) {
-        size_t n = visit->made[0] * visit->batch * (size_t)op->row.output_size;
-        visit->kernels->activate(op->row.activation, n, visit->y[0], visit->y[0]);
-    }
+    float *scratch = visit->scratch + window_scratch(visit->batch), *y = visit->y[0];
+    if (depthwise(&op->row)) run_depthwise(&w, y);
+    else if (tap_by_tap(&op->row)) run_taps(&w, scratch, y);
+    else run_gathered(&w, scratch, y);
+    window_close(&w);
+    visit->made[0] = w.due;
+    if (op->row.activation.name != RNNRT_LINEAR)
+        visit->kernels->activate(op->row.activation, w.due * visit->batch * (size_t)op->row.output_size, y,
+                                 y);
     return RNNRT_OK;
 }
 
 const struct rnnrt_layer rnnrt_layer_conv1d = {
-    .prepare = prepare, .measure = measure, .due = window_due, .run = run};
+    .prepare = prepare, .keeps = window_keeps, .measure = measure, .due = window_due, .run = run};

@@ -16,39 +16,65 @@ static enum rnnrt_status prepare_window(struct rnnrt_plan *plan, struct rnnrt_op
 
 static void measure_window(const struct rnnrt_op *op, size_t batch, size_t frames,
                            struct rnnrt_sizes *sizes) {
-    sizes->state = window_state_bytes(op, batch, frames);
+    sizes->scratch = window_scratch(batch) + rnnrt_times(batch, 2 * (size_t)op->row.input_size);
     sizes->capacity = window_capacity(op, frames);
+}
+
+/* How many numbers side by side hold frame `frame` of row b and of the rows after it. */
+static size_t run_of(const struct window *w, int64_t frame) {
+    return frame >= 0 ? w->in * w->visit->batch : w->in;
+}
+
+static void greatest(const struct window *w, int64_t from, int64_t to, float *y) {
+    for (int64_t t = from; t < to; t++) {
+        size_t n = run_of(w, t);
+        for (size_t at = 0; at < w->in * w->visit->batch; at += n) {
+            const float *x = window_at(w, t, at / w->in);
+            if (t == from) memcpy(y + at, x, n * sizeof *y);
+            else w->visit->kernels->maximum(n, y + at, x, y + at);
+        }
+    }
+}
+
+static void mean(const struct window *w, int64_t from, int64_t to, double count, double *sum, float *y) {
+    size_t all = w->in * w->visit->batch;
+    for (size_t i = 0; i < all; i++) sum[i] = 0.0;
+    for (int64_t t = from; t < to; t++) {
+        size_t n = run_of(w, t);
+        for (size_t at = 0; at < all; at += n) {
+            const float *x = window_at(w, t, at / w->in);
+            for (size_t i = 0; i < n; i++) sum[at + i] += (double)x[i];
+        }
+    }
+    for (size_t i = 0; i < all; i++) y[i] = (float)(sum[i] / count);
 }
 
 static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     const struct rnnrt_row *row = &op->row;
     struct window w = window_open(op, visit);
-    size_t frame = w.frame;
+    double *sum = (double *)(void *)(visit->scratch + window_scratch(visit->batch));
     float *y = visit->y[0];
-    for (uint64_t k = w.made; k < w.due; k++, y += frame, visit->made[0]++) {
-        int64_t start = (int64_t)(k * (uint64_t)row->stride) - row->pad_left, end = start + row->kernel_size;
-        int64_t from = start<0 ? 0 : start, to = end>(int64_t) w.seen ? (int64_t)w.seen : end;
-        const float *x = window_at(&w, (uint64_t)from);
-        if (row->kind == rnnrt_kind_max_pool1d) {
-            memcpy(y, x, frame * sizeof *y);
-            for (int64_t t = from + 1; t < to; t++)
-                visit->kernels->maximum(frame, y, x + (size_t)(t - from) * frame, y);
-        } else {
-            double count = (double)(row->count_padding ? row->kernel_size : to - from);
-            for (size_t i = 0; i < frame; i++) {
-                double sum = 0.0;
-                for (int64_t t = from; t < to; t++) sum += (double)x[(size_t)(t - from) * frame + i];
-                y[i] = (float)(sum / count);
-            }
-        }
+    for (size_t k = 0; k < w.due; k++, y += w.in * visit->batch) {
+        int64_t start = w.first + (int64_t)k * w.stride, end = start + row->kernel_size;
+        int64_t from = start < w.begin ? w.begin : start, to = end > w.end ? w.end : end;
+        if (row->kind == rnnrt_kind_max_pool1d) greatest(&w, from, to, y);
+        else mean(&w, from, to, (double)(row->count_padding ? row->kernel_size : to - from), sum, y);
     }
+    window_close(&w);
+    visit->made[0] = w.due;
     return RNNRT_OK;
 }
 
-const struct rnnrt_layer rnnrt_layer_max_pool1d = {
-    .prepare = prepare_window, .measure = measure_window, .due = window_due, .run = run_window};
-const struct rnnrt_layer rnnrt_layer_average_pool1d = {
-    .prepare = prepare_window, .measure = measure_window, .due = window_due, .run = run_window};
+const struct rnnrt_layer rnnrt_layer_max_pool1d = {.prepare = prepare_window,
+                                                   .keeps = window_keeps,
+                                                   .measure = measure_window,
+                                                   .due = window_due,
+                                                   .run = run_window};
+const struct rnnrt_layer rnnrt_layer_average_pool1d = {.prepare = prepare_window,
+                                                       .keeps = window_keeps,
+                                                       .measure = measure_window,
+                                                       .due = window_due,
+                                                       .run = run_window};
 
 /* ---- what is given once, at the end (or after every frame so far) ---- */
 
@@ -63,18 +89,26 @@ static size_t due_once(const struct rnnrt_op *op, size_t frames, bool ended) {
     return ended && frames > 0;
 }
 
+static size_t keeps_once(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
+    const char *word = op->row.kind == rnnrt_kind_last              ? "last"
+                       : op->row.kind == rnnrt_kind_global_max_pool ? "maximum"
+                                                                    : "sum";
+    kept[0] = (struct rnnrt_kept){word, 1, (size_t)op->row.input_size, true};
+    return 1;
+}
+
 static void measure_once(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    (void)frames;
-    sizes->state = batch * (size_t)op->row.input_size * sizeof(double);
+    (void)op, (void)batch, (void)frames;
     sizes->capacity = 1;
 }
 
-static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    double *value = visit->state;
-    size_t n = visit->batch * (size_t)op->row.input_size;
-    uint64_t seen = visit->start;
-    for (size_t t = 0; t < visit->frames; t++, seen++) {
-        const float *x = visit->x[0] + t * n;
+/* One row: what is kept after its new frames, and the answer so far if it is wanted. */
+static void run_row(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b, float *y) {
+    double *value = rnnrt_kept_of(op, visit, b);
+    size_t n = (size_t)op->row.input_size, step = n * visit->batch;
+    const float *x = visit->x[0] + b * n;
+    uint64_t seen = rnnrt_start(op, visit, b);
+    for (size_t t = 0; t < visit->frames; t++, seen++, x += step) {
         switch (op->row.kind) {
         case rnnrt_kind_last:
             if (t + 1 == visit->frames)
@@ -88,16 +122,21 @@ static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit 
                 if (seen == 0 || (double)x[i] > value[i] || x[i] != x[i]) value[i] = (double)x[i];
         }
     }
-    if (!seen || !(visit->every_step || visit->final)) return RNNRT_OK;
+    if (!y) return;
     double divisor = op->row.kind == rnnrt_kind_global_average_pool ? (double)seen : 1.0;
-    for (size_t i = 0; i < n; i++) visit->y[0][i] = (float)(value[i] / divisor);
-    visit->made[0] = 1;
+    for (size_t i = 0; i < n; i++) y[i] = (float)(value[i] / divisor);
+}
+
+static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+    bool answers = (visit->every_step || visit->final) && rnnrt_start(op, visit, 0) + visit->frames > 0;
+    for (size_t b = 0; b < visit->batch; b++)
+        run_row(op, visit, b, answers ? visit->y[0] + b * (size_t)op->row.input_size : NULL);
+    visit->made[0] = answers;
     return RNNRT_OK;
 }
 
-const struct rnnrt_layer rnnrt_layer_last = {
-    .prepare = prepare_once, .measure = measure_once, .due = due_once, .run = run_once};
-const struct rnnrt_layer rnnrt_layer_global_max_pool = {
-    .prepare = prepare_once, .measure = measure_once, .due = due_once, .run = run_once};
-const struct rnnrt_layer rnnrt_layer_global_average_pool = {
-    .prepare = prepare_once, .measure = measure_once, .due = due_once, .run = run_once};
+#define RNNRT_ONCE \
+    {.prepare = prepare_once, .keeps = keeps_once, .measure = measure_once, .due = due_once, .run = run_once}
+const struct rnnrt_layer rnnrt_layer_last = RNNRT_ONCE;
+const struct rnnrt_layer rnnrt_layer_global_max_pool = RNNRT_ONCE;
+const struct rnnrt_layer rnnrt_layer_global_average_pool = RNNRT_ONCE;

@@ -10,20 +10,47 @@ enum {
                               waits for them */
 };
 
-/* The states start the op's state: h (batch, output_size), then c (batch, units) for an LSTM; `begun` at
- * their end. */
+/* h (batch, output_size), then c (batch, units) for an LSTM: where one row keeps them, or gathered from
+ * several. */
 struct states {
     float *h, *c;
-    uint64_t *begun;
 };
 
-static struct states states_of(const struct rnnrt_op *op, void *state, size_t batch) {
-    struct states s;
-    s.h = state;
-    s.c = s.h + batch * (size_t)op->row.output_size;
-    float *end = s.c + (op->row.kind == rnnrt_kind_lstm ? batch * (size_t)op->row.units : 0);
-    s.begun = (uint64_t *)(((uintptr_t)end + 7) & ~(uintptr_t)7);
+static size_t c_size(const struct rnnrt_op *op) {
+    return op->row.kind == rnnrt_kind_lstm ? (size_t)op->row.units : 0;
+}
+
+size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
+    kept[0] = (struct rnnrt_kept){"h", 1, (size_t)op->row.output_size, false};
+    if (!c_size(op)) return 1;
+    kept[1] = (struct rnnrt_kept){"c", 1, c_size(op), false};
+    return 2;
+}
+
+/* The states before the visit's first frame: what the further inputs say where the sequence begins with it.
+ */
+static struct states take_states(const struct rnnrt_op *op, const struct rnnrt_visit *visit, float *room) {
+    size_t batch = visit->batch, out = (size_t)op->row.output_size, units = c_size(op);
+    struct states s = {room, room + batch * out};
+    if (batch == 1) s.h = rnnrt_kept_of(op, visit, 0), s.c = s.h + out;
+    for (size_t b = 0; b < batch && batch > 1; b++) {
+        const float *kept = rnnrt_kept_of(op, visit, b);
+        memcpy(s.h + b * out, kept, out * sizeof *kept);
+        memcpy(s.c + b * units, kept + out, units * sizeof *kept);
+    }
+    if (rnnrt_start(op, visit, 0) > 0) return s;
+    if (op->row.inputs > 1) memcpy(s.h, visit->x[1], batch * out * sizeof(float));
+    if (op->row.inputs > 2) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
     return s;
+}
+
+static void keep_states(const struct rnnrt_op *op, const struct rnnrt_visit *visit, struct states s) {
+    size_t out = (size_t)op->row.output_size, units = c_size(op);
+    for (size_t b = 0; b < visit->batch && visit->batch > 1; b++) {
+        float *kept = rnnrt_kept_of(op, visit, b);
+        memcpy(kept, s.h + b * out, out * sizeof *kept);
+        memcpy(kept + out, s.c + b * units, units * sizeof *kept);
+    }
 }
 
 static size_t stretch(size_t batch) { return batch >= STRETCH_ROWS ? 1 : STRETCH_ROWS / batch; }
@@ -59,8 +86,7 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
                              struct rnnrt_sizes *sizes) {
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
-    sizes->state = (batch * out + (op->row.kind == rnnrt_kind_lstm ? batch * units : 0)) * sizeof(float) + 16;
-    sizes->scratch = stretch(batch) * batch * gates * units + held + 2 * batch * out + batch * units + 64;
+    sizes->scratch = stretch(batch) * batch * gates * units + held + 3 * batch * out + 2 * batch * units + 64;
 }
 
 /* The input part W x + b of `count` frames from `first` on, as a product or as a job. */
@@ -83,7 +109,7 @@ static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit 
                             struct states s, float *h_new, const float *c_before) {
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
     for (size_t b = 0; b < visit->batch; b++) {
-        if ((int64_t)(visit->start + t) < visit->lengths[b]) {
+        if ((int64_t)(rnnrt_start(op, visit, b) + t) < visit->lengths[b]) {
             memcpy(s.h + b * out, h_new + b * out, out * sizeof(float));
             continue;
         }
@@ -99,14 +125,11 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
                                       rnnrt_cell *cell) {
     size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size,
            wide = gates * units, frames = visit->frames;
-    struct states s = states_of(op, visit->state, batch);
-    if (!*s.begun && op->row.inputs > 1) memcpy(s.h, visit->x[1], batch * out * sizeof(float));
-    if (!*s.begun && op->row.inputs > 2) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
-    *s.begun = 1;
+    struct states s = take_states(op, visit, visit->scratch);
     bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS &&
                   visit->kernels->product_beside;
     size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
-    float *parts = visit->scratch, *next_parts = parts + STRETCH_BESIDE * wide;
+    float *parts = visit->scratch + batch * (out + units), *next_parts = parts + STRETCH_BESIDE * wide;
     float *spare[2] = {parts + room, parts + room + batch * out}, *c_before = spare[1] + batch * out;
     struct rnnrt_job job;
     struct rnnrt_step step = {.op = op,
@@ -145,8 +168,9 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
         next_parts = swap;
     }
     if (step.h != s.h) memcpy(s.h, step.h, batch * out * sizeof(float));
+    keep_states(op, visit, s);
     visit->made[0] = visit->made[RNNRT_SLOT_CELLS] = frames;
-    if ((visit->every_step || visit->final) && visit->start + frames > 0) {
+    if ((visit->every_step || visit->final) && rnnrt_start(op, visit, 0) + frames > 0) {
         if (visit->y[RNNRT_SLOT_H]) memcpy(visit->y[RNNRT_SLOT_H], s.h, batch * out * sizeof(float));
         if (visit->y[RNNRT_SLOT_C]) memcpy(visit->y[RNNRT_SLOT_C], s.c, batch * units * sizeof(float));
         visit->made[RNNRT_SLOT_H] = visit->made[RNNRT_SLOT_C] = 1;

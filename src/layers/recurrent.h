@@ -33,6 +33,7 @@ static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const 
 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
                                           const char **text);
+size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept);
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
                              struct rnnrt_sizes *sizes);
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates,

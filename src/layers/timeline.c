@@ -35,10 +35,14 @@ static enum rnnrt_status prepare_flatten(struct rnnrt_plan *plan, struct rnnrt_o
                : RNNRT_BAD_ROW;
 }
 
+static size_t keeps_flatten(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
+    kept[0] = (struct rnnrt_kept){"frames", (size_t)op->row.length, (size_t)op->row.input_size, false};
+    return 1;
+}
+
 static void measure_flatten(const struct rnnrt_op *op, size_t batch, size_t frames,
                             struct rnnrt_sizes *sizes) {
-    (void)frames;
-    sizes->state = batch * (size_t)op->row.output_size * sizeof(float);
+    (void)op, (void)batch, (void)frames;
     sizes->capacity = 1;
 }
 
@@ -47,21 +51,26 @@ static size_t due_flatten(const struct rnnrt_op *op, size_t frames, bool ended) 
 }
 
 static enum rnnrt_status run_flatten(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    float *value = visit->state;
     size_t in = (size_t)op->row.input_size, out = (size_t)op->row.output_size;
-    uint64_t seen = visit->start;
-    for (size_t t = 0; t < visit->frames; t++, seen++)
-        for (size_t b = 0; b < visit->batch && seen < (uint64_t)op->row.length; b++)
-            memcpy(value + b * out + (size_t)seen * in, visit->x[0] + (t * visit->batch + b) * in,
-                   in * sizeof(float));
+    for (size_t b = 0; b < visit->batch; b++) {
+        float *value = rnnrt_kept_of(op, visit, b);
+        uint64_t seen = rnnrt_start(op, visit, b);
+        for (size_t t = 0; t < visit->frames && seen < (uint64_t)op->row.length; t++, seen++)
+            memcpy(value + (size_t)seen * in, visit->x[0] + (t * visit->batch + b) * in, in * sizeof(float));
+    }
+    uint64_t seen = rnnrt_start(op, visit, 0) + visit->frames;
     if (!visit->final || !seen) return RNNRT_OK;
     if (seen != (uint64_t)op->row.length) return RNNRT_TOO_SHORT;
-    memcpy(visit->y[0], value, visit->batch * out * sizeof(float));
+    for (size_t b = 0; b < visit->batch; b++)
+        memcpy(visit->y[0] + b * out, rnnrt_kept_of(op, visit, b), out * sizeof(float));
     visit->made[0] = 1;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_flatten = {
-    .prepare = prepare_flatten, .measure = measure_flatten, .due = due_flatten, .run = run_flatten};
+const struct rnnrt_layer rnnrt_layer_flatten = {.prepare = prepare_flatten,
+                                                .keeps = keeps_flatten,
+                                                .measure = measure_flatten,
+                                                .due = due_flatten,
+                                                .run = run_flatten};
 
 /* ---- unflatten: one value -> (length, size) ---- */
 
@@ -121,8 +130,7 @@ static enum rnnrt_status run_inner(const struct rnnrt_op *op, struct rnnrt_visit
                                 (ptrdiff_t)in, frames};
         struct rnnrt_array y = {visit->y[0] + t * visit->batch * out, (ptrdiff_t)width, (ptrdiff_t)out,
                                 out / width};
-        enum rnnrt_status status =
-            rnnrt_stream_whole(visit->inner, &x, &y, NULL, NULL, 0, NULL, 0, visit->error);
+        enum rnnrt_status status = visit->run_inner(visit->inner, &x, &y, visit->error);
         if (status) return status;
         if (y.frames * width != out) return RNNRT_TOO_SHORT;
     }

@@ -23,13 +23,12 @@ static inline size_t window_due(const struct rnnrt_op *op, size_t frames, bool e
     return padded < span ? 0 : (padded - span) / stride + 1;
 }
 
-static inline size_t window_ring(const struct rnnrt_op *op, size_t frames) {
-    return window_span(&op->row) + frames;
-}
+/* Frames kept between visits: all of a window but its last frame. */
+static inline size_t window_history(const struct rnnrt_row *row) { return window_span(row) - 1; }
 
-static inline size_t window_state_bytes(const struct rnnrt_op *op, size_t batch, size_t frames) {
-    return rnnrt_times(2 * window_ring(op, frames),
-                       rnnrt_times(batch * (size_t)op->row.input_size, sizeof(float)));
+static inline size_t window_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
+    kept[0] = (struct rnnrt_kept){"window", window_history(&op->row), (size_t)op->row.input_size, false};
+    return kept[0].frames > 0;
 }
 
 static inline size_t window_capacity(const struct rnnrt_op *op, size_t frames) {
@@ -38,37 +37,60 @@ static inline size_t window_capacity(const struct rnnrt_op *op, size_t frames) {
            2;
 }
 
-/* The windows of one visit. The last frames of the input stand in a ring written twice (at p and at p +
- * ring), so that any stretch of up to `ring` frames is contiguous; that is all the state there is: what was
- * seen and made before follows from the frames counted outside. */
+/* The windows of one visit. Frames are counted from the visit's first new one, which is 0: those before it
+ * stand in a ring of `history` frames per row, those from it on in the visit's chunk. All rows agree on these
+ * counts: they are in phase. `phase`: the slot of each row's ring that frame 0 will take. */
 struct window {
-    float *frames;
-    size_t ring, frame;       /* frames it holds; numbers in one, all batch rows */
-    uint64_t seen, made, due; /* input frames up to now; output frames before this visit and after it */
+    const struct rnnrt_op *op;
+    const struct rnnrt_visit *visit;
+    size_t in, history, due; /* numbers in a frame of one row; outputs of this visit */
+    int64_t begin, end;      /* the frames there are: begin <= frame < end; others are padding */
+    int64_t first, stride;   /* window k of this visit starts at first + k * stride */
+    uint32_t *phase;
 };
 
-/* Takes in the frames of a visit. */
+/* Scratch a window takes in front of its op's own: the phases. */
+static inline size_t window_scratch(size_t batch) { return (batch + 15) / 16 * 16; }
+
 static inline struct window window_open(const struct rnnrt_op *op, const struct rnnrt_visit *visit) {
-    struct window w = {visit->state,
-                       visit->ring,
-                       (size_t)op->row.input_size * visit->batch,
-                       visit->start + visit->frames,
-                       window_due(op, (size_t)visit->start, false),
-                       window_due(op, (size_t)visit->start + visit->frames, visit->final)};
-    for (size_t done = 0; done < visit->frames;) {
-        size_t place = (size_t)((visit->start + done) % w.ring),
-               count = rnnrt_smaller(visit->frames - done, w.ring - place);
-        memcpy(w.frames + place * w.frame, visit->x[0] + done * w.frame, count * w.frame * sizeof(float));
-        memcpy(w.frames + (place + w.ring) * w.frame, visit->x[0] + done * w.frame,
-               count * w.frame * sizeof(float));
-        done += count;
-    }
+    const struct rnnrt_row *row = &op->row;
+    uint64_t start = rnnrt_start(op, visit, 0);
+    size_t made = window_due(op, (size_t)start, false), history = window_history(row);
+    int64_t kept = op->start[0] ? (int64_t)history : (int64_t)rnnrt_smaller((size_t)start, history);
+    struct window w = {
+        op,
+        visit,
+        (size_t)row->input_size,
+        history,
+        window_due(op, (size_t)start + visit->frames, visit->final) - made,
+        -kept,
+        (int64_t)visit->frames,
+        (int64_t)made * row->stride - row->pad_left - (int64_t)start,
+        row->stride,
+        (uint32_t *)(void *)visit->scratch,
+    };
+    for (size_t b = 0; b < visit->batch && history; b++)
+        w.phase[b] = (uint32_t)(rnnrt_start(op, visit, b) % history);
     return w;
 }
 
-/* Frame `index` (and those after it up to the last seen), which must be among the last `ring`. */
-static inline const float *window_at(const struct window *w, uint64_t index) {
-    return w->frames + (size_t)(index % w->ring) * w->frame;
+/* Frame `frame` of row b, which there must be. */
+static inline const float *window_at(const struct window *w, int64_t frame, size_t b) {
+    if (frame >= 0) return w->visit->x[0] + ((size_t)frame * w->visit->batch + b) * w->in;
+    int64_t slot = (int64_t)w->phase[b] + frame;
+    if (slot < 0) slot += (int64_t)w->history;
+    return (const float *)rnnrt_kept_of(w->op, w->visit, b) + (size_t)slot * w->in;
+}
+
+/* Keeps the last frames of the visit for the next one. */
+static inline void window_close(const struct window *w) {
+    size_t frames = w->visit->frames, from = frames > w->history ? frames - w->history : 0;
+    for (size_t b = 0; b < w->visit->batch; b++) {
+        float *ring = rnnrt_kept_of(w->op, w->visit, b);
+        size_t slot = w->history ? (w->phase[b] + from) % w->history : 0;
+        for (size_t t = from; t < frames && w->history; t++, slot = slot + 1 == w->history ? 0 : slot + 1)
+            memcpy(ring + slot * w->in, window_at(w, (int64_t)t, b), w->in * sizeof *ring);
+    }
 }
 
 static inline bool window_ok(const struct rnnrt_row *row) {

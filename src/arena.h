@@ -1,0 +1,92 @@
+/* Private to src/: the memory a call works in, and the ops at work on a group of batch rows.
+ *
+ * An arena belongs to a call for as long as it lasts and keeps nothing that a later call needs: what survives
+ * stands in the blocks of the rows (see plan.h). Idle arenas wait in the plan. */
+#ifndef RNNRT_ARENA_H
+#define RNNRT_ARENA_H
+
+#include "plan.h"
+
+struct op_place {
+    size_t scratch;                  /* offset (floats) into `work` */
+    size_t joined[RNNRT_MAX_INPUTS]; /* likewise: where waiting and new frames are put side by side */
+    const float
+        *initial[RNNRT_MAX_OUTPUTS]; /* whole runs: states given in place of what inputs 1 and 2 say */
+    size_t frames;                   /* most frames at a visit */
+};
+
+struct value_place {
+    size_t work;     /* offset (floats) into `work` */
+    size_t capacity; /* frames */
+    float *data;     /* this visit's frames */
+    size_t fresh;    /* how many */
+    float *whole;    /* the full-length buffer of values that have one */
+    size_t total;    /* its frames */
+};
+
+struct rnnrt_arena {
+    const struct rnnrt_plan *plan;
+    size_t batch, block;
+    bool every_step;
+    bool live;   /* no full-length buffers of an earlier whole run are attached */
+    char **rows; /* (batch) the blocks this call works on */
+    float *work;
+    size_t work_floats;
+    float *whole; /* full-length buffers of whole runs */
+    size_t whole_floats;
+    char *blocks; /* the rows of whole runs, whose state ends with the call */
+    size_t block_bytes;
+    struct op_place *ops;
+    struct value_place *values;
+    size_t *total;              /* room for rnnrt_plan_totals */
+    struct rnnrt_arena **inner; /* of the plans inside */
+};
+
+static inline size_t rnnrt_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* An arena for `batch` rows and blocks of `block` frames: an idle one of the plan, fitted, or a new one. */
+enum rnnrt_status rnnrt_arena_borrow(const struct rnnrt_plan *plan, size_t batch, size_t block,
+                                     struct rnnrt_arena **arena);
+/* Any idle arena of the plan, fitted to nothing, or a bare one; NULL when there is no memory. */
+struct rnnrt_arena *rnnrt_arena_take(const struct rnnrt_plan *plan);
+/* Leaves it to the next call, or frees it where enough are idle. */
+void rnnrt_arena_return(struct rnnrt_arena *arena);
+void rnnrt_arena_free(struct rnnrt_arena *arena);
+/* Rows of the arena's own for a run whose state ends with it. */
+enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena);
+/* Full-length buffers for inputs of `frames` frames. */
+enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, size_t frames);
+
+/* A new sequence for one row; inputs given once stay. */
+void rnnrt_row_begin(const struct rnnrt_plan *plan, char *row);
+
+/* ---- ops at work (execute.c) ---- */
+
+/* Whether input i of the op comes from a full-length buffer. */
+bool rnnrt_reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i);
+/* Takes what is ready through op r. */
+enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
+                                 struct rnnrt_error *error);
+/* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied
+ * to `to` otherwise. */
+const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
+                               size_t width, float *to);
+/* Appends this round's frames of every output; `room`: frames each can take in all. */
+enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_array *outputs,
+                                      const size_t *room, struct rnnrt_error *error);
+/* `count` new frames of every input, or with `ended` the end, through every op of a plan that streams. */
+enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_array *inputs, size_t start,
+                              size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
+                              struct rnnrt_error *error);
+
+/* A whole input through the arena's own rows (run.c). */
+enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+                                  struct rnnrt_array *outputs, const int64_t *lengths,
+                                  const struct rnnrt_state_value *initial, size_t initial_count,
+                                  const struct rnnrt_state_value *final, size_t final_count,
+                                  struct rnnrt_error *error);
+/* The same for the plan inside an op, which has one input and one output. */
+enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+                                  struct rnnrt_array *outputs, struct rnnrt_error *error);
+
+#endif

@@ -1,0 +1,256 @@
+/* The ops at work: what is ready for an op is gathered, the op visited, and what it made handed on. */
+#include <string.h>
+
+#include "arena.h"
+
+bool rnnrt_reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
+    const struct rnnrt_value *value = &plan->values[op->row.input[i]];
+    const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+    if (!value->full) return false;
+    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) ||
+        (!plan->streams && rnnrt_joins(op)))
+        return true;
+    return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
+}
+
+/* ---- queues: frames of one branch of a join that wait for the others ---- */
+
+static size_t *waiting_of(const struct rnnrt_op *op, char *row, int32_t i) {
+    return (size_t *)(void *)(row + op->waiting[i]);
+}
+
+/* Input i of a joining op: waiting frames and new ones side by side. */
+static void gather_queue(struct rnnrt_arena *arena, const struct rnnrt_op *op, const struct op_place *place,
+                         int32_t i, struct rnnrt_visit *visit, size_t *ready) {
+    struct value_place *value = &arena->values[op->row.input[i]];
+    size_t width = (size_t)arena->plan->values[op->row.input[i]].width, batch = arena->batch,
+           waiting = op->lag[i] ? *waiting_of(op, arena->rows[0], i) : 0;
+    visit->x[i] = value->data;
+    *ready = waiting + value->fresh;
+    if (!waiting) return;
+    float *joined = arena->work + place->joined[i];
+    for (size_t b = 0; b < batch; b++) {
+        const float *queue = (const float *)(const void *)(arena->rows[b] + op->queue[i]);
+        for (size_t t = 0; t < waiting; t++)
+            memcpy(joined + (t * batch + b) * width, queue + t * width, width * sizeof *joined);
+    }
+    memcpy(joined + waiting * batch * width, value->data, value->fresh * batch * width * sizeof *joined);
+    visit->x[i] = joined;
+}
+
+static enum rnnrt_status keep_queue(struct rnnrt_arena *arena, const struct rnnrt_op *op, int32_t i,
+                                    const struct rnnrt_visit *visit, size_t left) {
+    size_t width = (size_t)arena->plan->values[op->row.input[i]].width, batch = arena->batch;
+    if (arena->every_step && !arena->plan->values[op->row.input[i]].timed)
+        left = 0; /* the next frame brings a newer one */
+    if (left > op->lag[i]) return RNNRT_MISALIGNED;
+    for (size_t b = 0; b < batch && op->lag[i]; b++) {
+        float *queue = (float *)(void *)(arena->rows[b] + op->queue[i]);
+        for (size_t t = 0; t < left; t++)
+            memcpy(queue + t * width, visit->x[i] + ((visit->frames + t) * batch + b) * width,
+                   width * sizeof *queue);
+        *waiting_of(op, arena->rows[b], i) = left;
+    }
+    return RNNRT_OK;
+}
+
+/* ---- one visit ---- */
+
+static struct rnnrt_record *record_of(const struct rnnrt_arena *arena, size_t r) {
+    return rnnrt_record_of(&arena->plan->ops[r], arena->rows[0]);
+}
+
+static bool producer_done(const struct rnnrt_arena *arena, int32_t value) {
+    return record_of(arena, (size_t)value / RNNRT_MAX_OUTPUTS)->done != 0;
+}
+
+/* Points the visit at its inputs; `ready`: frames each has. False where an initial state is not there yet. */
+static bool gather_inputs(struct rnnrt_arena *arena, size_t r, int32_t counted, struct rnnrt_visit *visit,
+                          size_t *ready) {
+    const struct rnnrt_plan *plan = arena->plan;
+    const struct rnnrt_op *op = &plan->ops[r];
+    const struct op_place *place = &arena->ops[r];
+    size_t consumed = (size_t)record_of(arena, r)->consumed;
+    bool begins = true, joins = rnnrt_joins(op);
+    for (int32_t i = 0; i < op->row.inputs; i++) {
+        int32_t v = op->row.input[i];
+        struct value_place *value = &arena->values[v];
+        if (i >= counted && place->initial[i]) {
+            visit->x[i] = place->initial[i];
+        } else if (rnnrt_reads_whole(plan, op, i)) {
+            bool again = i >= counted ||
+                         (arena->every_step && !plan->values[v].timed); /* given once, read at every visit */
+            size_t start = again ? 0 : consumed;
+            visit->x[i] = value->whole + start * (size_t)plan->values[v].width * arena->batch;
+            ready[i] = value->total - start;
+            begins &= i < counted || ready[i];
+            if (!op->whole && i < counted) visit->frames = rnnrt_smaller(visit->frames, place->frames);
+        } else if (joins) {
+            gather_queue(arena, op, place, i, visit, &ready[i]);
+        } else {
+            visit->x[i] = value->data;
+            ready[i] = value->fresh;
+        }
+        if (i < counted) visit->frames = rnnrt_smaller(visit->frames, ready[i]);
+    }
+    return begins;
+}
+
+/* Where the op writes: whole ops straight into full-length buffers. */
+static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visit *visit) {
+    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
+        struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS + slot];
+        visit->made[slot] = 0;
+        visit->y[slot] = value->capacity ? arena->work + value->work : NULL;
+        if (value->whole && arena->plan->ops[r].whole) visit->y[slot] = value->whole;
+        value->data = visit->y[slot];
+    }
+}
+
+/* What the op made is its values' news; full-length buffers take it too. */
+static void hand_on(struct rnnrt_arena *arena, size_t r, const struct rnnrt_visit *visit) {
+    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
+        size_t v = r * RNNRT_MAX_OUTPUTS + slot;
+        struct value_place *value = &arena->values[v];
+        value->fresh = value->capacity ? visit->made[slot] : 0;
+        if (!value->whole || arena->plan->ops[r].whole || !value->fresh) continue;
+        size_t frame = (size_t)arena->plan->values[v].width * arena->batch;
+        memcpy(value->whole + value->total * frame, value->data, value->fresh * frame * sizeof(float));
+        value->total += value->fresh;
+    }
+}
+
+static enum rnnrt_status failed(struct rnnrt_error *error, size_t r, enum rnnrt_status status) {
+    if (error) error->row = (int32_t)r;
+    return status;
+}
+
+enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
+                                 struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = arena->plan;
+    const struct rnnrt_op *op = &plan->ops[r];
+    struct rnnrt_visit visit;
+    visit.kernels = plan->kernels;
+    visit.batch = arena->batch;
+    visit.frames = SIZE_MAX;
+    visit.rows = arena->rows;
+    visit.every_step = arena->every_step;
+    visit.scratch = arena->work + arena->ops[r].scratch;
+    visit.lengths = lengths;
+    visit.inner = arena->inner[r];
+    visit.run_inner = rnnrt_run_inner;
+    visit.error = error;
+    size_t ready[RNNRT_MAX_INPUTS];
+    int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs, exhausted = 0;
+    bool begins = gather_inputs(arena, r, counted, &visit, ready);
+    for (int32_t i = 0; i < counted; i++)
+        exhausted += ready[i] == visit.frames && producer_done(arena, op->row.input[i]);
+    visit.final = exhausted == counted;
+    if (exhausted && !visit.final && !arena->every_step) /* one branch is over and another is not */
+        for (int32_t i = 0; i < counted; i++)
+            if (ready[i] > visit.frames && producer_done(arena, op->row.input[i]))
+                return failed(error, r, RNNRT_MISALIGNED);
+    place_outputs(arena, r, &visit);
+    if (!record_of(arena, r)->done && (visit.frames || visit.final || arena->every_step)) {
+        enum rnnrt_status status = begins         ? op->layer->run(op, &visit)
+                                   : visit.frames ? RNNRT_TOO_SHORT
+                                                  : RNNRT_OK;
+        if (status) return failed(error, r, status);
+        for (size_t b = 0; b < arena->batch; b++) {
+            struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[b]);
+            record->consumed += visit.frames;
+            record->done = visit.final && !arena->every_step;
+        }
+    }
+    for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++)
+        if (!rnnrt_reads_whole(plan, op, i) && (op->lag[i] || ready[i] > visit.frames)) {
+            enum rnnrt_status status = keep_queue(arena, op, i, &visit, ready[i] - visit.frames);
+            if (status) return failed(error, r, status);
+        }
+    hand_on(arena, r, &visit);
+    return RNNRT_OK;
+}
+
+/* ---- frames in and out ---- */
+
+const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
+                               size_t width, float *to) {
+    if (!count) return to;
+    const float *from = array->data + (ptrdiff_t)start * array->time_stride;
+    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) &&
+                  (count == 1 || array->time_stride == (ptrdiff_t)(width * batch));
+    if (packed) return from;
+    for (size_t t = 0; t < count; t++)
+        for (size_t b = 0; b < batch; b++)
+            memcpy(to + (t * batch + b) * width,
+                   from + (ptrdiff_t)t * array->time_stride + (ptrdiff_t)b * array->batch_stride,
+                   width * sizeof *to);
+    return to;
+}
+
+enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_array *outputs,
+                                      const size_t *room, struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = arena->plan;
+    for (size_t o = 0; o < plan->outputs; o++) {
+        int32_t v = plan->output[o];
+        const struct value_place *value = &arena->values[v];
+        size_t width = (size_t)plan->values[v].width, batch = arena->batch;
+        if (!value->fresh) continue;
+        if (outputs[o].frames + value->fresh > room[o]) {
+            if (error)
+                *error = (struct rnnrt_error){.row = v / RNNRT_MAX_OUTPUTS,
+                                              .text = "there is no room for its output"};
+            return RNNRT_BAD_ROW;
+        }
+        float *to = outputs[o].data + (ptrdiff_t)outputs[o].frames * outputs[o].time_stride;
+        const float *from = value->data;
+        if ((batch == 1 || outputs[o].batch_stride == (ptrdiff_t)width) &&
+            outputs[o].time_stride == (ptrdiff_t)(width * batch))
+            memmove(to, from,
+                    value->fresh * batch * width *
+                        sizeof(float)); /* an output may be an input, pushed into its own place */
+        else
+            for (size_t t = 0; t < value->fresh; t++)
+                for (size_t b = 0; b < batch; b++, from += width)
+                    memmove(to + (ptrdiff_t)t * outputs[o].time_stride +
+                                (ptrdiff_t)b * outputs[o].batch_stride,
+                            from, width * sizeof(float));
+        outputs[o].frames += value->fresh;
+    }
+    return RNNRT_OK;
+}
+
+/* ---- streaming: one stage ---- */
+
+enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_array *inputs, size_t start,
+                              size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
+                              struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = arena->plan;
+    size_t input = 0;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        if (op->row.kind != rnnrt_kind_input) {
+            enum rnnrt_status status = rnnrt_visit_op(arena, r, NULL, error);
+            if (status) return status;
+            continue;
+        }
+        struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS];
+        float *room_for_it = arena->work + value->work;
+        if (op->row.timed) {
+            value->fresh = count;
+            value->data = count ? (float *)rnnrt_read_frames(&inputs[input], start, count, arena->batch,
+                                                             (size_t)op->row.output_size, room_for_it)
+                                : room_for_it;
+            record_of(arena, r)->done = ended;
+        } else { /* shown in the first round where it is an output */
+            struct rnnrt_row_head *head = (struct rnnrt_row_head *)(void *)arena->rows[0];
+            value->data = value->whole;
+            value->fresh = arena->every_step || head->position == 0;
+            record_of(arena, r)->done = 1;
+        }
+        input++;
+    }
+    for (size_t b = 0; b < arena->batch; b++)
+        ((struct rnnrt_row_head *)(void *)arena->rows[b])->position += count;
+    return rnnrt_write_outputs(arena, outputs, room, error);
+}

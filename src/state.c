@@ -1,0 +1,109 @@
+/* The state of a batch row as named arrays: what of it means anything on another machine, whatever the build,
+ * the block or the slot a ring stands at. Counts are not among them: they follow from the position. */
+#include <string.h>
+
+#include "arena.h"
+
+float *rnnrt_row_state(const struct rnnrt_plan *plan, char *row, int32_t value) {
+    if (value < 0 || (size_t)value >= plan->count * RNNRT_MAX_OUTPUTS) return NULL;
+    const struct rnnrt_op *op = &plan->ops[value / RNNRT_MAX_OUTPUTS];
+    int32_t slot = value % RNNRT_MAX_OUTPUTS;
+    if (!rnnrt_recurrent(op->row.kind)) return NULL;
+    if (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || op->row.kind != rnnrt_kind_lstm)) return NULL;
+    float *h = (float *)(void *)(row + op->state);
+    return slot == RNNRT_SLOT_H ? h : h + op->row.output_size;
+}
+
+/* Array `index` of the plan, counted op by op: what the op keeps, then its queues. `at`: where in a row. */
+static const struct rnnrt_op *find(const struct rnnrt_plan *plan, size_t index,
+                                   struct rnnrt_state_array *array, size_t *at) {
+    struct rnnrt_kept kept[RNNRT_MOST_KEPT];
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        size_t arrays = op->layer->keeps ? op->layer->keeps(op, kept) : 0;
+        *at = op->state;
+        for (size_t k = 0; k < arrays; k++) {
+            *array = (struct rnnrt_state_array){(int32_t)r,    0,           kept[k].word, kept[k].frames,
+                                                kept[k].width, kept[k].wide};
+            if (!index--) return op;
+            *at += kept[k].frames * kept[k].width * (kept[k].wide ? sizeof(double) : sizeof(float));
+        }
+        for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+            if (!op->lag[i]) continue;
+            *array = (struct rnnrt_state_array){
+                (int32_t)r, i, "queue", op->lag[i], (size_t)plan->values[op->row.input[i]].width, false};
+            *at = op->queue[i];
+            if (!index--) return op;
+        }
+    }
+    return NULL;
+}
+
+bool rnnrt_plan_state_array(const struct rnnrt_plan *plan, size_t index, struct rnnrt_state_array *array) {
+    size_t at;
+    return find(plan, index, array, &at) != NULL;
+}
+
+/* Copies an array between a row and `outside`. A window's frames stand oldest first outside and in a ring
+ * inside; frames from before the sequence began, and places of a queue where nothing waits, are zeros
+ * outside. */
+static void copy(const struct rnnrt_plan *plan, char *row, size_t index, char *outside, bool in) {
+    struct rnnrt_state_array array;
+    size_t at;
+    const struct rnnrt_op *op = find(plan, index, &array, &at);
+    if (!op) return;
+    size_t frame = array.width * (array.wide ? sizeof(double) : sizeof(float)), valid = array.frames,
+           shift = 0;
+    if (op->row.kernel_size > 0) {
+        uint64_t consumed = rnnrt_record_of(op, row)->consumed;
+        shift = (size_t)(consumed % array.frames);
+        if (!op->start[0]) valid = (size_t)rnnrt_smaller((size_t)consumed, array.frames);
+    }
+    size_t first = array.frames - valid; /* windows: the oldest are missing */
+    if (!strcmp(array.word, "queue"))
+        valid = (size_t)*(uint64_t *)(void *)(row + op->waiting[array.input]), first = 0;
+    for (size_t t = 0; t < array.frames; t++) {
+        char *inside = row + at + (t + shift) % array.frames * frame, *there = outside + t * frame;
+        bool real = t >= first && t < first + valid;
+        if (in) memcpy(inside, there, frame);
+        else if (real) memcpy(there, inside, frame);
+        else memset(there, 0, frame);
+    }
+}
+
+void rnnrt_row_read(const struct rnnrt_plan *plan, char *row, size_t index, void *to) {
+    copy(plan, row, index, to, false);
+}
+
+void rnnrt_row_write(const struct rnnrt_plan *plan, char *row, size_t index, const void *from) {
+    copy(plan, row, index, (char *)from, true);
+}
+
+enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, uint64_t position,
+                                 bool every_step) {
+    if (position > (uint64_t)1 << 60) return RNNRT_BAD_STATE;
+    struct rnnrt_arena *arena = rnnrt_arena_take(plan);
+    if (!arena) return RNNRT_NO_MEMORY;
+    size_t *total = arena->total;
+    rnnrt_plan_totals(plan, (size_t)position, false, every_step, total);
+    rnnrt_row_begin(plan, row);
+    ((struct rnnrt_row_head *)(void *)row)->position = position;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        struct rnnrt_record *record = rnnrt_record_of(op, row);
+        if (op->row.kind == rnnrt_kind_input) continue;
+        int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
+        size_t in = SIZE_MAX;
+        for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
+        record->consumed = in;
+        record->done = op->once && position && !every_step;
+        for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+            bool fresh =
+                every_step && !plan->values[op->row.input[i]].timed; /* each frame brings a newer one */
+            if (op->lag[i] && !rnnrt_reads_whole(plan, op, i) && !fresh)
+                *(uint64_t *)(void *)(row + op->waiting[i]) = total[op->row.input[i]] - in;
+        }
+    }
+    rnnrt_arena_return(arena);
+    return RNNRT_OK;
+}
