@@ -4,6 +4,8 @@ Nothing here loops over numbers: that is done in src/. A ``Plan`` is immutable a
 """
 # distutils: language = c
 
+import sys
+
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
@@ -20,7 +22,7 @@ cnp.import_array()
 cdef extern from "rnnrt.h" nogil:
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
-        RNNRT_BAD_STATE
+        RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH
     struct rnnrt_error:
         int32_t row
         int64_t position, batch_row
@@ -126,6 +128,10 @@ cdef raise_status(int status, rnnrt_error *error, list names):
         raise ShapeError("the input is too short, or not as long as the layer needs", where=where, fix="Give it as many frames as the network was made for.")
     if status == RNNRT_ENDED:
         raise StateError("the sequence is over: the stream was flushed, or a call on it failed half-way", fix="Call reset(), or set its state.")
+    if status == RNNRT_WRONG_LENGTH:
+        too_few = error.value < error.position
+        raise ShapeError("the input has a fixed length", where=f"input {names[error.row]!r}", expected=f"{error.position} frames in all", found=f"{error.value:.0f}",
+                         fix="Push the others first, or reset() the stream." if too_few else "flush() ends this sequence, reset() starts the next.")
     if status == RNNRT_BAD_STATE:
         raise StateError("the state does not hold together: its counts are not those of a stream of this model", fix="Use only what Stream.state gave.")
     if status == RNNRT_NO_ISA:
@@ -605,24 +611,48 @@ cdef class Stream:
             held = bytearray(rnnrt_stream_state_bytes(self.stream))
             rnnrt_stream_state_get(self.stream, <char *> held)
             arrays = {k: (a[0] if self.batch_size is None else a).copy() for k, a in self.arrays().items()}
+            position = rnnrt_stream_position(self.stream)
         finally:
             self.busy = False
-        return self.model.make_state(arrays, bytes(held), self.batch_size, self.every_step)
+        return self.model.make_state(arrays, bytes(held), self.batch_size, self.kind() | {"position": position})
+
+    cdef dict kind(self):
+        """What a State must have in common with this stream, beside the batch, to be its state."""
+        digest = ""
+        if self.once:
+            import hashlib
+
+            digest = hashlib.sha256(b"".join([a.tobytes() for a in self.once])).hexdigest()
+        return {"every_step": bool(self.every_step), "block": self.block, "byte_order": sys.byteorder, "given_once": digest}
+
+    def _start_from(self, arrays):
+        """A new sequence that starts from {state name: (batch, size) array}, checked by the model; the rest is zero."""
+        self.enter()
+        try:
+            rnnrt_stream_reset(self.stream)
+            self.write_arrays(arrays)
+        finally:
+            self.busy = False
+
+    cdef write_arrays(self, arrays):
+        for name, a in self.arrays().items():
+            if name in arrays:
+                a[...] = arrays[name]
 
     @state.setter
     def state(self, value):
         cdef rnnrt_error error
         cdef int status = RNNRT_OK
-        memory, arrays = self.model.read_state(value, self.batch_size, self.every_step, rnnrt_stream_state_bytes(self.stream))
+        cdef bytes memory  # nothing but bytes of the right size is read from
+        memory, arrays = self.model.read_state(value, self.batch_size, self.kind(), rnnrt_stream_state_bytes(self.stream))
         self.enter()
         try:
             if memory is not None:
-                status = rnnrt_stream_state_set(self.stream, <const char *> (<bytes> memory))
+                status = rnnrt_stream_state_set(self.stream, <const char *> memory)
             else:
                 rnnrt_stream_reset(self.stream)
-                for name, a in self.arrays().items():
-                    if name in arrays:
-                        a[...] = arrays[name]
+            if not status:
+                self.write_arrays(arrays)
         finally:
             self.busy = False
         if status:

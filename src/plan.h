@@ -58,6 +58,7 @@ struct rnnrt_op {
     const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
     int32_t stage;                                     /* -1 for inputs */
     bool once;                                         /* depends on inputs given once alone */
+    bool late;                     /* in a stream: slot 0 comes when the sequence is over */
     bool whole;                    /* runs once over its whole input, after the other ops of its stage */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
@@ -80,6 +81,7 @@ struct rnnrt_plan {
     int32_t *output; /* value numbers */
     int32_t stages;
     bool streams;
+    size_t length; /* frames every timed input has where a plan that streams fixes them, else 0 */
     size_t bytes;
     void **blocks; /* memory of rnnrt_plan_floats */
     size_t block_count;

@@ -29,6 +29,8 @@ enum rnnrt_status {
     RNNRT_NOT_STREAMABLE = -7, /* the plan needs its whole input first: error.row */
     RNNRT_ENDED = -8,     /* the stream was flushed, or a call on it failed half-way: only reset is legal */
     RNNRT_BAD_STATE = -9, /* bytes that no stream of this kind gave */
+    RNNRT_WRONG_LENGTH = -10, /* an input of fixed length would end with error.value frames in place of
+                                 error.position; nothing changed: error.row */
 };
 
 struct rnnrt_error {
@@ -158,7 +160,8 @@ void rnnrt_stream_free(struct rnnrt_stream *stream);
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
 /* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on
  * entry, emitted on return. Outputs must not overlap inputs, except that one frame may be pushed into its own
- * place. After a failure half-way the stream has ended. */
+ * place. After a failure half-way the stream has ended. Inputs of fixed length take that many frames in all,
+ * and flush wants them to be there (or none). */
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                     size_t frames, struct rnnrt_array *outputs, struct rnnrt_error *error);
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,

@@ -310,7 +310,9 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     for (int32_t i = 0; i < counted; i++)
         exhausted += ready[i] == visit.frames && producer_done(stream, op->row.input[i]);
     visit.final = exhausted == counted;
-    if (exhausted && !visit.final && !stream->every_step) { /* one branch is over and another is not */
+    /* One branch is over and another is not; a value given once is missing where too few frames came for one.
+     */
+    if (exhausted && !visit.final && !stream->every_step && plan->values[op->row.input[0]].timed) {
         for (int32_t i = 0; i < counted; i++)
             if (ready[i] > visit.frames && producer_done(stream, op->row.input[i])) {
                 if (error) error->row = (int32_t)r;
@@ -438,6 +440,22 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
     return write_outputs(stream, outputs, room, error);
 }
 
+/* Whether the frames fit inputs of fixed length; said before anything changes. */
+static enum rnnrt_status length_fits(const struct rnnrt_stream *stream, size_t frames, bool ended,
+                                     struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = stream->plan;
+    uint64_t total = stream->header->position + frames;
+    if (total <= plan->length && (!ended || stream->every_step || !total || total == plan->length))
+        return RNNRT_OK;
+    for (size_t r = 0; error && r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed) {
+            *error = (struct rnnrt_error){
+                .row = (int32_t)r, .position = (int64_t)plan->length, .value = (double)total};
+            break;
+        }
+    return RNNRT_WRONG_LENGTH;
+}
+
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                        size_t frames, bool ended, struct rnnrt_array *outputs,
                                        struct rnnrt_error *error) {
@@ -445,7 +463,8 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->header->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
-    enum rnnrt_status status = RNNRT_OK;
+    enum rnnrt_status status = stream->plan->length ? length_fits(stream, frames, ended, error) : RNNRT_OK;
+    if (status) return status;
     for (size_t o = 0; o < stream->plan->outputs; o++) {
         room[o] = outputs[o].frames;
         outputs[o].frames = 0;
