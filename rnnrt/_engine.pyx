@@ -20,7 +20,7 @@ cnp.import_array()
 cdef extern from "rnnrt.h" nogil:
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
-        RNNRT_BAD_STATE
+        RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH
     struct rnnrt_error:
         int32_t row
         int64_t position, batch_row
@@ -80,6 +80,7 @@ cdef extern from "rnnrt.h" nogil:
     uint64_t rnnrt_row_position(const char *)
     uint64_t rnnrt_plan_phase(const rnnrt_plan *, uint64_t)
     size_t rnnrt_rows_due(const rnnrt_plan *, uint64_t, bint, size_t, size_t, bint)
+    rnnrt_status rnnrt_row_fits(const rnnrt_plan *, const char *, bint, size_t, bint, rnnrt_error *)
     rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, size_t, bint, rnnrt_array *, rnnrt_error *)
     struct rnnrt_state_array:
         int32_t row, input
@@ -139,6 +140,10 @@ cdef raise_status(int status, rnnrt_error *error, list names):
         raise ShapeError("the input is too short, or not as long as the layer needs", where=where, fix="Give it as many frames as the network was made for.")
     if status == RNNRT_ENDED:
         raise StateError("the sequence is over: the stream was flushed, or a call on it failed half-way", fix="Call reset(), or set its state.")
+    if status == RNNRT_WRONG_LENGTH:
+        too_few = error.value < error.position
+        raise ShapeError("the input has a fixed length", where=f"input {names[error.row]!r}", expected=f"{error.position} frames in all", found=f"{error.value:.0f}",
+                         fix="Push the others first, or reset() the stream." if too_few else "flush() ends this sequence, reset() starts the next.")
     if status == RNNRT_BAD_STATE:
         raise StateError("the state does not hold together: its counts are not those of a stream of this model", fix="Use only what Stream.state gave.")
     if status == RNNRT_NO_ISA:
@@ -311,6 +316,105 @@ cdef class Plan:
         return y
 
 
+def push_streams(list streams, list given, bint one):
+    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them in one go.
+
+    Every check comes before the first row moves.
+    """
+    cdef Stream stream
+    cdef list rows = [], counts = [], entered = []
+    frames = None
+    for stream, chunk in zip(streams, given):
+        if one:
+            axis = len(stream.lead())
+            chunks = [np.expand_dims(stream.checked(f, port, stream.lead(), False), axis) for port, f in stream.paired(chunk)]
+        else:
+            chunks = [stream.checked(c, port, stream.lead(), True) for port, c in stream.paired(chunk)]
+        inputs = stream.inputs_of(chunks)
+        lengths = {len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time}
+        if frames is not None:
+            lengths.add(frames)
+        if len(lengths) > 1:
+            raise ShapeError("the chunks have different numbers of frames", found=str(sorted(lengths)), fix="Push streams with chunks of other lengths in another call.")
+        frames = lengths.pop()
+        rows += [(stream, b, [a[:, b] for a in inputs]) for b in range(stream.batch)]
+        counts.append(stream.batch)
+    try:
+        for stream in streams:
+            stream.enter()
+            entered.append(stream)
+        made = push_rows(rows, frames or 0, False)
+    finally:
+        for stream in entered:
+            stream.busy = False
+    answers, at = [], 0
+    for stream, count in zip(streams, counts):
+        answers.append(stream.shaped(made[at:at + count]))
+        if count > 1:
+            stream.find_phases()
+        at += count
+    return answers
+
+
+def push_rows(list rows, size_t frames, bint ended):
+    """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of each input]).
+
+    Rows of one phase run as one batch, with the bits each would have alone. Returns a list of (k, width) arrays, one an output, for
+    each row. The streams were entered by the caller; nothing has changed where a row could not take the frames. After a failure
+    half-way the streams it touched have ended.
+    """
+    cdef rnnrt_array c_inputs[MOST_PORTS]
+    cdef rnnrt_array c_outputs[MOST_PORTS]
+    cdef rnnrt_error error
+    cdef Stream stream
+    cdef Plan plan
+    cdef int status
+    cdef size_t count, k
+    cdef char **blocks
+    cdef bint every_step
+    error.row, error.text = -1, NULL
+    groups, made = {}, [None] * len(rows)
+    for i, (stream, b, _) in enumerate(rows):
+        if rnnrt_stream_ended(stream.stream):
+            raise_status(RNNRT_ENDED, &error, stream.plan.names)
+        status = rnnrt_row_fits(stream.plan.plan, rnnrt_stream_row(stream.stream, b), stream.every_step, frames, ended, &error)
+        if status:
+            raise_status(status, &error, stream.plan.names)
+        phase = rnnrt_plan_phase(stream.plan.plan, rnnrt_row_position(rnnrt_stream_row(stream.stream, b)))
+        groups.setdefault(phase, []).append(i)
+    for members in groups.values():
+        stream = rows[members[0]][0]
+        plan, every_step, count = stream.plan, stream.every_step, len(members)
+        blocks = <char **> calloc(count, sizeof(char *))
+        if blocks == NULL:
+            raise MemoryError()
+        try:
+            for k, i in enumerate(members):
+                stream = rows[i][0]
+                blocks[k] = rnnrt_stream_row(stream.stream, rows[i][1])
+            inputs = [np.stack(arrays, 1) for arrays in zip(*[rows[i][2] for i in members])]
+            position = rnnrt_row_position(blocks[0])
+            outputs = [np.empty((rnnrt_rows_due(plan.plan, position, every_step, k, frames, ended), count, width), np.float32)
+                       for k, width in enumerate(plan.widths)]
+            for k, a in enumerate(inputs):
+                describe(<cnp.ndarray> a, &c_inputs[k])
+            for k, a in enumerate(outputs):
+                describe(<cnp.ndarray> a, &c_outputs[k])
+            with nogil:
+                status = rnnrt_rows_push(plan.plan, blocks, count, every_step, c_inputs, frames, ended, c_outputs, &error)
+        finally:
+            free(blocks)
+        if status or ended:
+            for i in members:
+                stream = rows[i][0]
+                rnnrt_stream_end(stream.stream)
+        if status:
+            raise_status(status, &error, plan.names)
+        for k, i in enumerate(members):
+            made[i] = [a[:c_outputs[o].frames, k] for o, a in enumerate(outputs)]
+    return made
+
+
 def state_arrays(Plan plan):
     """(name, shape, dtype) of every array a row of the plan keeps."""
     cdef rnnrt_state_array array
@@ -319,8 +423,10 @@ def state_arrays(Plan plan):
     while rnnrt_plan_state_array(plan.plan, k, &array):
         word = array.word.decode()
         name = f"{plan.names[array.row]}/{word}" + (f".{array.input}" if word == "queue" else "")
-        shape = (array.width,) if word in ("h", "c", "sum", "maximum", "last") else (array.frames, array.width)
-        made.append((name, shape, np.float64 if array.wide else np.float32))
+        shape = [array.width]
+        if word in ("window", "queue", "frames"):
+            shape.insert(0, array.frames)
+        made.append((name, tuple(shape), np.float64 if array.wide else np.float32))
         k += 1
     return made
 
@@ -362,8 +468,10 @@ cdef class Stream:
     cdef Plan plan
     cdef readonly object batch_size
     cdef readonly bint every_step
+    cdef readonly bint bursts       # one frame in can bring several out
     cdef size_t batch, block
-    cdef bint busy, simple, bursts
+    cdef bint busy, simple
+    cdef bint scattered             # its rows are not in phase: they get and give frames at different times
     cdef double work                # multiply-adds of one step, all rows
     cdef int frame_ndim
     cdef Py_ssize_t width_in, width_out
@@ -414,7 +522,7 @@ cdef class Stream:
         cdef cnp.npy_intp shape[2]
         cdef rnnrt_error error
         cdef int made
-        if not (self.simple and not self.bursts and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
+        if not (self.simple and not self.bursts and not self.scattered and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> frame) == self.frame_ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> frame)
                 and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> frame) and cnp.PyArray_ISALIGNED(<cnp.ndarray> frame)
                 and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
@@ -465,7 +573,7 @@ cdef class Stream:
         made = self.pushed(chunks, 1, False, None if out is None else np.expand_dims(out, axis))
         if out is not None:
             return out if made[0].shape[axis] else None
-        made = tuple(m.take(0, axis) if m.shape[axis] else None for m in made)
+        made = tuple(frame_of(m, axis) for m in made)
         return made[0] if len(made) == 1 else made
 
     cdef paired(self, given):
@@ -496,7 +604,7 @@ cdef class Stream:
         cdef rnnrt_error error
         cdef int status, axis = self.frame_ndim - 1
         cdef size_t frames, room, due
-        if (self.simple and out is not None and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
+        if (self.simple and out is not None and not self.scattered and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
                 and cnp.PyArray_TYPE(<cnp.ndarray> chunk) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> chunk) == axis + 2 and cnp.PyArray_NDIM(<cnp.ndarray> out) == axis + 2
                 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> chunk) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
@@ -540,15 +648,14 @@ cdef class Stream:
         cdef rnnrt_array c_outputs[MOST_PORTS]
         cdef rnnrt_error error
         cdef int status
-        cdef list held = [], made = []
+        cdef list held, made = []
         cdef size_t k = 0
-        timed = iter(chunks)
-        for port in self.all_inputs:
-            a = next(timed, None) if port.signal.time else None
-            a = np.zeros((0, self.batch, port.signal.width), np.float32) if a is None else time_major(a, self.batch_size, port.signal.width)
-            held.append(a)
+        held = self.inputs_of(chunks)
+        for a in held:
             describe(<cnp.ndarray> a, &c_inputs[k])
             k += 1
+        if self.scattered:
+            return self.pushed_apart(held, frames, ended, out)
         self.enter()
         try:
             for k, (features, _) in enumerate(self.output_features):
@@ -577,6 +684,50 @@ cdef class Stream:
             result[0] = out if room.shape == out.shape else room
         return result
 
+    cdef list inputs_of(self, list chunks):
+        """Canonical chunks of the inputs with a time axis as (time, batch, width) arrays of all inputs."""
+        timed, held = iter(chunks), []
+        for port in self.all_inputs:
+            a = next(timed, None) if port.signal.time else None
+            held.append(np.zeros((0, self.batch, port.signal.width), np.float32) if a is None else time_major(a, self.batch_size, port.signal.width))
+        return held
+
+    cdef list pushed_apart(self, list inputs, size_t frames, bint ended, out):
+        """`pushed` where rows are not in phase. An output is one array as ever where every row gets as many frames; a list with
+        one (k, ...) array a row where they do not."""
+        self.enter()
+        try:
+            due = {rnnrt_rows_due(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b)), self.every_step, 0, frames, ended) for b in range(self.batch)}
+            if out is not None and len(due) > 1:
+                raise StateError("some rows are due other numbers of frames than others: there is no one shape for out=",
+                                 fix="Call without out=: the answer is a list with one array a row.")
+            if out is not None:
+                self.check_out(out, due.pop(), self.output_features[0][0])
+            made = push_rows([(self, b, [a[:, b] for a in inputs]) for b in range(self.batch)], frames, ended)
+        finally:
+            self.busy = False
+        self.find_phases()
+        result = self.shaped(made)
+        if out is not None:
+            room = out[:, :result[0].shape[1]]
+            room[...] = result[0]
+            result[0] = out if room.shape == out.shape else room
+        return result
+
+    cdef list shaped(self, list rows):
+        """What each row answered, for each output, as this stream returns it."""
+        result = []
+        for k, (features, _) in enumerate(self.output_features):
+            answers = [row[k].reshape((-1,) + tuple(features)) for row in rows]
+            if self.batch_size is None:
+                result.append(np.ascontiguousarray(answers[0]))
+            else:
+                result.append(np.stack(answers) if len({len(a) for a in answers}) == 1 else answers)
+        return result
+
+    cdef find_phases(self):
+        self.scattered = len({rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b))) for b in range(self.batch)}) > 1
+
     cdef check_out(self, out, size_t due, features):
         """Whether ``out`` can take ``due`` frames of the one output."""
         axis = len(self.lead())
@@ -595,80 +746,95 @@ cdef class Stream:
         return made[0] if len(made) == 1 else made
 
     def reset(self, rows=None):
-        """Start a new sequence: every state becomes zero. ``rows``: batch rows to reset, by number; only recurrent states that start from
-        zero can be reset by row."""
+        """Start a new sequence, from where the network starts. ``rows``: numbers of the batch rows that do; the others go on.
+
+        Where a network looks ahead or has strides, rows that began at different times give their frames at different times:
+        ``step`` and ``push`` then return a list with one answer a row instead of an array.
+        """
         if rows is not None:
-            if not self.model.row_resettable:
-                raise StateError("single rows can be reset only where every state is a recurrent one that starts from zero",
-                                 fix="Reset the whole stream, or use one stream a row.")
             rows = np.atleast_1d(as_array(rows, "rows"))
             if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= self.batch):
                 raise ShapeError("rows must be numbers of batch rows", expected=f"whole numbers from 0 to {self.batch - 1}", found=str(rows))
-            rows = rows.astype(np.intp)
+            if rnnrt_stream_ended(self.stream):
+                raise StateError("the sequences of all rows are over: a row cannot begin alone", fix="Call reset() without rows.")
         self.enter()
         try:
             if rows is None:
                 rnnrt_stream_reset(self.stream)
+                self.scattered = False
             else:
-                for row in rows:
-                    rnnrt_stream_reset_row(self.stream, row)
+                for b in rows.tolist():
+                    rnnrt_stream_reset_row(self.stream, b)
+                self.find_phases()
         finally:
             self.busy = False
 
-    cdef dict read(self):
-        made = {}
-        for k, (name, shape, dtype) in enumerate(state_arrays(self.plan)):
-            a = np.empty((self.batch,) + shape, dtype)
-            for b in range(self.batch):
-                rnnrt_row_read(self.plan.plan, rnnrt_stream_row(self.stream, b), k, cnp.PyArray_DATA(<cnp.ndarray> a[b]))
-            made[name] = a
-        made["position"] = np.array([rnnrt_row_position(rnnrt_stream_row(self.stream, b)) for b in range(self.batch)], np.uint64)
+    cdef dict blank(self):
+        """{name: empty array} of all that the rows keep."""
+        made = {name: np.empty((self.batch,) + shape, dtype) for name, shape, dtype in state_arrays(self.plan)}
+        made["position"] = np.empty(self.batch, np.uint64)
         return made
-
-    cdef int write(self, dict arrays) except -1:
-        cdef int status
-        cdef rnnrt_error error
-        for b in range(self.batch):
-            status = rnnrt_row_seek(self.plan.plan, rnnrt_stream_row(self.stream, b), arrays["position"][b], self.every_step)
-            if status:
-                error.row, error.text = -1, NULL
-                raise_status(status, &error, self.plan.names)
-            for k, (name, shape, dtype) in enumerate(state_arrays(self.plan)):
-                if name in arrays:
-                    a = np.ascontiguousarray(arrays[name][b], dtype).reshape(shape)
-                    rnnrt_row_write(self.plan.plan, rnnrt_stream_row(self.stream, b), k, cnp.PyArray_DATA(<cnp.ndarray> a))
-        return 0
 
     @property
     def state(self):
-        """Everything the stream remembers, as a State: a copy, to look at, to store or to give back."""
+        """Everything the stream remembers, as a State: a copy, to look at, to store or to give back. StateError after ``flush``."""
+        arrays = self.blank()
         self.enter()
         try:
-            found = self.read()
-            memory = b"".join(a.tobytes() for a in found.values())
-            arrays = {name: found[name] for name, _, _ in self.model.state_values}
-            arrays = {k: (a[0] if self.batch_size is None else a) for k, a in arrays.items()}
+            if rnnrt_stream_ended(self.stream):
+                raise StateError("the sequence is over: there is no state to go on from", fix="Take the state before flush().")
+            for b in range(self.batch):
+                row = rnnrt_stream_row(self.stream, b)
+                for k, a in enumerate(arrays.values()):
+                    if k + 1 < len(arrays):
+                        rnnrt_row_read(self.plan.plan, row, k, cnp.PyArray_DATA(<cnp.ndarray> a[b]))
+                arrays["position"][b] = rnnrt_row_position(row)
         finally:
             self.busy = False
-        return self.model.make_state(arrays, memory, self.batch_size, self.every_step)
+        if self.batch_size is None:
+            arrays = {name: a.reshape(a.shape[1:]) for name, a in arrays.items()}
+        return self.model.make_state(arrays, self.batch_size, self.kind())
+
+    cdef dict kind(self):
+        """What a State must have in common with this stream, beside the batch, to be its state."""
+        digest = ""
+        if self.once:
+            import hashlib
+
+            digest = hashlib.sha256(b"".join([a.tobytes() for a in self.once])).hexdigest()
+        return {"every_step": bool(self.every_step), "given_once": digest}
 
     @state.setter
     def state(self, value):
-        found = self.read()
-        memory, arrays = self.model.read_state(value, self.batch_size, self.every_step, sum(a.nbytes for a in found.values()))
+        self.write(self.model.read_state(value, self.batch_size, self.kind(), self.blank()))
+
+    def _start_from(self, arrays):
+        """A new sequence that starts from {state name: (batch, size) array}, checked by the model; the rest is zero."""
+        self.write(arrays)
+
+    cdef int write(self, dict arrays) except -1:
+        """Rows that go on from checked arrays; without "position" they begin with them."""
+        cdef rnnrt_error error
+        cdef int status = RNNRT_OK
+        names = [name for name, _, _ in state_arrays(self.plan)]
+        held = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
         self.enter()
         try:
             rnnrt_stream_reset(self.stream)
-            if memory is not None:
-                at, given = 0, {}
-                for name, a in found.items():
-                    given[name] = np.frombuffer(memory, a.dtype, a.size, at).reshape(a.shape)
-                    at += a.nbytes
-                self.write(given)
-            else:
-                self.write({"position": np.zeros(self.batch, np.uint64)} | arrays)
+            for b in range(self.batch):
+                row = rnnrt_stream_row(self.stream, b)
+                if not status and "position" in held:
+                    status = rnnrt_row_seek(self.plan.plan, row, held["position"][b], self.every_step)
+                for k, name in enumerate(names):
+                    if name in held:
+                        rnnrt_row_write(self.plan.plan, row, k, cnp.PyArray_DATA(<cnp.ndarray> held[name][b]))
+            self.find_phases()
         finally:
             self.busy = False
+        if status:
+            error.row, error.text = -1, NULL
+            raise_status(status, &error, self.plan.names)
+        return 0
 
     def clone(self):
         """A second stream that goes on from the same place."""
@@ -678,8 +844,11 @@ cdef class Stream:
 
     @property
     def position(self):
-        """Frames taken since the sequence began."""
-        return rnnrt_stream_position(self.stream)
+        """Frames taken since the sequence began; where rows began at different times, an array with one number a row."""
+        cdef list at = [rnnrt_row_position(rnnrt_stream_row(self.stream, b)) for b in range(self.batch)]
+        if len(set(at)) == 1:
+            return at[0]
+        return np.array(at, np.uint64)
 
     @property
     def delay(self):
@@ -688,6 +857,13 @@ cdef class Stream:
 
     def __repr__(self):
         return f"<rnnrt.Stream of {self.model!r}, batch_size={self.batch_size}, position={self.position}>"
+
+
+cdef frame_of(made, int axis):
+    """The one frame of what a push returned, or None; where rows are out of phase, a list of these."""
+    if isinstance(made, list):
+        return [row[0] if len(row) else None for row in made]
+    return made.take(0, axis) if made.shape[axis] else None
 
 
 cdef bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:

@@ -104,6 +104,44 @@ class Signal:
 #: kind -> class, filled as the layer classes below are defined.
 LAYERS: dict[str, type[Layer]] = {}
 
+#: What every layer class says about time, as class attributes or properties of these names, each with the values it
+#: may have. Nothing is assumed of a class that leaves one out: a graph that holds it is refused when it is planned.
+#:
+#: ``span``: input frames one output frame is made of; None: all frames before it, or all there are.
+#: ``stride``: input frames from one output frame to the next.
+#: ``padding``: (left, right) frames made up before the first and after the last, or "same" as in Conv1D. What makes
+#:     frames up on the right looks ahead: its last answers come when the sequence is over.
+#: ``emits``: "each": one frame every ``stride`` frames in; "end": one value, when the sequence is over;
+#:     "length": ``length`` frames for the one value in.
+#: ``keeps``: what must survive between frames: "nothing"; "state": the recurrent states it names in ``states``;
+#:     "frames": past frames, sums of them, or the place in its stride.
+#: ``whole``: whether it needs every frame before it gives the first.
+#: ``lengths``: where rows of a batch end at different frames: "honours": it stops at each row's end; "keeps": frame
+#:     t of its output depends on frame t alone; "moves": neither, so what follows cannot tell where a row ends.
+TIME_FACTS = {
+    "span": lambda v: v is None or (isinstance(v, (int, np.integer)) and v >= 1),
+    "stride": lambda v: isinstance(v, (int, np.integer)) and v >= 1,
+    "padding": lambda v: v == "same" or (isinstance(v, tuple) and len(v) == 2),
+    "emits": ("each", "end", "length").__contains__,
+    "keeps": ("nothing", "state", "frames").__contains__,
+    "whole": (True, False).__contains__,
+    "lengths": ("honours", "keeps", "moves").__contains__,
+}
+
+
+def check_time_facts(layer):
+    """UnsupportedModelError where the layer's class leaves out a time fact, or says something that is not one."""
+    for name, fits in TIME_FACTS.items():
+        value = getattr(layer, name, TIME_FACTS)
+        if value is TIME_FACTS or not fits(value):
+            raise UnsupportedModelError(
+                f"its class does not say {name!r}, a fact about time that every layer must state",
+                where=layer.where,
+                found="nothing" if value is TIME_FACTS else repr(value),
+                fix=f"Give {type(layer).__name__} the class attributes {', '.join(TIME_FACTS)}: "
+                "see rnnrt.graph.TIME_FACTS.",
+            )
+
 
 # Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
@@ -203,6 +241,27 @@ class Layer:
         return sum(getattr(self, a).size for a in self.arrays if getattr(self, a) is not None)
 
 
+class _FrameByFrame(Layer):
+    """A layer whose output frame t is made of the input frames t alone."""
+
+    span, stride, padding = 1, 1, (0, 0)
+    emits, keeps, whole, lengths = "each", "nothing", False, "keeps"
+
+
+class _Window(Layer):
+    """A layer whose output frame is made of ``span`` input frames, ``stride`` apart, with ``padding`` around."""
+
+    emits, whole = "each", False
+
+    @property
+    def keeps(self):
+        return "nothing" if self.span == self.stride == 1 else "frames"
+
+    @property
+    def lengths(self):
+        return "keeps" if self.span == self.stride == 1 and self.padding == (0, 0) else "moves"
+
+
 def _frozen(value, layer, name):
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
@@ -216,7 +275,7 @@ def _frozen(value, layer, name):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Input(Layer):
+class Input(_FrameByFrame):
     """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft".
 
     ``ids``: whole numbers for an Embedding.
@@ -256,7 +315,7 @@ class Input(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Dense(Layer):
+class Dense(_FrameByFrame):
     """y = activation(W x + b), on every frame. weight (out, in), bias (out,) or None."""
 
     weight: np.ndarray = None
@@ -275,7 +334,7 @@ class Dense(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Embedding(Layer):
+class Embedding(_FrameByFrame):
     """Row ``id`` of a table. weight (ids, out); the input is one id a frame."""
 
     weight: np.ndarray = None
@@ -294,7 +353,7 @@ class Embedding(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Conv1D(Layer):
+class Conv1D(_Window):
     """Cross-correlation over time. weight (out, tap, in per group), bias (out,) or None.
 
     ``padding``: (left, right) zeros, or "same" as Keras and TensorFlow mean it: ceil(length / stride) frames out, and
@@ -374,6 +433,12 @@ class _Recurrent(Layer):
     states: ClassVar[tuple[str, ...]] = ("h",)
     extra_outputs: ClassVar[tuple[str, ...]] = ("h",)
     arrays: ClassVar[tuple[str, ...]] = ("weight", "recurrent_weight", "bias", "gamma", "beta")
+    span, stride, padding = None, 1, (0, 0)
+    emits, keeps, lengths = "each", "state", "honours"
+
+    @property
+    def whole(self):
+        return self.reverse
 
     @property
     def units(self):
@@ -503,7 +568,7 @@ class LSTM(_Recurrent):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class BatchNormalization(Layer):
+class BatchNormalization(_FrameByFrame):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving statistics."""
 
     mean: np.ndarray = None
@@ -536,7 +601,7 @@ class BatchNormalization(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Affine(Layer):
+class Affine(_FrameByFrame):
     """y = scale x + offset, feature by feature: a batch normalisation that could not be folded."""
 
     scale: np.ndarray = None
@@ -556,7 +621,7 @@ class Affine(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class LayerNormalization(Layer):
+class LayerNormalization(_FrameByFrame):
     """(x - mean) / sqrt(variance + epsilon) over a frame's features, times gamma plus beta; variance divides by N."""
 
     size: int = 0
@@ -580,7 +645,7 @@ class LayerNormalization(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Activation(Layer):
+class Activation(_FrameByFrame):
     """An elementwise function of every number."""
 
     activation: Function = LINEAR
@@ -591,7 +656,7 @@ class Activation(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Softmax(Layer):
+class Softmax(_FrameByFrame):
     """exp(x - max) / sum over a frame's features."""
 
     kind: ClassVar[str] = "softmax"
@@ -606,12 +671,16 @@ class Softmax(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class _Pool1D(Layer):
+class _Pool1D(_Window):
     """A window over time, feature by feature. ``padding`` as in Conv1D; "same" is Keras's."""
 
     size: int = 2
     stride: int = 2
     padding: tuple[int, int] | str = (0, 0)
+
+    @property
+    def span(self):
+        return self.size
 
     def check(self):
         self._positive("size", "stride")
@@ -622,7 +691,7 @@ class _Pool1D(Layer):
             )
 
     def infer(self, x):
-        return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.size)),)
+        return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.span)),)
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
@@ -645,6 +714,8 @@ class GlobalMaxPool(Layer):
     """The greatest over all frames."""
 
     kind: ClassVar[str] = "global_max_pool"
+    span, stride, padding = None, 1, (0, 0)
+    emits, keeps, whole, lengths = "end", "frames", False, "moves"
 
     def infer(self, x):
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
@@ -662,6 +733,7 @@ class Last(GlobalMaxPool):
     """The last frame: x[:, -1]."""
 
     kind: ClassVar[str] = "last"
+    span, keeps = 1, "nothing"  # it holds back the newest frame, and needs no older one
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
@@ -669,6 +741,8 @@ class Reverse(Layer):
     """The frames in reverse order."""
 
     kind: ClassVar[str] = "reverse"
+    span, stride, padding = None, 1, (0, 0)
+    emits, keeps, whole, lengths = "each", "frames", True, "moves"
 
     def infer(self, x):
         return (self._frames(x),)
@@ -679,6 +753,8 @@ class Flatten(Layer):
     """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time * features,)."""
 
     kind: ClassVar[str] = "flatten"
+    span, stride, padding = None, 1, (0, 0)
+    emits, keeps, whole, lengths = "end", "frames", False, "moves"
 
     def infer(self, x):
         if self._frames(x).length is None:
@@ -697,6 +773,8 @@ class Unflatten(Layer):
 
     length: int = 1
     kind: ClassVar[str] = "unflatten"
+    span, stride, padding = 1, 1, (0, 0)
+    emits, keeps, whole, lengths = "length", "nothing", False, "keeps"
 
     def check(self):
         self._positive("length")
@@ -713,7 +791,7 @@ class Unflatten(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Reshape(Layer):
+class Reshape(_FrameByFrame):
     """Another shape for each frame; the numbers and their order stay."""
 
     features: tuple[int, ...] = ()
@@ -734,7 +812,7 @@ class Reshape(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Select(Layer):
+class Select(_FrameByFrame):
     """Features by number: y[k] = x[index[k]]. Slices, permutations and repeats of a frame's features."""
 
     index: tuple[int, ...] = ()
@@ -755,7 +833,7 @@ class Select(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class TimeDistributed(Layer):
+class TimeDistributed(_FrameByFrame):
     """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has one)."""
 
     graph: Graph = None
@@ -789,7 +867,7 @@ class TimeDistributed(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Concatenate(Layer):
+class Concatenate(_FrameByFrame):
     """The features of every input, side by side."""
 
     kind: ClassVar[str] = "concatenate"
@@ -804,7 +882,7 @@ class Concatenate(Layer):
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
-class Add(Layer):
+class Add(_FrameByFrame):
     """The sum of the inputs, from the first to the last."""
 
     kind: ClassVar[str] = "add"

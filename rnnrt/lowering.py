@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import UnsupportedModelError
-from .graph import Graph, Input, same_padding
+from .graph import Graph, Input, check_time_facts, same_padding
 
 #: Most inputs one row can join.
 MAX_INPUTS = 64
@@ -26,6 +26,7 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     value = lambda reference: number[reference.partition(":")[0]] * 4 + SLOTS[reference.partition(":")[2]]
     rows, needs_length = [], None
     for layer in graph.layers:
+        check_time_facts(layer)
         if len(layer.inputs) > MAX_INPUTS:
             raise UnsupportedModelError(
                 "joins too many inputs",
@@ -52,13 +53,14 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     return rows, [value(o.value) for o in graph.outputs], needs_length
 
 
-def with_length(graph: Graph, length: int) -> Graph:
-    """The same graph for sequences of ``length`` frames only."""
+def with_length(graph: Graph, length) -> Graph:
+    """The same graph for sequences of ``length`` frames only, a number or {input: number}; inputs whose length is fixed
+    keep theirs. ShapeError where a layer needs inputs of one length."""
     from dataclasses import replace
 
-    return graph.replace(
-        tuple(replace(x, length=length) if isinstance(x, Input) and x.time else x for x in graph.layers)
-    )
+    free = lambda x: isinstance(x, Input) and x.time and x.length is None
+    own = length.get if isinstance(length, dict) else lambda name: length
+    return graph.replace(tuple(replace(x, length=own(x.name)) if free(x) else x for x in graph.layers))
 
 
 def _function(value):

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import _engine, lowering, passes
+from . import _engine, lowering, many, passes, timing
 from .axes import to_source
 from .errors import (
     DTypeError,
@@ -19,30 +19,9 @@ from .errors import (
     UnsupportedModelError,
     VerificationError,
 )
-from .graph import Embedding, Graph, Input, same_padding
+from .graph import Embedding, Graph, Input
 from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
 from .state import State
-
-#: Kinds that keep something between steps besides a recurrent state.
-_WINDOWED = {
-    "conv1d",
-    "max_pool1d",
-    "average_pool1d",
-    "global_max_pool",
-    "global_average_pool",
-    "last",
-    "flatten",
-    "concatenate",
-    "add",
-    "multiply",
-}
-
-#: Input frames one output frame of a windowed layer covers.
-_SPANS = {
-    "conv1d": lambda layer: layer.span,
-    "max_pool1d": lambda layer: layer.size,
-    "average_pool1d": lambda layer: layer.size,
-}
 
 
 class Model:
@@ -96,7 +75,7 @@ class Model:
         _, _, self._needs_length = lowering.rows_of(self._run_graph)
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
         number = {layer.name: k for k, layer in enumerate(self._run_graph.layers)}
-        recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
+        recurrent = [x for x in self._run_graph.layers if x.keeps == "state"]
         sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [
@@ -106,11 +85,10 @@ class Model:
         ]
         #: Recurrent states that do not start from zero: what an input or another layer says comes first.
         self._started = {f"{x.name}/{s}" for x in recurrent if len(x.inputs) > 1 for s in x.states}
-        self.row_resettable = not self._started and not any(
-            x.kind in _WINDOWED for x in self._run_graph.layers
-        )
+        #: Layers that remember frames, which a state of recurrent values alone does not hold.
+        self._windows = [x for x in self._run_graph.layers if x.keeps == "frames"]
         #: Whether one frame in can bring several out.
-        self.bursts = _bursts(self._run_graph)
+        self.bursts = timing.may_emit_many(self._run_graph)
         self._inputs = [
             Port(
                 graph[name],
@@ -154,14 +132,25 @@ class Model:
         return _engine.plan_of(graph, self._isa)
 
     def _plan_for(self, frames):
-        """The plan for an input of ``frames``: one for all lengths, except where a layer's padding depends on it."""
-        if self._plan is not None:
+        """The plan for inputs of ``frames``, a number or, where they differ, {input: number}: one plan for all lengths, except
+        where a layer's padding depends on the length, or inputs are not equally long."""
+        differ = isinstance(frames, dict)
+        if self._plan is not None and not differ:
             return self._plan
-        plan = self._plans.get(frames)
+        key = tuple(frames.items()) if differ else frames
+        plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= 8:
                 self._plans.clear()
-            plan = self._plans[frames] = self._make_plan(lowering.with_length(self._run_graph, frames))
+            try:
+                graph = lowering.with_length(self._run_graph, frames)
+            except ShapeError as error:
+                if differ and error.fix is None:
+                    error.fix = (
+                        f"The inputs have different lengths here ({frames}), and these layers need one."
+                    )
+                raise
+            plan = self._plans[key] = self._make_plan(graph)
         return plan
 
     # ---- what it is ------------------------------------------------------------------------------------------------
@@ -193,39 +182,17 @@ class Model:
 
     @property
     def delay(self):
-        """Input frames by which a stream's answer lags: how far ahead the network looks. 0 for a causal one."""
-        if self._plan is None or not self.streamable:
-            return 0
-        probe, total = self._probe_length(), 0
-        for k, (_, signal) in enumerate(self._outs):
-            if signal.time:
-                ended, due = (self._plan.due(k, probe, e) for e in (True, False))
-                total = max(total, (ended - due) * max(1, round(probe / max(1, ended))))
-        return total
+        """Input frames by which a stream's answers lag: the smallest d such that for every t the running stream has, after
+        t + d frames, given all that a flush after t frames would have. 0 for a network that does not look ahead.
+
+        Outputs that come only when the sequence is over are not counted.
+        """
+        return timing.delay(self._run_graph) if self.streamable else 0
 
     @property
     def receptive_field(self):
         """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
-        reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
-        for layer in self._run_graph.layers:
-            seen = [reach[r.partition(":")[0]] for r in layer.inputs] or [(0, 0, 1)]
-            if (
-                None in seen
-                or hasattr(layer, "states")
-                or layer.kind in ("global_max_pool", "global_average_pool", "reverse", "flatten")
-            ):
-                reach[layer.name] = None
-                continue
-            first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
-            if layer.kind in _SPANS:
-                span = _SPANS[layer.kind](layer)
-                left = (
-                    same_padding(span, span, layer.stride)[0] if layer.padding == "same" else layer.padding[0]
-                )
-                first, last, jump = first - left * jump, last + (span - 1 - left) * jump, jump * layer.stride
-            reach[layer.name] = (first, last, jump)
-        fields = [reach[o.value.partition(":")[0]] for o in self._run_graph.outputs]
-        return None if None in fields else max(last - first + 1 for first, last, _ in fields)
+        return timing.receptive_field(self._run_graph)
 
     def summary(self):
         """A table of the layers: name, kind, output, parameters."""
@@ -315,6 +282,8 @@ class Model:
         arrays, batch, frames, batched = self._canonical(given)
         trim = self.graph.metadata.get("lengths_input")
         if lengths is not None:
+            if isinstance(frames, dict):
+                raise ShapeError("lengths= needs inputs that are equally long", found=f"{frames}")
             lengths = self._check_lengths(lengths, batch, frames)
             if trim:  # pad_packed_sequence answers only as far as the longest row
                 frames = max(1, int(lengths.max()))
@@ -322,6 +291,8 @@ class Model:
         elif trim:
             raise ShapeError(f"this module was traced with lengths ({trim!r})", fix="Pass lengths=.")
         plan = self._plan_for(frames)
+        if isinstance(frames, dict):
+            frames = max(frames.values())
         made, views = [], []
         for k, (output, signal) in enumerate(self._outs):
             count = plan.due(k, frames, True)
@@ -361,10 +332,8 @@ class Model:
         result = results[0] if len(results) == 1 else results
         if not return_state:
             return result
-        return result, State(
-            {name: a if batched else a[0] for name, _, a in final},
-            self.fingerprint,
-            batch if batched else None,
+        return result, self.make_state(
+            {name: a if batched else a[0] for name, _, a in final}, batch if batched else None
         )
 
     def _run(self, plan, batch, arrays, views, lengths, initial, final):
@@ -403,8 +372,9 @@ class Model:
             raise failed[0]
 
     def _canonical(self, given):
-        """Inputs as float32 (time, batch, width) arrays, the batch, the frames, and whether a batch axis was given."""
-        batched, batch, frames, arrays = None, 1, None, []
+        """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ), and whether a batch
+        axis was given."""
+        batched, batch, free, arrays = None, 1, {}, []
         for port, x in zip(self._inputs, given):
             if x is None:
                 if not port.optional:
@@ -434,15 +404,10 @@ class Model:
                 )
             batch = array.shape[1]
             if port.signal.time and port.signal.length is None:
-                if frames is not None and array.shape[0] != frames:
-                    raise ShapeError(
-                        "the inputs have different numbers of frames",
-                        where=port.where,
-                        expected=f"{frames}",
-                        found=str(x.shape),
-                    )
-                frames = array.shape[0]
+                free[port.layer.name] = array.shape[0]
             arrays.append(array)
+        # a network may take inputs of different lengths: what joins them says where it cannot
+        frames = free if len(set(free.values())) > 1 else next(iter(free.values()), None)
         if frames is None:
             frames = next((p.signal.length for p in self._inputs if p.signal.time), 1)
         if not batch:
@@ -477,15 +442,13 @@ class Model:
             )
         moved = set()
         for layer in self._run_graph.layers:
-            if hasattr(layer, "states") and layer.inputs[0].partition(":")[0] in moved:
+            if layer.lengths == "honours" and layer.inputs[0].partition(":")[0] in moved:
                 raise UnsupportedModelError(
                     "lengths= means nothing here: a layer before it changed the time axis",
                     where=layer.where,
                     fix="Run rows of different lengths one by one.",
                 )
-            pointwise = layer.kind == "conv1d" and layer.span == 1 and layer.stride == 1
-            moves = layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse"
-            if (moves and not pointwise) or any(r.partition(":")[0] in moved for r in layer.inputs):
+            if layer.lengths == "moves" or any(r.partition(":")[0] in moved for r in layer.inputs):
                 moved.add(layer.name)
         return np.ascontiguousarray(lengths, np.int64)
 
@@ -494,13 +457,15 @@ class Model:
         if state is None:
             return []
         if isinstance(state, State):
-            if state.belongs_to != self.fingerprint:
+            self._check_owner(state)
+            if state.of_stream and self._windows:
                 raise StateError(
-                    "the state belongs to another model",
-                    expected=self.fingerprint[:12],
-                    found=state.belongs_to[:12],
+                    "this state came from a stream and holds frames too, which a new sequence would lose",
+                    where=self._windows[0].where,
+                    fix="Set it as stream.state to go on there; a dict of its recurrent arrays starts a new sequence.",
                 )
-            state = state.arrays()
+            names = {name for name, _, _ in self.state_values}
+            state = {name: array for name, array in state.arrays().items() if name in names}
         if not isinstance(state, dict):
             state = self._source_state(state)
         known = {name: (value, size) for name, value, size in self.state_values}
@@ -555,9 +520,6 @@ class Model:
     def _any_length(self):
         return next((p.signal.length for p in self._inputs if p.signal.time and p.signal.length), 64)
 
-    def _probe_length(self):
-        return 4096 if not any(p.signal.length for p in self._inputs) else self._any_length()
-
     def _obstacle(self, every_step):
         if not any(p.signal.time for p in self._inputs):
             return self._inputs[0].layer.name, "has no time axis, nor has any other input"
@@ -565,12 +527,13 @@ class Model:
             return self._needs_length, "its padding depends on how long the whole input is"
         return self._plan.obstacle(every_step)
 
-    def stream(self, batch_size=None, *, every_step=False, inputs=None, _block=0):
+    def stream(self, batch_size=None, *, every_step=False, inputs=None, initial_state=None, _block=0):
         """A Stream: one live sequence, or ``batch_size`` of them side by side, with a state of its own.
 
         A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it says after every frame what
-        ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs without a time axis. Raises NotStreamableError with the layer
-        and the reason where the whole input is needed first.
+        ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs without a time axis. ``initial_state``: where this
+        sequence starts, in any form a call takes; ``reset`` goes to zero. Raises NotStreamableError with the layer and the reason where
+        the whole input is needed first.
         """
         obstacle = self._obstacle(every_step)
         if obstacle:
@@ -623,7 +586,7 @@ class Model:
                 expected=f"{[p.layer.name for p in ports if not p.signal.time]}",
             )
         outs = [(signal.features, signal.time) for _, signal in self._outs]
-        return _engine.Stream(
+        made = _engine.Stream(
             self,
             self._plan,
             None if batch_size is None else int(batch_size),
@@ -634,72 +597,111 @@ class Model:
             float(self._work),
             _block,
         )
+        if initial_state is not None:
+            start = self.initial_arrays(initial_state, made.batch_size)
+            self._check_started(start)
+            made._start_from(start)
+        return made
 
     def step_many(self, streams, frames, out=None):
-        """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
-        streams, frames = (list(given) if np.iterable(given) else [given] for given in (streams, frames))
-        for k, s in enumerate(streams):
-            if not isinstance(s, _engine.Stream):
-                raise DTypeError(
-                    "this is no stream",
-                    where=f"streams[{k}]",
-                    expected="what model.stream() makes",
-                    found=type(s).__name__,
-                )
-        if out is not None and not isinstance(out, (np.ndarray, list, tuple)):
-            raise DTypeError("out must be a float32 array, or a list of them", found=type(out).__name__)
-        if len(streams) != len(frames):
-            raise ShapeError(
-                "there must be one frame a stream", expected=str(len(streams)), found=str(len(frames))
-            )
-        if out is not None and len(out) != len(streams):
-            raise ShapeError(
-                "out must have one row a stream", expected=str(len(streams)), found=str(len(out))
-            )
-        return [s.step(f, None if out is None else out[k]) for k, (s, f) in enumerate(zip(streams, frames))]
+        """One step of many live streams in one call: the bits each would have alone.
+
+        ``streams``: of this model, each once, all with every_step or none; rows count in the order of the streams.
+        ``frames``: (rows, features), or one frame a stream as its ``step`` takes it. Returns a list with what each
+        stream's ``step`` would; with ``out`` (rows, features), float32, the rows that are due are filled and a bool
+        array (rows,) says which. Nothing changes where an error is raised before the first row moves.
+        """
+        return many.step(self, streams, frames, out)
+
+    def push_many(self, streams, chunks, out=None):
+        """The same for chunks of as many frames each, (rows, time, features) or one a stream: a list of what each
+        stream's ``push`` would return; with ``out`` (rows, room, features) the first frames of each row are filled and
+        their numbers (rows,) come back."""
+        return many.push(self, streams, chunks, out)
 
     # what a Stream asks of its model
 
-    def make_state(self, arrays, memory, batch_size, every_step):
-        return State(arrays, self.fingerprint, batch_size, memory, every_step)
+    def make_state(self, arrays, batch_size, kind=None):
+        return State(arrays, self.fingerprint, batch_size, kind)
 
-    def read_state(self, value, batch_size, every_step, size):
-        """(memory or None, {name: (batch, size) array}) of a State or a dict of arrays, checked against a stream's kind."""
-        if value is None:
-            raise StateError("None is no state", fix="Call reset() for a new sequence.")
+    def read_state(self, value, batch_size, kind, wanted):
+        """{name: array with batch} of a State or a dict of arrays, checked against what a stream of ``kind`` keeps:
+        ``wanted``, {name: empty array of its shape and type}. Without "position" it starts a sequence.
+
+        A State of recurrent values and a dict of them are refused where the network remembers frames.
+        """
+        if not isinstance(value, (State, dict)):
+            raise StateError(
+                "this is not a state",
+                expected="a State, or a dict {name: array}",
+                found=type(value).__qualname__,
+                fix="Call reset() for a new sequence." if value is None else None,
+            )
         if isinstance(value, State):
-            if value.belongs_to != self.fingerprint:
-                raise StateError(
-                    "the state belongs to another model",
-                    expected=self.fingerprint[:12],
-                    found=value.belongs_to[:12],
-                )
-            if value.memory is not None:
-                if (
-                    value.batch_size != batch_size
-                    or value.every_step != every_step
-                    or len(value.memory) != size
-                ):
-                    raise StateError(
-                        "the state belongs to another kind of stream",
-                        expected=f"batch_size={batch_size}, every_step={every_step}",
-                        found=repr(value),
-                    )
-                return value.memory, None
+            self._check_owner(value)
+            if value.of_stream:
+                value.check_kind(batch_size, kind)
             value = value.arrays()
-        arrays = self._initial(value, batch_size or 1, batch_size is not None)
-        started = (
-            [name for name in value if name in self._started]
-            if isinstance(value, dict)
-            else list(self._started)
-        )
+        if "position" in value:
+            return self._complete(value, batch_size, wanted)
+        if self._windows:
+            raise StateError(
+                "this state holds recurrent values alone, but the network remembers frames as well: the stream would "
+                "go on from frames it never saw",
+                where=self._windows[0].where,
+                fix="Set what Stream.state gave; to start a new sequence from it: model.stream(initial_state=...).",
+            )
+        arrays = self.initial_arrays(value, batch_size)
+        self._check_started(arrays)
+        return arrays
+
+    def _complete(self, value, batch_size, wanted):
+        """All the arrays a stream keeps."""
+        for name in {*value} ^ {*wanted}:
+            fault = "is missing from the state" if name in wanted else "is not part of this stream's state"
+            raise StateError(f"{name!r} {fault}", expected=f"{sorted(wanted)}", found=f"{sorted(value)}")
+        arrays = {}
+        for name, like in wanted.items():
+            array, shape = value[name], like.shape if batch_size is not None else like.shape[1:]
+            if not isinstance(array, np.ndarray) or array.dtype != like.dtype or array.shape != shape:
+                found = (
+                    f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                )
+                raise StateError(
+                    "an array of the state has another type or shape",
+                    where=name,
+                    expected=f"{like.dtype} {shape}",
+                    found=found,
+                )
+            arrays[name] = array.reshape(like.shape)
+        if arrays["position"].max() > 1 << 60:
+            raise StateError("the position is impossible", found=str(arrays["position"].max()))
+        # what the network itself says comes first at position 0, and would win without a word
+        begins = arrays["position"] == 0
+        self._check_started([n for n, _, _ in self.state_values if arrays[n][begins].any()])
+        return arrays
+
+    def initial_arrays(self, value, batch_size):
+        """{name: (batch, size) array} of any form an initial state may take, for a stream."""
+        names = {number: name for name, number, _ in self.state_values}
+        made = self._initial(value, batch_size or 1, batch_size is not None)
+        return {names[number]: a for number, a in made}
+
+    def _check_started(self, names):
+        started = [name for name in names if name in self._started]
         if started:
             raise StateError(
-                f"{started[0]!r} starts from what the network itself says, which comes first in a stream",
-                fix="Give that as inputs= to stream().",
+                f"{started[0]!r} is set by another layer or an input and cannot be set from outside",
+                fix="Give that input: stream(inputs={name: array}).",
             )
-        names = {number: name for name, number, _ in self.state_values}
-        return None, {names[number]: a for number, a in arrays}
+
+    def _check_owner(self, state):
+        if state.belongs_to != self.fingerprint:
+            raise StateError(
+                "the state belongs to another model",
+                expected=self.fingerprint[:12],
+                found=state.belongs_to[:12],
+            )
 
     @property
     def fingerprint(self):
@@ -775,28 +777,6 @@ class Model:
                         found=f"{error:.2g}",
                     )
         return max(errors.values())
-
-
-def _bursts(graph):
-    """Whether a single frame can bring several frames of an output: at a first frame that comes after more padding than a window and a
-    stride take, or where an input given once is laid out over time."""
-    once = set()
-    for layer in graph.layers:
-        if (
-            layer.kind in _SPANS
-            and layer.padding != "same"
-            and layer.padding[0] + 1 >= _SPANS[layer.kind](layer) + layer.stride
-        ):
-            return True
-        if (
-            not layer.time
-            if isinstance(layer, Input)
-            else all(r.partition(":")[0] in once for r in layer.inputs)
-        ):
-            once.add(layer.name)
-            if layer.kind == "unflatten" and layer.length > 1:
-                return True
-    return False
 
 
 # ---- the ways in ----------------------------------------------------------------------------------------------------

@@ -146,7 +146,9 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
     for (int32_t i = 0; i < counted; i++)
         exhausted += ready[i] == visit.frames && producer_done(arena, op->row.input[i]);
     visit.final = exhausted == counted;
-    if (exhausted && !visit.final && !arena->every_step) /* one branch is over and another is not */
+    /* One branch is over and another is not; a value given once is missing where too few frames came for one.
+     */
+    if (exhausted && !visit.final && !arena->every_step && plan->values[op->row.input[0]].timed)
         for (int32_t i = 0; i < counted; i++)
             if (ready[i] > visit.frames && producer_done(arena, op->row.input[i]))
                 return failed(error, r, RNNRT_MISALIGNED);

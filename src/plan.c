@@ -144,6 +144,31 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
  * (an initial state), or reads what a whole op made, belongs to a later stage and reads that value from a
  * full-length buffer. */
 
+static bool closes(int32_t kind) {
+    return kind == rnnrt_kind_last || kind == rnnrt_kind_global_max_pool ||
+           kind == rnnrt_kind_global_average_pool;
+}
+
+/* Whether a stream gives the value only when the sequence is over. */
+static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
+    const struct rnnrt_op *from = &plan->ops[value / RNNRT_MAX_OUTPUTS];
+    int32_t slot = value % RNNRT_MAX_OUTPUTS;
+    return from->late || (!from->once && (slot == RNNRT_SLOT_H || slot == RNNRT_SLOT_C));
+}
+
+/* Whether an op joins frames as they come with frames that are there only at the end: no queue of a known
+ * size could hold the first until the others come. */
+static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op) {
+    bool late = false, live = false;
+    for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+        int32_t v = op->row.input[i];
+        if (!plan->values[v].timed) return false;
+        if (comes_late(plan, v)) late = true;
+        else live |= !plan->ops[v / RNNRT_MAX_OUTPUTS].once;
+    }
+    return late && live;
+}
+
 static void order(struct rnnrt_plan *plan) {
     plan->stages = 1;
     for (size_t r = 0; r < plan->count; r++) {
@@ -158,6 +183,9 @@ static void order(struct rnnrt_plan *plan) {
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
             if (after > op->stage) op->stage = after;
         }
+        op->late =
+            op->row.inputs && !op->once && (closes(op->row.kind) || op->row.kind == rnnrt_kind_flatten);
+        for (int32_t i = 0; i < op->row.inputs; i++) op->late |= comes_late(plan, op->row.input[i]);
         if (op->stage + 1 > plan->stages) plan->stages = op->stage + 1;
     }
     for (size_t r = 0; r < plan->count; r++) {
@@ -175,6 +203,9 @@ static void order(struct rnnrt_plan *plan) {
     }
     const char *text;
     plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
+    for (size_t r = 0; r < plan->count && plan->streams; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
+            plan->length = (size_t)plan->ops[r].row.length;
     /* Where the branches of a join may be any distance apart they wait for one another in full-length
      * buffers. */
     for (size_t r = 0; r < plan->count && !plan->streams; r++)
@@ -190,11 +221,6 @@ static bool windowed(int32_t kind) {
 
 static size_t op_due(const struct rnnrt_op *op, size_t frames, bool ended) {
     return op->layer->due ? op->layer->due(op, frames, ended) : frames;
-}
-
-static bool closes(int32_t kind) {
-    return kind == rnnrt_kind_last || kind == rnnrt_kind_global_max_pool ||
-           kind == rnnrt_kind_global_average_pool;
 }
 
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
@@ -402,14 +428,16 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
     const struct rnnrt_row *first = NULL;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        *text = "is as long as no other input: frames cannot come side by side";
+        *text = "has a different fixed length from the other inputs, so they cannot be streamed together";
         if (op->row.kind == rnnrt_kind_input && op->row.timed) {
             if (first && op->row.length != first->length) return (int32_t)r;
             first = &op->row;
         }
         *text = op->whole ? "runs from the last frame to the first"
-                          : "starts from what another layer says at the end";
+                          : "takes its initial state from another layer, which must be done first";
         if (op->whole || op->stage > 0) return (int32_t)r;
+        *text = "joins frames as they come with frames that are known only at the end";
+        if (joins_late(plan, op)) return (int32_t)r;
         *text = "answers only when all frames are there";
         if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten))
             return (int32_t)r;

@@ -77,6 +77,7 @@ struct rnnrt_op {
     const float
         *start[RNNRT_MOST_KEPT];   /* copied: what the kept arrays begin with, one frame each, or NULL */
     int32_t stage;                 /* -1 for inputs */
+    bool late;                     /* in a stream: slot 0 comes when the sequence is over */
     bool once;                     /* depends on inputs given once alone */
     bool whole;                    /* runs once over its whole input, after the other ops of its stage */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
@@ -100,6 +101,7 @@ struct rnnrt_plan {
     int32_t *output; /* value numbers */
     int32_t stages;
     bool streams;
+    size_t length; /* frames every timed input has where a plan that streams fixes them, else 0 */
     size_t bytes;
     size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
     size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */

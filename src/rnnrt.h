@@ -29,6 +29,8 @@ enum rnnrt_status {
     RNNRT_NOT_STREAMABLE = -7, /* the plan needs its whole input first: error.row */
     RNNRT_ENDED = -8,     /* the stream was flushed, or a call on it failed half-way: only reset is legal */
     RNNRT_BAD_STATE = -9, /* bytes that no stream of this kind gave */
+    RNNRT_WRONG_LENGTH = -10, /* an input of fixed length would end with error.value frames in place of
+                                 error.position; nothing changed: error.row */
 };
 
 struct rnnrt_error {
@@ -160,7 +162,8 @@ void rnnrt_stream_free(struct rnnrt_stream *stream);
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
 /* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on
  * entry, emitted on return. Outputs must not overlap inputs, except that one frame may be pushed into its own
- * place. After a failure half-way the stream has ended. */
+ * place. After a failure half-way the stream has ended. Inputs of fixed length take that many frames in all,
+ * and flush wants them to be there (or none). */
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                     size_t frames, struct rnnrt_array *outputs, struct rnnrt_error *error);
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
@@ -185,6 +188,9 @@ uint64_t rnnrt_row_position(const char *row);
 uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position);
 size_t rnnrt_rows_due(const struct rnnrt_plan *plan, uint64_t position, bool every_step, size_t output,
                       size_t frames, bool ended);
+/* RNNRT_WRONG_LENGTH where inputs of fixed length could not take the frames (or the end). */
+enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
+                                 size_t frames, bool ended, struct rnnrt_error *error);
 /* As rnnrt_stream_push (and flush, when `ended`), for `count` rows in phase, of any streams of the plan. A
  * failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end. */
 enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,

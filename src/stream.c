@@ -100,6 +100,21 @@ static enum rnnrt_status advance(struct rnnrt_arena *arena, const struct rnnrt_a
     return status;
 }
 
+/* Whether the frames fit inputs of fixed length; said before anything changes. */
+enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
+                                 size_t frames, bool ended, struct rnnrt_error *error) {
+    uint64_t total = rnnrt_row_position(row) + frames;
+    if (!plan->length) return RNNRT_OK;
+    if (total <= plan->length && (!ended || every_step || !total || total == plan->length)) return RNNRT_OK;
+    for (size_t r = 0; error && r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed) {
+            *error = (struct rnnrt_error){
+                .row = (int32_t)r, .position = (int64_t)plan->length, .value = (double)total};
+            break;
+        }
+    return RNNRT_WRONG_LENGTH;
+}
+
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                        size_t frames, bool ended, struct rnnrt_array *outputs,
                                        struct rnnrt_error *error) {
@@ -107,8 +122,9 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     if (stream->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena = stream->arena;
-    enum rnnrt_status status = RNNRT_OK;
-    if (!arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
+    enum rnnrt_status status =
+        rnnrt_row_fits(stream->plan, row_of(stream, 0), stream->every_step, frames, ended, error);
+    if (!status && !arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
     if (status) return status;
     for (size_t b = 0; b < stream->batch; b++) arena->rows[b] = row_of(stream, b);
     attach(arena, NULL, stream->every_step);
@@ -148,7 +164,11 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (!plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena;
-    enum rnnrt_status status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
+    enum rnnrt_status status = RNNRT_OK;
+    for (size_t b = 0; b < count && !status; b++)
+        status = rnnrt_row_fits(plan, rows[b], every_step, frames, ended, error);
+    if (status) return status;
+    status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
     if (status) return status;
     attach(arena, rows, every_step);
     status = advance(arena, inputs, frames, ended, outputs, error);

@@ -899,23 +899,17 @@ def test_every_model_describes_itself(c):
 def test_step_many_fills_the_rows_of_out():
     model, x = net(), frames(3, 3)
     streams, out = [model.stream() for _ in range(3)], np.empty((3, 5), np.float32)
-    made = model.step_many(streams, x, out=out)
+    assert model.step_many(streams, x, out=out).tolist() == [True] * 3
     expected = np.stack([model(frame[None])[0] for frame in x])
     assert same_bits(out, expected)
-    assert all(np.shares_memory(y, out) for y in made)
     assert same_bits(np.stack(model.step_many((model.stream() for _ in range(3)), x)), expected)
     refused(
         ShapeError, lambda: model.step_many(streams, x[:2]), "one frame a stream", "expected 3", "found 2"
     )
-    refused(
-        ShapeError, lambda: model.step_many(streams, x, out[:2]), "one row a stream", "expected 3", "found 2"
-    )
-    refused(
-        ShapeError,
-        lambda: model.step_many(streams, x, np.empty((3, 4), np.float32)),
-        "out does not fit",
-        "found (4,)",
-    )
+    for wrong in (out[:2], np.empty((3, 4), np.float32)):
+        refused(
+            ShapeError, lambda w=wrong: model.step_many(streams, x, w), "out does not fit", str(wrong.shape)
+        )
     refused(DTypeError, lambda: model.step_many(streams, x, 3), "out", "found int")
     refused(DTypeError, lambda: model.step_many([streams[0], 3], x[:2]), "streams[1]", "found int")
     refused(DTypeError, lambda: model.step_many(3, x), "streams[0]", "found int")

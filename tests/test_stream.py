@@ -240,13 +240,6 @@ def test_states_of_others_are_refused():
         model(case.sample(1, 3), initial_state={"lstm/h": np.zeros((2, 20))})
     with pytest.raises(rnnrt.StateError, match="another kind of stream"):
         model.stream(batch_size=2).state = model.stream().state
-    for bad in (b"", b"RNNRTST1", model.stream().state.to_bytes()[:-1] + b"", b"x" * 100):
-        if bad[:8] == b"RNNRTST1" and len(bad) > 100:
-            with pytest.raises(rnnrt.StateError):
-                model.stream().state = rnnrt.State.from_bytes(bad)
-            continue
-        with pytest.raises(rnnrt.StateError):
-            rnnrt.State.from_bytes(bad)
 
 
 def test_rows_can_be_reset_alone():

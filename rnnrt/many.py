@@ -1,0 +1,120 @@
+"""Many live streams of one model in one call: their rows run as one batch, group by group of equal phase."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _engine
+from .errors import DTypeError, ShapeError, StateError
+
+
+def step(model, streams, frames, out):
+    """See ``Model.step_many``."""
+    streams, given = _paired(model, streams, frames, "frame")
+    if any(s.bursts for s in streams):
+        raise StateError(
+            "this model can answer with several frames to one step",
+            fix="Use push_many(): (k, ...) frames a stream.",
+        )
+    if out is not None:
+        _check_out(model, streams, out, 0)
+    answers = [
+        [_frame_of(a, s) for a in made]
+        for s, made in zip(streams, _engine.push_streams(streams, given, True))
+    ]
+    if out is None:
+        return [made[0] if len(made) == 1 else tuple(made) for made in answers]
+    due = np.zeros(len(out), bool)
+    for row, frame in enumerate(_by_row(streams, [made[0] for made in answers])):
+        if frame is not None:
+            out[row], due[row] = frame, True
+    return due
+
+
+def push(model, streams, chunks, out):
+    """See ``Model.push_many``."""
+    streams, given = _paired(model, streams, chunks, "chunk")
+    if out is not None:
+        lengths = [c.shape[-2] for c in map(np.asarray, given)] if len(model.inputs) == 1 else [0]
+        _check_out(model, streams, out, max((s.max_outputs(n) for s, n in zip(streams, lengths)), default=0))
+    answers = _engine.push_streams(streams, given, False)
+    if out is None:
+        return [made[0] if len(made) == 1 else tuple(made) for made in answers]
+    counts = np.zeros(len(out), np.intp)
+    for row, chunk in enumerate(_by_row(streams, [made[0] for made in answers])):
+        out[row, : len(chunk)], counts[row] = chunk, len(chunk)
+    return counts
+
+
+def _paired(model, streams, given, what):
+    """The streams and what each is given, after every check of them."""
+    streams = list(streams) if np.iterable(streams) else [streams]
+    for k, stream in enumerate(streams):
+        if not isinstance(stream, _engine.Stream):
+            raise DTypeError(
+                "this is not a stream",
+                where=f"streams[{k}]",
+                expected="what model.stream() makes",
+                found=type(stream).__name__,
+            )
+        if stream.model is not model:
+            raise StateError("the stream belongs to another model", where=f"streams[{k}]")
+        if stream.every_step != streams[0].every_step:
+            raise StateError("some streams answer every_step and some do not", fix="Step them in two calls.")
+    if len({id(s) for s in streams}) < len(streams):
+        raise StateError("a stream is named twice", fix="Each stream takes one frame a call.")
+    if isinstance(given, np.ndarray) and any(s.batch_size is not None for s in streams):
+        given = _cut(given, streams)
+    given = list(given) if np.iterable(given) else [given]
+    if len(given) != len(streams):
+        raise ShapeError(
+            f"there must be one {what} a stream", expected=str(len(streams)), found=str(len(given))
+        )
+    return streams, given
+
+
+def _cut(given, streams):
+    """Rows of one array, those of each stream together."""
+    rows = [1 if s.batch_size is None else s.batch_size for s in streams]
+    if len(given) != sum(rows):
+        raise ShapeError(
+            "there must be one row for every row of the streams",
+            expected=str(sum(rows)),
+            found=str(len(given)),
+        )
+    ends = np.cumsum(rows)
+    return [
+        given[e - n] if s.batch_size is None else given[e - n : e] for s, n, e in zip(streams, rows, ends)
+    ]
+
+
+def _check_out(model, streams, out, frames):
+    rows = sum(1 if s.batch_size is None else s.batch_size for s in streams)
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
+    if len(model.outputs) != 1:
+        raise ShapeError("out= works for models with one output only", found=f"{len(model.outputs)} outputs")
+    features = model.graph.signals[model.graph.outputs[0].value].features
+    lead = out.shape[1 : out.ndim - len(features)]
+    fits = out.shape[:1] == (rows,) and out.shape[out.ndim - len(features) :] == features
+    if not fits or len(lead) != (frames > 0) or (lead and lead[0] < frames) or not out.flags.writeable:
+        wanted = (rows, *((f"at least {frames}",) if frames else ()), *features)
+        raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
+
+
+def _frame_of(answer, stream):
+    """The one frame of what a push answered, or None; a list of these where rows are out of phase."""
+    if isinstance(answer, list):
+        return [rows[0] if len(rows) else None for rows in answer]
+    axis = 0 if stream.batch_size is None else 1
+    return answer.take(0, axis) if answer.shape[axis] else None
+
+
+def _by_row(streams, answers):
+    for stream, answer in zip(streams, answers):
+        if stream.batch_size is None:
+            yield answer
+        elif answer is None:
+            yield from [None] * stream.batch_size
+        else:
+            yield from answer

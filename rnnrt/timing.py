@@ -1,0 +1,131 @@
+"""What a graph does to time, worked out from the time facts of its layers (see graph.TIME_FACTS)."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from .graph import Graph, Input, same_padding
+
+
+def receptive_field(graph: Graph):
+    """Input frames one output frame depends on; None where that is all of them."""
+    reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
+    for layer in graph.layers:
+        seen = [reach[_layer_of(r)] for r in layer.inputs] or [(0, 0, 1)]
+        if None in seen or layer.span is None:
+            reach[layer.name] = None
+            continue
+        first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
+        left = _padding(layer, None)[0]
+        reach[layer.name] = (
+            first - left * jump,
+            last + (layer.span - 1 - left) * jump,
+            jump * layer.stride,
+        )
+    fields = [reach[_layer_of(o.value)] for o in graph.outputs]
+    return None if None in fields else max(last - first + 1 for first, last, _ in fields)
+
+
+def may_emit_many(graph: Graph):
+    """Whether one frame in can bring several frames of an output: at a first frame that comes after more padding than
+    a window and a stride take, or where an input given once is laid out over time."""
+    once = _given_once(graph)
+    for layer in graph.layers:
+        windowed = layer.span is not None and layer.padding != "same"
+        if windowed and layer.padding[0] + 1 >= layer.span + layer.stride:
+            return True
+        if layer.name in once and layer.emits == "length" and layer.length > 1:
+            return True
+    return False
+
+
+def delay(graph: Graph):
+    """The smallest d such that for every t a stream has, after t + d frames, given every frame that a flush after t
+    frames would have brought. Outputs whose frames all come at the end have no such d and are not counted.
+
+    For each value two functions of k are carried through the layers: the input frames it takes until a running
+    stream has given k of its frames, and until a stream that is flushed then has. Both are the greatest of a few
+    straight lines ``slope * (k - 1) + start``, kept as {slope: start}; the delay is the most they are apart.
+    """
+    once, late, running, flushed = _given_once(graph), _at_the_end(graph), {}, {}
+    for layer in graph.layers:
+        if layer.name in once:
+            running[layer.name] = flushed[layer.name] = {0: 1}
+            continue
+        if layer.name in late:
+            continue
+        sources = [_layer_of(r) for r in layer.inputs[: 1 if layer.keeps == "state" else None]]
+        before = [running[s] for s in sources] or [{1: 1}], [flushed[s] for s in sources] or [{1: 1}]
+        length = graph.signals[layer.inputs[0]].length if layer.inputs else None
+        (left, right), span = _padding(layer, length), layer.span or 1
+        first = 1 if layer.padding == "same" and length is None else span - left - right
+        running[layer.name] = _after(_latest(before[0]), layer.stride, span - left)
+        flushed[layer.name] = _after(_latest(before[1]), layer.stride, first)
+    shown = [_layer_of(o.value) for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
+    return max((_most_apart(running[name], flushed[name]) for name in shown), default=0)
+
+
+# ---- when a value comes ---------------------------------------------------------------------------------------------
+
+
+def _given_once(graph):
+    """Names of the layers that depend on inputs without a time axis alone."""
+    once = set()
+    for layer in graph.layers:
+        if not layer.time if isinstance(layer, Input) else all(_layer_of(r) in once for r in layer.inputs):
+            once.add(layer.name)
+    return once
+
+
+def _at_the_end(graph):
+    """References to what a stream gives only when the sequence is over."""
+    once, late = _given_once(graph), set()
+    for layer in graph.layers:
+        if layer.name in once:
+            continue
+        if layer.emits == "end" or layer.whole or any(r in late for r in layer.inputs):
+            late |= {layer.name, *(f"{layer.name}:{o}" for o in layer.extra_outputs)}
+        elif layer.keeps == "state":
+            late |= {f"{layer.name}:{s}" for s in layer.states}
+    return late
+
+
+# ---- frames needed, as the greatest of straight lines ---------------------------------------------------------------
+
+
+def _latest(lines):
+    """Until every one of several values has its k-th frame."""
+    return {slope: max(x.get(slope, 0) for x in lines) for slope in {s for x in lines for s in x}}
+
+
+def _after(lines, stride, first):
+    """Frames until a window has its k-th frame, from those until its input has its j-th: it wants
+    j = max(1, stride * (k - 1) + first)."""
+    made = {0: max(lines.values())}
+    for slope, start in lines.items():
+        at = start + slope * (first - 1)
+        made[slope * stride] = max(at, made.get(slope * stride, at))
+    return made
+
+
+def _most_apart(running, flushed):
+    """The greatest difference of two such functions over k >= 1: one is a sum of lines, so at the first k, where
+    lines of either cross, or past all of that."""
+    at = {0}
+    for lines in (running, flushed):
+        for (slope, start), (other, begin) in combinations(sorted(lines.items()), 2):
+            crossing = max(0, (start - begin) // (other - slope))
+            at |= {crossing, crossing + 1}
+    at.add(2 * max(at) + 1)
+    value = lambda lines, q: max(slope * q + start for slope, start in lines.items())
+    return max(0, *(value(running, q) - value(flushed, q) for q in at))
+
+
+def _padding(layer, length):
+    if layer.padding == "same":
+        return same_padding(length or layer.span, layer.span, layer.stride)
+    return layer.padding
+
+
+def _layer_of(reference):
+    return reference.partition(":")[0]

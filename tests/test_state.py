@@ -1,0 +1,306 @@
+"""States: what may be given back to a stream, what an edit of one means, and bytes that are not a state."""
+
+import numpy as np
+import pytest
+
+import rnnrt
+from rnnrt import State, StateError
+from rnnrt import layers as L
+
+
+def weights(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32) / np.float32(shape[-1])
+
+
+def built(make):
+    b = L.GraphBuilder()
+    b.output("y", make(b))
+    return rnnrt.from_graph(b.graph())
+
+
+def cell(b, kind, name, x, size, units=4, *initial):
+    gates = {L.LSTM: 4, L.GRU: 3, L.SimpleRNN: 1}[kind]
+    return b.add(
+        kind,
+        name,
+        x,
+        *initial,
+        weight=weights(gates * units, size, seed=1),
+        recurrent_weight=weights(gates * units, units, seed=2),
+    )
+
+
+def lstm():
+    return built(lambda b: cell(b, L.LSTM, "lstm", b.input("x", (3,)), 3))
+
+
+def stacked():
+    return built(lambda b: cell(b, L.GRU, "two", cell(b, L.LSTM, "one", b.input("x", (3,)), 3), 4))
+
+
+def convolved():
+    def make(b):
+        conv = b.add(L.Conv1D, "conv", b.input("x", (3,)), weight=weights(4, 3, 3), padding=(2, 0))
+        return cell(b, L.GRU, "gru", conv, 4)
+
+    return built(make)
+
+
+def given_once():
+    def make(b):
+        z = b.input("z", (4,), time=False)
+        return cell(b, L.GRU, "gru", b.input("x", (3,)), 3, 4, z)
+
+    return built(make)
+
+
+# ---- an edited State is the state -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+@pytest.mark.parametrize("through_bytes", [False, True])
+def test_an_edit_of_the_arrays_is_the_state(batch, through_bytes):
+    model, lead = stacked(), () if batch is None else (batch,)
+    x = weights(*lead, 9, 3, seed=3)
+    h = np.full((*lead, 4), 0.5, np.float32)
+    stream = model.stream(batch)
+    for pushed in (0, 4):
+        stream.reset()
+        stream.push(x[..., :pushed, :])
+        state = stream.state
+        state.arrays()["one/h"][...] = h
+        recurrent = {name: state.arrays()[name] for name, _, _ in model.state_values}
+        wanted = model(x, initial_state={**recurrent, "one/h": h})
+        assert np.abs(wanted - model(x, initial_state=stream.state)).max() > 1e-3
+        other = model.stream(batch)
+        other.state = State.from_bytes(state.to_bytes()) if through_bytes else state
+        assert other.position == pushed
+        assert (other.push(x) == wanted).all()
+        assert (other.state.arrays()["one/h"] != h).any()
+
+
+def test_an_edit_that_no_longer_fits_is_refused_and_changes_nothing():
+    model, x = lstm(), weights(5, 3)
+    stream, rest = model.stream(), model(x)[2:]
+    stream.push(x[:2])
+    for spoil in (
+        lambda a: setattr(a, "shape", (2, 2)),
+        lambda a: setattr(a, "dtype", np.complex64),
+    ):
+        state = model.stream().state
+        spoil(state.arrays()["lstm/h"])
+        with pytest.raises(rnnrt.RnnrtError, match="lstm/h"):
+            stream.state = state
+    assert (stream.push(x[2:]) == rest).all()
+
+
+def test_what_the_network_itself_starts_from_cannot_be_edited_away():
+    stream = given_once().stream(inputs={"z": np.ones(4, np.float32)})
+    state = stream.state
+    stream.state = state
+    state.arrays()["gru/h"][:] = 1
+    with pytest.raises(StateError, match="'gru/h' is set by another layer or an input"):
+        stream.state = state
+    stream.push(weights(2, 3))
+    state = stream.state
+    state.arrays()["gru/h"][:] = 1  # later on it is a state like any other
+    stream.state = state
+    assert (stream.state.arrays()["gru/h"] == 1).all()
+
+
+# ---- what starts a sequence, and what goes on with one --------------------------------------------------------------
+
+
+def test_a_state_from_a_dict_resets_all_the_rest():
+    model, x = stacked(), weights(6, 3)
+    h = np.full(4, 0.25, np.float32)
+    for given in ({"one/h": h}, {}, {"two/h": h}):
+        wanted = model(x, initial_state=given)
+        stream = model.stream()
+        stream.push(weights(5, 3, seed=7))
+        stream.state = given
+        assert stream.position == 0
+        assert (stream.push(x) == wanted).all()
+        stream.flush()
+        stream.state = given  # also after the end
+        assert (stream.push(x) == wanted).all()
+
+
+@pytest.mark.parametrize("make", [stacked, convolved])
+def test_a_stream_may_start_from_a_state(make):
+    model, x = make(), weights(2, 6, 3)
+    given = {name: np.full((2, 4), 0.25, np.float32) for name, _, _ in model.state_values}
+    _, final = model(x, return_state=True)
+    for start in (given, final):
+        stream = model.stream(2, initial_state=start)
+        assert (stream.push(x) == model(x, initial_state=start)).all()
+        stream.reset()
+        assert (stream.push(x) == model(x)).all()
+    with pytest.raises(StateError, match="wrong shape"):
+        model.stream(initial_state=final)
+    with pytest.raises(StateError, match="no state"):
+        model.stream(initial_state={"gru/x": 1})
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        lambda b, x: b.add(L.Conv1D, "window", x, weight=weights(3, 2, 3), padding=(1, 0)),
+        lambda b, x: b.add(L.Conv1D, "window", x, weight=weights(3, 1, 3), stride=2),
+        lambda b, x: b.add(L.MaxPool1D, "window", x, size=2, stride=1, padding=(1, 0)),
+        lambda b, x: b.add(L.AveragePool1D, "window", x, size=2, stride=2),
+    ],
+)
+def test_recurrent_values_alone_do_not_continue_a_network_with_windows(window):
+    model = built(lambda b: cell(b, L.GRU, "gru", window(b, b.input("x", (3,))), 3))
+    x = weights(8, 3)
+    _, final = model(x, return_state=True)
+    stream = model.stream()
+    rest = model(x)[len(stream.push(x[:4])) :]
+    for given in (final, final.arrays(), {}):
+        with pytest.raises(StateError, match=r"'window'.*remembers frames.*initial_state="):
+            stream.state = given
+    middle = stream.state
+    with pytest.raises(StateError, match="holds frames too"):
+        model(x, initial_state=middle)
+    assert (stream.push(x[4:]) == rest).all()  # nothing changed
+    stream.state = middle
+    assert (stream.push(x[4:]) == rest).all()
+
+
+@pytest.mark.parametrize("kind", [L.GlobalMaxPool, L.GlobalAveragePool])
+def test_sums_over_time_are_remembered_frames_too(kind):
+    model = built(lambda b: b.add(kind, "pool", cell(b, L.GRU, "gru", b.input("x", (3,)), 3)))
+    _, final = model(weights(8, 3), return_state=True)
+    with pytest.raises(StateError, match="'pool'"):
+        model.stream().state = final
+
+
+def test_the_last_frame_alone_is_nothing_to_remember():
+    model = built(lambda b: b.add(L.Last, "last", cell(b, L.GRU, "gru", b.input("x", (3,)), 3)))
+    x = weights(8, 3)
+    _, final = model(x[:5], return_state=True)
+    stream = model.stream()
+    stream.state = final
+    stream.push(x[5:])
+    assert (stream.flush()[0] == model(x)).all()
+
+
+def test_rows_of_a_network_that_joins_can_be_reset_alone():
+    def make(b):
+        x = b.input("x", (4,))
+        return b.add(L.Concatenate, "both", b.add(L.Add, "sum", x, cell(b, L.GRU, "gru", x, 4)), x)
+
+    model, x = built(make), weights(3, 8, 4)
+    stream = model.stream(3)
+    stream.push(x[:, :3])
+    stream.reset(rows=[1])
+    rest = stream.push(x[:, 3:])
+    assert (rest[1] == model(x[1, 3:])).all()
+    assert (rest[0] == model(x[0])[3:]).all()
+
+
+def test_a_state_belongs_to_the_inputs_given_once():
+    model, x = given_once(), weights(6, 3)
+    stream = model.stream(inputs={"z": np.ones(4, np.float32)})
+    stream.push(x)
+    other = model.stream(inputs={"z": np.zeros(4, np.float32)})
+    with pytest.raises(StateError, match=r"given_once.*inputs="):
+        other.state = stream.state
+    same = model.stream(inputs={"z": np.ones(4)})
+    same.state = stream.state
+    assert (same.push(x) == stream.push(x)).all()
+
+
+# ---- what is not a state --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda a: a.pop("conv/window"),
+        lambda a: a.pop("gru/h"),
+        lambda a: a.update(more=np.zeros(3)),
+        lambda a: a.update({"conv/window": [[0.0] * 3] * 2}),
+        lambda a: a.update({"conv/window": a["conv/window"].astype(np.float64)}),
+        lambda a: a.update({"conv/window": a["conv/window"][1:]}),
+        lambda a: a.update({"conv/window": range(6)}),
+        lambda a: a.update(position=np.array(1 << 61, np.uint64)),
+        lambda a: a.update(position=-1),
+    ],
+)
+def test_what_a_stream_keeps_is_checked_array_by_array(spoil):
+    model = convolved()
+    stream, x = model.stream(), weights(8, 3)
+    stream.push(x[:5])
+    arrays = stream.state.arrays()
+    stream.state = arrays
+    spoil(arrays)
+    with pytest.raises(rnnrt.RnnrtError):
+        stream.state = arrays
+    assert (stream.push(x[5:]) == model(x)[5:]).all()
+
+
+def test_the_arrays_of_a_state_are_what_their_names_say():
+    model, x = convolved(), weights(2, 7, 3)
+    stream = model.stream(2)
+    stream.push(x[:, :1])
+    window = stream.state.arrays()["conv/window"]
+    assert (window == np.concatenate([np.zeros((2, 1, 3)), x[:, :1]], 1)).all()
+    stream.push(x[:, 1:6])
+    arrays = stream.state.arrays()
+    assert (arrays["conv/window"] == x[:, 4:6]).all()
+    assert (arrays["gru/h"] == model(x[:, :6], return_state=True)[1].arrays()["gru/h"]).all()
+    assert arrays["position"].tolist() == [6, 6]
+    arrays["conv/window"][:] = x[:, 2:4]  # an edit of a window is one too
+    stream.state = arrays
+    other = model.stream(2)
+    other.push(x[:, :4])
+    h = other.state.arrays()
+    h["gru/h"][:] = arrays["gru/h"]
+    other.state = h
+    assert (stream.push(x[:, 6:]) == other.push(x[:, 6:])).all()
+
+
+@pytest.mark.parametrize("value", [None, 3, "state", b"RNNRTST2", [np.zeros(4)], (np.zeros(4), np.zeros(4))])
+def test_only_a_state_or_a_dict_is_set(value):
+    with pytest.raises(StateError, match="not a state"):
+        lstm().stream().state = value
+
+
+def held():
+    stream = convolved().stream(2)
+    stream.push(weights(2, 5, 3))
+    return stream.state.to_bytes()
+
+
+def test_no_flipped_bit_is_read():
+    data, generator = held(), np.random.default_rng(0)
+    State.from_bytes(data)
+    for k in range(10_000):
+        bit = int(generator.integers(8 * len(data))) if k >= 800 else k  # the whole beginning, then anywhere
+        bad = bytearray(data)
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(StateError):
+            State.from_bytes(bad)
+
+
+def test_no_part_is_read():
+    data = held()
+    for size in range(len(data)):
+        with pytest.raises(StateError):
+            State.from_bytes(data[:size])
+    for tail in (b"\0", b"\0" * 4, data):
+        with pytest.raises(StateError, match="checksum"):
+            State.from_bytes(data + tail)
+
+
+def test_bytes_of_another_format_are_named():
+    data = held()
+    with pytest.raises(StateError, match=r"older rnnrt.*format 1"):
+        State.from_bytes(b"RNNRTST1" + data[8:])
+    with pytest.raises(StateError, match=r"newer rnnrt.*format 3.*Update"):
+        State.from_bytes(b"RNNRTST3" + data[8:])
+    for junk in (b"", b"x" * 100, b"RNNRTST", b"RNNRTSTx", 5, None, "text", [1, 2]):
+        with pytest.raises(StateError, match="not a state"):
+            State.from_bytes(junk)
