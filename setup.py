@@ -2,7 +2,8 @@
 
 Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes last, after any flags of the
 user's: the order of floating-point operations is part of what rnnrt promises. RNNRT_SANITIZE=1 builds with the address and
-undefined-behaviour sanitizers, RNNRT_DEBUG=1 without optimisation.
+undefined-behaviour sanitizers, RNNRT_DEBUG=1 without optimisation, RNNRT_PAIRS=1 with one more kernel table, for tests: what is
+written for the 16 lanes of AVX-512, on pairs of AVX2 vectors.
 """
 
 import os
@@ -22,6 +23,7 @@ elif not os.environ.get("RNNRT_SANITIZE"):
 if os.environ.get("RNNRT_SANITIZE"):
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     links += ["-fsanitize=address,undefined"]
+pairs = [("RNNRT_PAIRS", "1")] if os.environ.get("RNNRT_PAIRS") else []
 
 
 class Build(build_ext):
@@ -36,7 +38,7 @@ engine = Extension(
     sources=["rnnrt/_engine.pyx", *sorted(glob("src/**/*.c", recursive=True))],
     depends=sorted(glob("src/**/*.h", recursive=True)),
     include_dirs=["src", numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *pairs],
     extra_compile_args=flags,
     extra_link_args=links,
 )

@@ -14,6 +14,11 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
+#elif defined(__aarch64__)
+extern const struct rnnrt_kernels rnnrt_kernels_neon;
+#endif
+#ifdef RNNRT_PAIRS
+extern const struct rnnrt_kernels rnnrt_kernels_avx2_pairs;
 #endif
 static bool always(void) { return true; }
 
@@ -24,6 +29,11 @@ static const struct {
 #if defined(__x86_64__)
     {&rnnrt_kernels_avx512, has_avx512},
     {&rnnrt_kernels_avx2, has_avx2},
+#ifdef RNNRT_PAIRS /* for tests: never the best */
+    {&rnnrt_kernels_avx2_pairs, has_avx2},
+#endif
+#elif defined(__aarch64__)
+    {&rnnrt_kernels_neon, always},
 #endif
     {&rnnrt_kernels_scalar, always},
 };

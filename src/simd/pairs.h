@@ -1,0 +1,64 @@
+/* Sixteen lanes as two AVX2 vectors, slow and built for tests alone (RNNRT_PAIRS): what is written for
+ * AVX-512 also runs where there is none. Meanings are those of scalar.h. */
+#define ISA avx2_pairs
+#define LANES 16
+#define TILE_ROWS 7
+
+typedef struct {
+    __m256 low, high;
+} vf;
+
+/* Of n lanes, how many stand in the lower half and how many in the upper. */
+#define LOWER(n) ((n) < 8 ? (n) : 8)
+#define UPPER(n) ((n) < 8 ? 0 : (n) - 8)
+#define SPLAT(value) _mm256_set1_ps(value)
+
+VECTOR __m256i pairs_first(size_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+VECTOR vf vf_load(const float *p) { return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+VECTOR void vf_store(float *p, vf a) {
+    _mm256_storeu_ps(p, a.low);
+    _mm256_storeu_ps(p + 8, a.high);
+}
+VECTOR vf vf_load_n(const float *p, size_t n) {
+    return (vf){_mm256_maskload_ps(p, pairs_first(LOWER(n))),
+                _mm256_maskload_ps(p + 8, pairs_first(UPPER(n)))};
+}
+VECTOR void vf_store_n(float *p, vf a, size_t n) {
+    _mm256_maskstore_ps(p, pairs_first(LOWER(n)), a.low);
+    _mm256_maskstore_ps(p + 8, pairs_first(UPPER(n)), a.high);
+}
+VECTOR vf vf_set(float a) { return (vf){SPLAT(a), SPLAT(a)}; }
+#define ON_BOTH(f, a, b) ((vf){f((a).low, (b).low), f((a).high, (b).high)})
+VECTOR vf vf_add(vf a, vf b) { return ON_BOTH(_mm256_add_ps, a, b); }
+VECTOR vf vf_sub(vf a, vf b) { return ON_BOTH(_mm256_sub_ps, a, b); }
+VECTOR vf vf_mul(vf a, vf b) { return ON_BOTH(_mm256_mul_ps, a, b); }
+VECTOR vf vf_div(vf a, vf b) { return ON_BOTH(_mm256_div_ps, a, b); }
+VECTOR vf vf_min(vf a, vf b) { return ON_BOTH(_mm256_min_ps, a, b); }
+VECTOR vf vf_max(vf a, vf b) { return ON_BOTH(_mm256_max_ps, a, b); }
+VECTOR vf vf_sqrt(vf a) { return (vf){_mm256_sqrt_ps(a.low), _mm256_sqrt_ps(a.high)}; }
+VECTOR vf vf_fma(vf a, vf b, vf c) {
+    return (vf){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+VECTOR vf vf_where_greater(vf a, vf b, vf x, vf y) {
+    return (vf){_mm256_blendv_ps(y.low, x.low, _mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ)),
+                _mm256_blendv_ps(y.high, x.high, _mm256_cmp_ps(a.high, b.high, _CMP_GT_OQ))};
+}
+VECTOR vf vf_abs(vf a) {
+    return (vf){_mm256_andnot_ps(SPLAT(-0.0f), a.low), _mm256_andnot_ps(SPLAT(-0.0f), a.high)};
+}
+VECTOR vf vf_copysign(vf a, vf b) {
+    return (vf){_mm256_or_ps(a.low, _mm256_and_ps(SPLAT(-0.0f), b.low)),
+                _mm256_or_ps(a.high, _mm256_and_ps(SPLAT(-0.0f), b.high))};
+}
+VECTOR __m256 pairs_power(__m256 a) {
+    return _mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(0x3f800000)));
+}
+VECTOR vf vf_power_of_two(vf a) { return (vf){pairs_power(a.low), pairs_power(a.high)}; }
+
+#undef LOWER
+#undef UPPER
+#undef SPLAT
+#undef ON_BOTH

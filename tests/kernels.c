@@ -1,0 +1,213 @@
+/* Every kernel of one table, at the sizes that bite: prints a hash of its answers per kernel. Tables whose
+ * fma rounds once print the same (tests/data/kernels.txt).
+ *
+ *     kernels [ISA]      the best table by default
+ *     kernels avx2 > tests/data/kernels.txt      records, after a change of arithmetic on purpose
+ *
+ * Exit code 1 where two products at once answer otherwise than one after the other. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+enum { MOST = 640 };
+
+static const size_t sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,  12, 15, 16, 17, 20,  24,  31,  32,  33,
+                               39, 40, 41, 47, 48, 49, 63, 64, 65, 95, 96, 97, 127, 128, 129, 130, 200};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static uint64_t state = 1;
+
+/* Numbers of 16 bits from -2 to 2: exact in float32; sums of their products are not. */
+static void fill(float *p, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        p[i] = (float)((int)(state >> 40 & 0xffffu) - 0x8000) / 16384.0f;
+    }
+}
+
+static float *numbers(size_t n) { /* exactly so many, so that a read beyond is seen by the sanitizers */
+    float *p = malloc(n * sizeof *p + (n == 0));
+    if (!p) exit(2);
+    fill(p, n);
+    return p;
+}
+
+static uint64_t hash;
+
+static void take(const float *p, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t word;
+        memcpy(&word, p + i, sizeof word);
+        if ((word & 0x7fffffffu) > 0x7f800000u) word = 0x7fc00000u; /* the bits of a NaN are not promised */
+        hash = (hash ^ word) * 1099511628211u;
+    }
+}
+
+static void begin(void) {
+    hash = 14695981039346656037u;
+    state = 1;
+}
+
+static void finish(const char *kernel) { printf("%s %016llx\n", kernel, (unsigned long long)hash); }
+
+static float *packed_of(const struct rnnrt_kernels *t, const float *w, size_t outputs, size_t terms) {
+    float *packed = aligned_alloc(64, (t->packed_size(outputs, terms) * sizeof *packed + 127) / 64 * 64);
+    if (!packed) exit(2);
+    t->pack(packed, w, outputs, terms);
+    return packed;
+}
+
+static void products(const struct rnnrt_kernels *t) {
+    begin();
+    for (size_t o = 0; o < SIZES; o++)
+        for (size_t k = 0; k < SIZES; k++) {
+            size_t outputs = sizes[o], terms = sizes[k], rows = 2 + (o + k) % 17, stride = terms + (k & 1);
+            float *w = numbers(outputs * terms), *bias = numbers(outputs), *x = numbers(rows * stride),
+                  *y = numbers(rows * (outputs + 1)), *packed = packed_of(t, w, outputs, terms);
+            t->product(packed, outputs, terms, bias, false, x, stride, rows, y, outputs + 1);
+            take(y, rows * (outputs + 1));
+            t->product(packed, outputs, terms, NULL, true, x, stride, 1, y, outputs);
+            take(y, outputs);
+            t->product(packed, outputs, terms, NULL, false, x, stride, 1 + rows / 2, y, outputs + 1);
+            take(y, outputs);
+            free(w), free(bias), free(x), free(y), free(packed);
+        }
+    finish("product");
+}
+
+static int differ(const float *a, const float *b, size_t n) { return memcmp(a, b, n * sizeof *a) != 0; }
+
+/* A product of one row, again and again, beside a job: each must answer as it does alone. */
+static void products_at_once(const struct rnnrt_kernels *t) {
+    static const size_t outputs[] = {3, 64, 127, 128, 130, 512, 515, MOST}, terms[] = {1, 20, 64, 130},
+                        job_outputs[] = {4, 16, 32, 40, 64, 97}, job_terms[] = {1, 63, 64, 65, 200},
+                        rows[] = {1, 5, 6, 7, 13, 24};
+    for (int i = 0; i < 8 * 4 * 6 * 5 * 6; i++) {
+        int rest = i;
+        size_t n = outputs[rest % 8], k = terms[(rest /= 8) % 4], jn = job_outputs[(rest /= 4) % 6],
+               jk = job_terms[(rest /= 6) % 5], r = rows[(rest /= 5) % 6];
+        float *w = numbers(n * k), *x = numbers(k), *bias = numbers(n), *y = numbers(n), *wanted = numbers(n);
+        float *jw = numbers(jn * jk), *jx = numbers(r * jk), *jbias = numbers(jn), *jy = numbers(r * jn),
+              *jwanted = numbers(r * jn);
+        float *packed = packed_of(t, w, n, k), *jpacked = packed_of(t, jw, jn, jk);
+        struct rnnrt_job job = {jpacked, i % 3 ? jbias : NULL, jn, jk, jx, jk, r, jy, jn, 0, 0, {{{0}}}};
+        t->product(jpacked, jn, jk, job.bias, false, jx, jk, r, jwanted, jn);
+        for (int times = 0; times < 1 + i % 4; times++) {
+            bool add = times & 1;
+            memcpy(wanted, y, n * sizeof *y);
+            t->product(packed, n, k, bias, add, x, k, 1, wanted, n);
+            t->product_beside(packed, n, k, bias, add, x, y, &job);
+            if (differ(y, wanted, n)) {
+                fprintf(stderr, "beside a job %zu x %zu differs\n", n, k);
+                exit(1);
+            }
+        }
+        t->finish_job(&job);
+        if (differ(jy, jwanted, r * jn)) {
+            fprintf(stderr, "a job of %zu rows, %zu x %zu, beside %zu x %zu differs\n", r, jn, jk, n, k);
+            exit(1);
+        }
+        free(w), free(x), free(bias), free(y), free(wanted), free(packed);
+        free(jw), free(jx), free(jbias), free(jy), free(jwanted), free(jpacked);
+    }
+}
+
+static void functions(const struct rnnrt_kernels *t) {
+    static float x[1 << 16], y[1 << 16];
+    begin();
+    for (uint32_t i = 0; i < 1 << 16; i++) {
+        uint32_t word = i * 65537u;
+        memcpy(x + i, &word, sizeof word);
+    }
+    for (int name = 0; name < RNNRT_FUNCTIONS; name++)
+        for (size_t n = (1 << 16) - 3; n <= 1 << 16; n++) {
+            struct rnnrt_function f = {(enum rnnrt_function_name)name, 0.7f};
+            t->activate(f, n, x, y);
+            take(y, n);
+        }
+    finish("activate");
+}
+
+static void rows_of_features(const struct rnnrt_kernels *t) {
+    float *x = numbers(9 * MOST), *y = numbers(9 * MOST), *gamma = numbers(MOST), *beta = numbers(MOST);
+    begin();
+    fill(x, 9 * MOST);
+    for (size_t s = 0; s < SIZES; s++) {
+        t->softmax(sizes[s], 9, x, y);
+        take(y, 9 * sizes[s]);
+    }
+    finish("softmax");
+    begin();
+    for (size_t s = 0; s < SIZES; s++) {
+        size_t n = sizes[s];
+        t->normalize(n, 9, gamma, s & 1 ? beta : NULL, 1e-3f, x, n + 1, y, n);
+        take(y, 9 * n);
+        t->normalize(n, 9, NULL, NULL, 1e-3f, x, n, y, n);
+        take(y, 9 * n);
+    }
+    finish("normalize");
+    begin();
+    for (size_t s = 0; s < SIZES; s++) {
+        t->affine(sizes[s], 9, gamma, beta, x, y);
+        take(y, 9 * sizes[s]);
+    }
+    finish("affine");
+    free(x), free(y), free(gamma), free(beta);
+}
+
+static void pairs_of_numbers(const struct rnnrt_kernels *t) {
+    static const char *const names[] = {"add", "multiply", "maximum"};
+    void (*const kernels[])(size_t, const float *, const float *, float *) = {t->add, t->multiply,
+                                                                              t->maximum};
+    for (int k = 0; k < 3; k++) {
+        float *a = numbers(MOST), *b = numbers(MOST), *y = numbers(MOST);
+        begin();
+        fill(a, MOST), fill(b, MOST);
+        for (size_t s = 0; s < SIZES; s++) {
+            kernels[k](sizes[s], a, b, y);
+            take(y, sizes[s]);
+        }
+        finish(names[k]);
+        free(a), free(b), free(y);
+    }
+}
+
+static void cells(const struct rnnrt_kernels *t) {
+    enum { ROWS = 3, UNITS = 200 };
+    static float p[ROWS * 4 * UNITS], q[ROWS * 3 * UNITS], h[ROWS * UNITS], c[ROWS * UNITS], y[ROWS * UNITS];
+    static const char *const names[] = {"lstm", "gru", "lstm_cells", "blend", "multiply_add"};
+    for (int k = 0; k < 5; k++) {
+        begin();
+        for (size_t s = 0; s < SIZES; s++) {
+            size_t n = sizes[s], made = k < 2 ? ROWS * n : n;
+            fill(p, ROWS * 4 * n), fill(q, ROWS * 3 * n), fill(h, ROWS * n), fill(c, ROWS * n), fill(y, made);
+            switch (k) {
+            case 0: t->lstm(n, ROWS, p, 4 * n, c, y, n); break;
+            case 1: t->gru(n, ROWS, p, 3 * n, q, 3 * n, h, n, y, n); break;
+            case 2: t->lstm_cells(n, p, c); break;
+            case 3: t->blend(n, p, q, h, y); break;
+            case 4: t->multiply_add(n, p, q, y); break;
+            }
+            take(c, ROWS * n), take(y, made);
+        }
+        finish(names[k]);
+    }
+}
+
+int main(int count, char **words) {
+    const struct rnnrt_kernels *t = rnnrt_kernels_find(count > 1 ? words[1] : NULL);
+    if (!t) {
+        fprintf(stderr, "this instruction set is unknown, or this processor lacks it\n");
+        return 2;
+    }
+    fprintf(stderr, "%s\n", t->isa);
+    products(t);
+    if (t->product_beside) products_at_once(t);
+    functions(t);
+    rows_of_features(t);
+    pairs_of_numbers(t);
+    cells(t);
+    return 0;
+}
