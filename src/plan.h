@@ -55,9 +55,9 @@ struct rnnrt_op {
     struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
     const float *weight, *recurrent, *projection; /* packed */
     const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
-    const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
-    int32_t stage;                                     /* -1 for inputs */
-    bool once;                                         /* depends on inputs given once alone */
+    const float *bias, *recurrent_bias, *gamma, *beta, *mean; /* copied */
+    int32_t stage;                                            /* -1 for inputs */
+    bool once;                                                /* depends on inputs given once alone */
     bool late;                     /* in a stream: slot 0 comes when the sequence is over */
     bool whole;                    /* runs once over its whole input, after the other ops of its stage */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
