@@ -44,6 +44,7 @@ cdef extern from "rnnrt.h" nogil:
         const float *gamma
         const float *beta
         const float *projection
+        const float *mean
         const int32_t *index
         const rnnrt_plan *inner
     struct rnnrt_array:
@@ -200,7 +201,7 @@ cdef class Plan:
                 r.recurrent_activation.name, r.recurrent_activation.parameter = function_number[name], parameter
                 r.weight, r.recurrent_weight, r.bias = pointer(row, "weight", held), pointer(row, "recurrent_weight", held), pointer(row, "bias", held)
                 r.recurrent_bias, r.projection = pointer(row, "recurrent_bias", held), pointer(row, "projection", held)
-                r.gamma, r.beta = pointer(row, "gamma", held), pointer(row, "beta", held)
+                r.gamma, r.beta, r.mean = pointer(row, "gamma", held), pointer(row, "beta", held), pointer(row, "mean", held)
                 if "index" in row:
                     index = np.ascontiguousarray(row["index"], np.int32)
                     held.append(index)

@@ -592,17 +592,25 @@ class BatchNormalization(_FrameByFrame):
     def infer(self, x):
         return (self._width(x, self.mean.size, "the statistics"),)
 
+    @property
+    def deviation(self):
+        """sqrt(variance + epsilon), in float64."""
+        return np.sqrt(self.variance.astype(np.float64) + self.epsilon)
+
+    @property
+    def scale(self):
+        """gamma / sqrt(variance + epsilon), in float64."""
+        return (1.0 if self.gamma is None else self.gamma) / self.deviation
+
     def affine(self):
         """(scale, offset) in float64, y = scale x + offset."""
-        scale = 1.0 / np.sqrt(self.variance.astype(np.float64) + self.epsilon)
-        scale = scale if self.gamma is None else scale * self.gamma
-        offset = -self.mean * scale
-        return scale, offset if self.beta is None else offset + self.beta
+        offset = -self.mean * self.scale
+        return self.scale, offset if self.beta is None else offset + self.beta
 
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Affine(_FrameByFrame):
-    """y = scale x + offset, feature by feature: a batch normalisation that could not be folded."""
+    """y = scale x + offset, feature by feature."""
 
     scale: np.ndarray = None
     offset: np.ndarray = None

@@ -119,8 +119,10 @@ def _normalization(layer, x):
 
 
 def _batch_normalization(layer, x):
-    scale, offset = (np.ascontiguousarray(a, np.float32) for a in layer.affine())
-    return {"gamma": scale, "beta": offset}
+    """As (x - mean) * scale + beta: with one offset in place of the mean, a mean far from zero would cost digits."""
+    scale = np.ascontiguousarray(layer.scale, np.float32)
+    beta = np.zeros_like(scale) if layer.beta is None else layer.beta
+    return {"mean": layer.mean, "gamma": scale, "beta": beta}
 
 
 _FILL = {

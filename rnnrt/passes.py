@@ -66,20 +66,11 @@ def fold_batch_norm(graph: Graph) -> Graph:
     """Batch normalisations taken into the products before them, or else into those after them.
 
     Before: into a Dense or Conv1D that has no activation and that nothing else reads. After: into each Dense, recurrent layer
-    and Conv1D without padding, if those are all that read it (zeros padded in front of a Conv1D were never normalised).
+    and Conv1D without padding, if those are all that read it (zeros padded in front of a Conv1D were never normalised), and
+    if that costs no digits (see FOLDED_FROM_ZERO). A fold into the product before costs none: what cancels in W x + b against the
+    mean is rounded before it cancels where the two are apart, too, and in the fold the bias and the mean cancel in float64.
     """
     return _fold_into_readers(_absorb(graph, _scaled_output))
-
-
-def lower_batch_norm(graph: Graph) -> Graph:
-    """Each remaining batch normalisation as one scale and offset a feature."""
-    layers = []
-    for layer in graph.layers:
-        if isinstance(layer, BatchNormalization):
-            scale, offset = layer.affine()
-            layer = Affine(layer.name, layer.inputs, scale=scale, offset=offset)
-        layers.append(layer)
-    return graph.replace(layers)
 
 
 def fuse_activation(graph: Graph) -> Graph:
@@ -97,7 +88,7 @@ def drop_dead(graph: Graph) -> Graph:
 
 
 #: In this order: what is dead or trivial would count as a reader and stand in the way of folding.
-PASSES = (optimise_inner, drop_trivial, drop_dead, fold_batch_norm, lower_batch_norm, fuse_activation)
+PASSES = (optimise_inner, drop_trivial, drop_dead, fold_batch_norm, fuse_activation)
 
 
 # ---- rewriting ------------------------------------------------------------------------------------------------------
@@ -165,6 +156,21 @@ def _scale_and_offset(layer):
     return None
 
 
+#: How far, in standard deviations, an input's mean may be from zero for its normalisation to be folded into what reads it.
+#: Apart, x - mean is all but exact; folded, the reader sums W x, which is larger than W (x - mean), and rounds at that size
+#: before the bias takes the mean away. Measured over products of 4 to 512 inputs, the folded error is about 1 + mean / std times that
+#: of float32 as written: at most 1.7 times at 1, 3 at 2, 10 at 10, 30 at 30; apart it is 1 to 2 times at any mean.
+FOLDED_FROM_ZERO = 1.0
+
+
+def _keeps_digits(layer):
+    """Whether what reads the layer's input in its place loses no digits that matter: promise 1 for inputs with the
+    layer's own statistics. Of a plain scale and offset nothing is known but that its output should be of order 1."""
+    if isinstance(layer, BatchNormalization):
+        return bool((np.abs(layer.mean) <= FOLDED_FROM_ZERO * layer.deviation).all())
+    return bool((np.abs(layer.offset) <= FOLDED_FROM_ZERO).all())
+
+
 def _scaled_output(product, layer):
     """scale (W x + b) + offset as one product, or None."""
     affine = _scale_and_offset(layer)
@@ -210,7 +216,7 @@ def _fold_into_readers(graph):
     shown = {output.value for output in graph.outputs}
     for layer in reversed(graph.layers):
         affine = _scale_and_offset(layer)
-        if affine is None or layer.name in shown or not readers[layer.name]:
+        if affine is None or layer.name in shown or not readers[layer.name] or not _keeps_digits(layer):
             continue
         folded = [_scaled_input(layers[name], layer.name, *affine) for name in readers[layer.name]]
         if None in folded:

@@ -247,8 +247,8 @@ def _gru_step(layer, x, h):
 
 
 def batch_normalization(layer, x):
-    scale, offset = layer.affine()
-    return x * scale.astype(x.dtype) + offset.astype(x.dtype)
+    y = (x - layer.mean.astype(x.dtype)) * layer.scale.astype(x.dtype)
+    return y if layer.beta is None else y + layer.beta.astype(x.dtype)
 
 
 def affine(layer, x):

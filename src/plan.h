@@ -70,7 +70,7 @@ struct rnnrt_op {
     struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
     const float *weight, *recurrent, *projection; /* packed */
     const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
-    const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
+    const float *bias, *recurrent_bias, *gamma, *beta, *mean; /* copied */
     size_t record, state; /* where the op's record and what it keeps stand in the block of a row */
     size_t waiting[RNNRT_MAX_INPUTS]; /* joins: where it says there how many frames of input i wait, */
     size_t queue[RNNRT_MAX_INPUTS];   /* and where they do; 0: none ever does */

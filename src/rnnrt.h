@@ -106,6 +106,7 @@ struct rnnrt_row {
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
+    const float *mean;              /* affine: taken from the input first; NULL: nothing is */
     const int32_t *index;           /* select */
     const struct rnnrt_plan *inner; /* time_distributed; must outlive this plan */
 };

@@ -177,6 +177,7 @@ static void give_arrays(struct made_plan *m, struct rnnrt_row *row) {
     case rnnrt_kind_affine:
     case rnnrt_kind_layer_normalization:
         row->gamma = array_of(m, in, 1), row->beta = array_of(m, in, 1);
+        row->mean = chance(50) ? array_of(m, in, 1) : NULL;
         break;
     case rnnrt_kind_select:
         if (m->index || row->output_size < 1 || row->output_size > 1 << 16 || row->input_size < 1) break;

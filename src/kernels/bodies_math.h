@@ -118,13 +118,20 @@ static void activate(struct rnnrt_function function, size_t n, const float *x, f
         ROW(RNNRT_RELU)
         ROW(RNNRT_LEAKY_RELU)
         ROW(RNNRT_CLIPPED_RELU)
-    ROW(RNNRT_TANH)
-    ROW(RNNRT_SIGMOID) ROW(RNNRT_HARD_SIGMOID) ROW(RNNRT_HARD_SIGMOID_KERAS2) ROW(RNNRT_HARD_TANH)
-        ROW(RNNRT_EXPONENTIAL) ROW(RNNRT_ELU) ROW(RNNRT_SELU) ROW(RNNRT_SILU) ROW(RNNRT_HARD_SILU)
-            ROW(RNNRT_SOFTSIGN) ROW(RNNRT_GELU_TANH)
+        ROW(RNNRT_TANH)
+        ROW(RNNRT_SIGMOID)
+        ROW(RNNRT_HARD_SIGMOID)
+        ROW(RNNRT_HARD_SIGMOID_KERAS2)
+        ROW(RNNRT_HARD_TANH)
+        ROW(RNNRT_EXPONENTIAL)
+        ROW(RNNRT_ELU)
+        ROW(RNNRT_SELU)
+        ROW(RNNRT_SILU)
+        ROW(RNNRT_HARD_SILU)
+        ROW(RNNRT_SOFTSIGN)
+        ROW(RNNRT_GELU_TANH)
 #undef ROW
-                case RNNRT_FUNCTIONS:
-        return;
+    case RNNRT_FUNCTIONS: return;
     }
 }
 
@@ -148,16 +155,20 @@ static void maximum(size_t n, const float *x0, const float *x1, float *y) {
     OVER_TWO(n, vf_where_greater(vf_abs(a), vf_set(-1.0f), vf_max(a, b), a));
 }
 
-static void affine(size_t n, size_t rows, const float *scale, const float *offset, const float *x, float *y) {
+static void affine(size_t n, size_t rows, const float *mean, const float *scale, const float *offset,
+                   const float *x, float *y) {
     for (size_t r = 0; r < rows; r++, x += n, y += n) {
         size_t i = 0;
-        for (; i + LANES <= n; i += LANES)
-            vf_store(y + i, vf_fma(vf_load(x + i), vf_load(scale + i), vf_load(offset + i)));
-        if (i < n)
-            vf_store_n(
-                y + i,
-                vf_fma(vf_load_n(x + i, n - i), vf_load_n(scale + i, n - i), vf_load_n(offset + i, n - i)),
-                n - i);
+        for (; i + LANES <= n; i += LANES) {
+            vf a = vf_load(x + i);
+            if (mean) a = vf_sub(a, vf_load(mean + i));
+            vf_store(y + i, vf_fma(a, vf_load(scale + i), vf_load(offset + i)));
+        }
+        if (i < n) {
+            vf a = vf_load_n(x + i, n - i);
+            if (mean) a = vf_sub(a, vf_load_n(mean + i, n - i));
+            vf_store_n(y + i, vf_fma(a, vf_load_n(scale + i, n - i), vf_load_n(offset + i, n - i)), n - i);
+        }
     }
 }
 

@@ -65,7 +65,10 @@ struct rnnrt_kernels {
     void (*normalize)(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon,
                       const float *x, size_t x_stride, float *y, size_t y_stride);
     /* y = scale x + offset for each row of n. */
-    void (*affine)(size_t n, size_t rows, const float *scale, const float *offset, const float *x, float *y);
+    /* y = fma(x - mean, scale, offset), the difference rounded once (exact where x is near the mean);
+     * `mean` NULL: y = fma(x, scale, offset) */
+    void (*affine)(size_t n, size_t rows, const float *mean, const float *scale, const float *offset,
+                   const float *x, float *y);
     /* y = x0 + x1, x0 * x1, max(x0, x1): n numbers; y may be x0. */
     void (*add)(size_t n, const float *x0, const float *x1, float *y);
     void (*multiply)(size_t n, const float *x0, const float *x1, float *y);

@@ -42,11 +42,12 @@ static enum rnnrt_status prepare_norm(struct rnnrt_plan *plan, struct rnnrt_op *
         *text = "it needs a scale and an offset", status = RNNRT_BAD_ROW;
     op->gamma = rnnrt_plan_copy(plan, op->row.gamma, width(op), &status);
     op->beta = rnnrt_plan_copy(plan, op->row.beta, width(op), &status);
+    op->mean = rnnrt_plan_copy(plan, op->row.mean, width(op), &status);
     return status;
 }
 
 static enum rnnrt_status run_affine(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->affine(width(op), rows(visit), op->gamma, op->beta, visit->x[0], visit->y[0]);
+    visit->kernels->affine(width(op), rows(visit), op->mean, op->gamma, op->beta, visit->x[0], visit->y[0]);
     return done(visit);
 }
 const struct rnnrt_layer rnnrt_layer_affine = {.prepare = prepare_norm, .run = run_affine};
