@@ -12,8 +12,12 @@ from .graph import Graph, Input, same_padding
 
 #: Most inputs one row can join.
 MAX_INPUTS = 64
-#: Output slots of a row: value number = row * 4 + slot.
-SLOTS = {"": 0, "h": 1, "c": 2, "cells": 3}
+
+
+def value_numbers(graph: Graph) -> dict[str, int]:
+    """{reference: value number}: a layer's main output, then its further ones; numbers run on from layer to layer."""
+    references = [f"{x.name}:{o}" if o else x.name for x in graph.layers for o in ("", *x.extra_outputs)]
+    return {reference: number for number, reference in enumerate(references)}
 
 
 def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
@@ -22,8 +26,7 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     A layer needs the length when its "same" padding puts a different number of zeros before the first frame for different
     lengths (some strides above 1): the graph can then be run only after ``with_length``.
     """
-    number = {layer.name: k for k, layer in enumerate(graph.layers)}
-    value = lambda reference: number[reference.partition(":")[0]] * 4 + SLOTS[reference.partition(":")[2]]
+    number = value_numbers(graph)
     rows, needs_length = [], None
     for layer in graph.layers:
         if len(layer.inputs) > MAX_INPUTS:
@@ -37,7 +40,7 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
         made = graph.signals[layer.name]
         row = {
             "kind": "affine" if layer.kind == "batch_normalization" else layer.kind,
-            "input": [value(r) for r in layer.inputs],
+            "input": [number[r] for r in layer.inputs],
             "input_size": signals[0].width if signals else made.width,
             "output_size": made.width,
             "timed": int(made.time),
@@ -49,7 +52,7 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
             if row.pop("needs_length", False):
                 needs_length = needs_length or layer.name
         rows.append(row)
-    return rows, [value(o.value) for o in graph.outputs], needs_length
+    return rows, [number[o.value] for o in graph.outputs], needs_length
 
 
 def with_length(graph: Graph, length: int) -> Graph:

@@ -95,14 +95,12 @@ class Model:
         self._plans: dict[int, _engine.Plan] = {}
         _, _, self._needs_length = lowering.rows_of(self._run_graph)
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
-        number = {layer.name: k for k, layer in enumerate(self._run_graph.layers)}
+        number = lowering.value_numbers(self._run_graph)
         recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
         sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [
-            (f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s))
-            for x in recurrent
-            for s in x.states
+            (f"{x.name}/{s}", number[f"{x.name}:{s}"], sizes(x, s)) for x in recurrent for s in x.states
         ]
         #: Recurrent states that do not start from zero: what an input or another layer says comes first.
         self._started = {f"{x.name}/{s}" for x in recurrent if len(x.inputs) > 1 for s in x.states}

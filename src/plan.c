@@ -68,11 +68,17 @@ static enum rnnrt_status bad_row(struct rnnrt_error *error, size_t row, const ch
 
 /* ---- one row ---- */
 
-static int32_t slot_width(const struct rnnrt_row *row, int slot) {
-    if (slot == 0) return row->output_size;
-    if (!rnnrt_recurrent(row->kind)) return 0;
-    if (slot == RNNRT_SLOT_H) return row->output_size;
-    return row->kind == rnnrt_kind_lstm ? row->units : 0;
+size_t rnnrt_row_slots(const struct rnnrt_row *row) {
+    return row->kind == rnnrt_kind_lstm ? 4 : rnnrt_recurrent(row->kind) ? 2 : 1;
+}
+
+int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot) {
+    for (size_t r = 0; r < row; r++) slot += rnnrt_row_slots(&rows[r]);
+    return (int32_t)slot;
+}
+
+static int32_t slot_width(const struct rnnrt_row *row, size_t slot) {
+    return slot > RNNRT_SLOT_H ? row->units : row->output_size;
 }
 
 /* Slot 0 and the inputs run over time, or are given once, as the kind demands. */
@@ -122,7 +128,7 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
     if (row->reverse && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "it cannot run in reverse");
     for (int32_t i = 0; i < row->inputs; i++) {
         int32_t v = row->input[i];
-        if (v < 0 || v / RNNRT_MAX_OUTPUTS >= (int32_t)r || plan->values[v].width == 0)
+        if (v < 0 || (size_t)v >= plan->ops[r].value)
             return bad_row(error, r, "it reads a value no row before it makes");
         plan->values[v].used = true;
     }
@@ -130,8 +136,9 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
         return bad_row(error, r, "its input size is not that of the value it reads");
     if (!time_fits(plan, row))
         return bad_row(error, r, "it runs over time where its inputs do not, or the other way round");
-    for (int slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++)
-        plan->values[r * RNNRT_MAX_OUTPUTS + (size_t)slot] = (struct rnnrt_value){
+    for (size_t slot = 0; slot < plan->ops[r].slots; slot++)
+        plan->values[plan->ops[r].value + slot] = (struct rnnrt_value){
+            .row = (int32_t)r,
             .width = slot_width(row, slot),
             .timed = slot == 0 ? row->timed != 0 : slot == RNNRT_SLOT_CELLS,
             .used = slot == 0 &&
@@ -152,7 +159,7 @@ static void order(struct rnnrt_plan *plan) {
         op->stage = op->row.inputs ? 0 : -1;
         op->once = op->row.inputs || !op->row.timed;
         for (int32_t i = 0; i < op->row.inputs; i++) {
-            const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
             op->once &= from->once;
             bool complete = rnnrt_recurrent(op->row.kind) && i > 0;
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
@@ -164,14 +171,14 @@ static void order(struct rnnrt_plan *plan) {
         const struct rnnrt_op *op = &plan->ops[r];
         for (int32_t i = 0; i < op->row.inputs; i++) {
             struct rnnrt_value *value = &plan->values[op->row.input[i]];
-            const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
             value->full |= from->whole || op->whole ||
                            (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
                            (rnnrt_recurrent(op->row.kind) && i > 0);
         }
-        if (op->stage < 0 && !op->row.timed) plan->values[r * RNNRT_MAX_OUTPUTS].full = true;
-        for (size_t slot = 0; op->whole && slot < RNNRT_MAX_OUTPUTS; slot++)
-            plan->values[r * RNNRT_MAX_OUTPUTS + slot].full = true;
+        if (op->stage < 0 && !op->row.timed) plan->values[op->value].full = true;
+        for (size_t slot = 0; op->whole && slot < op->slots; slot++)
+            plan->values[op->value + slot].full = true;
     }
     const char *text;
     plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
@@ -201,8 +208,8 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
                        size_t *total) {
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        size_t *made = total + r * RNNRT_MAX_OUTPUTS, in = SIZE_MAX;
-        memset(made, 0, RNNRT_MAX_OUTPUTS * sizeof *made);
+        size_t *made = total + op->value, in = SIZE_MAX;
+        memset(made, 0, op->slots * sizeof *made);
         if (op->row.kind == rnnrt_kind_input) {
             if (!op->row.timed) made[0] = frames || ended;
             else made[0] = ended && op->row.length && !plan->streams ? (size_t)op->row.length : frames;
@@ -216,8 +223,8 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
         if (every_step && closes(op->row.kind)) made[0] = in;
         else made[0] = op->whole && !over ? 0 : op_due(op, in, over);
         if (rnnrt_recurrent(op->row.kind)) {
-            made[RNNRT_SLOT_H] = made[RNNRT_SLOT_C] = every_step ? in : over && in;
-            made[RNNRT_SLOT_CELLS] = made[0];
+            for (size_t slot = RNNRT_SLOT_H; slot < op->slots; slot++)
+                made[slot] = slot == RNNRT_SLOT_CELLS ? made[0] : every_step ? in : over && in;
         }
     }
 }
@@ -244,7 +251,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
         limit,
         ((size_t)1 << 26) /
             plan->count); /* a longer walk than anybody would wait for; a lag missed is an error later */
-    size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
+    size_t *total = malloc(plan->value_count * sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     for (size_t frames = 1; frames <= limit; frames++) {
         rnnrt_plan_totals(plan, frames, false, false, total);
@@ -281,13 +288,16 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->count = count;
     plan->outputs = output_count;
     plan->ops = calloc(count, sizeof *plan->ops);
-    plan->values = calloc(count * RNNRT_MAX_OUTPUTS, sizeof *plan->values);
+    plan->value_count = (size_t)rnnrt_value(rows, count, 0);
+    plan->values = calloc(plan->value_count, sizeof *plan->values);
     plan->output = calloc(output_count, sizeof *plan->output);
     if (!plan->ops || !plan->values || !plan->output) goto fail;
     status = RNNRT_NO_ISA;
     if (!plan->kernels) goto fail;
     for (size_t r = 0; r < count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
+        op->value = r ? plan->ops[r - 1].value + plan->ops[r - 1].slots : 0;
+        op->slots = rnnrt_row_slots(&rows[r]);
         if ((status = check_row(plan, rows, r, error))) goto fail;
         op->row = rows[r];
         op->layer = layers[rows[r].kind];
@@ -303,7 +313,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     for (size_t o = 0; o < output_count; o++) {
         int32_t v = outputs[o];
         status = bad_row(error, count - 1, "an output shows a value no row makes");
-        if (v < 0 || (size_t)v >= count * RNNRT_MAX_OUTPUTS || !plan->values[v].width) goto fail;
+        if (v < 0 || (size_t)v >= plan->value_count) goto fail;
         plan->output[o] = v;
         plan->values[v].used = true;
     }
@@ -353,7 +363,7 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
 }
 
 size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended) {
-    size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
+    size_t *total = malloc(plan->value_count * sizeof *total);
     if (!total) return 0;
     rnnrt_plan_totals(plan, frames, ended, false, total);
     size_t due = total[plan->output[output]];

@@ -53,6 +53,7 @@ struct rnnrt_layer {
 struct rnnrt_op {
     const struct rnnrt_layer *layer;
     struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
+    size_t value, slots;  /* its values are value .. value + slots - 1 */
     const float *weight, *recurrent, *projection; /* packed */
     const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
     const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
@@ -65,7 +66,8 @@ struct rnnrt_op {
 };
 
 struct rnnrt_value {
-    int32_t width; /* numbers in a frame; 0: the slot does not exist */
+    int32_t width; /* numbers in a frame */
+    int32_t row;   /* that makes it */
     bool used;     /* somebody reads it */
     bool full;     /* kept for its whole length */
     bool timed;
@@ -75,7 +77,8 @@ struct rnnrt_plan {
     const struct rnnrt_kernels *kernels;
     size_t count;
     struct rnnrt_op *ops;
-    struct rnnrt_value *values; /* count * RNNRT_MAX_OUTPUTS */
+    struct rnnrt_value *values;
+    size_t value_count;
     size_t inputs, outputs;
     int32_t *output; /* value numbers */
     int32_t stages;
@@ -96,7 +99,7 @@ const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_
                              enum rnnrt_status *status);
 
 /* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot
- * stream differ, one of fixed length ends with that many); total holds count * RNNRT_MAX_OUTPUTS numbers. */
+ * stream differ, one of fixed length ends with that many); total holds value_count numbers. */
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
                        size_t *total);
 

@@ -80,15 +80,16 @@ enum rnnrt_kind {
         RNNRT_KINDS
 };
 
-enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 4 };
+enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64 }; /* of one row */
 enum rnnrt_norm { RNNRT_NORM_NONE, RNNRT_NORM_GATES, RNNRT_NORM_JOINT };
 
 struct rnnrt_plan;
 struct rnnrt_stream;
 
-/* One layer. Value number of output slot s of row r: r * RNNRT_MAX_OUTPUTS + s. Slots of a recurrent row: 0
- * the sequence, 1 the final h, 2 the final c, 3 the cell state at every step. Arrays are read while the plan
- * is made and not kept. */
+/* One layer. Its output slots are values, whose numbers run on from row to row: the first of a row follows
+ * the last of the row before it (see rnnrt_value). Slots of a recurrent row: 0 the sequence, 1 the final h,
+ * and for an LSTM 2 the final c, 3 the cell state at every step; other rows have slot 0 alone. Arrays are
+ * read while the plan is made and not kept. */
 struct rnnrt_row {
     int32_t kind;
     int32_t inputs, input[RNNRT_MAX_INPUTS];
@@ -107,6 +108,11 @@ struct rnnrt_row {
     const int32_t *index;           /* select */
     const struct rnnrt_plan *inner; /* time_distributed; must outlive this plan */
 };
+
+/* Output slots of a row; 1 where its kind is unknown. */
+size_t rnnrt_row_slots(const struct rnnrt_row *row);
+/* The value number of slot `slot` of row `row`. */
+int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot);
 
 /* Instruction sets this processor runs, best first; returns how many. */
 size_t rnnrt_isas(const char **names, size_t room);

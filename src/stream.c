@@ -22,9 +22,8 @@ struct op_place {
     size_t joined[RNNRT_MAX_INPUTS]; /* offsets (floats) into `work` where waiting and new frames are put side
                                         by side */
     size_t scratch;                  /* offset (floats) into `work` */
-    const float
-        *initial[RNNRT_MAX_OUTPUTS]; /* whole runs: states given in place of what inputs 1 and 2 say */
-    size_t frames;                   /* most frames at a visit */
+    const float *initial[RNNRT_MAX_INPUTS]; /* whole runs: states given in place of what these inputs say */
+    size_t frames;                          /* most frames at a visit */
     bool joins;
 };
 
@@ -92,7 +91,7 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 /* Whether input i of the op comes from a full-length buffer. */
 static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
     const struct rnnrt_value *value = &plan->values[op->row.input[i]];
-    const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+    const struct rnnrt_op *from = &plan->ops[value->row];
     if (!value->full) return false;
     if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) ||
         (!plan->streams && rnnrt_joins(op)))
@@ -119,8 +118,8 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     stream->block = rnnrt_block(block, batch);
     stream->every_step = every_step;
     stream->ops = calloc(plan->count, sizeof *stream->ops);
-    stream->values = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *stream->values);
-    stream->total = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *stream->total);
+    stream->values = calloc(plan->value_count, sizeof *stream->values);
+    stream->total = calloc(plan->value_count, sizeof *stream->total);
     stream->inner = calloc(plan->count, sizeof *stream->inner);
     if (!stream->ops || !stream->values || !stream->total || !stream->inner) goto fail;
 
@@ -159,10 +158,10 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
             work = round_up(
                 work + rnnrt_times(op->lag[i] + stream->values[op->row.input[i]].capacity, width) + 16, 16);
         }
-        for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
-            size_t v = r * RNNRT_MAX_OUTPUTS + slot;
-            if (!plan->values[v].width || !plan->values[v].used) continue;
-            stream->values[v].capacity = slot == 0 ? sizes.capacity : slot == RNNRT_SLOT_CELLS ? frames : 1;
+        for (size_t slot = 0; slot < op->slots; slot++) {
+            size_t v = op->value + slot;
+            if (!plan->values[v].used) continue;
+            stream->values[v].capacity = slot == 0 || plan->values[v].timed ? sizes.capacity : 1;
             stream->values[v].work = work;
             work = round_up(
                 work + rnnrt_times(stream->values[v].capacity, batch * (size_t)plan->values[v].width) + 16,
@@ -184,8 +183,8 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     float *to = stream->once;
     for (size_t r = 0; r < plan->count; r++)
         if (plan->ops[r].row.kind == rnnrt_kind_input && !plan->ops[r].row.timed) {
-            stream->values[r * RNNRT_MAX_OUTPUTS].whole = to;
-            stream->values[r * RNNRT_MAX_OUTPUTS].total = 1;
+            stream->values[plan->ops[r].value].whole = to;
+            stream->values[plan->ops[r].value].total = 1;
             to += once_floats(&plan->ops[r], batch);
         }
     stream->header = (struct header *)(void *)stream->state;
@@ -215,7 +214,7 @@ void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const floa
         const struct rnnrt_row *row = &stream->plan->ops[r].row;
         if (row->kind != rnnrt_kind_input || input--) continue;
         if (!row->timed)
-            memcpy(stream->values[r * RNNRT_MAX_OUTPUTS].whole, x,
+            memcpy(stream->values[stream->plan->ops[r].value].whole, x,
                    stream->batch * (size_t)row->output_size * sizeof *x);
         return;
     }
@@ -258,7 +257,7 @@ static enum rnnrt_status keep_queue(struct rnnrt_stream *stream, const struct rn
 }
 
 static bool producer_done(const struct rnnrt_stream *stream, int32_t value) {
-    const struct op_place *place = &stream->ops[value / RNNRT_MAX_OUTPUTS];
+    const struct op_place *place = &stream->ops[stream->plan->values[value].row];
     return ((const struct op_record *)(const void *)(stream->state + place->record))->done != 0;
 }
 
@@ -317,8 +316,8 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
                 return RNNRT_MISALIGNED;
             }
     }
-    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
-        struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS + slot];
+    for (size_t slot = 0; slot < op->slots; slot++) {
+        struct value_place *value = &stream->values[op->value + slot];
         visit.made[slot] = 0;
         visit.y[slot] = value->capacity ? stream->work + value->work : NULL;
         if (value->whole && op->whole) visit.y[slot] = value->whole;
@@ -344,11 +343,11 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
                 return status;
             }
         }
-    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
-        struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS + slot];
+    for (size_t slot = 0; slot < op->slots; slot++) {
+        struct value_place *value = &stream->values[op->value + slot];
         value->fresh = value->capacity ? visit.made[slot] : 0;
         if (value->whole && !op->whole && value->fresh) {
-            size_t frame = (size_t)plan->values[r * RNNRT_MAX_OUTPUTS + slot].width * stream->batch;
+            size_t frame = (size_t)plan->values[op->value + slot].width * stream->batch;
             memcpy(value->whole + value->total * frame, value->data, value->fresh * frame * sizeof(float));
             value->total += value->fresh;
         }
@@ -383,7 +382,7 @@ static enum rnnrt_status write_outputs(struct rnnrt_stream *stream, struct rnnrt
         if (!value->fresh) continue;
         if (outputs[o].frames + value->fresh > room[o]) {
             if (error)
-                *error = (struct rnnrt_error){.row = v / RNNRT_MAX_OUTPUTS,
+                *error = (struct rnnrt_error){.row = plan->values[v].row,
                                               .text = "there is no room for its output"};
             return RNNRT_BAD_ROW;
         }
@@ -414,10 +413,10 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
     size_t input = 0;
     for (size_t r = 0; r < plan->count; r++) {
         if (plan->ops[r].row.kind == rnnrt_kind_input) {
-            struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
+            struct value_place *value = &stream->values[plan->ops[r].value];
             struct op_record *record = (struct op_record *)(void *)(stream->state + stream->ops[r].record);
-            size_t width = (size_t)plan->values[r * RNNRT_MAX_OUTPUTS].width;
-            if (plan->values[r * RNNRT_MAX_OUTPUTS].timed) {
+            size_t width = (size_t)plan->values[plan->ops[r].value].width;
+            if (plan->values[plan->ops[r].value].timed) {
                 value->fresh = count;
                 value->data = count ? (float *)read_frames(&inputs[input], start, count, stream->batch, width,
                                                            stream->work + value->work)
@@ -495,13 +494,13 @@ static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t 
     rnnrt_plan_totals(plan, frames, true, false, stream->total);
     for (int pass = 0; pass < 2; pass++) {
         size_t floats = 0;
-        for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) {
+        for (size_t v = 0; v < plan->value_count; v++) {
             struct value_place *value = &stream->values[v];
             if (pass == 0) value->whole = NULL, value->total = 0;
             if (!plan->values[v].full || !plan->values[v].used) continue;
             if (pass == 1) {
                 value->whole = stream->whole + floats;
-                if (plan->ops[v / RNNRT_MAX_OUTPUTS].whole) value->total = stream->total[v];
+                if (plan->ops[plan->values[v].row].whole) value->total = stream->total[v];
             }
             size_t size = (size_t)plan->values[v].width * stream->batch;
             if (stream->total[v] > ((size_t)1 << 38) / size) return RNNRT_NO_MEMORY;
@@ -527,12 +526,12 @@ static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage,
     for (size_t start = 0; left; start += stream->block) {
         size_t input = 0;
         left = false;
-        for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) stream->values[v].fresh = 0;
+        for (size_t v = 0; v < plan->value_count; v++) stream->values[v].fresh = 0;
         for (size_t r = 0; r < plan->count; r++) {
             const struct rnnrt_op *op = &plan->ops[r];
             struct op_record *record = (struct op_record *)(void *)(stream->state + stream->ops[r].record);
             if (op->row.kind == rnnrt_kind_input) {
-                struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
+                struct value_place *value = &stream->values[plan->ops[r].value];
                 if (op->row.timed && stage == 0) {
                     size_t frames = inputs[input].frames,
                            count = start < frames ? rnnrt_smaller(stream->block, frames - start) : 0;
@@ -558,7 +557,7 @@ static enum rnnrt_status run_stage(struct rnnrt_stream *stream, int32_t stage,
         enum rnnrt_status status = write_outputs(stream, outputs, room, error);
         if (status) return status;
     }
-    for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) stream->values[v].fresh = 0;
+    for (size_t v = 0; v < plan->value_count; v++) stream->values[v].fresh = 0;
     for (size_t r = 0; r < plan->count; r++)
         if (plan->ops[r].whole && plan->ops[r].stage == stage) {
             enum rnnrt_status status = visit_op(stream, r, lengths, error);
@@ -602,7 +601,7 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
     input = 0;
     for (size_t r = 0; r < plan->count; r++) {
         if (plan->ops[r].row.kind != rnnrt_kind_input) continue;
-        struct value_place *value = &stream->values[r * RNNRT_MAX_OUTPUTS];
+        struct value_place *value = &stream->values[plan->ops[r].value];
         size_t width = (size_t)plan->ops[r].row.output_size;
         if (value->whole) {
             size_t count = plan->ops[r].row.timed ? inputs[input].frames : 1;
@@ -615,9 +614,8 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
     for (size_t r = 0; r < plan->count; r++) memset(stream->ops[r].initial, 0, sizeof stream->ops[r].initial);
     for (size_t i = 0; i < initial_count; i++) {
         float *to = rnnrt_stream_state_value(stream, initial[i].value);
-        if (to)
-            stream->ops[initial[i].value / RNNRT_MAX_OUTPUTS].initial[initial[i].value % RNNRT_MAX_OUTPUTS] =
-                initial[i].data;
+        int32_t r = to ? plan->values[initial[i].value].row : 0;
+        if (to) stream->ops[r].initial[(size_t)initial[i].value - plan->ops[r].value] = initial[i].data;
         if (to)
             memcpy(to, initial[i].data,
                    stream->batch * (size_t)plan->values[initial[i].value].width * sizeof *to);
@@ -726,8 +724,9 @@ enum rnnrt_status rnnrt_stream_state_set(struct rnnrt_stream *stream, const void
 }
 
 float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value) {
-    if (value < 0 || (size_t)value >= stream->plan->count * RNNRT_MAX_OUTPUTS) return NULL;
-    int32_t r = value / RNNRT_MAX_OUTPUTS, slot = value % RNNRT_MAX_OUTPUTS;
+    if (value < 0 || (size_t)value >= stream->plan->value_count) return NULL;
+    int32_t r = stream->plan->values[value].row;
+    size_t slot = (size_t)value - stream->plan->ops[r].value;
     const struct rnnrt_row *row = &stream->plan->ops[r].row;
     if (!rnnrt_recurrent(row->kind) ||
         (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || row->kind != rnnrt_kind_lstm)))
