@@ -33,7 +33,7 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_stream
     struct rnnrt_row:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
-        int32_t reverse, reset_after, norm, count_padding
+        int32_t reverse, reset_after, norm, count_padding, per_step, states
         int32_t input[64]
         rnnrt_function activation, recurrent_activation
         float epsilon
@@ -44,6 +44,7 @@ cdef extern from "rnnrt.h" nogil:
         const float *gamma
         const float *beta
         const float *projection
+        const float *initial
         const int32_t *index
         const rnnrt_plan *inner
     struct rnnrt_array:
@@ -83,7 +84,7 @@ cdef extern from "Python.h":
     const char *PyCapsule_GetName(object) except? NULL
 
 KINDS = ("input dense embedding conv1d rnn gru lstm affine layer_normalization activation softmax max_pool1d average_pool1d "
-         "global_max_pool global_average_pool last reverse flatten unflatten reshape select time_distributed concatenate add multiply").split()
+         "global_max_pool global_average_pool last reverse flatten unflatten reshape select time_distributed scan concatenate add multiply").split()
 FUNCTIONS = ("linear relu leaky_relu clipped_relu tanh sigmoid hard_sigmoid hard_sigmoid_keras2 hard_tanh exponential elu selu silu hard_silu "
              "softsign gelu_tanh").split()
 cdef dict kind_number = {word: k for k, word in enumerate(KINDS)}
@@ -182,6 +183,7 @@ cdef class Plan:
                 r.recurrent_activation.name, r.recurrent_activation.parameter = function_number[name], parameter
                 r.weight, r.recurrent_weight, r.bias = pointer(row, "weight", held), pointer(row, "recurrent_weight", held), pointer(row, "bias", held)
                 r.recurrent_bias, r.projection = pointer(row, "recurrent_bias", held), pointer(row, "projection", held)
+                r.per_step, r.states, r.initial = row.get("per_step", 0), row.get("states", 0), pointer(row, "initial", held)
                 r.gamma, r.beta = pointer(row, "gamma", held), pointer(row, "beta", held)
                 if "index" in row:
                     index = np.ascontiguousarray(row["index"], np.int32)
@@ -318,7 +320,7 @@ def plan_of(graph, isa=None):
     rows, outputs, needs_length = rows_of(graph)
     if needs_length:
         raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
-    return Plan(rows, outputs, [x.name for x in graph.layers], [graph.signals[o.value].width for o in graph.outputs], isa)
+    return Plan(rows, outputs, [row["name"] for row in rows], [graph.signals[o.value].width for o in graph.outputs], isa)
 
 
 @cython.no_gc_clear  # the plan must outlive the stream, also in a reference cycle
@@ -568,7 +570,7 @@ cdef class Stream:
         return made[0] if len(made) == 1 else made
 
     def reset(self, rows=None):
-        """Start a new sequence: every state becomes zero. ``rows``: batch rows to reset, by number; only recurrent states that start from
+        """Start a new sequence: every state becomes zero, or what its layer stores. ``rows``: batch rows to reset, by number; only recurrent states that start from
         zero can be reset by row."""
         if rows is not None:
             if not self.model.row_resettable:
@@ -583,8 +585,8 @@ cdef class Stream:
             if rows is None:
                 rnnrt_stream_reset(self.stream)
             else:
-                for a in self.arrays().values():
-                    a[rows] = 0
+                for name, a in self.arrays().items():
+                    a[rows] = self.model.starts.get(name, 0)
         finally:
             self.busy = False
 

@@ -9,15 +9,26 @@ import numpy as np
 
 from .errors import UnsupportedModelError
 from .graph import Graph, Input, same_padding
+from .scan import inputs_first
 
 #: Most inputs one row can join.
 MAX_INPUTS = 64
 
 
 def value_numbers(graph: Graph) -> dict[str, int]:
-    """{reference: value number}: a layer's main output, then its further ones; numbers run on from layer to layer."""
-    references = [f"{x.name}:{o}" if o else x.name for x in graph.layers for o in ("", *x.extra_outputs)]
-    return {reference: number for number, reference in enumerate(references)}
+    """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to row."""
+    numbers, count = {}, 0
+    for layer in graph.layers:
+        count += _joined(layer)
+        for output in ("", *layer.extra_outputs):
+            numbers[f"{layer.name}:{output}" if output else layer.name] = count
+            count += 1
+    return numbers
+
+
+def _joined(layer):
+    """Whether a row before the layer's own puts its sequences side by side: the engine's scan takes one."""
+    return layer.kind == "scan" and layer.per_step > 1
 
 
 def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
@@ -37,11 +48,25 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
                 found=str(len(layer.inputs)),
             )
         signals = [graph.signals[r] for r in layer.inputs]
-        made = graph.signals[layer.name]
+        made, values = graph.signals[layer.name], [number[r] for r in layer.inputs]
+        size = signals[0].width if signals else made.width
+        if _joined(layer):
+            values, frames = values[layer.per_step :], values[: layer.per_step]
+            size = sum(s.width for s in signals[: layer.per_step])
+            join = {
+                "input": frames,
+                "input_size": signals[0].width,
+                "output_size": size,
+                "timed": 1,
+                "length": 0,
+            }
+            rows.append({"name": layer.name, "kind": "concatenate"} | join)
+            values.insert(0, number[layer.name] - 1)
         row = {
+            "name": layer.name,
             "kind": "affine" if layer.kind == "batch_normalization" else layer.kind,
-            "input": [number[r] for r in layer.inputs],
-            "input_size": signals[0].width if signals else made.width,
+            "input": values,
+            "input_size": size,
             "output_size": made.width,
             "timed": int(made.time),
             "length": made.length or 0,
@@ -115,6 +140,20 @@ def _recurrent(layer, x):
     }
 
 
+def _scan(layer, x):
+    first = 1 if layer.per_step else 0
+    at = {s: first + k for k, s in enumerate(layer.started)}
+    return {
+        "inner": inputs_first(layer.graph),
+        "per_step": layer.per_step,
+        "states": len(layer.states),
+        "index": np.array([at.get(s, -1) for s in layer.states], np.int32),
+        "initial": layer.initial,
+        "length": layer.steps or 0,
+        "reverse": int(layer.reverse),
+    }
+
+
 def _normalization(layer, x):
     return {"gamma": layer.gamma, "beta": layer.beta, "epsilon": layer.epsilon}
 
@@ -131,6 +170,7 @@ _FILL = {
     "rnn": _recurrent,
     "gru": _recurrent,
     "lstm": _recurrent,
+    "scan": _scan,
     "affine": lambda layer, x: {"gamma": layer.scale, "beta": layer.offset},
     "batch_normalization": _batch_normalization,
     "layer_normalization": _normalization,

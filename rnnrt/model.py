@@ -21,6 +21,7 @@ from .errors import (
 )
 from .graph import Embedding, Graph, Input, same_padding
 from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
+from .scan import Scan
 from .state import State
 
 #: Kinds that keep something between steps besides a recurrent state.
@@ -97,13 +98,25 @@ class Model:
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
         number = lowering.value_numbers(self._run_graph)
         recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
-        sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [
-            (f"{x.name}/{s}", number[f"{x.name}:{s}"], sizes(x, s)) for x in recurrent for s in x.states
+            (f"{x.name}/{s}", number[f"{x.name}:{s}"], self._run_graph.signals[f"{x.name}:{s}"].width)
+            for x in recurrent
+            for s in x.states
         ]
         #: Recurrent states that do not start from zero: what an input or another layer says comes first.
-        self._started = {f"{x.name}/{s}" for x in recurrent if len(x.inputs) > 1 for s in x.states}
+        self._started = {
+            f"{x.name}/{s}"
+            for x in recurrent
+            for s in (x.started if isinstance(x, Scan) else x.states if len(x.inputs) > 1 else ())
+        }
+        #: Stored starts of states that have one; the others start at zero.
+        self.starts = {
+            f"{x.name}/{s}": x.start(s)
+            for x in recurrent
+            if isinstance(x, Scan) and x.initial is not None
+            for s in x.states
+        }
         self.row_resettable = not self._started and not any(
             x.kind in _WINDOWED for x in self._run_graph.layers
         )
@@ -792,7 +805,9 @@ def _bursts(graph):
             else all(r.partition(":")[0] in once for r in layer.inputs)
         ):
             once.add(layer.name)
-            if layer.kind == "unflatten" and layer.length > 1:
+            if (layer.kind == "unflatten" and layer.length > 1) or (
+                isinstance(layer, Scan) and (layer.steps or 1) > 1
+            ):
                 return True
     return False
 

@@ -28,6 +28,7 @@ from .graph import (
     TimeDistributed,
     _Recurrent,
 )
+from .scan import Scan
 
 
 def optimise(graph: Graph) -> Graph:
@@ -41,10 +42,10 @@ def optimise(graph: Graph) -> Graph:
 
 
 def optimise_inner(graph: Graph) -> Graph:
-    """Every pass on the graphs inside TimeDistributed layers."""
+    """Every pass on the graphs inside TimeDistributed and Scan layers."""
     return graph.replace(
         [
-            dataclasses.replace(x, graph=optimise(x.graph)) if isinstance(x, TimeDistributed) else x
+            dataclasses.replace(x, graph=optimise(x.graph)) if isinstance(x, (TimeDistributed, Scan)) else x
             for x in graph.layers
         ]
     )

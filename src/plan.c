@@ -69,6 +69,7 @@ static enum rnnrt_status bad_row(struct rnnrt_error *error, size_t row, const ch
 /* ---- one row ---- */
 
 size_t rnnrt_row_slots(const struct rnnrt_row *row) {
+    if (row->kind == rnnrt_kind_scan) return row->inner ? row->inner->outputs : 1;
     return row->kind == rnnrt_kind_lstm ? 4 : rnnrt_recurrent(row->kind) ? 2 : 1;
 }
 
@@ -77,7 +78,17 @@ int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot) {
     return (int32_t)slot;
 }
 
+/* Slots of a scan that are answers of its step. */
+static size_t scan_answers(const struct rnnrt_row *row) {
+    size_t slots = rnnrt_row_slots(row);
+    return row->states > 0 && (size_t)row->states < slots ? slots - (size_t)row->states : slots;
+}
+
 static int32_t slot_width(const struct rnnrt_row *row, size_t slot) {
+    if (row->kind == rnnrt_kind_scan && row->inner) {
+        size_t answers = scan_answers(row), states = row->inner->outputs - answers;
+        return row->inner->values[row->inner->output[slot < answers ? states + slot : slot - answers]].width;
+    }
     return slot > RNNRT_SLOT_H ? row->units : row->output_size;
 }
 
@@ -93,6 +104,7 @@ static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_row *row
     case rnnrt_kind_global_max_pool:
     case rnnrt_kind_global_average_pool: return in && !out;
     case rnnrt_kind_unflatten: return !in && out;
+    case rnnrt_kind_scan: return in == !row->length && out;
     case rnnrt_kind_rnn:
     case rnnrt_kind_gru:
     case rnnrt_kind_lstm:
@@ -140,7 +152,9 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
         plan->values[plan->ops[r].value + slot] = (struct rnnrt_value){
             .row = (int32_t)r,
             .width = slot_width(row, slot),
-            .timed = slot == 0 ? row->timed != 0 : slot == RNNRT_SLOT_CELLS,
+            .timed = slot == 0                      ? row->timed != 0
+                     : row->kind == rnnrt_kind_scan ? slot < scan_answers(row)
+                                                    : slot == RNNRT_SLOT_CELLS,
             .used = slot == 0 &&
                     !rnnrt_recurrent(row->kind)}; /* recurrent rows alone can do without their slot 0 */
     return RNNRT_OK;
@@ -224,7 +238,7 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
         else made[0] = op->whole && !over ? 0 : op_due(op, in, over);
         if (rnnrt_recurrent(op->row.kind)) {
             for (size_t slot = RNNRT_SLOT_H; slot < op->slots; slot++)
-                made[slot] = slot == RNNRT_SLOT_CELLS ? made[0] : every_step ? in : over && in;
+                made[slot] = plan->values[op->value + slot].timed ? made[0] : every_step ? in : over && in;
         }
     }
 }
@@ -354,7 +368,8 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
                           : "starts from what another layer says at the end";
         if (op->whole || op->stage > 0) return (int32_t)r;
         *text = "answers only when all frames are there";
-        if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten))
+        if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten ||
+                           (op->row.kind == rnnrt_kind_scan && op->row.length)))
             return (int32_t)r;
         *text = "looks ahead: its answer to the last frames comes at the end";
         if (every_step && op->row.kernel_size > 0 && (op->row.pad_right || op->row.same)) return (int32_t)r;

@@ -47,6 +47,8 @@ struct rnnrt_layer {
     void (*measure)(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes);
     /* Frames of slot 0 made once `frames` have come in all; `ended`: and no more will. NULL: one for one. */
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
+    /* Writes where a sequence starts into a zeroed state. NULL: it starts at zero. */
+    void (*begin)(const struct rnnrt_op *op, void *state, size_t batch);
     enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_visit *visit);
 };
 
@@ -57,6 +59,7 @@ struct rnnrt_op {
     const float *weight, *recurrent, *projection; /* packed */
     const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
     const float *bias, *recurrent_bias, *gamma, *beta; /* copied */
+    const struct rnnrt_scan *scan;                     /* scan: how its step is run */
     int32_t stage;                                     /* -1 for inputs */
     bool once;                                         /* depends on inputs given once alone */
     bool whole;                    /* runs once over its whole input, after the other ops of its stage */
@@ -117,9 +120,15 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
                                      const struct rnnrt_state_value *final, size_t final_count,
                                      struct rnnrt_error *error);
 
+/* Whether a row keeps states that have names: its inputs after the first are there before it begins. */
 static inline bool rnnrt_recurrent(int32_t kind) {
-    return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm;
+    return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm ||
+           kind == rnnrt_kind_scan;
 }
+/* The state (batch, size) of a scan that slot `slot` shows at the end, or NULL; and the input it starts at,
+ * or -1. */
+float *rnnrt_scan_state(const struct rnnrt_op *op, void *state, size_t batch, size_t slot);
+int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
 /* Whether an op needs its inputs frame by frame side by side. */
 static inline bool rnnrt_joins(const struct rnnrt_op *op) {
     return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind);

@@ -70,7 +70,7 @@ struct rnnrt_function {
     X(input) X(dense) X(embedding) X(conv1d) X(rnn) X(gru) X(lstm) X(affine) \
     X(layer_normalization) X(activation) X(softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
-    X(reshape) X(select) X(time_distributed) X(concatenate) X(add) X(multiply)
+    X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply)
 /* clang-format on */
 
 enum rnnrt_kind {
@@ -88,8 +88,8 @@ struct rnnrt_stream;
 
 /* One layer. Its output slots are values, whose numbers run on from row to row: the first of a row follows
  * the last of the row before it (see rnnrt_value). Slots of a recurrent row: 0 the sequence, 1 the final h,
- * and for an LSTM 2 the final c, 3 the cell state at every step; other rows have slot 0 alone. Arrays are
- * read while the plan is made and not kept. */
+ * and for an LSTM 2 the final c, 3 the cell state at every step; a scan the answers of its step, then the
+ * final states; other rows slot 0 alone. Arrays are read while the plan is made and not kept. */
 struct rnnrt_row {
     int32_t kind;
     int32_t inputs, input[RNNRT_MAX_INPUTS];
@@ -100,13 +100,15 @@ struct rnnrt_row {
     int32_t kernel_size, stride, dilation, groups;
     int32_t pad_left, pad_right; /* zeros before and after */
     int32_t same;                /* padding as TensorFlow means it; pad_left and pad_right unused */
-    int32_t length;              /* frames where fixed (input, flatten, unflatten), else 0 */
+    int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
+    int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
-    const int32_t *index;           /* select */
-    const struct rnnrt_plan *inner; /* time_distributed; must outlive this plan */
+    const float *initial;           /* scan: where its states start, side by side; NULL: at zero */
+    const int32_t *index;           /* select; scan: of each state the input it starts at, or -1 */
+    const struct rnnrt_plan *inner; /* time_distributed, scan (its step); must outlive this plan */
 };
 
 /* Output slots of a row; 1 where its kind is unknown. */

@@ -188,6 +188,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
             to += once_floats(&plan->ops[r], batch);
         }
     stream->header = (struct header *)(void *)stream->state;
+    rnnrt_stream_reset(stream);
     *out = stream;
     return RNNRT_OK;
 fail:
@@ -615,7 +616,11 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
     for (size_t i = 0; i < initial_count; i++) {
         float *to = rnnrt_stream_state_value(stream, initial[i].value);
         int32_t r = to ? plan->values[initial[i].value].row : 0;
-        if (to) stream->ops[r].initial[(size_t)initial[i].value - plan->ops[r].value] = initial[i].data;
+        if (to) {
+            size_t slot = (size_t)initial[i].value - plan->ops[r].value;
+            int32_t in = plan->ops[r].scan ? rnnrt_scan_start(&plan->ops[r], slot) : (int32_t)slot;
+            if (in >= 0) stream->ops[r].initial[in] = initial[i].data;
+        }
         if (to)
             memcpy(to, initial[i].data,
                    stream->batch * (size_t)plan->values[initial[i].value].width * sizeof *to);
@@ -676,7 +681,13 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
 
 /* ---- state ---- */
 
-void rnnrt_stream_reset(struct rnnrt_stream *stream) { memset(stream->state, 0, stream->state_bytes); }
+void rnnrt_stream_reset(struct rnnrt_stream *stream) {
+    memset(stream->state, 0, stream->state_bytes);
+    for (size_t r = 0; r < stream->plan->count; r++) {
+        const struct rnnrt_op *op = &stream->plan->ops[r];
+        if (op->layer->begin) op->layer->begin(op, stream->state + stream->ops[r].state, stream->batch);
+    }
+}
 uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream) { return stream->header->position; }
 size_t rnnrt_stream_state_bytes(const struct rnnrt_stream *stream) { return stream->state_bytes; }
 void rnnrt_stream_state_get(const struct rnnrt_stream *stream, void *bytes) {
@@ -728,6 +739,9 @@ float *rnnrt_stream_state_value(struct rnnrt_stream *stream, int32_t value) {
     int32_t r = stream->plan->values[value].row;
     size_t slot = (size_t)value - stream->plan->ops[r].value;
     const struct rnnrt_row *row = &stream->plan->ops[r].row;
+    if (row->kind == rnnrt_kind_scan)
+        return rnnrt_scan_state(&stream->plan->ops[r], stream->state + stream->ops[r].state, stream->batch,
+                                slot);
     if (!rnnrt_recurrent(row->kind) ||
         (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || row->kind != rnnrt_kind_lstm)))
         return NULL;
