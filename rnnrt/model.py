@@ -64,6 +64,7 @@ class Model:
         golden=None,
         golden_by=None,
         provenance=None,
+        lift=True,
     ):
         if not isinstance(graph, Graph):
             raise DTypeError(
@@ -89,26 +90,34 @@ class Model:
         if backend == "blas":
             _engine.use_blas()
         self.graph = graph
-        self._options = {"num_threads": num_threads, "backend": backend, "weights": weights, "isa": isa}
+        self._options = {
+            "num_threads": num_threads,
+            "backend": backend,
+            "weights": weights,
+            "isa": isa,
+            "lift": lift,
+        }
         self._isa = "blas" if backend == "blas" else isa
         self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
-        self._run_graph = passes.optimise(graph)
+        self._run_graph = passes.optimise(graph, lift)
         self._plans: dict[int, _engine.Plan] = {}
         _, _, self._needs_length = lowering.rows_of(self._run_graph)
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
         number = lowering.value_numbers(self._run_graph)
         recurrent = [x for x in self._run_graph.layers if hasattr(x, "states")]
+        lifted = self._run_graph.metadata.get("lifted", {})  # layers that keep the names they had as scans
+        states = {x.name: dict(lifted.get(x.name, [(s, s) for s in x.states])) for x in recurrent}
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [
-            (f"{x.name}/{s}", number[f"{x.name}:{s}"], self._run_graph.signals[f"{x.name}:{s}"].width)
+            (f"{x.name}/{shown}", number[f"{x.name}:{s}"], self._run_graph.signals[f"{x.name}:{s}"].width)
             for x in recurrent
-            for s in x.states
+            for s, shown in states[x.name].items()
         ]
         #: Recurrent states that do not start from zero: what an input or another layer says comes first.
         self._started = {
-            f"{x.name}/{s}"
+            f"{x.name}/{states[x.name][s]}"
             for x in recurrent
-            for s in (x.started if isinstance(x, Scan) else x.states if len(x.inputs) > 1 else ())
+            for s in (x.started if isinstance(x, Scan) else x.states[: len(x.inputs) - 1])
         }
         #: Stored starts of states that have one; the others start at zero.
         self.starts = {
@@ -865,9 +874,10 @@ def from_numpy(parameters):
     return Model(numpy.read(parameters))
 
 
-def from_graph(graph):
-    """A Model from a Graph built by hand (see rnnrt.layers)."""
-    return Model(graph)
+def from_graph(graph, *, lift=True):
+    """A Model from a Graph built by hand (see rnnrt.layers). ``lift``: Scans that are an LSTM, GRU or SimpleRNN run as
+    those layers do; otherwise as the arithmetic they state."""
+    return Model(graph, lift=lift)
 
 
 def load(
