@@ -33,7 +33,7 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_stream
     struct rnnrt_row:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
-        int32_t reverse, reset_after, norm, count_padding
+        int32_t reverse, reset_after, norm, count_padding, per_step, states
         int32_t input[64]
         rnnrt_function activation, recurrent_activation
         float epsilon
@@ -45,6 +45,7 @@ cdef extern from "rnnrt.h" nogil:
         const float *beta
         const float *projection
         const float *mean
+        const float *start
         const int32_t *index
         const rnnrt_plan *inner
     struct rnnrt_array:
@@ -98,7 +99,7 @@ cdef extern from "Python.h":
     const char *PyCapsule_GetName(object) except? NULL
 
 KINDS = ("input dense embedding conv1d rnn gru lstm affine layer_normalization activation softmax max_pool1d average_pool1d "
-         "global_max_pool global_average_pool last reverse flatten unflatten reshape select time_distributed concatenate add multiply").split()
+         "global_max_pool global_average_pool last reverse flatten unflatten reshape select time_distributed scan concatenate add multiply").split()
 FUNCTIONS = ("linear relu leaky_relu clipped_relu tanh sigmoid hard_sigmoid hard_sigmoid_keras2 hard_tanh exponential elu selu silu hard_silu "
              "softsign gelu_tanh").split()
 cdef dict kind_number = {word: k for k, word in enumerate(KINDS)}
@@ -169,10 +170,11 @@ cdef class Plan:
     cdef rnnrt_plan *plan
     cdef readonly list names
     cdef readonly list widths      # of the outputs
+    cdef readonly dict states      # {layer: names of its recurrent states}
     cdef list inner                # plans inside this one, kept alive
     cdef size_t output_count
 
-    def __cinit__(self, list rows, list outputs, list names, widths, isa=None):
+    def __cinit__(self, list rows, list outputs, list names, widths, isa=None, dict states={}):
         cdef rnnrt_row *c_rows = <rnnrt_row *> calloc(len(rows), sizeof(rnnrt_row))
         cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
         cdef rnnrt_error error
@@ -180,7 +182,7 @@ cdef class Plan:
         cdef const char *c_isa = NULL
         cdef Plan inside
         cdef list held = []
-        self.names, self.widths, self.inner, self.output_count = names, list(widths), [], len(outputs)
+        self.names, self.widths, self.states, self.inner, self.output_count = names, list(widths), states, [], len(outputs)
         try:
             if c_rows == NULL or c_outputs == NULL:
                 raise MemoryError()
@@ -202,6 +204,7 @@ cdef class Plan:
                 r.weight, r.recurrent_weight, r.bias = pointer(row, "weight", held), pointer(row, "recurrent_weight", held), pointer(row, "bias", held)
                 r.recurrent_bias, r.projection = pointer(row, "recurrent_bias", held), pointer(row, "projection", held)
                 r.gamma, r.beta, r.mean = pointer(row, "gamma", held), pointer(row, "beta", held), pointer(row, "mean", held)
+                r.per_step, r.states, r.start = row.get("per_step", 0), row.get("states", 0), pointer(row, "start", held)
                 if "index" in row:
                     index = np.ascontiguousarray(row["index"], np.int32)
                     held.append(index)
@@ -422,10 +425,14 @@ def state_arrays(Plan plan):
     cdef size_t k = 0
     made = []
     while rnnrt_plan_state_array(plan.plan, k, &array):
-        word = array.word.decode()
-        name = f"{plan.names[array.row]}/{word}" + (f".{array.input}" if word == "queue" else "")
+        word, layer = array.word.decode(), plan.names[array.row]
+        if word == "queue":
+            word += f".{array.input}"
+        elif layer in plan.states:
+            word = plan.states[layer][array.input]
+        name = f"{layer}/{word}"
         shape = [array.width]
-        if word in ("window", "queue", "frames"):
+        if array.word in (b"window", b"queue", b"frames"):
             shape.insert(0, array.frames)
         made.append((name, tuple(shape), np.float64 if array.wide else np.float32))
         k += 1
@@ -447,12 +454,12 @@ cdef describe(cnp.ndarray a, rnnrt_array *to):
 
 def plan_of(graph, isa=None):
     """The Plan of a Graph whose lengths are settled."""
-    from .lowering import rows_of
+    from .lowering import rows_of, state_names
 
     rows, outputs, needs_length = rows_of(graph)
     if needs_length:
         raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
-    return Plan(rows, outputs, [x.name for x in graph.layers], [graph.signals[o.value].width for o in graph.outputs], isa)
+    return Plan(rows, outputs, [row["name"] for row in rows], [graph.signals[o.value].width for o in graph.outputs], isa, state_names(graph))
 
 
 @cython.no_gc_clear  # the plan must outlive the stream, also in a reference cycle

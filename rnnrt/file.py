@@ -19,6 +19,7 @@ from . import atomic, graph_json, reference, strict_json
 from .container import MAX_HEADER, Container, encode_header, path_text
 from .errors import ModelFileError, ShapeError, UnsupportedModelError
 from .graph import Embedding, Graph, Input, TimeDistributed
+from .scan import Scan
 
 FORMAT_VERSION = 1
 _TEXTS = ("graph", "provenance", "golden_by")
@@ -200,7 +201,7 @@ def _table_sizes(graph):
     for layer in graph.layers:
         if isinstance(layer, Embedding):
             yield layer.weight.shape[0]
-        elif isinstance(layer, TimeDistributed):
+        elif isinstance(layer, (TimeDistributed, Scan)):
             yield from _table_sizes(layer.graph)
 
 

@@ -1,7 +1,7 @@
 """A Graph as plain JSON values and named arrays, and back: generic over the fields of the layer dataclasses.
 
 A layer is {"kind": ..., field: value, ...}; an array is the name of its tensor; an activation is a name or
-[name, parameter, ...]; the graph inside a TimeDistributed layer is written like the outer one.
+[name, parameter, ...]; the graph inside a TimeDistributed or Scan layer is written like the outer one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from .graph import LAYERS, Function, Graph, Output
+from .scan import Scan  # noqa: F401 - a kind in LAYERS
 
 MAX_LAYERS = 1024
 MAX_WIDTH = 1 << 24

@@ -33,6 +33,7 @@ from .graph import (
     TimeDistributed,
     Unflatten,
 )
+from .scan import Scan
 
 __all__ = [
     "FUNCTIONS",
@@ -61,6 +62,7 @@ __all__ = [
     "Output",
     "Reshape",
     "Reverse",
+    "Scan",
     "Select",
     "SimpleRNN",
     "Softmax",

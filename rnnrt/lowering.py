@@ -9,11 +9,26 @@ import numpy as np
 
 from .errors import UnsupportedModelError
 from .graph import Graph, Input, check_time_facts, same_padding
+from .scan import inputs_first
 
 #: Most inputs one row can join.
 MAX_INPUTS = 64
-#: Output slots of a row: value number = row * 4 + slot.
-SLOTS = {"": 0, "h": 1, "c": 2, "cells": 3}
+
+
+def value_numbers(graph: Graph) -> dict[str, int]:
+    """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to row."""
+    numbers, count = {}, 0
+    for layer in graph.layers:
+        count += _joined(layer)
+        for output in ("", *layer.extra_outputs):
+            numbers[f"{layer.name}:{output}" if output else layer.name] = count
+            count += 1
+    return numbers
+
+
+def _joined(layer):
+    """Whether a row before the layer's own puts its sequences side by side: the engine's scan takes one."""
+    return layer.kind == "scan" and layer.per_step > 1
 
 
 def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
@@ -22,8 +37,7 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     A layer needs the length when its "same" padding puts a different number of zeros before the first frame for different
     lengths (some strides above 1): the graph can then be run only after ``with_length``.
     """
-    number = {layer.name: k for k, layer in enumerate(graph.layers)}
-    value = lambda reference: number[reference.partition(":")[0]] * 4 + SLOTS[reference.partition(":")[2]]
+    number = value_numbers(graph)
     rows, needs_length = [], None
     for layer in graph.layers:
         check_time_facts(layer)
@@ -35,11 +49,25 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
                 found=str(len(layer.inputs)),
             )
         signals = [graph.signals[r] for r in layer.inputs]
-        made = graph.signals[layer.name]
+        made, values = graph.signals[layer.name], [number[r] for r in layer.inputs]
+        size = signals[0].width if signals else made.width
+        if _joined(layer):
+            values, frames = values[layer.per_step :], values[: layer.per_step]
+            size = sum(s.width for s in signals[: layer.per_step])
+            join = {
+                "input": frames,
+                "input_size": signals[0].width,
+                "output_size": size,
+                "timed": 1,
+                "length": 0,
+            }
+            rows.append({"name": layer.name, "kind": "concatenate"} | join)
+            values.insert(0, number[layer.name] - 1)
         row = {
+            "name": layer.name,
             "kind": "affine" if layer.kind == "batch_normalization" else layer.kind,
-            "input": [value(r) for r in layer.inputs],
-            "input_size": signals[0].width if signals else made.width,
+            "input": values,
+            "input_size": size,
             "output_size": made.width,
             "timed": int(made.time),
             "length": made.length or 0,
@@ -50,7 +78,15 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
             if row.pop("needs_length", False):
                 needs_length = needs_length or layer.name
         rows.append(row)
-    return rows, [value(o.value) for o in graph.outputs], needs_length
+    return rows, [number[o.value] for o in graph.outputs], needs_length
+
+
+def state_names(graph: Graph) -> dict[str, list[str]]:
+    """{layer: the names its recurrent states are shown by}; a layer that was lifted keeps those it had as a scan."""
+    lifted = graph.metadata.get("lifted", {})
+    return {
+        x.name: [dict(lifted.get(x.name, ())).get(s, s) for s in x.states] for x in graph.layers if x.keeps == "state"
+    }
 
 
 def with_length(graph: Graph, length) -> Graph:
@@ -114,6 +150,20 @@ def _recurrent(layer, x):
     }
 
 
+def _scan(layer, x):
+    first = 1 if layer.per_step else 0
+    at = {s: first + k for k, s in enumerate(layer.started)}
+    return {
+        "inner": inputs_first(layer.graph),
+        "per_step": layer.per_step,
+        "states": len(layer.states),
+        "index": np.array([at.get(s, -1) for s in layer.states], np.int32),
+        "start": layer.initial,
+        "length": layer.steps or 0,
+        "reverse": int(layer.reverse),
+    }
+
+
 def _normalization(layer, x):
     return {"gamma": layer.gamma, "beta": layer.beta, "epsilon": layer.epsilon}
 
@@ -132,6 +182,7 @@ _FILL = {
     "rnn": _recurrent,
     "gru": _recurrent,
     "lstm": _recurrent,
+    "scan": _scan,
     "affine": lambda layer, x: {"gamma": layer.scale, "beta": layer.offset},
     "batch_normalization": _batch_normalization,
     "layer_normalization": _normalization,

@@ -21,6 +21,7 @@ from .errors import (
 )
 from .graph import Embedding, Graph, Input
 from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
+from .scan import Scan
 from .state import State
 
 
@@ -42,6 +43,7 @@ class Model:
         golden=None,
         golden_by=None,
         provenance=None,
+        lift=True,
     ):
         if not isinstance(graph, Graph):
             raise DTypeError(
@@ -67,24 +69,35 @@ class Model:
         if backend == "blas":
             _engine.use_blas()
         self.graph = graph
-        self._options = {"num_threads": num_threads, "backend": backend, "weights": weights, "isa": isa}
+        self._options = {
+            "num_threads": num_threads,
+            "backend": backend,
+            "weights": weights,
+            "isa": isa,
+            "lift": lift,
+        }
         self._isa = "blas" if backend == "blas" else isa
         self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
-        self._run_graph = passes.optimise(graph)
+        self._run_graph = passes.optimise(graph, lift)
         self._plans: dict[int, _engine.Plan] = {}
         _, _, self._needs_length = lowering.rows_of(self._run_graph)
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
-        number = {layer.name: k for k, layer in enumerate(self._run_graph.layers)}
+        number = lowering.value_numbers(self._run_graph)
         recurrent = [x for x in self._run_graph.layers if x.keeps == "state"]
-        sizes = lambda x, s: x.output_size if s == "h" else x.units
+        lifted = self._run_graph.metadata.get("lifted", {})  # layers that keep the names they had as scans
+        states = {x.name: dict(lifted.get(x.name, [(s, s) for s in x.states])) for x in recurrent}
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [
-            (f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s))
+            (f"{x.name}/{name}", number[f"{x.name}:{s}"], self._run_graph.signals[f"{x.name}:{s}"].width)
             for x in recurrent
-            for s in x.states
+            for s, name in states[x.name].items()
         ]
         #: Recurrent states that do not start from zero: what an input or another layer says comes first.
-        self._started = {f"{x.name}/{s}" for x in recurrent if len(x.inputs) > 1 for s in x.states}
+        self._started = {
+            f"{x.name}/{states[x.name][s]}"
+            for x in recurrent
+            for s in (x.started if isinstance(x, Scan) else x.states[: len(x.inputs) - 1])
+        }
         #: Layers that remember frames, which a state of recurrent values alone does not hold.
         self._windows = [x for x in self._run_graph.layers if x.keeps == "frames"]
         #: Whether one frame in can bring several out.
@@ -832,9 +845,10 @@ def from_numpy(parameters):
     return Model(numpy.read(parameters))
 
 
-def from_graph(graph):
-    """A Model from a Graph built by hand (see rnnrt.layers)."""
-    return Model(graph)
+def from_graph(graph, *, lift=True):
+    """A Model from a Graph built by hand (see rnnrt.layers). ``lift``: Scans that are an LSTM, GRU or SimpleRNN run as
+    those layers do; otherwise as the arithmetic they state."""
+    return Model(graph, lift=lift)
 
 
 def load(

@@ -28,23 +28,30 @@ from .graph import (
     TimeDistributed,
     _Recurrent,
 )
+from .lifting import cut_products, lift
+from .scan import Scan
 
 
-def optimise(graph: Graph) -> Graph:
-    """``graph`` after every pass."""
+def optimise(graph: Graph, lifted=True) -> Graph:
+    """``graph`` after every pass; with ``lifted`` false the known cells among its scans stay scans."""
     with np.errstate(
         over="ignore", invalid="ignore"
     ):  # what leaves float32's range is looked at, not warned of
         for one in PASSES:
-            graph = one(graph)
+            if one is optimise_inner:
+                graph = one(graph, lifted)
+            elif lifted or one is not lift:
+                graph = one(graph)
     return graph
 
 
-def optimise_inner(graph: Graph) -> Graph:
-    """Every pass on the graphs inside TimeDistributed layers."""
+def optimise_inner(graph: Graph, lifted=True) -> Graph:
+    """Every pass on the graphs inside TimeDistributed and Scan layers."""
     return graph.replace(
         [
-            dataclasses.replace(x, graph=optimise(x.graph)) if isinstance(x, TimeDistributed) else x
+            dataclasses.replace(x, graph=optimise(x.graph, lifted))
+            if isinstance(x, (TimeDistributed, Scan))
+            else x
             for x in graph.layers
         ]
     )
@@ -88,7 +95,15 @@ def drop_dead(graph: Graph) -> Graph:
 
 
 #: In this order: what is dead or trivial would count as a reader and stand in the way of folding.
-PASSES = (optimise_inner, drop_trivial, drop_dead, fold_batch_norm, fuse_activation)
+PASSES = (
+    optimise_inner,
+    lift,
+    cut_products,
+    drop_trivial,
+    drop_dead,
+    fold_batch_norm,
+    fuse_activation,
+)
 
 
 # ---- rewriting ------------------------------------------------------------------------------------------------------

@@ -35,7 +35,12 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
             values[layer.name] = x
             continue
         arguments = [values[r] for r in layer.inputs]
-        if hasattr(layer, "states"):
+        if layer.kind == "scan":
+            answers, finals = scan(layer, arguments, initial_state, lengths)
+            values |= dict(zip([layer.name, *(f"{layer.name}:{o}" for o in layer.extra_outputs)], answers))
+            values |= {f"{layer.name}:{s}": a for s, a in finals.items()}
+            states |= {f"{layer.name}/{s}": a for s, a in finals.items()}
+        elif hasattr(layer, "states"):
             given = {s: a for s, a in zip(layer.states, arguments[1:])}
             given |= {
                 s: np.asarray(initial_state[f"{layer.name}/{s}"], dtype)
@@ -241,6 +246,32 @@ def _gru_step(layer, x, h):
     candidate = r * q[:, 2 * units :] if layer.reset_after else _product(r * h, u[2 * units :])
     n = apply(layer.activation, _normalised(layer, p[:, 2 * units :] + candidate, [2]))
     return {"h": (1 - z) * n + z * h}
+
+
+def scan(layer, arguments, initial_state, lengths):
+    """([each answer at every step], {state: final}) of a Scan."""
+    step, first, dtype = layer.graph, layer.per_step, arguments[0].dtype
+    frames, given = arguments[:first], dict(zip(layer.started, arguments[first:]))
+    once = dict(zip(step.inputs[first + len(layer.states) :], arguments[first + len(layer.started) :]))
+    batch, time = len(arguments[0]), frames[0].shape[1] if frames else layer.steps
+    states = {}
+    for s in layer.states:
+        shape = (batch, *layer.state_signal(s).features)
+        stored = np.zeros(shape) if layer.start(s) is None else layer.start(s).reshape(shape[1:])
+        start = initial_state.get(f"{layer.name}/{s}", given.get(s, stored))
+        states[s] = np.broadcast_to(np.asarray(start, dtype).reshape((-1, *shape[1:])), shape)
+    ends = np.full(batch, time) if lengths is None or not frames else np.asarray(lengths)
+    answers = [
+        np.zeros((batch, time, *step.signals[o.value].features), dtype) for o in step.outputs[len(states) :]
+    ]
+    for t in reversed(range(time)) if layer.reverse else range(time):
+        taken = dict(zip(step.inputs, [*(x[:, t] for x in frames), *states.values()])) | once
+        made = list(run(step, taken, dtype=dtype)[0].values())
+        live = lambda y, t=t: (t < ends).reshape((-1,) + (1,) * (y.ndim - 1))
+        for answer, y in zip(answers, made[len(states) :]):
+            answer[:, t] = np.where(live(y), y, 0)
+        states = {s: np.where(live(y), y, states[s]) for s, y in zip(states, made)}
+    return answers, states
 
 
 # ---- normalisation, activations -------------------------------------------------------------------------------------

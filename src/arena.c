@@ -9,7 +9,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
     const struct rnnrt_plan *plan = arena->plan;
     size_t work = 0;
     arena->batch = 0; /* until it fits */
-    for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) arena->values[v].capacity = 0;
+    for (size_t v = 0; v < plan->value_count; v++) arena->values[v].capacity = 0;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         struct op_place *place = &arena->ops[r];
@@ -35,11 +35,11 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
             work = rnnrt_round_up(
                 work + rnnrt_times(op->lag[i] + arena->values[op->row.input[i]].capacity, width) + 16, 16);
         }
-        for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
-            size_t v = r * RNNRT_MAX_OUTPUTS + slot;
+        for (size_t slot = 0; slot < op->slots; slot++) {
+            size_t v = op->value + slot;
             struct value_place *value = &arena->values[v];
-            if (!plan->values[v].width || !plan->values[v].used) continue;
-            value->capacity = slot == 0 ? sizes.capacity : slot == RNNRT_SLOT_CELLS ? frames : 1;
+            if (!plan->values[v].used) continue;
+            value->capacity = slot == 0 || plan->values[v].timed ? sizes.capacity : 1;
             value->work = work;
             work = rnnrt_round_up(
                 work + rnnrt_times(value->capacity, batch * (size_t)plan->values[v].width) + 16, 16);
@@ -77,8 +77,8 @@ static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
     if (!arena) return NULL;
     arena->plan = plan;
     arena->ops = calloc(plan->count, sizeof *arena->ops);
-    arena->values = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *arena->values);
-    arena->total = calloc(plan->count * RNNRT_MAX_OUTPUTS, sizeof *arena->total);
+    arena->values = calloc(plan->value_count, sizeof *arena->values);
+    arena->total = calloc(plan->value_count, sizeof *arena->total);
     arena->inner = calloc(plan->count, sizeof *arena->inner);
     if (arena->ops && arena->values && arena->total && arena->inner) return arena;
     rnnrt_arena_free(arena);
@@ -185,13 +185,13 @@ enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, size_t frames) {
     rnnrt_plan_totals(plan, frames, true, false, arena->total);
     for (int pass = 0; pass < 2; pass++) {
         size_t floats = 0;
-        for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) {
+        for (size_t v = 0; v < plan->value_count; v++) {
             struct value_place *value = &arena->values[v];
             if (pass == 0) value->whole = NULL, value->total = 0;
             if (!plan->values[v].full || !plan->values[v].used) continue;
             if (pass == 1) {
                 value->whole = arena->whole + floats;
-                if (plan->ops[v / RNNRT_MAX_OUTPUTS].whole) value->total = arena->total[v];
+                if (plan->ops[plan->values[v].row].whole) value->total = arena->total[v];
             }
             size_t size = (size_t)plan->values[v].width * arena->batch;
             if (arena->total[v] > ((size_t)1 << 38) / size) return RNNRT_NO_MEMORY;
@@ -212,10 +212,12 @@ void rnnrt_row_begin(const struct rnnrt_plan *plan, char *row) {
     memset(row, 0, plan->zeroed_bytes);
     for (size_t r = 0; r < plan->count && plan->starts; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        size_t arrays = op->layer->keeps ? op->layer->keeps(op, kept) : 0;
+        const float *start = op->start;
+        if (!start) continue;
+        size_t arrays = op->layer->keeps(op, kept);
         float *to = (float *)(void *)(row + op->state);
-        for (size_t k = 0; k < arrays; k++)
+        for (size_t k = 0; k < arrays; start += kept[k++].width)
             for (size_t t = 0; t < kept[k].frames; t++, to += kept[k].width)
-                if (op->start[k]) memcpy(to, op->start[k], kept[k].width * sizeof *to);
+                memcpy(to, start, kept[k].width * sizeof *to);
     }
 }

@@ -8,11 +8,10 @@
 #include "plan.h"
 
 struct op_place {
-    size_t scratch;                  /* offset (floats) into `work` */
-    size_t joined[RNNRT_MAX_INPUTS]; /* likewise: where waiting and new frames are put side by side */
-    const float
-        *initial[RNNRT_MAX_OUTPUTS]; /* whole runs: states given in place of what inputs 1 and 2 say */
-    size_t frames;                   /* most frames at a visit */
+    size_t scratch;                         /* offset (floats) into `work` */
+    size_t joined[RNNRT_MAX_INPUTS];        /* likewise: where waiting and new frames are put side by side */
+    const float *initial[RNNRT_MAX_INPUTS]; /* whole runs: states given in place of what these inputs say */
+    size_t frames;                          /* most frames at a visit */
 };
 
 struct value_place {

@@ -5,7 +5,7 @@
 
 bool rnnrt_reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
     const struct rnnrt_value *value = &plan->values[op->row.input[i]];
-    const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+    const struct rnnrt_op *from = &plan->ops[value->row];
     if (!value->full) return false;
     if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) ||
         (!plan->streams && rnnrt_joins(op)))
@@ -61,7 +61,7 @@ static struct rnnrt_record *record_of(const struct rnnrt_arena *arena, size_t r)
 }
 
 static bool producer_done(const struct rnnrt_arena *arena, int32_t value) {
-    return record_of(arena, (size_t)value / RNNRT_MAX_OUTPUTS)->done != 0;
+    return record_of(arena, (size_t)arena->plan->values[value].row)->done != 0;
 }
 
 /* Points the visit at its inputs; `ready`: frames each has. False where an initial state is not there yet. */
@@ -98,22 +98,24 @@ static bool gather_inputs(struct rnnrt_arena *arena, size_t r, int32_t counted, 
 
 /* Where the op writes: whole ops straight into full-length buffers. */
 static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visit *visit) {
-    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
-        struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS + slot];
+    const struct rnnrt_op *op = &arena->plan->ops[r];
+    for (size_t slot = 0; slot < op->slots; slot++) {
+        struct value_place *value = &arena->values[op->value + slot];
         visit->made[slot] = 0;
         visit->y[slot] = value->capacity ? arena->work + value->work : NULL;
-        if (value->whole && arena->plan->ops[r].whole) visit->y[slot] = value->whole;
+        if (value->whole && op->whole) visit->y[slot] = value->whole;
         value->data = visit->y[slot];
     }
 }
 
 /* What the op made is its values' news; full-length buffers take it too. */
 static void hand_on(struct rnnrt_arena *arena, size_t r, const struct rnnrt_visit *visit) {
-    for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
-        size_t v = r * RNNRT_MAX_OUTPUTS + slot;
+    const struct rnnrt_op *op = &arena->plan->ops[r];
+    for (size_t slot = 0; slot < op->slots; slot++) {
+        size_t v = op->value + slot;
         struct value_place *value = &arena->values[v];
         value->fresh = value->capacity ? visit->made[slot] : 0;
-        if (!value->whole || arena->plan->ops[r].whole || !value->fresh) continue;
+        if (!value->whole || op->whole || !value->fresh) continue;
         size_t frame = (size_t)arena->plan->values[v].width * arena->batch;
         memcpy(value->whole + value->total * frame, value->data, value->fresh * frame * sizeof(float));
         value->total += value->fresh;
@@ -134,6 +136,7 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
     visit.batch = arena->batch;
     visit.frames = SIZE_MAX;
     visit.rows = arena->rows;
+    visit.start = record_of(arena, r)->consumed;
     visit.every_step = arena->every_step;
     visit.scratch = arena->work + arena->ops[r].scratch;
     visit.lengths = lengths;
@@ -200,7 +203,7 @@ enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_ar
         if (!value->fresh) continue;
         if (outputs[o].frames + value->fresh > room[o]) {
             if (error)
-                *error = (struct rnnrt_error){.row = v / RNNRT_MAX_OUTPUTS,
+                *error = (struct rnnrt_error){.row = plan->values[v].row,
                                               .text = "there is no room for its output"};
             return RNNRT_BAD_ROW;
         }
@@ -236,7 +239,7 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
             if (status) return status;
             continue;
         }
-        struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS];
+        struct value_place *value = &arena->values[op->value];
         float *room_for_it = arena->work + value->work;
         if (op->row.timed) {
             value->fresh = count;

@@ -68,11 +68,28 @@ static enum rnnrt_status bad_row(struct rnnrt_error *error, size_t row, const ch
 
 /* ---- one row ---- */
 
-static int32_t slot_width(const struct rnnrt_row *row, int slot) {
-    if (slot == 0) return row->output_size;
-    if (!rnnrt_recurrent(row->kind)) return 0;
-    if (slot == RNNRT_SLOT_H) return row->output_size;
-    return row->kind == rnnrt_kind_lstm ? row->units : 0;
+size_t rnnrt_row_slots(const struct rnnrt_row *row) {
+    if (row->kind == rnnrt_kind_scan) return row->inner ? row->inner->outputs : 1;
+    return row->kind == rnnrt_kind_lstm ? 4 : rnnrt_recurrent(row->kind) ? 2 : 1;
+}
+
+int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot) {
+    for (size_t r = 0; r < row; r++) slot += rnnrt_row_slots(&rows[r]);
+    return (int32_t)slot;
+}
+
+/* Slots of a scan that are answers of its step. */
+static size_t scan_answers(const struct rnnrt_row *row) {
+    size_t slots = rnnrt_row_slots(row);
+    return row->states > 0 && (size_t)row->states < slots ? slots - (size_t)row->states : slots;
+}
+
+static int32_t slot_width(const struct rnnrt_row *row, size_t slot) {
+    if (row->kind == rnnrt_kind_scan && row->inner) {
+        size_t answers = scan_answers(row), states = row->inner->outputs - answers;
+        return row->inner->values[row->inner->output[slot < answers ? states + slot : slot - answers]].width;
+    }
+    return slot > RNNRT_SLOT_H ? row->units : row->output_size;
 }
 
 /* Slot 0 and the inputs run over time, or are given once, as the kind demands. */
@@ -87,6 +104,7 @@ static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_row *row
     case rnnrt_kind_global_max_pool:
     case rnnrt_kind_global_average_pool: return in && !out;
     case rnnrt_kind_unflatten: return !in && out;
+    case rnnrt_kind_scan: return in == !row->length && out;
     case rnnrt_kind_rnn:
     case rnnrt_kind_gru:
     case rnnrt_kind_lstm:
@@ -122,7 +140,7 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
     if (row->reverse && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "it cannot run in reverse");
     for (int32_t i = 0; i < row->inputs; i++) {
         int32_t v = row->input[i];
-        if (v < 0 || v / RNNRT_MAX_OUTPUTS >= (int32_t)r || plan->values[v].width == 0)
+        if (v < 0 || (size_t)v >= plan->ops[r].value)
             return bad_row(error, r, "it reads a value no row before it makes");
         plan->values[v].used = true;
     }
@@ -130,10 +148,13 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
         return bad_row(error, r, "its input size is not that of the value it reads");
     if (!time_fits(plan, row))
         return bad_row(error, r, "it runs over time where its inputs do not, or the other way round");
-    for (int slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++)
-        plan->values[r * RNNRT_MAX_OUTPUTS + (size_t)slot] = (struct rnnrt_value){
+    for (size_t slot = 0; slot < plan->ops[r].slots; slot++)
+        plan->values[plan->ops[r].value + slot] = (struct rnnrt_value){
+            .row = (int32_t)r,
             .width = slot_width(row, slot),
-            .timed = slot == 0 ? row->timed != 0 : slot == RNNRT_SLOT_CELLS,
+            .timed = slot == 0                      ? row->timed != 0
+                     : row->kind == rnnrt_kind_scan ? slot < scan_answers(row)
+                                                    : slot == RNNRT_SLOT_CELLS,
             .used = slot == 0 &&
                     !rnnrt_recurrent(row->kind)}; /* recurrent rows alone can do without their slot 0 */
     return RNNRT_OK;
@@ -151,9 +172,8 @@ static bool closes(int32_t kind) {
 
 /* Whether a stream gives the value only when the sequence is over. */
 static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
-    const struct rnnrt_op *from = &plan->ops[value / RNNRT_MAX_OUTPUTS];
-    int32_t slot = value % RNNRT_MAX_OUTPUTS;
-    return from->late || (!from->once && (slot == RNNRT_SLOT_H || slot == RNNRT_SLOT_C));
+    const struct rnnrt_op *from = &plan->ops[plan->values[value].row];
+    return from->late || (!from->once && rnnrt_recurrent(from->row.kind) && !plan->values[value].timed);
 }
 
 /* Whether an op joins frames as they come with frames that are there only at the end: no queue of a known
@@ -164,7 +184,7 @@ static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op)
         int32_t v = op->row.input[i];
         if (!plan->values[v].timed) return false;
         if (comes_late(plan, v)) late = true;
-        else live |= !plan->ops[v / RNNRT_MAX_OUTPUTS].once;
+        else live |= !plan->ops[plan->values[v].row].once;
     }
     return late && live;
 }
@@ -177,7 +197,7 @@ static void order(struct rnnrt_plan *plan) {
         op->stage = op->row.inputs ? 0 : -1;
         op->once = op->row.inputs || !op->row.timed;
         for (int32_t i = 0; i < op->row.inputs; i++) {
-            const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
             op->once &= from->once;
             bool complete = rnnrt_recurrent(op->row.kind) && i > 0;
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
@@ -192,14 +212,14 @@ static void order(struct rnnrt_plan *plan) {
         const struct rnnrt_op *op = &plan->ops[r];
         for (int32_t i = 0; i < op->row.inputs; i++) {
             struct rnnrt_value *value = &plan->values[op->row.input[i]];
-            const struct rnnrt_op *from = &plan->ops[op->row.input[i] / RNNRT_MAX_OUTPUTS];
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
             value->full |= from->whole || op->whole ||
                            (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
                            (rnnrt_recurrent(op->row.kind) && i > 0);
         }
-        if (op->stage < 0 && !op->row.timed) plan->values[r * RNNRT_MAX_OUTPUTS].full = true;
-        for (size_t slot = 0; op->whole && slot < RNNRT_MAX_OUTPUTS; slot++)
-            plan->values[r * RNNRT_MAX_OUTPUTS + slot].full = true;
+        if (op->stage < 0 && !op->row.timed) plan->values[op->value].full = true;
+        for (size_t slot = 0; op->whole && slot < op->slots; slot++)
+            plan->values[op->value + slot].full = true;
     }
     const char *text;
     plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
@@ -227,8 +247,8 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
                        size_t *total) {
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        size_t *made = total + r * RNNRT_MAX_OUTPUTS, in = SIZE_MAX;
-        memset(made, 0, RNNRT_MAX_OUTPUTS * sizeof *made);
+        size_t *made = total + op->value, in = SIZE_MAX;
+        memset(made, 0, op->slots * sizeof *made);
         if (op->row.kind == rnnrt_kind_input) {
             if (!op->row.timed) made[0] = frames || ended;
             else made[0] = ended && op->row.length && !plan->streams ? (size_t)op->row.length : frames;
@@ -242,8 +262,8 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
         if (every_step && closes(op->row.kind)) made[0] = in;
         else made[0] = op->whole && !over ? 0 : op_due(op, in, over);
         if (rnnrt_recurrent(op->row.kind)) {
-            made[RNNRT_SLOT_H] = made[RNNRT_SLOT_C] = every_step ? in : over && in;
-            made[RNNRT_SLOT_CELLS] = made[0];
+            for (size_t slot = RNNRT_SLOT_H; slot < op->slots; slot++)
+                made[slot] = plan->values[op->value + slot].timed ? made[0] : every_step ? in : over && in;
         }
     }
 }
@@ -270,7 +290,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
         limit,
         ((size_t)1 << 26) /
             plan->count); /* a longer walk than anybody would wait for; a lag missed is an error later */
-    size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
+    size_t *total = malloc(plan->value_count * sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     for (size_t frames = 1; frames <= limit; frames++) {
         rnnrt_plan_totals(plan, frames, false, false, total);
@@ -306,6 +326,15 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
             if (zeroed) {
                 op->record = at;
                 at += sizeof(struct rnnrt_record);
+            }
+            if (arrays && op->row.start && zeroed) {
+                enum rnnrt_status status = RNNRT_OK;
+                size_t width = 0;
+                for (size_t k = 0; k < arrays; k++) width += kept[k].wide ? RNNRT_MOST_TERMS : kept[k].width;
+                if (width >= RNNRT_MOST_TERMS) return RNNRT_BAD_ROW; /* a sum begins at nothing */
+                op->start = rnnrt_plan_copy(plan, op->row.start, width, &status);
+                if (status) return status;
+                plan->starts = true;
             }
             if (arrays && zeroed == (op->row.kernel_size == 0)) {
                 op->state = at;
@@ -372,13 +401,16 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->count = count;
     plan->outputs = output_count;
     plan->ops = calloc(count, sizeof *plan->ops);
-    plan->values = calloc(count * RNNRT_MAX_OUTPUTS, sizeof *plan->values);
+    plan->value_count = (size_t)rnnrt_value(rows, count, 0);
+    plan->values = calloc(plan->value_count, sizeof *plan->values);
     plan->output = calloc(output_count, sizeof *plan->output);
     if (!plan->ops || !plan->values || !plan->output) goto fail;
     status = RNNRT_NO_ISA;
     if (!plan->kernels) goto fail;
     for (size_t r = 0; r < count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
+        op->value = r ? plan->ops[r - 1].value + plan->ops[r - 1].slots : 0;
+        op->slots = rnnrt_row_slots(&rows[r]);
         if ((status = check_row(plan, rows, r, error))) goto fail;
         op->row = rows[r];
         op->layer = layers[rows[r].kind];
@@ -394,7 +426,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     for (size_t o = 0; o < output_count; o++) {
         int32_t v = outputs[o];
         status = bad_row(error, count - 1, "an output shows a value no row makes");
-        if (v < 0 || (size_t)v >= count * RNNRT_MAX_OUTPUTS || !plan->values[v].width) goto fail;
+        if (v < 0 || (size_t)v >= plan->value_count) goto fail;
         plan->output[o] = v;
         plan->values[v].used = true;
     }
@@ -439,7 +471,8 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         *text = "joins frames as they come with frames that are known only at the end";
         if (joins_late(plan, op)) return (int32_t)r;
         *text = "answers only when all frames are there";
-        if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten))
+        if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten ||
+                           (op->row.kind == rnnrt_kind_scan && op->row.length)))
             return (int32_t)r;
         *text = "looks ahead: its answer to the last frames comes at the end";
         if (every_step && op->row.kernel_size > 0 && (op->row.pad_right || op->row.same)) return (int32_t)r;
@@ -449,10 +482,10 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
 
 size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
                         bool every_step) {
-    enum { FEW = 64 };
-    size_t few[FEW * RNNRT_MAX_OUTPUTS], *total = few;
+    enum { FEW = 256 };
+    size_t few[FEW], *total = few;
     struct rnnrt_arena *arena = NULL;
-    if (plan->count > FEW) {
+    if (plan->value_count > FEW) {
         arena = rnnrt_arena_take(plan);
         if (!arena) return 0;
         total = arena->total;

@@ -23,7 +23,8 @@ struct rnnrt_visit {
     const struct rnnrt_kernels *kernels;
     size_t batch;
     size_t frames;                    /* new frames on every input */
-    char *const *rows;                /* the state of each batch row */
+    uint64_t start;                   /* frames of input 0 that row 0 had seen before these */
+    char *const *rows;                /* the state of each batch row; NULL in the step of a scan */
     bool final;                       /* no more will come */
     bool every_step;                  /* what is given once is given after every frame instead */
     const float *x[RNNRT_MAX_INPUTS]; /* initial states of recurrent ops: one frame, valid at every visit */
@@ -50,7 +51,7 @@ struct rnnrt_kept {
     size_t frames, width;
     bool wide; /* float64 */
 };
-enum { RNNRT_MOST_KEPT = 2 };
+enum { RNNRT_MOST_KEPT = RNNRT_MAX_OUTPUTS };
 
 struct rnnrt_layer {
     /* Check the row against itself and pack its weights into memory of the plan. NULL: nothing to do. */
@@ -68,25 +69,27 @@ struct rnnrt_layer {
 struct rnnrt_op {
     const struct rnnrt_layer *layer;
     struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
+    size_t value, slots;  /* its values are value .. value + slots - 1 */
     const float *weight, *recurrent, *projection; /* packed */
     const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
     const float *bias, *recurrent_bias, *gamma, *beta, *mean; /* copied */
+    const struct rnnrt_scan *scan;                            /* scan: how its step is run */
     size_t record, state; /* where the op's record and what it keeps stand in the block of a row */
     size_t waiting[RNNRT_MAX_INPUTS]; /* joins: where it says there how many frames of input i wait, */
     size_t queue[RNNRT_MAX_INPUTS];   /* and where they do; 0: none ever does */
-    const float
-        *start[RNNRT_MOST_KEPT];   /* copied: what the kept arrays begin with, one frame each, or NULL */
-    int32_t stage;                 /* -1 for inputs */
-    bool late;                     /* in a stream: slot 0 comes when the sequence is over */
-    bool once;                     /* depends on inputs given once alone */
-    bool whole;                    /* runs once over its whole input, after the other ops of its stage */
+    const float *start;               /* copied: what the kept arrays begin with, one frame each, or NULL */
+    int32_t stage;                    /* -1 for inputs */
+    bool late;                        /* in a stream: slot 0 comes when the sequence is over */
+    bool once;                        /* depends on inputs given once alone */
+    bool whole;                       /* runs once over its whole input, after the other ops of its stage */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
     size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
 };
 
 struct rnnrt_value {
-    int32_t width; /* numbers in a frame; 0: the slot does not exist */
+    int32_t width; /* numbers in a frame */
+    int32_t row;   /* that makes it */
     bool used;     /* somebody reads it */
     bool full;     /* kept for its whole length */
     bool timed;
@@ -96,7 +99,8 @@ struct rnnrt_plan {
     const struct rnnrt_kernels *kernels;
     size_t count;
     struct rnnrt_op *ops;
-    struct rnnrt_value *values; /* count * RNNRT_MAX_OUTPUTS */
+    struct rnnrt_value *values;
+    size_t value_count;
     size_t inputs, outputs;
     int32_t *output; /* value numbers */
     int32_t stages;
@@ -124,7 +128,7 @@ const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_
                              enum rnnrt_status *status);
 
 /* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot
- * stream differ, one of fixed length ends with that many); total holds count * RNNRT_MAX_OUTPUTS numbers. */
+ * stream differ, one of fixed length ends with that many); total holds value_count numbers. */
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
                        size_t *total);
 
@@ -162,9 +166,13 @@ static inline void *rnnrt_kept_of(const struct rnnrt_op *op, const struct rnnrt_
     return visit->rows[b] + op->state;
 }
 
+/* Whether a row keeps states that have names: its inputs after the first are there before it begins. */
 static inline bool rnnrt_recurrent(int32_t kind) {
-    return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm;
+    return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm ||
+           kind == rnnrt_kind_scan;
 }
+/* The input that the state of slot `slot` of a scan starts at, or -1. */
+int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
 /* Whether an op needs its inputs frame by frame side by side. */
 static inline bool rnnrt_joins(const struct rnnrt_op *op) {
     return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind);

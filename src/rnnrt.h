@@ -72,7 +72,7 @@ struct rnnrt_function {
     X(input) X(dense) X(embedding) X(conv1d) X(rnn) X(gru) X(lstm) X(affine) \
     X(layer_normalization) X(activation) X(softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
-    X(reshape) X(select) X(time_distributed) X(concatenate) X(add) X(multiply)
+    X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply)
 /* clang-format on */
 
 enum rnnrt_kind {
@@ -82,15 +82,16 @@ enum rnnrt_kind {
         RNNRT_KINDS
 };
 
-enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 4 };
+enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64 }; /* of one row */
 enum rnnrt_norm { RNNRT_NORM_NONE, RNNRT_NORM_GATES, RNNRT_NORM_JOINT };
 
 struct rnnrt_plan;
 struct rnnrt_stream;
 
-/* One layer. Value number of output slot s of row r: r * RNNRT_MAX_OUTPUTS + s. Slots of a recurrent row: 0
- * the sequence, 1 the final h, 2 the final c, 3 the cell state at every step. Arrays are read while the plan
- * is made and not kept. */
+/* One layer. Its output slots are values, whose numbers run on from row to row: the first of a row follows
+ * the last of the row before it (see rnnrt_value). Slots of a recurrent row: 0 the sequence, 1 the final h,
+ * and for an LSTM 2 the final c, 3 the cell state at every step; a scan the answers of its step, then the
+ * final states; other rows slot 0 alone. Arrays are read while the plan is made and not kept. */
 struct rnnrt_row {
     int32_t kind;
     int32_t inputs, input[RNNRT_MAX_INPUTS];
@@ -101,15 +102,23 @@ struct rnnrt_row {
     int32_t kernel_size, stride, dilation, groups;
     int32_t pad_left, pad_right; /* zeros before and after */
     int32_t same;                /* padding as TensorFlow means it; pad_left and pad_right unused */
-    int32_t length;              /* frames where fixed (input, flatten, unflatten), else 0 */
+    int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
+    int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
-    const float *mean;              /* affine: taken from the input first; NULL: nothing is */
-    const int32_t *index;           /* select */
-    const struct rnnrt_plan *inner; /* time_distributed; must outlive this plan */
+    const float *mean;    /* affine: taken from the input first; NULL: nothing is */
+    const float *start;   /* where what a row keeps begins (states side by side; a window: the one frame
+                             that stands in all its places); NULL: at zero */
+    const int32_t *index; /* select; scan: of each state the input it starts at, or -1 */
+    const struct rnnrt_plan *inner; /* time_distributed, scan (its step); must outlive this plan */
 };
+
+/* Output slots of a row; 1 where its kind is unknown. */
+size_t rnnrt_row_slots(const struct rnnrt_row *row);
+/* The value number of slot `slot` of row `row`. */
+int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot);
 
 /* Instruction sets this processor runs, best first; returns how many. */
 size_t rnnrt_isas(const char **names, size_t room);
@@ -202,8 +211,8 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
 
 struct rnnrt_state_array {
     int32_t row;      /* the row description it belongs to */
-    int32_t input;    /* "queue": of which input */
-    const char *word; /* "h", "c", "window", "queue", "sum", "maximum", "last", "frames" */
+    int32_t input;    /* "queue": of which input; else which of the arrays its layer keeps, from 0 */
+    const char *word; /* "h", "c", "state", "window", "queue", "sum", "maximum", "last", "frames" */
     size_t frames, width;
     bool wide; /* float64, not float32 */
 };

@@ -15,12 +15,12 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
     for (size_t start = 0; left; start += arena->block) {
         size_t input = 0;
         left = false;
-        for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) arena->values[v].fresh = 0;
+        for (size_t v = 0; v < plan->value_count; v++) arena->values[v].fresh = 0;
         for (size_t r = 0; r < plan->count; r++) {
             const struct rnnrt_op *op = &plan->ops[r];
             struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[0]);
             if (op->row.kind == rnnrt_kind_input) {
-                struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS];
+                struct value_place *value = &arena->values[op->value];
                 if (op->row.timed && stage == 0) {
                     size_t frames = inputs[input].frames,
                            count = start < frames ? rnnrt_smaller(arena->block, frames - start) : 0;
@@ -46,7 +46,7 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
         enum rnnrt_status status = rnnrt_write_outputs(arena, outputs, room, error);
         if (status) return status;
     }
-    for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS; v++) arena->values[v].fresh = 0;
+    for (size_t v = 0; v < plan->value_count; v++) arena->values[v].fresh = 0;
     for (size_t r = 0; r < plan->count; r++)
         if (plan->ops[r].whole && plan->ops[r].stage == stage) {
             enum rnnrt_status status = rnnrt_visit_op(arena, r, lengths, error);
@@ -83,7 +83,7 @@ static void take_whole_inputs(struct rnnrt_arena *arena, const struct rnnrt_arra
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_row *row = &plan->ops[r].row;
         if (row->kind != rnnrt_kind_input) continue;
-        struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS];
+        struct value_place *value = &arena->values[plan->ops[r].value];
         if (value->whole) {
             value->total = row->timed ? inputs[input].frames : 1;
             value->whole = (float *)rnnrt_read_frames(&inputs[input], 0, value->total, arena->batch,
@@ -93,13 +93,21 @@ static void take_whole_inputs(struct rnnrt_arena *arena, const struct rnnrt_arra
     }
 }
 
+/* The input that says where the state of a slot starts, if the op has it. */
+static int32_t start_of(const struct rnnrt_op *op, size_t slot) {
+    return op->scan ? rnnrt_scan_start(op, slot) : (int32_t)slot;
+}
+
 /* Writes given states into the rows, or reads the final ones from them. */
 static void move_states(struct rnnrt_arena *arena, const struct rnnrt_state_value *states, size_t count,
                         bool in) {
     for (size_t i = 0; i < count; i++) {
-        int32_t r = states[i].value / RNNRT_MAX_OUTPUTS, slot = states[i].value % RNNRT_MAX_OUTPUTS;
+        const struct rnnrt_op *op = &arena->plan->ops[arena->plan->values[states[i].value].row];
         size_t width = (size_t)arena->plan->values[states[i].value].width;
-        if (in) arena->ops[r].initial[slot] = states[i].data;
+        if (in) {
+            int32_t input = start_of(op, (size_t)states[i].value - op->value);
+            if (input > 0) arena->ops[op - arena->plan->ops].initial[input] = states[i].data;
+        }
         for (size_t b = 0; b < arena->batch; b++) {
             float *kept = rnnrt_row_state(arena->plan, arena->rows[b], states[i].value);
             if (!kept) continue;
@@ -134,7 +142,7 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
     leave_floats(mode);
     if (!status) move_states(arena, final, final_count, false);
     for (size_t i = 0; i < initial_count; i++)
-        memset(arena->ops[initial[i].value / RNNRT_MAX_OUTPUTS].initial, 0, sizeof arena->ops->initial);
+        memset(arena->ops[plan->values[initial[i].value].row].initial, 0, sizeof arena->ops->initial);
     return status;
 }
 

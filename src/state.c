@@ -4,14 +4,22 @@
 
 #include "arena.h"
 
+/* The first slot of an op that shows what it keeps at the end; those after it show the arrays after it. */
+static size_t first_shown(const struct rnnrt_op *op) {
+    return op->scan ? op->row.inner->outputs - (size_t)op->row.states : RNNRT_SLOT_H;
+}
+
 float *rnnrt_row_state(const struct rnnrt_plan *plan, char *row, int32_t value) {
-    if (value < 0 || (size_t)value >= plan->count * RNNRT_MAX_OUTPUTS) return NULL;
-    const struct rnnrt_op *op = &plan->ops[value / RNNRT_MAX_OUTPUTS];
-    int32_t slot = value % RNNRT_MAX_OUTPUTS;
-    if (!rnnrt_recurrent(op->row.kind)) return NULL;
-    if (slot != RNNRT_SLOT_H && (slot != RNNRT_SLOT_C || op->row.kind != rnnrt_kind_lstm)) return NULL;
-    float *h = (float *)(void *)(row + op->state);
-    return slot == RNNRT_SLOT_H ? h : h + op->row.output_size;
+    struct rnnrt_kept kept[RNNRT_MOST_KEPT];
+    if (value < 0 || (size_t)value >= plan->value_count) return NULL;
+    const struct rnnrt_op *op = &plan->ops[plan->values[value].row];
+    size_t slot = (size_t)value - op->value, first = first_shown(op);
+    if (!rnnrt_recurrent(op->row.kind) || slot < first) return NULL;
+    size_t arrays = op->layer->keeps(op, kept);
+    if (slot - first >= arrays) return NULL;
+    float *at = (float *)(void *)(row + op->state);
+    for (size_t k = 0; k < slot - first; k++) at += kept[k].width;
+    return at;
 }
 
 /* Array `index` of the plan, counted op by op: what the op keeps, then its queues. `at`: where in a row. */
@@ -23,8 +31,8 @@ static const struct rnnrt_op *find(const struct rnnrt_plan *plan, size_t index,
         size_t arrays = op->layer->keeps ? op->layer->keeps(op, kept) : 0;
         *at = op->state;
         for (size_t k = 0; k < arrays; k++) {
-            *array = (struct rnnrt_state_array){(int32_t)r,    0,           kept[k].word, kept[k].frames,
-                                                kept[k].width, kept[k].wide};
+            *array = (struct rnnrt_state_array){(int32_t)r,     (int32_t)k,    kept[k].word,
+                                                kept[k].frames, kept[k].width, kept[k].wide};
             if (!index--) return op;
             *at += kept[k].frames * kept[k].width * (kept[k].wide ? sizeof(double) : sizeof(float));
         }
@@ -57,7 +65,7 @@ static void copy(const struct rnnrt_plan *plan, char *row, size_t index, char *o
     if (op->row.kernel_size > 0) {
         uint64_t consumed = rnnrt_record_of(op, row)->consumed;
         shift = (size_t)(consumed % array.frames);
-        if (!op->start[0]) valid = (size_t)rnnrt_smaller((size_t)consumed, array.frames);
+        if (!op->start) valid = (size_t)rnnrt_smaller((size_t)consumed, array.frames);
     }
     size_t first = array.frames - valid; /* windows: the oldest are missing */
     if (!strcmp(array.word, "queue"))

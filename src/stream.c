@@ -62,12 +62,12 @@ static void attach(struct rnnrt_arena *arena, char *const *rows, bool every_step
     arena->every_step = every_step;
     if (rows) memcpy(arena->rows, rows, arena->batch * sizeof *rows);
     if (arena->live && !plan->once_inputs) return;
-    for (size_t v = 0; v < plan->count * RNNRT_MAX_OUTPUTS && !arena->live; v++)
+    for (size_t v = 0; v < plan->value_count && !arena->live; v++)
         arena->values[v].whole = NULL, arena->values[v].total = 0;
     arena->live = true;
     for (size_t r = 0; r < plan->count && plan->once_inputs; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        struct value_place *value = &arena->values[r * RNNRT_MAX_OUTPUTS];
+        struct value_place *value = &arena->values[op->value];
         if (op->row.kind != rnnrt_kind_input || op->row.timed) continue;
         size_t width = (size_t)op->row.output_size;
         value->whole = arena->work + value->work;

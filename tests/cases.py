@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import steps
 
 from rnnrt import layers as L
 
@@ -225,6 +226,83 @@ def _two_bidirectional(b, x, r):
     return dense(b, b.add(L.Add, "merge2", forward, backward), r, 3)
 
 
+def scan(b, x, graph, states, *more, name="scan", **fields):
+    return b.add(L.Scan, name, x, *more, graph=graph, states=states, **fields)
+
+
+def cell_weights(r, gates, units, size):
+    """Of a cell with so many gates: for x, for h, and a bias for each."""
+    rows = gates * units
+    return weights(r, rows, size), weights(r, rows, units), weights(r, rows), weights(r, rows)
+
+
+def _scan_lstm(b, x, r, units, **fields):
+    w, u, bias, _ = cell_weights(r, 4, units, b.signal(x).width)
+    return scan(b, x, steps.lstm(w, u, bias, **fields), ("h", "c"))
+
+
+def _scan_gru(b, x, r, units, reset_after, blend="one_minus"):
+    w, u, bias, also = cell_weights(r, 3, units, b.signal(x).width)
+    step = steps.gru(w, u, bias, also if reset_after else None, reset_after, blend=blend)
+    return scan(b, x, step, ("h",))
+
+
+def _scan_rnn(b, x, r, units, **fields):
+    w, u, bias, _ = cell_weights(r, 1, units, b.signal(x).width)
+    return scan(b, x, steps.rnn(w, u, bias), ("h",), **fields)
+
+
+def _minimal_gated(b, x, r, units=20, more=(), **fields):
+    size = b.signal(x).width
+    w, u, bias, _ = cell_weights(r, 2, units, size)
+    return scan(b, x, steps.minimal_gated(w, u, bias, size, units), ("h",), *more, **fields)
+
+
+def _two_widths(b, x, r, **fields):
+    scan(b, x, steps.two_widths(r, b.signal(x).width), ("slow", "was", "fast"), **fields)
+    return b.add(L.Concatenate, "cat", *("scan" + o for o in ("", ":before", ":about_x", ":new_fast")))
+
+
+def _scan_from_an_edge(b, x, r):
+    """An encoder's last state starts a minimal gated unit, whose final state and answers meet a value given once."""
+    recurrent(b, x, r, L.GRU, 7, name="encoder")
+    y = _minimal_gated(b, x, r, 7, more=("encoder:h",), started=("h",))
+    again = recurrent(b, y, r, L.SimpleRNN, 4, name="after")
+    return b.add(L.Concatenate, "cat", again, y)
+
+
+def _scan_final_states(b, x, r):
+    _two_widths(b, x, r)
+    return dense(b, b.add(L.Concatenate, "finals", "scan:slow", "scan:was", "scan:fast"), r, 3)
+
+
+def _scan_two_sequences(b, x, r):
+    """Two sequences of different delay go into one step."""
+    late = conv(b, x, r, 5, 4, padding=(1, 2))
+    step = steps.Step(b.signal(x).width, {})
+    y, h = step.b.input("late", (5,), time=False), step.b.input("h", (6,), time=False)
+    mixed = step.dense(step.join(step.x, y, h), weights(r, 6, b.signal(x).width + 11), weights(r, 6))
+    new = step.add(step.act("tanh", mixed), step.affine(h, 0.5, 0.1))
+    step.b.output("h'", new)
+    step.b.output("y", step.dense(step.join(new, h), weights(r, 3, 12), weights(r, 3)))
+    return b.add(L.Scan, "scan", x, late, graph=step.b.graph(), states=("h",), per_step=2)
+
+
+def _decoder_of_fixed_steps(b, x, r, once=()):
+    """A sequence of its own length from an encoder's last state: an answer a step, each fed back."""
+    recurrent(b, x, r, L.LSTM, 6, name="encoder")
+    step = L.GraphBuilder()
+    taken = [step.input(n, (k,), time=False) for n, k in (("h", 6), ("fed", 4), ("c", 6))[: 2 + len(once)]]
+    joined = step.add(L.Concatenate, "join", *taken)
+    size = step.signal(joined).width
+    new = step.add(L.Dense, "new", joined, weight=weights(r, 6, size), bias=weights(r, 6), activation="tanh")
+    answer = step.add(L.Dense, "answer", new, weight=weights(r, 4, 6), bias=weights(r, 4))
+    for name, value in (("h'", new), ("fed'", answer), ("y", answer)):
+        step.output(name, value)
+    fields = {"states": ("h", "fed"), "started": ("h",), "initial": weights(r, 10), "per_step": 0, "steps": 7}
+    return b.add(L.Scan, "decoder", "encoder:h", *once, graph=step.graph(), **fields)
+
+
 def _textbook(kind, **fields):
     return stack(one(kind, 20, name="one", **fields), one(kind, 20, name="two", **fields), _to_dense(10))
 
@@ -368,3 +446,23 @@ case(
     features=1,
     bench=True,
 )
+
+for _n in (1, 20, 33):
+    case(f"scan_lstm_{_n}", lambda b, x, r, n=_n: _scan_lstm(b, x, r, n), features=min(_n, 33))
+for _spelling in steps.SPELLINGS[1:]:
+    case(f"scan_lstm_{_spelling}", lambda b, x, r, s=_spelling: _scan_lstm(b, x, r, 20, spelling=s))
+for _blend in steps.BLENDS:
+    case(f"scan_gru_{_blend}", lambda b, x, r, k=_blend: _scan_gru(b, x, r, 20, True, k))
+    case(f"scan_gru_before_{_blend}", lambda b, x, r, k=_blend: _scan_gru(b, x, r, 20, False, k))
+case("scan_rnn", lambda b, x, r: _scan_rnn(b, x, r, 20))
+case("scan_rnn_reverse", lambda b, x, r: _scan_rnn(b, x, r, 20, reverse=True), streams=False)
+case("scan_minimal_gated", _minimal_gated)
+case("scan_minimal_gated_130", lambda b, x, r: _minimal_gated(b, x, r, 130), features=33)
+case("scan_stored_start", lambda b, x, r: _minimal_gated(b, x, r, initial=weights(r, 20)))
+case("scan_two_widths", _two_widths)
+case("scan_two_widths_reverse", lambda b, x, r: _two_widths(b, x, r, reverse=True), streams=False)
+case("scan_final_states", _scan_final_states)
+case("scan_two_sequences", _scan_two_sequences)
+case("scan_from_an_edge", _scan_from_an_edge, streams=False)
+case("scan_fixed_steps", _decoder_of_fixed_steps)
+case("scan_fixed_steps_once", lambda b, x, r: _decoder_of_fixed_steps(b, x, r, ("encoder:c",)), streams=False)

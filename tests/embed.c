@@ -36,13 +36,13 @@ static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
                                  .bias = n->bias};
     rows[2] = (struct rnnrt_row){.kind = rnnrt_kind_dense,
                                  .inputs = 1,
-                                 .input = {1 * RNNRT_MAX_OUTPUTS},
+                                 .input = {1},
                                  .input_size = UNITS,
                                  .output_size = OUT,
                                  .timed = 1,
                                  .weight = n->dense,
                                  .bias = n->dense_bias};
-    int32_t output = 2 * RNNRT_MAX_OUTPUTS;
+    int32_t output = rnnrt_value(rows, 2, 0);
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&plan, rows, 3, &output, 1, NULL, &error) == RNNRT_OK);
@@ -101,11 +101,11 @@ static void example(void) {
     CHECK(!memcmp(pushed, stepped, sizeof pushed));
     CHECK(allocations == before); /* neither step nor push nor reset allocates */
 
-    float *h = rnnrt_stream_state_value(stream, 1 * RNNRT_MAX_OUTPUTS + 1);
+    float *h = rnnrt_stream_state_value(stream, 2);
     CHECK(h && !rnnrt_stream_state_value(stream, 0) && !rnnrt_stream_state_value(stream, -1) &&
           !rnnrt_stream_state_value(stream, 1 << 30));
     struct rnnrt_array in = {x, IN, IN, FRAMES}, out = {whole, OUT, OUT, FRAMES};
-    struct rnnrt_state_value final = {1 * RNNRT_MAX_OUTPUTS + 1, end};
+    struct rnnrt_state_value final = {2, end};
     CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, &error) == RNNRT_OK &&
           out.frames == FRAMES);
     CHECK(!memcmp(whole, stepped, sizeof whole) && !memcmp(h, end, sizeof end));
@@ -143,7 +143,7 @@ static void example(void) {
 
 static void refuses(struct rnnrt_row row, const char *word) {
     struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, row};
-    int32_t output = RNNRT_MAX_OUTPUTS;
+    int32_t output = 1;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, &error) == RNNRT_BAD_ROW && !plan &&
@@ -162,7 +162,7 @@ static void lies(void) {
     row = dense, row.length = -1, refuses(row, "length");
     row = dense, row.inputs = 2, refuses(row, "one input");
     row = dense, row.input[0] = 1, refuses(row, "no row before");
-    row = dense, row.input[0] = RNNRT_MAX_OUTPUTS, refuses(row, "no row before");
+    row = dense, row.input[0] = 2, refuses(row, "no row before");
     row = dense, row.weight = NULL, refuses(row, "weights");
     row = dense, row.kind = RNNRT_KINDS, refuses(row, "kind");
     row = dense, row.activation.name = RNNRT_FUNCTIONS, refuses(row, "activation");

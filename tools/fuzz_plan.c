@@ -55,19 +55,27 @@ static int32_t a_value(const struct made_plan *m, int timed, int32_t *width) {
         size_t r = chance(60) ? m->rows - 1 - (size_t)below(m->rows < 3 ? (int32_t)m->rows : 3)
                               : (size_t)below((int32_t)m->rows);
         const struct rnnrt_row *row = &m->row[r];
-        int slot = row->units && chance(40) ? 1 + below(3) : 0,
+        int slot = rnnrt_row_slots(row) > 1 && chance(40) ? 1 + below((int)rnnrt_row_slots(row) - 1) : 0,
             over_time = slot == 0 ? row->timed : slot == 3;
-        if (over_time != timed || (slot > 1 && row->kind != rnnrt_kind_lstm)) continue;
+        if (over_time != timed) continue;
         *width = slot > 1 ? row->units : row->output_size;
         if (*width < 1 || *width > 1 << 10) continue; /* a spoiled one */
-        return (int32_t)r * RNNRT_MAX_OUTPUTS + slot;
+        return rnnrt_value(m->row, r, (size_t)slot);
     }
     return -1;
 }
 
+/* The row that makes a value, and its slot there. */
+static size_t row_of(const struct made_plan *m, int32_t value, size_t *slot) {
+    size_t r = 0;
+    for (*slot = (size_t)value; r + 1 < m->rows && *slot >= rnnrt_row_slots(&m->row[r]); r++)
+        *slot -= rnnrt_row_slots(&m->row[r]);
+    return r;
+}
+
 static size_t width_of(const struct made_plan *m, int32_t value) {
-    const struct rnnrt_row *row = &m->row[value / RNNRT_MAX_OUTPUTS];
-    return (size_t)(value % RNNRT_MAX_OUTPUTS > 1 ? row->units : row->output_size);
+    size_t slot, r = row_of(m, value, &slot);
+    return (size_t)(slot > 1 ? m->row[r].units : m->row[r].output_size);
 }
 
 static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) {
@@ -229,7 +237,7 @@ static void add_row(struct made_plan *m, int inside) {
                                      .timed = timed};
         before->input_size = (int32_t)width_of(m, before->input[0]);
         before->weight = array_of(m, before->output_size, before->input_size);
-        row->input[0] = (int32_t)m->rows++ * RNNRT_MAX_OUTPUTS;
+        row->input[0] = rnnrt_value(m->row, m->rows++, 0);
         size_t made = row->inner ? rnnrt_plan_due(row->inner, 0, (size_t)m->inside->row[0].length, true) : 0;
         row->output_size = made ? (int32_t)(made * width_of(m->inside, m->inside->output[0])) : 1;
     }
@@ -252,7 +260,7 @@ static struct made_plan *make_rows(int inside) {
     m->outputs = inside ? 1 : 1 + (size_t)below(3);
     for (size_t o = 0; o < m->outputs; o++) {
         int32_t width;
-        m->output[o] = o ? a_value(m, chance(50), &width) : (int32_t)(m->rows - 1) * RNNRT_MAX_OUTPUTS;
+        m->output[o] = o ? a_value(m, chance(50), &width) : rnnrt_value(m->row, m->rows - 1, 0);
         if (m->output[o] < 0) m->output[o] = 0;
     }
     if (chance(1)) m->output[0] = odd_number();
@@ -372,8 +380,7 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
     for (size_t r = 1; !to && r < m->rows && given < 2;
          r++) /* states and lengths: only where nothing is compared */
         if (m->row[r].units && chance(50)) {
-            int32_t value =
-                (int32_t)r * RNNRT_MAX_OUTPUTS + 1 + (m->row[r].kind == rnnrt_kind_lstm && chance(50));
+            int32_t value = rnnrt_value(m->row, r, m->row[r].kind == rnnrt_kind_lstm && chance(50) ? 2 : 1);
             states[given++] = (struct rnnrt_state_value){value, numbers(batch * width_of(m, value))};
         }
     for (size_t b = 0; b < batch; b++) lengths[b] = below((int32_t)frames + 1);
@@ -479,6 +486,11 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
 
 static int planned, streamed, answered; /* how much of the fuzzing reached how far */
 
+static void show_value(const struct made_plan *m, const char *word, int32_t value) {
+    size_t slot, r = row_of(m, value, &slot);
+    printf("%s %zu:%zu", word, r, slot);
+}
+
 /* The rows of a plan, for whoever has to find out what went wrong with it. */
 static void show(const struct made_plan *m) {
     static const char *const words[] = {
@@ -489,15 +501,13 @@ static void show(const struct made_plan *m) {
     for (size_t r = 0; r < m->rows; r++) {
         const struct rnnrt_row *row = &m->row[r];
         printf("%zu: %s from", r, row->kind >= 0 && row->kind < RNNRT_KINDS ? words[row->kind] : "?");
-        for (int32_t i = 0; i < row->inputs && i < 4; i++)
-            printf(" %d:%d", row->input[i] / RNNRT_MAX_OUTPUTS, row->input[i] % RNNRT_MAX_OUTPUTS);
+        for (int32_t i = 0; i < row->inputs && i < 4; i++) show_value(m, "", row->input[i]);
         printf(", sizes %d %d, timed %d, units %d, kernel %d stride %d dilation %d pads %d %d same %d, "
                "length %d, reverse %d\n",
                row->input_size, row->output_size, row->timed, row->units, row->kernel_size, row->stride,
                row->dilation, row->pad_left, row->pad_right, row->same, row->length, row->reverse);
     }
-    for (size_t o = 0; o < m->outputs; o++)
-        printf("output %d:%d\n", m->output[o] / RNNRT_MAX_OUTPUTS, m->output[o] % RNNRT_MAX_OUTPUTS);
+    for (size_t o = 0; o < m->outputs; o++) show_value(m, "output", m->output[o]), printf("\n");
     if (m->inside) printf("inside:\n"), show(m->inside);
 }
 

@@ -20,10 +20,9 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
         float id = visit->x[0][row];
         if (!(id >= 0.0f && id < (float)op->row.length) || id != floorf(id)) {
             if (visit->error)
-                *visit->error = (struct rnnrt_error){
-                    .position = (int64_t)(rnnrt_start(op, visit, row % visit->batch) + row / visit->batch),
-                    .batch_row = (int64_t)(row % visit->batch),
-                    .value = (double)id};
+                *visit->error = (struct rnnrt_error){.position = (int64_t)(visit->start + row / visit->batch),
+                                                     .batch_row = (int64_t)(row % visit->batch),
+                                                     .value = (double)id};
             return RNNRT_BAD_ID;
         }
         memcpy(visit->y[0] + row * out, op->weight + (size_t)id * out, out * sizeof(float));

@@ -116,7 +116,7 @@ static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit 
         memset(h_new + b * out, 0, out * sizeof(float));
         if (op->row.kind == rnnrt_kind_lstm)
             memcpy(s.c + b * units, c_before + b * units, units * sizeof(float));
-        if (visit->y[RNNRT_SLOT_CELLS])
+        if (op->slots > RNNRT_SLOT_CELLS && visit->y[RNNRT_SLOT_CELLS])
             memset(visit->y[RNNRT_SLOT_CELLS] + (t * visit->batch + b) * units, 0, units * sizeof(float));
     }
 }
@@ -126,6 +126,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
     size_t batch = visit->batch, units = (size_t)op->row.units, out = (size_t)op->row.output_size,
            wide = gates * units, frames = visit->frames;
     struct states s = take_states(op, visit, visit->scratch);
+    float *cells = op->slots > RNNRT_SLOT_CELLS ? visit->y[RNNRT_SLOT_CELLS] : NULL;
     bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS &&
                   visit->kernels->product_beside;
     size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
@@ -154,8 +155,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
             if (visit->lengths && op->row.kind == rnnrt_kind_lstm)
                 memcpy(c_before, s.c, batch * units * sizeof(float));
             cell(&step);
-            if (visit->y[RNNRT_SLOT_CELLS])
-                memcpy(visit->y[RNNRT_SLOT_CELLS] + t * batch * units, s.c, batch * units * sizeof(float));
+            if (cells) memcpy(cells + t * batch * units, s.c, batch * units * sizeof(float));
             step.h = step.h_new;
             if (!visit->lengths) continue;
             hold_ended_rows(op, visit, t, s, step.h_new, c_before);
@@ -169,11 +169,15 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
     }
     if (step.h != s.h) memcpy(s.h, step.h, batch * out * sizeof(float));
     keep_states(op, visit, s);
-    visit->made[0] = visit->made[RNNRT_SLOT_CELLS] = frames;
+    visit->made[0] = frames;
+    if (op->slots > RNNRT_SLOT_CELLS) visit->made[RNNRT_SLOT_CELLS] = frames;
     if ((visit->every_step || visit->final) && rnnrt_start(op, visit, 0) + frames > 0) {
         if (visit->y[RNNRT_SLOT_H]) memcpy(visit->y[RNNRT_SLOT_H], s.h, batch * out * sizeof(float));
-        if (visit->y[RNNRT_SLOT_C]) memcpy(visit->y[RNNRT_SLOT_C], s.c, batch * units * sizeof(float));
-        visit->made[RNNRT_SLOT_H] = visit->made[RNNRT_SLOT_C] = 1;
+        visit->made[RNNRT_SLOT_H] = 1;
+        if (op->slots > RNNRT_SLOT_C) {
+            if (visit->y[RNNRT_SLOT_C]) memcpy(visit->y[RNNRT_SLOT_C], s.c, batch * units * sizeof(float));
+            visit->made[RNNRT_SLOT_C] = 1;
+        }
     }
     return RNNRT_OK;
 }

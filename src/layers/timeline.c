@@ -111,7 +111,7 @@ static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op 
     int64_t frames = first->timed ? first->length : 1, width = inner->values[inner->output[0]].width;
     if (frames < 1 || frames * first->output_size != op->row.input_size || op->row.output_size % width)
         return RNNRT_BAD_ROW;
-    size_t *total = malloc(inner->count * RNNRT_MAX_OUTPUTS * sizeof *total);
+    size_t *total = malloc(inner->value_count * sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     rnnrt_plan_totals(inner, (size_t)frames, true, false, total);
     bool fits = total[inner->output[0]] == (size_t)(op->row.output_size / width);

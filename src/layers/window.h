@@ -56,7 +56,7 @@ static inline struct window window_open(const struct rnnrt_op *op, const struct 
     const struct rnnrt_row *row = &op->row;
     uint64_t start = rnnrt_start(op, visit, 0);
     size_t made = window_due(op, (size_t)start, false), history = window_history(row);
-    int64_t kept = op->start[0] ? (int64_t)history : (int64_t)rnnrt_smaller((size_t)start, history);
+    int64_t kept = op->start ? (int64_t)history : (int64_t)rnnrt_smaller((size_t)start, history);
     struct window w = {
         op,
         visit,
