@@ -265,6 +265,14 @@ def near_misses():
         z, n = step.act("sigmoid", z), step.act("tanh", step.add(n, step.times(step.act("sigmoid", r_), h)))
         new = step.add(step.times(step.affine(z, sign, 1.0), n), step.times(step.affine(z, scale, 0.0), h))
         yield name, step.graph([new], {"y": new}), ("h",), {}
+    for name, pair in (("gru_with_r_for_z", "rh"), ("gru_with_z_twice", "zz"), ("gru_with_z_for_h", "zn")):
+        step = steps.Step(FEATURES, {"h": UNITS})
+        parts = dict(zip("zrn", steps.preactivations(step, w, u, b, 3, "joint", step.state["h"])))
+        values = {k: step.act("tanh" if k == "n" else "sigmoid", v) for k, v in parts.items()}
+        values["h"] = step.state["h"]
+        kept = step.add(values["n"], step.affine(step.times(values["z"], values["n"]), -1.0, 0.0))
+        new = step.add(kept, step.times(*(values[k] for k in pair)))
+        yield name, step.graph([new], {"y": new}), ("h",), {}
     step = steps.Step(FEATURES, {"h": UNITS})
     h = step.state["h"]
     z, n = steps.preactivations(step, w[: 2 * UNITS], u[: 2 * UNITS], b[: 2 * UNITS], 2, "joint", h)
