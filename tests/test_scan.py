@@ -633,3 +633,11 @@ def test_a_scan_without_sequences_is_not_cut_by_lengths():
     assert y.shape == (3, 7, 4)
     for b, n in enumerate((9, 2, 5)):
         assert same_bits(y[b], model(x[b, :n]))
+
+
+def test_the_delay_of_a_scan_is_that_of_the_latest_of_its_sequences():
+    case = next(c for c in CASES if c.name == "scan_two_sequences")
+    model = rnnrt.from_graph(case.graph())
+    assert model.delay == 2  # x itself comes at once, the convolution beside it looks two frames ahead
+    stream, frame = model.stream(), np.zeros(FEATURES, np.float32)
+    assert [stream.step(frame) is None for _ in range(4)] == [True, True, False, False]
