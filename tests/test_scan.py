@@ -599,6 +599,18 @@ def test_steps_that_cannot_be_are_refused_by_name():
     refused(good, "initial has the wrong shape", initial=np.zeros(4))
     refused(good, "do not fit the step", inputs=2)
     refused(good, "cannot run in reverse", per_step=0, states=(), steps=3, reverse=True)
+    many = {f"s{k}": 3 for k in range(63)}
+    for answers in (1, 2):
+        step, (x, *states) = simple(x=3, **many)
+        for name, value in zip([*many, *(f"y{k}" for k in range(answers))], [*states[1:], x, x, x]):
+            step.output(f"new_{name}", value)
+        if answers > 1:
+            refused(step.graph(), "too many outputs", rnnrt.UnsupportedModelError, states=tuple(many))
+            continue
+        model = rnnrt.from_graph(around(step.graph(), tuple(many)))  # 63 frames of delay, one state each
+        frames = generator(26).standard_normal((70, 3)).astype(np.float32)
+        assert same_bits(model(frames)[1:][0], frames[69 - 62])
+        assert same_bits(model(frames)[63], frames[69])
     step, (x, h) = simple(x=3, h=4)
     step.output("h'", x)
     step.output("y", x)
