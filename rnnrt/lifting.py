@@ -240,7 +240,11 @@ class _Part:
             return _Part(matrix=weight @ self.matrix)
         made = np.zeros((len(weight), size))
         used = np.flatnonzero(self.index >= 0)
-        np.add.at(made.T, self.index[used], weight[:, used].T * self.scale[used, None])
+        columns, terms = self.index[used], weight[:, used] * self.scale[used]
+        if len(np.unique(columns)) == len(columns):
+            made[:, columns] = terms
+        else:
+            np.add.at(made.T, columns, terms.T)
         return _Part(matrix=made)
 
     def picks(self):
@@ -539,10 +543,11 @@ def _gru(step):
     pairs = {c: atoms for atoms, c in terms.items() if len(atoms) == 2}
     if len(alone) != 1 or set(pairs) != {1.0, -1.0} or alone[0] not in pairs[-1.0]:
         return None
-    (z,) = [a for a in set(pairs[-1.0]) if a != alone[0]] or [None]
-    (other,) = [a for a in set(pairs[1.0]) if a != z] or [None]
-    if z is None or other is None or z not in pairs[1.0]:
+    both = set(pairs[1.0]) & set(pairs[-1.0])
+    if len(both) != 1 or len(set(pairs[1.0])) != 2 or len(set(pairs[-1.0])) != 2 or alone[0] in both:
         return None
+    (z,) = both
+    (other,) = set(pairs[1.0]) - both
     flipped = step.is_state(alone[0], state)  # h - z h + z n: z is what other cells call 1 - z
     n, h = (other, alone[0]) if flipped else (alone[0], other)
     z, n = step.activation_of(z), step.activation_of(n)

@@ -11,6 +11,9 @@ import numpy as np
 from .errors import ShapeError, UnsupportedModelError
 from .graph import Graph, Input, Layer, Signal, _aligned
 
+#: Most outputs of a step: what the engine keeps track of for one layer.
+MOST_OUTPUTS = 64
+
 
 @dataclass(frozen=True, eq=False, repr=False, match_args=False)
 class Scan(Layer):
@@ -89,6 +92,13 @@ class Scan(Layer):
                 "the step must give the next states, then at least one answer",
                 where=self.where,
                 expected=f"more than {len(self.states)} outputs",
+                found=str(len(self.graph.outputs)),
+            )
+        if len(self.graph.outputs) > MOST_OUTPUTS:
+            raise UnsupportedModelError(
+                "the step has too many outputs",
+                where=self.where,
+                expected=f"at most {MOST_OUTPUTS} next states and answers",
                 found=str(len(self.graph.outputs)),
             )
         for name, new in zip(self.states, self.graph.outputs):

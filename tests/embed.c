@@ -150,6 +150,57 @@ static void refuses(struct rnnrt_row row, const char *word) {
           error.row == 1 && strstr(error.text, word));
 }
 
+/* The step of a scan: s' = y = W x + s, x of IN numbers, s of 2. */
+static struct rnnrt_plan *step_plan(const float *weight, int32_t timed) {
+    struct rnnrt_row rows[4] = {
+        {.kind = rnnrt_kind_input, .output_size = IN, .timed = timed},
+        {.kind = rnnrt_kind_input, .output_size = 2, .timed = timed},
+        {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = timed},
+        {.kind = rnnrt_kind_add, .inputs = 2, .input = {2, 1}, .input_size = 2, .output_size = 2}};
+    int32_t outputs[2] = {3, 3};
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    rows[2].weight = weight, rows[3].timed = timed;
+    CHECK(rnnrt_plan_create(&plan, rows, 4, outputs, 2, NULL, &error) == RNNRT_OK);
+    return plan;
+}
+
+static void scans_that_lie(struct rnnrt_row scan) {
+    const float w[64] = {0};
+    const int32_t zero[1] = {-1}, far[1] = {7}, sequence[1] = {0};
+    struct rnnrt_plan *step = step_plan(w, 0), *over_time = step_plan(w, 1);
+    scan.inner = step, scan.states = 1, scan.index = zero;
+    struct rnnrt_row row = scan;
+    row.inner = over_time, refuses(row, "step");
+    row = scan, row.index = NULL, refuses(row, "step");
+    row = scan, row.states = 2, refuses(row, "step");
+    row = scan, row.states = -1, refuses(row, "step");
+    row = scan, row.per_step = 2, refuses(row, "step");
+    row = scan, row.length = 3, refuses(row, "time");
+    row = scan, row.index = far, refuses(row, "states");
+    row = scan, row.index = sequence, refuses(row, "states");
+    row = scan, row.states = 0, row.index = NULL, refuses(row, "once");
+    row = scan, row.output_size = 3, refuses(row, "output size");
+    row = scan, row.inputs = 2, row.input[1] = 0, refuses(row, "time");
+
+    /* and one that does not */
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, scan};
+    const float start[2] = {1, 2};
+    int32_t outputs[2] = {rnnrt_value(rows, 1, 0), rnnrt_value(rows, 1, 1)};
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    rows[1].initial = start;
+    CHECK(rnnrt_row_slots(&scan) == 2 &&
+          rnnrt_plan_create(&plan, rows, 2, outputs, 2, NULL, &error) == RNNRT_OK);
+    float x[IN] = {0}, y[2], last[2];
+    struct rnnrt_array in = {x, IN, IN, 1}, out[2] = {{y, 2, 2, 1}, {last, 2, 2, 1}};
+    CHECK(rnnrt_run(plan, 1, &in, out, NULL, NULL, 0, NULL, 0, 0, &error) == RNNRT_OK);
+    CHECK(out[0].frames == 1 && !memcmp(y, start, sizeof y) && !memcmp(last, start, sizeof last));
+    rnnrt_plan_free(plan);
+    rnnrt_plan_free(over_time);
+    rnnrt_plan_free(step);
+}
+
 static void lies(void) {
     const float w[64] = {0};
     const struct rnnrt_row dense = {
@@ -190,6 +241,8 @@ static void lies(void) {
     row = dense, row.kind = rnnrt_kind_select, refuses(row, "index");
     row = dense, row.kind = rnnrt_kind_concatenate, refuses(row, "wide");
     row = dense, row.kind = rnnrt_kind_time_distributed, refuses(row, "inside");
+    row = dense, row.kind = rnnrt_kind_scan, row.per_step = 1, refuses(row, "step");
+    scans_that_lie(row);
 }
 
 int main(void) {

@@ -34,6 +34,7 @@ from rnnrt.graph import (
     Softmax,
     TimeDistributed,
 )
+from rnnrt.scan import Scan
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
 #: Functions whose answers stay small whatever they are given; the others may grow from layer to layer.
@@ -132,6 +133,7 @@ class _Maker:
             self.softmax,
             self.select,
             self.per_frame,
+            self.scan,
         ]
         if not self.streamable:
             steps += [self.reverse, self.collapse]
@@ -278,6 +280,43 @@ class _Maker:
         inner.output("y", inner.add(Flatten, "flatten", h))
         column = self.add(Reshape, edge, features=(edge.width, 1))
         return self.add(TimeDistributed, column, 2 * ((edge.width - 3) // 2 + 1), graph=inner.graph())
+
+    def scan(self, edge):
+        """A cell of one or two states, one of them from before, with a joint product and an answer of its own width."""
+        step, units, answer = GraphBuilder(), self.size(), self.size()
+        x, h = step.input("x", (edge.width,), time=False), step.input("h", (units,), time=False)
+        states, joined = ("h",), step.add(Concatenate, "join", *((x, h) if self.chance(0.5) else (h, x)))
+        if self.chance(0.5):
+            states = ("h", "before")
+            was = step.input("before", (units,), time=False)
+            joined = step.add(Concatenate, "three", joined, was)
+        size = step.signal(joined).width
+        new = step.add(
+            Dense,
+            "new",
+            joined,
+            weight=self.weights(units, size),
+            bias=self.maybe(units),
+            activation=self.function(BOUNDED),
+        )
+        shown = step.add(Concatenate, "shown", new, x)
+        y = step.add(
+            Dense, "y", shown, weight=self.weights(answer, units + edge.width), bias=self.maybe(answer)
+        )
+        for name, value in zip(("h'", "before'", "answer"), (new, h)[: len(states)] + (y,)):
+            step.output(name, value)
+        made = self.add(
+            Scan,
+            edge,
+            answer,
+            graph=step.graph(),
+            states=states,
+            initial=self.maybe(units * len(states)),
+            reverse=not self.streamable and self.chance(0.5),
+        )
+        if self.chance(0.2) and not self.streamable:
+            return dataclasses.replace(made, reference=f"{made.reference}:h", width=units, timed=False)
+        return made
 
     def fork(self, edge):
         """Two or three branches of different delay and one rate, joined again."""

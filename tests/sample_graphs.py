@@ -31,6 +31,7 @@ from rnnrt.graph import (
     TimeDistributed,
     Unflatten,
 )
+from rnnrt.scan import Scan
 
 
 def normal(*shape, seed=0):
@@ -51,6 +52,17 @@ def small_graph():
     )
     b.output("y", b.add(Dense, "fc", b.add(Last, "last", h), weight=normal(1, 3), bias=normal(1)))
     return b.graph(metadata={"source": "test"})
+
+
+def step_graph():
+    """The step of a cell with states of 4 and 3 numbers over frames of 2."""
+    step = GraphBuilder()
+    x, s, t = (step.input(name, (n,), time=False) for name, n in (("frame", 2), ("s", 4), ("t", 3)))
+    joined = step.add(Concatenate, "join", x, s, t)
+    step.output("next_s", step.add(Dense, "new_s", joined, weight=normal(4, 9), activation="tanh"))
+    step.output("next_t", step.add(Dense, "new_t", joined, weight=normal(3, 9), activation="softsign"))
+    step.output("y", step.add(Dense, "out", joined, weight=normal(2, 9), bias=normal(2)))
+    return step.graph()
 
 
 def graph_with_every_layer():
@@ -113,6 +125,7 @@ def graph_with_every_layer():
         projection=normal(2, 5),
         epsilon=1e-12,
     )
+    h = b.add(Scan, "scan", h, h0, graph=step_graph(), states=("s", "t"), started=("s",), initial=normal(7))
     wide = b.add(Concatenate, "wide", h, "lstm:cells", b.add(Reverse, "reverse", h))
     wide = b.add(Add, "sum", wide, b.add(LayerNormalization, "ln", wide, size=9, gamma=normal(9)))
     picked = b.add(

@@ -154,7 +154,7 @@ def product_plan(weight, bias, isa):
             "bias": bias,
         },
     ]
-    return _engine.Plan(rows, [4], ["x", "dense"], [outputs], isa)
+    return _engine.Plan(rows, [1], ["x", "dense"], [outputs], isa)
 
 
 def product(plan, x, outputs):

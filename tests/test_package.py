@@ -196,7 +196,8 @@ def test_models_are_read_and_run_where_no_framework_can_be_imported(tmp_path):
 ROWS = (
     ("errors",),
     ("graph", "atomic", "strict_json", "textbook", "axes"),
-    ("reference", "passes", "container", "graph_json", "layers", "timing"),
+    ("scan",),
+    ("reference", "passes", "lifting", "container", "graph_json", "layers", "timing"),
     ("file",),
     ("importers",),
     ("golden", "lowering", "ports", "state", "_engine"),

@@ -60,7 +60,8 @@ def allocations(call, times):
 found = {}
 loop = allocations(lambda: None, 200)
 found["counter"] = allocations(lambda: np.zeros(100_000, np.float32), 200) - loop
-for name in ("lstm_20", "gru_20", "textbook_ln_rnn", "textbook_lstm", "lstm_256", "conv_dilated", "three_delays", "per_frame"):
+for name in ("lstm_20", "gru_20", "textbook_ln_rnn", "textbook_lstm", "lstm_256", "conv_dilated", "three_delays", "per_frame",
+             "scan_two_widths", "scan_stored_start"):
     case = next(c for c in CASES if c.name == name)
     model = rnnrt.Model(case.graph())
     width = model.outputs["y"][-1]
@@ -112,5 +113,5 @@ def test_the_counter_counts(found):
 
 
 def test_step_and_push_allocate_nothing(found):
-    assert len(found) == 33
+    assert len(found) == 41
     assert {name: calls for name, calls in found.items() if calls and name != "counter"} == {}

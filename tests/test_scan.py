@@ -263,6 +263,14 @@ def near_misses():
         z, n = step.act("sigmoid", z), step.act("tanh", step.add(n, step.times(step.act("sigmoid", r_), h)))
         new = step.add(step.times(step.affine(z, sign, 1.0), n), step.times(step.affine(z, scale, 0.0), h))
         yield name, step.graph([new], {"y": new}), ("h",), {}
+    for name, pair in (("gru_with_r_for_z", "rh"), ("gru_with_z_twice", "zz"), ("gru_with_z_for_h", "zn")):
+        step = steps.Step(FEATURES, {"h": UNITS})
+        parts = dict(zip("zrn", steps.preactivations(step, w, u, b, 3, "joint", step.state["h"])))
+        values = {k: step.act("tanh" if k == "n" else "sigmoid", v) for k, v in parts.items()}
+        values["h"] = step.state["h"]
+        kept = step.add(values["n"], step.affine(step.times(values["z"], values["n"]), -1.0, 0.0))
+        new = step.add(kept, step.times(*(values[k] for k in pair)))
+        yield name, step.graph([new], {"y": new}), ("h",), {}
     step = steps.Step(FEATURES, {"h": UNITS})
     h = step.state["h"]
     z, n = steps.preactivations(step, w[: 2 * UNITS], u[: 2 * UNITS], b[: 2 * UNITS], 2, "joint", h)
@@ -280,6 +288,61 @@ def test_what_is_not_quite_a_known_cell_stays_a_scan_and_is_right(cell):
     x = generator(10).standard_normal((2, 70, FEATURES)).astype(np.float32)
     expected, _ = reference.run(graph, {"x": x})
     assert keeps_promise_1(model.run({"x": x}), graph, {"x": x}, expected)
+
+
+def perturbed(seed):
+    """(step, states): an LSTM or GRU whose parts are swapped at random: many are the cell itself, most are close to it."""
+    r = generator(24, seed)
+    n, two = int(r.choice([1, 2, 5])), r.random() < 0.5
+    step = steps.Step(FEATURES, {"h": n, "c": n} if two else {"h": n})
+    pick = lambda usual, *others: usual if r.random() < 0.9 else others[r.integers(len(others))]
+    h = step.state["h"]
+    count = 4 if two else 3
+    spelling = steps.SPELLINGS[r.integers(4)]
+    w, u, b = weights(r, count * n, FEATURES), weights(r, count * n, n), weights(r, count * n)
+    gates = steps.preactivations(step, w, u, b, count, spelling, pick(h, step.state["c"] if two else h))
+    gates = [gates[k] for k in r.permutation(count)] if r.random() < 0.3 else gates
+    act = lambda name, x: step.act(pick(name, "softsign", "hard_sigmoid"), x)
+    if two:
+        i, f, o = (act("sigmoid", gates[k]) for k in (0, 1, 3))
+        g, c = act("tanh", gates[2]), step.state["c"]
+        parts = [step.times(pick(f, i, step.one_minus(i)), pick(c, h)), step.times(pick(i, f), pick(g, o, h))]
+        new_c = step.add(*parts) if r.random() < 0.9 else step.add(*parts, h)
+        new_h = step.times(pick(o, f), act("tanh", pick(new_c, c, parts[0])))
+        states = [new_h, new_c] if r.random() < 0.9 else [new_c, new_h]
+        return step.graph(states, {"y": pick(new_h, new_c, h)}), ("h", "c")
+    z, reset, n_ = act("sigmoid", gates[0]), act("sigmoid", gates[1]), gates[2]
+    if r.random() < 0.7:
+        n_ = step.dense(step.x, w[2 * n :], b[2 * n :])
+        inner = step.times(pick(reset, z), pick(h, z))
+        q = step.dense(h, u[2 * n :], pick(b[2 * n :], None))
+        n_ = step.add(
+            n_, step.dense(inner, u[2 * n :]) if r.random() < 0.5 else step.times(reset, pick(q, h))
+        )
+    n_ = act("tanh", n_)
+    scale = pick(1.0, 2.0, -1.0)
+    a, k = pick((n_, h), (h, n_), (n_, n_))
+    new = step.add(step.times(step.affine(z, -scale, 1.0), a), step.times(step.affine(z, scale, 0.0), k))
+    return step.graph([new], {"y": pick(new, h)}), ("h",)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_cell_with_its_parts_swapped_is_lifted_only_where_it_is_still_right(seed):
+    step, states = perturbed(seed)
+    graph = around(step, states, reverse=seed % 3 == 0)
+    x = generator(25, seed).standard_normal((2, 20, FEATURES)).astype(np.float32)
+    expected, _ = reference.run(graph, {"x": x})
+    size = max(
+        1.0, *(np.abs(e).max() for e in expected.values())
+    )  # some of them grow: another cell errs by more
+    for lifted in (True, False):
+        for name, y in rnnrt.from_graph(graph, lift=lifted).run({"x": x}).items():
+            assert np.abs(y - expected[name]).max() <= 1e-3 * size, (name, lifted)
+
+
+def test_many_cells_with_their_parts_swapped_are_lifted_and_many_are_not():
+    found = [kinds(rnnrt.from_graph(around(*perturbed(seed))))[0] for seed in range(150)]
+    assert min(found.count(kind) for kind in ("lstm", "gru", "scan")) >= 10
 
 
 def test_products_of_frames_do_not_wait_for_the_states():
@@ -531,6 +594,18 @@ def test_steps_that_cannot_be_are_refused_by_name():
     refused(good, "initial has the wrong shape", initial=np.zeros(4))
     refused(good, "do not fit the step", inputs=2)
     refused(good, "cannot run in reverse", per_step=0, states=(), steps=3, reverse=True)
+    many = {f"s{k}": 3 for k in range(63)}
+    for answers in (1, 2):
+        step, (x, *states) = simple(x=3, **many)
+        for name, value in zip([*many, *(f"y{k}" for k in range(answers))], [*states[1:], x, x, x]):
+            step.output(f"new_{name}", value)
+        if answers > 1:
+            refused(step.graph(), "too many outputs", rnnrt.UnsupportedModelError, states=tuple(many))
+            continue
+        model = rnnrt.from_graph(around(step.graph(), tuple(many)))  # 63 frames of delay, one state each
+        frames = generator(26).standard_normal((70, 3)).astype(np.float32)
+        assert same_bits(model(frames)[1:][0], frames[69 - 62])
+        assert same_bits(model(frames)[63], frames[69])
     step, (x, h) = simple(x=3, h=4)
     step.output("h'", x)
     step.output("y", x)
@@ -565,3 +640,11 @@ def test_a_scan_without_sequences_is_not_cut_by_lengths():
     assert y.shape == (3, 7, 4)
     for b, n in enumerate((9, 2, 5)):
         assert same_bits(y[b], model(x[b, :n]))
+
+
+def test_the_delay_of_a_scan_is_that_of_the_latest_of_its_sequences():
+    case = next(c for c in CASES if c.name == "scan_two_sequences")
+    model = rnnrt.from_graph(case.graph())
+    assert model.delay == 2  # x itself comes at once, the convolution beside it looks two frames ahead
+    stream, frame = model.stream(), np.zeros(FEATURES, np.float32)
+    assert [stream.step(frame) is None for _ in range(4)] == [True, True, False, False]

@@ -24,8 +24,8 @@ struct made_plan {
     struct rnnrt_row row[MOST_ROWS];
     size_t rows, held;
     float *arrays[MOST_ROWS * 8];
-    int32_t *index;
-    int32_t output[4];
+    int32_t *index, *starts;
+    int32_t output[8];
     size_t outputs;
     struct made_plan *inside;
     struct rnnrt_plan *plan;
@@ -48,6 +48,21 @@ static struct rnnrt_function any_function(void) {
     return (struct rnnrt_function){(enum rnnrt_function_name)below(RNNRT_FUNCTIONS), number()};
 }
 
+static size_t width_of(const struct made_plan *m, int32_t value);
+
+/* The width of a row's slot, and whether it runs over time. */
+static int32_t slot_width(const struct made_plan *m, const struct rnnrt_row *row, size_t slot, int *timed) {
+    bool spoiled = row->states < 0 || !m->inside || (size_t)row->states >= m->inside->outputs;
+    if (row->kind == rnnrt_kind_scan && row->inner && !spoiled) {
+        size_t states = (size_t)row->states, answers = m->inside->outputs - states;
+        *timed = slot < answers;
+        return (int32_t)width_of(m->inside,
+                                 m->inside->output[slot < answers ? states + slot : slot - answers]);
+    }
+    *timed = slot == 0 ? row->timed : slot == 3;
+    return slot > 1 ? row->units : row->output_size;
+}
+
 /* A value of the rows so far (the latest more often), its width in *width; -1 where there is none of that
  * sort. */
 static int32_t a_value(const struct made_plan *m, int timed, int32_t *width) {
@@ -56,9 +71,9 @@ static int32_t a_value(const struct made_plan *m, int timed, int32_t *width) {
                               : (size_t)below((int32_t)m->rows);
         const struct rnnrt_row *row = &m->row[r];
         int slot = rnnrt_row_slots(row) > 1 && chance(40) ? 1 + below((int)rnnrt_row_slots(row) - 1) : 0,
-            over_time = slot == 0 ? row->timed : slot == 3;
+            over_time;
+        *width = slot_width(m, row, (size_t)slot, &over_time);
         if (over_time != timed) continue;
-        *width = slot > 1 ? row->units : row->output_size;
         if (*width < 1 || *width > 1 << 10) continue; /* a spoiled one */
         return rnnrt_value(m->row, r, (size_t)slot);
     }
@@ -75,7 +90,8 @@ static size_t row_of(const struct made_plan *m, int32_t value, size_t *slot) {
 
 static size_t width_of(const struct made_plan *m, int32_t value) {
     size_t slot, r = row_of(m, value, &slot);
-    return (size_t)(slot > 1 ? m->row[r].units : m->row[r].output_size);
+    int timed;
+    return (size_t)slot_width(m, &m->row[r], slot, &timed);
 }
 
 static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) {
@@ -140,7 +156,7 @@ static void spoil(struct rnnrt_row *row) {
     int32_t *field[] = {&row->kind,        &row->inputs,  &row->input[0], &row->input[1],    &row->input_size,
                         &row->output_size, &row->timed,   &row->units,    &row->kernel_size, &row->stride,
                         &row->dilation,    &row->groups,  &row->pad_left, &row->pad_right,   &row->same,
-                        &row->length,      &row->reverse, &row->norm};
+                        &row->length,      &row->reverse, &row->norm,     &row->per_step,    &row->states};
     int32_t *spoiled = field[below(sizeof field / sizeof *field)];
     if (chance(25)) {
         row->reverse = !row->reverse;
@@ -197,6 +213,65 @@ static void give_arrays(struct made_plan *m, struct rnnrt_row *row) {
     }
 }
 
+static struct made_plan *plan_of(struct made_plan *m);
+
+/* A row of a step: mostly of what a step may hold. */
+static void add_step_row(struct made_plan *m, int32_t output_size) {
+    static const int32_t kinds[] = {rnnrt_kind_dense,   rnnrt_kind_activation, rnnrt_kind_affine,
+                                    rnnrt_kind_softmax, rnnrt_kind_add,        rnnrt_kind_concatenate,
+                                    rnnrt_kind_last};
+    struct rnnrt_row *row = &m->row[m->rows];
+    *row = (struct rnnrt_row){.inputs = 1, .epsilon = 1e-3f, .activation = any_function()};
+    row->kind = output_size ? rnnrt_kind_dense : kinds[below(chance(3) ? 7 : 6)];
+    row->input[0] = a_value(m, 0, &row->input_size);
+    choose_sizes(m, row, 0);
+    if (output_size) row->output_size = output_size;
+    give_arrays(m, row);
+    m->rows++;
+}
+
+/* Row `row` becomes a scan with a step made for the values it reads: frames of any width, or, where its first
+ * input is not timed, none. */
+static void make_scan(struct made_plan *m, struct rnnrt_row *row, int timed) {
+    struct made_plan *step = __real_calloc(1, sizeof *step);
+    int32_t states = below(4), width[3], widths = 0, first = timed ? -1 : row->input[0], given;
+    m->starts = __real_malloc(RNNRT_MAX_OUTPUTS * sizeof *m->starts);
+    for (int32_t s = 0; s < RNNRT_MAX_OUTPUTS; s++) m->starts[s] = -1;
+    row->per_step = timed ? 1 + chance(30) : 0, row->states = states, row->reverse = timed && chance(15);
+    row->length = timed ? 0 : 1 + below(6);
+    if (timed) row->input_size = 0;
+    row->inputs = timed;
+    for (int32_t i = 0; i < row->per_step; i++, step->rows++)
+        row->input_size += step->row[step->rows].output_size = 1 + below(7);
+    for (int32_t s = 0; s < states; s++, step->rows++) {
+        given = first >= 0 ? first : chance(30) ? a_value(m, 0, &width[s]) : -1;
+        if (given < 0) width[s] = 1 + below(9);
+        else width[s] = (int32_t)width_of(m, given), m->starts[s] = row->inputs;
+        if (given >= 0) row->input[row->inputs++] = given;
+        step->row[step->rows].output_size = width[s];
+        widths += width[s];
+        first = -1;
+    }
+    for (int32_t once = below(3) + (first >= 0); once--; step->rows++) {
+        given = first >= 0 ? first : a_value(m, 0, &width[0]);
+        if (given < 0) break;
+        step->row[step->rows].output_size = (int32_t)width_of(m, given);
+        row->input[row->inputs++] = given;
+        first = -1;
+    }
+    for (int32_t k = below(4); k-- && step->rows + (size_t)states < MOST_ROWS;) add_step_row(step, 0);
+    for (int32_t s = 0; s < states; s++) {
+        add_step_row(step, chance(98) ? step->row[row->per_step + s].output_size : 1 + below(9));
+        step->output[step->outputs++] = (int32_t)step->rows - 1;
+    }
+    for (int32_t k = 1 + below(3); k--;) step->output[step->outputs++] = below((int32_t)step->rows);
+    m->inside = plan_of(step);
+    row->inner = step->plan;
+    row->index = m->starts;
+    row->initial = chance(40) ? array_of(m, widths ? widths : 1, 1) : NULL;
+    row->output_size = (int32_t)width_of(step, step->output[states]);
+}
+
 static void add_row(struct made_plan *m, int inside) {
     struct rnnrt_row *row = &m->row[m->rows];
     int timed = chance(75);
@@ -206,7 +281,8 @@ static void add_row(struct made_plan *m, int inside) {
     row->activation = any_function(), row->recurrent_activation = any_function();
     if (chance(40)) row->activation.name = RNNRT_TANH, row->recurrent_activation.name = RNNRT_SIGMOID;
     do row->kind = 1 + below(RNNRT_KINDS - 1);
-    while (row->kind == rnnrt_kind_time_distributed && (inside || m->inside));
+    while ((row->kind == rnnrt_kind_time_distributed || row->kind == rnnrt_kind_scan) &&
+           (inside || m->inside || m->rows + 1 >= MOST_ROWS));
     if (!inside && chance(8)) {
         *row = (struct rnnrt_row){.kind = rnnrt_kind_input,
                                   .output_size = 1 + below(7),
@@ -220,6 +296,22 @@ static void add_row(struct made_plan *m, int inside) {
         if (row->input[0] < 0) return;
         row->timed = timed;
         choose_sizes(m, row, timed);
+    }
+    if (row->kind == rnnrt_kind_scan) {
+        struct rnnrt_row *before = row; /* frames of the right width */
+        if (timed) *++row = *before;
+        make_scan(m, row, timed);
+        row->timed = 1;
+        if (timed) {
+            *before = (struct rnnrt_row){.kind = rnnrt_kind_dense,
+                                         .inputs = 1,
+                                         .input = {before->input[0]},
+                                         .input_size = (int32_t)width_of(m, before->input[0]),
+                                         .output_size = row->input_size,
+                                         .timed = 1};
+            before->weight = array_of(m, before->output_size, before->input_size);
+            row->input[0] = rnnrt_value(m->row, m->rows++, 0);
+        }
     }
     if (row->kind == rnnrt_kind_time_distributed) {
         m->inside = make_rows(1);
@@ -241,14 +333,13 @@ static void add_row(struct made_plan *m, int inside) {
         size_t made = row->inner ? rnnrt_plan_due(row->inner, 0, (size_t)m->inside->row[0].length, true) : 0;
         row->output_size = made ? (int32_t)(made * width_of(m->inside, m->inside->output[0])) : 1;
     }
-    if (chance(3)) spoil(row);
+    if (chance(3)) spoil(row), row->initial = NULL; /* which has numbers for the states there were */
     give_arrays(m, row);
     m->rows++;
 }
 
 static struct made_plan *make_rows(int inside) {
     struct made_plan *m = __real_calloc(1, sizeof *m);
-    struct rnnrt_error error;
     m->row[0] = (struct rnnrt_row){.kind = rnnrt_kind_input,
                                    .output_size = 1 + below(9),
                                    .timed = 1,
@@ -264,6 +355,12 @@ static struct made_plan *make_rows(int inside) {
         if (m->output[o] < 0) m->output[o] = 0;
     }
     if (chance(1)) m->output[0] = odd_number();
+    return plan_of(m);
+}
+
+/* Makes the plan of the rows there are. */
+static struct made_plan *plan_of(struct made_plan *m) {
+    struct rnnrt_error error;
     const char *isa[8];
     size_t isas = rnnrt_isas(isa, 8);
     enum rnnrt_status status = rnnrt_plan_create(&m->plan, m->row, m->rows, m->output, m->outputs,
@@ -280,6 +377,7 @@ static void free_rows(struct made_plan *m) {
     free_rows(m->inside);
     for (size_t i = 0; i < m->held; i++) free(m->arrays[i]);
     free(m->index);
+    free(m->starts);
     free(m);
 }
 
