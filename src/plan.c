@@ -160,6 +160,10 @@ static void order(struct rnnrt_plan *plan) {
         }
         if (op->stage + 1 > plan->stages) plan->stages = op->stage + 1;
     }
+}
+
+/* What is kept for its whole length. */
+static void keep_whole_values(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         for (int32_t i = 0; i < op->row.inputs; i++) {
@@ -222,47 +226,118 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
     }
 }
 
-/* How far input i of a joining op can be ahead of the slowest: what a queue on that edge must hold between
- * visits. The counts repeat once every branch has started, so the walk ends after two common periods past the
- * longest delay. */
+/* ---- how far the branches of a join run apart ----
+ * The frames of a value after n input frames, while more may come, are a line in whole numbers: none before
+ * `first`, then min(most, (n + shift) / stride). Windows keep it one, since ((n + a) / s + b) / t is
+ * (n + a + b s) / (s t), and so do joins, whose minimum of two lines of one stride is the lower one from the
+ * later beginning on. How far one line can be above another then follows without a walk along them. */
+struct pace {
+    int64_t first, shift, stride; /* stride 0: no line, `most` from `first` on */
+    int64_t most;
+    bool known;
+};
+#define NEVER INT64_MAX
+static const int64_t FAR = (int64_t)1 << 60; /* beyond it a line is not known: sums below do not wrap */
+
+static int64_t pace_at(const struct pace *p, int64_t n) {
+    if (n < p->first) return 0;
+    int64_t line = p->stride ? (n + p->shift) / p->stride : p->most;
+    return line < p->most ? line : p->most;
+}
+
+static struct pace through_window(struct pace p, const struct rnnrt_row *row) {
+    if (!p.known || p.first == NEVER) return p;
+    int64_t stride = row->stride,
+            offset = row->pad_left + stride - ((int64_t)(row->kernel_size - 1) * row->dilation + 1);
+    p.known = p.most == NEVER && !__builtin_mul_overflow(offset, p.stride, &offset) &&
+              !__builtin_add_overflow(p.shift, offset, &p.shift) &&
+              !__builtin_mul_overflow(p.stride, stride, &p.stride) && p.stride <= FAR && p.shift <= FAR &&
+              p.shift >= -FAR;
+    if (p.known && p.first < p.stride - p.shift) p.first = p.stride - p.shift;
+    p.known &= p.first <= FAR;
+    return p;
+}
+
+/* The slower of two at every n. */
+static struct pace slower(struct pace a, struct pace b) {
+    if (a.known && a.first == NEVER) return a;
+    if (b.known && b.first == NEVER) return b;
+    a.known &= b.known && (!a.stride || !b.stride || a.stride == b.stride);
+    if (!a.stride || (b.stride && b.shift < a.shift)) a.shift = b.shift, a.stride = b.stride;
+    if (b.first > a.first) a.first = b.first;
+    if (b.most < a.most) a.most = b.most;
+    return a;
+}
+
+/* The furthest `a` can be ahead of `least`, the slowest at its join, before it is sure that the join cannot
+ * end well; NEVER: as far as there are frames. */
+static int64_t ahead(const struct pace *a, const struct pace *least) {
+    if (!a->known || !least->known) return NEVER;
+    if (a->first == NEVER) return 0;
+    if (least->first == NEVER || !a->stride) return a->most;
+    int64_t before = pace_at(a, least->first - 1), by = least->stride ? a->shift - least->shift : 0;
+    int64_t after = by > 0 ? (by - 1) / a->stride + 1 : 0;
+    return before > after ? before : after;
+}
+
+static struct pace pace_of_value(const struct rnnrt_plan *plan, const struct pace *paces, int32_t v) {
+    const struct rnnrt_op *op = &plan->ops[v / RNNRT_MAX_OUTPUTS];
+    if (plan->values[v].timed || !rnnrt_recurrent(op->row.kind)) return paces[v / RNNRT_MAX_OUTPUTS];
+    return (struct pace){.first = op->once ? 1 : NEVER, .most = 1, .known = true}; /* a final state */
+}
+
+/* The frames input i of a joining op may be ahead of the slowest by: what a queue on that edge must hold
+ * between visits. `length`: frames where all inputs have so many, else 0; `total`: counts at that length. */
+static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct pace *paces, int64_t length,
+                      const size_t *total) {
+    struct pace least = pace_of_value(plan, paces, op->row.input[0]);
+    for (int32_t i = 1; i < op->row.inputs; i++)
+        least = slower(least, pace_of_value(plan, paces, op->row.input[i]));
+    for (int32_t i = 0; i < op->row.inputs; i++) {
+        struct pace own = pace_of_value(plan, paces, op->row.input[i]);
+        int64_t lag = ahead(&own, &least), most = length ? (int64_t)total[op->row.input[i]] : NEVER;
+        if (!plan->values[op->row.input[i]].timed) lag = 1; /* given at the start or at the end */
+        if (lag > most) lag = most;
+        op->apart |= lag == NEVER;
+        op->lag[i] = op->apart ? 0 : rnnrt_smaller((size_t)lag, SIZE_MAX >> 8);
+    }
+}
+
 static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
-    bool joins = false;
-    size_t start = 0, period = 1;
-    for (size_t r = 0; r < plan->count; r++) {
-        const struct rnnrt_row *row = &plan->ops[r].row;
-        joins |= rnnrt_joins(&plan->ops[r]);
-        if (row->kernel_size > 0) {
-            size_t stride = (size_t)rnnrt_larger((size_t)row->stride, 1),
-                   span = ((size_t)row->kernel_size - 1) * rnnrt_larger((size_t)row->dilation, 1) + 1;
-            start += span * period + stride * period;
-            period *= stride;
-        }
-    }
-    if (!joins || !plan->streams) return RNNRT_OK;
-    size_t limit = start + 2 * period;
-    limit = rnnrt_smaller(
-        limit,
-        ((size_t)1 << 26) /
-            plan->count); /* a longer walk than anybody would wait for; a lag missed is an error later */
+    struct pace *paces = calloc(plan->count, sizeof *paces);
     size_t *total = malloc(plan->count * RNNRT_MAX_OUTPUTS * sizeof *total);
-    if (!total) return RNNRT_NO_MEMORY;
-    for (size_t frames = 1; frames <= limit; frames++) {
-        rnnrt_plan_totals(plan, frames, false, false, total);
-        for (size_t r = 0; r < plan->count; r++) {
-            struct rnnrt_op *op = &plan->ops[r];
-            if (!rnnrt_joins(op)) continue;
-            size_t least = SIZE_MAX;
-            for (int32_t i = 0; i < op->row.inputs; i++)
-                least = rnnrt_smaller(least, total[op->row.input[i]]);
-            for (int32_t i = 0; i < op->row.inputs; i++)
-                op->lag[i] = rnnrt_larger(op->lag[i], total[op->row.input[i]] - least);
+    int64_t length = 0;
+    for (size_t r = 0; r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
+            length = plan->ops[r].row.length; /* of all, where the plan streams */
+    if (paces && total && length) rnnrt_plan_totals(plan, (size_t)length, false, false, total);
+    for (size_t r = 0; r < plan->count && paces && total; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        struct pace p = {.first = 1, .stride = 1, .most = NEVER, .known = true}; /* of an input */
+        if (op->row.kind == rnnrt_kind_input) {
+            if (!op->row.timed) p.stride = 0, p.most = 1;
+            paces[r] = p;
+            continue;
         }
+        p = pace_of_value(plan, paces, op->row.input[0]);
+        for (int32_t i = 1; rnnrt_joins(op) && i < op->row.inputs; i++)
+            p = slower(p, pace_of_value(plan, paces, op->row.input[i]));
+        if (op->once) { /* over with the first frame */
+            p.most = (int64_t)op_due(op, (size_t)p.most, true);
+            if (!p.most) p.first = NEVER;
+        } else if (op->row.kernel_size > 0) {
+            p = through_window(p, &op->row);
+        } else if (op->layer->due) { /* those that say nothing before the end, and what is not understood */
+            p.known &= op_due(op, p.first == NEVER ? 0 : (size_t)1 << 30, false) == 0;
+            p.first = NEVER;
+        }
+        paces[r] = p;
+        if (rnnrt_joins(op)) count_lag(plan, op, paces, length, total);
     }
-    for (size_t r = 0; r < plan->count; r++) /* values given once come at the start or at the end */
-        for (int32_t i = 0; i < plan->ops[r].row.inputs && plan->ops[r].row.inputs > 1; i++)
-            if (!plan->values[plan->ops[r].row.input[i]].timed) plan->ops[r].lag[i] = 1;
+    enum rnnrt_status status = paces && total ? RNNRT_OK : RNNRT_NO_MEMORY;
+    free(paces);
     free(total);
-    return RNNRT_OK;
+    return status;
 }
 
 /* ---- the plan ---- */
@@ -309,6 +384,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     }
     order(plan);
     if ((status = count_lags(plan))) goto fail;
+    keep_whole_values(plan);
     if (error) *error = (struct rnnrt_error){.row = -1};
     *out = plan;
     return RNNRT_OK;
@@ -343,6 +419,8 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         *text = op->whole ? "runs from the last frame to the first"
                           : "starts from what another layer says at the end";
         if (op->whole || op->stage > 0) return (int32_t)r;
+        *text = "joins branches that do not keep step: their strides differ, or one answers only at the end";
+        if (op->apart) return (int32_t)r;
         *text = "answers only when all frames are there";
         if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten))
             return (int32_t)r;

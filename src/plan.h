@@ -59,6 +59,7 @@ struct rnnrt_op {
     int32_t stage;                                     /* -1 for inputs */
     bool once;                                         /* depends on inputs given once alone */
     bool whole;                    /* runs once over its whole input, after the other ops of its stage */
+    bool apart;                    /* the inputs it joins drift apart, or one comes only at the end */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
     size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
