@@ -28,17 +28,31 @@ void *rnnrt_aligned(size_t bytes) {
 }
 
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
+    struct rnnrt_weights *weights = plan->weights;
+    size_t k = plan->filled ? plan->weights_used++ : weights->count;
+    if (plan->filled) {
+        plan->misfit |= k >= weights->count || weights->blocks[k].size != count;
+        return plan->misfit ? NULL : weights->blocks[k].data;
+    }
     /* 16 floats of slack: kernels may load a whole vector at the end of an array */
     float *p = rnnrt_aligned(rnnrt_times(count + 16, sizeof(float)));
-    void **blocks = p ? realloc(plan->blocks, (plan->block_count + 1) * sizeof *blocks) : NULL;
+    struct rnnrt_weights_block *blocks = p ? realloc(weights->blocks, (k + 1) * sizeof *blocks) : NULL;
     if (!blocks) {
         free(p);
         return NULL;
     }
-    plan->blocks = blocks;
-    plan->blocks[plan->block_count++] = p;
-    plan->bytes += count * sizeof(float);
+    weights->blocks = blocks;
+    weights->blocks[k] = (struct rnnrt_weights_block){p, count};
+    weights->count = k + 1;
+    weights->bytes += count * sizeof(float);
     return p;
+}
+
+static void free_weights(struct rnnrt_weights *weights) {
+    if (!weights || __atomic_sub_fetch(&weights->plans, 1, __ATOMIC_ACQ_REL)) return;
+    for (size_t k = 0; k < weights->count; k++) free(weights->blocks[k].data);
+    free(weights->blocks);
+    free(weights);
 }
 
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
@@ -46,7 +60,7 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
     if (!from || *status) return NULL;
     float *p = rnnrt_plan_floats(plan, count);
     if (!p) *status = RNNRT_NO_MEMORY;
-    else memcpy(p, from, count * sizeof *p);
+    else if (!plan->filled) memcpy(p, from, count * sizeof *p);
     return p;
 }
 
@@ -57,7 +71,7 @@ const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_
                    ? rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms))
                    : NULL;
     if (!p) *status = RNNRT_NO_MEMORY;
-    else plan->kernels->pack(p, weight, outputs, terms);
+    else if (!plan->filled) plan->kernels->pack(p, weight, outputs, terms);
     return p;
 }
 
@@ -340,11 +354,53 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
     return status;
 }
 
+/* ---- how much work a frame is ---- */
+
+static void count_work(struct rnnrt_plan *plan) {
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        op->rate = op->row.timed != 0, op->few = !op->row.timed;
+        if (op->row.kind == rnnrt_kind_input) continue;
+        int32_t slot = op->row.input[0] % RNNRT_MAX_OUTPUTS;
+        const struct rnnrt_op *from = &plan->ops[op->row.input[0] / RNNRT_MAX_OUTPUTS];
+        bool final = slot == RNNRT_SLOT_H || slot == RNNRT_SLOT_C;
+        double rate = final ? 0 : from->rate, few = final ? 1 : from->few;
+        op->work = op->layer->work ? op->layer->work(op)
+                                   : 4.0 * ((double)op->row.input_size + (double)op->row.output_size);
+        plan->work_frame += op->work * rate;
+        plan->work_once += op->work * few;
+        if (!op->row.timed) continue;
+        double stride = op->row.kernel_size > 0 ? (double)op->row.stride : 1,
+               length = op->row.kind == rnnrt_kind_unflatten ? (double)op->row.length : 1;
+        op->rate = rate * length / stride, op->few = few * length / stride;
+    }
+}
+
+double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames) {
+    return plan->work_once + plan->work_frame * (double)frames;
+}
+
+/* ---- families ---- */
+
+static bool same_arrays(const struct rnnrt_row *a, const struct rnnrt_row *b) {
+    return !a->weight == !b->weight && !a->recurrent_weight == !b->recurrent_weight && !a->bias == !b->bias &&
+           !a->recurrent_bias == !b->recurrent_bias && !a->gamma == !b->gamma && !a->beta == !b->beta &&
+           !a->projection == !b->projection && !a->index == !b->index;
+}
+
+/* Whether what is packed for the one row is right for the other. */
+static bool same_weights(const struct rnnrt_row *a, const struct rnnrt_row *b) {
+    return a->kind == b->kind && a->input_size == b->input_size && a->output_size == b->output_size &&
+           a->units == b->units && a->groups == b->groups && a->reset_after == b->reset_after &&
+           a->norm == b->norm && (!windowed(a->kind) || a->kernel_size == b->kernel_size) &&
+           same_arrays(a, b);
+}
+
 /* ---- the plan ---- */
 
 enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_row *rows, size_t count,
                                     const int32_t *outputs, size_t output_count, const char *isa,
-                                    struct rnnrt_error *error) {
+                                    const struct rnnrt_plan *family, struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (!count || count > 1 << 20 || !output_count || output_count > RNNRT_PLAN_OUTPUTS)
@@ -358,12 +414,27 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->ops = calloc(count, sizeof *plan->ops);
     plan->values = calloc(count * RNNRT_MAX_OUTPUTS, sizeof *plan->values);
     plan->output = calloc(output_count, sizeof *plan->output);
-    if (!plan->ops || !plan->values || !plan->output) goto fail;
+    if (family) {
+        plan->weights = family->weights;
+        plan->filled = true;
+        __atomic_add_fetch(&plan->weights->plans, 1, __ATOMIC_RELAXED);
+    } else if ((plan->weights = calloc(1, sizeof *plan->weights))) {
+        plan->weights->plans = 1;
+    }
+    if (!plan->ops || !plan->values || !plan->output || !plan->weights) goto fail;
     status = RNNRT_NO_ISA;
     if (!plan->kernels) goto fail;
+    if (family && (family->count != count || family->kernels != plan->kernels)) {
+        status = bad_row(error, 0, "the family has other rows or another instruction set");
+        goto fail;
+    }
     for (size_t r = 0; r < count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         if ((status = check_row(plan, rows, r, error))) goto fail;
+        if (family && !same_weights(&rows[r], &family->ops[r].row)) {
+            status = bad_row(error, r, "it is not the row of its family");
+            goto fail;
+        }
         op->row = rows[r];
         op->layer = layers[rows[r].kind];
         if (!windowed(op->row.kind))
@@ -371,7 +442,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         plan->inputs += op->row.kind == rnnrt_kind_input;
         const char *text = NULL;
         if (op->layer->prepare && (status = op->layer->prepare(plan, op, &text))) {
-            if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
+            if (plan->misfit) status = bad_row(error, r, "it is not the row of its family");
+            else if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
             goto fail;
         }
     }
@@ -382,6 +454,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         plan->output[o] = v;
         plan->values[v].used = true;
     }
+    count_work(plan);
     order(plan);
     if ((status = count_lags(plan))) goto fail;
     keep_whole_values(plan);
@@ -396,8 +469,7 @@ fail:
 void rnnrt_plan_free(struct rnnrt_plan *plan) {
     if (!plan) return;
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) rnnrt_stream_discard(plan->idle[i]);
-    for (size_t i = 0; i < plan->block_count; i++) free(plan->blocks[i]);
-    free(plan->blocks);
+    free_weights(plan->weights);
     free(plan->ops);
     free(plan->values);
     free(plan->output);
@@ -405,7 +477,7 @@ void rnnrt_plan_free(struct rnnrt_plan *plan) {
 }
 
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan) { return plan->kernels->isa; }
-size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->bytes; }
+size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->weights->bytes; }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
     const struct rnnrt_row *first = NULL;

@@ -14,6 +14,24 @@ enum { RNNRT_PLAN_OUTPUTS = 64 };          /* most outputs of a plan */
 
 struct rnnrt_op;
 
+/* The caller's question of a long call (rnnrt_between), and the floating-point mode it is asked in. */
+struct rnnrt_pulse {
+    struct rnnrt_between *between;
+    uint64_t mode;
+};
+#define RNNRT_ASK_AFTER 1e7 /* multiply-adds: a piece of work between two questions may be as much again */
+bool rnnrt_ask(struct rnnrt_pulse *pulse);
+/* Rows of a matrix product between two questions: many enough that cutting it costs nothing. */
+static inline size_t rnnrt_piece(double work) {
+    return work * 64 < RNNRT_ASK_AFTER ? (size_t)(RNNRT_ASK_AFTER / (work < 1 ? 1 : work)) : 64;
+}
+/* Counts work that was done; whether the call is to end now. `pulse` may be NULL. */
+static inline bool rnnrt_worked(struct rnnrt_pulse *pulse, double work) {
+    if (!pulse) return false;
+    pulse->between->done += work;
+    return pulse->between->done - pulse->between->asked >= RNNRT_ASK_AFTER && rnnrt_ask(pulse);
+}
+
 /* What one visit of an op sees. Chunks are time-major: (frames, batch, width). */
 struct rnnrt_visit {
     const struct rnnrt_kernels *kernels;
@@ -29,6 +47,7 @@ struct rnnrt_visit {
     size_t ring;                      /* frames the ring of a windowed op holds */
     float *scratch;
     const int64_t *lengths;     /* (batch) true lengths, or NULL */
+    struct rnnrt_pulse *pulse;  /* or NULL */
     struct rnnrt_stream *inner; /* time_distributed: the stream of the plan inside */
     struct rnnrt_error *error;
 };
@@ -48,6 +67,9 @@ struct rnnrt_layer {
     /* Frames of slot 0 made once `frames` have come in all; `ended`: and no more will. NULL: one for one. */
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
     enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_visit *visit);
+    /* Multiply-adds behind one frame of input 0, for one batch row. NULL: a few for every number. */
+    double (*work)(const struct rnnrt_op *op);
+    bool asks; /* run counts its work while it goes on (rnnrt_worked) */
 };
 
 struct rnnrt_op {
@@ -63,6 +85,8 @@ struct rnnrt_op {
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
     size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
+    double work;                   /* multiply-adds behind one frame of input 0, one batch row */
+    double rate, few;              /* about rate * n + few frames of slot 0 for n input frames */
 };
 
 struct rnnrt_value {
@@ -81,13 +105,27 @@ struct rnnrt_plan {
     int32_t *output; /* value numbers */
     int32_t stages;
     bool streams;
-    size_t bytes;
-    void **blocks; /* memory of rnnrt_plan_floats */
-    size_t block_count;
+    double work_frame, work_once; /* multiply-adds for a row: for every frame, and besides */
+    struct rnnrt_weights *weights;
+    size_t weights_used;          /* blocks of a family handed out while the plan is made */
+    bool filled;                  /* they are a family's: what is handed out is there already */
+    bool misfit;                  /* and it has no such block */
     struct rnnrt_stream *idle[4]; /* arenas waiting for the next rnnrt_run; taken and left atomically */
+    size_t idle_bytes;
 };
 
-/* A 64-byte aligned block of the plan's own, zeroed; NULL when there is no memory. */
+/* Packed and copied arrays: of one plan, or of a family that made them in the same order. */
+struct rnnrt_weights {
+    size_t plans; /* that hold it; counted atomically */
+    size_t bytes, count;
+    struct rnnrt_weights_block {
+        float *data;
+        size_t size; /* floats */
+    } *blocks;
+};
+
+/* A 64-byte aligned block of the plan's own, zeroed, to be filled unless plan->filled; NULL when there is no
+ * memory, or the family has no such block. */
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count);
 /* A copy of `from`; NULL stays NULL and is no failure: check *status. */
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
@@ -113,7 +151,7 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
                                      struct rnnrt_array *outputs, const int64_t *lengths,
                                      const struct rnnrt_state_value *initial, size_t initial_count,
                                      const struct rnnrt_state_value *final, size_t final_count,
-                                     struct rnnrt_error *error);
+                                     struct rnnrt_pulse *pulse, struct rnnrt_error *error);
 
 static inline bool rnnrt_recurrent(int32_t kind) {
     return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm;

@@ -47,12 +47,14 @@ struct rnnrt_stream {
     char *state;
     size_t state_bytes;
     float *work;
+    size_t work_floats;
     float *whole;
     size_t whole_floats;
     float *once; /* the inputs without a time axis, one after the other */
     struct op_place *ops;
     struct value_place *values;
-    size_t *total; /* room for rnnrt_plan_totals */
+    size_t *total;             /* room for rnnrt_plan_totals */
+    struct rnnrt_pulse *pulse; /* of the call at work, or NULL */
     struct rnnrt_stream **inner;
 };
 
@@ -84,6 +86,16 @@ typedef int float_mode;
 static float_mode enter_floats(void) { return 0; }
 static void leave_floats(float_mode old) { (void)old; }
 #endif
+
+bool rnnrt_ask(struct rnnrt_pulse *pulse) {
+    pulse->between->asked = pulse->between->done;
+    float_mode mode = enter_floats();
+    leave_floats((float_mode)pulse->mode);
+    int answer = pulse->between->ask(pulse->between->argument);
+    enter_floats();
+    (void)mode;
+    return answer != 0;
+}
 
 /* ---- making one ---- */
 
@@ -177,6 +189,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
         }
     }
     stream->state_bytes = state;
+    stream->work_floats = work;
     stream->state = rnnrt_aligned(state);
     stream->work = rnnrt_aligned((work + 64) * sizeof(float));
     stream->once = rnnrt_aligned((once + 64) * sizeof(float));
@@ -280,6 +293,7 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
     visit.ring = op->row.kernel_size > 0 ? window_ring(op, place->frames) : 0;
     visit.lengths = lengths;
     visit.inner = stream->inner[r];
+    visit.pulse = stream->pulse;
     visit.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
     int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs, exhausted = 0;
@@ -328,6 +342,9 @@ static enum rnnrt_status visit_op(struct rnnrt_stream *stream, size_t r, const i
         enum rnnrt_status status = begins         ? op->layer->run(op, &visit)
                                    : visit.frames ? RNNRT_TOO_SHORT
                                                   : RNNRT_OK;
+        if (!status && !op->layer->asks &&
+            rnnrt_worked(visit.pulse, op->work * (double)(visit.frames * visit.batch)))
+            status = RNNRT_CANCELLED;
         if (status) {
             if (error) error->row = (int32_t)r;
             return status;
@@ -440,7 +457,7 @@ static enum rnnrt_status round_of(struct rnnrt_stream *stream, const struct rnnr
 
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                        size_t frames, bool ended, struct rnnrt_array *outputs,
-                                       struct rnnrt_error *error) {
+                                       struct rnnrt_between *between, struct rnnrt_error *error) {
     size_t room[RNNRT_PLAN_OUTPUTS];
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->header->ended) return RNNRT_ENDED;
@@ -451,6 +468,8 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
         outputs[o].frames = 0;
     }
     float_mode mode = enter_floats();
+    struct rnnrt_pulse pulse = {between, (uint64_t)mode};
+    stream->pulse = between ? &pulse : NULL;
     size_t block = stream->every_step ? 1 : stream->block;
     for (size_t start = 0; start < frames && !status; start += block)
         status = round_of(stream, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room,
@@ -461,18 +480,20 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
         status = round_of(stream, inputs, 0, 0, true, outputs, room, error);
     if (ended || status)
         stream->header->ended = 1; /* ops before the one that failed have gone on: the sequence cannot */
+    stream->pulse = NULL;
     leave_floats(mode);
     return status;
 }
 
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_error *error) {
-    return stream_frames(stream, inputs, frames, false, outputs, error);
+                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                    struct rnnrt_error *error) {
+    return stream_frames(stream, inputs, frames, false, outputs, between, error);
 }
 
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
-                                     struct rnnrt_error *error) {
-    return stream_frames(stream, NULL, 0, true, outputs, error);
+                                     struct rnnrt_between *between, struct rnnrt_error *error) {
+    return stream_frames(stream, NULL, 0, true, outputs, between, error);
 }
 
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
@@ -484,7 +505,7 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
               batch = (ptrdiff_t)stream->batch;
     struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
-    enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, error);
+    enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, NULL, error);
     return status ? (int)status : (int)output.frames;
 }
 
@@ -592,7 +613,7 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
                                      struct rnnrt_array *outputs, const int64_t *lengths,
                                      const struct rnnrt_state_value *initial, size_t initial_count,
                                      const struct rnnrt_state_value *final, size_t final_count,
-                                     struct rnnrt_error *error) {
+                                     struct rnnrt_pulse *pulse, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     size_t room[RNNRT_PLAN_OUTPUTS], frames = 0, input;
     enum rnnrt_status status = count_frames(plan, inputs, &frames, error);
@@ -627,6 +648,7 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
         outputs[o].frames = 0;
     }
     float_mode mode = enter_floats();
+    stream->pulse = pulse;
     for (int32_t stage = 0; stage < plan->stages && !status; stage++)
         status = run_stage(stream, stage, inputs, outputs, room, lengths, error);
     leave_floats(mode);
@@ -639,40 +661,170 @@ enum rnnrt_status rnnrt_stream_whole(struct rnnrt_stream *stream, const struct r
     return status;
 }
 
-enum { MOST_KEPT = 1 << 22 }; /* floats of full-length buffers an idle arena may hold on to */
+/* ---- a batch, in slices of rows, in arenas that wait for the next call ---- */
+
+enum {
+    IDLE_BYTES = 32 << 20, /* of all arenas of a plan that wait */
+    SLICE_BYTES = 1 << 20, /* what a slice touches again and again should stay near the processor */
+    SLICE_ROWS = 64,       /* below so many rows the matrix products get slow */
+    SLICE_MOST = 64 << 20, /* and above so many bytes it is memory that counts */
+    SLICE_LEAST = 8,
+};
+
+size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames) {
+    double bytes = 64;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        double before = op->row.inputs ? plan->ops[op->row.input[0] / RNNRT_MAX_OUTPUTS].rate : 1;
+        struct rnnrt_sizes sizes = {0, 0, 1};
+        if (op->layer->measure) op->layer->measure(op, SLICE_ROWS, 1, &sizes);
+        bytes += (double)(sizes.state + sizes.scratch * sizeof(float)) / SLICE_ROWS;
+        for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
+            const struct rnnrt_value *value = &plan->values[r * RNNRT_MAX_OUTPUTS + slot];
+            double count = !value->full || !value->timed ? 1
+                           : slot                        ? before * (double)frames
+                                                         : op->rate * (double)frames + op->few;
+            if (value->used) bytes += count * value->width * (double)sizeof(float);
+        }
+    }
+    double rows = SLICE_BYTES / bytes;
+    if (rows < SLICE_ROWS) {
+        rows = SLICE_MOST / bytes;
+        rows = rows > SLICE_ROWS ? SLICE_ROWS : rows < SLICE_LEAST ? SLICE_LEAST : rows;
+    }
+    return rows < 1 << 20 ? (size_t)rows : 1 << 20;
+}
+
+static size_t arena_bytes(const struct rnnrt_stream *stream) {
+    size_t bytes = stream->state_bytes + (stream->work_floats + stream->whole_floats) * sizeof(float);
+    for (size_t r = 0; r < stream->plan->count; r++)
+        if (stream->inner[r]) bytes += arena_bytes(stream->inner[r]);
+    return bytes;
+}
+
+enum { IDLE = sizeof((struct rnnrt_plan *)NULL)->idle / sizeof(struct rnnrt_stream *) };
+
+/* An idle arena that fits, or NULL. */
+static struct rnnrt_stream *take_arena(const struct rnnrt_plan *plan, size_t batch, size_t block) {
+    struct rnnrt_plan *cache = (struct rnnrt_plan *)plan; /* the cache is not part of what a plan means */
+    for (size_t i = 0; i < IDLE; i++) {
+        struct rnnrt_stream *stream = __atomic_exchange_n(&cache->idle[i], NULL, __ATOMIC_ACQUIRE);
+        if (!stream) continue;
+        if (stream->batch == batch && stream->block == block) {
+            __atomic_sub_fetch(&cache->idle_bytes, arena_bytes(stream), __ATOMIC_RELAXED);
+            return stream;
+        }
+        struct rnnrt_stream *none = NULL; /* back to its place, unless that was taken meanwhile */
+        if (!__atomic_compare_exchange_n(&cache->idle[i], &none, stream, false, __ATOMIC_RELEASE,
+                                         __ATOMIC_RELAXED)) {
+            __atomic_sub_fetch(&cache->idle_bytes, arena_bytes(stream), __ATOMIC_RELAXED);
+            rnnrt_stream_free(stream);
+        }
+    }
+    return NULL;
+}
+
+/* Leaves an arena for the next call, in place of another where there is no room. */
+static void leave_arena(const struct rnnrt_plan *plan, struct rnnrt_stream *stream) {
+    struct rnnrt_plan *cache = (struct rnnrt_plan *)plan;
+    if (arena_bytes(stream) > IDLE_BYTES / IDLE) {
+        free(stream->whole);
+        stream->whole = NULL;
+        stream->whole_floats = 0;
+    }
+    size_t bytes = arena_bytes(stream);
+    if (bytes > IDLE_BYTES) {
+        rnnrt_stream_free(stream);
+        return;
+    }
+    for (size_t i = 0; i < IDLE; i++) {
+        struct rnnrt_stream *none = NULL;
+        if (__atomic_load_n(&cache->idle_bytes, __ATOMIC_RELAXED) + bytes > IDLE_BYTES) break;
+        __atomic_add_fetch(&cache->idle_bytes, bytes, __ATOMIC_RELAXED);
+        if (__atomic_compare_exchange_n(&cache->idle[i], &none, stream, false, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+            return;
+        __atomic_sub_fetch(&cache->idle_bytes, bytes, __ATOMIC_RELAXED);
+    }
+    for (size_t i = 0; i < IDLE; i++) { /* all others go: they were of another size, or too many */
+        struct rnnrt_stream *old = __atomic_exchange_n(&cache->idle[i], NULL, __ATOMIC_ACQUIRE);
+        if (!old) continue;
+        __atomic_sub_fetch(&cache->idle_bytes, arena_bytes(old), __ATOMIC_RELAXED);
+        rnnrt_stream_free(old);
+    }
+    struct rnnrt_stream *none = NULL;
+    __atomic_add_fetch(&cache->idle_bytes, bytes, __ATOMIC_RELAXED);
+    if (__atomic_compare_exchange_n(&cache->idle[0], &none, stream, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED))
+        return;
+    __atomic_sub_fetch(&cache->idle_bytes, bytes, __ATOMIC_RELAXED);
+    rnnrt_stream_free(stream);
+}
+
+static void cut_states(const struct rnnrt_plan *plan, const struct rnnrt_state_value *from, size_t count,
+                       size_t row, struct rnnrt_state_value *to) {
+    for (size_t i = 0; i < count; i++) {
+        to[i] = from[i];
+        if (from[i].value >= 0 && (size_t)from[i].value < plan->count * RNNRT_MAX_OUTPUTS)
+            to[i].data += row * (size_t)plan->values[from[i].value].width;
+    }
+}
 
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
                             struct rnnrt_array *outputs, const int64_t *lengths,
                             const struct rnnrt_state_value *initial, size_t initial_count,
                             const struct rnnrt_state_value *final, size_t final_count, size_t block,
-                            struct rnnrt_error *error) {
+                            struct rnnrt_between *between, struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
-    struct rnnrt_stream **idle = (struct rnnrt_stream **)plan->idle,
-                        *stream = NULL; /* the cache is not part of what a plan means */
-    size_t wanted = rnnrt_block(block, batch);
-    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && !stream; i++) {
-        stream = __atomic_exchange_n(&idle[i], NULL, __ATOMIC_ACQUIRE);
-        if (stream && (stream->batch != batch || stream->block != wanted)) {
-            rnnrt_stream_free(stream);
-            stream = NULL;
+    size_t frames = 1, most, made[RNNRT_PLAN_OUTPUTS] = {0}, row = 0;
+    for (size_t i = 0; i < plan->inputs; i++) frames = rnnrt_larger(frames, inputs[i].frames);
+    most = rnnrt_plan_rows(plan, frames);
+    if (batch > most) { /* slices of one size: the arena of the first serves all but the last */
+        size_t slices = (batch + most - 1) / most;
+        most = (batch + slices - 1) / slices;
+    }
+    struct rnnrt_array *parts = NULL;
+    struct rnnrt_state_value *states = NULL;
+    if (batch > most) {
+        parts = malloc((plan->inputs + plan->outputs) * sizeof *parts);
+        states = malloc((initial_count + final_count + 1) * sizeof *states);
+        if (!parts || !states) {
+            free(parts);
+            free(states);
+            return RNNRT_NO_MEMORY;
         }
     }
-    enum rnnrt_status status =
-        stream ? RNNRT_OK : rnnrt_stream_create(&stream, plan, batch, wanted, false, error);
-    if (status) return status;
-    status = rnnrt_stream_whole(stream, inputs, outputs, lengths, initial, initial_count, final, final_count,
-                                error);
-    if (stream->whole_floats > MOST_KEPT) {
-        free(stream->whole);
-        stream->whole = NULL;
-        stream->whole_floats = 0;
+    float_mode mode = enter_floats();
+    struct rnnrt_pulse pulse = {between, (uint64_t)mode};
+    enum rnnrt_status status = batch ? RNNRT_OK : RNNRT_NO_MEMORY;
+    for (size_t rows; row < batch && !status; row += rows) {
+        rows = rnnrt_smaller(most, batch - row);
+        size_t wanted = rnnrt_block(block, rows);
+        struct rnnrt_stream *stream = take_arena(plan, rows, wanted);
+        if (!stream) status = rnnrt_stream_create(&stream, plan, rows, wanted, false, error);
+        if (status) break;
+        const struct rnnrt_array *in = inputs;
+        struct rnnrt_array *out = outputs;
+        if (parts) {
+            in = parts, out = parts + plan->inputs;
+            for (size_t i = 0; i < plan->inputs + plan->outputs; i++) {
+                parts[i] = i < plan->inputs ? inputs[i] : outputs[i - plan->inputs];
+                parts[i].data += (ptrdiff_t)row * parts[i].batch_stride;
+            }
+            cut_states(plan, initial, initial_count, row, states);
+            cut_states(plan, final, final_count, row, states + initial_count);
+        }
+        status = rnnrt_stream_whole(stream, in, out, lengths ? lengths + row : NULL, parts ? states : initial,
+                                    initial_count, parts ? states + initial_count : final, final_count,
+                                    between ? &pulse : NULL, error);
+        leave_arena(plan, stream);
+        for (size_t o = 0; o < plan->outputs; o++) made[o] = out[o].frames;
     }
-    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle && stream; i++) {
-        struct rnnrt_stream *none = NULL;
-        if (__atomic_compare_exchange_n(&idle[i], &none, stream, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-            stream = NULL;
-    }
-    rnnrt_stream_free(stream);
+    leave_floats(mode);
+    if (status == RNNRT_BAD_ID && error) error->batch_row += (int64_t)row;
+    for (size_t o = 0; o < plan->outputs && parts; o++) outputs[o].frames = status ? 0 : made[o];
+    free(parts);
+    free(states);
     return status;
 }
 

@@ -258,7 +258,7 @@ static struct made_plan *make_rows(int inside) {
     const char *isa[8];
     size_t isas = rnnrt_isas(isa, 8);
     enum rnnrt_status status = rnnrt_plan_create(&m->plan, m->row, m->rows, m->output, m->outputs,
-                                                 isa[below((int32_t)isas)], &error);
+                                                 isa[below((int32_t)isas)], NULL, &error);
     CHECK((status == RNNRT_OK) == (m->plan != NULL));
     CHECK(status == RNNRT_OK || (status == RNNRT_BAD_ROW && error.row >= 0 && error.text) ||
           status == RNNRT_NO_MEMORY);
@@ -343,6 +343,8 @@ static void free_answer(const struct made_plan *m, struct answer *a) {
     memset(a, 0, sizeof *a);
 }
 
+static int cancelled;
+
 static int same_number(float a, float b) {
     return a != a ? b != b : !memcmp(&a, &b, sizeof a);
 } /* payloads of NaN are not promised */
@@ -353,6 +355,18 @@ static void compare(const struct made_plan *m, size_t batch, const struct answer
         for (size_t i = 0; i < a->frames[o] * batch * width_of(m, m->output[o]); i++)
             CHECK(same_number(a->data[o][i], b->data[o][i]));
     }
+}
+
+/* Asked at every chance, and out of patience after `left` times. */
+struct patience {
+    struct rnnrt_between between;
+    int left;
+};
+
+static int ask(void *argument) {
+    struct patience *p = argument;
+    p->between.asked = -1e30;
+    return p->left-- == 0;
 }
 
 static int refusal(enum rnnrt_status s) {
@@ -376,9 +390,15 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
             states[given++] = (struct rnnrt_state_value){value, numbers(batch * width_of(m, value))};
         }
     for (size_t b = 0; b < batch; b++) lengths[b] = below((int32_t)frames + 1);
+    struct patience p = {{ask, &p, 0, -1e30}, below(30)};
+    struct rnnrt_between *between = !to && chance(50) ? &p.between : NULL;
     enum rnnrt_status status =
         rnnrt_run(m->plan, batch, in->array, out.array, !to && chance(50) ? lengths : NULL, states, given,
-                  states, given, (size_t)below(5), &error);
+                  states, given, (size_t)below(5), between, &error);
+    if (status == RNNRT_CANCELLED) {
+        CHECK(between && p.left == -1);
+        cancelled++, status = RNNRT_NO_MEMORY;
+    }
     for (size_t i = 0; i < given; i++) free(states[i].data);
     CHECK(status == RNNRT_OK || refusal(status) || in->uneven);
     for (size_t o = 0; o < m->outputs && !status && !in->uneven; o++) CHECK(out.array[o].frames == due[o]);
@@ -404,9 +424,16 @@ static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_strea
         input++;
     }
     size_t before = allocations;
-    enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, &error)
-                                     : rnnrt_stream_push(stream, part, count, out.array, &error);
+    struct patience p = {{ask, &p, 0, -1e30}, below(30)};
+    struct rnnrt_between *between = !to && chance(50) ? &p.between : NULL;
+    enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, between, &error)
+                                     : rnnrt_stream_push(stream, part, count, out.array, between, &error);
     CHECK(allocations == before);
+    if (status == RNNRT_CANCELLED) {
+        CHECK(between && p.left == -1);
+        CHECK(rnnrt_stream_flush(stream, out.array, NULL, &error) == RNNRT_ENDED);
+        cancelled++, status = RNNRT_ENDED;
+    }
     CHECK(status == RNNRT_OK || status == RNNRT_ENDED || refusal(status));
     for (size_t o = 0; o < m->outputs && !status; o++) CHECK(out.array[o].frames <= due[o]);
     if (to && !status) collect(m, batch, &out, to);
@@ -531,9 +558,10 @@ static void fuzz(uint64_t first, uint64_t plans) {
         if (m->plan) exercise(m);
         free_rows(m);
     }
-    printf("%llu plans: %d made, %d answered, %d streamed\n", (unsigned long long)plans, planned, answered,
-           streamed);
-    CHECK((uint64_t)planned > plans / 4 && (uint64_t)answered > plans / 8 && (uint64_t)streamed > plans / 10);
+    printf("%llu plans: %d made, %d answered, %d streamed, %d calls cancelled\n", (unsigned long long)plans,
+           planned, answered, streamed, cancelled);
+    CHECK((uint64_t)cancelled > plans / 20 && (uint64_t)planned > plans / 4 &&
+          (uint64_t)answered > plans / 8 && (uint64_t)streamed > plans / 10);
 }
 
 /* ---- every allocation fails once: NO_MEMORY, nothing leaked (the leak checker sees to that), and all is
@@ -551,7 +579,7 @@ static void starve(uint64_t first, uint64_t plans) {
             struct rnnrt_stream *stream = NULL;
             allocations = 0, fail_at = k;
             enum rnnrt_status status =
-                rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, &error);
+                rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, NULL, &error);
             CHECK(status == RNNRT_OK || (status == RNNRT_NO_MEMORY && !plan));
             if (plan && rnnrt_plan_obstacle(plan, false, &text) < 0) {
                 status = rnnrt_stream_create(&stream, plan, 2, 0, false, &error);
@@ -572,7 +600,7 @@ static void starve(uint64_t first, uint64_t plans) {
                 make_outputs(m, due, 2, &out);
                 allocations = used, fail_at = k;
                 enum rnnrt_status ran =
-                    rnnrt_run(plan, 2, in.array, out.array, NULL, NULL, 0, NULL, 0, 0, &error);
+                    rnnrt_run(plan, 2, in.array, out.array, NULL, NULL, 0, NULL, 0, 0, NULL, &error);
                 fail_at = 0;
                 CHECK(ran == RNNRT_OK || refusal(ran) || in.uneven);
                 status = status ? status : ran;

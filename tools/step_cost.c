@@ -25,7 +25,7 @@ API struct rnnrt_stream *step_cost_open(const float *weight, const float *bias, 
     struct rnnrt_stream *stream = NULL;
     struct rnnrt_error error;
     /* The plan lives as long as the process: its one stream is never freed either. */
-    if (rnnrt_plan_create(&plan, rows, 2, (int32_t[]){RNNRT_MAX_OUTPUTS}, 1, NULL, &error) == RNNRT_OK)
+    if (rnnrt_plan_create(&plan, rows, 2, (int32_t[]){RNNRT_MAX_OUTPUTS}, 1, NULL, NULL, &error) == RNNRT_OK)
         rnnrt_stream_create(&stream, plan, 1, 0, false, &error);
     return stream;
 }

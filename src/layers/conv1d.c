@@ -31,7 +31,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     if (depthwise(row)) { /* (tap, channel) */
         float *weight = rnnrt_plan_floats(plan, (size_t)row->output_size * (size_t)row->kernel_size);
         if (!weight) return RNNRT_NO_MEMORY;
-        for (size_t c = 0; c < groups; c++)
+        for (size_t c = 0; c < groups && !plan->filled; c++)
             for (size_t tap = 0; tap < terms; tap++) weight[tap * groups + c] = row->weight[c * terms + tap];
         op->weight = weight;
         return status;
@@ -40,7 +40,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     size_t parts = tap_by_tap(row) ? taps : 1, part = terms / parts,
            size = plan->kernels->packed_size(outputs, part);
     float *packed = rnnrt_plan_floats(plan, size * parts * groups),
-          *rows = malloc(outputs * part * sizeof *rows);
+          *rows = plan->filled ? NULL : malloc(outputs * part * sizeof *rows);
     for (size_t g = 0; g < groups && packed && rows; g++)
         for (size_t tap = 0; tap < parts; tap++) { /* (group, tap), or (group) with all taps in a row */
             for (size_t o = 0; o < outputs; o++)
@@ -50,7 +50,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         }
     free(rows);
     op->weight = packed;
-    return packed && rows ? status : RNNRT_NO_MEMORY;
+    return packed && (rows || plan->filled) ? status : RNNRT_NO_MEMORY;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
@@ -76,7 +76,13 @@ static void gather(const struct rnnrt_op *op, const struct window *w, uint64_t k
     }
 }
 
-static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
+/* Work done on `rows` output rows, by one tap of the whole window or by all. */
+static bool worked(const struct rnnrt_op *op, const struct rnnrt_visit *visit, double rows, double taps) {
+    return rnnrt_worked(visit->pulse, op->work * op->row.stride * rows * taps / op->row.kernel_size);
+}
+
+static enum rnnrt_status run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit,
+                                       const struct window *w) {
     const struct rnnrt_row *row = &op->row;
     size_t width = (size_t)row->input_size, batch = visit->batch;
     for (uint64_t k = w->made; k < w->due; k++)
@@ -90,10 +96,13 @@ static void run_depthwise(const struct rnnrt_op *op, struct rnnrt_visit *visit, 
                 visit->kernels->multiply_add(width, op->weight + (size_t)tap * width,
                                              window_at(w, (uint64_t)index) + b * width, y);
             }
+            if (worked(op, visit, 1, row->kernel_size)) return RNNRT_CANCELLED;
         }
+    return RNNRT_OK;
 }
 
-static void run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
+static enum rnnrt_status run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit,
+                                      const struct window *w) {
     const struct rnnrt_row *row = &op->row;
     const struct rnnrt_kernels *kernels = visit->kernels;
     size_t out = (size_t)row->output_size, groups = (size_t)row->groups, batch = visit->batch,
@@ -109,10 +118,13 @@ static void run_gathered(const struct rnnrt_op *op, struct rnnrt_visit *visit, c
                              false, visit->scratch, terms, count, visit->y[0] + done * out + g * outputs,
                              out);
         }
+        if (worked(op, visit, (double)count, row->kernel_size)) return RNNRT_CANCELLED;
     }
+    return RNNRT_OK;
 }
 
-static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const struct window *w) {
+static enum rnnrt_status run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit,
+                                  const struct window *w) {
     const struct rnnrt_row *row = &op->row;
     size_t in = (size_t)row->input_size, out = (size_t)row->output_size, groups = (size_t)row->groups,
            batch = visit->batch, outputs = out / groups;
@@ -141,14 +153,17 @@ static void run_taps(const struct rnnrt_op *op, struct rnnrt_visit *visit, const
                                         stride > 1 ? (size_t)stride * batch * in : in,
                                         stride > 1 ? frames : frames * batch, y + b * out + g * outputs,
                                         stride > 1 ? batch * out : out);
+        if (worked(op, visit, (double)(frames * batch), 1)) return RNNRT_CANCELLED;
     }
+    return RNNRT_OK;
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     struct window w = window_open(op, visit);
-    if (depthwise(&op->row)) run_depthwise(op, visit, &w);
-    else if (tap_by_tap(&op->row)) run_taps(op, visit, &w);
-    else run_gathered(op, visit, &w);
+    enum rnnrt_status status = depthwise(&op->row)    ? run_depthwise(op, visit, &w)
+                               : tap_by_tap(&op->row) ? run_taps(op, visit, &w)
+                                                      : run_gathered(op, visit, &w);
+    if (status) return status;
     visit->made[0] = (size_t)(w.due - w.made);
     if (op->row.activation.name != RNNRT_LINEAR) {
         size_t n = visit->made[0] * visit->batch * (size_t)op->row.output_size;
@@ -157,5 +172,9 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     return RNNRT_OK;
 }
 
+static double work(const struct rnnrt_op *op) {
+    return ((double)group_terms(&op->row) + 4) * op->row.output_size / op->row.stride;
+}
+
 const struct rnnrt_layer rnnrt_layer_conv1d = {
-    .prepare = prepare, .measure = measure, .due = window_due, .run = run};
+    .prepare = prepare, .measure = measure, .due = window_due, .run = run, .work = work, .asks = true};

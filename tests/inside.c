@@ -1,5 +1,6 @@
-/* How far the branches of a join run apart, as plan.c works it out, held against a walk along the frames:
- * random graphs of windows and joins, then some that no walk would finish.
+/* What cannot be seen through rnnrt.h. How far the branches of a join run apart, as plan.c works it out, is
+ * held against a walk along the frames: random graphs of windows and joins, then some that no walk would
+ * finish. And the arenas a plan keeps for its next calls stay within their bounds.
  *
  * tests/test_embed.py compiles it with the sanitizers. Exit code 0: every check held. */
 #include "checked.h"
@@ -73,7 +74,7 @@ static void random_joins(uint64_t s) {
     int32_t output = (count - 1) * RNNRT_MAX_OUTPUTS;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    CHECK(rnnrt_plan_create(&plan, rows, (size_t)count, &output, 1, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_create(&plan, rows, (size_t)count, &output, 1, NULL, NULL, &error) == RNNRT_OK);
     for (size_t r = 0; r < (size_t)count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         size_t furthest[RNNRT_MAX_INPUTS], early[RNNRT_MAX_INPUTS], drifting = 0;
@@ -117,11 +118,39 @@ static void ladder(int32_t levels, int32_t stride, int32_t delay) {
     int32_t output = (int32_t)(count - 1) * RNNRT_MAX_OUTPUTS;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    CHECK(rnnrt_plan_create(&plan, rows, count, &output, 1, NULL, &error) == RNNRT_OK && plan->streams);
+    CHECK(rnnrt_plan_create(&plan, rows, count, &output, 1, NULL, NULL, &error) == RNNRT_OK && plan->streams);
     for (size_t r = 3; r < count; r += 3) /* the later branch waits for `delay` frames: so many strides */
         CHECK(plan->ops[r].lag[0] == 0 && plan->ops[r].lag[1] == (size_t)((delay + stride - 1) / stride));
     rnnrt_plan_free(plan);
     free(rows);
+}
+
+static void idle_arenas(void) {
+    struct rnnrt_row rows[2];
+    rows[0] = a_row(rnnrt_kind_input, 0, 1), rows[0].output_size = 4096;
+    rows[1] = a_row(rnnrt_kind_reverse, 1, 1), rows[1].input_size = rows[1].output_size = 4096;
+    int32_t output = RNNRT_MAX_OUTPUTS;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    for (size_t batch = 1; batch < 12; batch++)
+        for (size_t frames = 1; frames < 1000; frames *= 3) {
+            size_t numbers = batch * frames * 4096;
+            float *x = __real_malloc(numbers * sizeof *x), *y = __real_malloc(numbers * sizeof *y);
+            for (size_t i = 0; i < numbers; i++) x[i] = (float)(i % 1000);
+            struct rnnrt_array in = {x, 4096, (ptrdiff_t)(4096 * frames), frames},
+                               out = {y, 4096, (ptrdiff_t)(4096 * frames), frames};
+            CHECK(rnnrt_run(plan, batch, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+            for (size_t b = 0; b < batch; b++)
+                CHECK(!memcmp(y + b * frames * 4096, x + ((b + 1) * frames - 1) * 4096, 4096 * sizeof *x));
+            CHECK(plan->idle_bytes <= 32 << 20);
+            free(x);
+            free(y);
+        }
+    size_t used = 0, before = plan->idle_bytes;
+    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) used += plan->idle[i] != NULL;
+    CHECK(used > 1 && before > 0); /* batches of different sizes keep an arena each */
+    rnnrt_plan_free(plan);
 }
 
 int main(void) {
@@ -129,6 +158,7 @@ int main(void) {
     for (uint64_t s = 1; s <= 1500; s++) random_joins(s);
     printf("%d lags, %d inputs of fixed length, %d joins apart\n", lags_seen, fixed_seen, apart_seen);
     CHECK(lags_seen > 500 && fixed_seen > 300 && apart_seen > 100);
+    idle_arenas();
     ladder(12, 3, 5);
     ladder(30, 2, 4);
     ladder(400, 1, 1 << 20);
