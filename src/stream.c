@@ -818,6 +818,7 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
                                     initial_count, parts ? states + initial_count : final, final_count,
                                     between ? &pulse : NULL, error);
         leave_arena(plan, stream);
+        if (status) break;
         for (size_t o = 0; o < plan->outputs; o++) made[o] = out[o].frames;
     }
     leave_floats(mode);
