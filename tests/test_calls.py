@@ -113,12 +113,12 @@ def test_progress_is_told_on_the_way_and_at_the_end(reverse, threads):
         assert threading.get_ident() == caller
         told.append((done, total))
 
-    x = weights(2, 100_000, 4)
+    x = weights(2, 50_000, 4)
     y = model(x, progress=progress)
     assert y.tobytes() == model(x).tobytes()
     done, totals = zip(*told)
     assert len(told) > 3 and list(done) == sorted(done) and 0 < done[0] < totals[0]
-    assert set(totals) == {done[-1]} and totals[0] > 2 * 100_000 * 4 * 128 * 128
+    assert set(totals) == {done[-1]} and totals[0] > 2 * 50_000 * 4 * 128 * 128
     told.clear()
     model(x[:, :3], progress=progress)  # a short call has only an end
     assert len(told) == 1 and told[0][0] == told[0][1]
@@ -133,7 +133,7 @@ class Enough(Exception):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_progress_raises_ends_the_call_and_comes_through(threads):
     model = built(lstm).with_options(num_threads=threads)
-    x, calls = weights(2, 100_000, 4), []
+    x, calls = weights(2, 50_000, 4), []
     before = model(x[:, :50])
 
     def progress(done, total):
@@ -164,7 +164,7 @@ def inside_each_frame(b, x):
 @pytest.mark.parametrize("network", [pooling, inside_each_frame])
 def test_a_long_push_into_out_lets_other_threads_run_also_where_nothing_has_parameters(network):
     model = built(network, (64,))
-    stream, x = model.stream(), weights(100_000, 64)
+    stream, x = model.stream(), weights(30_000, 64)
     out, ready, seen, over = np.empty_like(x), threading.Event(), [], threading.Event()
 
     def look():
