@@ -1,6 +1,6 @@
 """The border between Python and the C engine, for editors and type checkers. The first sentences are those of _engine.pyx."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -19,8 +19,28 @@ def isas() -> list[str]:
 def use_blas() -> None:
     """Take sgemm from scipy.linalg.cython_blas, through its capsule; done once, when backend="blas" is first asked for."""
 
-def plan_of(graph: Graph, isa: str | None = None) -> Plan:
-    """The Plan of a Graph whose lengths are settled."""
+def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) -> Plan:
+    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length, whose weights it shares."""
+
+LONG_WORK: int
+
+@final
+class Call:
+    """A long call on its way, or the rows of it that one thread works on (``part``): looks after signals and tells ``progress``."""
+
+    @property
+    def error(self) -> BaseException | None: ...
+    def __new__(
+        cls, total: float, progress: Callable[[float, float], object] | None = None, whole: Call | None = None
+    ) -> Call: ...
+    def part(self) -> Call:
+        """The part of this call that another thread does."""
+
+    def cancel(self, error: BaseException) -> None:
+        """End the call, in all its threads, with ``error``."""
+
+    def finish(self) -> None:
+        """The last word to ``progress``."""
 
 @final
 class Plan:
@@ -41,12 +61,19 @@ class Plan:
         names: list[str],
         widths: Iterable[int],
         isa: str | None = None,
+        family: Plan | None = None,
     ) -> Plan: ...
     def obstacle(self, every_step: bool = False) -> tuple[str, str] | None:
         """(layer name, reason) of what keeps the plan from streaming, or None."""
 
     def due(self, output: int, frames: int, ended: bool) -> int:
         """Frames of an output after ``frames`` input frames."""
+
+    def work(self, frames: int) -> float:
+        """About how many multiply-adds one row of ``frames`` frames takes."""
+
+    def rows(self, frames: int) -> int:
+        """Rows that run() works on at a time: a larger batch runs in slices."""
 
     def run(
         self,
@@ -57,6 +84,8 @@ class Plan:
         initial: Sequence[tuple[int, NDArray[np.float32]]] = (),
         final: Sequence[tuple[int, NDArray[np.float32]]] = (),
         block: int = 0,
+        call: Call | None = None,
+        first: int = 0,
     ) -> list[int]:
         """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous; outputs likewise, filled."""
 

@@ -5,9 +5,11 @@ Nothing here loops over numbers: that is done in src/. A ``Plan`` is immutable a
 # distutils: language = c
 
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cimport numpy as cnp
 import numpy as np
@@ -20,7 +22,7 @@ cnp.import_array()
 cdef extern from "rnnrt.h" nogil:
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
-        RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH
+        RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH, RNNRT_CANCELLED
     struct rnnrt_error:
         int32_t row
         int64_t position, batch_row
@@ -55,22 +57,29 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_state_value:
         int32_t value
         float *data
+    struct rnnrt_between:
+        int (*ask)(void *) noexcept nogil
+        void *argument
+        double done, asked
     ctypedef void rnnrt_sgemm(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *, int *)
     size_t rnnrt_isas(const char **names, size_t room)
     void rnnrt_use_sgemm(rnnrt_sgemm *sgemm)
-    rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_row *, size_t, const int32_t *, size_t, const char *, rnnrt_error *)
+    rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_row *, size_t, const int32_t *, size_t, const char *, const rnnrt_plan *,
+                                   rnnrt_error *)
     void rnnrt_plan_free(rnnrt_plan *)
     const char *rnnrt_plan_isa(const rnnrt_plan *)
     size_t rnnrt_plan_bytes(const rnnrt_plan *)
+    double rnnrt_plan_work(const rnnrt_plan *, size_t)
+    size_t rnnrt_plan_rows(const rnnrt_plan *, size_t)
     int32_t rnnrt_plan_obstacle(const rnnrt_plan *, bint, const char **)
     size_t rnnrt_plan_due(const rnnrt_plan *, size_t, size_t, bint)
     rnnrt_status rnnrt_run(const rnnrt_plan *, size_t, const rnnrt_array *, rnnrt_array *, const int64_t *, const rnnrt_state_value *, size_t,
-                           const rnnrt_state_value *, size_t, size_t, rnnrt_error *)
+                           const rnnrt_state_value *, size_t, size_t, rnnrt_between *, rnnrt_error *)
     rnnrt_status rnnrt_stream_create(rnnrt_stream **, const rnnrt_plan *, size_t, size_t, bint, bint, rnnrt_error *)
     void rnnrt_stream_free(rnnrt_stream *)
     void rnnrt_stream_set_once(rnnrt_stream *, size_t, const float *)
-    rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, size_t, rnnrt_array *, rnnrt_error *)
-    rnnrt_status rnnrt_stream_flush(rnnrt_stream *, rnnrt_array *, rnnrt_error *)
+    rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, size_t, rnnrt_array *, rnnrt_between *, rnnrt_error *)
+    rnnrt_status rnnrt_stream_flush(rnnrt_stream *, rnnrt_array *, rnnrt_between *, rnnrt_error *)
     int rnnrt_stream_step(rnnrt_stream *, const float *, float *, rnnrt_error *)
     void rnnrt_stream_reset(rnnrt_stream *)
     uint64_t rnnrt_stream_position(const rnnrt_stream *)
@@ -83,7 +92,7 @@ cdef extern from "rnnrt.h" nogil:
     uint64_t rnnrt_plan_phase(const rnnrt_plan *, uint64_t)
     size_t rnnrt_rows_due(const rnnrt_plan *, uint64_t, bint, size_t, size_t, bint)
     rnnrt_status rnnrt_row_fits(const rnnrt_plan *, const char *, bint, size_t, bint, rnnrt_error *)
-    rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, size_t, bint, rnnrt_array *, rnnrt_error *)
+    rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, size_t, bint, rnnrt_array *, rnnrt_between *, rnnrt_error *)
     struct rnnrt_state_array:
         int32_t row, input
         const char *word
@@ -107,6 +116,11 @@ cdef dict function_number = {word: k for k, word in enumerate(FUNCTIONS)}
 
 # Multiply-adds of one call from which it pays to release the GIL around it (about 5 microseconds of work).
 cdef double release_work = 200_000
+# And from which it is asked on its way whether it is to go on: some milliseconds.
+LONG_WORK = 20_000_000
+cdef double long_work = LONG_WORK
+# Seconds from one look at what Python wants of a long call to the next: each takes the GIL.
+cdef double look_after = 0.01
 # Most inputs or outputs of a model: the border keeps their descriptions on the stack.
 cdef enum:
     MOST_PORTS = 64
@@ -162,6 +176,97 @@ cdef const float *pointer(row, name, list held) except? NULL:
     return <const float *> cnp.PyArray_DATA(<cnp.ndarray> array)
 
 
+cdef double now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <double> t.tv_sec + 1e-9 * <double> t.tv_nsec
+
+
+cdef struct Watch:
+    rnnrt_between between
+    double looked           # when Python was last asked
+    int *stop               # of the whole call: set by any of its threads
+    PyObject *call
+
+
+cdef int ask(void *argument) noexcept nogil:
+    """What the engine calls in a long call; not zero ends it."""
+    cdef Watch *watch = <Watch *> argument
+    cdef double time
+    if watch.stop[0]:
+        return 1
+    time = now()
+    if time - watch.looked < look_after:
+        return 0
+    with gil:
+        (<Call> watch.call).look()
+    watch.looked = now()
+    return watch.stop[0]
+
+
+@cython.final
+cdef class Call:
+    """A long call on its way, or the rows of it that one thread works on (``part``): looks after signals and tells ``progress``.
+
+    ``progress(done, total)`` is called in the thread of the call, in multiply-adds. What it raises, and what a signal raises, ends the call.
+    """
+
+    cdef Watch watch
+    cdef int stop
+    cdef Call whole         # None where this is no part
+    cdef object progress
+    cdef readonly object error
+    cdef double total, done, counted
+
+    def __cinit__(self, double total, progress=None, Call whole=None):
+        self.total, self.progress, self.whole = total, progress, whole
+        self.start()
+
+    cdef rnnrt_between *start(self):
+        """As before its first question."""
+        self.stop, self.error, self.done, self.counted = 0, None, 0, 0
+        self.watch.between.ask, self.watch.between.argument = ask, &self.watch
+        self.watch.between.done = self.watch.between.asked = 0
+        self.watch.looked, self.watch.call = now(), <PyObject *> self
+        self.watch.stop = &self.stop if self.whole is None else &self.whole.stop
+        return &self.watch.between
+
+    def part(self):
+        """The part of this call that another thread does."""
+        return Call(0, None, self)
+
+    def cancel(self, error):
+        """End the call, in all its threads, with ``error``."""
+        if not self.stop:
+            self.error = error
+            self.stop = 1
+
+    cdef void count(self) noexcept:
+        cdef Call whole = self if self.whole is None else self.whole
+        whole.done += self.watch.between.done - self.counted
+        self.counted = self.watch.between.done
+
+    cdef void look(self) noexcept:
+        self.count()
+        if self.whole is not None:
+            return
+        try:
+            PyErr_CheckSignals()
+            if self.progress is not None:
+                self.progress(min(self.done, self.total), self.total)
+        except BaseException as error:
+            self.cancel(error)
+
+    def finish(self):
+        """The last word to ``progress``."""
+        if self.progress is not None:
+            self.progress(self.total, self.total)
+
+
+cdef raise_cancelled(Call call):
+    raise (call if call.whole is None else call.whole).error
+
+
 @cython.no_gc_clear  # the plans inside must outlive what is made of them, also in a reference cycle
 @cython.final
 cdef class Plan:
@@ -171,10 +276,10 @@ cdef class Plan:
     cdef readonly list names
     cdef readonly list widths      # of the outputs
     cdef readonly dict states      # {layer: names of its recurrent states}
-    cdef list inner                # plans inside this one, kept alive
+    cdef list inner                # (graph, its plan) of the plans inside this one, kept alive
     cdef size_t output_count
 
-    def __cinit__(self, list rows, list outputs, list names, widths, isa=None, dict states={}):
+    def __cinit__(self, list rows, list outputs, list names, widths, isa=None, dict states={}, Plan family=None):
         cdef rnnrt_row *c_rows = <rnnrt_row *> calloc(len(rows), sizeof(rnnrt_row))
         cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
         cdef rnnrt_error error
@@ -210,15 +315,16 @@ cdef class Plan:
                     held.append(index)
                     r.index = <const int32_t *> cnp.PyArray_DATA(<cnp.ndarray> index)
                 if "inner" in row:
-                    inside = plan_of(row["inner"], isa)
-                    self.inner.append(inside)
+                    inside = None if family is None else next((p for g, p in family.inner if g is row["inner"]), None)
+                    inside = inside or plan_of(row["inner"], isa)
+                    self.inner.append((row["inner"], inside))
                     r.inner = inside.plan
             for k, value in enumerate(outputs):
                 c_outputs[k] = value
             wanted = None if isa is None else isa.encode()
             if wanted is not None:
                 c_isa = wanted
-            status = rnnrt_plan_create(&self.plan, c_rows, len(rows), c_outputs, len(outputs), c_isa, &error)
+            status = rnnrt_plan_create(&self.plan, c_rows, len(rows), c_outputs, len(outputs), c_isa, NULL if family is None else family.plan, &error)
             if status:
                 raise_status(status, &error, names)
         finally:
@@ -234,7 +340,7 @@ cdef class Plan:
 
     @property
     def nbytes(self):
-        return rnnrt_plan_bytes(self.plan) + sum(p.nbytes for p in self.inner)
+        return rnnrt_plan_bytes(self.plan) + sum(p.nbytes for _, p in self.inner)
 
     def obstacle(self, bint every_step=False):
         """(layer name, reason) of what keeps the plan from streaming, or None."""
@@ -246,10 +352,19 @@ cdef class Plan:
         """Frames of an output after ``frames`` input frames."""
         return rnnrt_plan_due(self.plan, output, frames, ended)
 
-    def run(self, size_t batch, list inputs, list outputs, lengths=None, initial=(), final=(), size_t block=0):
+    def work(self, size_t frames):
+        """About how many multiply-adds one row of ``frames`` frames takes."""
+        return rnnrt_plan_work(self.plan, frames)
+
+    def rows(self, size_t frames):
+        """Rows that run() works on at a time: a larger batch runs in slices."""
+        return rnnrt_plan_rows(self.plan, frames)
+
+    def run(self, size_t batch, list inputs, list outputs, lengths=None, initial=(), final=(), size_t block=0, Call call=None, int64_t first=0):
         """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous; outputs likewise, filled.
 
-        Returns the frames written of each output. ``initial``, ``final``: (value number, (batch, size) array) of states.
+        Returns the frames written of each output. ``initial``, ``final``: (value number, (batch, size) array) of states. ``call``: asked
+        whether to go on. ``first``: number of the first row, for messages.
         """
         cdef rnnrt_array c_inputs[MOST_PORTS]
         cdef rnnrt_array c_outputs[MOST_PORTS]
@@ -257,6 +372,7 @@ cdef class Plan:
         cdef rnnrt_error error
         cdef const int64_t *c_lengths = NULL
         cdef size_t n_initial = len(initial), n_final = len(final)
+        cdef rnnrt_between *between
         cdef int status
         check_ports(len(inputs), len(outputs))
         for i, a in enumerate(inputs):
@@ -272,9 +388,16 @@ cdef class Plan:
             for i, (value, a) in enumerate(list(initial) + list(final)):
                 states[i].value = value
                 states[i].data = <float *> cnp.PyArray_DATA(<cnp.ndarray> a)
+        between = NULL if call is None else &call.watch.between
         with nogil:
-            status = rnnrt_run(self.plan, batch, c_inputs, c_outputs, c_lengths, states, n_initial, states + n_initial, n_final, block, &error)
+            status = rnnrt_run(self.plan, batch, c_inputs, c_outputs, c_lengths, states, n_initial, states + n_initial, n_final, block, between,
+                               &error)
         free(states)
+        if call is not None:
+            call.count()
+        if status == RNNRT_CANCELLED:
+            raise_cancelled(call)
+        error.batch_row += first
         if status:
             raise_status(status, &error, self.names)
         return [c_outputs[i].frames for i in range(len(outputs))]
@@ -292,6 +415,9 @@ cdef class Plan:
         cdef cnp.ndarray y
         cdef Py_ssize_t batch, frames, out_width = self.widths[0]
         cdef int ndim, made, status
+        cdef double work
+        cdef Call call = None
+        cdef rnnrt_between *between = NULL
         if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_FLOAT32 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> x)):
             return None
         ndim = cnp.PyArray_NDIM(<cnp.ndarray> x)
@@ -313,8 +439,17 @@ cdef class Plan:
         shape[made] = out_width
         y = <cnp.ndarray> cnp.PyArray_SimpleNew(made + 1, shape, cnp.NPY_FLOAT32)
         target.data, target.time_stride, target.batch_stride = <float *> cnp.PyArray_DATA(y), out_width, target.frames * out_width
-        with nogil:
-            status = rnnrt_run(self.plan, batch, &source, &target, NULL, NULL, 0, NULL, 0, 0, &error)
+        work = rnnrt_plan_work(self.plan, frames) * batch
+        if work > long_work:
+            call = Call(work)
+            between = call.start()
+        if work > release_work:
+            with nogil:
+                status = rnnrt_run(self.plan, batch, &source, &target, NULL, NULL, 0, NULL, 0, 0, between, &error)
+        else:
+            status = rnnrt_run(self.plan, batch, &source, &target, NULL, NULL, 0, NULL, 0, 0, NULL, &error)
+        if status == RNNRT_CANCELLED:
+            raise_cancelled(call)
         if status:
             raise_status(status, &error, self.names)
         return y
@@ -405,7 +540,7 @@ def push_rows(list rows, size_t frames, bint ended):
             for k, a in enumerate(outputs):
                 describe(<cnp.ndarray> a, &c_outputs[k])
             with nogil:
-                status = rnnrt_rows_push(plan.plan, blocks, count, every_step, c_inputs, frames, ended, c_outputs, &error)
+                status = rnnrt_rows_push(plan.plan, blocks, count, every_step, c_inputs, frames, ended, c_outputs, NULL, &error)
         finally:
             free(blocks)
         if status or ended:
@@ -452,14 +587,14 @@ cdef describe(cnp.ndarray a, rnnrt_array *to):
     to.batch_stride = cnp.PyArray_STRIDE(a, 1) // 4
 
 
-def plan_of(graph, isa=None):
-    """The Plan of a Graph whose lengths are settled."""
+def plan_of(graph, isa=None, family=None):
+    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length, whose weights it shares."""
     from .lowering import rows_of, state_names
 
     rows, outputs, needs_length = rows_of(graph)
     if needs_length:
         raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
-    return Plan(rows, outputs, [row["name"] for row in rows], [graph.signals[o.value].width for o in graph.outputs], isa, state_names(graph))
+    return Plan(rows, outputs, [row["name"] for row in rows], [graph.signals[o.value].width for o in graph.outputs], isa, state_names(graph), family)
 
 
 @cython.no_gc_clear  # the plan must outlive the stream, also in a reference cycle
@@ -481,6 +616,7 @@ cdef class Stream:
     cdef bint busy, simple
     cdef bint scattered             # its rows are not in phase: they get and give frames at different times
     cdef double work                # multiply-adds of one step, all rows
+    cdef Call call                  # of long pushes
     cdef int frame_ndim
     cdef Py_ssize_t width_in, width_out
     cdef list timed_inputs          # those of all_inputs with a time axis
@@ -488,7 +624,7 @@ cdef class Stream:
     cdef list once                  # arrays of the inputs given once
     cdef list output_features       # (features, timed)
 
-    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once, list output_features, double work, size_t block=0):
+    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once, list output_features, size_t block=0):
         cdef rnnrt_error error
         check_ports(len(all_inputs), len(output_features))
         self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
@@ -502,7 +638,7 @@ cdef class Stream:
         for k, port in enumerate(all_inputs):
             if not port.signal.time:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> next(given)))
-        self.work, self.block = work * self.batch, block
+        self.work, self.block = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch, block
         self.bursts = model.bursts
         # `simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python object
         first = all_inputs[0].signal.features if len(all_inputs) == len(self.timed_inputs) == 1 and not all_inputs[0].holds_ids else ()
@@ -547,7 +683,9 @@ cdef class Stream:
                 self.bad_out(out, (self.batch, self.width_out)[2 - self.frame_ndim:])
             y = <cnp.ndarray> out
         self.enter()
-        if self.work > release_work:
+        if self.work > long_work:
+            made = self.long_step(x, y, &error)
+        elif self.work > release_work:
             with nogil:
                 made = rnnrt_stream_step(self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error)
         else:
@@ -555,9 +693,28 @@ cdef class Stream:
         self.busy = False
         if made == 1:
             return y
+        if made == RNNRT_CANCELLED:
+            raise_cancelled(self.call)
         if made < 0:
             raise_status(made, &error, self.plan.names)
         return None
+
+    cdef rnnrt_between *asked(self):
+        """What a long push asks; made once, so that pushes allocate nothing."""
+        if self.call is None:
+            self.call = Call(0)
+        return self.call.start()
+
+    cdef int long_step(self, cnp.ndarray x, cnp.ndarray y, rnnrt_error *error):
+        """A step as a push of one frame, which can be interrupted."""
+        cdef rnnrt_array a, b
+        cdef rnnrt_between *between = self.asked()
+        cdef int status
+        a.data, a.time_stride, a.batch_stride, a.frames = <float *> cnp.PyArray_DATA(x), self.batch * self.width_in, self.width_in, 1
+        b.data, b.time_stride, b.batch_stride, b.frames = <float *> cnp.PyArray_DATA(y), self.batch * self.width_out, self.width_out, 1
+        with nogil:
+            status = rnnrt_stream_push(self.stream, &a, 1, &b, between, error)
+        return status if status else <int> b.frames
 
     cdef bad_out(self, out, shape):
         if not isinstance(out, np.ndarray) or out.dtype != np.float32:
@@ -612,6 +769,7 @@ cdef class Stream:
         cdef rnnrt_error error
         cdef int status, axis = self.frame_ndim - 1
         cdef size_t frames, room, due
+        cdef rnnrt_between *between
         if (self.simple and out is not None and not self.scattered and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
                 and cnp.PyArray_TYPE(<cnp.ndarray> chunk) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> chunk) == axis + 2 and cnp.PyArray_NDIM(<cnp.ndarray> out) == axis + 2
@@ -628,11 +786,14 @@ cdef class Stream:
                 self.busy = False
                 self.bad_out(out, self.lead() + (f"at least {due}", self.width_out))
             if self.work * frames > release_work:
+                between = self.asked() if self.work * frames > long_work else NULL
                 with nogil:
-                    status = rnnrt_stream_push(self.stream, &x, frames, &y, &error)
+                    status = rnnrt_stream_push(self.stream, &x, frames, &y, between, &error)
             else:
-                status = rnnrt_stream_push(self.stream, &x, frames, &y, &error)
+                status = rnnrt_stream_push(self.stream, &x, frames, &y, NULL, &error)
             self.busy = False
+            if status == RNNRT_CANCELLED:
+                raise_cancelled(self.call)
             if status:
                 raise_status(status, &error, self.plan.names)
             if y.frames == room:
@@ -655,6 +816,7 @@ cdef class Stream:
         cdef rnnrt_array c_inputs[MOST_PORTS]
         cdef rnnrt_array c_outputs[MOST_PORTS]
         cdef rnnrt_error error
+        cdef rnnrt_between *between = NULL
         cdef int status
         cdef list held, made = []
         cdef size_t k = 0
@@ -672,13 +834,17 @@ cdef class Stream:
                     self.check_out(out, count, features)
                 made.append(np.empty((self.batch, count, int(np.prod(features, dtype=np.int64))), np.float32))
                 describe(<cnp.ndarray> made[k].transpose(1, 0, 2), &c_outputs[k])
+            if ended or self.work * frames > long_work:
+                between = self.asked()
             with nogil:
                 if ended:
-                    status = rnnrt_stream_flush(self.stream, c_outputs, &error)
+                    status = rnnrt_stream_flush(self.stream, c_outputs, between, &error)
                 else:
-                    status = rnnrt_stream_push(self.stream, c_inputs, frames, c_outputs, &error)
+                    status = rnnrt_stream_push(self.stream, c_inputs, frames, c_outputs, between, &error)
         finally:
             self.busy = False
+        if status == RNNRT_CANCELLED:
+            raise_cancelled(self.call)
         if status:
             raise_status(status, &error, self.plan.names)
         result = []
@@ -846,7 +1012,7 @@ cdef class Stream:
 
     def clone(self):
         """A second stream that goes on from the same place."""
-        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, self.work / self.batch, self.block)
+        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, self.block)
         other.state = self.state
         return other
 

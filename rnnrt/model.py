@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,10 +18,23 @@ from .errors import (
     UnsupportedModelError,
     VerificationError,
 )
-from .graph import Embedding, Graph, Input
-from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
+from .graph import Graph, Input
+from .ports import (
+    Port,
+    as_array,
+    as_float32,
+    engine_form,
+    finish_output,
+    make_output,
+    readable,
+    shape_of,
+    tables_of,
+)
 from .scan import Scan
 from .state import State
+
+#: Numbers of an input that are converted at a time.
+SLICE = 1 << 20
 
 
 class Model:
@@ -80,6 +92,7 @@ class Model:
         self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
         self._run_graph = passes.optimise(graph, lift)
         self._plans: dict[int, _engine.Plan] = {}
+        self._family = None
         _, _, self._needs_length = lowering.rows_of(self._run_graph)
         self._plan = None if self._needs_length else self._make_plan(self._run_graph)
         number = lowering.value_numbers(self._run_graph)
@@ -115,7 +128,6 @@ class Model:
         self._row_order = [graph.inputs.index(name) for name in order]
         # Everything a call needs to know about each output, looked up once.
         self._outs = [(o, graph.signals[o.value]) for o in graph.outputs]
-        self._work = sum(x.parameters for x in self._run_graph.layers if not isinstance(x, Embedding))
         self._plain = self._plain_ports()
         self._fingerprint = None
 
@@ -142,7 +154,10 @@ class Model:
         return port.signal.width, port.signal.length or 0, signal.time
 
     def _make_plan(self, graph):
-        return _engine.plan_of(graph, self._isa)
+        """A Plan; those for other lengths share the packed weights of the first."""
+        plan = _engine.plan_of(graph, self._isa, self._family)
+        self._family = self._family or plan
+        return plan
 
     def _plan_for(self, frames):
         """The plan for inputs of ``frames``, a number or, where they differ, {input: number}: one plan for all lengths, except
@@ -246,17 +261,29 @@ class Model:
 
     # ---- whole inputs ----------------------------------------------------------------------------------------------
 
-    def __call__(self, x, *more, lengths=None, mask=None, initial_state=None, return_state=False, out=None):
+    def __call__(
+        self,
+        x,
+        *more,
+        lengths=None,
+        mask=None,
+        initial_state=None,
+        return_state=False,
+        out=None,
+        progress=None,
+    ):
         """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of axes.
 
         ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State, {"lstm/h": array}, or the source's own
         form. ``out``: float32 array for the one output. Returns the output, or a tuple of them in the source's order; with ``return_state``
-        (output, State). Raises ShapeError, DTypeError, StateError, each naming the input.
+        (output, State). ``progress``: f(done, total) in multiply-adds, called in this thread now and then during a long call and at its end.
+        What it raises ends the call, as Ctrl-C does; ``out`` is then unspecified. Raises ShapeError, DTypeError, StateError, each naming the
+        input.
         """
         if (
             self._plain is not None
             and not more
-            and lengths is mask is initial_state is out is None
+            and lengths is mask is initial_state is out is progress is None
             and not return_state
         ):
             y = self._plan.answer(x, *self._plain)
@@ -273,7 +300,12 @@ class Model:
                 "there are too many inputs", expected=f"{list(self.inputs)}", found=str(len(given))
             )
         return self._answer(
-            list(given) + [None] * (len(self._inputs) - len(given)), lengths, initial_state, return_state, out
+            list(given) + [None] * (len(self._inputs) - len(given)),
+            lengths,
+            initial_state,
+            return_state,
+            out,
+            progress,
         )
 
     def run(self, inputs):
@@ -291,7 +323,11 @@ class Model:
         made = self._answer([inputs.get(n) for n in names], None, None, False, None)
         return dict(zip(self.outputs, made if isinstance(made, tuple) else (made,)))
 
-    def _answer(self, given, lengths, initial_state, return_state, out):
+    def _answer(self, given, lengths, initial_state, return_state, out, progress=None):
+        if progress is not None and not callable(progress):
+            raise DTypeError(
+                "progress must be a function", expected="f(done, total)", found=type(progress).__name__
+            )
         arrays, batch, frames, batched = self._canonical(given)
         trim = self.graph.metadata.get("lengths_input")
         if lengths is not None:
@@ -337,6 +373,7 @@ class Model:
             lengths,
             initial,
             [(v, a) for _, v, a in final],
+            progress,
         )
         results = tuple(
             finish_output(output.axes, signal, array, batched, out)
@@ -349,40 +386,47 @@ class Model:
             {name: a if batched else a[0] for name, _, a in final}, batch if batched else None
         )
 
-    def _run(self, plan, batch, arrays, views, lengths, initial, final):
-        """Run the plan; a batch is shared out by rows where there are threads and enough work for them."""
-        threads = min(self._options["num_threads"], batch)
-        if threads < 2 or self._work * batch * arrays[0].shape[0] < 20_000_000:
-            plan.run(batch, arrays, views, lengths, initial, final)
-            return
-        cuts = [batch * k // threads for k in range(threads + 1)]
-        failed = []
+    def _run(self, plan, batch, arrays, views, lengths, initial, final, progress):
+        """Run the plan. Inputs that the engine cannot read as they are become what it reads some rows at a time, and threads share out the
+        rows where there is enough work for them."""
+        frames = max(a.shape[0] for a in arrays)
+        total = plan.work(frames) * batch
+        long = total > _engine.LONG_WORK
+        call = _engine.Call(total, progress) if long or progress is not None else None
+        threads = min(self._options["num_threads"], batch) if long else 1
+        size = batch
+        if threads > 1 or any(a.size > SLICE and not readable(a) for a in arrays):
+            numbers = sum(a.shape[0] * a.shape[2] for a in arrays)
+            rows = plan.rows(frames)
+            size = min(-(-batch // threads), rows * max(1, SLICE // (rows * numbers)))
+        cuts = iter([(k, min(k + size, batch)) for k in range(0, batch, size)])
 
-        def rows(a, b):
-            try:
-                part = lambda s: [(v, np.ascontiguousarray(x[a:b])) for v, x in s]
-                kept = [(v, np.empty_like(x[a:b])) for v, x in final]
-                plan.run(
-                    b - a,
-                    [x[:, a:b] for x in arrays],
-                    [y[:, a:b] for y in views],
-                    None if lengths is None else lengths[a:b].copy(),
-                    part(initial),
-                    kept,
-                )
-                for (_, x), (_, y) in zip(final, kept):
-                    x[a:b] = y
-            except BaseException as error:  # noqa: BLE001 - given back to the caller below
-                failed.append(error)
+        def rows_of(a, b, part):
+            if (a, b) == (0, batch):
+                plan.run(batch, [engine_form(x) for x in arrays], views, lengths, initial, final, 0, part)
+                return
+            kept = [(v, np.empty_like(x[a:b])) for v, x in final]
+            plan.run(
+                b - a,
+                [engine_form(x[:, a:b]) for x in arrays],
+                [y[:, a:b] for y in views],
+                None if lengths is None else lengths[a:b].copy(),
+                [(v, np.ascontiguousarray(x[a:b])) for v, x in initial],
+                kept,
+                0,
+                part,
+                a,
+            )
+            for (_, x), (_, y) in zip(final, kept):
+                x[a:b] = y
 
-        workers = [threading.Thread(target=rows, args=c) for c in pairwise(cuts[1:])]
-        for w in workers:
-            w.start()
-        rows(cuts[0], cuts[1])
-        for w in workers:
-            w.join()
-        if failed:
-            raise failed[0]
+        if threads < 2:
+            for a, b in cuts:
+                rows_of(a, b, call)
+        else:
+            _share_out(cuts, rows_of, call, threads)
+        if call is not None:
+            call.finish()
 
     def _canonical(self, given):
         """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ), and whether a batch
@@ -401,7 +445,6 @@ class Model:
             if not has_batch and x.ndim != port.rank - 1:
                 raise port.wrong(x)
             port.check_ids(x, [a for a in port.letters if has_batch or a != "b"])
-            x = as_float32(x, port.where)
             if batched is not None and has_batch != batched:
                 raise ShapeError(
                     "some inputs have a batch axis and some have not",
@@ -607,7 +650,6 @@ class Model:
             ports,
             once,
             outs,
-            float(self._work),
             _block,
         )
         if initial_state is not None:
@@ -790,6 +832,31 @@ class Model:
                         found=f"{error:.2g}",
                     )
         return max(errors.values())
+
+
+def _share_out(cuts, rows_of, call, threads):
+    """Run every cut by one of ``threads`` threads, the caller's among them. The first error ends all, as does what interrupts the caller."""
+
+    def drain(part):
+        try:
+            for a, b in cuts:
+                if call.error is None:
+                    rows_of(a, b, part)
+        except BaseException as error:  # noqa: BLE001 - given back to the caller below
+            call.cancel(error)
+
+    workers = [threading.Thread(target=drain, args=(call.part(),)) for _ in range(threads - 1)]
+    for w in workers:
+        w.start()
+    drain(call)
+    for w in workers:
+        while w.is_alive():
+            try:
+                w.join()
+            except BaseException as error:  # noqa: BLE001 - likewise
+                call.cancel(error)
+    if call.error is not None:
+        raise call.error
 
 
 # ---- the ways in ----------------------------------------------------------------------------------------------------

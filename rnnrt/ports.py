@@ -45,6 +45,21 @@ def as_float32(x, where):
     return x if x.dtype == np.float32 and x.flags.aligned else x.astype(np.float32)
 
 
+def readable(a):
+    """Whether the engine reads a (time, batch, width) array as it is: float32, the last axis contiguous."""
+    return (
+        a.dtype == np.float32
+        and a.flags.aligned
+        and a.strides[2] == 4
+        and not (a.strides[0] % 4 or a.strides[1] % 4)
+    )
+
+
+def engine_form(a):
+    """A (time, batch, width) array as the engine reads it: itself where it does."""
+    return a if readable(a) else np.ascontiguousarray(a, np.float32)
+
+
 class Port:
     """One graph input: how the source's array becomes the engine's (time, batch, width)."""
 
@@ -75,6 +90,15 @@ class Port:
         the time of the first frame."""
         if not self.holds_ids:
             return
+        if x.size > 1 << 16 and len(axes) and len(x) > 1:  # in parts, so that what is compared stays small
+            size = max(1, (1 << 16) * len(x) // x.size)
+            for start in range(0, len(x), size):
+                at = {axes[0]: start}
+                self._check_ids(x[start : start + size], axes, at.get("b", 0), first + at.get("t", 0))
+            return
+        self._check_ids(x, axes, 0, first)
+
+    def _check_ids(self, x, axes, first_row, first):
         bad = np.zeros(x.shape, bool) if x.dtype.kind in "iub" else x != np.floor(x)
         for _, size in self.tables:
             bad = bad | ~((x >= 0) & (x < size))
@@ -83,7 +107,7 @@ class Port:
             row, time = (at[axes.index(a)] if a in axes else 0 for a in "bt")
             raise ShapeError(
                 "an id is out of range",
-                where=f"{self.where}, row {row}, time {first + time}",
+                where=f"{self.where}, row {first_row + row}, time {first + time}",
                 expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}",
                 found=str(x[tuple(at)]),
             )
@@ -100,8 +124,6 @@ class Port:
         if signal.time and not a.shape[1]:
             raise ShapeError("the input has no frames", where=self.where, found=str(x.shape))
         a = a.reshape((a.shape[0], a.shape[1] if signal.time else 1, signal.width))
-        if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4:
-            a = np.ascontiguousarray(a)
         return a.transpose(1, 0, 2)
 
 

@@ -54,7 +54,7 @@ def delay(graph: Graph):
             continue
         if layer.name in late:
             continue
-        sources = [_layer_of(r) for r in layer.inputs[: 1 if layer.keeps == "state" else None]]
+        sources = [_layer_of(r) for r in layer.inputs[: layer.sequences]]
         before = [running[s] for s in sources] or [{1: 1}], [flushed[s] for s in sources] or [{1: 1}]
         length = graph.signals[layer.inputs[0]].length if layer.inputs else None
         (left, right), span = _padding(layer, length), layer.span or 1

@@ -28,6 +28,7 @@ struct rnnrt_arena {
     size_t batch, block;
     bool every_step;
     bool live;   /* no full-length buffers of an earlier whole run are attached */
+    struct rnnrt_pulse *pulse; /* of the call at work, or NULL */
     char **rows; /* (batch) the blocks this call works on */
     float *work;
     size_t work_floats;
@@ -83,9 +84,10 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
                                   struct rnnrt_array *outputs, const int64_t *lengths,
                                   const struct rnnrt_state_value *initial, size_t initial_count,
                                   const struct rnnrt_state_value *final, size_t final_count,
-                                  struct rnnrt_error *error);
+                                  struct rnnrt_pulse *pulse, struct rnnrt_error *error);
 /* The same for the plan inside an op, which has one input and one output. */
 enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
-                                  struct rnnrt_array *outputs, struct rnnrt_error *error);
+                                  struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
+                                  struct rnnrt_error *error);
 
 #endif

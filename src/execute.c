@@ -140,6 +140,7 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
     visit.every_step = arena->every_step;
     visit.scratch = arena->work + arena->ops[r].scratch;
     visit.lengths = lengths;
+    visit.pulse = arena->pulse;
     visit.inner = arena->inner[r];
     visit.run_inner = rnnrt_run_inner;
     visit.error = error;
@@ -160,6 +161,9 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
         enum rnnrt_status status = begins         ? op->layer->run(op, &visit)
                                    : visit.frames ? RNNRT_TOO_SHORT
                                                   : RNNRT_OK;
+        if (!status && !op->layer->asks &&
+            rnnrt_worked(visit.pulse, op->work * (double)(visit.frames * visit.batch)))
+            status = RNNRT_CANCELLED;
         if (status) return failed(error, r, status);
         for (size_t b = 0; b < arena->batch; b++) {
             struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[b]);

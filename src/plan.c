@@ -28,17 +28,31 @@ void *rnnrt_aligned(size_t bytes) {
 }
 
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
+    struct rnnrt_weights *weights = plan->weights;
+    size_t k = plan->filled ? plan->weights_used++ : weights->count;
+    if (plan->filled) {
+        plan->misfit |= k >= weights->count || weights->blocks[k].size != count;
+        return plan->misfit ? NULL : weights->blocks[k].data;
+    }
     /* 16 floats of slack: kernels may load a whole vector at the end of an array */
     float *p = rnnrt_aligned(rnnrt_times(count + 16, sizeof(float)));
-    void **blocks = p ? realloc(plan->blocks, (plan->block_count + 1) * sizeof *blocks) : NULL;
+    struct rnnrt_weights_block *blocks = p ? realloc(weights->blocks, (k + 1) * sizeof *blocks) : NULL;
     if (!blocks) {
         free(p);
         return NULL;
     }
-    plan->blocks = blocks;
-    plan->blocks[plan->block_count++] = p;
-    plan->bytes += count * sizeof(float);
+    weights->blocks = blocks;
+    weights->blocks[k] = (struct rnnrt_weights_block){p, count};
+    weights->count = k + 1;
+    weights->bytes += count * sizeof(float);
     return p;
+}
+
+static void free_weights(struct rnnrt_weights *weights) {
+    if (!weights || __atomic_sub_fetch(&weights->plans, 1, __ATOMIC_ACQ_REL)) return;
+    for (size_t k = 0; k < weights->count; k++) free(weights->blocks[k].data);
+    free(weights->blocks);
+    free(weights);
 }
 
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
@@ -46,7 +60,7 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
     if (!from || *status) return NULL;
     float *p = rnnrt_plan_floats(plan, count);
     if (!p) *status = RNNRT_NO_MEMORY;
-    else memcpy(p, from, count * sizeof *p);
+    else if (!plan->filled) memcpy(p, from, count * sizeof *p);
     return p;
 }
 
@@ -57,7 +71,7 @@ const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_
                    ? rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms))
                    : NULL;
     if (!p) *status = RNNRT_NO_MEMORY;
-    else plan->kernels->pack(p, weight, outputs, terms);
+    else if (!plan->filled) plan->kernels->pack(p, weight, outputs, terms);
     return p;
 }
 
@@ -208,6 +222,10 @@ static void order(struct rnnrt_plan *plan) {
         for (int32_t i = 0; i < op->row.inputs; i++) op->late |= comes_late(plan, op->row.input[i]);
         if (op->stage + 1 > plan->stages) plan->stages = op->stage + 1;
     }
+}
+
+/* What is kept for its whole length. */
+static void keep_whole_values(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         for (int32_t i = 0; i < op->row.inputs; i++) {
@@ -268,47 +286,163 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
     }
 }
 
-/* How far input i of a joining op can be ahead of the slowest: what a queue on that edge must hold between
- * visits. The counts repeat once every branch has started, so the walk ends after two common periods past the
- * longest delay. */
+/* ---- how far the branches of a join run apart ----
+ * The frames of a value after n input frames, while more may come, are a line in whole numbers: none before
+ * `first`, then min(most, (n + shift) / stride). Windows keep it one, since ((n + a) / s + b) / t is
+ * (n + a + b s) / (s t), and so do joins, whose minimum of two lines of one stride is the lower one from the
+ * later beginning on. How far one line can be above another then follows without a walk along them. */
+struct pace {
+    int64_t first, shift, stride; /* stride 0: no line, `most` from `first` on */
+    int64_t most;
+    bool known;
+};
+#define NEVER INT64_MAX
+static const int64_t FAR = (int64_t)1 << 60; /* beyond it a line is not known: sums below do not wrap */
+
+static int64_t pace_at(const struct pace *p, int64_t n) {
+    if (n < p->first) return 0;
+    int64_t line = p->stride ? (n + p->shift) / p->stride : p->most;
+    return line < p->most ? line : p->most;
+}
+
+static struct pace through_window(struct pace p, const struct rnnrt_row *row) {
+    if (!p.known || p.first == NEVER) return p;
+    int64_t stride = row->stride,
+            offset = row->pad_left + stride - ((int64_t)(row->kernel_size - 1) * row->dilation + 1);
+    p.known = p.most == NEVER && !__builtin_mul_overflow(offset, p.stride, &offset) &&
+              !__builtin_add_overflow(p.shift, offset, &p.shift) &&
+              !__builtin_mul_overflow(p.stride, stride, &p.stride) && p.stride <= FAR && p.shift <= FAR &&
+              p.shift >= -FAR;
+    if (p.known && p.first < p.stride - p.shift) p.first = p.stride - p.shift;
+    p.known &= p.first <= FAR;
+    return p;
+}
+
+/* The slower of two at every n. */
+static struct pace slower(struct pace a, struct pace b) {
+    if (a.known && a.first == NEVER) return a;
+    if (b.known && b.first == NEVER) return b;
+    a.known &= b.known && (!a.stride || !b.stride || a.stride == b.stride);
+    if (!a.stride || (b.stride && b.shift < a.shift)) a.shift = b.shift, a.stride = b.stride;
+    if (b.first > a.first) a.first = b.first;
+    if (b.most < a.most) a.most = b.most;
+    return a;
+}
+
+/* The furthest `a` can be ahead of `least`, the slowest at its join, before it is sure that the join cannot
+ * end well; NEVER: as far as there are frames. */
+static int64_t ahead(const struct pace *a, const struct pace *least) {
+    if (!a->known || !least->known) return NEVER;
+    if (a->first == NEVER) return 0;
+    if (least->first == NEVER || !a->stride) return a->most;
+    int64_t before = pace_at(a, least->first - 1), by = least->stride ? a->shift - least->shift : 0;
+    int64_t after = by > 0 ? (by - 1) / a->stride + 1 : 0;
+    return before > after ? before : after;
+}
+
+static struct pace pace_of_value(const struct rnnrt_plan *plan, const struct pace *paces, int32_t v) {
+    const struct rnnrt_op *op = &plan->ops[plan->values[v].row];
+    if (plan->values[v].timed || !rnnrt_recurrent(op->row.kind)) return paces[plan->values[v].row];
+    return (struct pace){.first = op->once ? 1 : NEVER, .most = 1, .known = true}; /* a final state */
+}
+
+/* The frames input i of a joining op may be ahead of the slowest by: what a queue on that edge must hold
+ * between visits. `length`: frames where all inputs have so many, else 0; `total`: counts at that length. */
+static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct pace *paces, int64_t length,
+                      const size_t *total) {
+    struct pace least = pace_of_value(plan, paces, op->row.input[0]);
+    for (int32_t i = 1; i < op->row.inputs; i++)
+        least = slower(least, pace_of_value(plan, paces, op->row.input[i]));
+    for (int32_t i = 0; i < op->row.inputs; i++) {
+        struct pace own = pace_of_value(plan, paces, op->row.input[i]);
+        int64_t lag = ahead(&own, &least), most = length ? (int64_t)total[op->row.input[i]] : NEVER;
+        if (!plan->values[op->row.input[i]].timed) lag = 1; /* given at the start or at the end */
+        if (lag > most) lag = most;
+        op->apart |= lag == NEVER;
+        op->lag[i] = op->apart ? 0 : rnnrt_smaller((size_t)lag, SIZE_MAX >> 8);
+    }
+}
+
 static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
-    bool joins = false;
-    size_t start = 0, period = 1;
-    for (size_t r = 0; r < plan->count; r++) {
-        const struct rnnrt_row *row = &plan->ops[r].row;
-        joins |= rnnrt_joins(&plan->ops[r]);
-        if (row->kernel_size > 0) {
-            size_t stride = (size_t)rnnrt_larger((size_t)row->stride, 1),
-                   span = ((size_t)row->kernel_size - 1) * rnnrt_larger((size_t)row->dilation, 1) + 1;
-            start += span * period + stride * period;
-            period *= stride;
-        }
-    }
-    if (!joins || !plan->streams) return RNNRT_OK;
-    size_t limit = start + 2 * period;
-    limit = rnnrt_smaller(
-        limit,
-        ((size_t)1 << 26) /
-            plan->count); /* a longer walk than anybody would wait for; a lag missed is an error later */
+    struct pace *paces = calloc(plan->count, sizeof *paces);
     size_t *total = malloc(plan->value_count * sizeof *total);
-    if (!total) return RNNRT_NO_MEMORY;
-    for (size_t frames = 1; frames <= limit; frames++) {
-        rnnrt_plan_totals(plan, frames, false, false, total);
-        for (size_t r = 0; r < plan->count; r++) {
-            struct rnnrt_op *op = &plan->ops[r];
-            if (!rnnrt_joins(op)) continue;
-            size_t least = SIZE_MAX;
-            for (int32_t i = 0; i < op->row.inputs; i++)
-                least = rnnrt_smaller(least, total[op->row.input[i]]);
-            for (int32_t i = 0; i < op->row.inputs; i++)
-                op->lag[i] = rnnrt_larger(op->lag[i], total[op->row.input[i]] - least);
+    int64_t length = 0;
+    for (size_t r = 0; r < plan->count; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
+            length = plan->ops[r].row.length; /* of all, where the plan streams */
+    if (paces && total && length) rnnrt_plan_totals(plan, (size_t)length, false, false, total);
+    for (size_t r = 0; r < plan->count && paces && total; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        struct pace p = {.first = 1, .stride = 1, .most = NEVER, .known = true}; /* of an input */
+        if (op->row.kind == rnnrt_kind_input) {
+            if (!op->row.timed) p.stride = 0, p.most = 1;
+            paces[r] = p;
+            continue;
         }
+        p = pace_of_value(plan, paces, op->row.input[0]);
+        for (int32_t i = 1; rnnrt_joins(op) && i < op->row.inputs; i++)
+            p = slower(p, pace_of_value(plan, paces, op->row.input[i]));
+        if (op->once) { /* over with the first frame */
+            p.most = (int64_t)op_due(op, (size_t)p.most, true);
+            if (!p.most) p.first = NEVER;
+        } else if (op->row.kernel_size > 0) {
+            p = through_window(p, &op->row);
+        } else if (op->layer->due && (op->row.kind != rnnrt_kind_scan || op->row.length)) { /* those that say nothing before the end, and what is not understood */
+            p.known &= op_due(op, p.first == NEVER ? 0 : (size_t)1 << 30, false) == 0;
+            p.first = NEVER;
+        }
+        paces[r] = p;
+        if (rnnrt_joins(op)) count_lag(plan, op, paces, length, total);
     }
-    for (size_t r = 0; r < plan->count; r++) /* values given once come at the start or at the end */
-        for (int32_t i = 0; i < plan->ops[r].row.inputs && plan->ops[r].row.inputs > 1; i++)
-            if (!plan->values[plan->ops[r].row.input[i]].timed) plan->ops[r].lag[i] = 1;
+    enum rnnrt_status status = paces && total ? RNNRT_OK : RNNRT_NO_MEMORY;
+    free(paces);
     free(total);
-    return RNNRT_OK;
+    return status;
+}
+
+/* ---- how much work a frame is ---- */
+
+static void count_work(struct rnnrt_plan *plan) {
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        op->rate = op->row.timed != 0, op->few = !op->row.timed;
+        if (op->row.kind == rnnrt_kind_input) continue;
+        const struct rnnrt_value *value = &plan->values[op->row.input[0]];
+        const struct rnnrt_op *from = &plan->ops[value->row];
+        bool final = !value->timed && rnnrt_recurrent(from->row.kind);
+        double rate = final ? 0 : from->rate, few = final ? 1 : from->few;
+        op->work = op->layer->work ? op->layer->work(op)
+                                   : 4.0 * ((double)op->row.input_size + (double)op->row.output_size);
+        plan->work_frame += op->work * rate;
+        plan->work_once += op->work * few;
+        if (!op->row.timed) continue;
+        double stride = op->row.kernel_size > 0 ? (double)op->row.stride : 1,
+               length = op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
+                            ? (double)op->row.length
+                            : 1;
+        op->rate = rate * length / stride, op->few = few * length / stride;
+    }
+}
+
+double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames) {
+    return plan->work_once + plan->work_frame * (double)frames;
+}
+
+/* ---- families ---- */
+
+static bool same_arrays(const struct rnnrt_row *a, const struct rnnrt_row *b) {
+    return !a->weight == !b->weight && !a->recurrent_weight == !b->recurrent_weight && !a->bias == !b->bias &&
+           !a->recurrent_bias == !b->recurrent_bias && !a->gamma == !b->gamma && !a->beta == !b->beta &&
+           !a->projection == !b->projection && !a->mean == !b->mean && !a->start == !b->start &&
+           !a->index == !b->index && a->per_step == b->per_step && a->states == b->states;
+}
+
+/* Whether what is packed for the one row is right for the other. */
+static bool same_weights(const struct rnnrt_row *a, const struct rnnrt_row *b) {
+    return a->kind == b->kind && a->input_size == b->input_size && a->output_size == b->output_size &&
+           a->units == b->units && a->groups == b->groups && a->reset_after == b->reset_after &&
+           a->norm == b->norm && (!windowed(a->kind) || a->kernel_size == b->kernel_size) &&
+           same_arrays(a, b);
 }
 
 /* ---- what a batch row keeps ---- */
@@ -389,7 +523,7 @@ static void find_phases(struct rnnrt_plan *plan) {
 
 enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_row *rows, size_t count,
                                     const int32_t *outputs, size_t output_count, const char *isa,
-                                    struct rnnrt_error *error) {
+                                    const struct rnnrt_plan *family, struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (!count || count > 1 << 20 || !output_count || output_count > RNNRT_PLAN_OUTPUTS)
@@ -404,14 +538,29 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->value_count = (size_t)rnnrt_value(rows, count, 0);
     plan->values = calloc(plan->value_count, sizeof *plan->values);
     plan->output = calloc(output_count, sizeof *plan->output);
-    if (!plan->ops || !plan->values || !plan->output) goto fail;
+    if (family) {
+        plan->weights = family->weights;
+        plan->filled = true;
+        __atomic_add_fetch(&plan->weights->plans, 1, __ATOMIC_RELAXED);
+    } else if ((plan->weights = calloc(1, sizeof *plan->weights))) {
+        plan->weights->plans = 1;
+    }
+    if (!plan->ops || !plan->values || !plan->output || !plan->weights) goto fail;
     status = RNNRT_NO_ISA;
     if (!plan->kernels) goto fail;
+    if (family && (family->count != count || family->kernels != plan->kernels)) {
+        status = bad_row(error, 0, "the family has other rows or another instruction set");
+        goto fail;
+    }
     for (size_t r = 0; r < count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         op->value = r ? plan->ops[r - 1].value + plan->ops[r - 1].slots : 0;
         op->slots = rnnrt_row_slots(&rows[r]);
         if ((status = check_row(plan, rows, r, error))) goto fail;
+        if (family && !same_weights(&rows[r], &family->ops[r].row)) {
+            status = bad_row(error, r, "it is not the row of its family");
+            goto fail;
+        }
         op->row = rows[r];
         op->layer = layers[rows[r].kind];
         if (!windowed(op->row.kind))
@@ -419,7 +568,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         plan->inputs += op->row.kind == rnnrt_kind_input;
         const char *text = NULL;
         if (op->layer->prepare && (status = op->layer->prepare(plan, op, &text))) {
-            if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
+            if (plan->misfit) status = bad_row(error, r, "it is not the row of its family");
+            else if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
             goto fail;
         }
     }
@@ -430,8 +580,10 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         plan->output[o] = v;
         plan->values[v].used = true;
     }
+    count_work(plan);
     order(plan);
     if ((status = count_lags(plan))) goto fail;
+    keep_whole_values(plan);
     if ((status = lay_out_row(plan))) goto fail;
     find_phases(plan);
     if (error) *error = (struct rnnrt_error){.row = -1};
@@ -445,8 +597,7 @@ fail:
 void rnnrt_plan_free(struct rnnrt_plan *plan) {
     if (!plan) return;
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) rnnrt_arena_free(plan->idle[i]);
-    for (size_t i = 0; i < plan->block_count; i++) free(plan->blocks[i]);
-    free(plan->blocks);
+    free_weights(plan->weights);
     free(plan->ops);
     free(plan->values);
     free(plan->output);
@@ -454,7 +605,7 @@ void rnnrt_plan_free(struct rnnrt_plan *plan) {
 }
 
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan) { return plan->kernels->isa; }
-size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->bytes; }
+size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->weights->bytes; }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
     const struct rnnrt_row *first = NULL;
@@ -468,6 +619,8 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         *text = op->whole ? "runs from the last frame to the first"
                           : "takes its initial state from another layer, which must be done first";
         if (op->whole || op->stage > 0) return (int32_t)r;
+        *text = "joins branches that do not keep step: their strides differ, or one answers only at the end";
+        if (op->apart) return (int32_t)r;
         *text = "joins frames as they come with frames that are known only at the end";
         if (joins_late(plan, op)) return (int32_t)r;
         *text = "answers only when all frames are there";

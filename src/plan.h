@@ -16,6 +16,24 @@ enum { RNNRT_PLAN_OUTPUTS = 64 };          /* most outputs of a plan */
 struct rnnrt_op;
 struct rnnrt_arena;
 
+/* The caller's question of a long call (rnnrt_between), and the floating-point mode it is asked in. */
+struct rnnrt_pulse {
+    struct rnnrt_between *between;
+    uint64_t mode;
+};
+#define RNNRT_ASK_AFTER 1e7 /* multiply-adds: a piece of work between two questions may be as much again */
+bool rnnrt_ask(struct rnnrt_pulse *pulse);
+/* Rows of a matrix product between two questions: many enough that cutting it costs nothing. */
+static inline size_t rnnrt_piece(double work) {
+    return work * 64 < RNNRT_ASK_AFTER ? (size_t)(RNNRT_ASK_AFTER / (work < 1 ? 1 : work)) : 64;
+}
+/* Counts work that was done; whether the call is to end now. `pulse` may be NULL. */
+static inline bool rnnrt_worked(struct rnnrt_pulse *pulse, double work) {
+    if (!pulse) return false;
+    pulse->between->done += work;
+    return pulse->between->done - pulse->between->asked >= RNNRT_ASK_AFTER && rnnrt_ask(pulse);
+}
+
 /* What one visit of an op sees. Chunks are time-major: (frames, batch, width). The batch rows have all got as
  * many frames of every value since this visit's first as one another, but may have begun at different times:
  * what an op keeps between visits stands in a block of bytes per row, at op->state. */
@@ -32,9 +50,11 @@ struct rnnrt_visit {
     size_t made[RNNRT_MAX_OUTPUTS];   /* frames written; 0 on entry */
     float *scratch;
     const int64_t *lengths;    /* (batch) true lengths, or NULL */
+    struct rnnrt_pulse *pulse; /* or NULL */
     struct rnnrt_arena *inner; /* time_distributed: where the plan inside runs, by run_inner */
     enum rnnrt_status (*run_inner)(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
-                                   struct rnnrt_array *outputs, struct rnnrt_error *error);
+                                   struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
+                                   struct rnnrt_error *error);
     struct rnnrt_error *error;
 };
 
@@ -64,6 +84,9 @@ struct rnnrt_layer {
     /* Frames of slot 0 made once `frames` have come in all; `ended`: and no more will. NULL: one for one. */
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
     enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_visit *visit);
+    /* Multiply-adds behind one frame of input 0, for one batch row. NULL: a few for every number. */
+    double (*work)(const struct rnnrt_op *op);
+    bool asks; /* run counts its work while it goes on (rnnrt_worked) */
 };
 
 struct rnnrt_op {
@@ -82,9 +105,12 @@ struct rnnrt_op {
     bool late;                        /* in a stream: slot 0 comes when the sequence is over */
     bool once;                        /* depends on inputs given once alone */
     bool whole;                       /* runs once over its whole input, after the other ops of its stage */
+    bool apart;                    /* the inputs it joins drift apart, or one comes only at the end */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
     size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
+    double work;                   /* multiply-adds behind one frame of input 0, one batch row */
+    double rate, few;              /* about rate * n + few frames of slot 0 for n input frames */
 };
 
 struct rnnrt_value {
@@ -106,19 +132,32 @@ struct rnnrt_plan {
     int32_t stages;
     bool streams;
     size_t length; /* frames every timed input has where a plan that streams fixes them, else 0 */
-    size_t bytes;
+    double work_frame, work_once; /* multiply-adds for a row: for every frame, and besides */
+    struct rnnrt_weights *weights;
+    size_t weights_used; /* blocks of a family handed out while the plan is made */
+    bool filled;         /* they are a family's: what is handed out is there already */
+    bool misfit;         /* and it has no such block */
     size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
     size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */
     bool once_inputs;      /* some input is given once */
     bool starts;           /* some op begins with other values than zero */
     uint64_t warm, period; /* rows at these positions and one period later are in phase; period 0: never */
-    void **blocks;         /* memory of rnnrt_plan_floats */
-    size_t block_count;
     struct rnnrt_arena *idle[RNNRT_IDLE_ARENAS]; /* waiting for the next call; taken and left atomically */
     size_t idle_bytes;
 };
 
-/* A 64-byte aligned block of the plan's own, zeroed; NULL when there is no memory. */
+/* Packed and copied arrays: of one plan, or of a family that made them in the same order. */
+struct rnnrt_weights {
+    size_t plans; /* that hold it; counted atomically */
+    size_t bytes, count;
+    struct rnnrt_weights_block {
+        float *data;
+        size_t size; /* floats */
+    } *blocks;
+};
+
+/* A 64-byte aligned block of the plan's own, zeroed, to be filled unless plan->filled; NULL when there is no
+ * memory, or the family has no such block. */
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count);
 /* A copy of `from`; NULL stays NULL and is no failure: check *status. */
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,

@@ -31,6 +31,8 @@ enum rnnrt_status {
     RNNRT_BAD_STATE = -9, /* bytes that no stream of this kind gave */
     RNNRT_WRONG_LENGTH = -10, /* an input of fixed length would end with error.value frames in place of
                                  error.position; nothing changed: error.row */
+    RNNRT_OUT_OF_PHASE = -12, /* rows that began at different times: see rnnrt_rows_push; nothing changed */
+    RNNRT_CANCELLED = -11, /* rnnrt_between said so: a stream has ended, outputs are unspecified */
 };
 
 struct rnnrt_error {
@@ -127,14 +129,22 @@ typedef void rnnrt_sgemm(char *transa, char *transb, int *m, int *n, int *k, flo
                          float *b, int *ldb, float *beta, float *c, int *ldc);
 void rnnrt_use_sgemm(rnnrt_sgemm *sgemm);
 
-/* `isa`: NULL for the best (or $RNNRT_ISA), a name of rnnrt_isas, or "blas". `outputs`: value numbers. On
- * failure *plan is NULL. */
+/* `isa`: NULL for the best (or $RNNRT_ISA), a name of rnnrt_isas, or "blas". `outputs`: value numbers.
+ * `family`: NULL, or a plan of the same rows for another length (all but length, pad_left, pad_right and same
+ * as there, and the same isa): its weights are shared and those of the rows not read; it may be freed before
+ * or after this one. On failure *plan is NULL. */
 enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **plan, const struct rnnrt_row *rows, size_t count,
                                     const int32_t *outputs, size_t output_count, const char *isa,
-                                    struct rnnrt_error *error);
+                                    const struct rnnrt_plan *family, struct rnnrt_error *error);
 void rnnrt_plan_free(struct rnnrt_plan *plan);
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan);
+/* Of the packed weights; those of a family count in each of its plans. */
 size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan);
+/* About how many multiply-adds one row of `frames` frames takes. */
+double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames);
+/* Rows that rnnrt_run works on at a time: a larger batch runs in slices of about so many, in memory for one.
+ */
+size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames);
 /* The row that keeps the plan from streaming, or -1; *text says why. `every_step` asks for that mode. */
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text);
 /* Frames of output `output` due after `frames` input frames, and how many more come at the end. */
@@ -153,13 +163,23 @@ struct rnnrt_state_value {
     float *data;
 };
 
+/* What a long call asks from time to time whether to go on: after about 2e7 multiply-adds, or after one
+ * matrix product of 64 rows where that is more. `ask` runs on the thread of the call, in its floating-point
+ * mode, and may use the plan but not the stream; not zero ends the call with RNNRT_CANCELLED. */
+struct rnnrt_between {
+    int (*ask)(void *argument);
+    void *argument;
+    double done;  /* multiply-adds so far, as rnnrt_plan_work counts them: 0 at first, calls add to it */
+    double asked; /* `done` when it was last asked: 0 at first */
+};
+
 /* One whole batch of sequences, inputs by input row. Inputs of fixed length have that many frames, all others
- * the same number. Outputs must not overlap inputs. */
+ * the same number. Outputs must not overlap inputs. `between`: see there, or NULL. */
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
                             struct rnnrt_array *outputs, const int64_t *lengths,
                             const struct rnnrt_state_value *initial, size_t initial_count,
                             const struct rnnrt_state_value *final, size_t final_count, size_t block,
-                            struct rnnrt_error *error);
+                            struct rnnrt_between *between, struct rnnrt_error *error);
 
 /* `block`: frames worked on at a time, 0 for the default. A stream owns what its rows keep between frames and
  * borrows the memory it works in from the plan for the length of a call; with `realtime` it owns that too. */
@@ -172,12 +192,14 @@ void rnnrt_stream_free(struct rnnrt_stream *stream);
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
 /* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on
  * entry, emitted on return. Outputs must not overlap inputs, except that one frame may be pushed into its own
- * place. After a failure half-way the stream has ended. Inputs of fixed length take that many frames in all,
- * and flush wants them to be there (or none). */
+ * place. `between`: see there, or NULL. After a failure half-way the stream has ended: only reset or a state
+ * brings it back. Inputs of fixed length take that many frames in all, and flush wants them to be there (or
+ * none). */
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_error *error);
+                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                    struct rnnrt_error *error);
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
-                                     struct rnnrt_error *error);
+                                     struct rnnrt_between *between, struct rnnrt_error *error);
 /* One frame of the one input into the one output, both (batch, width) and contiguous: returns frames emitted
  * (0 or 1) or a status. */
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error);
@@ -205,7 +227,8 @@ enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row,
  * failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end. */
 enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
                                   bool every_step, const struct rnnrt_array *inputs, size_t frames,
-                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_error *error);
+                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                  struct rnnrt_error *error);
 
 /* ---- state: what a row keeps, as named arrays ---- */
 

@@ -1,5 +1,6 @@
 /* Whole inputs: the stages of a plan one after another, each block by block, in rows whose state ends with
  * the call. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "arena.h"
@@ -121,7 +122,7 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
                                   struct rnnrt_array *outputs, const int64_t *lengths,
                                   const struct rnnrt_state_value *initial, size_t initial_count,
                                   const struct rnnrt_state_value *final, size_t final_count,
-                                  struct rnnrt_error *error) {
+                                  struct rnnrt_pulse *pulse, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
     size_t room[RNNRT_PLAN_OUTPUTS], frames = 0;
     enum rnnrt_status status = count_frames(plan, inputs, &frames, error);
@@ -129,6 +130,7 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
     if (!status) status = rnnrt_arena_whole(arena, frames);
     if (status) return status;
     arena->every_step = false;
+    arena->pulse = pulse;
     for (size_t b = 0; b < arena->batch; b++) rnnrt_row_begin(plan, arena->rows[b]);
     take_whole_inputs(arena, inputs);
     move_states(arena, initial, initial_count, true);
@@ -147,21 +149,114 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
 }
 
 enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
-                                  struct rnnrt_array *outputs, struct rnnrt_error *error) {
-    return rnnrt_arena_run(arena, inputs, outputs, NULL, NULL, 0, NULL, 0, error);
+                                  struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
+                                  struct rnnrt_error *error) {
+    return rnnrt_arena_run(arena, inputs, outputs, NULL, NULL, 0, NULL, 0, pulse, error);
+}
+
+bool rnnrt_ask(struct rnnrt_pulse *pulse) {
+    pulse->between->asked = pulse->between->done;
+    leave_floats((float_mode)pulse->mode);
+    int answer = pulse->between->ask(pulse->between->argument);
+    enter_floats();
+    return answer != 0;
+}
+
+/* ---- a batch, in slices of rows ---- */
+
+enum {
+    SLICE_BYTES = 1 << 20, /* what a slice touches again and again should stay near the processor */
+    SLICE_ROWS = 64,       /* below so many rows the matrix products get slow */
+    SLICE_MOST = 64 << 20, /* and above so many bytes it is memory that counts */
+    SLICE_LEAST = 8,
+};
+
+size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames) {
+    double bytes = 64 + (double)plan->row_bytes;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        double before = op->row.inputs ? plan->ops[plan->values[op->row.input[0]].row].rate : 1;
+        struct rnnrt_sizes sizes = {0, 1};
+        if (op->layer->measure) op->layer->measure(op, SLICE_ROWS, 1, &sizes);
+        bytes += (double)sizes.scratch * sizeof(float) / SLICE_ROWS;
+        for (size_t slot = 0; slot < op->slots; slot++) {
+            const struct rnnrt_value *value = &plan->values[op->value + slot];
+            double count = !value->full || !value->timed ? 1
+                           : slot                        ? before * (double)frames
+                                                         : op->rate * (double)frames + op->few;
+            if (value->used) bytes += count * value->width * (double)sizeof(float);
+        }
+    }
+    double rows = SLICE_BYTES / bytes;
+    if (rows < SLICE_ROWS) {
+        rows = SLICE_MOST / bytes;
+        rows = rows > SLICE_ROWS ? SLICE_ROWS : rows < SLICE_LEAST ? SLICE_LEAST : rows;
+    }
+    return rows < 1 << 20 ? (size_t)rows : 1 << 20;
+}
+
+static void cut_states(const struct rnnrt_plan *plan, const struct rnnrt_state_value *from, size_t count,
+                       size_t row, struct rnnrt_state_value *to) {
+    for (size_t i = 0; i < count; i++) {
+        to[i] = from[i];
+        if (from[i].value >= 0 && (size_t)from[i].value < plan->value_count)
+            to[i].data += row * (size_t)plan->values[from[i].value].width;
+    }
 }
 
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
                             struct rnnrt_array *outputs, const int64_t *lengths,
                             const struct rnnrt_state_value *initial, size_t initial_count,
                             const struct rnnrt_state_value *final, size_t final_count, size_t block,
-                            struct rnnrt_error *error) {
+                            struct rnnrt_between *between, struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
-    struct rnnrt_arena *arena;
-    enum rnnrt_status status = rnnrt_arena_borrow(plan, batch, rnnrt_block(block, batch), &arena);
-    if (status) return status;
-    status =
-        rnnrt_arena_run(arena, inputs, outputs, lengths, initial, initial_count, final, final_count, error);
-    rnnrt_arena_return(arena);
+    size_t frames = 1, most, made[RNNRT_PLAN_OUTPUTS] = {0}, row = 0;
+    for (size_t i = 0; i < plan->inputs; i++) frames = rnnrt_larger(frames, inputs[i].frames);
+    most = batch > SLICE_LEAST ? rnnrt_plan_rows(plan, frames) : batch;
+    if (batch > most) { /* slices of one size: the arena of the first serves all but the last */
+        size_t slices = (batch + most - 1) / most;
+        most = (batch + slices - 1) / slices;
+    }
+    struct rnnrt_array *parts = NULL;
+    struct rnnrt_state_value *states = NULL;
+    if (batch > most) {
+        parts = malloc((plan->inputs + plan->outputs) * sizeof *parts);
+        states = malloc((initial_count + final_count + 1) * sizeof *states);
+        if (!parts || !states) {
+            free(parts);
+            free(states);
+            return RNNRT_NO_MEMORY;
+        }
+    }
+    float_mode mode = enter_floats();
+    struct rnnrt_pulse pulse = {between, (uint64_t)mode};
+    enum rnnrt_status status = batch ? RNNRT_OK : RNNRT_NO_MEMORY;
+    for (size_t rows; row < batch && !status; row += rows) {
+        rows = rnnrt_smaller(most, batch - row);
+        struct rnnrt_arena *arena;
+        if ((status = rnnrt_arena_borrow(plan, rows, rnnrt_block(block, rows), &arena))) break;
+        const struct rnnrt_array *in = inputs;
+        struct rnnrt_array *out = outputs;
+        if (parts) {
+            in = parts, out = parts + plan->inputs;
+            for (size_t i = 0; i < plan->inputs + plan->outputs; i++) {
+                parts[i] = i < plan->inputs ? inputs[i] : outputs[i - plan->inputs];
+                parts[i].data += (ptrdiff_t)row * parts[i].batch_stride;
+            }
+            cut_states(plan, initial, initial_count, row, states);
+            cut_states(plan, final, final_count, row, states + initial_count);
+        }
+        status = rnnrt_arena_run(arena, in, out, lengths ? lengths + row : NULL, parts ? states : initial,
+                                 initial_count, parts ? states + initial_count : final, final_count,
+                                 between ? &pulse : NULL, error);
+        rnnrt_arena_return(arena);
+        if (status) break;
+        for (size_t o = 0; o < plan->outputs; o++) made[o] = out[o].frames;
+    }
+    leave_floats(mode);
+    if (status == RNNRT_BAD_ID && error) error->batch_row += (int64_t)row;
+    for (size_t o = 0; o < plan->outputs && parts; o++) outputs[o].frames = status ? 0 : made[o];
+    free(parts);
+    free(states);
     return status;
 }

@@ -79,7 +79,8 @@ static void attach(struct rnnrt_arena *arena, char *const *rows, bool every_step
 
 /* Frames of every input through the attached rows, block by block, and with `ended` their end. */
 static enum rnnrt_status advance(struct rnnrt_arena *arena, const struct rnnrt_array *inputs, size_t frames,
-                                 bool ended, struct rnnrt_array *outputs, struct rnnrt_error *error) {
+                                 bool ended, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                 struct rnnrt_error *error) {
     size_t room[RNNRT_PLAN_OUTPUTS];
     enum rnnrt_status status = RNNRT_OK;
     for (size_t o = 0; o < arena->plan->outputs; o++) {
@@ -87,6 +88,8 @@ static enum rnnrt_status advance(struct rnnrt_arena *arena, const struct rnnrt_a
         outputs[o].frames = 0;
     }
     float_mode mode = enter_floats();
+    struct rnnrt_pulse pulse = {between, (uint64_t)mode};
+    arena->pulse = between ? &pulse : NULL;
     size_t block = arena->every_step ? 1 : arena->block;
     for (size_t start = 0; start < frames && !status; start += block)
         status = rnnrt_round(arena, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room,
@@ -115,20 +118,27 @@ enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row,
     return RNNRT_WRONG_LENGTH;
 }
 
+static bool in_phase(const struct rnnrt_plan *plan, const char *a, const char *b) {
+    uint64_t at = rnnrt_row_position(a), other = rnnrt_row_position(b);
+    return at == other || rnnrt_plan_phase(plan, at) == rnnrt_plan_phase(plan, other);
+}
+
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                        size_t frames, bool ended, struct rnnrt_array *outputs,
-                                       struct rnnrt_error *error) {
+                                       struct rnnrt_between *between, struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena = stream->arena;
     enum rnnrt_status status =
         rnnrt_row_fits(stream->plan, row_of(stream, 0), stream->every_step, frames, ended, error);
+    for (size_t b = 1; b < stream->batch && !status; b++)
+        if (!in_phase(stream->plan, row_of(stream, 0), row_of(stream, b))) status = RNNRT_OUT_OF_PHASE;
     if (!status && !arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
     if (status) return status;
     for (size_t b = 0; b < stream->batch; b++) arena->rows[b] = row_of(stream, b);
     attach(arena, NULL, stream->every_step);
-    status = advance(arena, inputs, frames, ended, outputs, error);
+    status = advance(arena, inputs, frames, ended, outputs, between, error);
     if (!stream->arena) rnnrt_arena_return(arena);
     if (ended || status)
         stream->ended = true; /* ops before the one that failed have gone on: the sequence cannot */
@@ -136,13 +146,14 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
 }
 
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_error *error) {
-    return stream_frames(stream, inputs, frames, false, outputs, error);
+                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                    struct rnnrt_error *error) {
+    return stream_frames(stream, inputs, frames, false, outputs, between, error);
 }
 
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
-                                     struct rnnrt_error *error) {
-    return stream_frames(stream, NULL, 0, true, outputs, error);
+                                     struct rnnrt_between *between, struct rnnrt_error *error) {
+    return stream_frames(stream, NULL, 0, true, outputs, between, error);
 }
 
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
@@ -154,13 +165,14 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
               batch = (ptrdiff_t)stream->batch;
     struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
-    enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, error);
+    enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, NULL, error);
     return status ? (int)status : (int)output.frames;
 }
 
 enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
                                   bool every_step, const struct rnnrt_array *inputs, size_t frames,
-                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_error *error) {
+                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                  struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (!plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena;
@@ -171,7 +183,7 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
     status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
     if (status) return status;
     attach(arena, rows, every_step);
-    status = advance(arena, inputs, frames, ended, outputs, error);
+    status = advance(arena, inputs, frames, ended, outputs, between, error);
     rnnrt_arena_return(arena);
     return status;
 }

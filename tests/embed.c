@@ -45,7 +45,7 @@ static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
     int32_t output = rnnrt_value(rows, 2, 0);
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    CHECK(rnnrt_plan_create(&plan, rows, 3, &output, 1, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_create(&plan, rows, 3, &output, 1, NULL, NULL, &error) == RNNRT_OK);
     return plan;
 }
 
@@ -82,7 +82,7 @@ static void example(void) {
     textbook(&n, x, wanted);
     struct rnnrt_plan *plan = lstm_and_dense(&n);
     struct rnnrt_stream *stream;
-    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, &error) == RNNRT_OK);
+    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
 
     size_t before = allocations;
     for (int t = 0; t < FRAMES; t++)
@@ -95,40 +95,43 @@ static void example(void) {
         chunk = chunk < FRAMES - at ? chunk : FRAMES - at;
         struct rnnrt_array in = {x + at * IN, IN, IN, chunk},
                            out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, chunk, false)};
-        CHECK(rnnrt_stream_push(stream, &in, chunk, &out, &error) == RNNRT_OK && out.frames == chunk);
+        CHECK(rnnrt_stream_push(stream, &in, chunk, &out, NULL, &error) == RNNRT_OK && out.frames == chunk);
         made += out.frames;
     }
     CHECK(!memcmp(pushed, stepped, sizeof pushed));
     CHECK(allocations == before); /* neither step nor push nor reset allocates */
 
-    float *h = rnnrt_stream_state_value(stream, 2);
-    CHECK(h && !rnnrt_stream_state_value(stream, 0) && !rnnrt_stream_state_value(stream, -1) &&
-          !rnnrt_stream_state_value(stream, 1 << 30));
+    struct rnnrt_state_array array;
+    float h[UNITS];
+    CHECK(rnnrt_plan_state_array(plan, 0, &array) && !strcmp(array.word, "h") && array.width == UNITS);
+    CHECK(rnnrt_plan_state_array(plan, 1, &array) && !strcmp(array.word, "c") && array.row == 1);
+    CHECK(!rnnrt_plan_state_array(plan, 2, &array));
+    rnnrt_row_read(plan, rnnrt_stream_row(stream, 0), 0, h);
     struct rnnrt_array in = {x, IN, IN, FRAMES}, out = {whole, OUT, OUT, FRAMES};
     struct rnnrt_state_value final = {2, end};
-    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, &error) == RNNRT_OK &&
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, NULL, &error) == RNNRT_OK &&
           out.frames == FRAMES);
     CHECK(!memcmp(whole, stepped, sizeof whole) && !memcmp(h, end, sizeof end));
-    CHECK(rnnrt_run(plan, 0, &in, &out, NULL, NULL, 0, NULL, 0, 0, &error) == RNNRT_NO_MEMORY);
+    CHECK(rnnrt_run(plan, 0, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_NO_MEMORY);
 
     /* half a sequence, its state kept, given to another stream, and gone on with */
     struct rnnrt_stream *other;
-    CHECK(rnnrt_stream_create(&other, plan, 1, 0, false, &error) == RNNRT_OK);
-    char *state = __real_malloc(rnnrt_stream_state_bytes(stream));
+    CHECK(rnnrt_stream_create(&other, plan, 1, 0, false, false, &error) == RNNRT_OK);
+    char *state = __real_malloc(state_bytes(plan, 1));
     rnnrt_stream_reset(stream);
     for (int t = 0; t < 10; t++) CHECK(rnnrt_stream_step(stream, x + t * IN, pushed, &error) == 1);
-    rnnrt_stream_state_get(stream, state);
-    CHECK(rnnrt_stream_state_set(other, state) == RNNRT_OK && rnnrt_stream_position(other) == 10);
+    state_get(plan, stream, 1, state);
+    CHECK(state_set(plan, other, 1, false, state) == RNNRT_OK && rnnrt_stream_position(other) == 10);
     for (int t = 10; t < FRAMES; t++) {
         CHECK(rnnrt_stream_step(other, x + t * IN, pushed, &error) == 1);
         CHECK(!memcmp(pushed, stepped + t * OUT, OUT * sizeof *pushed));
     }
-    memset(state, 0x5a, rnnrt_stream_state_bytes(stream));
-    CHECK(rnnrt_stream_state_set(other, state) == RNNRT_BAD_STATE && rnnrt_stream_position(other) == FRAMES);
+    memset(state, 0x5a, state_bytes(plan, 1));
+    CHECK(state_set(plan, other, 1, false, state) == RNNRT_BAD_STATE && rnnrt_stream_position(other) == 0);
 
     out = (struct rnnrt_array){pushed, OUT, OUT, 0};
-    CHECK(rnnrt_stream_flush(other, &out, &error) == RNNRT_OK && out.frames == 0);
-    CHECK(rnnrt_stream_flush(other, &out, &error) == RNNRT_ENDED &&
+    CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
+    CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_ENDED &&
           rnnrt_stream_step(other, x, pushed, &error) == RNNRT_ENDED);
     rnnrt_stream_reset(other);
     CHECK(rnnrt_stream_step(other, x, pushed, &error) == 1 && !memcmp(pushed, stepped, OUT * sizeof *pushed));
@@ -139,6 +142,130 @@ static void example(void) {
     rnnrt_plan_free(NULL), rnnrt_stream_free(NULL);
 }
 
+/* ---- a long call is asked whether to go on ---- */
+
+struct patience {
+    struct rnnrt_between between;
+    int asked, most;
+};
+
+static int ask(void *argument) {
+    struct patience *p = argument;
+    return ++p->asked > p->most;
+}
+
+static void cancelled(void) {
+    enum { LONG = 200000 };
+    struct network n;
+    struct rnnrt_error error;
+    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
+        fill(n.bias, sizeof n.bias / 4);
+    fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4);
+    float *x = __real_malloc(LONG * IN * sizeof *x), *y = __real_malloc(2 * LONG * OUT * sizeof *y),
+          *z = y + LONG * OUT;
+    fill(x, LONG * IN);
+    struct rnnrt_plan *plan = lstm_and_dense(&n);
+    struct rnnrt_stream *stream;
+    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
+    struct rnnrt_array in = {x, IN, IN, LONG}, out = {y, OUT, OUT, LONG};
+    double work = rnnrt_plan_work(plan, LONG);
+    struct patience end = {{ask, &end, 0, 0}, 0, INT32_MAX}, third = {{ask, &third, 0, 0}, 0, 2};
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &end.between, &error) == RNNRT_OK);
+    CHECK(end.asked >= 4 && end.asked >= (int)(work / 2e7) && end.between.done == work);
+    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &third.between, &error) ==
+          RNNRT_CANCELLED);
+    CHECK(third.asked == 3 && third.between.done < 7e7);
+    third.asked = 0, third.between.done = third.between.asked = 0;
+    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    CHECK(rnnrt_stream_push(stream, &in, LONG, &out, &third.between, &error) == RNNRT_CANCELLED);
+    CHECK(rnnrt_stream_step(stream, x, z, &error) == RNNRT_ENDED);
+    rnnrt_stream_reset(stream);
+    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    CHECK(rnnrt_stream_push(stream, &in, LONG, &out, NULL, &error) == RNNRT_OK && out.frames == LONG);
+    CHECK(!memcmp(y, z, LONG * OUT * sizeof *y)); /* the plan is as it was, the stream begins anew */
+    rnnrt_stream_free(stream);
+    rnnrt_plan_free(plan);
+    free(x);
+    free(y);
+}
+
+/* ---- plans of a family: one copy of the weights, read once ---- */
+
+static void families(void) {
+    enum { TAPS = 5, LENGTH = 9 };
+    float *w = __real_malloc(OUT * TAPS * IN * sizeof *w), x[LENGTH * IN], y[LENGTH * OUT], z[LENGTH * OUT];
+    fill(w, OUT * TAPS * IN), fill(x, LENGTH * IN);
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1, .length = LENGTH},
+                                {.kind = rnnrt_kind_conv1d,
+                                 .inputs = 1,
+                                 .input_size = IN,
+                                 .output_size = OUT,
+                                 .timed = 1,
+                                 .kernel_size = TAPS,
+                                 .stride = 2,
+                                 .dilation = 1,
+                                 .groups = 1,
+                                 .pad_left = 2,
+                                 .pad_right = 2,
+                                 .weight = w}};
+    int32_t output = RNNRT_MAX_OUTPUTS;
+    struct rnnrt_plan *first, *second, *none;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&first, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    struct rnnrt_array in = {x, IN, IN, LENGTH}, out = {y, OUT, OUT, LENGTH};
+    CHECK(rnnrt_run(first, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    free(w); /* so that a second reading is seen; that the row has weights still counts */
+    CHECK(rnnrt_plan_create(&second, rows, 2, &output, 1, NULL, first, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_bytes(second) == rnnrt_plan_bytes(first));
+    for (int k = 0; k < 4; k++) {
+        struct rnnrt_row other[2] = {rows[0], rows[1]};
+        if (k == 0) other[1].kernel_size = 3, other[1].pad_left = other[1].pad_right = 1;
+        if (k == 1) other[1].output_size = OUT + 1;
+        if (k == 2) other[1].bias = x;
+        if (k == 3) other[1].weight = NULL;
+        CHECK(rnnrt_plan_create(&none, other, 2, &output, 1, NULL, first, &error) == RNNRT_BAD_ROW && !none &&
+              error.row == 1);
+    }
+    CHECK(rnnrt_plan_create(&none, rows, 1, (int32_t[]){0}, 1, NULL, first, &error) == RNNRT_BAD_ROW);
+    rnnrt_plan_free(first);
+    out = (struct rnnrt_array){z, OUT, OUT, LENGTH};
+    CHECK(rnnrt_run(second, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    CHECK(!memcmp(y, z, out.frames * OUT * sizeof *y));
+    rnnrt_plan_free(second);
+}
+
+/* ---- a batch in slices of rows is the rows one by one ---- */
+
+static void slices(void) {
+    enum { ROWS = 70000 };
+    struct network n;
+    struct rnnrt_error error;
+    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
+        fill(n.bias, sizeof n.bias / 4);
+    fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4);
+    struct rnnrt_plan *plan = lstm_and_dense(&n);
+    CHECK(rnnrt_plan_rows(plan, 2) < ROWS);
+    float *x = __real_malloc(ROWS * 2 * IN * sizeof *x), *y = __real_malloc(ROWS * 2 * OUT * sizeof *y),
+          *h = __real_malloc(2 * ROWS * UNITS * sizeof *h), one[2 * OUT], end[UNITS];
+    fill(x, ROWS * 2 * IN), fill(h, ROWS * UNITS);
+    struct rnnrt_array in = {x, IN, 2 * IN, 2}, out = {y, OUT, 2 * OUT, 2};
+    struct rnnrt_state_value first = {RNNRT_MAX_OUTPUTS + 1, h},
+                             last = {RNNRT_MAX_OUTPUTS + 1, h + ROWS * UNITS};
+    CHECK(rnnrt_run(plan, ROWS, &in, &out, NULL, &first, 1, &last, 1, 0, NULL, &error) == RNNRT_OK &&
+          out.frames == 2);
+    for (size_t b = 0; b < ROWS; b += 997) {
+        struct rnnrt_array a = {x + b * 2 * IN, IN, IN, 2}, c = {one, OUT, OUT, 2};
+        struct rnnrt_state_value from = {first.value, h + b * UNITS}, to = {last.value, end};
+        CHECK(rnnrt_run(plan, 1, &a, &c, NULL, &from, 1, &to, 1, 0, NULL, &error) == RNNRT_OK);
+        CHECK(!memcmp(one, y + b * 2 * OUT, sizeof one) && !memcmp(end, h + (ROWS + b) * UNITS, sizeof end));
+    }
+    rnnrt_plan_free(plan);
+    free(x);
+    free(y);
+    free(h);
+}
+
 /* ---- rows that lie: each would have the engine read or write beyond its memory ---- */
 
 static void refuses(struct rnnrt_row row, const char *word) {
@@ -146,7 +273,7 @@ static void refuses(struct rnnrt_row row, const char *word) {
     int32_t output = 1;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, &error) == RNNRT_BAD_ROW && !plan &&
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_BAD_ROW && !plan &&
           error.row == 1 && strstr(error.text, word));
 }
 
@@ -248,6 +375,9 @@ static void lies(void) {
 int main(void) {
     seed(1);
     example();
+    cancelled();
+    families();
+    slices();
     lies();
     return 0;
 }

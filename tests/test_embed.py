@@ -28,7 +28,7 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "ali
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """{name: program} of tests/embed.c and tools/fuzz_plan.c, each with everything in src/."""
+    """{name: program} of tests/embed.c, tests/inside.c and tools/fuzz_plan.c, each with everything in src/."""
     compiler = shutil.which("gcc") or absent("no gcc is here")
     folder = tmp_path_factory.mktemp("programs")
     trial = folder / "trial.c"
@@ -47,7 +47,7 @@ def programs(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    mains = [ROOT / "tests" / "embed.c", ROOT / "tools" / "fuzz_plan.c"]
+    mains = [ROOT / "tests" / "embed.c", ROOT / "tests" / "inside.c", ROOT / "tools" / "fuzz_plan.c"]
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
         made = {main.stem: compile_one(main) for main in mains}
@@ -64,6 +64,10 @@ def run(program, *words):
 
 def test_a_program_in_c_makes_a_plan_and_streams_through_it(programs):
     run(programs["embed"])
+
+
+def test_lags_are_what_a_walk_along_the_frames_finds_and_idle_arenas_stay_within_their_bounds(programs):
+    assert "lags" in run(programs["inside"])
 
 
 def test_random_plans_answer_alike_whole_and_streamed_and_nothing_reads_or_writes_beyond(programs):

@@ -364,7 +364,7 @@ static struct made_plan *plan_of(struct made_plan *m) {
     const char *isa[8];
     size_t isas = rnnrt_isas(isa, 8);
     enum rnnrt_status status = rnnrt_plan_create(&m->plan, m->row, m->rows, m->output, m->outputs,
-                                                 isa[below((int32_t)isas)], &error);
+                                                 isa[below((int32_t)isas)], NULL, &error);
     CHECK((status == RNNRT_OK) == (m->plan != NULL));
     CHECK(status == RNNRT_OK || (status == RNNRT_BAD_ROW && error.row >= 0 && error.text) ||
           status == RNNRT_NO_MEMORY);
@@ -450,6 +450,8 @@ static void free_answer(const struct made_plan *m, struct answer *a) {
     memset(a, 0, sizeof *a);
 }
 
+static int cancelled;
+
 static int same_number(float a, float b) {
     return a != a ? b != b : !memcmp(&a, &b, sizeof a);
 } /* payloads of NaN are not promised */
@@ -460,6 +462,18 @@ static void compare(const struct made_plan *m, size_t batch, const struct answer
         for (size_t i = 0; i < a->frames[o] * batch * width_of(m, m->output[o]); i++)
             CHECK(same_number(a->data[o][i], b->data[o][i]));
     }
+}
+
+/* Asked at every chance, and out of patience after `left` times. */
+struct patience {
+    struct rnnrt_between between;
+    int left;
+};
+
+static int ask(void *argument) {
+    struct patience *p = argument;
+    p->between.asked = -1e30;
+    return p->left-- == 0;
 }
 
 static int refusal(enum rnnrt_status s) {
@@ -482,9 +496,15 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
             states[given++] = (struct rnnrt_state_value){value, numbers(batch * width_of(m, value))};
         }
     for (size_t b = 0; b < batch; b++) lengths[b] = below((int32_t)frames + 1);
+    struct patience p = {{ask, &p, 0, -1e30}, below(30)};
+    struct rnnrt_between *between = !to && chance(50) ? &p.between : NULL;
     enum rnnrt_status status =
         rnnrt_run(m->plan, batch, in->array, out.array, !to && chance(50) ? lengths : NULL, states, given,
-                  states, given, (size_t)below(5), &error);
+                  states, given, (size_t)below(5), between, &error);
+    if (status == RNNRT_CANCELLED) {
+        CHECK(between && p.left == -1);
+        cancelled++, status = RNNRT_NO_MEMORY;
+    }
     for (size_t i = 0; i < given; i++) free(states[i].data);
     CHECK(status == RNNRT_OK || refusal(status) || in->uneven);
     for (size_t o = 0; o < m->outputs && !status && !in->uneven; o++) CHECK(out.array[o].frames == due[o]);
@@ -510,9 +530,16 @@ static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_strea
         input++;
     }
     size_t before = allocations;
-    enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, &error)
-                                     : rnnrt_stream_push(stream, part, count, out.array, &error);
+    struct patience p = {{ask, &p, 0, -1e30}, below(30)};
+    struct rnnrt_between *between = !to && chance(50) ? &p.between : NULL;
+    enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, between, &error)
+                                     : rnnrt_stream_push(stream, part, count, out.array, between, &error);
     CHECK(allocations == before);
+    if (status == RNNRT_CANCELLED) {
+        CHECK(between && p.left == -1);
+        CHECK(rnnrt_stream_flush(stream, out.array, NULL, &error) == RNNRT_ENDED);
+        cancelled++, status = RNNRT_ENDED;
+    }
     CHECK(status == RNNRT_OK || status == RNNRT_ENDED || refusal(status));
     for (size_t o = 0; o < m->outputs && !status; o++) CHECK(out.array[o].frames <= due[o]);
     if (to && !status) collect(m, batch, &out, to);
@@ -534,8 +561,8 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
     struct rnnrt_error error;
     struct answer made = {{0}, {0}};
     size_t block = (size_t)below(5), at = 0, half = (size_t)below((int32_t)frames + 1);
-    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, &error) ||
-        rnnrt_stream_create(&twin, m->plan, batch, block, every_step, &error)) {
+    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, chance(20), &error) ||
+        rnnrt_stream_create(&twin, m->plan, batch, block, every_step, chance(20), &error)) {
         rnnrt_stream_free(stream);
         return;
     }
@@ -552,19 +579,19 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
         CHECK(status || rnnrt_stream_position(stream) == at);
         if (status || !chance(30)) continue;
         char *state =
-            __real_malloc(rnnrt_stream_state_bytes(stream)); /* the state moves to a twin, which goes on */
-        rnnrt_stream_state_get(stream, state);
-        CHECK(rnnrt_stream_state_set(twin, state) == RNNRT_OK);
+            __real_malloc(state_bytes(m->plan, batch)); /* the state moves to a twin, which goes on */
+        state_get(m->plan, stream, batch, state);
+        CHECK(state_set(m->plan, twin, batch, every_step, state) == RNNRT_OK);
         for (int i = 0; i < 3; i++) { /* a damaged one is refused, or leads nowhere worse */
             struct rnnrt_stream *victim;
-            rnnrt_stream_state_get(stream, state);
+            state_get(m->plan, stream, batch, state);
             for (int k = 1 + below(8); k; k--)
-                state[chance(50) ? (size_t)below(256) % rnnrt_stream_state_bytes(stream)
-                                 : (size_t)(draw() % rnnrt_stream_state_bytes(stream))] ^=
+                state[chance(50) ? (size_t)below(256) % state_bytes(m->plan, batch)
+                                 : (size_t)(draw() % state_bytes(m->plan, batch))] ^=
                     (char)(1 << below(8));
-            if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, &error)) continue;
+            if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, chance(20), &error)) continue;
             give_once(m, victim, in);
-            if (rnnrt_stream_state_set(victim, state) == RNNRT_OK &&
+            if (state_set(m->plan, victim, batch, every_step, state) == RNNRT_OK &&
                 !push_some(m, victim, in, 0, half, 0, batch, NULL))
                 push_some(m, victim, in, 0, 0, 1, batch, NULL);
             rnnrt_stream_free(victim);
@@ -640,9 +667,10 @@ static void fuzz(uint64_t first, uint64_t plans) {
         if (m->plan) exercise(m);
         free_rows(m);
     }
-    printf("%llu plans: %d made, %d answered, %d streamed\n", (unsigned long long)plans, planned, answered,
-           streamed);
-    CHECK((uint64_t)planned > plans / 4 && (uint64_t)answered > plans / 8 && (uint64_t)streamed > plans / 10);
+    printf("%llu plans: %d made, %d answered, %d streamed, %d calls cancelled\n", (unsigned long long)plans,
+           planned, answered, streamed, cancelled);
+    CHECK((uint64_t)cancelled > plans / 20 && (uint64_t)planned > plans / 4 &&
+          (uint64_t)answered > plans / 8 && (uint64_t)streamed > plans / 10);
 }
 
 /* ---- every allocation fails once: NO_MEMORY, nothing leaked (the leak checker sees to that), and all is
@@ -660,10 +688,10 @@ static void starve(uint64_t first, uint64_t plans) {
             struct rnnrt_stream *stream = NULL;
             allocations = 0, fail_at = k;
             enum rnnrt_status status =
-                rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, &error);
+                rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, NULL, &error);
             CHECK(status == RNNRT_OK || (status == RNNRT_NO_MEMORY && !plan));
             if (plan && rnnrt_plan_obstacle(plan, false, &text) < 0) {
-                status = rnnrt_stream_create(&stream, plan, 2, 0, false, &error);
+                status = rnnrt_stream_create(&stream, plan, 2, 0, false, false, &error);
                 CHECK(status == RNNRT_OK || (status == RNNRT_NO_MEMORY && !stream));
             }
             fail_at = 0;
@@ -681,7 +709,7 @@ static void starve(uint64_t first, uint64_t plans) {
                 make_outputs(m, due, 2, &out);
                 allocations = used, fail_at = k;
                 enum rnnrt_status ran =
-                    rnnrt_run(plan, 2, in.array, out.array, NULL, NULL, 0, NULL, 0, 0, &error);
+                    rnnrt_run(plan, 2, in.array, out.array, NULL, NULL, 0, NULL, 0, 0, NULL, &error);
                 fail_at = 0;
                 CHECK(ran == RNNRT_OK || refusal(ran) || in.uneven);
                 status = status ? status : ran;

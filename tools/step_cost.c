@@ -25,8 +25,8 @@ API struct rnnrt_stream *step_cost_open(const float *weight, const float *bias, 
     struct rnnrt_stream *stream = NULL;
     struct rnnrt_error error;
     /* The plan lives as long as the process: its one stream is never freed either. */
-    if (rnnrt_plan_create(&plan, rows, 2, (int32_t[]){1}, 1, NULL, &error) == RNNRT_OK)
-        rnnrt_stream_create(&stream, plan, 1, 0, false, &error);
+    if (rnnrt_plan_create(&plan, rows, 2, (int32_t[]){1}, 1, NULL, NULL, &error) == RNNRT_OK)
+        rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error);
     return stream;
 }
 

@@ -31,7 +31,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     if (depthwise(row)) { /* (tap, channel) */
         float *weight = rnnrt_plan_floats(plan, (size_t)row->output_size * (size_t)row->kernel_size);
         if (!weight) return RNNRT_NO_MEMORY;
-        for (size_t c = 0; c < groups; c++)
+        for (size_t c = 0; c < groups && !plan->filled; c++)
             for (size_t tap = 0; tap < terms; tap++) weight[tap * groups + c] = row->weight[c * terms + tap];
         op->weight = weight;
         return status;
@@ -40,7 +40,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     size_t parts = tap_by_tap(row) ? taps : 1, part = terms / parts,
            size = plan->kernels->packed_size(outputs, part);
     float *packed = rnnrt_plan_floats(plan, size * parts * groups),
-          *rows = malloc(outputs * part * sizeof *rows);
+          *rows = plan->filled ? NULL : malloc(outputs * part * sizeof *rows);
     for (size_t g = 0; g < groups && packed && rows; g++)
         for (size_t tap = 0; tap < parts; tap++) { /* (group, tap), or (group) with all taps in a row */
             for (size_t o = 0; o < outputs; o++)
@@ -50,7 +50,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         }
     free(rows);
     op->weight = packed;
-    return packed && rows ? status : RNNRT_NO_MEMORY;
+    return packed && (rows || plan->filled) ? status : RNNRT_NO_MEMORY;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
@@ -77,21 +77,31 @@ static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
         else memset(y + r * out, 0, out * sizeof *y);
 }
 
-static void run_depthwise(const struct window *w, float *y) {
+/* Whether the call is to end, after work on `rows` output rows by `taps` taps of the window. */
+static bool worked(const struct window *w, size_t rows, int32_t taps) {
+    const struct rnnrt_row *row = &w->op->row;
+    double all = w->op->work * row->stride / row->kernel_size;
+    return rnnrt_worked(w->visit->pulse, all * (double)rows * taps);
+}
+
+static bool run_depthwise(const struct window *w, float *y) {
     const struct rnnrt_op *op = w->op;
     size_t width = w->in, batch = w->visit->batch;
     start_from_bias(op, w->due * batch, y);
     for (size_t k = 0; k < w->due; k++)
-        for (size_t b = 0; b < batch; b++, y += width)
+        for (size_t b = 0; b < batch; b++, y += width) {
             for (int32_t tap = 0; tap < op->row.kernel_size; tap++) {
                 int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->row.dilation;
                 if (frame < w->begin || frame >= w->end) continue;
                 w->visit->kernels->multiply_add(width, op->weight + (size_t)tap * width,
                                                 window_at(w, frame, b), y);
             }
+            if (worked(w, 1, op->row.kernel_size)) return false;
+        }
+    return true;
 }
 
-static void run_gathered(const struct window *w, float *scratch, float *y) {
+static bool run_gathered(const struct window *w, float *scratch, float *y) {
     const struct rnnrt_op *op = w->op;
     const struct rnnrt_kernels *kernels = w->visit->kernels;
     size_t out = (size_t)op->row.output_size, groups = (size_t)op->row.groups, batch = w->visit->batch,
@@ -105,7 +115,9 @@ static void run_gathered(const struct window *w, float *scratch, float *y) {
             kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL,
                              false, scratch, terms, count, y + done * out + g * outputs, out);
         }
+        if (worked(w, count, op->row.kernel_size)) return false;
     }
+    return true;
 }
 
 /* y += W[tap] x for `rows` rows and every group. */
@@ -164,7 +176,7 @@ static size_t window_from(const struct window *w, int64_t offset, int64_t frame)
     return k < (int64_t)w->due ? (size_t)k : w->due;
 }
 
-static void run_taps(const struct window *w, float *scratch, float *y) {
+static bool run_taps(const struct window *w, float *scratch, float *y) {
     start_from_bias(w->op, w->due * w->visit->batch, y);
     for (int32_t tap = 0; tap < w->op->row.kernel_size; tap++) {
         int64_t offset = w->first + (int64_t)tap * w->op->row.dilation;
@@ -172,15 +184,18 @@ static void run_taps(const struct window *w, float *scratch, float *y) {
                end = window_from(w, offset, w->end);
         add_kept(w, tap, offset, begin, fresh, scratch, y);
         add_new(w, tap, offset, fresh, end, y);
+        if (worked(w, (end - begin) * w->visit->batch, 1)) return false;
     }
+    return true;
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     struct window w = window_open(op, visit);
     float *scratch = visit->scratch + window_scratch(visit->batch), *y = visit->y[0];
-    if (depthwise(&op->row)) run_depthwise(&w, y);
-    else if (tap_by_tap(&op->row)) run_taps(&w, scratch, y);
-    else run_gathered(&w, scratch, y);
+    bool done = depthwise(&op->row)    ? run_depthwise(&w, y)
+                : tap_by_tap(&op->row) ? run_taps(&w, scratch, y)
+                                       : run_gathered(&w, scratch, y);
+    if (!done) return RNNRT_CANCELLED;
     window_close(&w);
     visit->made[0] = w.due;
     if (op->row.activation.name != RNNRT_LINEAR)
@@ -189,5 +204,9 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     return RNNRT_OK;
 }
 
+static double work(const struct rnnrt_op *op) {
+    return ((double)group_terms(&op->row) + 4) * op->row.output_size / op->row.stride;
+}
+
 const struct rnnrt_layer rnnrt_layer_conv1d = {
-    .prepare = prepare, .keeps = window_keeps, .measure = measure, .due = window_due, .run = run};
+    .prepare = prepare, .keeps = window_keeps, .measure = measure, .due = window_due, .run = run, .work = work, .asks = true};

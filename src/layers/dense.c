@@ -15,13 +15,24 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     size_t in = (size_t)op->row.input_size, out = (size_t)op->row.output_size,
            rows = visit->frames * visit->batch;
-    visit->kernels->product(op->weight, out, in, op->bias, false, visit->x[0], in, rows, visit->y[0], out);
-    if (op->row.activation.name != RNNRT_LINEAR)
-        visit->kernels->activate(op->row.activation, rows * out, visit->y[0], visit->y[0]);
+    size_t most = visit->pulse ? rnnrt_piece(op->work) : rows;
+    for (size_t done = 0, count; done < rows; done += count) {
+        count = rnnrt_smaller(most, rows - done);
+        float *y = visit->y[0] + done * out;
+        visit->kernels->product(op->weight, out, in, op->bias, false, visit->x[0] + done * in, in, count, y,
+                                out);
+        if (op->row.activation.name != RNNRT_LINEAR)
+            visit->kernels->activate(op->row.activation, count * out, y, y);
+        if (rnnrt_worked(visit->pulse, op->work * (double)count)) return RNNRT_CANCELLED;
+    }
     visit->made[0] = visit->frames;
     return RNNRT_OK;
 }
 
-const struct rnnrt_layer rnnrt_layer_dense = {.prepare = prepare, .run = run};
+static double work(const struct rnnrt_op *op) {
+    return (double)op->row.output_size * ((double)op->row.input_size + 4);
+}
+
+const struct rnnrt_layer rnnrt_layer_dense = {.prepare = prepare, .run = run, .work = work, .asks = true};
 
 const struct rnnrt_layer rnnrt_layer_input = {0}; /* the stream itself brings in the frames */

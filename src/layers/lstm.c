@@ -44,5 +44,9 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     return rnnrt_run_recurrent(op, visit, 4, cell);
 }
 
-const struct rnnrt_layer rnnrt_layer_lstm = {
-    .prepare = prepare, .keeps = rnnrt_recurrent_keeps, .measure = measure, .run = run};
+const struct rnnrt_layer rnnrt_layer_lstm = {.prepare = prepare,
+                                               .keeps = rnnrt_recurrent_keeps,
+                                               .measure = measure,
+                                               .run = run,
+                                               .work = rnnrt_work_recurrent,
+                                               .asks = true};

@@ -68,7 +68,8 @@ static enum rnnrt_status prepare_select(struct rnnrt_plan *plan, struct rnnrt_op
             return RNNRT_BAD_ROW;
     float *copy = rnnrt_plan_floats(plan, (size_t)op->row.output_size);
     if (!copy) return RNNRT_NO_MEMORY;
-    op->row.index = memcpy(copy, op->row.index, (size_t)op->row.output_size * sizeof(int32_t));
+    if (!plan->filled) memcpy(copy, op->row.index, (size_t)op->row.output_size * sizeof(int32_t));
+    op->row.index = (const int32_t *)(const void *)copy;
     return RNNRT_OK;
 }
 

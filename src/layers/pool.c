@@ -65,16 +65,22 @@ static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_visi
     return RNNRT_OK;
 }
 
+static double work_window(const struct rnnrt_op *op) {
+    return 8.0 * op->row.kernel_size * op->row.input_size / op->row.stride;
+}
+
 const struct rnnrt_layer rnnrt_layer_max_pool1d = {.prepare = prepare_window,
                                                    .keeps = window_keeps,
                                                    .measure = measure_window,
                                                    .due = window_due,
-                                                   .run = run_window};
+                                                   .run = run_window,
+                                                   .work = work_window};
 const struct rnnrt_layer rnnrt_layer_average_pool1d = {.prepare = prepare_window,
                                                        .keeps = window_keeps,
                                                        .measure = measure_window,
                                                        .due = window_due,
-                                                       .run = run_window};
+                                                       .run = run_window,
+                                                   .work = work_window};
 
 /* ---- what is given once, at the end (or after every frame so far) ---- */
 

@@ -89,6 +89,14 @@ void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gat
     sizes->scratch = stretch(batch) * batch * gates * units + held + 3 * batch * out + 2 * batch * units + 64;
 }
 
+double rnnrt_work_recurrent(const struct rnnrt_op *op) {
+    double gates = op->row.kind == rnnrt_kind_lstm  ? 4
+                   : op->row.kind == rnnrt_kind_gru ? 3
+                                                    : 1,
+           units = op->row.units, out = op->row.output_size;
+    return gates * units * (op->row.input_size + out + 10) + (op->row.projection ? units * out : 0);
+}
+
 /* The input part W x + b of `count` frames from `first` on, as a product or as a job. */
 static void project(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t wide, size_t first,
                     size_t count, float *parts, struct rnnrt_job *job) {
@@ -157,9 +165,11 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
             cell(&step);
             if (cells) memcpy(cells + t * batch * units, s.c, batch * units * sizeof(float));
             step.h = step.h_new;
-            if (!visit->lengths) continue;
-            hold_ended_rows(op, visit, t, s, step.h_new, c_before);
-            step.h = s.h;
+            if (visit->lengths) {
+                hold_ended_rows(op, visit, t, s, step.h_new, c_before);
+                step.h = s.h;
+            }
+            if (rnnrt_worked(visit->pulse, op->work * (double)batch)) return RNNRT_CANCELLED;
         }
         if (!step.job) continue;
         visit->kernels->finish_job(&job);

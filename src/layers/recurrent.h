@@ -36,6 +36,7 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
 size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept);
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
                              struct rnnrt_sizes *sizes);
+double rnnrt_work_recurrent(const struct rnnrt_op *op);
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates,
                                       rnnrt_cell *cell);
 

@@ -148,16 +148,18 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     size_t bytes = sizeof *op->scan + step->count * sizeof op->scan->value[0];
     struct rnnrt_scan *scan = (void *)rnnrt_plan_floats(plan, bytes / sizeof(float) + 1);
     if (!scan) return RNNRT_NO_MEMORY;
+    op->scan = scan;
+    float *index = row->states ? rnnrt_plan_floats(plan, (size_t)row->states) : NULL;
+    if (row->states && !index) return RNNRT_NO_MEMORY;
+    if (index && !plan->filled) memcpy(index, row->index, (size_t)row->states * sizeof *row->index);
+    op->row.index = (const int32_t *)(const void *)index;
+    if (plan->filled) return RNNRT_OK; /* all of it was found out for the first plan of the family */
     scan->inputs = inputs, scan->sequences = (size_t)row->per_step, scan->states = (size_t)row->states;
     scan->answers = step->outputs - scan->states;
     for (size_t s = 0; s < scan->states; s++) scan->state_floats += width_of(step, scan->sequences + s);
-    op->scan = scan;
     enum rnnrt_status status = check_inputs(plan, op, text);
     if (status) return status;
     choose_phases(step, scan);
-    float *index = scan->states ? rnnrt_plan_floats(plan, scan->states) : NULL;
-    if (scan->states && !index) return RNNRT_NO_MEMORY;
-    if (index) op->row.index = memcpy(index, row->index, scan->states * sizeof *row->index);
     return status;
 }
 
@@ -209,7 +211,7 @@ static enum rnnrt_status run_phase(const struct run *run, enum phase phase, size
     struct rnnrt_visit visit; /* the ops of a step read no more of it than is set here */
     visit.kernels = step->kernels, visit.batch = run->batch, visit.frames = frames, visit.start = start;
     visit.final = true, visit.every_step = false, visit.rows = NULL, visit.scratch = NULL;
-    visit.lengths = NULL, visit.inner = NULL, visit.error = run->visit->error;
+    visit.lengths = NULL, visit.pulse = NULL, visit.inner = NULL, visit.error = run->visit->error;
     for (size_t v = run->op->scan->inputs; v < step->count; v++) {
         if (run->op->scan->value[v].phase != phase) continue;
         const struct rnnrt_op *op = &step->ops[v];
@@ -320,6 +322,7 @@ static enum rnnrt_status run_frames(struct run *run, size_t frames) {
             status = run_phase(run, STEP, local, 1, run->visit->start + t);
             answer(run, false, local, t, 1);
             next_states(run, local, t);
+            if (rnnrt_worked(run->visit->pulse, run->op->work * (double)run->batch)) return RNNRT_CANCELLED;
         }
         if (!status) status = run_phase(run, AFTER, 0, count, run->visit->start + first);
         if (!status) answer(run, true, 0, first, count);
@@ -355,5 +358,9 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     return RNNRT_OK;
 }
 
+static double work(const struct rnnrt_op *op) {
+    return rnnrt_plan_work(op->row.inner, 1) * (over_time(op) ? 1 : (double)op->row.length);
+}
+
 const struct rnnrt_layer rnnrt_layer_scan = {
-    .prepare = prepare, .keeps = keeps, .measure = measure, .due = due, .run = run};
+    .prepare = prepare, .keeps = keeps, .measure = measure, .due = due, .run = run, .work = work, .asks = true};

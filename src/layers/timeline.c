@@ -15,12 +15,14 @@ static enum rnnrt_status prepare_reverse(struct rnnrt_plan *plan, struct rnnrt_o
 
 static enum rnnrt_status run_reverse(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
     size_t frame = visit->batch * (size_t)op->row.input_size;
-    for (size_t t = 0; t < visit->frames; t++)
+    for (size_t t = 0; t < visit->frames; t++) {
         memcpy(visit->y[0] + t * frame, visit->x[0] + (visit->frames - 1 - t) * frame, frame * sizeof(float));
+        if (rnnrt_worked(visit->pulse, op->work * (double)visit->batch)) return RNNRT_CANCELLED;
+    }
     visit->made[0] = visit->frames;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_reverse = {.prepare = prepare_reverse, .run = run_reverse};
+const struct rnnrt_layer rnnrt_layer_reverse = {.prepare = prepare_reverse, .run = run_reverse, .asks = true};
 
 /* ---- flatten: (length, size) -> one value ---- */
 
@@ -130,11 +132,16 @@ static enum rnnrt_status run_inner(const struct rnnrt_op *op, struct rnnrt_visit
                                 (ptrdiff_t)in, frames};
         struct rnnrt_array y = {visit->y[0] + t * visit->batch * out, (ptrdiff_t)width, (ptrdiff_t)out,
                                 out / width};
-        enum rnnrt_status status = visit->run_inner(visit->inner, &x, &y, visit->error);
+        enum rnnrt_status status = visit->run_inner(visit->inner, &x, &y, visit->pulse, visit->error);
         if (status) return status;
         if (y.frames * width != out) return RNNRT_TOO_SHORT;
     }
     visit->made[0] = visit->frames;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_time_distributed = {.prepare = prepare_inner, .run = run_inner};
+static double work_inner(const struct rnnrt_op *op) {
+    const struct rnnrt_row *first = &op->row.inner->ops[0].row;
+    return rnnrt_plan_work(op->row.inner, first->timed ? (size_t)first->length : 1);
+}
+const struct rnnrt_layer rnnrt_layer_time_distributed = {
+    .prepare = prepare_inner, .run = run_inner, .work = work_inner, .asks = true};
