@@ -648,3 +648,9 @@ def test_the_delay_of_a_scan_is_that_of_the_latest_of_its_sequences():
     assert model.delay == 2  # x itself comes at once, the convolution beside it looks two frames ahead
     stream, frame = model.stream(), np.zeros(FEATURES, np.float32)
     assert [stream.step(frame) is None for _ in range(4)] == [True, True, False, False]
+
+
+def test_lengths_are_refused_where_any_sequence_of_a_scan_changed_its_time():
+    case = next(c for c in CASES if c.name == "scan_two_sequences")
+    with pytest.raises(rnnrt.UnsupportedModelError, match="'scan'.*changed the time axis"):
+        rnnrt.from_graph(case.graph())(case.sample(2, 9), lengths=[9, 4])
