@@ -158,8 +158,6 @@ class Layer:
     kind: ClassVar[str] = ""
     extra_outputs: ClassVar[tuple[str, ...]] = ()
     arrays: ClassVar[tuple[str, ...]] = ()
-    #: How many of the inputs, the first ones, run over time beside one another; None: all.
-    sequences: ClassVar[int | None] = None
 
     def __init_subclass__(cls, **keywords):
         super().__init_subclass__(**keywords)
@@ -436,7 +434,7 @@ class _Recurrent(Layer):
     extra_outputs: ClassVar[tuple[str, ...]] = ("h",)
     arrays: ClassVar[tuple[str, ...]] = ("weight", "recurrent_weight", "bias", "gamma", "beta")
     span, stride, padding = None, 1, (0, 0)
-    emits, keeps, lengths, sequences = "each", "state", "honours", 1
+    emits, keeps, lengths = "each", "state", "honours"
 
     @property
     def whole(self):

@@ -498,7 +498,8 @@ class Model:
             )
         moved = set()
         for layer in self._run_graph.layers:
-            if layer.lengths == "honours" and layer.inputs[0].partition(":")[0] in moved:
+            sequences = [r.partition(":")[0] for r in layer.inputs if self._run_graph.signals[r].time]
+            if layer.lengths == "honours" and not moved.isdisjoint(sequences):
                 raise UnsupportedModelError(
                     "lengths= means nothing here: a layer before it changed the time axis",
                     where=layer.where,

@@ -57,10 +57,6 @@ class Scan(Layer):
     def length(self):
         return self.steps
 
-    @property
-    def sequences(self):
-        return self.per_step
-
     arrays: ClassVar[tuple[str, ...]] = ("initial",)
 
     def check(self):

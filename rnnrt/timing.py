@@ -54,7 +54,10 @@ def delay(graph: Graph):
             continue
         if layer.name in late:
             continue
-        sources = [_layer_of(r) for r in layer.inputs[: layer.sequences]]
+        timed = [
+            r for r in layer.inputs if graph.signals[r].time
+        ]  # without where states start, and values given once
+        sources = [_layer_of(r) for r in timed or layer.inputs]
         before = [running[s] for s in sources] or [{1: 1}], [flushed[s] for s in sources] or [{1: 1}]
         length = graph.signals[layer.inputs[0]].length if layer.inputs else None
         (left, right), span = _padding(layer, length), layer.span or 1

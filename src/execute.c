@@ -91,7 +91,9 @@ static bool gather_inputs(struct rnnrt_arena *arena, size_t r, int32_t counted, 
             visit->x[i] = value->data;
             ready[i] = value->fresh;
         }
-        if (i < counted) visit->frames = rnnrt_smaller(visit->frames, ready[i]);
+        if (i >= counted) continue;
+        visit->frames = rnnrt_smaller(visit->frames, ready[i]);
+        if (place->initial[i]) visit->x[i] = place->initial[i]; /* a scan without sequences starts at it */
     }
     return begins;
 }

@@ -103,15 +103,15 @@ static int32_t start_of(const struct rnnrt_op *op, size_t slot) {
 static void move_states(struct rnnrt_arena *arena, const struct rnnrt_state_value *states, size_t count,
                         bool in) {
     for (size_t i = 0; i < count; i++) {
+        if (!rnnrt_row_state(arena->plan, arena->rows[0], states[i].value)) continue; /* is not a state */
         const struct rnnrt_op *op = &arena->plan->ops[arena->plan->values[states[i].value].row];
         size_t width = (size_t)arena->plan->values[states[i].value].width;
         if (in) {
             int32_t input = start_of(op, (size_t)states[i].value - op->value);
-            if (input > 0) arena->ops[op - arena->plan->ops].initial[input] = states[i].data;
+            if (input >= 0) arena->ops[op - arena->plan->ops].initial[input] = states[i].data;
         }
         for (size_t b = 0; b < arena->batch; b++) {
             float *kept = rnnrt_row_state(arena->plan, arena->rows[b], states[i].value);
-            if (!kept) continue;
             if (in) memcpy(kept, states[i].data + b * width, width * sizeof *kept);
             else memcpy(states[i].data + b * width, kept, width * sizeof *kept);
         }
@@ -143,8 +143,8 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
         status = run_stage(arena, stage, inputs, outputs, room, lengths, error);
     leave_floats(mode);
     if (!status) move_states(arena, final, final_count, false);
-    for (size_t i = 0; i < initial_count; i++)
-        memset(arena->ops[plan->values[initial[i].value].row].initial, 0, sizeof arena->ops->initial);
+    for (size_t r = 0; r < plan->count && initial_count; r++)
+        memset(arena->ops[r].initial, 0, sizeof arena->ops[r].initial);
     return status;
 }
 

@@ -59,47 +59,4 @@ static void seed(uint64_t s) {
     for (int i = 0; i < 8; i++) draw();
 }
 
-/* ---- the whole state of a stream, as bytes: position and arrays of every row ---- */
-
-static size_t array_bytes(const struct rnnrt_state_array *array) {
-    return array->frames * array->width * (array->wide ? sizeof(double) : sizeof(float));
-}
-
-static size_t state_bytes(const struct rnnrt_plan *plan, size_t batch) {
-    struct rnnrt_state_array array;
-    size_t bytes = sizeof(uint64_t);
-    for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++) bytes += array_bytes(&array);
-    return bytes * batch;
-}
-
-static void state_get(const struct rnnrt_plan *plan, const struct rnnrt_stream *stream, size_t batch,
-                      char *to) {
-    struct rnnrt_state_array array;
-    for (size_t b = 0; b < batch; b++) {
-        char *row = rnnrt_stream_row(stream, b);
-        uint64_t position = rnnrt_row_position(row);
-        memcpy(to, &position, sizeof position);
-        to += sizeof position;
-        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, to += array_bytes(&array))
-            rnnrt_row_read(plan, row, k, to);
-    }
-}
-
-static enum rnnrt_status state_set(const struct rnnrt_plan *plan, struct rnnrt_stream *stream, size_t batch,
-                                   bool every_step, const char *from) {
-    struct rnnrt_state_array array;
-    rnnrt_stream_reset(stream);
-    for (size_t b = 0; b < batch; b++) {
-        char *row = rnnrt_stream_row(stream, b);
-        uint64_t position;
-        memcpy(&position, from, sizeof position);
-        from += sizeof position;
-        enum rnnrt_status status = rnnrt_row_seek(plan, row, position, every_step);
-        if (status) return status;
-        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, from += array_bytes(&array))
-            rnnrt_row_write(plan, row, k, from);
-    }
-    return RNNRT_OK;
-}
-
 #endif

@@ -49,6 +49,49 @@ static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
     return plan;
 }
 
+/* ---- the whole state of a stream, as bytes: position and arrays of every row ---- */
+
+static size_t array_bytes(const struct rnnrt_state_array *array) {
+    return array->frames * array->width * (array->wide ? sizeof(double) : sizeof(float));
+}
+
+static size_t state_bytes(const struct rnnrt_plan *plan, size_t batch) {
+    struct rnnrt_state_array array;
+    size_t bytes = sizeof(uint64_t);
+    for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++) bytes += array_bytes(&array);
+    return bytes * batch;
+}
+
+static void state_get(const struct rnnrt_plan *plan, const struct rnnrt_stream *stream, size_t batch,
+                      char *to) {
+    struct rnnrt_state_array array;
+    for (size_t b = 0; b < batch; b++) {
+        char *row = rnnrt_stream_row(stream, b);
+        uint64_t position = rnnrt_row_position(row);
+        memcpy(to, &position, sizeof position);
+        to += sizeof position;
+        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, to += array_bytes(&array))
+            rnnrt_row_read(plan, row, k, to);
+    }
+}
+
+static enum rnnrt_status state_set(const struct rnnrt_plan *plan, struct rnnrt_stream *stream, size_t batch,
+                                   bool every_step, const char *from) {
+    struct rnnrt_state_array array;
+    rnnrt_stream_reset(stream);
+    for (size_t b = 0; b < batch; b++) {
+        char *row = rnnrt_stream_row(stream, b);
+        uint64_t position;
+        memcpy(&position, from, sizeof position);
+        from += sizeof position;
+        enum rnnrt_status status = rnnrt_row_seek(plan, row, position, every_step);
+        if (status) return status;
+        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, from += array_bytes(&array))
+            rnnrt_row_write(plan, row, k, from);
+    }
+    return RNNRT_OK;
+}
+
 /* The same network as a textbook writes it, in double. */
 static void textbook(const struct network *n, const float *x, double *y) {
     double h[UNITS] = {0}, c[UNITS] = {0}, gate[4 * UNITS];
@@ -209,7 +252,7 @@ static void families(void) {
                                  .pad_left = 2,
                                  .pad_right = 2,
                                  .weight = w}};
-    int32_t output = RNNRT_MAX_OUTPUTS;
+    int32_t output = 1;
     struct rnnrt_plan *first, *second, *none;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&first, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
@@ -250,8 +293,8 @@ static void slices(void) {
           *h = __real_malloc(2 * ROWS * UNITS * sizeof *h), one[2 * OUT], end[UNITS];
     fill(x, ROWS * 2 * IN), fill(h, ROWS * UNITS);
     struct rnnrt_array in = {x, IN, 2 * IN, 2}, out = {y, OUT, 2 * OUT, 2};
-    struct rnnrt_state_value first = {RNNRT_MAX_OUTPUTS + 1, h},
-                             last = {RNNRT_MAX_OUTPUTS + 1, h + ROWS * UNITS};
+    struct rnnrt_state_value first = {2, h},
+                             last = {2, h + ROWS * UNITS};
     CHECK(rnnrt_run(plan, ROWS, &in, &out, NULL, &first, 1, &last, 1, 0, NULL, &error) == RNNRT_OK &&
           out.frames == 2);
     for (size_t b = 0; b < ROWS; b += 997) {
@@ -288,7 +331,7 @@ static struct rnnrt_plan *step_plan(const float *weight, int32_t timed) {
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     rows[2].weight = weight, rows[3].timed = timed;
-    CHECK(rnnrt_plan_create(&plan, rows, 4, outputs, 2, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_create(&plan, rows, 4, outputs, 2, NULL, NULL, &error) == RNNRT_OK);
     return plan;
 }
 
@@ -316,12 +359,12 @@ static void scans_that_lie(struct rnnrt_row scan) {
     int32_t outputs[2] = {rnnrt_value(rows, 1, 0), rnnrt_value(rows, 1, 1)};
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    rows[1].initial = start;
+    rows[1].start = start;
     CHECK(rnnrt_row_slots(&scan) == 2 &&
-          rnnrt_plan_create(&plan, rows, 2, outputs, 2, NULL, &error) == RNNRT_OK);
+          rnnrt_plan_create(&plan, rows, 2, outputs, 2, NULL, NULL, &error) == RNNRT_OK);
     float x[IN] = {0}, y[2], last[2];
     struct rnnrt_array in = {x, IN, IN, 1}, out[2] = {{y, 2, 2, 1}, {last, 2, 2, 1}};
-    CHECK(rnnrt_run(plan, 1, &in, out, NULL, NULL, 0, NULL, 0, 0, &error) == RNNRT_OK);
+    CHECK(rnnrt_run(plan, 1, &in, out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     CHECK(out[0].frames == 1 && !memcmp(y, start, sizeof y) && !memcmp(last, start, sizeof last));
     rnnrt_plan_free(plan);
     rnnrt_plan_free(over_time);

@@ -39,7 +39,7 @@ static struct rnnrt_row a_window(int32_t from) {
 /* The furthest each input of row r is ahead of the slowest, over `frames` frames. */
 static void walk(const struct rnnrt_plan *plan, size_t r, size_t frames, size_t *furthest) {
     const struct rnnrt_row *row = &plan->ops[r].row;
-    size_t total[MOST_ROWS * RNNRT_MAX_OUTPUTS];
+    size_t total[MOST_ROWS];
     memset(furthest, 0, RNNRT_MAX_INPUTS * sizeof *furthest);
     for (size_t n = 1; n <= frames; n++) {
         size_t least = SIZE_MAX;
@@ -58,20 +58,20 @@ static void random_joins(uint64_t s) {
     for (int32_t r = 1; r < count; r++) {
         int32_t from[3];
         for (int i = 0; i < 3; i++) do
-                from[i] = below(r) * RNNRT_MAX_OUTPUTS;
-            while (!rows[from[i] / RNNRT_MAX_OUTPUTS].timed);
+                from[i] = below(r);
+            while (!rows[from[i]].timed);
         if (below(10) < 5) {
             rows[r] = a_window(from[0]);
         } else if (r + 1 < count && !below(12)) { /* one value at the end, laid out over time */
             rows[r] = a_row(rnnrt_kind_last, 1, 0), rows[r].input[0] = from[0];
             rows[r + 1] = a_row(rnnrt_kind_unflatten, 1, 1), rows[r + 1].length = 1;
-            rows[r + 1].input[0] = r * RNNRT_MAX_OUTPUTS, r++;
+            rows[r + 1].input[0] = r, r++;
         } else {
             rows[r] = a_row(rnnrt_kind_add, 2 + below(2), 1);
             memcpy(rows[r].input, from, sizeof from);
         }
     }
-    int32_t output = (count - 1) * RNNRT_MAX_OUTPUTS;
+    int32_t output = count - 1;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&plan, rows, (size_t)count, &output, 1, NULL, NULL, &error) == RNNRT_OK);
@@ -105,17 +105,17 @@ static void ladder(int32_t levels, int32_t stride, int32_t delay) {
     struct rnnrt_row *rows = __real_calloc(count, sizeof *rows);
     rows[0] = a_row(rnnrt_kind_input, 0, 1);
     for (size_t r = 1; r < count; r += 3) {
-        int32_t from = (int32_t)(r - 1) * RNNRT_MAX_OUTPUTS;
+        int32_t from = (int32_t)(r - 1);
         rows[r] = a_row(rnnrt_kind_conv1d, 1, 1), rows[r + 1] = a_row(rnnrt_kind_conv1d, 1, 1);
         rows[r].input[0] = rows[r + 1].input[0] = from;
         rows[r].kernel_size = rows[r + 1].kernel_size = 2;
         rows[r].stride = rows[r + 1].stride = stride;
         rows[r].dilation = delay + 1, rows[r].pad_right = delay;
         rows[r + 2] = a_row(rnnrt_kind_add, 2, 1);
-        rows[r + 2].input[0] = (int32_t)r * RNNRT_MAX_OUTPUTS;
-        rows[r + 2].input[1] = (int32_t)(r + 1) * RNNRT_MAX_OUTPUTS;
+        rows[r + 2].input[0] = (int32_t)r;
+        rows[r + 2].input[1] = (int32_t)(r + 1);
     }
-    int32_t output = (int32_t)(count - 1) * RNNRT_MAX_OUTPUTS;
+    int32_t output = (int32_t)count - 1;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&plan, rows, count, &output, 1, NULL, NULL, &error) == RNNRT_OK && plan->streams);
@@ -129,7 +129,7 @@ static void idle_arenas(void) {
     struct rnnrt_row rows[2];
     rows[0] = a_row(rnnrt_kind_input, 0, 1), rows[0].output_size = 4096;
     rows[1] = a_row(rnnrt_kind_reverse, 1, 1), rows[1].input_size = rows[1].output_size = 4096;
-    int32_t output = RNNRT_MAX_OUTPUTS;
+    int32_t output = 1;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);

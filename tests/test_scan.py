@@ -648,3 +648,21 @@ def test_the_delay_of_a_scan_is_that_of_the_latest_of_its_sequences():
     assert model.delay == 2  # x itself comes at once, the convolution beside it looks two frames ahead
     stream, frame = model.stream(), np.zeros(FEATURES, np.float32)
     assert [stream.step(frame) is None for _ in range(4)] == [True, True, False, False]
+
+
+def test_lengths_are_refused_where_any_sequence_of_a_scan_changed_its_time():
+    case = next(c for c in CASES if c.name == "scan_two_sequences")
+    with pytest.raises(rnnrt.UnsupportedModelError, match="'scan'.*changed the time axis"):
+        rnnrt.from_graph(case.graph())(case.sample(2, 9), lengths=[9, 4])
+
+
+@pytest.mark.parametrize("name", ["scan_fixed_steps", "scan_fixed_steps_once", "scan_from_an_edge"])
+def test_a_given_start_takes_the_place_of_an_edge(name):
+    case = next(c for c in CASES if c.name == name)
+    graph, x = case.graph(), case.sample(2, 9)
+    model = rnnrt.Model(graph, lift=False)
+    for state, number, size in model.state_values:
+        given = {state: generator(27, number).standard_normal((2, size)).astype(np.float32)}
+        expected, _ = reference.run(graph, {"x": x}, given)
+        assert np.abs(model(x, initial_state=given) - expected["y"]).max() <= 1e-5, state
+        assert np.abs(model(x) - expected["y"]).max() > 1e-4, state

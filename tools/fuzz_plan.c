@@ -268,7 +268,7 @@ static void make_scan(struct made_plan *m, struct rnnrt_row *row, int timed) {
     m->inside = plan_of(step);
     row->inner = step->plan;
     row->index = m->starts;
-    row->initial = chance(40) ? array_of(m, widths ? widths : 1, 1) : NULL;
+    row->start = chance(40) ? array_of(m, widths ? widths : 1, 1) : NULL;
     row->output_size = (int32_t)width_of(step, step->output[states]);
 }
 
@@ -333,7 +333,7 @@ static void add_row(struct made_plan *m, int inside) {
         size_t made = row->inner ? rnnrt_plan_due(row->inner, 0, (size_t)m->inside->row[0].length, true) : 0;
         row->output_size = made ? (int32_t)(made * width_of(m->inside, m->inside->output[0])) : 1;
     }
-    if (chance(3)) spoil(row), row->initial = NULL; /* which has numbers for the states there were */
+    if (chance(3)) spoil(row), row->start = NULL; /* which has numbers for the states there were */
     give_arrays(m, row);
     m->rows++;
 }
@@ -477,7 +477,8 @@ static int ask(void *argument) {
 }
 
 static int refusal(enum rnnrt_status s) {
-    return s == RNNRT_BAD_ID || s == RNNRT_MISALIGNED || s == RNNRT_TOO_SHORT || s == RNNRT_NO_MEMORY;
+    return s == RNNRT_BAD_ID || s == RNNRT_MISALIGNED || s == RNNRT_TOO_SHORT || s == RNNRT_NO_MEMORY ||
+           s == RNNRT_WRONG_LENGTH || s == RNNRT_OUT_OF_PHASE;
 }
 
 static enum rnnrt_status run_whole(const struct made_plan *m, const struct frames *in, size_t frames,
@@ -555,14 +556,38 @@ static void give_once(const struct made_plan *m, struct rnnrt_stream *stream, co
         }
 }
 
+/* The state of every row as named arrays, from one stream into another; now and then with a bit gone wrong.
+ */
+static enum rnnrt_status move_state(const struct rnnrt_plan *plan, const struct rnnrt_stream *from,
+                                    struct rnnrt_stream *to, size_t batch, bool every_step, bool damaged) {
+    struct rnnrt_state_array array;
+    uint64_t position = rnnrt_stream_position(from);
+    if (damaged && chance(20)) position = chance(50) ? draw() : (uint64_t)below(40);
+    for (size_t b = 0; b < batch; b++) {
+        char *row = rnnrt_stream_row(to, b);
+        enum rnnrt_status status = rnnrt_row_seek(plan, row, position, every_step);
+        if (status) return status;
+        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++) {
+            size_t bytes = array.frames * array.width * (array.wide ? 8 : 4);
+            char *numbers = __real_malloc(bytes);
+            rnnrt_row_read(plan, rnnrt_stream_row(from, b), k, numbers);
+            if (damaged && chance(50)) numbers[draw() % bytes] ^= (char)(1 << below(8));
+            rnnrt_row_write(plan, row, k, numbers);
+            free(numbers);
+        }
+    }
+    return RNNRT_OK;
+}
+
 static void stream_through(const struct made_plan *m, const struct frames *in, size_t frames, size_t batch,
                            bool every_step, const struct answer *whole) {
     struct rnnrt_stream *stream = NULL, *twin = NULL;
     struct rnnrt_error error;
     struct answer made = {{0}, {0}};
+    bool realtime = chance(30);
     size_t block = (size_t)below(5), at = 0, half = (size_t)below((int32_t)frames + 1);
-    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, chance(20), &error) ||
-        rnnrt_stream_create(&twin, m->plan, batch, block, every_step, chance(20), &error)) {
+    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, realtime, &error) ||
+        rnnrt_stream_create(&twin, m->plan, batch, block, every_step, realtime, &error)) {
         rnnrt_stream_free(stream);
         return;
     }
@@ -578,25 +603,16 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
         at += chunk;
         CHECK(status || rnnrt_stream_position(stream) == at);
         if (status || !chance(30)) continue;
-        char *state =
-            __real_malloc(state_bytes(m->plan, batch)); /* the state moves to a twin, which goes on */
-        state_get(m->plan, stream, batch, state);
-        CHECK(state_set(m->plan, twin, batch, every_step, state) == RNNRT_OK);
+        CHECK(move_state(m->plan, stream, twin, batch, every_step, false) == RNNRT_OK); /* which goes on */
         for (int i = 0; i < 3; i++) { /* a damaged one is refused, or leads nowhere worse */
             struct rnnrt_stream *victim;
-            state_get(m->plan, stream, batch, state);
-            for (int k = 1 + below(8); k; k--)
-                state[chance(50) ? (size_t)below(256) % state_bytes(m->plan, batch)
-                                 : (size_t)(draw() % state_bytes(m->plan, batch))] ^=
-                    (char)(1 << below(8));
-            if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, chance(20), &error)) continue;
+            if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, realtime, &error)) continue;
             give_once(m, victim, in);
-            if (state_set(m->plan, victim, batch, every_step, state) == RNNRT_OK &&
+            if (move_state(m->plan, stream, victim, batch, every_step, true) == RNNRT_OK &&
                 !push_some(m, victim, in, 0, half, 0, batch, NULL))
                 push_some(m, victim, in, 0, 0, 1, batch, NULL);
             rnnrt_stream_free(victim);
         }
-        free(state);
         struct rnnrt_stream *swap = stream;
         stream = twin, twin = swap;
     }
@@ -691,7 +707,7 @@ static void starve(uint64_t first, uint64_t plans) {
                 rnnrt_plan_create(&plan, m->row, m->rows, m->output, m->outputs, NULL, NULL, &error);
             CHECK(status == RNNRT_OK || (status == RNNRT_NO_MEMORY && !plan));
             if (plan && rnnrt_plan_obstacle(plan, false, &text) < 0) {
-                status = rnnrt_stream_create(&stream, plan, 2, 0, false, false, &error);
+                status = rnnrt_stream_create(&stream, plan, 2, 0, false, chance(50), &error);
                 CHECK(status == RNNRT_OK || (status == RNNRT_NO_MEMORY && !stream));
             }
             fail_at = 0;
