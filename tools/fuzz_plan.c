@@ -357,7 +357,8 @@ static void compare(const struct made_plan *m, size_t batch, const struct answer
 }
 
 static int refusal(enum rnnrt_status s) {
-    return s == RNNRT_BAD_ID || s == RNNRT_MISALIGNED || s == RNNRT_TOO_SHORT || s == RNNRT_NO_MEMORY;
+    return s == RNNRT_BAD_ID || s == RNNRT_MISALIGNED || s == RNNRT_TOO_SHORT || s == RNNRT_NO_MEMORY ||
+           s == RNNRT_WRONG_LENGTH;
 }
 
 static enum rnnrt_status run_whole(const struct made_plan *m, const struct frames *in, size_t frames,
