@@ -114,7 +114,7 @@ LAYERS: dict[str, type[Layer]] = {}
 #: ``emits``: "each": one frame every ``stride`` frames in; "end": one value, when the sequence is over;
 #:     "length": ``length`` frames for the one value in.
 #: ``keeps``: what must survive between frames: "nothing"; "state": the recurrent states it names in ``states``;
-#:     "frames": past frames, sums of them, or the place in its stride.
+#:     "frames": past frames, sums of them, frames still to be given, or the place in its stride.
 #: ``whole``: whether it needs every frame before it gives the first.
 #: ``lengths``: where rows of a batch end at different frames: "honours": it stops at each row's end; "keeps": frame
 #:     t of its output depends on frame t alone; "moves": neither, so what follows cannot tell where a row ends.
@@ -782,7 +782,7 @@ class Unflatten(Layer):
     length: int = 1
     kind: ClassVar[str] = "unflatten"
     span, stride, padding = 1, 1, (0, 0)
-    emits, keeps, whole, lengths = "length", "nothing", False, "keeps"
+    emits, keeps, whole, lengths = "length", "frames", False, "keeps"
 
     def check(self):
         self._positive("length")

@@ -118,6 +118,12 @@ static struct rnnrt_arena *pop(const struct rnnrt_plan *plan, size_t i) {
 
 void rnnrt_arena_return(struct rnnrt_arena *arena) {
     struct rnnrt_plan *cache = cache_of(arena->plan);
+    if (bytes_of(arena) > RNNRT_IDLE_BYTES / RNNRT_IDLE_ARENAS) { /* what depends on the length goes first */
+        free(arena->whole);
+        arena->whole = NULL;
+        arena->whole_floats = 0;
+        arena->live = false;
+    }
     size_t bytes = bytes_of(arena);
     if (__atomic_add_fetch(&cache->idle_bytes, bytes, __ATOMIC_RELAXED) <= RNNRT_IDLE_BYTES)
         for (size_t i = 0; i < RNNRT_IDLE_ARENAS; i++) {

@@ -5,7 +5,7 @@ import pytest
 from cases import CASES
 
 import rnnrt
-from rnnrt import _engine, reference
+from rnnrt import _engine, layers, reference
 
 ROWS = [*_engine.isas(), "blas"]
 
@@ -77,3 +77,40 @@ def test_an_unknown_instruction_set_is_refused(monkeypatch):
     monkeypatch.setenv("RNNRT_ISA", "no_such")
     with pytest.raises(rnnrt.UnsupportedModelError, match="instruction set"):
         rnnrt.Model(CASES[0].graph())
+
+
+# ---- promise 1 over long sequences ----------------------------------------------------------------------------------
+
+
+def rounded_lstm(layer, x):
+    """An LSTM whose gates and states are exact values rounded once: as good as float32 gets."""
+    single = lambda a: a.astype(np.float32).astype(np.float64)
+    h = c = np.zeros((len(x), layer.units))
+    made = []
+    for t in range(x.shape[1]):
+        s = x[:, t].astype(np.float64) @ layer.weight.T.astype(np.float64)
+        s = single(s + h @ layer.recurrent_weight.T.astype(np.float64) + layer.bias)
+        i, f, g, o = np.split(s, 4, axis=-1)
+        i, f, o = (single(reference.sigmoid(a)) for a in (i, f, o))
+        c = single(f * c + single(i * single(np.tanh(g))))
+        h = single(o * single(np.tanh(c)))
+        made.append(h)
+    return np.stack(made, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cell_that_remembers_long_adds_up_no_error(seed):
+    """Forget gates that stay close to 1: what their sigmoid rounds wrongly a cell adds up, step after step."""
+    r, units = np.random.default_rng(seed), 8
+    weight, recurrent = (r.standard_normal((4 * units, n)) * s for n, s in ((2, 0.5), (units, 0.05)))
+    bias = np.concatenate([np.full(units, -6), r.uniform(5, 9, units), np.zeros(2 * units)])
+    weight[units : 2 * units] *= 0.05
+    recurrent[units : 2 * units] *= 0.05
+    b = layers.GraphBuilder()
+    fields = {"weight": weight, "recurrent_weight": recurrent, "bias": bias}
+    b.output("y", b.add(layers.LSTM, "lstm", b.input("x", (2,)), **fields))
+    graph = b.graph()
+    x = (np.random.default_rng(99).standard_normal((1, 3000, 2)) * 0.1 + 0.7).astype(np.float32)
+    wanted = reference.run(graph, {"x": x})[0]["y"]
+    best = np.abs(rounded_lstm(graph["lstm"], x) - wanted).max()
+    assert np.abs(rnnrt.from_graph(graph)(x) - wanted).max() <= 3 * best < 2e-6

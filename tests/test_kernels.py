@@ -88,6 +88,14 @@ def test_functions_are_right_around_every_threshold(function, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_a_sigmoid_close_to_1_is_rounded_once(isa):
+    """To half the spacing there, 2**-24: a gate that stays there must not be off in one direction."""
+    x = np.linspace(5, 17, 100_003).astype(np.float32)
+    error = sweep.evaluate(sweep.network("sigmoid", isa), x) - 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert np.abs(error).max() <= 0.52 * 2.0**-24
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_functions_saturate_exactly_and_keep_nan(isa):
     far = np.array([104, 200, 1e10, 3.4e38, np.inf], np.float32)
     value = lambda f, x: sweep.evaluate(sweep.network(f, isa), np.asarray(x, np.float32))

@@ -1,5 +1,7 @@
 """States: what may be given back to a stream, what an edit of one means, and bytes that are not a state."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -200,6 +202,21 @@ def test_rows_of_a_network_that_joins_can_be_reset_alone():
     assert (rest[0] == model(x[0])[3:]).all()
 
 
+def test_rows_do_not_start_again_where_a_value_is_laid_out_over_time():
+    """The frames still to come of a value given once are where the stream is, not where a row would begin."""
+
+    def make(b):
+        given = b.add(L.Unflatten, "given", b.input("z", (12,), time=False), length=4)
+        return b.add(L.Add, "sum", cell(b, L.GRU, "gru", b.input("x", (3,), length=4), 3, 3), given)
+
+    stream = built(make).stream(2, inputs={"z": weights(12)})
+    stream.push(weights(2, 2, 3))
+    with pytest.raises(StateError, match="single rows"):
+        stream.reset(rows=[1])
+    with pytest.raises(StateError, match="'given'"):
+        stream.state = {}
+
+
 def test_a_state_belongs_to_the_inputs_given_once():
     model, x = given_once(), weights(6, 3)
     stream = model.stream(inputs={"z": np.ones(4, np.float32)})
@@ -297,6 +314,9 @@ def test_no_part_is_read():
 
 def test_bytes_of_another_format_are_named():
     data = held()
+    written_before = (Path(__file__).parent / "data" / "state_1.bin").read_bytes()  # an LSTM's, by format 1
+    with pytest.raises(StateError, match=r"older rnnrt.*format 1.*take its state again"):
+        State.from_bytes(written_before)
     with pytest.raises(StateError, match=r"older rnnrt.*format 1"):
         State.from_bytes(b"RNNRTST1" + data[8:])
     with pytest.raises(StateError, match=r"newer rnnrt.*format 3.*Update"):

@@ -40,12 +40,15 @@ typedef struct {
     vf over, under;
 } ratio;
 
-/* 1 / (1 + e^-x), from e^-|x| so that nothing overflows; e^-88 is 0 here, which saturates exactly. */
+/* e^-|x|, which cannot overflow; e^-88 is 0 here, so that a sigmoid saturates exactly. */
+VECTOR vf exp_of_negative(vf x) {
+    vf biased, p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
+    return vf_mul(vf_power_of_two(biased), vf_add(vf_set(1.0f), p)); /* power * p alone could be denormal */
+}
+
+/* 1 / (1 + e^-x) as numerator and denominator. */
 VECTOR ratio sigmoid_ratio(vf x) {
-    vf biased, one = vf_set(1.0f),
-               p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
-    vf power = vf_power_of_two(biased),
-       e = vf_mul(power, vf_add(one, p)); /* power * p alone could be denormal */
+    vf one = vf_set(1.0f), e = exp_of_negative(x);
     return (ratio){vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e)};
 }
 
@@ -57,7 +60,14 @@ VECTOR ratio tanh_ratio(vf x) {
 
 VECTOR vf quotient(ratio a) { return vf_div(a.over, a.under); }
 VECTOR vf product_of(ratio a, ratio b) { return vf_div(vf_mul(a.over, b.over), vf_mul(a.under, b.under)); }
-VECTOR vf vf_sigmoid(vf x) { return quotient(sigmoid_ratio(x)); }
+
+/* e / (1 + e) with e = e^-|x|, or 1 less that: near 1 the last step alone rounds. (1 / (1 + e) rounds 1 + e
+ * first, to twice the spacing of the result: a forget gate that stays there makes the same error at every
+ * step, and a cell adds them up.) */
+VECTOR vf vf_sigmoid(vf x) {
+    vf zero = vf_set(0.0f), one = vf_set(1.0f), e = exp_of_negative(x), q = vf_div(e, vf_add(one, e));
+    return vf_where_greater(x, zero, vf_sub(one, q), q);
+}
 VECTOR vf vf_tanh(vf x) { return quotient(tanh_ratio(x)); }
 
 VECTOR vf clip(vf x, float low, float high) { return vf_max(vf_set(low), vf_min(vf_set(high), x)); }
@@ -115,21 +125,12 @@ static void activate(struct rnnrt_function function, size_t n, const float *x, f
         return;
 #define ROW(name) \
     case name: OVER(n, function_value(name, p, a)); return;
-        ROW(RNNRT_RELU)
-        ROW(RNNRT_LEAKY_RELU)
-        ROW(RNNRT_CLIPPED_RELU)
-        ROW(RNNRT_TANH)
-        ROW(RNNRT_SIGMOID)
-        ROW(RNNRT_HARD_SIGMOID)
-        ROW(RNNRT_HARD_SIGMOID_KERAS2)
-        ROW(RNNRT_HARD_TANH)
-        ROW(RNNRT_EXPONENTIAL)
-        ROW(RNNRT_ELU)
-        ROW(RNNRT_SELU)
-        ROW(RNNRT_SILU)
-        ROW(RNNRT_HARD_SILU)
-        ROW(RNNRT_SOFTSIGN)
+        /* clang-format off */
+        ROW(RNNRT_RELU) ROW(RNNRT_LEAKY_RELU) ROW(RNNRT_CLIPPED_RELU) ROW(RNNRT_TANH) ROW(RNNRT_SIGMOID)
+        ROW(RNNRT_HARD_SIGMOID) ROW(RNNRT_HARD_SIGMOID_KERAS2) ROW(RNNRT_HARD_TANH) ROW(RNNRT_EXPONENTIAL)
+        ROW(RNNRT_ELU) ROW(RNNRT_SELU) ROW(RNNRT_SILU) ROW(RNNRT_HARD_SILU) ROW(RNNRT_SOFTSIGN)
         ROW(RNNRT_GELU_TANH)
+        /* clang-format on */
 #undef ROW
     case RNNRT_FUNCTIONS: return;
     }
