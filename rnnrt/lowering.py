@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._engine import MAX_INPUTS, MAX_OUTPUTS, NORMS, SLOTS
 from .errors import UnsupportedModelError
 from .graph import Graph, Input, same_padding
 
-#: Most inputs one row can join.
-MAX_INPUTS = 64
-#: Output slots of a row: value number = row * 4 + slot.
-SLOTS = {"": 0, "h": 1, "c": 2, "cells": 3}
+
+def value_number(row: int, output: str = "") -> int:
+    """The number of an output of a row: "" its sequence; "h", "c" and "cells" of a recurrent one."""
+    return row * MAX_OUTPUTS + SLOTS[output]
 
 
 def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
@@ -23,8 +24,12 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     lengths (some strides above 1): the graph can then be run only after ``with_length``.
     """
     number = {layer.name: k for k, layer in enumerate(graph.layers)}
-    value = lambda reference: number[reference.partition(":")[0]] * 4 + SLOTS[reference.partition(":")[2]]
     rows, needs_length = [], None
+
+    def value(reference):
+        layer, _, output = reference.partition(":")
+        return value_number(number[layer], output)
+
     for layer in graph.layers:
         if len(layer.inputs) > MAX_INPUTS:
             raise UnsupportedModelError(
@@ -103,7 +108,7 @@ def _recurrent(layer, x):
     return {
         "units": layer.units,
         "reverse": int(layer.reverse),
-        "norm": ("none", "gates", "joint").index(layer.norm),
+        "norm": NORMS[layer.norm],
         "epsilon": layer.epsilon,
         "activation": _function(layer.activation),
         "recurrent_activation": _function(getattr(layer, "recurrent_activation", layer.activation)),

@@ -100,7 +100,7 @@ class Model:
         sizes = lambda x, s: x.output_size if s == "h" else x.units
         #: (name, value number, size) of every recurrent state, in the order of the layers.
         self.state_values = [
-            (f"{x.name}/{s}", number[x.name] * 4 + lowering.SLOTS[s], sizes(x, s))
+            (f"{x.name}/{s}", lowering.value_number(number[x.name], s), sizes(x, s))
             for x in recurrent
             for s in x.states
         ]

@@ -9,7 +9,6 @@
 #include "rnnrt.h"
 
 enum { RNNRT_SLOT_H = 1, RNNRT_SLOT_C = 2, RNNRT_SLOT_CELLS = 3 };
-enum { RNNRT_PLAN_OUTPUTS = 64 };          /* most outputs of a plan */
 #define RNNRT_MOST_TERMS ((size_t)1 << 46) /* no matrix has so many: below it sizes do not wrap */
 
 struct rnnrt_op;
