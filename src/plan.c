@@ -21,7 +21,7 @@ static bool machine_has(size_t bytes) {
 }
 
 void *rnnrt_aligned(size_t bytes) {
-    if (!machine_has(bytes)) return NULL;
+    if (bytes >= RNNRT_MOST || !machine_has(bytes)) return NULL;
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
     if (p) memset(p, 0, bytes);
     return p;
@@ -53,7 +53,7 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
 const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms,
                              enum rnnrt_status *status) {
     if (*status) return NULL;
-    float *p = rnnrt_times(outputs, terms) < RNNRT_MOST_TERMS
+    float *p = rnnrt_times(outputs + 31, terms + 15) < RNNRT_MOST /* padded to panels, or to 16 terms */
                    ? rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms))
                    : NULL;
     if (!p) *status = RNNRT_NO_MEMORY;

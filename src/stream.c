@@ -58,17 +58,16 @@ struct rnnrt_stream {
 
 /* ---- denormals: flushed inside every entry, the caller's mode restored ---- */
 
-#if defined(__x86_64__)
-#include <immintrin.h>
+#if defined(__SSE2__)
 typedef unsigned int float_mode;
 static float_mode enter_floats(void) {
-    float_mode old = _mm_getcsr();
-    if ((old & 0xffc0u) != 0x9fc0u)
-        _mm_setcsr(0x9fc0u | (old & 0x3fu)); /* flush, denormals are zero, all masked, to nearest */
+    float_mode old = __builtin_ia32_stmxcsr();
+    if ((old & 0xffc0u) != 0x9fc0u) /* flush, denormals are zero, all masked, to nearest */
+        __builtin_ia32_ldmxcsr(0x9fc0u | (old & 0x3fu));
     return old;
 }
 static void leave_floats(float_mode old) {
-    if ((old & 0xffc0u) != 0x9fc0u) _mm_setcsr(old);
+    if ((old & 0xffc0u) != 0x9fc0u) __builtin_ia32_ldmxcsr(old);
 }
 #elif defined(__aarch64__)
 typedef uint64_t float_mode;
@@ -140,6 +139,9 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
         if (op->row.kind == rnnrt_kind_input) frames = stream->block;
         if (op->row.kind == rnnrt_kind_input && !op->row.timed) once += once_floats(op, batch);
         struct rnnrt_sizes sizes = {0, 0, frames};
+        size_t numbers = (size_t)op->row.input_size + (size_t)op->row.output_size + 4 * (size_t)op->row.units;
+        /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
+        if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) goto fail;
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
         place->frames = frames;
         place->record = state;
@@ -158,6 +160,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
             place->joined[i] = work;
             work = round_up(
                 work + rnnrt_times(op->lag[i] + stream->values[op->row.input[i]].capacity, width) + 16, 16);
+            if (state >= RNNRT_MOST || work >= RNNRT_MOST) goto fail;
         }
         for (size_t slot = 0; slot < RNNRT_MAX_OUTPUTS; slot++) {
             size_t v = r * RNNRT_MAX_OUTPUTS + slot;
@@ -168,7 +171,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
                 work + rnnrt_times(stream->values[v].capacity, batch * (size_t)plan->values[v].width) + 16,
                 16);
         }
-        if (state > (size_t)1 << 40 || work > (size_t)1 << 38) goto fail;
+        if (state >= RNNRT_MOST || work >= RNNRT_MOST || once >= RNNRT_MOST) goto fail;
         if (op->row.kind == rnnrt_kind_time_distributed) {
             const struct rnnrt_row *first = &op->row.inner->ops[0].row;
             if (rnnrt_stream_create(&stream->inner[r], op->row.inner, batch, 0, false, error)) goto fail;
@@ -504,8 +507,8 @@ static enum rnnrt_status make_whole_buffers(struct rnnrt_stream *stream, size_t 
                 if (plan->ops[v / RNNRT_MAX_OUTPUTS].whole) value->total = stream->total[v];
             }
             size_t size = (size_t)plan->values[v].width * stream->batch;
-            if (stream->total[v] > ((size_t)1 << 38) / size) return RNNRT_NO_MEMORY;
-            floats += round_up(stream->total[v] * size + 16, 16);
+            floats += round_up(rnnrt_times(stream->total[v], size) + 16, 16);
+            if (floats >= RNNRT_MOST) return RNNRT_NO_MEMORY;
         }
         if (pass == 0 && floats > stream->whole_floats) {
             free(stream->whole);

@@ -65,7 +65,7 @@ static size_t due_once(const struct rnnrt_op *op, size_t frames, bool ended) {
 
 static void measure_once(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)frames;
-    sizes->state = batch * (size_t)op->row.input_size * sizeof(double);
+    sizes->state = rnnrt_times(batch, (size_t)op->row.input_size * sizeof(double));
     sizes->capacity = 1;
 }
 

@@ -38,7 +38,7 @@ static enum rnnrt_status prepare_flatten(struct rnnrt_plan *plan, struct rnnrt_o
 static void measure_flatten(const struct rnnrt_op *op, size_t batch, size_t frames,
                             struct rnnrt_sizes *sizes) {
     (void)frames;
-    sizes->state = batch * (size_t)op->row.output_size * sizeof(float);
+    sizes->state = rnnrt_times(batch, (size_t)op->row.output_size * sizeof(float));
     sizes->capacity = 1;
 }
 
