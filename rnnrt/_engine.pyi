@@ -10,8 +10,12 @@ from .graph import Graph
 from .model import Model
 from .state import State
 
-KINDS: list[str]
-FUNCTIONS: list[str]
+KINDS: dict[str, int]
+FUNCTIONS: dict[str, int]
+SLOTS: dict[str, int]
+NORMS: dict[str, int]
+MAX_INPUTS: int
+MAX_OUTPUTS: int
 
 def isas() -> list[str]:
     """Instruction sets this processor runs, best first."""

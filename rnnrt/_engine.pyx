@@ -20,6 +20,12 @@ from .ports import as_array, as_float32
 cnp.import_array()
 
 cdef extern from "rnnrt.h" nogil:
+    enum:
+        RNNRT_MAX_INPUTS, RNNRT_MAX_OUTPUTS, RNNRT_PLAN_OUTPUTS
+    const char *rnnrt_kind_word(int32_t)
+    const char *rnnrt_function_word(int32_t)
+    const char *rnnrt_slot_word(int32_t)
+    const char *rnnrt_norm_word(int32_t)
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
         RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH, RNNRT_CANCELLED
@@ -36,7 +42,7 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_row:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
         int32_t reverse, reset_after, norm, count_padding, per_step, states
-        int32_t input[64]
+        int32_t input[RNNRT_MAX_INPUTS]
         rnnrt_function activation, recurrent_activation
         float epsilon
         const float *weight
@@ -107,12 +113,23 @@ cdef extern from "Python.h":
     void *PyCapsule_GetPointer(object, const char *) except NULL
     const char *PyCapsule_GetName(object) except? NULL
 
-KINDS = ("input dense embedding conv1d rnn gru lstm affine layer_normalization activation softmax max_pool1d average_pool1d "
-         "global_max_pool global_average_pool last reverse flatten unflatten reshape select time_distributed scan concatenate add multiply").split()
-FUNCTIONS = ("linear relu leaky_relu clipped_relu tanh sigmoid hard_sigmoid hard_sigmoid_keras2 hard_tanh exponential elu selu silu hard_silu "
-             "softsign gelu_tanh").split()
-cdef dict kind_number = {word: k for k, word in enumerate(KINDS)}
-cdef dict function_number = {word: k for k, word in enumerate(FUNCTIONS)}
+
+cdef dict numbers(const char *(*word)(int32_t) noexcept nogil):
+    """{word: number} of an enumeration, as C names it."""
+    cdef int32_t k = 0
+    made = {}
+    while word(k) != NULL:
+        made[word(k).decode()] = k
+        k += 1
+    return made
+
+
+cdef dict kind_number = numbers(rnnrt_kind_word)
+cdef dict function_number = numbers(rnnrt_function_word)
+#: What C calls its layers and functions, the slots of a row and the norms of a cell: {word: number}.
+KINDS, FUNCTIONS, SLOTS, NORMS = kind_number, function_number, numbers(rnnrt_slot_word), numbers(rnnrt_norm_word)
+#: Most inputs of a row.
+MAX_INPUTS = RNNRT_MAX_INPUTS
 
 # Multiply-adds of one call from which it pays to release the GIL around it (about 5 microseconds of work).
 cdef double release_work = 200_000
@@ -123,7 +140,7 @@ cdef double long_work = LONG_WORK
 cdef double look_after = 0.01
 # Most inputs or outputs of a model: the border keeps their descriptions on the stack.
 cdef enum:
-    MOST_PORTS = 64
+    MOST_PORTS = RNNRT_PLAN_OUTPUTS
 
 
 def isas():

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._engine import MAX_INPUTS, NORMS
 from .errors import UnsupportedModelError
 from .graph import Graph, Input, check_time_facts, same_padding
 from .scan import inputs_first
-
-#: Most inputs one row can join.
-MAX_INPUTS = 64
-
 
 def value_numbers(graph: Graph) -> dict[str, int]:
     """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to row."""
@@ -141,7 +138,7 @@ def _recurrent(layer, x):
     return {
         "units": layer.units,
         "reverse": int(layer.reverse),
-        "norm": ("none", "gates", "joint").index(layer.norm),
+        "norm": NORMS[layer.norm],
         "epsilon": layer.epsilon,
         "activation": _function(layer.activation),
         "recurrent_activation": _function(getattr(layer, "recurrent_activation", layer.activation)),

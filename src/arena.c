@@ -24,6 +24,9 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         }
         if (op->row.kind == rnnrt_kind_input) frames = block;
         struct rnnrt_sizes sizes = {0, frames};
+        size_t numbers = (size_t)op->row.input_size + (size_t)op->row.output_size + 4 * (size_t)op->row.units;
+        /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
+        if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) return RNNRT_NO_MEMORY;
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
         place->frames = frames;
         place->scratch = work;
@@ -44,7 +47,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
             work = rnnrt_round_up(
                 work + rnnrt_times(value->capacity, batch * (size_t)plan->values[v].width) + 16, 16);
         }
-        if (work > (size_t)1 << 38) return RNNRT_NO_MEMORY;
+        if (work >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
     }
     size_t rows = rnnrt_round_up(batch * sizeof(char *), 64);
     if (work + 64 > arena->work_floats) {
@@ -174,7 +177,7 @@ enum rnnrt_status rnnrt_arena_borrow(const struct rnnrt_plan *plan, size_t batch
 
 enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena) {
     size_t bytes = arena->plan->row_bytes;
-    if (bytes > ((size_t)1 << 40) / arena->batch) return RNNRT_NO_MEMORY;
+    if (bytes >= RNNRT_MOST / arena->batch) return RNNRT_NO_MEMORY;
     if (arena->block_bytes < bytes * arena->batch) {
         free(arena->blocks);
         arena->blocks = rnnrt_aligned(bytes * arena->batch);
@@ -200,7 +203,7 @@ enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, size_t frames) {
                 if (plan->ops[plan->values[v].row].whole) value->total = arena->total[v];
             }
             size_t size = (size_t)plan->values[v].width * arena->batch;
-            if (arena->total[v] > ((size_t)1 << 38) / size) return RNNRT_NO_MEMORY;
+            if (arena->total[v] > RNNRT_MOST / 64 / size) return RNNRT_NO_MEMORY;
             floats += rnnrt_round_up(arena->total[v] * size + 16, 16);
         }
         if (pass == 0 && floats > arena->whole_floats) {

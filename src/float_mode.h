@@ -5,17 +5,16 @@
 
 #include <stdint.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
+#if defined(__SSE2__)
 typedef unsigned int float_mode;
 static inline float_mode enter_floats(void) {
-    float_mode old = _mm_getcsr();
-    if ((old & 0xffc0u) != 0x9fc0u)
-        _mm_setcsr(0x9fc0u | (old & 0x3fu)); /* flush, denormals are zero, all masked, to nearest */
+    float_mode old = __builtin_ia32_stmxcsr();
+    if ((old & 0xffc0u) != 0x9fc0u) /* flush, denormals are zero, all masked, to nearest */
+        __builtin_ia32_ldmxcsr(0x9fc0u | (old & 0x3fu));
     return old;
 }
 static inline void leave_floats(float_mode old) {
-    if ((old & 0xffc0u) != 0x9fc0u) _mm_setcsr(old);
+    if ((old & 0xffc0u) != 0x9fc0u) __builtin_ia32_ldmxcsr(old);
 }
 #elif defined(__aarch64__)
 typedef uint64_t float_mode;

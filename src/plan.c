@@ -21,7 +21,7 @@ static bool machine_has(size_t bytes) {
 }
 
 void *rnnrt_aligned(size_t bytes) {
-    if (!machine_has(bytes)) return NULL;
+    if (bytes >= RNNRT_MOST || !machine_has(bytes)) return NULL;
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
     if (p) memset(p, 0, bytes);
     return p;
@@ -67,7 +67,7 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
 const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms,
                              enum rnnrt_status *status) {
     if (*status) return NULL;
-    float *p = rnnrt_times(outputs, terms) < RNNRT_MOST_TERMS
+    float *p = rnnrt_times(outputs + 31, terms + 15) < RNNRT_MOST /* padded to panels, or to 16 terms */
                    ? rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms))
                    : NULL;
     if (!p) *status = RNNRT_NO_MEMORY;
@@ -464,8 +464,8 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
             if (arrays && op->row.start && zeroed) {
                 enum rnnrt_status status = RNNRT_OK;
                 size_t width = 0;
-                for (size_t k = 0; k < arrays; k++) width += kept[k].wide ? RNNRT_MOST_TERMS : kept[k].width;
-                if (width >= RNNRT_MOST_TERMS) return RNNRT_BAD_ROW; /* a sum begins at nothing */
+                for (size_t k = 0; k < arrays; k++) width += kept[k].wide ? RNNRT_MOST : kept[k].width;
+                if (width >= RNNRT_MOST) return RNNRT_BAD_ROW; /* a sum begins at nothing */
                 op->start = rnnrt_plan_copy(plan, op->row.start, width, &status);
                 if (status) return status;
                 plan->starts = true;
@@ -473,7 +473,7 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
             if (arrays && zeroed == (op->row.kernel_size == 0)) {
                 op->state = at;
                 for (size_t k = 0; k < arrays; k++)
-                    at += rnnrt_times(kept[k].frames * kept[k].width, kept[k].wide ? 8 : 4);
+                    at += rnnrt_times(rnnrt_times(kept[k].frames, kept[k].width), kept[k].wide ? 8 : 4);
                 at = round_up(at, 8);
             }
             if (!zeroed && op->row.kind == rnnrt_kind_input && !op->row.timed) {
@@ -487,7 +487,7 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
                 if (zeroed) op->waiting[i] = at, at += 8;
                 else op->queue[i] = at, at = round_up(at + rnnrt_times(op->lag[i], width * sizeof(float)), 8);
             }
-            if (at > (size_t)1 << 40) return RNNRT_NO_MEMORY;
+            if (at >= RNNRT_MOST) return RNNRT_NO_MEMORY;
         }
         if (zeroed) plan->zeroed_bytes = at;
     }

@@ -10,8 +10,9 @@
 
 enum { RNNRT_SLOT_H = 1, RNNRT_SLOT_C = 2, RNNRT_SLOT_CELLS = 3 };
 enum { RNNRT_IDLE_ARENAS = 4, RNNRT_IDLE_BYTES = 32 << 20 };
-enum { RNNRT_PLAN_OUTPUTS = 64 };          /* most outputs of a plan */
-#define RNNRT_MOST_TERMS ((size_t)1 << 46) /* no matrix has so many: below it sizes do not wrap */
+/* No size (bytes or floats) reaches this: products stop there, sums of a few such numbers do not wrap, and
+ * nothing so large is allocated. */
+#define RNNRT_MOST (SIZE_MAX / 16)
 
 struct rnnrt_op;
 struct rnnrt_arena;
@@ -216,11 +217,8 @@ int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
 static inline bool rnnrt_joins(const struct rnnrt_op *op) {
     return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind);
 }
-/* a b, or something too large to allocate: sums of many such numbers still do not wrap. */
-static inline size_t rnnrt_times(size_t a, size_t b) {
-    const size_t most = (size_t)1 << 50;
-    return b && a > most / b ? most : a * b;
-}
+/* a b, or RNNRT_MOST. */
+static inline size_t rnnrt_times(size_t a, size_t b) { return b && a > RNNRT_MOST / b ? RNNRT_MOST : a * b; }
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -43,24 +43,21 @@ struct rnnrt_error {
     const char *text; /* a fixed sentence part, or NULL */
 };
 
+/* The functions: each constant, and the word the graph spells it with. */
+/* clang-format off */
+#define RNNRT_FUNCTION_LIST(X) \
+    X(LINEAR, linear) X(RELU, relu) X(LEAKY_RELU, leaky_relu) X(CLIPPED_RELU, clipped_relu) \
+    X(TANH, tanh) X(SIGMOID, sigmoid) X(HARD_SIGMOID, hard_sigmoid) \
+    X(HARD_SIGMOID_KERAS2, hard_sigmoid_keras2) X(HARD_TANH, hard_tanh) \
+    X(EXPONENTIAL, exponential) X(ELU, elu) X(SELU, selu) X(SILU, silu) \
+    X(HARD_SILU, hard_silu) X(SOFTSIGN, softsign) X(GELU_TANH, gelu_tanh)
+/* clang-format on */
+
 enum rnnrt_function_name {
-    RNNRT_LINEAR,
-    RNNRT_RELU,
-    RNNRT_LEAKY_RELU,
-    RNNRT_CLIPPED_RELU,
-    RNNRT_TANH,
-    RNNRT_SIGMOID,
-    RNNRT_HARD_SIGMOID,
-    RNNRT_HARD_SIGMOID_KERAS2,
-    RNNRT_HARD_TANH,
-    RNNRT_EXPONENTIAL,
-    RNNRT_ELU,
-    RNNRT_SELU,
-    RNNRT_SILU,
-    RNNRT_HARD_SILU,
-    RNNRT_SOFTSIGN,
-    RNNRT_GELU_TANH,
-    RNNRT_FUNCTIONS
+#define RNNRT_FUNCTION(constant, word) RNNRT_##constant,
+    RNNRT_FUNCTION_LIST(RNNRT_FUNCTION)
+#undef RNNRT_FUNCTION
+        RNNRT_FUNCTIONS
 };
 
 struct rnnrt_function {
@@ -84,8 +81,16 @@ enum rnnrt_kind {
         RNNRT_KINDS
 };
 
-enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64 }; /* of one row */
+/* Most inputs and outputs of a row, and most outputs of a plan. */
+enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64, RNNRT_PLAN_OUTPUTS = 64 };
 enum rnnrt_norm { RNNRT_NORM_NONE, RNNRT_NORM_GATES, RNNRT_NORM_JOINT };
+
+/* The word of a constant as the graph spells it, NULL past the last one. Slots of a recurrent row: "", "h",
+ * "c", "cells". */
+const char *rnnrt_kind_word(int32_t kind);
+const char *rnnrt_function_word(int32_t function);
+const char *rnnrt_slot_word(int32_t slot);
+const char *rnnrt_norm_word(int32_t norm);
 
 struct rnnrt_plan;
 struct rnnrt_stream;

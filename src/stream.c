@@ -23,7 +23,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
                                       struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.row = -1};
-    if (!batch || batch > 1 << 24 || plan->row_bytes > ((size_t)1 << 40) / batch) return RNNRT_NO_MEMORY;
+    if (!batch || batch > 1 << 24 || plan->row_bytes >= RNNRT_MOST / batch) return RNNRT_NO_MEMORY;
     struct rnnrt_stream *stream = calloc(1, sizeof *stream);
     if (!stream) return RNNRT_NO_MEMORY;
     stream->plan = plan;

@@ -1,9 +1,12 @@
 """The C sources built for targets other than this Python's: the answers must have the recorded bits on each of them.
 
-tests/kernels.c hashes every kernel of a table (tests/data/kernels.txt). A target this machine cannot build or run is skipped, with
+tests/kernels.c hashes every kernel of a table (tests/data/kernels.txt), tests/answers.c runs the plan of every case
+(tests/data/hashes.json); tests/embed.c and tools/fuzz_plan.c are the C interface's
+own tests. A target this machine cannot build or run is skipped, with
 the words "not run: no ...".
 """
 
+import json
 import platform
 import shutil
 import subprocess
@@ -11,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import plans
 import pytest
 
 from rnnrt import _engine
@@ -18,6 +22,7 @@ from rnnrt import _engine
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["-std=gnu11", "-O1", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Werror=psabi"]
 WARN = ["-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{ROOT / 'src'}"]
+WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "aligned_alloc")]
 #: For -m32 where only the versioned multilib package is installed: the kernel's headers are those of 64 bits.
 ASM = ["-idirafter", "/usr/include/x86_64-linux-gnu"]
 
@@ -40,6 +45,8 @@ class Target:
 TARGETS = [
     Target("pairs", "gcc", ("-DRNNRT_PAIRS",), isas=("avx2", "avx2_pairs"), processor="avx2"),
     Target("fma", "gcc", ("-mfma",), isas=("scalar",), processor="avx2"),
+    Target("m32", "gcc", ("-m32", *ASM)),
+    Target("m32-fma", "gcc", ("-m32", "-mfma", "-mfpmath=sse", *ASM), isas=("scalar",), processor="avx2"),
     Target("aarch64", "aarch64-linux-gnu-gcc", ("-static",), ("qemu-aarch64",), ("neon", "scalar")),
 ]
 
@@ -78,12 +85,14 @@ def built(request, tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    mains = [ROOT / "tests" / "kernels.c"]
+    mains = [ROOT / "tests" / f"{name}.c" for name in ("kernels", "answers", "embed")]
+    mains.append(ROOT / "tools" / "fuzz_plan.c")
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
     for main in mains:
-        words = [target.compiler, *target.flags, compile_one(main), *engine, "-lm", "-o", folder / main.stem]
-        subprocess.run(words, check=True)
+        wrapped = WRAPPED if main.stem in ("embed", "fuzz_plan") else []
+        parts = [compile_one(main), *engine, *wrapped, "-lm", "-o", folder / main.stem]
+        subprocess.run([target.compiler, *target.flags, *parts], check=True)
     return target, {main.stem: folder / main.stem for main in mains}
 
 
@@ -99,3 +108,28 @@ def test_every_kernel_answers_with_the_recorded_bits(built):
     recorded = (ROOT / "tests" / "data" / "kernels.txt").read_text().splitlines()
     for isa in target.isas:
         assert run(target, programs["kernels"], isa).splitlines() == recorded, isa
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """The plans and samples of every case, for answers.c."""
+    path = tmp_path_factory.mktemp("cases") / "cases.bin"
+    plans.write(path)
+    return path
+
+
+def test_every_case_answers_with_the_recorded_bits(built, cases):
+    target, programs = built
+    recorded = json.loads((ROOT / "tests" / "data" / "hashes.json").read_text())
+    del recorded["inputs"]
+    for isa in target.isas:
+        found = dict(line.split() for line in run(target, programs["answers"], cases, isa).splitlines())
+        assert {n: h for n, h in found.items() if h != recorded[n]} == {}, isa
+        assert list(found) == list(recorded)
+
+
+def test_the_c_interface_holds(built):
+    target, programs = built
+    run(target, programs["embed"])
+    assert "answered" in run(target, programs["fuzz_plan"], "fuzz", 1, 400)
+    assert "refused" in run(target, programs["fuzz_plan"], "memory", 1, 20)

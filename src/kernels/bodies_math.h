@@ -119,18 +119,11 @@ VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
 
 static void activate(struct rnnrt_function function, size_t n, const float *x, float *y) {
     float p = function.parameter;
+    if (function.name == RNNRT_LINEAR && x == y) return;
     switch (function.name) {
-    case RNNRT_LINEAR:
-        if (x != y) memcpy(y, x, n * sizeof *y);
-        return;
-#define ROW(name) \
-    case name: OVER(n, function_value(name, p, a)); return;
-        /* clang-format off */
-        ROW(RNNRT_RELU) ROW(RNNRT_LEAKY_RELU) ROW(RNNRT_CLIPPED_RELU) ROW(RNNRT_TANH) ROW(RNNRT_SIGMOID)
-        ROW(RNNRT_HARD_SIGMOID) ROW(RNNRT_HARD_SIGMOID_KERAS2) ROW(RNNRT_HARD_TANH) ROW(RNNRT_EXPONENTIAL)
-        ROW(RNNRT_ELU) ROW(RNNRT_SELU) ROW(RNNRT_SILU) ROW(RNNRT_HARD_SILU) ROW(RNNRT_SOFTSIGN)
-        ROW(RNNRT_GELU_TANH)
-        /* clang-format on */
+#define ROW(constant, word) \
+    case RNNRT_##constant: OVER(n, function_value(RNNRT_##constant, p, a)); return;
+        RNNRT_FUNCTION_LIST(ROW)
 #undef ROW
     case RNNRT_FUNCTIONS: return;
     }

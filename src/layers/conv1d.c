@@ -29,17 +29,18 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
            groups = (size_t)row->groups, taps = (size_t)row->kernel_size;
     op->bias = rnnrt_plan_copy(plan, row->bias, (size_t)row->output_size, &status);
     if (depthwise(row)) { /* (tap, channel) */
-        float *weight = rnnrt_plan_floats(plan, (size_t)row->output_size * (size_t)row->kernel_size);
+        float *weight =
+            rnnrt_plan_floats(plan, rnnrt_times((size_t)row->output_size, (size_t)row->kernel_size));
         if (!weight) return RNNRT_NO_MEMORY;
         for (size_t c = 0; c < groups && !plan->filled; c++)
             for (size_t tap = 0; tap < terms; tap++) weight[tap * groups + c] = row->weight[c * terms + tap];
         op->weight = weight;
         return status;
     }
-    if (rnnrt_times((size_t)row->output_size, terms) >= RNNRT_MOST_TERMS) return RNNRT_NO_MEMORY;
+    if (rnnrt_times(outputs + 31, terms + 15) >= RNNRT_MOST) return RNNRT_NO_MEMORY; /* a group, padded */
     size_t parts = tap_by_tap(row) ? taps : 1, part = terms / parts,
            size = plan->kernels->packed_size(outputs, part);
-    float *packed = rnnrt_plan_floats(plan, size * parts * groups),
+    float *packed = rnnrt_plan_floats(plan, rnnrt_times(size, parts * groups)),
           *rows = plan->filled ? NULL : malloc(outputs * part * sizeof *rows);
     for (size_t g = 0; g < groups && packed && rows; g++)
         for (size_t tap = 0; tap < parts; tap++) { /* (group, tap), or (group) with all taps in a row */

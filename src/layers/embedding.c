@@ -9,8 +9,8 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     *text = "an embedding needs a table and one id a frame";
     if (!op->row.weight || op->row.length < 1 || op->row.input_size != 1) return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
-    op->weight =
-        rnnrt_plan_copy(plan, op->row.weight, (size_t)op->row.length * (size_t)op->row.output_size, &status);
+    op->weight = rnnrt_plan_copy(plan, op->row.weight,
+                                 rnnrt_times((size_t)op->row.length, (size_t)op->row.output_size), &status);
     return status;
 }
 
