@@ -201,6 +201,7 @@ ROWS = (
     ("file",),
     ("importers",),
     ("golden", "lowering", "ports", "state", "_engine"),
+    ("many",),
     ("model",),
     ("__init__",),
     ("bench", "cli", "demo", "doctor", "peers"),
@@ -249,7 +250,7 @@ MAY_INCLUDE = {
     "simd": {"simd"},
     "kernels": {"simd", "kernels", "rnnrt.h"},
     "layers": {"layers", "plan.h"},
-    "": {"layers", "plan.h", "kernels", "rnnrt.h"},
+    "": {"layers", "plan.h", "arena.h", "float_mode.h", "kernels", "rnnrt.h"},
 }
 
 
