@@ -177,6 +177,7 @@ def _conv1d(site, x):
 def _depthwise(site, taps):
     """The kernel (tap, in, multiplier) as (in * multiplier, tap, 1): output c * multiplier + m reads input c."""
     multiplier = site.config.integer("depth_multiplier", 1)
+    site.config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it; the input's features are the groups
     kernel = site.array("depthwise_kernel", taps, None, multiplier)
     return kernel.transpose(1, 2, 0).reshape(-1, taps, 1), kernel.shape[1]
 
@@ -267,7 +268,7 @@ def _activation(site, x):
 def _rescaling(site, x):
     width = site.invent(site.width(x))
     scale, offset = (
-        np.full(width, site.config.number(name, default))
+        np.broadcast_to(site.config.numbers(name, default, width), width)
         for name, default in (("scale", 1.0), ("offset", 0.0))
     )
     return site.add(graph.Affine, x, scale=scale, offset=offset)

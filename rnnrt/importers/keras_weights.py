@@ -23,7 +23,8 @@ from .keras_config import Description, describe
 #: Layers one network may list; the deepest ones in use have some hundreds.
 MAX_LAYERS = 4096
 _CELLS = {"SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"}
-_NETWORKS = {"Sequential", "Functional", "Model"}
+#: Networks that may stand inside another, or be the model.
+NETWORKS = {"Sequential", "Functional", "Model"}
 #: What a generator of random numbers keeps beside a dropout: nothing at inference.
 _RANDOM = {"seed_generator", "_random_generator", "seed_generator_state"}
 _ROLES = {
@@ -93,8 +94,8 @@ class Slot:
 # ---- what each layer holds ------------------------------------------------------------------------------------------
 
 
-def slots(layer: Description) -> list[Slot]:
-    """The variables of a layer in the order Keras creates them."""
+def slots(layer: Description, count=None) -> list[Slot]:
+    """The variables of a layer in the order Keras creates them. ``count``: see ``children``."""
     config = layer.config
     if layer.custom:
         return [Slot((), whole=True)]
@@ -121,20 +122,19 @@ def slots(layer: Description) -> list[Slot]:
         case "BatchNormalization":
             return _scaled(config) + [Slot(("moving_mean",), False), Slot(("moving_variance",), False)]
         case "LayerNormalization":
-            return _scaled(config)
+            return _named("gamma") if config.get("rms_scaling") else _scaled(config)
         case "RNN":
-            return _inner(layer, "cell", "cell")
+            return _inner(layer, "cell", "cell", count)
         case "StackedRNNCells":
-            return _children(layer, "cells")
+            return _children(layer, "cells", None)
         case "TimeDistributed":
-            return _inner(layer, "layer", "layer")
+            return _inner(layer, "layer", "layer", count)
         case "Bidirectional":
-            forward = _inner(layer, "layer", "forward_layer")
-            return forward + _inner(
-                layer, "backward_layer" if config.get("backward_layer") else "layer", "backward_layer"
-            )
-        case name if name in _NETWORKS:
-            return _children(layer, "layers")
+            forward = _inner(layer, "layer", "forward_layer", count)
+            backward = "backward_layer" if config.get("backward_layer") else "layer"
+            return forward + _inner(layer, backward, "backward_layer", count)
+        case name if name in NETWORKS:
+            return _children(layer, "layers", count)
         case name if name in _EMPTY or layer.operation:
             return []
     return [Slot((), whole=True)]
@@ -155,13 +155,22 @@ def inner(layer, key) -> Description:
     return describe(layer.config.get(key), f"{layer.where}: {key}")
 
 
-def _inner(layer, key, folder):
+def _inner(layer, key, folder, count):
     child = inner(layer, key)
-    return [s.inside(folder, trainable=child.trainable) for s in slots(child)]
+    return [s.inside(folder, trainable=child.trainable) for s in slots(child, count)]
 
 
-def children(layer, key="layers") -> list[tuple[Description, str]]:
-    """The layers (or cells) in a layer's config, each with its name among them in a .keras file: lstm, lstm_1, ..."""
+def twice_with_weights(layer):
+    """For how many TensorFlow 2.12 and 2.13 counted a layer: they listed one with weights twice, and wrote it at its first place
+    (engine/functional.py, _layer_checkpoint_dependencies): lstm, lstm_2, lstm_4."""
+    return 2 if slots(layer) else 1
+
+
+def children(layer, key="layers", count=None) -> list[tuple[Description, str]]:
+    """The layers (or cells) in a layer's config, each with its name among them in a .keras file: lstm, lstm_1, ...
+
+    ``count(layer)``: for how many of its class a layer counts, where that is not one.
+    """
     entries = layer.config.get(key)
     if not isinstance(entries, list):
         raise ModelFileError(f"the list of {key} is missing", where=layer.where)
@@ -175,17 +184,17 @@ def children(layer, key="layers") -> list[tuple[Description, str]]:
         base = snake_case(child.class_name.rpartition(">")[2])
         number = counts.get(base, 0)
         if not child.operation:
-            counts[base] = number + 1
+            counts[base] = number + (count(child) if count else 1)
         made.append((child, f"{base}_{number}" if number else base))
     return made
 
 
-def _children(layer, key):
+def _children(layer, key, count):
     return [
         s.inside(key, name, trainable=child.trainable)
-        for child, name in children(layer, key)
+        for child, name in children(layer, key, count)
         if not child.operation
-        for s in slots(child)
+        for s in slots(child, count)
     ]
 
 
@@ -204,13 +213,13 @@ def fill_tree(model: Description, root: Group, where) -> dict:
     left = {_path(path): array for path, array in root.walk() if not _RANDOM & set(path.split("/"))}
     made: dict = {}
     numbers: dict[tuple, int] = {}
-    for slot in slots(model):
-        owner = slot.path if slot.whole else slot.path[:-1]
+    held = slots(model)
+    for slot, stored in zip(held, _stored(model, held, left), strict=True):
+        owner = stored.path if slot.whole else stored.path[:-1]
         folder = "".join(f"{name}/" for name in owner)
         if slot.whole:
-            _put(
-                made, owner, {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)}
-            )
+            found = {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)}
+            _put(made, slot.path, found)
             continue
         path = f"{folder}vars/{numbers.setdefault(owner, 0)}"
         numbers[owner] += 1
@@ -226,6 +235,21 @@ def fill_tree(model: Description, root: Group, where) -> dict:
             "arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8])
         )
     return made
+
+
+def _stored(model, held, paths):
+    """The slots under the names that the file gives the layers: those of TensorFlow 2.12 and 2.13 where all of them are there."""
+    found = {path.partition("/vars/")[0] + "/" for path in paths}
+
+    def fits(named):
+        folders = {"/".join(s.path[:-1]) + "/" for s in named if not s.whole}
+        unknown = tuple("/".join(s.path) + "/" for s in named if s.whole)
+        return folders <= found and all(path.startswith(unknown) for path in found - folders)
+
+    if fits(held):
+        return held
+    twice = slots(model, twice_with_weights)
+    return twice if fits(twice) else held
 
 
 def _path(path):
