@@ -12,6 +12,7 @@ from keras_records import (
     file,
     find,
     recorded,
+    repacked,
     with_config,
     with_hdf5,
     with_layer,
@@ -345,6 +346,49 @@ def rename_layers(group):
             rename_layers(group[name])
     if "layers" in group:
         group.move("layers", "_layer_checkpoint_dependencies")
+
+
+def test_a_file_written_on_windows_has_back_slashes_in_its_names():
+    def rename(opened):
+        found, wrong = [], {}
+        opened.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in found:
+            owner, _, rest = name.partition("/vars/")
+            wrong[owner.replace("/", "\\") + "/vars/" + rest] = opened[name][()]
+        for name in list(opened):
+            del opened[name]
+        opened["optimizer\\adam/vars/0"] = np.zeros(3)
+        for name, array in wrong.items():
+            opened[name] = array
+
+    data = with_weights(file("branches.keras"), rename)
+    data = repacked(data, lambda members: members.update({"assets\\words\\list.txt": b"a"}))
+    assert_answers(importer.read(data), "branches")
+
+
+def test_a_dense_layer_on_frames_of_two_axes_takes_the_last():
+    def flat(config):
+        layer = find(config, "conv")
+        dense = {"name": "conv", "units": 4, "activation": "relu", "use_bias": True}
+        layer.update(module="keras.layers", class_name="Dense", config=dense, build_config={})
+
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+
+    def put(opened):
+        layers = opened["layers"]
+        shift = sorted((n for n in layers if n.startswith("time_distributed_")), key=lambda n: int(n[17:]))
+        del layers["time_distributed"]
+        for name in shift:
+            number = int(name[17:]) - 1
+            layers.move(name, f"time_distributed_{number}" if number else "time_distributed")
+        opened["layers/dense/vars/0"], opened["layers/dense/vars/1"] = kernel, bias
+
+    data = with_weights(with_config(file("words.keras"), flat), put)
+    made = importer.read(data, outputs=["conv"])
+    x = rng.normal(size=(2, 3, 6, 3))
+    (y,) = reference.run(made, {"x": x})[0].values()
+    np.testing.assert_allclose(y, np.maximum(x @ kernel + bias, 0), rtol=1e-6, atol=1e-6)
 
 
 def test_optimizer_and_random_state_are_no_weights():

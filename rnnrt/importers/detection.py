@@ -74,7 +74,7 @@ class Content:
         names, entry = [], max(0, end - size)
         while tail[entry : entry + 4] == b"PK\x01\x02" and entry < end:
             name, extra, comment = struct.unpack_from("<3H", tail[entry + 28 : entry + 34].ljust(6, b"\0"))
-            names.append(tail[entry + 46 : entry + 46 + name].decode("utf-8", "replace"))
+            names.append(tail[entry + 46 : entry + 46 + name].decode("utf-8", "replace").replace("\\", "/"))
             entry += 46 + name + extra + comment
         return tuple(names)
 
@@ -302,7 +302,7 @@ TABLE = (
     Kind(
         "keras-json",
         "a Keras architecture without weights",
-        _text_has(r'\A\{[^\0]*"class_name"\s*:'),
+        _text_has(r'\A"?\{[^\0]*"class_name\\?"\s*:'),
         fix="Give the weights file as the source, and this file's text as spec=.",
     ),
     Kind(

@@ -285,6 +285,12 @@ class _Importer:
             shape = Config(layer, self.model.version).integers("target_shape")
             if -1 not in shape:
                 return [None, *shape]
+        if layer.class_name == "Embedding" and not layer.custom:
+            below = wiring.call(key[0]).sources[0]
+            if below in wiring.inputs:
+                ids = self._shape(wiring, below)
+                if isinstance(ids, list):
+                    return [*ids, Config(layer, self.model.version).integer("output_dim")]
         before = _Importer(self.model, self.custom_objects)
         before.shapes_alone = True
         try:

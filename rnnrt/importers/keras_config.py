@@ -14,6 +14,8 @@ from ..errors import ModelFileError, UnsupportedModelError
 from ..graph import FUNCTIONS, Function
 
 _REQUIRED = object()
+#: Levels of the JSON text: a network within a network is four or five deeper.
+_DEPTH = 96
 #: The version of a file that does not say it.
 UNKNOWN = "unknown"
 #: Only training reads these: they may say anything.
@@ -33,9 +35,9 @@ def parse(text, where) -> dict:
 
     Raises ModelFileError.
     """
-    value = strict_json.loads(text, where)
+    value = strict_json.loads(text, where, _DEPTH)
     if isinstance(value, str):
-        value = strict_json.loads(value, where)
+        value = strict_json.loads(value, where, _DEPTH)
     if not isinstance(value, dict):
         raise ModelFileError("the JSON text does not hold an object", where=where, found=type(value).__name__)
     return value

@@ -19,20 +19,9 @@ from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from . import hdf5, keras_spec
 from .archive import Archive, unpacked_limit
 from .keras_config import UNKNOWN, Description, Version, describe, is_json, parse
-from .keras_weights import fill_lists, fill_tree
+from .keras_weights import TRAINING_GROUPS, fill_lists, fill_tree
 
 ZIP_SIGNATURE = b"PK\x03\x04"
-#: Groups beside the weights: what training needs to go on.
-TRAINING_GROUPS = (
-    "optimizer",
-    "optimizer_weights",
-    "metrics",
-    "_metrics",
-    "compile_metrics",
-    "_compile_metrics",
-    "loss_tracker",
-    "_loss_tracker",
-)
 
 
 @dataclass

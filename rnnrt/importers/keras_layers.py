@@ -132,8 +132,29 @@ class Site:
 
 
 def _dense(site, x):
-    units = site.config.integer("units")
+    units, signal = site.config.integer("units"), site.builder.signal(x)
     site.config.only("quantization_config", None)
+    if (
+        signal.time and len(signal.features) == 2
+    ):  # over the last axis alone: the frame's first axis is an inner time
+        inside = graph.GraphBuilder()
+        outer, site.builder = site.builder, inside
+        y = _dense_of(
+            site, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
+        )
+        site.builder = outer
+        inside.output("y", y)
+        return site.add(graph.TimeDistributed, x, graph=inside.graph())
+    if len(signal.features) != 1:
+        raise UnsupportedModelError(
+            "is supported only on (batch, time, features) and (batch, time, n, features)",
+            where=site.layer.where,
+            found=str(signal),
+        )
+    return _dense_of(site, x, units)
+
+
+def _dense_of(site, x, units):
     return site.activated(graph.Dense, x, weight=site.array("kernel", None, units).T, bias=site.bias(units))
 
 
@@ -142,6 +163,14 @@ def _embedding(site, x):
     site.config.only("quantization_config", None)
     site.config.flag("mask_zero", False)  # what it means is followed from layer to layer by the importer
     site.config.harmless("input_length", "sparse")
+    signal = site.builder.signal(x)
+    if signal.features not in ((), (1,)):
+        raise UnsupportedModelError(
+            "ids of more than one axis are not supported",
+            where=site.layer.where,
+            expected="(batch, time)",
+            found=str(signal),
+        )
     return site.add(graph.Embedding, x, weight=site.array("embeddings", *shape))
 
 

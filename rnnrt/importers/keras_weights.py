@@ -11,20 +11,32 @@ trainable variables of the layer and of everything in it, then the others).
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import ModelFileError, UnsupportedModelError
 from .hdf5 import Group
-from .keras_config import Description, describe
+from .keras_config import TRAINING_SUFFIXES, Description, describe
 
 #: Layers one network may list; the deepest ones in use have some hundreds.
 MAX_LAYERS = 4096
 _CELLS = {"SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU"}
 #: Networks that may stand inside another, or be the model.
 NETWORKS = {"Sequential", "Functional", "Model"}
+#: Groups beside the weights: what training needs to go on.
+TRAINING_GROUPS = (
+    "optimizer",
+    "optimizer_weights",
+    "metrics",
+    "_metrics",
+    "compile_metrics",
+    "_compile_metrics",
+    "loss_tracker",
+    "_loss_tracker",
+)
 #: What a generator of random numbers keeps beside a dropout: nothing at inference.
 _RANDOM = {"seed_generator", "_random_generator", "seed_generator_state"}
 _ROLES = {
@@ -81,14 +93,26 @@ _EMPTY = {
 
 @dataclass(frozen=True)
 class Slot:
-    """A variable: its path, and whether training changes it. ``whole``: all arrays below the path, of a layer nobody here knows."""
+    """A variable: its path, and whether training changes it. ``whole``: all arrays below the path, of a layer nobody here knows.
+    ``layer``: whose it is."""
 
     path: tuple[str, ...]
     trainable: bool = True
     whole: bool = False
+    layer: Description | None = None
 
     def inside(self, *prefix, trainable=True):
-        return Slot(prefix + self.path, self.trainable and trainable, self.whole)
+        return replace(self, path=prefix + self.path, trainable=self.trainable and trainable)
+
+    @property
+    def shared(self):
+        """What the variables of one layer have in common wherever in a network it is listed: networks may share layers."""
+        return (
+            self.layer.class_name,
+            self.layer.name,
+            json.dumps(_said(self.layer.config), sort_keys=True),
+            self.path[-1:],
+        )
 
 
 # ---- what each layer holds ------------------------------------------------------------------------------------------
@@ -96,6 +120,10 @@ class Slot:
 
 def slots(layer: Description, count=None) -> list[Slot]:
     """The variables of a layer in the order Keras creates them. ``count``: see ``children``."""
+    return [slot if slot.layer else replace(slot, layer=layer) for slot in _slots(layer, count)]
+
+
+def _slots(layer, count):
     config = layer.config
     if layer.custom:
         return [Slot((), whole=True)]
@@ -210,10 +238,15 @@ def snake_case(class_name):
 
 def fill_tree(model: Description, root: Group, where) -> dict:
     """The arrays of a .keras or .weights.h5 tree. Raises ModelFileError where one is missing or left over."""
-    left = {_path(path): array for path, array in root.walk() if not _RANDOM & set(path.split("/"))}
+    left = {_path(path): array for path, array in root.walk()}
+    left = {
+        path: array
+        for path, array in left.items()
+        if not _RANDOM & set(path.split("/")) and path.partition("/")[0] not in TRAINING_GROUPS
+    }
     made: dict = {}
     numbers: dict[tuple, int] = {}
-    held = slots(model)
+    held, absent = slots(model), []
     for slot, stored in zip(held, _stored(model, held, left), strict=True):
         owner = stored.path if slot.whole else stored.path[:-1]
         folder = "".join(f"{name}/" for name in owner)
@@ -223,13 +256,23 @@ def fill_tree(model: Description, root: Group, where) -> dict:
             continue
         path = f"{folder}vars/{numbers.setdefault(owner, 0)}"
         numbers[owner] += 1
-        if path not in left:
+        if path in left:
+            _put(made, slot.path, left.pop(path))
+        else:
+            absent.append((slot, path))
+    gone = {slot.path for slot, _ in absent}
+    there = [s for s in held if absent and not s.whole and s.path not in gone]
+    alike, partly = _alike(there), {s.path[:-1] for s in there}
+    for slot, path in absent:  # a layer in several networks is written once, where it was met first
+        others = alike.get(slot.shared, [])
+        if len(others) != 1 or slot.path[:-1] in partly:
             raise ModelFileError(
                 "an array is missing",
                 where=f"{where}: {path}",
-                expected=f"the {slot.path[-1]} of {'/'.join(owner)}",
+                expected=f"the {slot.path[-1]} of {'/'.join(slot.path[:-1])}",
+                found=f"{len(others)} layers like it, which may be meant" if others else None,
             )
-        _put(made, slot.path, left.pop(path))
+        _put(made, slot.path, _get(made, others[0].path))
     if left:
         raise ModelFileError(
             "arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8])
@@ -273,8 +316,12 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
                 where=layer.where,
                 fix="A custom layer: save the model as .keras. A layer of Keras's own: it is not supported.",
             )
+        alike = _alike(held) if len(arrays) < len(held) else {}
+        if len(alike) == len(arrays):  # a layer in several of its networks has its arrays here once
+            held = [slots_[0] for slots_ in alike.values()]
         for slot, (_, array) in zip(_order(held, arrays, layer, where), arrays):
-            _put(made, ("layers", folder) + slot.path, array)
+            for same in alike.get(slot.shared, [slot]) if alike else [slot]:
+                _put(made, ("layers", folder) + same.path, array)
     left = [name for name, arrays in lists.items() if arrays]
     if left:
         raise ModelFileError(
@@ -315,6 +362,30 @@ def _role(name):
     """What a variable's name says it is: "lstm_1/kernel:0" -> kernel; None where it says nothing."""
     word = name.rpartition("/")[2].partition(":")[0]
     return word if word in _ROLES else None
+
+
+def _said(value):
+    """A config without what only training reads, and without the numbers Keras gives to objects that it meets again."""
+    if isinstance(value, list):
+        return [_said(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    left_out = (*TRAINING_SUFFIXES, "shared_object_id")
+    return {k: _said(v) for k, v in value.items() if not k.endswith(left_out)}
+
+
+def _alike(held):
+    """{what they share: slots} of slots that may be of one layer."""
+    made: dict[tuple, list[Slot]] = {}
+    for slot in held:
+        made.setdefault(slot.shared, []).append(slot)
+    return made
+
+
+def _get(tree, path):
+    for name in path:
+        tree = tree[name]
+    return tree
 
 
 def _put(tree, path, value):
