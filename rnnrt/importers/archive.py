@@ -137,13 +137,7 @@ class Archive:
         """Where the member's bytes begin, after its two headers have been compared."""
         name = _name(entry)
         parts = name.removesuffix("/").split("/")
-        if (
-            not name
-            or len(name) > 1024
-            or "\0" in name
-            or ":" in parts[0]
-            or {"", ".", ".."} & set(parts)
-        ):
+        if not name or len(name) > 1024 or "\0" in name or ":" in parts[0] or {"", ".", ".."} & set(parts):
             raise self._fault(name, "the member's name is not a plain relative path")
         if entry.flag_bits & (_ENCRYPTED | _PATCH):
             raise self._fault(

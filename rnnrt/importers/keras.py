@@ -34,7 +34,8 @@ def read(
     """The Graph of a Keras model.
 
     ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
-    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), for files that hold weights alone. ``custom_objects``: {class name: f}, where
+    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), for files that hold weights alone; ``{"keras_version": "2.15.0"}``
+    for a file that does not say which Keras wrote it, where that decides what it computes. ``custom_objects``: {class name: f}, where
     ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and
     inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers
     in ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.
