@@ -24,7 +24,7 @@ from .container import open_regular, path_text
 from .errors import MissingExtraError, RnnrtError, UnsupportedModelError, VerificationError
 from .importers.detection import detect
 
-#: A framework may sum in another order than NumPy does in float32: by how much more its error may then be called rounding.
+#: A framework may sum in another order than the reference does in float32: by how much more its error may then be called rounding.
 ROUNDING = 8
 
 
