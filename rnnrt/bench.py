@@ -7,13 +7,16 @@ Every call is timed by itself, so that the percentiles are those of single answe
 from __future__ import annotations
 
 import gc
+import os
+import resource
 from array import array
 from dataclasses import asdict, dataclass
+from math import prod
 from time import perf_counter_ns
 
 import numpy as np
 
-from .errors import NotStreamableError, RnnrtError
+from .errors import NotStreamableError, RnnrtError, ShapeError
 from .graph import Embedding, Graph, Input
 
 #: Nanoseconds one contender runs before the next one's turn: short enough that a busy machine slows all of them alike.
@@ -28,7 +31,8 @@ LEAST = 10
 class Latency:
     """Microseconds one call took: the least, percentiles, the most, the mean, and how many calls that is from.
 
-    The mean is what a signal costs: of a strided network's steps only some do the work.
+    The mean is what a signal costs: of a strided network's steps only some do the work. ``switches``: involuntary context switches
+    while they ran.
     """
 
     min: float
@@ -38,13 +42,21 @@ class Latency:
     max: float
     mean: float
     calls: int
+    switches: int = 0
+
+    @property
+    def noisy(self):
+        """Whether the machine makes the tail: so often was the processor given to another process while calls ran."""
+        return self.switches >= max(1, self.calls / 1000) and (
+            self.p999 > 2 * self.p50 or self.switches >= self.calls / 2
+        )
 
     def as_dict(self):
-        return {k: v if k == "calls" else round(v, 3) for k, v in asdict(self).items()}
+        return {k: v if isinstance(v, int) else round(v, 3) for k, v in asdict(self).items()}
 
 
-def summarise(nanoseconds) -> Latency:
-    """The Latency of single calls' times in nanoseconds."""
+def summarise(nanoseconds, switches=0) -> Latency:
+    """The Latency of single calls' times in nanoseconds, with ``switches`` involuntary context switches among them."""
     micro = np.asarray(nanoseconds, np.float64) / 1000
     p50, p99, p999 = np.percentile(micro, (50, 99, 99.9))
     return Latency(
@@ -55,6 +67,7 @@ def summarise(nanoseconds) -> Latency:
         float(micro.max()),
         float(micro.mean()),
         micro.size,
+        switches,
     )
 
 
@@ -65,7 +78,7 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
     The garbage collector is off while it runs: what is measured is the callable.
     """
     samples = {name: array("q") for name in calls}
-    spent = dict.fromkeys(calls, 0)
+    spent, switches = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0)
     budget = max(1.0, seconds * 1e9 / max(len(calls), 1))
     for call in calls.values():
         call()
@@ -75,7 +88,9 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
         waiting = list(calls)
         while waiting:
             for name in waiting:
+                before = _switches()
                 spent[name] += _block(calls[name], samples[name], min(BLOCK, budget - spent[name]))
+                switches[name] += _switches() - before
             waiting = [
                 n
                 for n in waiting
@@ -86,7 +101,12 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
     finally:
         if collecting:
             gc.enable()
-    return {name: summarise(values) for name, values in samples.items()}
+    return {name: summarise(values, switches[name]) for name, values in samples.items()}
+
+
+def _switches():
+    """How often this thread has lost the processor without asking to."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _block(call, samples, nanoseconds):
@@ -113,6 +133,15 @@ def random_frames(graph: Graph, item: Input, batch: int, time: int, seed=0) -> n
     """Normal numbers, or ids an embedding of the graph knows, (batch, time, *features); (batch, *features) for an input without time."""
     random = np.random.default_rng(seed)
     shape = (batch,) + ((item.length or time,) if item.time else ()) + item.features
+    size, memory = 12 * prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:  # 8 bytes a number while it is drawn, 4 after that
+        raise ShapeError(
+            "the sample does not fit into this machine's memory",
+            where=f"input {item.name!r}",
+            found=f"{shape}, {size:,} bytes",
+            expected=f"at most {memory:,}",
+            fix="Take a smaller batch, time or chunk.",
+        )
     if item.ids:
         tables = [x for x in graph.consumers(item.name) if isinstance(x, Embedding)] or [
             x for x in graph.layers if isinstance(x, Embedding)

@@ -9,6 +9,7 @@ outputs that belong to it as "golden/input/<name>" and "golden/output/<name>", a
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import atomic, graph_json, reference, strict_json
-from .container import MAX_HEADER, Container, encode_header, path_text
+from .container import MAX_HEADER, Container, encode_header, open_regular, path_text
 from .errors import ModelFileError, ShapeError, UnsupportedModelError
 from .graph import Embedding, Graph, Input, TimeDistributed
 
@@ -39,7 +40,7 @@ def save(graph, path, golden=None, golden_by="reference", provenance=None):
     """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``).
 
     ``golden``: (inputs, outputs) as ``golden_of`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
-    values. Raises ModelFileError where the path cannot be written or a value is not JSON, ResourceLimitError beyond the format's limits.
+    values. Raises ModelFileError where the path cannot be written, holds the source itself or a value is not JSON, ResourceLimitError beyond the format's limits.
     """
     where = path_text(path)
     arrays = {}
@@ -57,7 +58,21 @@ def save(graph, path, golden=None, golden_by="reference", provenance=None):
         metadata["golden_by"] = golden_by
     metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
     header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
+    _spare_source(path, (provenance or {}).get("sha256"))
     atomic.write(path, [header, *(array.reshape(-1).data for array in arrays.values())])
+
+
+def _spare_source(path, digest):
+    """Raises ModelFileError where the file at ``path`` is the very one that the graph was imported from, under whatever name."""
+    if digest is None or not os.path.isfile(path):
+        return
+    with open_regular(path) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+            raise ModelFileError(
+                "is the file that the network was imported from, which is not written over",
+                where=path_text(path),
+                fix="Give another name.",
+            )
 
 
 def load(path, max_bytes=2 << 30) -> Stored:

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import file, reference
 from .axes import to_canonical, to_source
-from .container import open_regular, path_text
+from .container import open_regular, path_text, printable
 from .errors import MissingExtraError, RnnrtError, UnsupportedModelError, VerificationError
 from .importers.detection import detect
 
@@ -70,7 +70,7 @@ def provenance(source, graph) -> dict:
     if isinstance(source, (str, os.PathLike)):
         with open_regular(source) as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        found |= {"file": path_text(os.path.basename(source)), "sha256": digest}
+        found |= {"file": printable(path_text(os.path.basename(source))), "sha256": digest}
     return found
 
 

@@ -802,23 +802,32 @@ def _bursts(graph):
 # ---- the ways in ----------------------------------------------------------------------------------------------------
 
 
-def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=None):
+def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=None, max_bytes=2 << 30):
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
     importers/keras_spec.py), or a live Keras model."""
-    from .importers import keras
+    from .importers import detection, keras
 
+    detection.expect(source, "keras")
     return _imported(
-        keras.read(source, spec, custom_objects=custom_objects, inputs=inputs, outputs=outputs),
+        keras.read(
+            source,
+            spec,
+            custom_objects=custom_objects,
+            inputs=inputs,
+            outputs=outputs,
+            max_bytes=max_bytes,
+        ),
         source,
         hindrance=_hindrance(inputs, outputs),
     )
 
 
-def from_torch(source, spec=None, *, example=None, prefix=""):
+def from_torch(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30):
     """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
-    from .importers import torch
+    from .importers import detection, torch
 
-    return _imported(torch.read(source, spec, example=example, prefix=prefix), source)
+    detection.expect(source, "torch")
+    return _imported(torch.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source)
 
 
 def _imported(graph, source, *, ask=None, hindrance=None):

@@ -202,7 +202,10 @@ ROWS = (
     ("golden", "lowering", "ports", "state", "_engine"),
     ("model",),
     ("__init__",),
-    ("bench", "cli", "demo", "doctor", "peers"),
+    ("bench", "demo", "doctor", "peers", "cli_text"),
+    ("cli_files", "cli_commands", "cli_arguments"),
+    ("cli",),
+    ("__main__",),
 )
 RANK = {name: number for number, row in enumerate(ROWS) for name in row}
 

@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from ..container import RAISE
 from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, require
 from .archive import unpacked_limit
 from .hdf5_objects import Objects
@@ -96,7 +97,7 @@ class _Reader:
 
     def __init__(self, h5py, objects, max_bytes):
         self.h5py, self.objects, self.where, self.file_size = h5py, objects, objects.where, len(objects.data)
-        self.max_bytes = unpacked_limit(self.file_size, max_bytes)
+        self.asked, self.max_bytes = max_bytes, unpacked_limit(self.file_size, max_bytes)
         self.left, self.seen = self.max_bytes, set()
 
     def at(self, path):
@@ -171,7 +172,9 @@ class _Reader:
                 where=where,
                 found=f"{shape}, {size} bytes in a file of {self.file_size}",
                 expected=f"at most {self.max_bytes} bytes in all",
-                fix="If the file is genuine, raise max_bytes.",
+                fix=RAISE
+                if self.max_bytes == self.asked
+                else "No weights shrink so much: save the model again without compression.",
             )
         self.left -= size
         value = dataset[()]

@@ -11,7 +11,7 @@ from inspect import signature
 from os import PathLike
 
 from .. import graph
-from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, did_you_mean
 from .keras_config import Config, Description
 from .keras_files import KerasModel, open_model
 from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Findings, Site
@@ -347,7 +347,10 @@ def _unsupported(layer):
         else f"the layer class {layer.class_name!r}"
     )
     return UnsupportedModelError(
-        f"{what} is not supported", where=layer.where, expected=f"one of {', '.join(known)}"
+        f"{what} is not supported",
+        where=layer.where,
+        expected=f"one of {', '.join(known)}",
+        fix=did_you_mean(layer.class_name, known),
     )
 
 
