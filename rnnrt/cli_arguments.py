@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from . import __version__, cli_commands
 from .cli_files import UsageError
@@ -74,6 +75,24 @@ def _bytes(text):
     return int(number) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
 
 
+def _golden(text):
+    if text in ("auto", "reference") or os.path.exists(text):
+        return text
+    close = did_you_mean(text, ("auto", "reference"))
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not auto, reference or a file" + (f". {close}" if close else "")
+    )
+
+
+def _peer(text):
+    name = text.partition(":")[0]
+    if name not in PEERS or (name == "torch") != (text.count(":") >= 2) and name == "torch" and ":" in text:
+        close = did_you_mean(name, PEERS)
+        words = ", ".join((*PEERS, "torch:FILE.py:CLASS"))
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {words}" + (f". {close}" if close else ""))
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="rnnrt",
@@ -110,6 +129,14 @@ def parser() -> argparse.ArgumentParser:
             )
         return added
 
+    def against(added, text):
+        added.add_argument(
+            "--against", type=_peer, metavar="|".join((*PEERS, "torch:FILE.py:CLASS")), help=text
+        )
+        added.add_argument(
+            "--source", metavar="FILE", help="the file that --against opens (default: the model itself)"
+        )
+
     def force(added):
         added.add_argument(
             "--force",
@@ -121,11 +148,11 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("-o", "--output", required=True, metavar="DST", help="the .rnnrt file to write")
     added.add_argument(
         "--golden",
-        choices=("auto", "reference"),
+        type=_golden,
         default="auto",
-        metavar="auto|reference",
+        metavar="auto|reference|FILE.npz",
         help="who answers the sample that verify replays: Keras for its own files, where installed (auto), "
-        "or rnnrt's float64 reference",
+        "rnnrt's float64 reference, or your own samples (inputs and outputs by name, or x0.. and y0..)",
     )
     force(added)
     command(
@@ -157,7 +184,10 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--chunk", type=_count, default=1, help="frames pushed at a time (default 1)")
     added.add_argument("--output", metavar="Y.npy", help="as run writes it")
     force(added)
-    command(cli_commands.verify, "verify", "replay the answers stored in the file", "model")
+    added = command(
+        cli_commands.verify, "verify", "replay the answers stored in the file, or ask a framework", "model"
+    )
+    against(added, "ask your own file in its own framework instead")
     added = command(
         cli_commands.benchmark, "bench", "measure steps, chunks and whole calls on this machine", "model"
     )
@@ -169,11 +199,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--time", type=_count, default=200, help="steps in a whole call (default 200)")
     added.add_argument("--batch", type=_count, default=1, help="rows in a whole call (default 1)")
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
-    added.add_argument(
-        "--against",
-        choices=PEERS,
-        help="run your own file in its own framework too, in turns in this process",
-    )
+    against(added, "run your own file in its own framework too, in turns in this process")
     added = command(
         cli_commands.demo, "demo", "run the networks that come with rnnrt on a real signal and check them"
     )

@@ -96,6 +96,8 @@ def described(data):
             for x in data[word]
         ]
     for key, value in data["metadata"].items():
+        if key == "assumptions":  # among those of the model
+            continue
         if isinstance(value, list):
             lines += [f"{key}:"] + [f"  {v}" for v in value] if value else []
         else:

@@ -75,7 +75,7 @@ def sequential(text) -> Description:
                 "this is no layer that a chain can hold",
                 expected=f"[Bidirectional | TimeDistributed] {' | '.join(sorted(_KINDS))}",
                 found=found,
-                fix=did_you_mean(kind, _KINDS),
+                fix=None if kind in _KINDS else did_you_mean(kind, _KINDS),
             )
         own = _WRAPPERS.get(line.kind, ())
         entry = {"class_name": kind, "config": {o: v for o, v in line.options.items() if o not in own}}
