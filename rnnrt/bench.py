@@ -7,17 +7,17 @@ Every call is timed by itself, so that the percentiles are those of single answe
 from __future__ import annotations
 
 import gc
-import os
 import resource
 from array import array
 from dataclasses import asdict, dataclass
-from math import prod
 from time import perf_counter_ns
 
 import numpy as np
 
-from .errors import NotStreamableError, RnnrtError, ShapeError
-from .graph import Embedding, Graph, Input
+from . import verification
+from .axes import to_source
+from .errors import NotStreamableError, RnnrtError
+from .graph import Graph, Input
 
 #: Nanoseconds one contender runs before the next one's turn: short enough that a busy machine slows all of them alike.
 BLOCK = 20_000_000
@@ -130,37 +130,15 @@ def clock_cost() -> float:
 
 
 def random_frames(graph: Graph, item: Input, batch: int, time: int, seed=0) -> np.ndarray:
-    """Normal numbers, or ids an embedding of the graph knows, (batch, time, *features); (batch, *features) for an input without time."""
-    random = np.random.default_rng(seed)
-    shape = (batch,) + ((item.length or time,) if item.time else ()) + item.features
-    size, memory = 12 * prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory:  # 8 bytes a number while it is drawn, 4 after that
-        raise ShapeError(
-            "the sample does not fit into this machine's memory",
-            where=f"input {item.name!r}",
-            found=f"{shape}, {size:,} bytes",
-            expected=f"at most {memory:,}",
-            fix="Take a smaller batch, time or chunk.",
-        )
-    if item.ids:
-        tables = [x for x in graph.consumers(item.name) if isinstance(x, Embedding)] or [
-            x for x in graph.layers if isinstance(x, Embedding)
-        ]
-        return random.integers(0, min((len(x.weight) for x in tables), default=1), shape)
-    return random.standard_normal(shape).astype(np.float32)
-
-
-def source_axes(x: np.ndarray, axes: str) -> np.ndarray:
-    """(batch, time, *features) or (batch, *features) in the order the source has them: ``axes`` of an Input or Output."""
-    features = range(2 if "t" in axes else 1, x.ndim)
-    places = {"b": (0,), "t": (1,), "f": tuple(features)}
-    return np.ascontiguousarray(x.transpose([p for a in axes for p in places[a]]))
+    """Numbers of the network's own statistics, or ids (whole numbers) that an embedding knows, canonical axes; see verification.py."""
+    x = verification.sample_input(graph, item.name, batch, time, np.random.default_rng(seed))
+    return x.astype(np.int64) if item.ids else x
 
 
 def whole_input(graph: Graph, batch: int, time: int) -> dict[str, np.ndarray]:
     """Random inputs of ``graph`` by name, as the source takes them."""
     return {
-        name: source_axes(random_frames(graph, graph[name], batch, time), graph[name].axes)
+        name: to_source(random_frames(graph, graph[name], batch, time), graph[name].axes)
         for name in graph.inputs
     }
 

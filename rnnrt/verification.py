@@ -6,8 +6,10 @@ says what its numbers look like, an embedding how many ids there are), for a fau
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -34,22 +36,32 @@ def sample_inputs(graph: Graph, seed=0, time: int | None = None, batch: int = 2)
     every embedding has; other numbers are normal, with the mean and variance of a batch normalisation that reads the input.
     """
     generator = np.random.default_rng(seed)
-    ids = min(_table_sizes(graph), default=1)
     time = time or _enough_frames(graph)
-    inputs = {}
-    for name in graph.inputs:
-        layer, signal = graph[name], graph.signals[name]
-        shape = (batch,) + ((signal.length or time,) if signal.time else ()) + signal.features
-        if layer.ids or any(isinstance(c, Embedding) for c in graph.consumers(name)):
-            inputs[name] = generator.integers(0, ids, shape).astype(np.float32)
-            continue
-        numbers = generator.standard_normal(shape)
-        norm = input_norm(graph, name)
-        if norm is not None:
-            deviation = np.sqrt(np.maximum(np.asarray(norm.variance, np.float64), 0))
-            numbers = numbers * deviation + norm.mean
-        inputs[name] = numbers.astype(np.float32)
-    return inputs
+    return {name: sample_input(graph, name, batch, time, generator) for name in graph.inputs}
+
+
+def sample_input(graph: Graph, name: str, batch: int, time: int | None, generator) -> np.ndarray:
+    """One of ``sample_inputs``; ``generator``: a numpy.random.Generator, which is drawn from once. Raises ShapeError where it is
+    larger than the memory of this machine."""
+    layer, signal = graph[name], graph.signals[name]
+    shape = (batch,) + ((signal.length or time,) if signal.time else ()) + signal.features
+    size, memory = 12 * prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:  # 8 bytes a number while it is drawn, 4 after that
+        raise ShapeError(
+            "the sample does not fit into this machine's memory",
+            where=f"input {name!r}",
+            found=f"{shape}, {size:,} bytes",
+            expected=f"at most {memory:,}",
+            fix="Take a smaller batch, time or chunk.",
+        )
+    tables = [len(c.weight) for c in graph.consumers(name) if isinstance(c, Embedding)]
+    if layer.ids or tables:
+        return generator.integers(0, min(tables or _table_sizes(graph), default=1), shape).astype(np.float32)
+    numbers = generator.standard_normal(shape)
+    norm = input_norm(graph, name)
+    if norm is not None:
+        numbers = numbers * np.sqrt(np.maximum(np.asarray(norm.variance, np.float64), 0)) + norm.mean
+    return numbers.astype(np.float32)
 
 
 def input_norm(graph: Graph, name: str) -> BatchNormalization | None:

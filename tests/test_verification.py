@@ -260,3 +260,27 @@ def test_statistics_that_no_inputs_have_are_not_drawn_from():
     for mean, variance in (([np.nan], [1.0]), ([1e30], [1.0]), ([0.0], [np.inf])):
         x = verification.sample_inputs(normed(mean, variance))["x"]
         assert np.isfinite(x).all() and np.abs(x).max() < 10
+
+
+# ---- a stream that met NaN ----------------------------------------------------------------------------------------------
+
+
+def test_a_stream_says_whether_its_state_is_finite_and_resetting_the_row_mends_it():
+    b = GraphBuilder()
+    cell = {"weight": np.ones((8, 1)), "recurrent_weight": np.ones((8, 2))}
+    b.output("y", b.add(LSTM, "l", b.input("x", (1,)), **cell))
+    model = rnnrt.from_graph(b.graph())
+    stream = model.stream()
+    stream.push(np.ones((5, 1), "f4"))
+    assert stream.finite is True
+    stream.step(np.array([np.nan], "f4"))
+    assert stream.finite is False and np.isnan(stream.push(np.ones((5, 1), "f4"))).all()
+    stream.reset()
+    assert stream.finite is True
+    rows = model.stream(3)
+    x = np.ones((3, 5, 1), "f4")
+    x[1, 2] = np.nan
+    rows.push(x)
+    assert rows.finite.tolist() == [True, False, True]
+    rows.reset(rows=[1])
+    assert rows.finite.all() and np.isfinite(rows.push(np.ones((3, 5, 1), "f4"))).all()
