@@ -75,6 +75,10 @@ class Stream:
         """Frames taken since the sequence began."""
 
     @property
+    def finite(self) -> bool | NDArray[np.bool_]:
+        """Whether every recurrent state is finite: a bool, or one a batch row. What met NaN keeps it until it is reset."""
+
+    @property
     def delay(self) -> int:
         """Input frames between a frame and its answer (see Model.delay)."""
 

@@ -645,6 +645,19 @@ cdef class Stream:
         """Input frames between a frame and its answer (see Model.delay)."""
         return self.model.delay
 
+    @property
+    def finite(self):
+        """Whether every recurrent state is finite: a bool, or one a batch row. A row that once met NaN keeps it until it is reset
+        (``reset(rows=)``, ``reset()``); a window forgets it by itself."""
+        self.enter()
+        try:
+            rows = np.ones(self.batch, bool)
+            for a in self.arrays().values():
+                rows &= np.isfinite(a).all(axis=1)
+        finally:
+            self.busy = False
+        return bool(rows[0]) if self.batch_size is None else rows
+
     def __repr__(self):
         return f"<rnnrt.Stream of {self.model!r}, batch_size={self.batch_size}, position={self.position}>"
 

@@ -91,6 +91,15 @@ class MissingExtraError(RnnrtError, ImportError):
     """An optional package is needed and not installed; the message holds the pip command."""
 
 
+def did_you_mean(word, words) -> str | None:
+    """ "Did you mean 'X'?" of the one of ``words`` that is most like ``word``, or None where none is like it."""
+    from difflib import get_close_matches
+
+    by_case = {str(w).lower(): str(w) for w in words}
+    close = get_close_matches(str(word)[:100].lower(), by_case, n=1, cutoff=0.6)
+    return f"Did you mean {by_case[close[0]]!r}?" if close else None
+
+
 def require(module, extra, purpose):
     """Import ``module`` (dotted name) or raise MissingExtraError naming the extra that brings it."""
     from importlib import import_module

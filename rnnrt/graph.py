@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .errors import RnnrtError, ShapeError, UnsupportedModelError
+from .errors import RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
 
 #: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6 (Keras 3,
 #: PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
@@ -52,7 +52,9 @@ class Function:
     def __post_init__(self):
         if self.name not in FUNCTIONS:
             raise UnsupportedModelError(
-                f"the activation {self.name!r} is not supported", expected=f"one of {', '.join(FUNCTIONS)}"
+                f"the activation {self.name!r} is not supported",
+                expected=f"one of {', '.join(FUNCTIONS)}",
+                fix=did_you_mean(self.name, FUNCTIONS),
             )
         object.__setattr__(self, "parameters", tuple(float(p) for p in self.parameters))
         if len(self.parameters) != len(FUNCTIONS[self.name]):

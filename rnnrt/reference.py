@@ -2,6 +2,9 @@
 
 One function a layer, named by its ``kind``, written from the equations in the layer's docstring and sharing nothing with the
 engine. Sequences are (batch, time, *features), values given once (batch, *features). Slow and obvious on purpose.
+
+Run in float32 it says by how much a framework may round, so its sums then have a written order and its functions are rounded
+once from float64: NumPy's own float32 sums and functions round differently from one processor to the next.
 """
 
 from __future__ import annotations
@@ -56,44 +59,45 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
 
 def apply(function, x):
     """A Function of graph.FUNCTIONS, elementwise."""
-    p = function.parameters
     with np.errstate(over="ignore", under="ignore"):
-        match function.name:
-            case "linear":
-                return x
-            case "relu":
-                return np.maximum(x, 0)
-            case "leaky_relu":
-                return np.where(x > 0, x, p[0] * x)
-            case "clipped_relu":
-                return np.clip(x, 0, p[0])
-            case "tanh":
-                return np.tanh(x)
-            case "sigmoid":
-                return sigmoid(x)
-            case "hard_sigmoid":
-                return np.clip(x + 3, 0, 6) / 6
-            case "hard_sigmoid_keras2":
-                return np.clip(0.2 * x + 0.5, 0, 1)
-            case "hard_tanh":
-                return np.clip(x, -1, 1)
-            case "exponential":
-                return np.exp(x)
-            case "elu":
-                return np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0)))
-            case "selu":
-                return 1.0507009873554805 * np.where(
-                    x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))
-                )
-            case "silu":
-                return x * sigmoid(x)
-            case "hard_silu":
-                return x * np.clip(x + 3, 0, 6) / 6
-            case "softsign":
-                return x / (1 + np.abs(x))
-            case "gelu_tanh":
-                return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    raise NotImplementedError(function.name)
+        return _value(function.name, function.parameters, x.astype(np.float64)).astype(x.dtype)
+
+
+def _value(name, p, x):
+    match name:
+        case "linear":
+            return x
+        case "relu":
+            return np.maximum(x, 0)
+        case "leaky_relu":
+            return np.where(x > 0, x, p[0] * x)
+        case "clipped_relu":
+            return np.clip(x, 0, p[0])
+        case "tanh":
+            return np.tanh(x)
+        case "sigmoid":
+            return sigmoid(x)
+        case "hard_sigmoid":
+            return np.clip(x + 3, 0, 6) / 6
+        case "hard_sigmoid_keras2":
+            return np.clip(0.2 * x + 0.5, 0, 1)
+        case "hard_tanh":
+            return np.clip(x, -1, 1)
+        case "exponential":
+            return np.exp(x)
+        case "elu":
+            return np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0)))
+        case "selu":
+            return 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
+        case "silu":
+            return x * sigmoid(x)
+        case "hard_silu":
+            return x * np.clip(x + 3, 0, 6) / 6
+        case "softsign":
+            return x / (1 + np.abs(x))
+        case "gelu_tanh":
+            return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    raise NotImplementedError(name)
 
 
 def sigmoid(x):
@@ -103,8 +107,38 @@ def sigmoid(x):
 # ---- products -------------------------------------------------------------------------------------------------------
 
 
+#: Terms of one chain of a float32 sum: about as accurate as the BLAS libraries that frameworks run on.
+_CHAIN = 64
+
+
+def _product(x, weight):
+    """x W^T. In float32: chains of _CHAIN terms, each product and each sum rounded, the chains' totals added in order."""
+    if x.dtype != np.float32:
+        return x @ weight.T.astype(x.dtype)
+    columns = np.ascontiguousarray(weight.T, x.dtype)
+    y = np.zeros(x.shape[:-1] + columns.shape[1:], x.dtype)
+    for start in range(0, len(columns), _CHAIN):
+        chain = np.zeros_like(y)
+        for k in range(start, min(start + _CHAIN, len(columns))):
+            chain += x[..., k, None] * columns[k]
+        y += chain
+    return y
+
+
+def _sum(x):
+    """Over the last axis, which stays with size 1."""
+    return _product(x, np.ones((1, x.shape[-1])))
+
+
+def _standardized(x, epsilon):
+    """x less its mean over the last axis, divided by its standard deviation."""
+    size = x.dtype.type(x.shape[-1])
+    x = x - _sum(x) / size
+    return x / np.sqrt(_sum(x * x) / size + x.dtype.type(epsilon))
+
+
 def _affine(weight, x, bias):
-    y = x @ weight.T.astype(x.dtype)
+    y = _product(x, weight)
     return y if bias is None else y + bias.astype(x.dtype)
 
 
@@ -135,11 +169,11 @@ def conv1d(layer, x):
     rows = out // layer.groups
     for group in range(layer.groups):
         part = x[:, :, group * per_group : (group + 1) * per_group]
-        weight = layer.weight[group * rows : (group + 1) * rows].astype(x.dtype)
+        weight = layer.weight[group * rows : (group + 1) * rows]
         for tap in range(taps):
             start = tap * layer.dilation
             seen = part[:, start : start + (frames - 1) * layer.stride + 1 : layer.stride]
-            y[:, :, group * rows : (group + 1) * rows] += seen @ weight[:, tap].T
+            y[:, :, group * rows : (group + 1) * rows] += _product(seen, weight[:, tap])
     return apply(layer.activation, y if layer.bias is None else y + layer.bias)
 
 
@@ -176,36 +210,35 @@ def _normalised(layer, preactivation, gates):
         return preactivation
     columns = np.concatenate([np.arange(g * layer.units, (g + 1) * layer.units) for g in gates])
     y = preactivation.reshape(len(preactivation), 1 if layer.norm == "joint" else len(gates), -1)
-    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + layer.epsilon)
-    y = y.reshape(preactivation.shape)
+    y = _standardized(y, layer.epsilon).reshape(preactivation.shape)
     y = y if layer.gamma is None else y * layer.gamma[columns]
     return y if layer.beta is None else y + layer.beta[columns]
 
 
 def _rnn_step(layer, x, h):
-    s = _affine(layer.weight, x, layer.bias) + h @ layer.recurrent_weight.T.astype(x.dtype)
+    s = _affine(layer.weight, x, layer.bias) + _product(h, layer.recurrent_weight)
     return {"h": apply(layer.activation, _normalised(layer, s, [0]))}
 
 
 def _lstm_step(layer, x, h, c):
-    s = _affine(layer.weight, x, layer.bias) + h @ layer.recurrent_weight.T.astype(x.dtype)
+    s = _affine(layer.weight, x, layer.bias) + _product(h, layer.recurrent_weight)
     i, f, g, o = np.split(_normalised(layer, s, range(4)), 4, axis=-1)
     gate = layer.recurrent_activation
     c = apply(gate, f) * c + apply(gate, i) * apply(layer.activation, g)
     h = apply(gate, o) * apply(layer.activation, c)
-    return {"h": h if layer.projection is None else h @ layer.projection.T.astype(x.dtype), "c": c}
+    return {"h": h if layer.projection is None else _product(h, layer.projection), "c": c}
 
 
 def _gru_step(layer, x, h):
     p = _affine(layer.weight, x, layer.bias)
-    units, u = layer.units, layer.recurrent_weight.astype(x.dtype)
+    units, u = layer.units, layer.recurrent_weight
     if layer.reset_after:
         q = _affine(layer.recurrent_weight, h, layer.recurrent_bias)
         zr = p[:, : 2 * units] + q[:, : 2 * units]
     else:
-        zr = p[:, : 2 * units] + h @ u[: 2 * units].T
+        zr = p[:, : 2 * units] + _product(h, u[: 2 * units])
     z, r = np.split(apply(layer.recurrent_activation, _normalised(layer, zr, [0, 1])), 2, axis=-1)
-    candidate = r * q[:, 2 * units :] if layer.reset_after else (r * h) @ u[2 * units :].T
+    candidate = r * q[:, 2 * units :] if layer.reset_after else _product(r * h, u[2 * units :])
     n = apply(layer.activation, _normalised(layer, p[:, 2 * units :] + candidate, [2]))
     return {"h": (1 - z) * n + z * h}
 
@@ -223,7 +256,7 @@ def affine(layer, x):
 
 
 def layer_normalization(layer, x):
-    y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.epsilon)
+    y = _standardized(x, layer.epsilon)
     y = y if layer.gamma is None else y * layer.gamma
     return y if layer.beta is None else y + layer.beta
 
@@ -233,22 +266,22 @@ def activation(layer, x):
 
 
 def softmax(layer, x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    e = np.exp((x - x.max(-1, keepdims=True)).astype(np.float64)).astype(x.dtype)
+    return e / _sum(e)
 
 
 # ---- pooling and time -----------------------------------------------------------------------------------------------
 
 
 def _pooled(layer, x, fill, reduce):
-    padded = _pad(layer, x, layer.size, fill)
+    padded = _pad(layer, x.astype(np.float64), layer.size, fill)
     frames = (padded.shape[1] - layer.size) // layer.stride + 1
     if frames < 1:
         raise ShapeError("the sequence is shorter than the window", where=layer.where)
     return np.stack(
         [reduce(padded[:, t * layer.stride : t * layer.stride + layer.size], axis=1) for t in range(frames)],
         axis=1,
-    )
+    ).astype(x.dtype)
 
 
 def max_pool1d(layer, x):
@@ -264,7 +297,7 @@ def global_max_pool(layer, x):
 
 
 def global_average_pool(layer, x):
-    return x.mean(1)
+    return x.astype(np.float64).mean(1).astype(x.dtype)
 
 
 def last(layer, x):

@@ -694,29 +694,6 @@ def test_a_cut_or_damaged_file_is_read_or_refused_in_words(name):
             assert str(error)
 
 
-@pytest.mark.parametrize("length", [1 << 31, (1 << 32) - 1])
-def test_a_string_that_claims_more_than_its_heap_holds_is_refused(length):
-    """HDF5 would convert gigabytes that are not there."""
-    data = bytearray(file("text_classifier.h5"))
-    heap = data.find(b"GCOL").to_bytes(8, "little")
-    place = data.find(heap)
-    assert int.from_bytes(data[place - 4 : place], "little") < 1000
-    data[place - 4 : place] = length.to_bytes(4, "little")
-    with pytest.raises(ModelFileError, match=f"damaged.*{length} bytes"):
-        importer.read(bytes(data))
-
-
-def test_a_heap_whose_free_space_is_empty_is_refused():
-    """HDF5 would walk on the spot for ever."""
-    data = bytearray(file("old_series.keras2.1.5.h5"))
-    place = data.find(b"GCOL") + 16
-    while int.from_bytes(data[place : place + 2], "little"):
-        place += 16 + -(-int.from_bytes(data[place + 8 : place + 16], "little") // 8) * 8
-    data[place + 8 : place + 16] = bytes(8)
-    with pytest.raises(ModelFileError, match="damaged.*heap"):
-        importer.read(bytes(data))
-
-
 def test_without_h5py_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r"h5py.*pip install 'rnnrt\[keras\]'"):

@@ -197,12 +197,17 @@ ROWS = (
     ("errors",),
     ("graph", "atomic", "strict_json", "textbook", "axes"),
     ("reference", "passes", "container", "graph_json", "layers"),
+    ("verification",),
     ("file",),
     ("importers",),
     ("golden", "lowering", "ports", "state", "_engine"),
     ("model",),
     ("__init__",),
-    ("bench", "cli", "demo", "doctor", "peers"),
+    ("bench", "doctor", "peers", "cli_text"),
+    ("demo",),
+    ("cli_files", "cli_commands", "cli_arguments"),
+    ("cli",),
+    ("__main__",),
 )
 RANK = {name: number for number, row in enumerate(ROWS) for name in row}
 

@@ -28,7 +28,7 @@ import torch
 from keras import layers as L
 
 import rnnrt
-from rnnrt import golden, reference
+from rnnrt import reference, verification
 
 #: Of all graphs, the part that may be refused.
 MOST_REFUSED = 0.03
@@ -257,11 +257,11 @@ def judged(path, inputs, answers):
         list(reference.run(model.graph, given, dtype=t)[0].values()) for t in (np.float64, np.float32)
     )
     for y, ours, true, coarse in zip(answers, found, exact, rounded, strict=True):
-        rounding = golden.ROUNDING * golden.distance(true, coarse)
-        if golden.distance(true, y) > max(TOLERANCE, rounding):
-            return f"Keras is {golden.distance(true, y):.2g} off the meaning of the import"
-        if golden.distance(true, ours) > max(TOLERANCE, 2 * golden.distance(true, y)):
-            return f"{golden.distance(true, ours):.2g} off its own meaning"
+        rounding = verification.ROUNDING * verification.distance(true, coarse)
+        if verification.distance(true, y) > max(TOLERANCE, rounding):
+            return f"Keras is {verification.distance(true, y):.2g} off the meaning of the import"
+        if verification.distance(true, ours) > max(TOLERANCE, 2 * verification.distance(true, y)):
+            return f"{verification.distance(true, ours):.2g} off its own meaning"
     return None
 
 

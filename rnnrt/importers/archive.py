@@ -13,6 +13,7 @@ import struct
 import zipfile
 import zlib
 
+from ..container import RAISE
 from ..errors import ModelFileError, ResourceLimitError
 
 #: A model has some hundreds of members; the largest network of thousands of tensors stays far below this.
@@ -89,9 +90,7 @@ class Archive:
                 where=where,
                 expected=f"at most {limit} "
                 + ("(max_bytes)" if limit == max_bytes else f"of a file of {len(data)}"),
-                fix="Pass a larger max_bytes if the file is trusted."
-                if limit == max_bytes
-                else "Save it without compression.",
+                fix=RAISE if limit == max_bytes else "Save it without compression.",
             )
         for entry in entries:
             if entry.file_size > RATIO_FROM and entry.file_size > MAX_RATIO * entry.compress_size:

@@ -13,7 +13,7 @@ from itertools import count
 from os import PathLike
 
 from .. import graph
-from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, did_you_mean
 from .keras_config import Config, Description
 from .keras_files import KerasModel, open_model
 from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Findings, Site
@@ -428,7 +428,8 @@ def _unsupported(layer):
         "Masking": "Masks are not supported. If no step is ever masked in your data, leave Masking out and save again."
     }.get(layer.class_name)
     if not hint and not _KERAS_OWN.fullmatch(layer.class_name):
-        hint = f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) returns an rnnrt layer."
+        own = f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) returns an rnnrt layer."
+        hint = " ".join(filter(None, (did_you_mean(layer.class_name, sorted(_KNOWN)), own)))
     return UnsupportedModelError(
         f"the layer class {layer.class_name!r} is not supported",
         where=layer.where,

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from .. import strict_json
-from ..errors import ModelFileError, UnsupportedModelError
+from ..errors import ModelFileError, UnsupportedModelError, did_you_mean
 from ..graph import FUNCTIONS, Function
 
 _REQUIRED = object()
@@ -306,7 +306,7 @@ def _named(value, version, where):
             f"the activation {value[:80]!r} is not supported",
             where=where,
             expected=f"one of {', '.join(_words())}",
-            fix=hint,
+            fix=hint or did_you_mean(value, _words()),
         )
     return Function(name, tuple(parameters))
 

@@ -6,7 +6,6 @@ Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.js
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from os import PathLike
 
 import numpy as np
 
-from ..container import open_regular, path_text
-from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
+from ..container import is_open, path_text, read_whole
+from ..errors import ModelFileError, UnsupportedModelError
 from . import hdf5, keras_spec
 from .archive import Archive, unpacked_limit
 from .keras_config import UNKNOWN, Description, Version, describe, is_json, parse
@@ -67,23 +66,12 @@ def file_bytes(source, max_bytes):
     """(the whole file, what messages call it) of a path, or of the bytes themselves."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the given bytes"
-    if not isinstance(source, (str, PathLike)):
+    if not isinstance(source, (str, PathLike)) and not is_open(source):
         raise UnsupportedModelError(
             "from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__
         )
     where = path_text(source)
-    with open_regular(source) as file:
-        data = file.read(
-            min(os.fstat(file.fileno()).st_size, max_bytes) + 1
-        )  # Python allocates what it is asked for
-    if len(data) > max_bytes:
-        raise ResourceLimitError(
-            "the file is larger than the limit",
-            where=where,
-            expected=f"at most {max_bytes} bytes",
-            fix="If it is genuine, raise max_bytes.",
-        )
-    return data, where
+    return read_whole(source, max_bytes), where
 
 
 def _marked(value, custom):

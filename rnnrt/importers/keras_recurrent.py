@@ -104,6 +104,11 @@ def _gru(site):
                 found=site.version.text,
             )
         reset_after = number[0] >= 3
+    if "reset_after" not in site.config.values and bias is None:
+        site.assumptions.append(
+            f"layer {site.name!r} (GRU): reset_after={reset_after} taken, the default of Keras "
+            f"{site.version.text}; without a bias nothing in the weights tells"
+        )
     fields = {"weight": weight, "recurrent_weight": recurrent, "reset_after": reset_after, **_functions(site)}
     if bias is None or not reset_after:
         return graph.GRU, fields | {"bias": site.bias(3 * units)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from ..errors import ModelFileError, UnsupportedModelError
+from ..errors import ModelFileError, UnsupportedModelError, did_you_mean
 from .keras_config import Description
 from .keras_weights import NETWORKS, children
 
@@ -53,6 +53,7 @@ class Wiring:
                 f"there is no layer {name!r} that is called once",
                 where=self.where,
                 expected=f"one of {known}",
+                fix=did_you_mean(name, [c.layer.name for c in self.calls]),
             )
         return found[0]
 

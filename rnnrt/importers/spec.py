@@ -37,7 +37,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError
+from ..errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
 from ..graph import Flatten, Graph, GraphBuilder, Last, Reshape, Select, Softmax, TimeDistributed
 from . import torch_layers
 from .spec_draft import draft, rnn_alone
@@ -238,7 +238,11 @@ def _check_kind(line, kind):
             else None
         )
         known = (*_RNNS, *_PARAMETRIC, *_POOLS, *_OWN_WORDS, *torch_layers.FUNCTIONS)
-        raise line.refuse(f"{line.kind[:60]!r} is not known", expected=f"one of {', '.join(known)}", fix=fix)
+        raise line.refuse(
+            f"{line.kind[:60]!r} is not known",
+            expected=f"one of {', '.join(known)}",
+            fix=fix or did_you_mean(line.kind, known),
+        )
     if line.prefix and not with_tensors:
         raise line.refuse(f"{line.kind} has no tensors, so it takes no prefix", found=f"{line.prefix[:80]}:")
     if line.words and kind not in (*_POOLS, "flatten", "ignore", "input", "per_frame"):
@@ -361,6 +365,7 @@ class _Network:
                 raise line.refuse(
                     f"{line.kind} has no option {option[:60]!r}",
                     expected=", ".join(sorted(allowed)) or "no options",
+                    fix=did_you_mean(option, allowed),
                 )
             fits = type(value) in (int, float) if option in _FRACTIONS else isinstance(value, int)
             fits = (

@@ -7,7 +7,6 @@ out on its own, bounds checked, as float32. Devices are ignored. Nothing in a fi
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 from math import prod
@@ -15,7 +14,7 @@ from math import prod
 import numpy as np
 import safetensors
 
-from ..container import open_regular, path_text
+from ..container import path_text, read_whole
 from ..errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
 from . import pickles
 from .archive import Archive, unpacked_limit
@@ -188,17 +187,7 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
         raise UnsupportedModelError(
             f"is {kind.what}, not PyTorch's", where=where, fix=f"Use {_OTHER_READERS[kind.importer]}."
         )
-    with open_regular(source) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > max_bytes:
-            raise ResourceLimitError(
-                "the file is too large",
-                where=where,
-                expected=f"at most {max_bytes} bytes (max_bytes)",
-                found=str(size),
-            )
-        data = file.read(size + 1)  # not max_bytes: Python allocates what it is asked for
-    return read_bytes(data, where, max_bytes)
+    return read_bytes(read_whole(source, max_bytes), where, max_bytes)
 
 
 def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:
