@@ -265,7 +265,7 @@ def judged(path, inputs, answers):
     return None
 
 
-def fuzz(count, seed, report=print):
+def fuzz(count, seed, report=lambda line: print(line, flush=True)):
     """(graphs, wrong answers, refused graphs, {reason: [seeds]}) of ``count`` graphs from ``seed`` on."""
     wrong, refused, unmade, reasons = [], set(), 0, collections.defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
