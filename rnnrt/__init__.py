@@ -53,10 +53,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """The modules ``layers`` and ``textbook``, imported when first used: few programs need them."""
-    if name not in ("layers", "textbook"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for a module
 
-    return import_module(f".{name}", __name__)
+    def __getattr__(name):
+        """The modules ``layers`` and ``textbook``, imported when first used: few programs need them."""
+        if name not in ("layers", "textbook"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)

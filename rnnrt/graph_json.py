@@ -121,7 +121,7 @@ def _layer(value, take, where):
     for name, item in fields.items():
         if name in value:
             made[name] = _field(item.type, value[name], take, f"{where}.{name}")
-        elif item.default is dataclasses.MISSING or item.type in ("np.ndarray", "Graph"):
+        elif item.default is dataclasses.MISSING or item.type in ("References", "Weights", "Graph"):
             raise ModelFileError(f"{value['kind']} lacks its field {name!r}", where=where)
     try:
         return layer(**made)
@@ -132,9 +132,9 @@ def _layer(value, take, where):
 def _field(annotation, value, take, where):
     """``value`` as the dataclass field's annotation wants it."""
     kind, optional, _ = annotation.partition(" | None")
-    if value is None:
-        return _check(optional, value, where, kind)
-    if kind == "np.ndarray":
+    if value is None and (optional or kind == "OptionalWeights"):
+        return None
+    if kind in ("Weights", "OptionalWeights"):
         return take(_string(value, where), where)
     if kind == "Graph":
         return decode(value, take, where)
@@ -208,8 +208,8 @@ _FIELDS = {
     "int": _integer,
     "float": _number,
     "bool": _boolean,
-    "Function": _activation,
-    "tuple[int, ...]": _integers,
-    "tuple[str, ...]": _strings,
-    "tuple[int, int] | str": _padding,
+    "Elementwise": _activation,
+    "Sizes": _integers,
+    "References": _strings,
+    "Padding": _padding,
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 
@@ -22,6 +23,26 @@ from .errors import (
 from .graph import Embedding, Graph, Input, same_padding
 from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
 from .state import State
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from .annotations import (
+        Answer,
+        Backend,
+        CustomObjects,
+        Floats,
+        InitialState,
+        Options,
+        Path,
+        WeightType,
+    )
+else:
+    from typing import TypeVar
+
+    Answer = TypeVar("Answer")  # annotations.py says what it stands for
 
 #: Kinds that keep something between steps besides a recurrent state.
 _WINDOWED = {
@@ -45,7 +66,7 @@ _SPANS = {
 }
 
 
-class Model:
+class Model(Generic[Answer]):
     """A network ready to run. Immutable: any number of threads may call it, and every stream shares its weights.
 
     Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for products on SciPy's BLAS, which
@@ -56,14 +77,14 @@ class Model:
         self,
         graph: Graph,
         *,
-        num_threads=1,
-        backend="native",
-        weights="float32",
-        isa=None,
-        golden=None,
-        golden_by=None,
-        provenance=None,
-    ):
+        num_threads: int = 1,
+        backend: Backend = "native",
+        weights: WeightType = "float32",
+        isa: str | None = None,
+        golden: tuple[dict[str, Floats], dict[str, Floats]] | None = None,
+        golden_by: str | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
         if not isinstance(graph, Graph):
             raise DTypeError(
                 "this is no graph",
@@ -167,32 +188,32 @@ class Model:
     # ---- what it is ------------------------------------------------------------------------------------------------
 
     @property
-    def inputs(self):
+    def inputs(self) -> dict[str, tuple[int | None, ...]]:
         """{name: shape as the source has it, None for a free size}."""
         return {p.layer.name: p.shape for p in self._inputs}
 
     @property
-    def outputs(self):
+    def outputs(self) -> dict[str, tuple[int | None, ...]]:
         """{name: shape as the source has it, None for a free size}."""
         return {o.name: shape_of(signal, o.axes) for o, signal in self._outs}
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the packed weights."""
         return self._plan_for(self._any_length()).nbytes
 
     @property
-    def isa(self):
+    def isa(self) -> str:
         """The instruction set the kernels run on."""
         return self._plan_for(self._any_length()).isa
 
     @property
-    def streamable(self):
+    def streamable(self) -> bool:
         """Whether ``stream()`` works; ``stream()`` itself says why not."""
         return self._obstacle(False) is None
 
     @property
-    def delay(self):
+    def delay(self) -> int:
         """Input frames by which a stream's answer lags: how far ahead the network looks. 0 for a causal one."""
         if self._plan is None or not self.streamable:
             return 0
@@ -204,7 +225,7 @@ class Model:
         return total
 
     @property
-    def receptive_field(self):
+    def receptive_field(self) -> int | None:
         """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
         reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
         for layer in self._run_graph.layers:
@@ -227,7 +248,7 @@ class Model:
         fields = [reach[o.value.partition(":")[0]] for o in self._run_graph.outputs]
         return None if None in fields else max(last - first + 1 for first, last, _ in fields)
 
-    def summary(self):
+    def summary(self) -> str:
         """A table of the layers: name, kind, output, parameters."""
         rows = [("layer", "kind", "output", "parameters")]
         rows += [
@@ -246,10 +267,10 @@ class Model:
             for r in rows
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, {self.graph.parameters:,} parameters>"
 
-    def with_options(self, **options):
+    def with_options(self, **options: Unpack[Options]) -> Model[Answer]:
         """The same network with another num_threads, backend, weights or isa."""
         unknown = set(options) - set(self._options)
         if unknown:
@@ -266,7 +287,52 @@ class Model:
 
     # ---- whole inputs ----------------------------------------------------------------------------------------------
 
-    def __call__(self, x, *more, lengths=None, mask=None, initial_state=None, return_state=False, out=None):
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: Literal[False] = False,
+        out: Floats | None = None,
+    ) -> Answer: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: Literal[True],
+        out: Floats | None = None,
+    ) -> tuple[Answer, State]: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: bool,
+        out: Floats | None = None,
+    ) -> Answer | tuple[Answer, State]: ...
+
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: bool = False,
+        out: Floats | None = None,
+    ) -> Any:
         """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of axes.
 
         ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State, {"lstm/h": array}, or the source's own
@@ -296,7 +362,7 @@ class Model:
             list(given) + [None] * (len(self._inputs) - len(given)), lengths, initial_state, return_state, out
         )
 
-    def run(self, inputs):
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Floats]:
         """{input name: array} -> {output name: array}."""
         names = list(self.inputs)
         if not isinstance(inputs, Mapping):
@@ -501,7 +567,7 @@ class Model:
                     found=state.belongs_to[:12],
                 )
             state = state.arrays()
-        if not isinstance(state, dict):
+        if not isinstance(state, Mapping):
             state = self._source_state(state)
         known = {name: (value, size) for name, value, size in self.state_values}
         made = []
@@ -565,7 +631,14 @@ class Model:
             return self._needs_length, "its padding depends on how long the whole input is"
         return self._plan.obstacle(every_step)
 
-    def stream(self, batch_size=None, *, every_step=False, inputs=None, _block=0):
+    def stream(
+        self,
+        batch_size: int | None = None,
+        *,
+        every_step: bool = False,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        _block: int = 0,
+    ) -> _engine.Stream[Answer]:
         """A Stream: one live sequence, or ``batch_size`` of them side by side, with a state of its own.
 
         A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it says after every frame what
@@ -635,7 +708,12 @@ class Model:
             _block,
         )
 
-    def step_many(self, streams, frames, out=None):
+    def step_many(
+        self,
+        streams: Iterable[_engine.Stream[Answer]],
+        frames: Iterable[ArrayLike],
+        out: Floats | Sequence[Floats] | None = None,
+    ) -> list[Any]:
         """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
         streams, frames = (list(given) if np.iterable(given) else [given] for given in (streams, frames))
         for k, s in enumerate(streams):
@@ -702,7 +780,7 @@ class Model:
         return None, {names[number]: a for number, a in arrays}
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A hash of the network: its structure and every weight."""
         if self._fingerprint is None:
             import hashlib
@@ -718,7 +796,7 @@ class Model:
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or float64 reference answers."""
         from . import file
 
@@ -728,11 +806,11 @@ class Model:
         file.save(self.graph, path, golden, by, self.provenance or dict(self.graph.metadata))
 
     @property
-    def golden_by(self):
+    def golden_by(self) -> str:
         """Who made the golden sample: a framework's name and version, or "reference"."""
         return self._golden_by or "reference"
 
-    def verify(self, tolerance=1e-5):
+    def verify(self, tolerance: float = 1e-5) -> float:
         """Replay the golden sample; returns the largest error, relative to the largest golden magnitude where that is above 1.
 
         Raises VerificationError above ``tolerance`` and above twice the float32 rounding in the framework's own answer (see golden.py).
@@ -802,7 +880,14 @@ def _bursts(graph):
 # ---- the ways in ----------------------------------------------------------------------------------------------------
 
 
-def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=None):
+def from_keras(
+    source: Any,
+    spec: str | None = None,
+    *,
+    custom_objects: CustomObjects | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> Model[Answer]:
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
     importers/keras_spec.py), or a live Keras model."""
     from .importers import keras
@@ -814,7 +899,9 @@ def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=N
     )
 
 
-def from_torch(source, spec=None, *, example=None, prefix=""):
+def from_torch(
+    source: Any, spec: str | None = None, *, example: Any = None, prefix: str = ""
+) -> Model[Answer]:
     """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
     from .importers import torch
 
@@ -845,21 +932,28 @@ def _hindrance(inputs=None, outputs=None, spec=None, **_):
     )
 
 
-def from_numpy(parameters):
+def from_numpy(parameters: Mapping[str, ArrayLike]) -> Model[tuple[Floats, ...]]:
     """A Model from the textbook's parameter dictionaries (see rnnrt.textbook), in their own axes."""
     from .importers import numpy
 
     return Model(numpy.read(parameters))
 
 
-def from_graph(graph):
+def from_graph(graph: Graph) -> Model[Answer]:
     """A Model from a Graph built by hand (see rnnrt.layers)."""
     return Model(graph)
 
 
 def load(
-    path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30
-):
+    path: Path,
+    *,
+    num_threads: int = 1,
+    backend: Backend = "native",
+    weights: WeightType = "float32",
+    isa: str | None = None,
+    verify: bool = False,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from . import file
     from .container import path_text
@@ -886,7 +980,13 @@ def load(
     return model
 
 
-def convert(source, destination=None, *, golden="auto", **options):
+def convert(
+    source: Any,
+    destination: Path | None = None,
+    *,
+    golden: Literal["auto", "reference"] = "auto",
+    **options: Any,
+) -> Model[Answer]:
     """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given, after ``Model.verify``.
 
     ``golden``: who answers the sample that the file carries. "auto": the source's own framework, where it is live or its file can be run by
@@ -909,7 +1009,7 @@ def convert(source, destination=None, *, golden="auto", **options):
     return model
 
 
-def show_config():
+def show_config() -> dict[str, Any]:
     """CPU, instruction sets, and the versions of what rnnrt stands on, as a dict."""
     import platform
 
