@@ -19,6 +19,7 @@ from .errors import (
 from .graph import Graph
 from .model import Model, convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
 from .state import State
+from .value import by_path
 
 if TYPE_CHECKING:
     from . import layers, textbook
@@ -41,6 +42,7 @@ __all__ = [
     "StreamBusyError",
     "UnsupportedModelError",
     "VerificationError",
+    "by_path",
     "convert",
     "from_graph",
     "from_keras",

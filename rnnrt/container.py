@@ -38,13 +38,17 @@ class Entry:
 class Container:
     """An open file: ``metadata`` {str: str}, ``entries`` {name: Entry}, and ``read(name)``. Use with ``with``.
 
+    ``path``: its path, or the file itself, open for reading in binary, which ``where`` names in errors.
     Raises ModelFileError for what is missing, damaged or not a regular file, ResourceLimitError above ``max_bytes``.
     """
 
-    def __init__(self, path, max_bytes):
-        self.path, self._file = path_text(path), open_regular(path)
+    def __init__(self, path, max_bytes, where=None):
+        opened = hasattr(path, "readinto")
+        self._file = path if opened else open_regular(path)
+        self.path = where or ("the file" if opened else path_text(path))
         try:
-            size = os.fstat(self._file.fileno()).st_size
+            size = self._file.seek(0, os.SEEK_END)
+            self._file.seek(0)
             header, self._data = _header(self._file, size, self.path)
             self.metadata, self.entries = _table(header, size - self._data, size, max_bytes, self.path)
         except BaseException:

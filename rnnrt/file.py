@@ -36,12 +36,19 @@ class Stored:
 
 
 def save(graph, path, golden=None, golden_by="reference", provenance=None):
-    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``).
+    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``), as ``encode`` makes it.
+
+    Raises ModelFileError where the path cannot be written, and what ``encode`` raises.
+    """
+    atomic.write(path, encode(graph, path_text(path), golden, golden_by, provenance))
+
+
+def encode(graph, where, golden=None, golden_by="reference", provenance=None):
+    """The bytes of the file of ``graph``, as a list of bytes-like parts; ``where`` names it in errors.
 
     ``golden``: (inputs, outputs) as ``golden_of`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
-    values. Raises ModelFileError where the path cannot be written or a value is not JSON, ResourceLimitError beyond the format's limits.
+    values. Raises ModelFileError where a value is not JSON, ResourceLimitError beyond the format's limits.
     """
-    where = path_text(path)
     arrays = {}
     if golden is not None:
         _check_golden(graph, golden, where)
@@ -57,16 +64,18 @@ def save(graph, path, golden=None, golden_by="reference", provenance=None):
         metadata["golden_by"] = golden_by
     metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
     header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
-    atomic.write(path, [header, *(array.reshape(-1).data for array in arrays.values())])
+    return [header, *(array.reshape(-1).data for array in arrays.values())]
 
 
-def load(path, max_bytes=2 << 30) -> Stored:
+def load(path, max_bytes=2 << 30, where=None) -> Stored:
     """Read a .rnnrt file and check all of it: sizes, wiring, checksums. Nothing in it is run or imported.
+
+    ``path``: where it lies, or the file itself, open for reading in binary, which ``where`` names in errors.
 
     Raises ModelFileError for a missing or damaged file, UnsupportedModelError for what another version wrote,
     ResourceLimitError above ``max_bytes``, before anything of that size is allocated.
     """
-    with Container(path, max_bytes) as file:
+    with Container(path, max_bytes, where) as file:
         where = file.path
         checksums = _check_metadata(file.metadata, where)
         sums = _check_texts(file, checksums, where)

@@ -210,6 +210,10 @@ class Layer:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {', '.join(self.inputs) or 'the caller'}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew where it is unpickled or copied, so that its checks are made and its arrays are read-only there too."""
+        return type(self), tuple(getattr(self, item.name) for item in dataclasses.fields(self))
+
     @property
     def where(self) -> str:
         return f"layer {self.name!r} ({type(self).__name__})"
@@ -982,6 +986,9 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph: {', '.join(self.inputs)} -> {len(self.layers)} layers -> {', '.join(o.name for o in self.outputs)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, (self.layers, self.inputs, self.outputs, self.metadata)
 
     def __getitem__(self, name: str) -> Layer:
         return next(x for x in self.layers if x.name == name)

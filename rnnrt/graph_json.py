@@ -7,10 +7,12 @@ A layer is {"kind": ..., field: value, ...}; an array is the name of its tensor;
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
 
+from . import strict_json
 from .errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from .graph import LAYERS, Function, Graph, Output
 
@@ -91,6 +93,15 @@ def decode(value, take, where):
                 found=found,
             )
     return graph
+
+
+def fingerprint(graph) -> str:
+    """A hash of a graph: its structure and every weight."""
+    described, arrays = encode(graph)
+    digest = hashlib.sha256(strict_json.dumps(described, "graph").encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(name.encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _check_number(layers, where):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -277,13 +278,47 @@ class Model(Generic[Answer]):
             raise UnsupportedModelError(
                 f"unknown options {sorted(unknown)}", expected=f"{sorted(self._options)}"
             )
-        return Model(
+        made = Model(
             self.graph,
             **{**self._options, **options},
             golden=self._golden,
             golden_by=self._golden_by,
             provenance=self.provenance,
         )
+        made._path, made._by_path = self._path, self._by_path
+        return made
+
+    # ---- a value: see value.py ---------------------------------------------------------------------------------------
+
+    #: Where ``load`` found the file, and (path, size, sha256) of a model that pickles by path.
+    _path: str | None = None
+    _by_path: tuple[str, int, str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both give the same answers: one network, one type of weights, one backend. Threads and instruction set change no bit."""
+        if not isinstance(other, Model):
+            return NotImplemented
+        return self is other or self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self):
+        return self.fingerprint, self._options["weights"], self._options["backend"]
+
+    def __copy__(self) -> Model[Answer]:
+        """The model itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model[Answer]:
+        """The model itself: it never changes."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The bytes of its file and its options; see ``rnnrt.by_path`` for a small pickle."""
+        from .value import reduced
+
+        return reduced(self)
 
     # ---- whole inputs ----------------------------------------------------------------------------------------------
 
@@ -783,15 +818,9 @@ class Model(Generic[Answer]):
     def fingerprint(self) -> str:
         """A hash of the network: its structure and every weight."""
         if self._fingerprint is None:
-            import hashlib
+            from . import graph_json
 
-            from . import graph_json, strict_json
-
-            described, arrays = graph_json.encode(self.graph)
-            digest = hashlib.sha256(strict_json.dumps(described, "graph").encode())
-            for name, array in sorted(arrays.items()):
-                digest.update(name.encode() + array.tobytes())
-            self._fingerprint = digest.hexdigest()
+            self._fingerprint = graph_json.fingerprint(self.graph)
         return self._fingerprint
 
     # ---- files -----------------------------------------------------------------------------------------------------
@@ -975,6 +1004,7 @@ def load(
         golden_by=stored.golden_by,
         provenance=stored.provenance,
     )
+    model._path = os.path.abspath(path_text(path))
     if verify:
         model.verify()
     return model

@@ -10,6 +10,8 @@ import numpy as np
 from .errors import StateError
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .annotations import Bytes, Floats
 
 _MAGIC = b"RNNRTST1"
@@ -97,6 +99,9 @@ class State:
                 expected="what State.to_bytes() returned",
                 found=f"{type(data).__name__} ({error})",
             ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
         return f"<rnnrt.State batch_size={self.batch_size} of {', '.join(f'{n} {a.shape}' for n, a in self._arrays.items())}>"
