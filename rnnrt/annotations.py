@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import Buffer, TypeVar
+from typing_extensions import Buffer, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from .graph import Function, Layer, Output
@@ -38,6 +38,14 @@ WeightType: TypeAlias = Literal["float32"]
 Padding: TypeAlias = tuple[int, int] | Literal["same"]
 #: f(config, arrays) of a custom Keras layer: what it answers stands for the layer.
 CustomObjects: TypeAlias = Mapping[str, "Callable[[dict[str, Any], dict[str, Floats]], Layer | list[Layer]]"]
+
+
+Class = TypeVar("Class")
+
+
+# mypy reads a field inherited by a frozen dataclass as what it takes, so that nobody is told here that layers are frozen.
+@dataclass_transform()
+def layer_class(cls: type[Class]) -> type[Class]: ...
 
 
 class Weights:

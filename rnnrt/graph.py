@@ -35,7 +35,11 @@ if TYPE_CHECKING:
         References,
         Sizes,
         Weights,
+        layer_class,
     )
+else:
+    # Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
+    layer_class = dataclass(frozen=True, eq=False, repr=False, match_args=False)
 
 #: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6 (Keras 3,
 #: PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
@@ -122,8 +126,7 @@ class Signal:
 LAYERS: dict[str, type[Layer]] = {}
 
 
-# Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Layer:
     """Base of every layer: a name, the references it reads, and what it makes of their signals.
 
@@ -132,7 +135,7 @@ class Layer:
     """
 
     name: str
-    inputs: References = ()
+    inputs: References
 
     kind: ClassVar[str] = ""
     extra_outputs: ClassVar[tuple[str, ...]] = ()
@@ -236,7 +239,7 @@ def _frozen(value, layer, name):
 # ---- where signals enter --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Input(Layer):
     """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft".
 
@@ -276,7 +279,7 @@ class Input(Layer):
 # ---- products -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Dense(Layer):
     """y = activation(W x + b), on every frame. weight (out, in), bias (out,) or None."""
 
@@ -295,7 +298,7 @@ class Dense(Layer):
         return (dataclasses.replace(x, features=(self.weight.shape[0],)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Embedding(Layer):
     """Row ``id`` of a table. weight (ids, out); the input is one id a frame."""
 
@@ -314,7 +317,7 @@ class Embedding(Layer):
         return (dataclasses.replace(x, features=(self.weight.shape[1],)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Conv1D(Layer):
     """Cross-correlation over time. weight (out, tap, in per group), bias (out,) or None.
 
@@ -372,7 +375,7 @@ class Conv1D(Layer):
 # ---- recurrence -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class _Recurrent(Layer):
     """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time; one left out is zero.
 
@@ -457,14 +460,14 @@ class _Recurrent(Layer):
         return tuple(made[o] for o in ("",) + self.extra_outputs)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class SimpleRNN(_Recurrent):
     """Elman cell: h' = activation(W x + U h + b). weight (units, in), recurrent_weight (units, units)."""
 
     kind: ClassVar[str] = "rnn"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class GRU(_Recurrent):
     """Gates z r n; h' = (1 - z) n + z h. weight (3 units, in), recurrent_weight (3 units, units), bias (3 units,).
 
@@ -488,7 +491,7 @@ class GRU(_Recurrent):
             )
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class LSTM(_Recurrent):
     """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o act(c')).
 
@@ -523,7 +526,7 @@ class LSTM(_Recurrent):
 # ---- normalisation, activations -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class BatchNormalization(Layer):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving statistics."""
 
@@ -556,7 +559,7 @@ class BatchNormalization(Layer):
         return scale, offset if self.beta is None else offset + self.beta
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Affine(Layer):
     """y = scale x + offset, feature by feature: a batch normalisation that could not be folded."""
 
@@ -576,7 +579,7 @@ class Affine(Layer):
         return (self._width(x, self.scale.size, "scale"),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class LayerNormalization(Layer):
     """(x - mean) / sqrt(variance + epsilon) over a frame's features, times gamma plus beta; variance divides by N."""
 
@@ -600,7 +603,7 @@ class LayerNormalization(Layer):
         return (self._width(x, self.size, "size"),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Activation(Layer):
     """An elementwise function of every number."""
 
@@ -611,7 +614,7 @@ class Activation(Layer):
         return (x,)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Softmax(Layer):
     """exp(x - max) / sum over a frame's features."""
 
@@ -626,7 +629,7 @@ class Softmax(Layer):
 # ---- pooling and time -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class _Pool1D(Layer):
     """A window over time, feature by feature. ``padding`` as in Conv1D; "same" is Keras's."""
 
@@ -646,14 +649,14 @@ class _Pool1D(Layer):
         return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.size)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class MaxPool1D(_Pool1D):
     """The greatest in each window; padding never wins."""
 
     kind: ClassVar[str] = "max_pool1d"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class AveragePool1D(_Pool1D):
     """The mean of each window; ``count_padding``: padded zeros count too (PyTorch's default; Keras leaves them out)."""
 
@@ -661,7 +664,7 @@ class AveragePool1D(_Pool1D):
     kind: ClassVar[str] = "average_pool1d"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class GlobalMaxPool(Layer):
     """The greatest over all frames."""
 
@@ -671,21 +674,21 @@ class GlobalMaxPool(Layer):
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class GlobalAveragePool(GlobalMaxPool):
     """The mean over all frames."""
 
     kind: ClassVar[str] = "global_average_pool"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Last(GlobalMaxPool):
     """The last frame: x[:, -1]."""
 
     kind: ClassVar[str] = "last"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Reverse(Layer):
     """The frames in reverse order."""
 
@@ -695,7 +698,7 @@ class Reverse(Layer):
         return (self._frames(x),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Flatten(Layer):
     """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time * features,)."""
 
@@ -712,7 +715,7 @@ class Flatten(Layer):
         return (Signal((x.length * x.width,), False),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Unflatten(Layer):
     """A value given once as a sequence of ``length`` frames: (length * features,) -> (length, features)."""
 
@@ -733,7 +736,7 @@ class Unflatten(Layer):
         return (Signal((x.width // self.length,), True, self.length),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Reshape(Layer):
     """Another shape for each frame; the numbers and their order stay."""
 
@@ -754,7 +757,7 @@ class Reshape(Layer):
         return (dataclasses.replace(x, features=self.features),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Select(Layer):
     """Features by number: y[k] = x[index[k]]. Slices, permutations and repeats of a frame's features."""
 
@@ -775,7 +778,7 @@ class Select(Layer):
         return (dataclasses.replace(x, features=(len(self.index),)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class TimeDistributed(Layer):
     """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has one)."""
 
@@ -809,7 +812,7 @@ class TimeDistributed(Layer):
 # ---- merging --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Concatenate(Layer):
     """The features of every input, side by side."""
 
@@ -824,7 +827,7 @@ class Concatenate(Layer):
         return (dataclasses.replace(first, features=(sum(s.width for s in signals),)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Add(Layer):
     """The sum of the inputs, from the first to the last."""
 
@@ -839,7 +842,7 @@ class Add(Layer):
         return (first,)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Multiply(Add):
     """The product of the inputs, from the first to the last."""
 
@@ -919,7 +922,7 @@ class Output:
     axes: str = "btf"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Graph:
     """A checked DAG of layers in an order they can run in.
 
@@ -928,7 +931,7 @@ class Graph:
     Raises ShapeError where the wiring or the sizes do not fit.
     """
 
-    layers: Layers = ()
+    layers: Layers
     inputs: Names = None
     outputs: Outputs = ()
     metadata: dict[str, Any] = field(default_factory=dict)

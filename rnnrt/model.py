@@ -773,10 +773,14 @@ class Model(Generic[Answer]):
 
     # what a Stream asks of its model
 
-    def make_state(self, arrays, memory, batch_size, every_step):
+    def make_state(
+        self, arrays: dict[str, Floats], memory: bytes, batch_size: int | None, every_step: bool
+    ) -> State:
         return State(arrays, self.fingerprint, batch_size, memory, every_step)
 
-    def read_state(self, value, batch_size, every_step, size):
+    def read_state(
+        self, value: InitialState, batch_size: int | None, every_step: bool, size: int
+    ) -> tuple[bytes | None, dict[str, Floats] | None]:
         """(memory or None, {name: (batch, size) array}) of a State or a dict of arrays, checked against a stream's kind."""
         if value is None:
             raise StateError("None is no state", fix="Call reset() for a new sequence.")
