@@ -38,14 +38,13 @@ class Entry:
 class Container:
     """An open file: ``metadata`` {str: str}, ``entries`` {name: Entry}, and ``read(name)``. Use with ``with``.
 
-    ``path``: its path, or the file itself, open for reading in binary, which ``where`` names in errors.
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
     Raises ModelFileError for what is missing, damaged or not a regular file, ResourceLimitError above ``max_bytes``.
     """
 
     def __init__(self, path, max_bytes, where=None):
-        opened = hasattr(path, "readinto")
-        self._file = path if opened else open_regular(path)
-        self.path = where or ("the file" if opened else path_text(path))
+        self._file = open_regular(path) if where is None else path
+        self.path = where or path_text(path)
         try:
             size = self._file.seek(0, os.SEEK_END)
             self._file.seek(0)

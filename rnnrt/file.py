@@ -70,7 +70,7 @@ def encode(graph, where, golden=None, golden_by="reference", provenance=None):
 def load(path, max_bytes=2 << 30, where=None) -> Stored:
     """Read a .rnnrt file and check all of it: sizes, wiring, checksums. Nothing in it is run or imported.
 
-    ``path``: where it lies, or the file itself, open for reading in binary, which ``where`` names in errors.
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
 
     Raises ModelFileError for a missing or damaged file, UnsupportedModelError for what another version wrote,
     ResourceLimitError above ``max_bytes``, before anything of that size is allocated.

@@ -1008,7 +1008,8 @@ def load(
         golden_by=stored.golden_by,
         provenance=stored.provenance,
     )
-    model._path = os.path.abspath(path_text(path))
+    if isinstance(path, (str, bytes, os.PathLike)):
+        model._path = os.path.abspath(path_text(path))
     if verify:
         model.verify()
     return model
