@@ -12,6 +12,8 @@ from libc.stdlib cimport calloc, free
 cimport numpy as cnp
 import numpy as np
 
+from types import GenericAlias
+
 from .errors import DTypeError, ResourceLimitError, RnnrtError, ShapeError, StateError, StreamBusyError, UnsupportedModelError
 from .ports import as_array, as_float32
 
@@ -371,6 +373,11 @@ cdef class Stream:
     def __dealloc__(self):
         rnnrt_stream_free(self.stream)
 
+    @classmethod
+    def __class_getitem__(cls, answer):
+        """Stream[answer], as annotations write it."""
+        return GenericAlias(cls, answer)
+
     cdef int enter(self) except -1:
         if self.busy:
             raise StreamBusyError("this stream is in use by another thread", fix="Make one stream per caller: model.stream() shares the weights.")
@@ -634,6 +641,11 @@ cdef class Stream:
         other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, self.work / self.batch, self.block)
         other.state = self.state
         return other
+
+    def __reduce_ex__(self, protocol):
+        """A stream belongs to one caller in one process: StateError. What travels is its model and its ``state``."""
+        raise StateError("a stream is neither pickled nor copied", fix="Send its model and stream.state, and set the state of a new stream there: "
+                         "stream = model.stream(); stream.state = state. A second stream here: stream.clone().")
 
     @property
     def position(self):

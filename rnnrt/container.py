@@ -42,13 +42,16 @@ class Entry:
 class Container:
     """An open file: ``metadata`` {str: str}, ``entries`` {name: Entry}, and ``read(name)``. Use with ``with``.
 
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
     Raises ModelFileError for what is missing, damaged or not a regular file, ResourceLimitError above ``max_bytes``.
     """
 
-    def __init__(self, path, max_bytes):
-        self.path, self._file = path_text(path), open_regular(path)
+    def __init__(self, path, max_bytes, where=None):
+        self._file = open_regular(path) if where is None else path
+        self.path = where or path_text(path)
         try:
-            size = os.fstat(self._file.fileno()).st_size
+            size = self._file.seek(0, os.SEEK_END)
+            self._file.seek(0)
             header, self._data = _header(self._file, size, self.path)
             self.metadata, self.entries = _table(header, size - self._data, size, max_bytes, self.path)
         except BaseException:

@@ -37,29 +37,13 @@ class Stored:
 
 
 def save(graph, path, golden=None, golden_by="reference", provenance=None):
-    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``).
+    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``), as ``encode`` makes it.
 
-    ``golden``: (inputs, outputs) as ``verification.reference_sample`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
-    values. Raises ModelFileError where the path cannot be written, holds the source itself or a value is not JSON, ResourceLimitError beyond the format's limits.
+    Raises ModelFileError where the path cannot be written or holds the source itself, and what ``encode`` raises.
     """
-    where = path_text(path)
-    arrays = {}
-    if golden is not None:
-        _check_golden(graph, golden, where)
-        for prefix, part in zip((_INPUT, _OUTPUT), golden):
-            arrays |= {prefix + name: array for name, array in part.items()}
-    value, weights = graph_json.encode(graph, taken=arrays)
-    arrays = {name: np.ascontiguousarray(array, "<f4") for name, array in (weights | arrays).items()}
-    metadata = {"format": "rnnrt", "format_version": str(FORMAT_VERSION)}
-    metadata["graph"] = strict_json.dumps(value, f"{where}: graph")
-    metadata["provenance"] = strict_json.dumps(dict(provenance or {}), f"{where}: provenance")
-    if golden is not None:
-        strict_json.dumps(golden_by, f"{where}: golden_by")
-        metadata["golden_by"] = golden_by
-    metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
-    header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
+    parts = encode(graph, path_text(path), golden, golden_by, provenance)
     _spare_source(path, (provenance or {}).get("sha256"))
-    atomic.write(path, [header, *(array.reshape(-1).data for array in arrays.values())])
+    atomic.write(path, parts)
 
 
 def _spare_source(path, digest):
@@ -75,13 +59,39 @@ def _spare_source(path, digest):
             )
 
 
-def load(path, max_bytes=2 << 30) -> Stored:
+def encode(graph, where, golden=None, golden_by="reference", provenance=None):
+    """The bytes of the file of ``graph``, as a list of bytes-like parts; ``where`` names it in errors.
+
+    ``golden``: (inputs, outputs) as ``verification.reference_sample`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
+    values. Raises ModelFileError where a value is not JSON, ResourceLimitError beyond the format's limits.
+    """
+    arrays = {}
+    if golden is not None:
+        _check_golden(graph, golden, where)
+        for prefix, part in zip((_INPUT, _OUTPUT), golden):
+            arrays |= {prefix + name: array for name, array in part.items()}
+    value, weights = graph_json.encode(graph, taken=arrays)
+    arrays = {name: np.ascontiguousarray(array, "<f4") for name, array in (weights | arrays).items()}
+    metadata = {"format": "rnnrt", "format_version": str(FORMAT_VERSION)}
+    metadata["graph"] = strict_json.dumps(value, f"{where}: graph")
+    metadata["provenance"] = strict_json.dumps(dict(provenance or {}), f"{where}: provenance")
+    if golden is not None:
+        strict_json.dumps(golden_by, f"{where}: golden_by")
+        metadata["golden_by"] = golden_by
+    metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
+    header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
+    return [header, *(array.reshape(-1).data for array in arrays.values())]
+
+
+def load(path, max_bytes=2 << 30, where=None) -> Stored:
     """Read a .rnnrt file and check all of it: sizes, wiring, checksums. Nothing in it is run or imported.
+
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
 
     Raises ModelFileError for a missing or damaged file, UnsupportedModelError for what another version wrote,
     ResourceLimitError above ``max_bytes``, before anything of that size is allocated.
     """
-    with Container(path, max_bytes) as file:
+    with Container(path, max_bytes, where) as file:
         where = file.path
         checksums = _check_metadata(file.metadata, where)
         sums = _check_texts(file, checksums, where)

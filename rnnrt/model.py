@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 
@@ -23,6 +24,29 @@ from .errors import (
 from .graph import Embedding, Graph, Input, same_padding
 from .ports import Port, as_array, as_float32, finish_output, make_output, shape_of, tables_of
 from .state import State
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from .annotations import (
+        Answer,
+        Backend,
+        Check,
+        CustomObjects,
+        File,
+        Floats,
+        InitialState,
+        Options,
+        Path,
+        Samples,
+        WeightType,
+    )
+else:
+    from typing import TypeVar
+
+    Answer = TypeVar("Answer")  # annotations.py says what it stands for
 
 #: Kinds that keep something between steps besides a recurrent state.
 _WINDOWED = {
@@ -46,7 +70,7 @@ _SPANS = {
 }
 
 
-class Model:
+class Model(Generic[Answer]):
     """A network ready to run. Immutable: any number of threads may call it, and every stream shares its weights.
 
     Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for products on SciPy's BLAS, which
@@ -57,14 +81,14 @@ class Model:
         self,
         graph: Graph,
         *,
-        num_threads=1,
-        backend="native",
-        weights="float32",
-        isa=None,
-        golden=None,
-        golden_by=None,
-        provenance=None,
-    ):
+        num_threads: int = 1,
+        backend: Backend = "native",
+        weights: WeightType = "float32",
+        isa: str | None = None,
+        golden: tuple[dict[str, Floats], dict[str, Floats]] | None = None,
+        golden_by: str | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
         if not isinstance(graph, Graph):
             raise DTypeError(
                 "this is no graph",
@@ -168,32 +192,32 @@ class Model:
     # ---- what it is ------------------------------------------------------------------------------------------------
 
     @property
-    def inputs(self):
+    def inputs(self) -> dict[str, tuple[int | None, ...]]:
         """{name: shape as the source has it, None for a free size}."""
         return {p.layer.name: p.shape for p in self._inputs}
 
     @property
-    def outputs(self):
+    def outputs(self) -> dict[str, tuple[int | None, ...]]:
         """{name: shape as the source has it, None for a free size}."""
         return {o.name: shape_of(signal, o.axes) for o, signal in self._outs}
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the packed weights."""
         return self._plan_for(self._any_length()).nbytes
 
     @property
-    def isa(self):
+    def isa(self) -> str:
         """The instruction set the kernels run on."""
         return self._plan_for(self._any_length()).isa
 
     @property
-    def streamable(self):
+    def streamable(self) -> bool:
         """Whether ``stream()`` works; ``stream()`` itself says why not."""
         return self._obstacle(False) is None
 
     @property
-    def delay(self):
+    def delay(self) -> int:
         """Input frames by which a stream's answer lags: how far ahead the network looks. 0 for a causal one."""
         if self._plan is None or not self.streamable:
             return 0
@@ -205,7 +229,7 @@ class Model:
         return total
 
     @property
-    def receptive_field(self):
+    def receptive_field(self) -> int | None:
         """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
         reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
         for layer in self._run_graph.layers:
@@ -228,7 +252,7 @@ class Model:
         fields = [reach[o.value.partition(":")[0]] for o in self._run_graph.outputs]
         return None if None in fields else max(last - first + 1 for first, last, _ in fields)
 
-    def summary(self):
+    def summary(self) -> str:
         """A table of the layers (name, kind, output, parameters), and what was assumed about them."""
         rows = [("layer", "kind", "output", "parameters")]
         rows += [
@@ -248,27 +272,106 @@ class Model:
         ]
         return "\n".join(lines + [f"assumed: {text}" for text in self.assumptions])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, {self.graph.parameters:,} parameters>"
 
-    def with_options(self, **options):
+    def with_options(self, **options: Unpack[Options]) -> Model[Answer]:
         """The same network with another num_threads, backend, weights or isa."""
         unknown = set(options) - set(self._options)
         if unknown:
             raise UnsupportedModelError(
                 f"unknown options {sorted(unknown)}", expected=f"{sorted(self._options)}"
             )
-        return Model(
+        made = Model(
             self.graph,
             **{**self._options, **options},
             golden=self._golden,
             golden_by=self._golden_by,
             provenance=self.provenance,
         )
+        made._path, made._by_path = self._path, self._by_path
+        return made
+
+    # ---- a value: see value.py ---------------------------------------------------------------------------------------
+
+    #: Where ``load`` found the file, and (path, size, sha256) of a model that pickles by path.
+    _path: str | None = None
+    _by_path: tuple[str, int, str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both give the same answers: one network, one type of weights, one backend. Threads and instruction set change no bit."""
+        if not isinstance(other, Model):
+            return NotImplemented
+        return self is other or self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self):
+        return self.fingerprint, self._options["weights"], self._options["backend"]
+
+    def __copy__(self) -> Model[Answer]:
+        """The model itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model[Answer]:
+        """The model itself: it never changes."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The bytes of its file and its options; see ``rnnrt.by_path`` for a small pickle."""
+        from .value import reduced
+
+        return reduced(self)
 
     # ---- whole inputs ----------------------------------------------------------------------------------------------
 
-    def __call__(self, x, *more, lengths=None, mask=None, initial_state=None, return_state=False, out=None):
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: Literal[False] = False,
+        out: Floats | None = None,
+    ) -> Answer: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: Literal[True],
+        out: Floats | None = None,
+    ) -> tuple[Answer, State]: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: bool,
+        out: Floats | None = None,
+    ) -> Answer | tuple[Answer, State]: ...
+
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: bool = False,
+        out: Floats | None = None,
+    ) -> Any:
         """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of axes.
 
         ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State, {"lstm/h": array}, or the source's own
@@ -298,7 +401,7 @@ class Model:
             list(given) + [None] * (len(self._inputs) - len(given)), lengths, initial_state, return_state, out
         )
 
-    def run(self, inputs):
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Floats]:
         """{input name: array} -> {output name: array}."""
         names = list(self.inputs)
         if not isinstance(inputs, Mapping):
@@ -503,7 +606,7 @@ class Model:
                     found=state.belongs_to[:12],
                 )
             state = state.arrays()
-        if not isinstance(state, dict):
+        if not isinstance(state, Mapping):
             state = self._source_state(state)
         known = {name: (value, size) for name, value, size in self.state_values}
         made = []
@@ -567,7 +670,14 @@ class Model:
             return self._needs_length, "its padding depends on how long the whole input is"
         return self._plan.obstacle(every_step)
 
-    def stream(self, batch_size=None, *, every_step=False, inputs=None, _block=0):
+    def stream(
+        self,
+        batch_size: int | None = None,
+        *,
+        every_step: bool = False,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        _block: int = 0,
+    ) -> _engine.Stream[Answer]:
         """A Stream: one live sequence, or ``batch_size`` of them side by side, with a state of its own.
 
         A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it says after every frame what
@@ -637,7 +747,12 @@ class Model:
             _block,
         )
 
-    def step_many(self, streams, frames, out=None):
+    def step_many(
+        self,
+        streams: Iterable[_engine.Stream[Answer]],
+        frames: Iterable[ArrayLike],
+        out: Floats | Sequence[Floats] | None = None,
+    ) -> list[Any]:
         """One step of many streams: ``frames`` one each; returns the list of their answers, or fills the rows of ``out``."""
         streams, frames = (list(given) if np.iterable(given) else [given] for given in (streams, frames))
         for k, s in enumerate(streams):
@@ -662,10 +777,14 @@ class Model:
 
     # what a Stream asks of its model
 
-    def make_state(self, arrays, memory, batch_size, every_step):
+    def make_state(
+        self, arrays: dict[str, Floats], memory: bytes, batch_size: int | None, every_step: bool
+    ) -> State:
         return State(arrays, self.fingerprint, batch_size, memory, every_step)
 
-    def read_state(self, value, batch_size, every_step, size):
+    def read_state(
+        self, value: InitialState, batch_size: int | None, every_step: bool, size: int
+    ) -> tuple[bytes | None, dict[str, Floats] | None]:
         """(memory or None, {name: (batch, size) array}) of a State or a dict of arrays, checked against a stream's kind."""
         if value is None:
             raise StateError("None is no state", fix="Call reset() for a new sequence.")
@@ -704,23 +823,17 @@ class Model:
         return None, {names[number]: a for number, a in arrays}
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A hash of the network: its structure and every weight."""
         if self._fingerprint is None:
-            import hashlib
+            from . import graph_json
 
-            from . import graph_json, strict_json
-
-            described, arrays = graph_json.encode(self.graph)
-            digest = hashlib.sha256(strict_json.dumps(described, "graph").encode())
-            for name, array in sorted(arrays.items()):
-                digest.update(name.encode() + array.tobytes())
-            self._fingerprint = digest.hexdigest()
+            self._fingerprint = graph_json.fingerprint(self.graph)
         return self._fingerprint
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or float64 reference answers."""
         from . import file, verification
 
@@ -735,18 +848,18 @@ class Model:
         file.save(self.graph, path, golden, by, provenance)
 
     @property
-    def golden_by(self):
+    def golden_by(self) -> str:
         """Who made the golden sample: a framework's name and version, or "reference"."""
         return self._golden_by or "reference"
 
     @property
-    def assumptions(self):
+    def assumptions(self) -> tuple[str, ...]:
         """What was taken for granted about this network, a sentence each: by its importer, about its weights, and who was not asked."""
         from . import verification
 
         return verification.assumptions(self.graph, self.golden_by)
 
-    def verify(self, x=None, y=None, *, tolerance=1e-5):
+    def verify(self, x: Samples | None = None, y: Samples | None = None, *, tolerance: float = 1e-5) -> float:
         """Replay the golden sample, or the samples ``x`` -> ``y`` (as the source takes and gives them; a tuple or {name: array} where there
         are several); returns the largest error, relative to the largest expected magnitude where that is above 1.
 
@@ -803,8 +916,15 @@ def _bursts(graph):
 
 
 def from_keras(
-    source, spec=None, *, custom_objects=None, inputs=None, outputs=None, check=None, max_bytes=2 << 30
-):
+    source: Any,
+    spec: str | None = None,
+    *,
+    custom_objects: CustomObjects | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
     importers/keras_spec.py), or a live Keras model."""
     from .importers import detection, keras
@@ -825,7 +945,15 @@ def from_keras(
     )
 
 
-def from_torch(source, spec=None, *, example=None, prefix="", check=None, max_bytes=2 << 30):
+def from_torch(
+    source: Any,
+    spec: str | None = None,
+    *,
+    example: Any = None,
+    prefix: str = "",
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
     """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
     from .importers import detection, torch
 
@@ -872,21 +1000,28 @@ def _hindrance(inputs=None, outputs=None, spec=None, **_):
     )
 
 
-def from_numpy(parameters):
+def from_numpy(parameters: Mapping[str, ArrayLike]) -> Model[tuple[Floats, ...]]:
     """A Model from the textbook's parameter dictionaries (see rnnrt.textbook), in their own axes."""
     from .importers import numpy
 
     return Model(numpy.read(parameters))
 
 
-def from_graph(graph):
+def from_graph(graph: Graph) -> Model[Answer]:
     """A Model from a Graph built by hand (see rnnrt.layers)."""
     return Model(graph)
 
 
 def load(
-    path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30
-):
+    path: File,
+    *,
+    num_threads: int = 1,
+    backend: Backend = "native",
+    weights: WeightType = "float32",
+    isa: str | None = None,
+    verify: bool = False,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from . import file
     from .container import path_text
@@ -908,12 +1043,20 @@ def load(
         golden_by=stored.golden_by,
         provenance=stored.provenance,
     )
+    if isinstance(path, (str, bytes, os.PathLike)):
+        model._path = os.path.abspath(path_text(path))
     if verify:
         model.verify()
     return model
 
 
-def convert(source, destination=None, *, golden="auto", **options):
+def convert(
+    source: Any,
+    destination: Path | None = None,
+    *,
+    golden: Literal["auto", "reference"] | Check = "auto",
+    **options: Any,
+) -> Model[Answer]:
     """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given, after ``Model.verify``.
 
     ``golden``: who answers the sample that the file carries. "auto": the source's own framework, where it is live or its file can be run by
@@ -950,7 +1093,7 @@ def convert(source, destination=None, *, golden="auto", **options):
     return model
 
 
-def show_config():
+def show_config() -> dict[str, Any]:
     """CPU, instruction sets, and the versions of what rnnrt stands on, as a dict."""
     import platform
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import StateError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .annotations import Bytes, Floats
 
 _MAGIC = b"RNNRTST1"
 
@@ -20,7 +26,14 @@ class State:
 
     __slots__ = ("_arrays", "batch_size", "belongs_to", "every_step", "memory")
 
-    def __init__(self, arrays, belongs_to, batch_size, memory=None, every_step=False):
+    def __init__(
+        self,
+        arrays: dict[str, Floats],
+        belongs_to: str,
+        batch_size: int | None,
+        memory: bytes | None = None,
+        every_step: bool = False,
+    ) -> None:
         self._arrays, self.belongs_to, self.batch_size, self.memory, self.every_step = (
             arrays,
             belongs_to,
@@ -29,11 +42,11 @@ class State:
             every_step,
         )
 
-    def arrays(self):
+    def arrays(self) -> dict[str, Floats]:
         """{"lstm/h": (batch, units), ...}; no batch axis where the sequence had none."""
         return dict(self._arrays)
 
-    def to_bytes(self):
+    def to_bytes(self) -> bytes:
         """The state as bytes that ``from_bytes`` reads on any machine with the same rnnrt and the same model file."""
         shapes = {name: a.shape for name, a in self._arrays.items()}
         head = {
@@ -49,7 +62,7 @@ class State:
         return b"".join(parts + ([self.memory] if self.memory is not None else []))
 
     @classmethod
-    def from_bytes(cls, data):
+    def from_bytes(cls, data: Bytes) -> State:
         """The State that ``to_bytes`` wrote; StateError for anything else."""
         try:
             data = bytes(memoryview(data))
@@ -87,5 +100,8 @@ class State:
                 found=f"{type(data).__name__} ({error})",
             ) from error
 
-    def __repr__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
         return f"<rnnrt.State batch_size={self.batch_size} of {', '.join(f'{n} {a.shape}' for n, a in self._arrays.items())}>"

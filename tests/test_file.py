@@ -53,7 +53,7 @@ def test_every_annotation_of_every_layer_can_be_read():
     for layer in LAYERS.values():
         for item in dataclasses.fields(layer):
             kind = item.type.removesuffix(" | None")
-            assert kind in graph_json._FIELDS or kind in ("np.ndarray", "Graph"), (
+            assert kind in graph_json._FIELDS or kind in ("Weights", "OptionalWeights", "Graph"), (
                 f"{layer.__name__}.{item.name}: {item.type}"
             )
 
