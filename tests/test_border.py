@@ -656,7 +656,7 @@ def test_initial_state_as_keras_and_pytorch_give_it():
     refused(
         StateError,
         lambda: stacked(x, initial_state=(h0[:1], c0)),
-        "stack of h states",
+        "another form than forward takes",
         "expected 2",
         "found 1",
     )

@@ -7,13 +7,14 @@ could have is tried, and one must fit. Nothing in the trace may depend on a batc
 from __future__ import annotations
 
 import builtins
-import copy
 import inspect
 import itertools
 import operator
 import re
 import traceback
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 
 import torch
@@ -21,10 +22,12 @@ import torch.fx
 import torch.nn.functional
 from torch.nn.utils import rnn as packing
 
+from .. import state_form
 from ..errors import RnnrtError, ShapeError, UnsupportedModelError
 from ..graph import Graph, Input, Reshape, Unflatten
 from .torch_calls import CALLS
-from .torch_export import exported, leaves, verify
+from .torch_copy import evaluated
+from .torch_export import exported
 from .torch_modules import array_of, call_module, input_sizes, kind, weight_sizes
 from .torch_shapes import SHAPES
 from .torch_values import (
@@ -38,7 +41,9 @@ from .torch_values import (
     Refused,
     StateInput,
     Tensor,
+    shown,
 )
+from .torch_verify import compare, leaves
 
 #: torch.<name> takes other arguments than torch.nn.functional.<name>, which CALLS is written for.
 _OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")
@@ -65,7 +70,8 @@ _PASSING = (
     "cuda",
 )
 _KEEPS_PADDING = ("conv1d", "pad", "Conv1d", "ZeroPad1d", "ConstantPad1d")
-_KEEPS_PACKING = ("RNN", "LSTM", "GRU", "pad_packed_sequence")
+_RECURRENT = ("RNN", "LSTM", "GRU")
+_KEEPS_PACKING = (*_RECURRENT, "pad_packed_sequence")
 _TAKES_IDS = ("embedding", "Embedding", "getattr", *SHAPES)
 _MOST_TRIALS = 20_000
 
@@ -85,28 +91,25 @@ class _Tracer(torch.fx.Tracer):
 
 
 def trace(module, example=None) -> Graph:
-    """The Graph of a live module; ``example``: an input or a tuple of them, for sizes that the layers do not tell and for a forward
-    that torch.fx cannot trace. With an example the graph is compared with the module at several sizes.
+    """The Graph of a live module; ``example``: an input, a tuple of them or {parameter of forward: input}, for sizes that the layers do
+    not tell and for a forward that torch.fx cannot trace. The graph is compared with the module at several sizes; what could not be
+    compared stands in the metadata's "assumptions".
 
     Raises UnsupportedModelError naming the call and its line.
     """
     module = _unwrapped(module)
-    name = type(module).__name__
-    examples = (
-        None
-        if example is None
-        else [torch.as_tensor(x) for x in (example if isinstance(example, (tuple, list)) else [example])]
-    )
-    graph, modules = _traced(module, examples)
+    where, random = f"torch module {type(module).__name__}", torch.get_rng_state()
     try:
-        program = _Program(graph, modules, name, examples)
-        made = program.graph()
-        if examples is not None or kind(module) is None:
-            least = [n for node in program.nodes for n in node.meta.get("least", ()) if n]
-            verify(_copied(module), made, examples, max(least, default=1))
-        return made
+        if module._forward_hooks or module._forward_pre_hooks and kind(module) is None:
+            raise UnsupportedModelError(
+                "a forward hook may change what the module does", fix="Remove the hook first."
+            )
+        example = _by_parameter(module, example)
+        return _first_that_holds(module, example)
     except RnnrtError as error:
-        raise error.at(f"torch module {name}")
+        raise error.at(where)
+    finally:
+        torch.set_rng_state(random)
 
 
 def _unwrapped(module):
@@ -128,11 +131,140 @@ def _unwrapped(module):
             return module
 
 
-def _copied(module):
-    """The module in evaluation mode: a copy of its tree that shares its parameters, and has buffers of its own for forward to change."""
-    owned = (itertools.chain(m._parameters.values(), vars(m).values()) for m in module.modules())
-    shared = {id(t): t for t in itertools.chain(*owned) if isinstance(t, torch.Tensor)}
-    return copy.deepcopy(module, shared).eval()
+def _by_parameter(module, example):
+    """{parameter of forward: a tensor, None, or a tuple of these}, or None without an example."""
+    if example is None:
+        return None
+    names = list(inspect.signature(module.forward).parameters)
+    if not isinstance(example, Mapping):
+        values = list(example) if isinstance(example, (tuple, list)) else [example]
+        if len(values) > len(names):
+            raise UnsupportedModelError(
+                "example holds more values than forward has arguments",
+                expected=f"at most {len(names)}: {', '.join(names)}",
+                found=str(len(values)),
+            )
+        example = dict(zip(names, values))
+    unknown = [name for name in example if name not in names]
+    if unknown:
+        raise UnsupportedModelError(
+            f"forward has no argument {unknown[0]!r}, for which example gives a value",
+            expected=", ".join(names),
+        )
+    return {name: _tensors(example[name], name) for name in names if name in example}
+
+
+def _tensors(value, name):
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, (tuple, list)) and not all(isinstance(v, (int, float)) for v in value):
+        return tuple(_tensors(part, name) for part in value)
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"the example for {name!r} is not an array of numbers",
+            expected="a tensor or an array, or a tuple of these",
+            found=type(value).__name__,
+        ) from error
+
+
+def _first_that_holds(module, example):
+    """The graph of the first way to trace whose reading the module's own answers confirm."""
+    untraced, refusals, ways = None, [], _ways(module, example)
+    while ways:
+        way, optional = ways.pop(0)
+        try:
+            graph, modules = way(optional)
+        except _Untraceable as error:
+            untraced = error
+            continue
+        try:
+            program = _Program(graph, modules, type(module).__name__, example)
+            absent = [name for name in optional if program.role(name) is None]
+            if absent:  # no state and no lengths: what forward does without it is another program
+                ways.insert(0, (way, [name for name in optional if name not in absent]))
+                continue
+            made = program.graph(optional)
+            made = _as_packed(made) if kind(module) in _RECURRENT else made
+            least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
+            notes = compare(module, made, example, optional=optional, finals=program.finals, least=least)
+            made.metadata.update({"assumptions": notes} if notes else {})
+            return made
+        except RnnrtError as error:
+            if not optional or kind(module):
+                refusals.append(error)
+    raise refusals[0] if refusals else untraced
+
+
+def _ways(module, example):
+    """[(a function of the optional parameters to leave open that traces, those parameters)], the best first."""
+    if kind(module) is not None:
+        return [(lambda optional: _called(module, optional), ["hx"] * (kind(module) in _RECURRENT))]
+    given = {name for name, value in (example or {}).items() if value is not None}
+    parameters = inspect.signature(module.forward).parameters.values()
+    pinned = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
+    pinned |= {name: None for name, value in (example or {}).items() if value is None}
+    ways = [
+        (lambda optional: _symbolic(module, pinned, optional), [n for n, v in pinned.items() if v is None])
+    ]
+    if ways[0][1]:
+        ways.append((ways[0][0], []))
+    if example is not None:
+        ways.append((lambda _: _exported(module, example), []))
+        if (wider := _of_two(example)) is not None:
+            ways.append((lambda _: _exported(module, wider), []))
+    return ways
+
+
+def _of_two(example):
+    """An example of one row as one of two, for torch.export takes a size of one for a constant; None where it is no such example."""
+    tensors = [value for value in example.values() if value is not None]
+    if not all(isinstance(x, torch.Tensor) and x.ndim > 1 for x in tensors):
+        return None
+    axis = next((k for k in range(2) if all(x.shape[k] == 1 for x in tensors)), None)
+    wider = lambda x: x if x is None or axis is None else torch.cat([x, x], axis)
+    return None if axis is None else {name: wider(x) for name, x in example.items()}
+
+
+def _called(module, optional):
+    """(the fx graph of calling one layer, its modules)."""
+    name, graph = type(module).__name__.lower(), torch.fx.Graph()
+    parameters = list(inspect.signature(module.forward).parameters)[:1] + list(optional)
+    graph.output(graph.call_module(name, tuple(graph.placeholder(p) for p in parameters)))
+    return graph, {name: evaluated(module)}
+
+
+def _as_packed(graph):
+    """A bare RNN's graph: the caller may give it a packed sequence."""
+    layers = [replace(x, packed=True) if hasattr(x, "packed") else x for x in graph.layers]
+    return graph.replace(layers, metadata=graph.metadata | {"packed": True})
+
+
+def _symbolic(module, pinned, optional):
+    """(fx graph, {dotted name: submodule}) by torch.fx; parameters of ``pinned`` that are not ``optional`` have their value there."""
+    copied, random_before = evaluated(module), torch.get_rng_state()
+    held = _tensors_held(copied)
+    values = {name: value for name, value in pinned.items() if name not in optional}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph = _Tracer().trace(copied, concrete_args=values or None)
+        except (
+            Exception
+        ) as error:  # whatever the user's own forward raises when it meets a value without numbers
+            raise _untraceable(module, error) from error
+    _refuse_memory(copied, held, _tensors_held(copied), random_before)
+    return graph, dict(copied.named_modules()) | {"": copied}
+
+
+def _exported(module, example):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return exported(evaluated(module), example)
+        except Exception as error:  # the user's own, and torch.export's many
+            raise _untraceable(module, error) from error
 
 
 def _tensors_held(module):
@@ -145,7 +277,7 @@ def _tensors_held(module):
     }
 
 
-def _refuse_memory(before, after, random_before):
+def _refuse_memory(copied, before, after, random_before):
     """Raise where one run of forward left something behind: the next run would answer otherwise than the trace."""
     for name, (tensor, version) in after.items():
         old, old_version = before.get(name, (tensor, version))
@@ -154,74 +286,33 @@ def _refuse_memory(before, after, random_before):
                 f"forward changes the tensor {name!r} of its module",
                 fix="Take a state as an argument instead.",
             )
+    for name, part in copied.named_modules():
+        for key, value in vars(part).items():
+            if any(isinstance(v, torch.fx.Proxy) for v in leaves(value)):
+                raise UnsupportedModelError(
+                    f"forward keeps a tensor in {f'{name}.{key}'.lstrip('.')}",
+                    fix="Take a state as an argument and return it instead.",
+                )
     if not torch.equal(random_before, torch.get_rng_state()):
         raise UnsupportedModelError(
             "forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training."
         )
 
 
-def _traced(module, examples):
-    """(fx graph, {dotted name: submodule}), by torch.fx, or by torch.export where that fails and there are examples."""
-    if kind(module) is not None:
-        name = type(module).__name__.lower()
-        return _called(name), {name: _copied(module)}
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise UnsupportedModelError(
-            "a forward hook may change what the module does",
-            where=type(module).__name__,
-            fix="Remove the hook first.",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            copied, random_before = _copied(module), torch.get_rng_state()
-            held = _tensors_held(copied)
-            defaults = {
-                p.name: p.default
-                for p in inspect.signature(copied.forward).parameters.values()
-                if p.default is not p.empty
-            }
-            graph = _Tracer().trace(copied, concrete_args=defaults or None)
-            _refuse_memory(held, _tensors_held(copied), random_before)
-            for name, part in copied.named_modules():
-                kept = [
-                    key
-                    for key, value in vars(part).items()
-                    if any(isinstance(v, torch.fx.Proxy) for v in leaves(value))
-                ]
-                if kept:
-                    raise RuntimeError(
-                        f"forward keeps a tensor in {'.'.join([name, kept[0]]).lstrip('.')}; take states as an argument instead"
-                    )
-            return graph, dict(copied.named_modules()) | {"": copied}
-        except (
-            Exception
-        ) as error:  # whatever the user's own forward raises when it meets a value without numbers
-            if examples is None:
-                raise _untraceable(module, error) from error
-        try:
-            return exported(_copied(module), examples)
-        except Exception as error:  # the same, and torch.export's own many errors
-            raise _untraceable(module, error) from error
+class _Untraceable(UnsupportedModelError):
+    """A forward that this way of tracing does not get through."""
 
 
 def _untraceable(module, error):
     if isinstance(error, UnsupportedModelError):
-        return error.at(f"torch module {type(module).__name__}")
+        return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return UnsupportedModelError(
+    return _Untraceable(
         f"forward cannot be traced: {lines[0]}",
-        where=f"torch module {type(module).__name__}, {_raised_at(error)}",
+        where=_raised_at(error),
         fix="Control flow and loops that depend on the data or on the number of frames are not supported: use whole-sequence layers."
         " Where only sizes are asked for, example= may help.",
     )
-
-
-def _called(name):
-    """The fx graph of calling one layer."""
-    graph = torch.fx.Graph()
-    graph.output(graph.call_module(name, (graph.placeholder("input"),)))
-    return graph
 
 
 def _raised_at(error):
@@ -262,6 +353,8 @@ class _Program:
         }
         self.ancestors = self._ancestors()
         self.example = self._examples(example)
+        #: (position in forward's result, names of the states it stacks), once read
+        self.finals = []
 
     # -- reading the trace once ------------------------------------------------------------------------------------
     def _skip_asserts(self):
@@ -281,6 +374,9 @@ class _Program:
                 raise UnsupportedModelError(
                     f"the module {node.target!r} ({type(module).__name__}) is not supported",
                     where=_line(node),
+                    fix=f"Use nn.{type(module).__name__[:-4]} over the whole sequence."
+                    if isinstance(module, torch.nn.RNNCellBase)
+                    else None,
                 )
             return kind(module)
         if node.op == "call_method":
@@ -310,11 +406,11 @@ class _Program:
         def follow(node):
             for user in node.users:
                 word = self.words.get(user)
-                if word in _PASSING or (word == "getitem" and user.args[1] in (0, 1)):
+                if word in _PASSING or _takes_item(word, user):
                     follow(user)
                 elif word == "pack_padded_sequence" and node in (*user.args[1:2], user.kwargs.get("lengths")):
                     ends.add(Lengths)
-                elif word in ("RNN", "LSTM", "GRU") and node is not user.args[0]:
+                elif word in _RECURRENT and node is not user.args[0]:
                     ends.add(StateInput)
                 else:
                     ends.add(None)
@@ -327,6 +423,10 @@ class _Program:
         (end,) = ends if len(ends) == 1 else (None,)
         return None if end is None else end(node.target)
 
+    def role(self, name):
+        """StateInput, Lengths or None, as ``_role``, of a parameter by name."""
+        return next((role for node, role in self.roles.items() if node.target == name), None)
+
     def _ancestors(self):
         """The tensor inputs each node depends on."""
         found = {}
@@ -335,18 +435,23 @@ class _Program:
             found[node] = frozenset(own.union(*(found[n] for n in node.all_input_nodes)))
         return found
 
-    def _examples(self, examples):
-        """{placeholder: example tensor}, by position."""
-        inputs = list(self.roles)
-        if examples is None:
+    def _examples(self, example):
+        """{placeholder: example tensor} of the tensor inputs."""
+        if example is None:
             return {}
-        if len(examples) != len(inputs):
-            raise UnsupportedModelError(
-                "example must hold one value for every argument of forward without a default",
-                expected=str(len(inputs)),
-                found=str(len(examples)),
-            )
-        return {node: value for node, value in zip(inputs, examples) if self.roles[node] is None}
+        inputs = [node for node, role in self.roles.items() if role is None]
+        for node in inputs:
+            if example.get(node.target) is None:
+                raise UnsupportedModelError(
+                    "example must hold one value for every argument of forward without a default",
+                    expected=", ".join(n.target for n in inputs),
+                    found=", ".join(example) or "nothing",
+                )
+            if not isinstance(example[node.target], torch.Tensor):
+                raise UnsupportedModelError(
+                    f"the argument {node.target!r} is a tuple of tensors, and is not the state of an RNN alone"
+                )
+        return {node: example[node.target] for node in inputs}
 
     # -- what the inputs may be ------------------------------------------------------------------------------------
     def _sizes(self, node):
@@ -357,9 +462,17 @@ class _Program:
                 if later.op == "call_module":
                     sizes |= input_sizes(self.modules[later.target])
                 for other in later.all_input_nodes:
-                    if other.op == "get_attr":
-                        sizes |= weight_sizes(self._attribute(other).array)
+                    for weight in self._weights_behind(other):
+                        sizes |= weight_sizes(self._attribute(weight).array)
         return sorted(sizes)
+
+    def _weights_behind(self, node):
+        """The parameters that a value which no input reaches is made of."""
+        if node.op == "get_attr":
+            return [node]
+        return (
+            [] if self.ancestors[node] else [w for n in node.all_input_nodes for w in self._weights_behind(n)]
+        )
 
     def _choices(self, node, fixed):
         """Every (axes, size, ids, length) an input could have, the likeliest first."""
@@ -385,8 +498,10 @@ class _Program:
         shapes = [(axes, dict(zip(axes, example.shape))) for axes in orders]
         return [(axes, shape.get("f"), ids, shape.get("t") if fixed else None) for axes, shape in shapes]
 
-    def graph(self) -> Graph:
-        """The one reading that fits; raises the error of the reading that came furthest."""
+    def graph(self, optional=()) -> Graph:
+        """The one reading that fits; raises the error of the reading that came furthest. ``optional``: parameters left open that forward
+        may go without."""
+        self.optional = optional
         inputs = [node for node, role in self.roles.items() if role is None]
         if not inputs:
             raise UnsupportedModelError("forward needs a tensor argument")
@@ -394,12 +509,18 @@ class _Program:
         if isinstance(error, LengthError) and not fitting and self.example:
             fitting, (_, error) = self._search(inputs, fixed=True)
         if not fitting:
+            if isinstance(error, ShapeError) and not self.example and not error.fix:
+                sizes = sorted({n for node in inputs for n in self._sizes(node)})
+                error.fix = (
+                    f"No example was given, so that the layers had to tell the numbers of features ({sizes});"
+                    " give example= with one example of each input."
+                )
             raise error
         return self._chosen(inputs, fitting)
 
     def _search(self, inputs, fixed):
         choices = [self._choices(node, fixed) for node in inputs]
-        fitting, impossible, furthest = [], [], ((-1, 0), None)
+        fitting, impossible, furthest = [], [], ((-1,), None)
         for trial, combination in enumerate(itertools.product(*choices)):
             assumed = dict(zip(inputs, combination))
             if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
@@ -413,27 +534,28 @@ class _Program:
                 fitting.append((assumed, self._read(assumed)))
             except _Misfit as misfit:
                 impossible.append({n: assumed[n] for n in self.ancestors[misfit.node]})
-                # of two errors at one call the one that is no matter of axes or sizes says more
-                telling = (
-                    0
-                    if isinstance(misfit.error, AxesError)
-                    else 1
-                    if isinstance(misfit.error, ShapeError)
-                    else 2
-                )
-                furthest = max(
-                    furthest, ((self.nodes.index(misfit.node), telling), misfit.error), key=lambda f: f[0]
-                )
+                # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading under which no call found
+                # the axes it needs says little: it may be the reading that is wrong.
+                telling = {AxesError: 0, ShapeError: 1}.get(type(misfit.error), 2)
+                rank = (telling == 2 or misfit.placed > 0, self.nodes.index(misfit.node), telling)
+                furthest = max(furthest, (rank, misfit.error), key=lambda f: f[0])
         return fitting, furthest
 
     def _refuse_constants(self, assumed):
         """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
         for node, (axes, *_) in assumed.items():
+            ones = (
+                [n == 1 for n, axis in zip(self.example[node].shape, axes) if axis in "bt"]
+                if self.example
+                else []
+            )
             if any(least is None for axis, least in zip(axes, node.meta.get("least", ())) if axis in "bt"):
                 raise UnsupportedModelError(
                     f"batch or time of the input {node.target!r} became a constant in the trace",
                     found=f"example {tuple(self.example[node].shape)}",
-                    fix="Loops over time are not supported: use whole-sequence layers. An example's batch and time must be above 1.",
+                    fix="Give an example whose batch and time are above 1: torch.export takes a size of 1 for a constant."
+                    if any(ones)
+                    else "Loops over time are not supported: use whole-sequence layers.",
                 )
 
     def _chosen(self, inputs, fitting):
@@ -467,6 +589,7 @@ class _Program:
             except RnnrtError as error:
                 raise _Misfit(
                     node,
+                    net.placed,
                     error
                     if node.op == "placeholder"
                     else error.at(_line(node) if node.op != "output" else "the output"),
@@ -487,6 +610,13 @@ class _Program:
             return net.input(node.target, axes, size, ids=ids, length=length)
         if node.op == "get_attr":
             return self._attribute(node)
+        read = [values[n] for n in node.all_input_nodes]
+        if (
+            node.op in ("call_function", "call_method")
+            and read
+            and all(isinstance(v, Constant) for v in read)
+        ):
+            return _folded(node, values)
         load = lambda tree: torch.fx.node.map_arg(tree, lambda n: self._loaded(net, node, values[n]))
         arguments, options = _plain(load(node.args)), _plain(load(node.kwargs))
         if node.op == "output":
@@ -501,13 +631,15 @@ class _Program:
             arguments = (value,)
         try:
             return CALLS[word](net, *arguments, **options)
+        except RnnrtError:  # some are kinds of ValueError and TypeError too
+            raise
         except (
             TypeError,
             ValueError,
             AttributeError,
             LookupError,
         ) as error:  # arguments of another kind than the call is written for
-            given = ", ".join([*map(str, arguments), *(f"{k}={v}" for k, v in options.items())])
+            given = ", ".join([*map(shown, arguments), *(f"{k}={shown(v)}" for k, v in options.items())])
             raise UnsupportedModelError(
                 f"{word} is not supported with these arguments", found=given
             ) from error
@@ -568,24 +700,72 @@ class _Program:
             net.name = name
             reference, axes = _output(net, value)
             net.builder.output(name, reference, axes)
-        if net.lengths is not None and len(net.packed) > 1:
-            raise UnsupportedModelError("some RNNs run over packed sequences and some do not")
+        self.finals = [
+            (position, [r.replace(":", "/") for r in value.references]) for position, value in states
+        ]
         metadata = {"source": "torch", "torch_version": torch.__version__, "module": self.name}
-        metadata |= {"lengths_input": net.lengths} if net.lengths is not None else {}
-        metadata |= {"state_inputs": list(dict.fromkeys(net.states))} if net.states else {}
+        metadata |= self._packing(net, kept) | self._initial_states(net)
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
         return _needed(
             net.builder.graph(metadata=metadata),
             [r.partition(":")[0] for _, value in states for r in value.references],
         )
 
+    def _packing(self, net, kept):
+        """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row, which frames are counted."""
+        if net.lengths is None:
+            return {}
+        cut = [name for name, value in kept if value.clock is not None and value.clock.longest]
+        key = "lengths_option" if net.lengths in self.optional else "lengths_input"
+        return {key: net.lengths, "packed": True, "cut_outputs": cut, "packing": list(net.packing[1:3])}
+
+    def _initial_states(self, net):
+        """How forward takes the states that it is given, in its own order."""
+        names = [
+            n.target
+            for n, role in self.roles.items()
+            if any(role and role.name == s.name for s, _ in net.states)
+        ]
+        if not names:
+            return {}
+        place = lambda state: (names.index(state.name),) if len(names) > 1 else ()
+        form = [state_form.entry((*place(state), *state.path), own) for state, own in net.states]
+        return {"state_inputs": names, "initial_states": form}
+
+
+def _folded(node, values):
+    """What a call makes of parameters and buffers alone."""
+    load = lambda tree: torch.fx.node.map_arg(tree, lambda n: torch.from_numpy(values[n].array))
+    arguments, options = load(node.args), load(node.kwargs)
+    try:
+        if node.op == "call_method":
+            made = getattr(arguments[0], node.target)(*arguments[1:], **options)
+        else:
+            made = node.target(*arguments, **options)
+    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+        raise UnsupportedModelError(f"cannot be worked out from the parameters alone ({error})") from error
+    return Constant(node.name, made.numpy()) if isinstance(made, torch.Tensor) else made
+
 
 class _Misfit(Exception):
     """A reading that does not hold: where, and why."""
 
-    def __init__(self, node, error):
+    def __init__(self, node, placed, error):
         super().__init__(str(error))
-        self.node, self.error = node, error
+        self.node, self.placed, self.error = node, placed, error
+
+
+def _takes_item(word, node):
+    """Whether a call takes a part of its first axis by number, or gives it one."""
+    first = node.args[1] if len(node.args) > 1 else None
+    plain = lambda n: isinstance(n, int) and not isinstance(n, bool)
+    if word == "getitem":
+        return (
+            plain(first)
+            or isinstance(first, slice)
+            and not any(isinstance(n, torch.fx.Node) for n in (first.start, first.stop, first.step))
+        )
+    return word in ("select", "slice", "unsqueeze") and first == 0 and all(map(plain, node.args[1:]))
 
 
 def _graph_axes(axes):
