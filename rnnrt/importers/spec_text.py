@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from math import isfinite
 
-from ..errors import UnsupportedModelError
+from ..container import open_regular, path_text
+from ..errors import ModelFileError, UnsupportedModelError
 
 MAX_LINES = 4096
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,34 @@ class Line:
 
     def refuse(self, what, **details):
         return UnsupportedModelError(what, where=self.where, **details)
+
+
+def text_of(spec) -> str | None:
+    """A spec given as its text, as a path, or as the name of a file; None stays None.
+
+    A text of one line is the name of a file where there is such a file and the line is not one word, a kind. Raises ModelFileError where
+    a path does not lead to a text of at most 1 MiB.
+    """
+    if spec is None or isinstance(spec, str) and not _is_file(spec):
+        return spec
+    where = path_text(spec)
+    try:
+        with open_regular(spec) as file:
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"the spec cannot be read ({error})", where=where) from error
+    if len(data) > _MOST_BYTES:
+        raise ModelFileError("the spec is too long", where=where, expected=f"at most {_MOST_BYTES} bytes")
+    return text
+
+
+def _is_file(text):
+    """Whether a text without line ends names a file: one that is there, or one by its look."""
+    if not text.strip() or "\n" in text or len(text) > 4096 or "\0" in text:
+        return False
+    looks = bool(re.search(r"[/\\]|\.(spec|txt)$", text))
+    return looks and not re.search(r"[=:]\s|\s\w+=", text) or "." in text and os.path.isfile(text)
 
 
 def parse(text: str) -> list[Line]:

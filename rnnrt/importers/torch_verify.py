@@ -155,7 +155,7 @@ class _Comparison:
             warnings.simplefilter("ignore")
             try:
                 return self.module(*positional, **named)
-            except Exception as error:  # whatever the user's own forward raises at a size it does not take
+            except Exception as error:  # noqa: BLE001 - whatever the user's own forward raises at a size it does not take
                 return error
 
     def _input(self, layer, name, frames, rows):
