@@ -296,7 +296,8 @@ class Program:
     def _chosen(self, inputs, fitting):
         for node in inputs:
             sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
-            if len(sizes) > 1 or (not self.example and not self._sizes(node) and sizes == {(None, False)}):
+            told = len(sizes) == 1 and (self.example or self._told(node, fitting[0][0]))
+            if not told:
                 raise UnsupportedModelError(
                     f"the layers do not tell the shape of the input {node.target!r}",
                     expected="a layer that reads a number of features" if self.example else None,
@@ -312,6 +313,17 @@ class Program:
                 for node, (axes, *_) in assumed.items()
             }
         return graph
+
+    def _told(self, node, assumed):
+        """Whether the layers tell an input's number of features: a program that only picks some of them takes one more as well."""
+        axes, size, ids, length = assumed[node]
+        if size is None:
+            return ids or bool(self._sizes(node))
+        try:
+            self._read(assumed | {node: (axes, size + 1, ids, length)})
+        except _Misfit:
+            return True
+        return False
 
     # -- reading under an assumption -------------------------------------------------------------------------------
     def _read(self, assumed) -> Graph:

@@ -3,8 +3,11 @@ the module's own answers (torch_verify). The first way to trace that holds is ta
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import itertools
+import logging
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -135,7 +138,12 @@ def _first_that_holds(module, example):
             made = program.graph(optional)
             made = _as_packed(made) if kind(module) in RECURRENT else made
             least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
-            notes = compare(module, made, example, optional=optional, finals=program.finals, least=least)
+            options = {"optional": optional, "finals": program.finals, "least": least}
+            if "" in modules and not isinstance(
+                modules[""], torch.fx.GraphModule
+            ):  # torch.export keeps guards
+                options["traced"] = torch.fx.GraphModule(modules[""], graph)
+            notes = compare(module, made, example, **options)
             made.metadata.update({"assumptions": notes} if notes else {})
             return made
         except RnnrtError as error:
@@ -206,12 +214,19 @@ def _symbolic(module, pinned, optional):
 
 
 def _exported(module, example):
-    with warnings.catch_warnings():
+    quiet = logging.root.manager.disable
+    said = (
+        io.StringIO()
+    )  # what torch.export prints and logs of a forward it does not get through is said below
+    with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         warnings.simplefilter("ignore")
+        logging.disable()
         try:
             return exported(evaluated(module), example)
         except Exception as error:  # the user's own, and torch.export's many
             raise _untraceable(module, error) from error
+        finally:
+            logging.disable(quiet)
 
 
 def _tensors_held(module):

@@ -22,15 +22,19 @@ LONG = 400  # frames from which an example is shortened to what the network need
 NOT_COMPARED = "not compared with torch: "
 
 
-def compare(module, graph, example, *, optional=(), finals=(), least=1) -> list[str]:
+def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=None) -> list[str]:
     """Run the module and the graph at several sizes; what could not be compared, a sentence each.
 
     ``example``: {parameter of forward: value}, or None: inputs are made up then. ``optional``: parameters that forward may go without.
     ``finals``: (position in forward's result, names of the states it stacks). ``least``: the least size the trace holds for; one below
-    it, the module must fail or agree. Raises UnsupportedModelError where the answers differ.
+    it, the module must fail or agree. ``traced``: the traced program as a module: a long example, of which the graph sees a shorter one, is
+    run through it. Raises UnsupportedModelError where the answers differ.
     """
     module = evaluated(module).cpu()
-    notes = _Comparison(module, graph, example, optional, finals, least).notes()
+    comparison = _Comparison(module, graph, example, optional, finals, least)
+    notes = comparison.notes()
+    if comparison.shortened and traced is not None:
+        comparison.at_full_length(traced)
     if _real(module) in (torch.float16, torch.bfloat16):  # too coarse to tell a small fault
         notes += _Comparison(module.float(), graph, example, optional, finals, least).notes()
     return list(dict.fromkeys(notes))
@@ -74,6 +78,9 @@ class _Comparison:
                 raise UnsupportedModelError(
                     "the module does not run on the example", found=self._first_line(self.failure)
                 )
+        if not any(agreed.values()) and self.shortened:
+            frames, rows = self.own
+            agreed[modes[0]] += self._agrees(frames, rows, *modes[0])
         if not any(agreed.values()):
             why = f"it does not run on inputs made up for it ({self._first_line(self.failure)})"
             return [f"{NOT_COMPARED}{why}. Give example= with one example of each input."]
@@ -113,9 +120,35 @@ class _Comparison:
         if fixed:
             return [(fixed, rows), (fixed, rows + 1)]
         time = own if own <= LONG else max(_fewest(self.graph), self.least, 64)
-        self.shortened = time != own
+        self.shortened, self.own = time != own, (own, rows)
         tried = [(time, rows), (time, rows + 1), (time + 1, 2), (2 * time + 3, 1), (max(time // 2, 1), 3)]
-        return tried + [(max(self.least - 1, 1), 2)] + [(own, rows)] * self.shortened
+        return tried + [(max(self.least - 1, 1), 2)]
+
+    def at_full_length(self, traced):
+        """Raise where the module and its traced program differ on the example itself: forward asked how long it is."""
+        given = {
+            name: x.to(self.real) if x.is_floating_point() else x
+            for name, x in self.example.items()
+            if isinstance(x, torch.Tensor)
+        }
+        given |= {name: x for name, x in self.example.items() if name not in given}
+        wanted = self._run(given)
+        if isinstance(wanted, Exception):
+            raise UnsupportedModelError(
+                "the module does not run on the example", found=self._first_line(wanted)
+            )
+        found = self._run(given, traced.cpu())
+        same = not isinstance(found, Exception) and all(
+            a.shape == b.shape and _distance(a.double().numpy(), b.double().numpy()) <= TOLERANCE
+            for a, b in zip(leaves(wanted), leaves(found))
+            if isinstance(a, torch.Tensor)
+        )
+        if not same:
+            raise UnsupportedModelError(
+                "the module's answer depends on the number of frames in a way the trace does not hold",
+                expected="torch's answer on the example",
+                found="another",
+            )
 
     # -- one call --------------------------------------------------------------------------------------------------
     def _agrees(self, frames, rows, with_states, with_lengths):
@@ -137,7 +170,7 @@ class _Comparison:
             return True
         return False
 
-    def _run(self, given):
+    def _run(self, given, module=None):
         """The module's answer, called as its users do: by position as far as that goes; or what it raised."""
         positional, named, by_position = [], {}, True
         given = self.example | given
@@ -154,7 +187,7 @@ class _Comparison:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return self.module(*positional, **named)
+                return (module or self.module)(*positional, **named)
             except Exception as error:  # noqa: BLE001 - whatever the user's own forward raises at a size it does not take
                 return error
 
