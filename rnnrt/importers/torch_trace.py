@@ -142,7 +142,7 @@ def _first_that_holds(module, example):
             if "" in modules and not isinstance(
                 modules[""], torch.fx.GraphModule
             ):  # torch.export keeps guards
-                options["traced"] = torch.fx.GraphModule(modules[""], graph)
+                options["traced"] = _Traced(modules[""].cpu(), graph)
             notes = compare(module, made, example, **options)
             made.metadata.update({"assumptions": notes} if notes else {})
             return made
@@ -259,6 +259,20 @@ def _refuse_memory(copied, before, after, random_before):
         raise UnsupportedModelError(
             "forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training."
         )
+
+
+class _Traced:
+    """A traced program that runs, as torch.fx's interpreter does; a GraphModule would have torch.fx wrap its functions for good."""
+
+    def __init__(self, module, graph):
+        self.module, self.graph = module, graph
+
+    def __call__(self, *positional, **named):
+        bound = inspect.signature(self.module.forward).bind(*positional, **named)
+        bound.apply_defaults()
+        places = [node.name for node in self.graph.nodes if node.op == "placeholder"]
+        values = [bound.arguments[n if n in bound.arguments else n.rpartition("_")[0]] for n in places]
+        return torch.fx.Interpreter(self.module, graph=self.graph).run(*values)
 
 
 class _Untraceable(UnsupportedModelError):

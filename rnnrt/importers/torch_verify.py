@@ -27,7 +27,7 @@ def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=N
 
     ``example``: {parameter of forward: value}, or None: inputs are made up then. ``optional``: parameters that forward may go without.
     ``finals``: (position in forward's result, names of the states it stacks). ``least``: the least size the trace holds for; one below
-    it, the module must fail or agree. ``traced``: the traced program as a module: a long example, of which the graph sees a shorter one, is
+    it, the module must fail or agree. ``traced``: the traced program, to be called as the module: a long example, of which the graph sees a shorter one, is
     run through it. Raises UnsupportedModelError where the answers differ.
     """
     module = evaluated(module).cpu()
@@ -137,7 +137,7 @@ class _Comparison:
             raise UnsupportedModelError(
                 "the module does not run on the example", found=self._first_line(wanted)
             )
-        found = self._run(given, traced.cpu())
+        found = self._run(given, traced)
         same = not isinstance(found, Exception) and all(
             a.shape == b.shape and _distance(a.double().numpy(), b.double().numpy()) <= TOLERANCE
             for a, b in zip(leaves(wanted), leaves(found))
