@@ -35,7 +35,7 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_stream
     struct rnnrt_row:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
-        int32_t reverse, reset_after, norm, count_padding
+        int32_t reverse, reset_after, norm, count_padding, unpacked
         int32_t input[64]
         rnnrt_function activation, recurrent_activation
         float epsilon
@@ -178,6 +178,7 @@ cdef class Plan:
                 r.groups, r.pad_left, r.pad_right, r.same = row.get("groups", 1), row.get("pad_left", 0), row.get("pad_right", 0), row.get("same", 0)
                 r.reverse, r.reset_after, r.norm = row.get("reverse", 0), row.get("reset_after", 0), row.get("norm", 0)
                 r.count_padding, r.epsilon = row.get("count_padding", 0), row.get("epsilon", 0.0)
+                r.unpacked = row.get("unpacked", 0)
                 name, parameter = row.get("activation", ("linear", 0.0))
                 r.activation.name, r.activation.parameter = function_number[name], parameter
                 name, parameter = row.get("recurrent_activation", ("linear", 0.0))

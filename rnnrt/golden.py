@@ -178,6 +178,8 @@ def _first_line(error):
 def _by_torch(module, graph, inputs):
     import torch
 
+    from .importers.torch_copy import evaluated
+
     tensors = [*module.parameters(), *module.buffers()]
     types = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
     if types not in ({torch.float32}, {torch.float64}) or any(t.device.type != "cpu" for t in tensors):
@@ -187,13 +189,8 @@ def _by_torch(module, graph, inputs):
     for name, x in inputs.items():
         layer = graph[name]
         given[name] = torch.tensor(to_source(x, layer.axes), dtype=torch.int64 if layer.ids else real)
-    training = {m: m.training for m in module.modules()}
-    try:
-        with _hindering(), torch.no_grad():
-            made = leaves(module.eval()(**given), sort=False)
-    finally:
-        for part, flag in training.items():
-            part.training = flag
+    with _hindering(), torch.no_grad():
+        made = leaves(evaluated(module)(**given), sort=False)
     states = graph.metadata.get("state_outputs", ())
     kept = [y for k, y in enumerate(made) if y is not None and k not in states]
     return [y.numpy() for y in kept], f"torch {torch.__version__.partition('+')[0]}"

@@ -382,7 +382,8 @@ class _Recurrent(Layer):
     """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time; one left out is zero.
 
     ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final state is
-    the one after frame 0. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
+    the one after frame 0. ``packed``: the lengths of a call count for it, as for an RNN over a packed sequence: outputs past a row's
+    end are 0, its state stays, and the reverse direction starts at the row's end. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
     pre-activation W x + U h + b is normalised over its own units (two-pass variance, ``epsilon`` inside the root), scaled by gamma
     and shifted by beta, both (gates * units,), before its activation; "joint": the same over all gates at once.
     """
@@ -392,6 +393,7 @@ class _Recurrent(Layer):
     bias: OptionalWeights = None
     activation: Elementwise = TANH
     reverse: bool = False
+    packed: bool = True
     norm: str = "none"
     gamma: OptionalWeights = None
     beta: OptionalWeights = None

@@ -103,6 +103,7 @@ def _recurrent(layer, x):
     return {
         "units": layer.units,
         "reverse": int(layer.reverse),
+        "unpacked": int(not layer.packed),
         "norm": ("none", "gates", "joint").index(layer.norm),
         "epsilon": layer.epsilon,
         "activation": _function(layer.activation),

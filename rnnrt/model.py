@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 
-from . import _engine, lowering, passes
+from . import _engine, lowering, passes, state_form
 from .axes import to_canonical, to_source
 from .errors import (
     DTypeError,
@@ -418,14 +418,11 @@ class Model(Generic[Answer]):
 
     def _answer(self, given, lengths, initial_state, return_state, out):
         arrays, batch, frames, batched = self._canonical(given)
-        trim = self.graph.metadata.get("lengths_input")
+        required = self.graph.metadata.get("lengths_input")
         if lengths is not None:
             lengths = self._check_lengths(lengths, batch, frames)
-            if trim:  # pad_packed_sequence answers only as far as the longest row
-                frames = max(1, int(lengths.max()))
-                arrays = [a[:frames] if p.signal.time else a for p, a in zip(self._inputs, arrays)]
-        elif trim:
-            raise ShapeError(f"this module was traced with lengths ({trim!r})", fix="Pass lengths=.")
+        elif required:
+            raise ShapeError(f"this module was traced with lengths ({required!r})", fix="Pass lengths=.")
         plan = self._plan_for(frames)
         made, views = [], []
         for k, (output, signal) in enumerate(self._outs):
@@ -436,9 +433,16 @@ class Model(Generic[Answer]):
                     where=f"output {output.name!r}",
                     found=f"{frames} frames",
                 )
+            end = self._cut_at(output.name, lengths)
             shared = out is not None and any(np.may_share_memory(out, a) for a in arrays)
             array, view = make_output(
-                output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None, shared
+                output.axes,
+                signal,
+                batch,
+                count,
+                batched,
+                out if len(self._outs) == 1 and end is None else None,
+                shared,
             )
             made.append(array)
             views.append(view)
@@ -461,7 +465,9 @@ class Model(Generic[Answer]):
         )
         results = tuple(
             finish_output(output.axes, signal, array, batched, out)
-            for (output, signal), array in zip(self._outs, made)
+            if (end := self._cut_at(output.name, lengths)) is None
+            else self._cut(output.axes, signal, array, view, end, batched, out)
+            for (output, signal), array, view in zip(self._outs, made, views)
         )
         result = results[0] if len(results) == 1 else results
         if not return_state:
@@ -471,6 +477,17 @@ class Model(Generic[Answer]):
             self.fingerprint,
             batch if batched else None,
         )
+
+    def _cut_at(self, output, lengths):
+        """Frames that an output has with these lengths where pad_packed_sequence cuts it to the longest row; else None."""
+        if lengths is None or output not in self.graph.metadata.get("cut_outputs", ()):
+            return None
+        return max(1, int(lengths.max()))
+
+    def _cut(self, axes, signal, array, view, end, batched, out):
+        shorter, cut = make_output(axes, signal, view.shape[1], end, batched, out, out is not None)
+        cut[...] = view[:end]
+        return finish_output(axes, signal, shorter, batched, out)
 
     def _run(self, plan, batch, arrays, views, lengths, initial, final):
         """Run the plan; a batch is shared out by rows where there are threads and enough work for them."""
@@ -561,6 +578,18 @@ class Model(Generic[Answer]):
         return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
+        facts = self.graph.metadata
+        if facts.get("source") == "torch" and not facts.get("packed"):
+            raise UnsupportedModelError(
+                "lengths= counts only where the program packs its rows (pack_padded_sequence), and this one does not",
+                fix="Run rows of equal length together, or each row alone, cut to its length."
+                " A spec says where forward packs: pack ... pad.",
+            )
+        if facts.get("source") == "keras":
+            raise UnsupportedModelError(
+                "lengths= on a Keras model is not supported yet",
+                fix="Run rows of different lengths one by one.",
+            )
         lengths = as_array(lengths, "lengths")
         if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):
             raise ShapeError(
@@ -568,18 +597,21 @@ class Model(Generic[Answer]):
                 expected=f"({batch},)",
                 found=f"{lengths.dtype} {lengths.shape}",
             )
-        bad = np.flatnonzero((lengths < 0) | (lengths > frames))
+        span, stride = facts.get("packing", (1, 1))  # windows before the packing change what lengths count
+        most = max((frames - span) // stride + 1, 0)
+        bad = np.flatnonzero((lengths < 0) | (lengths > most))
         if bad.size:
             raise ShapeError(
                 f"the length of row {bad[0]} is out of range",
-                expected=f"0 to {frames}",
+                expected=f"0 to {most}",
                 found=str(lengths[bad[0]]),
             )
-        if self.graph.metadata.get("source") == "keras":
-            raise UnsupportedModelError(
-                "lengths= on a Keras model is not supported yet",
-                fix="Run rows of different lengths one by one.",
-            )
+        if not facts.get("packed"):
+            self._refuse_moved_time()
+        return np.ascontiguousarray(lengths, np.int64)
+
+    def _refuse_moved_time(self):
+        """Lengths given to a graph built by hand count input frames: refuse them where a layer before a recurrent one changed those."""
         moved = set()
         for layer in self._run_graph.layers:
             if hasattr(layer, "states") and layer.inputs[0].partition(":")[0] in moved:
@@ -592,7 +624,6 @@ class Model(Generic[Answer]):
             moves = layer.kind in _WINDOWED - {"concatenate", "add", "multiply"} or layer.kind == "reverse"
             if (moves and not pointwise) or any(r.partition(":")[0] in moved for r in layer.inputs):
                 moved.add(layer.name)
-        return np.ascontiguousarray(lengths, np.int64)
 
     def _initial(self, state, batch, batched):
         """[(value number, (batch, size) array)] from any form an initial state may take."""
@@ -607,7 +638,7 @@ class Model(Generic[Answer]):
                 )
             state = state.arrays()
         if not isinstance(state, Mapping):
-            state = self._source_state(state)
+            state = self._source_state(state, batched)
         known = {name: (value, size) for name, value, size in self.state_values}
         made = []
         for name, array in state.items():
@@ -623,31 +654,26 @@ class Model(Generic[Answer]):
             made.append((value, np.ascontiguousarray(a.reshape(batch, size))))
         return made
 
-    def _source_state(self, given):
-        """Keras's flat list, or PyTorch's stacked h0 or (h0, c0), by state name."""
+    def _lone_form(self):
+        """The form of a network whose states are all of one RNN: h_0, or (h_0, c_0)."""
+        layers = [layer for layer in self.graph.layers if hasattr(layer, "states")]
+        modules = {(layer.name.rpartition(".")[0], layer.states) for layer in layers}
+        if len(modules) != 1 or "state_inputs" in self.graph.metadata:
+            return None
+        return state_form.of_stack([layer.name for layer in layers], layers[0].states)
+
+    def _source_state(self, given, batched):
+        """Keras's flat list, or the form that a PyTorch program takes, by state name."""
         names = [name for name, _, _ in self.state_values]
         if self.graph.metadata.get("source") == "torch":
-            stacks = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-            stacks = tuple(None if s is None else as_array(s, "initial_state") for s in stacks)
-            kinds = "hc" if any(n.endswith("/c") for n in names) else "h"
-            if len(stacks) != len(kinds) or any(np.ndim(stack) < 1 for stack in stacks):
-                wanted = "(h0, c0)" if kinds == "hc" else "h0"
+            form = self.graph.metadata.get("initial_states") or self._lone_form()
+            if form is None:
                 raise StateError(
-                    "the initial state has another form than PyTorch's",
-                    expected=f"{wanted}, each (layers * directions, ...)",
-                    found=f"{len(stacks)} of {type(stacks[0]).__name__}" if stacks else "nothing",
+                    "forward takes no states in a form of its own",
+                    expected=f"{{name: array}} of {names}",
+                    found=type(given).__name__,
                 )
-            made = {}
-            for kind, stack in zip(kinds, stacks):
-                own = [n for n in names if n.endswith(f"/{kind}")]
-                if len(stack) != len(own):
-                    raise StateError(
-                        f"the stack of {kind} states has the wrong number of layers",
-                        expected=str(len(own)),
-                        found=str(len(stack)),
-                    )
-                made |= dict(zip(own, stack))
-            return made
+            return state_form.by_name(form, given, batched)
         given = list(given) if isinstance(given, (tuple, list)) else [given]
         if len(given) != len(names):
             raise StateError(
@@ -917,7 +943,7 @@ def _bursts(graph):
 
 def from_keras(
     source: Any,
-    spec: str | None = None,
+    spec: str | os.PathLike[str] | None = None,
     *,
     custom_objects: CustomObjects | None = None,
     inputs: Sequence[str] | None = None,
@@ -926,7 +952,7 @@ def from_keras(
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
-    importers/keras_spec.py), or a live Keras model."""
+    importers/keras_spec.py; or a path to either), or a live Keras model."""
     from .importers import detection, keras
 
     detection.expect(source, "keras")
@@ -947,7 +973,7 @@ def from_keras(
 
 def from_torch(
     source: Any,
-    spec: str | None = None,
+    spec: str | os.PathLike[str] | None = None,
     *,
     example: Any = None,
     prefix: str = "",

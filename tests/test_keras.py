@@ -24,6 +24,7 @@ from needs import need
 from rnnrt import graph, reference
 from rnnrt.errors import ModelFileError, UnsupportedModelError
 from rnnrt.importers import keras as importer
+from rnnrt.importers.spec_text import text_of
 
 #: Keras's own variables, seen through NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -338,6 +339,16 @@ def test_the_text_of_to_json_may_stand_in_a_json_string(name):
     """json.dump(model.to_json(), file) writes a string, not an object."""
     text = json.dumps(file(f"{name}.json").decode())
     assert_answers(importer.read(file(f"{name}.weights.h5"), text), name)
+
+
+def test_a_spec_may_be_the_path_of_its_file(tmp_path):
+    (tmp_path / "net.json").write_bytes(file("branches.json"))
+    for path in (tmp_path / "net.json", str(tmp_path / "net.json")):
+        assert_answers(importer.read(file("branches.weights.h5"), path), "branches")
+    with pytest.raises(ModelFileError, match=r"none\.json"):
+        importer.read(file("branches.weights.h5"), str(tmp_path / "none.json"))
+    for text in ('{"name":"a/b"}', '"{\\"name\\":\\"a.json"', None, 5):
+        assert text_of(text) is text
 
 
 def rename_layers(group):

@@ -84,7 +84,6 @@ def test_an_option_that_changes_the_answer_is_refused_by_name(name, layer, optio
         "PReLU",
         "UpSampling1D",
         "ConvLSTM1D",
-        "TFOpLambda",
         "Discretization",
     ],
 )
@@ -97,6 +96,18 @@ def test_a_layer_that_is_not_supported_is_named_with_the_supported_ones(class_na
     ) as caught:
         importer.read(with_config(file(CLASSIFIER), change))
     assert "outputs=['embedding']" in str(caught.value) or "inputs=['spatial_dropout1d']" in str(caught.value)
+
+
+def test_a_function_of_tensorflow_on_layers_outputs_is_named_with_the_layers_that_do_the_same():
+    def change(config):
+        find(config, "dropout").update(
+            class_name="TFOpLambda", config={"name": "dropout", "function": "math.square"}
+        )
+
+    with pytest.raises(
+        UnsupportedModelError, match=r"'dropout' \(TFOpLambda\): .*tf\.math\.square.*LSTM.*Multiply.*outputs="
+    ):
+        importer.read(with_config(file(CLASSIFIER), change))
 
 
 def test_all_unsupported_layers_are_named_and_the_largest_part_between_them():
@@ -381,7 +392,7 @@ def test_the_arrays_of_keras_1_are_refused_with_the_way_out():
         ),
         (lambda nodes: nodes[0].update(args=[["top", 0, 0]]), "in a circle"),
         (lambda nodes: nodes[0].update(args=[["a", 0, 0], ["b", 0, 0]]), "'top'.*wrong number of inputs"),
-        (lambda nodes: nodes[0].update(args=[7]), "'top'.*no tensor"),
+        (lambda nodes: nodes[0].update(args=[7]), "'top'.*is called with 7"),
         (lambda nodes: nodes.clear(), "names a layer that is not there.*'top'"),
     ],
 )

@@ -197,7 +197,7 @@ def test_models_are_read_and_run_where_no_framework_can_be_imported(tmp_path):
 ROWS = (
     ("annotations",),
     ("errors",),
-    ("graph", "atomic", "strict_json", "textbook", "axes"),
+    ("graph", "atomic", "strict_json", "textbook", "axes", "state_form"),
     ("reference", "passes", "container", "graph_json", "layers"),
     ("verification",),
     ("file",),

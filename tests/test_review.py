@@ -165,8 +165,10 @@ def test_pytorchs_initial_states_have_pytorchs_form():
     assert (
         distance(module(x, (h, c))[0].detach().numpy(), model(x.numpy(), initial_state=(h, c))) <= TOLERANCE
     )
-    for wrong in (h, (h,), (h, c, c), 5, (None, c), ()):
-        with pytest.raises(StateError, match="another form than PyTorch's"):
+    zeros = model(x.numpy(), initial_state=(torch.zeros_like(h), c))
+    assert np.array_equal(model(x.numpy(), initial_state=(None, c)), zeros)
+    for wrong in (h, (h,), (h, c, c), 5, ()):
+        with pytest.raises(StateError, match="another form than forward takes"):
             model(x.numpy(), initial_state=wrong)
 
 

@@ -21,6 +21,7 @@ from .keras_masks import POINTWISE, flow, hands_on, makes, uses
 from .keras_recurrent import RECURRENT, custom_layers, fields_of
 from .keras_weights import NETWORKS, inner
 from .keras_wiring import Wiring, wire
+from .spec_text import text_of
 
 #: Calls one model may make, those of a network called twice counted twice.
 _MAX_CALLS = 10_000
@@ -34,7 +35,7 @@ def read(
     """The Graph of a Keras model.
 
     ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
-    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), for files that hold weights alone; ``{"keras_version": "2.15.0"}``
+    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), or a path to it, for files that hold weights alone; ``{"keras_version": "2.15.0"}``
     for a file that does not say which Keras wrote it, where that decides what it computes. ``custom_objects``: {class name: f}, where
     ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and
     inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers
@@ -44,6 +45,7 @@ def read(
     holds what rnnrt does not run, ResourceLimitError above ``max_bytes``, MissingExtraError without h5py.
     """
     place = str(source) if isinstance(source, (str, PathLike)) else None
+    spec = text_of(spec)
     try:
         model = open_model(source, spec, max_bytes, tuple(custom_objects or ()))
         wiring = wire(model.description)

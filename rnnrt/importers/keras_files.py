@@ -166,7 +166,8 @@ def _hdf5(data, where, spec, max_bytes, custom):
     if not lines and values is None and isinstance(config, str):
         values = parse(config, f"{where}: model_config")
         version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
-    _check_keras1(held, where)
+    if not re.match(r"[2-9]|\d\d", written if isinstance(written, str) else ""):
+        _check_keras1(held, where)
     if lines:
         described = keras_spec.sequential(spec)
     elif values is not None:
@@ -194,7 +195,8 @@ def _hdf5(data, where, spec, max_bytes, custom):
 
 
 def _check_keras1(held, where):
-    """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i, ..."""
+    """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i, ... A later
+    Keras says so in its files, and names like these are then somebody's own (kernel_b)."""
     for group in held.groups.values():
         for name in group.attributes.get("weight_names") or ():
             if re.fullmatch(r".*_[WUb](_[a-z])?(:0)?", name):

@@ -179,7 +179,7 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
     if isinstance(source, Mapping):
         where = where or "the mapping"
         try:
-            return Checkpoint(dict(source.items()), where, max_bytes)
+            return Checkpoint(_plain(source), where, max_bytes)
         except ValueError as error:  # an .npz that holds pickled objects
             raise ModelFileError(f"the mapping cannot be read ({error})", where=where) from error
     kind, where = detect(source), where or path_text(source)
@@ -188,6 +188,12 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
             f"is {kind.what}, not PyTorch's", where=where, fix=f"Use {_OTHER_READERS[kind.importer]}."
         )
     return read_bytes(read_whole(source, max_bytes), where, max_bytes)
+
+
+def _plain(mapping, depth=0):
+    """A mapping and the mappings in it as dicts."""
+    inside = lambda value: _plain(value, depth + 1) if isinstance(value, Mapping) and depth < 16 else value
+    return {name: inside(value) for name, value in mapping.items()}
 
 
 def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:

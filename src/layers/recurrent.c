@@ -103,6 +103,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
     if (!*s.begun && op->row.inputs > 1) memcpy(s.h, visit->x[1], batch * out * sizeof(float));
     if (!*s.begun && op->row.inputs > 2) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
     *s.begun = 1;
+    const bool packed = visit->lengths && !op->row.unpacked;
     bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS &&
                   visit->kernels->product_beside;
     size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
@@ -128,13 +129,13 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
             size_t local = op->row.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = visit->y[0] ? visit->y[0] + t * batch * out : spare[step.h == spare[0]];
-            if (visit->lengths && op->row.kind == rnnrt_kind_lstm)
+            if (packed && op->row.kind == rnnrt_kind_lstm)
                 memcpy(c_before, s.c, batch * units * sizeof(float));
             cell(&step);
             if (visit->y[RNNRT_SLOT_CELLS])
                 memcpy(visit->y[RNNRT_SLOT_CELLS] + t * batch * units, s.c, batch * units * sizeof(float));
             step.h = step.h_new;
-            if (!visit->lengths) continue;
+            if (!packed) continue;
             hold_ended_rows(op, visit, t, s, step.h_new, c_before);
             step.h = s.h;
         }
