@@ -597,8 +597,7 @@ class Model(Generic[Answer]):
                 expected=f"({batch},)",
                 found=f"{lengths.dtype} {lengths.shape}",
             )
-        span, stride = facts.get("packing", (1, 1))  # windows before the packing change what lengths count
-        most = max((frames - span) // stride + 1, 0)
+        most = self._longest(frames)
         bad = np.flatnonzero((lengths < 0) | (lengths > most))
         if bad.size:
             raise ShapeError(
@@ -609,6 +608,11 @@ class Model(Generic[Answer]):
         if not facts.get("packed"):
             self._refuse_moved_time()
         return np.ascontiguousarray(lengths, np.int64)
+
+    def _longest(self, frames):
+        """The greatest length a row may have: windows before the packing change what lengths count."""
+        span, stride = self.graph.metadata.get("packing", (1, 1))
+        return max((frames - span) // stride + 1, 0)
 
     def _refuse_moved_time(self):
         """Lengths given to a graph built by hand count input frames: refuse them where a layer before a recurrent one changed those."""
@@ -905,12 +909,11 @@ class Model(Generic[Answer]):
             if verification.answered_by(by, self.graph) == verification.NOT_COMPARED:
                 warnings.warn(f"{verification.NOT_COMPARED} with the framework's answers", stacklevel=2)
         given = [to_source(inputs[port.layer.name], port.layer.axes) for port in self._inputs]
-        full = [
-            np.full(len(v), v.shape[1]) for v in (inputs[p.layer.name] for p in self._inputs if p.signal.time)
-        ]
-        made = self._answer(
-            given, full[0] if "lengths_input" in self.graph.metadata else None, None, False, None
-        )
+        lengths = None
+        if "lengths_input" in self.graph.metadata:
+            batch, frames = next(inputs[p.layer.name].shape[:2] for p in self._inputs if p.signal.time)
+            lengths = np.full(batch, self._longest(frames))
+        made = self._answer(given, lengths, None, False, None)
         made = made if isinstance(made, tuple) else (made,)
         answers = {o.name: to_canonical(a, o.axes) for (o, _), a in zip(self._outs, made)}
         return verification.check(self.graph, inputs, outputs, answers, by, tolerance)
