@@ -76,7 +76,7 @@ class Stream:
 
     @property
     def finite(self) -> bool | NDArray[np.bool_]:
-        """Whether every recurrent state is finite: a bool, or one a batch row. What met NaN keeps it until it is reset."""
+        """Whether every recurrent state is finite: a bool, or one a batch row."""
 
     @property
     def delay(self) -> int:
