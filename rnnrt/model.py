@@ -806,7 +806,11 @@ def from_keras(
     source, spec=None, *, custom_objects=None, inputs=None, outputs=None, check=None, max_bytes=2 << 30
 ):
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
-    importers/keras_spec.py), or a live Keras model."""
+    importers/keras_spec.py), or a live Keras model.
+
+    ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become the golden sample:
+    VerificationError where they are not answered. ``max_bytes``: the most that the file may take, unpacked (ResourceLimitError).
+    """
     from .importers import detection, keras
 
     detection.expect(source, "keras")
@@ -826,7 +830,10 @@ def from_keras(
 
 
 def from_torch(source, spec=None, *, example=None, prefix="", check=None, max_bytes=2 << 30):
-    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
+    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module.
+
+    ``check``, ``max_bytes``: as in ``from_keras``.
+    """
     from .importers import detection, torch
 
     detection.expect(source, "torch")
