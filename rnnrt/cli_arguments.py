@@ -86,7 +86,7 @@ def _golden(text):
 
 def _peer(text):
     name = text.partition(":")[0]
-    if name not in PEERS or (name == "torch") != (text.count(":") >= 2) and name == "torch" and ":" in text:
+    if text not in PEERS and not (name == "torch" and text.count(":") > 1):
         close = did_you_mean(name, PEERS)
         words = ", ".join((*PEERS, "torch:FILE.py:CLASS"))
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {words}" + (f". {close}" if close else ""))

@@ -277,7 +277,8 @@ def verify(options):
         by = model.golden_by
     answerer = verification.answered_by(by, model.graph)
     data = {"model": options.model, "ok": True, "golden_by": by, "max_error": error}
-    data["compared"], data["assumptions"] = answerer != verification.NOT_COMPARED, list(model.assumptions)
+    assumed = verification.assumptions(model.graph, by)
+    data["compared"], data["assumptions"] = answerer != verification.NOT_COMPARED, list(assumed)
     if data["compared"]:
         line = f"{options.model}: ok, within {error:.1e} of the answers of {answerer}"
     else:
@@ -285,7 +286,8 @@ def verify(options):
             f"{options.model}: {answerer}. The engine computes what was read, within {error:.1e}; nobody from outside "
             "answered: convert --golden FILE.npz, or verify --against FRAMEWORK --source FILE"
         )
-    return Report(data, [line, *(f"  {text}" for text in model.assumptions)])
+        assumed = assumed[:-1]  # the last says it again
+    return Report(data, [line, *(f"  assumed: {text}" for text in assumed)])
 
 
 def compare(options, model):

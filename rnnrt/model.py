@@ -955,7 +955,11 @@ def from_keras(
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
-    importers/keras_spec.py; or a path to either), or a live Keras model."""
+    importers/keras_spec.py; or a path to either), or a live Keras model.
+
+    ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become the golden sample:
+    VerificationError where they are not answered. ``max_bytes``: the most that the file may take, unpacked (ResourceLimitError).
+    """
     from .importers import detection, keras
 
     detection.expect(source, "keras")
@@ -983,7 +987,10 @@ def from_torch(
     check: Check | None = None,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
+    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module.
+
+    ``check``, ``max_bytes``: as in ``from_keras``.
+    """
     from .importers import detection, torch
 
     detection.expect(source, "torch")
@@ -1112,9 +1119,10 @@ def convert(
             graph, source, ask=ask, hindrance=_hindrance(**options), check=None if own else golden
         )
     if destination is not None:
-        if not verification.not_finite(
-            model.graph
-        ):  # said loudly in ``assumptions``; its sample verifies nothing
+        _, outputs = model._golden or verification.reference_sample(model.graph)
+        if all(
+            np.isfinite(y).all() for y in outputs.values()
+        ):  # else it verifies nothing, and ``verify`` fails
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # who answered is in the file and in ``assumptions``
                 model.verify()
