@@ -19,6 +19,7 @@ from .errors import (
 from .graph import Graph
 from .model import Model, convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
 from .state import State
+from .value import by_path
 
 if TYPE_CHECKING:
     from . import layers, textbook
@@ -41,6 +42,7 @@ __all__ = [
     "StreamBusyError",
     "UnsupportedModelError",
     "VerificationError",
+    "by_path",
     "convert",
     "from_graph",
     "from_keras",
@@ -53,10 +55,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """The modules ``layers`` and ``textbook``, imported when first used: few programs need them."""
-    if name not in ("layers", "textbook"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for a module
 
-    return import_module(f".{name}", __name__)
+    def __getattr__(name):
+        """The modules ``layers`` and ``textbook``, imported when first used: few programs need them."""
+        if name not in ("layers", "textbook"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)

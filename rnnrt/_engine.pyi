@@ -1,11 +1,13 @@
 """The border between Python and the C engine, for editors and type checkers. The first sentences are those of _engine.pyx."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterable, Sequence
+from types import GenericAlias
+from typing import Any, Generic, NoReturn, SupportsIndex, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .annotations import Answer, Floats, Given, InitialState
 from .graph import Graph
 from .model import Model
 from .state import State
@@ -79,6 +81,9 @@ class Plan:
     def rows(self, frames: int) -> int:
         """Rows that run() works on at a time: a larger batch runs in slices."""
 
+    def answer(self, x: object, width: int, length: int, timed: bool) -> Floats | None:
+        """The one output for the one input where both are plain: x (batch, time, width) or (time, width), float32 and C-contiguous."""
+
     def run(
         self,
         batch: int,
@@ -94,18 +99,30 @@ class Plan:
         """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous; outputs likewise, filled."""
 
 @final
-class Stream:
+class Stream(Generic[Answer]):
     """One live batch of sequences: its own state over a shared Model."""
 
+    @classmethod
+    def __class_getitem__(cls, answer: Any) -> GenericAlias:
+        """Stream[answer], as annotations write it."""
+
     @property
-    def model(self) -> Model: ...
+    def model(self) -> Model[Answer]: ...
     @property
     def batch_size(self) -> int | None: ...
     @property
     def every_step(self) -> bool: ...
     @property
-    def position(self) -> int:
-        """Frames taken since the sequence began."""
+    def bursts(self) -> bool:
+        """Whether one frame in can bring several out."""
+
+    @property
+    def position(self) -> Any:
+        """Frames taken since the sequence began; where rows began at different times, an array with one number a row."""
+
+    @property
+    def finite(self) -> bool | NDArray[np.bool_]:
+        """Whether every recurrent state is finite: a bool, or one a batch row."""
 
     @property
     def delay(self) -> int:
@@ -116,23 +133,36 @@ class Stream:
         """Everything the stream remembers, as a State: a copy, to look at, to store or to give back."""
 
     @state.setter
-    def state(self, value: State | Mapping[str, ArrayLike] | Sequence[ArrayLike]) -> None: ...
+    def state(self, value: InitialState) -> None: ...
 
-    # What comes back is one array for a network of one output, and a tuple of them for one of several; step has None where nothing is due.
-    def step(self, frame: ArrayLike | tuple[ArrayLike, ...], out: NDArray[np.float32] | None = None) -> Any:
+    # step has None where nothing is due.
+    @overload
+    def step(self: Stream[Floats], frame: Given, out: Floats | None = None) -> Floats | None:
         """One time step: ``frame`` (features,), or (batch, features), float32."""
 
-    def push(self, chunk: ArrayLike | tuple[ArrayLike, ...], out: NDArray[np.float32] | None = None) -> Any:
+    @overload
+    def step(self: Stream[Any], frame: Given, out: None = None) -> tuple[Floats | None, ...]:
+        """One time step: ``frame`` (features,), or (batch, features), float32."""
+
+    def push(self, chunk: Given, out: Floats | None = None) -> Answer:
         """Any number of time steps: ``chunk`` (time, features) or (batch, time, features)."""
 
-    def flush(self, out: NDArray[np.float32] | None = None) -> Any:
+    def flush(self, out: Floats | None = None) -> Answer:
         """End the sequence: returns the (k, ...) frames that were held back, k >= 0."""
 
-    def max_outputs(self, n: int) -> int | tuple[int, ...]:
+    @overload
+    def max_outputs(self: Stream[Floats], n: int) -> int:
         """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
 
-    def reset(self, rows: ArrayLike | slice | None = None) -> None:
+    @overload
+    def max_outputs(self: Stream[Any], n: int) -> tuple[int, ...]:
+        """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
+
+    def reset(self, rows: ArrayLike | None = None) -> None:
         """Start a new sequence: every state becomes zero."""
 
-    def clone(self) -> Stream:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """A stream belongs to one caller in one process: StateError."""
+
+    def clone(self) -> Stream[Answer]:
         """A second stream that goes on from the same place."""

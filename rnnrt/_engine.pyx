@@ -14,6 +14,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 cimport numpy as cnp
 import numpy as np
 
+from types import GenericAlias
+
 from .errors import DTypeError, ResourceLimitError, RnnrtError, ShapeError, StateError, StreamBusyError, UnsupportedModelError
 from .ports import as_array, as_float32
 
@@ -41,7 +43,7 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_stream
     struct rnnrt_row:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
-        int32_t reverse, reset_after, norm, count_padding, per_step, states
+        int32_t reverse, reset_after, norm, count_padding, per_step, states, unpacked
         int32_t input[RNNRT_MAX_INPUTS]
         rnnrt_function activation, recurrent_activation
         float epsilon
@@ -319,6 +321,7 @@ cdef class Plan:
                 r.groups, r.pad_left, r.pad_right, r.same = row.get("groups", 1), row.get("pad_left", 0), row.get("pad_right", 0), row.get("same", 0)
                 r.reverse, r.reset_after, r.norm = row.get("reverse", 0), row.get("reset_after", 0), row.get("norm", 0)
                 r.count_padding, r.epsilon = row.get("count_padding", 0), row.get("epsilon", 0.0)
+                r.unpacked = row.get("unpacked", 0)
                 name, parameter = row.get("activation", ("linear", 0.0))
                 r.activation.name, r.activation.parameter = function_number[name], parameter
                 name, parameter = row.get("recurrent_activation", ("linear", 0.0))
@@ -630,7 +633,7 @@ cdef class Stream:
     cdef readonly bint every_step
     cdef readonly bint bursts       # one frame in can bring several out
     cdef size_t batch, block
-    cdef bint busy, simple
+    cdef bint busy, simple, realtime
     cdef bint scattered             # its rows are not in phase: they get and give frames at different times
     cdef double work                # multiply-adds of one step, all rows
     cdef Call call                  # of long pushes
@@ -641,20 +644,21 @@ cdef class Stream:
     cdef list once                  # arrays of the inputs given once
     cdef list output_features       # (features, timed)
 
-    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once, list output_features, size_t block=0):
+    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once, list output_features, size_t block=0, bint realtime=False):
         cdef rnnrt_error error
         check_ports(len(all_inputs), len(output_features))
         self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
         self.batch = 1 if batch_size is None else batch_size
         self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
         self.timed_inputs = [port for port in all_inputs if port.signal.time]
-        status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, False, &error)
+        status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, realtime, &error)
         if status:
             raise_status(status, &error, plan.names)
         given = iter(once)
         for k, port in enumerate(all_inputs):
             if not port.signal.time:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> next(given)))
+        self.realtime = realtime
         self.work, self.block = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch, block
         self.bursts = model.bursts
         # `simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python object
@@ -666,6 +670,11 @@ cdef class Stream:
 
     def __dealloc__(self):
         rnnrt_stream_free(self.stream)
+
+    @classmethod
+    def __class_getitem__(cls, answer):
+        """Stream[answer], as annotations write it."""
+        return GenericAlias(cls, answer)
 
     cdef int enter(self) except -1:
         if self.busy:
@@ -1029,9 +1038,14 @@ cdef class Stream:
 
     def clone(self):
         """A second stream that goes on from the same place."""
-        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, self.block)
+        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once, self.output_features, self.block, self.realtime)
         other.state = self.state
         return other
+
+    def __reduce_ex__(self, protocol):
+        """A stream belongs to one caller in one process: StateError. What travels is its model and its ``state``."""
+        raise StateError("a stream is neither pickled nor copied", fix="Send its model and stream.state, and set the state of a new stream there: "
+                         "stream = model.stream(); stream.state = state. A second stream here: stream.clone().")
 
     @property
     def position(self):
@@ -1045,6 +1059,25 @@ cdef class Stream:
     def delay(self):
         """Input frames between a frame and its answer (see Model.delay)."""
         return self.model.delay
+
+    @property
+    def finite(self):
+        """Whether every recurrent state is finite: a bool, or one a batch row. A row that once met NaN keeps it until it is reset
+        (``reset(rows=)``, ``reset()``); a window forgets it by itself."""
+        table = state_arrays(self.plan)
+        rows = np.ones(self.batch, bool)
+        self.enter()
+        try:
+            for k, (name, shape, dtype) in enumerate(table):
+                if name.rpartition("/")[2].partition(".")[0] in ("window", "queue", "frames"):
+                    continue
+                a = np.empty(shape, dtype)
+                for b in range(self.batch):
+                    rnnrt_row_read(self.plan.plan, rnnrt_stream_row(self.stream, b), k, cnp.PyArray_DATA(<cnp.ndarray> a))
+                    rows[b] &= np.isfinite(a).all()
+        finally:
+            self.busy = False
+        return bool(rows[0]) if self.batch_size is None else rows
 
     def __repr__(self):
         return f"<rnnrt.Stream of {self.model!r}, batch_size={self.batch_size}, position={self.position}>"

@@ -5,19 +5,30 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from secrets import token_hex
 
 from .errors import ModelFileError
 
 
 def write(path, parts):
-    """Replace the file at ``path`` by the bytes-like ``parts``, one after the other.
+    """Replace the file at ``path`` by the bytes-like ``parts``, one after the other; see ``replacing``."""
+    with replacing(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextmanager
+def replacing(path):
+    """A binary file to write into, which replaces the one at ``path`` when the block ends without an exception.
 
     A temporary file in the same folder is written, flushed to the disk and renamed over the old one, whose mode bits it
     takes. What an interrupted earlier call left behind is removed. Raises ModelFileError with the system's reason; a
     symbolic link and anything that is no regular file are refused.
     """
+    path = os.fsdecode(path)
+    if "\0" in path:
+        raise ModelFileError("cannot be written: embedded null byte", where=repr(path))
     folder, name = os.path.split(os.path.abspath(path))
     try:
         mode = _mode_of(path)
@@ -25,8 +36,7 @@ def write(path, parts):
         handle, temporary = _create(folder, name)
         try:
             with os.fdopen(handle, "wb") as file:
-                for part in parts:
-                    file.write(part)
+                yield file
                 file.flush()
                 if mode is not None:
                     os.fchmod(file.fileno(), mode)
@@ -38,9 +48,7 @@ def write(path, parts):
             raise
         _sync_folder(folder)
     except OSError as error:
-        raise ModelFileError(f"cannot be written: {error.strerror or error}", where=str(path)) from error
-    except ValueError as error:  # a NUL inside the path
-        raise ModelFileError(f"cannot be written: {error}", where=repr(path)) from error
+        raise ModelFileError(f"cannot be written: {error.strerror or error}", where=path) from error
 
 
 def _mode_of(path):

@@ -7,14 +7,17 @@ Every call is timed by itself, so that the percentiles are those of single answe
 from __future__ import annotations
 
 import gc
+import resource
 from array import array
 from dataclasses import asdict, dataclass
 from time import perf_counter_ns
 
 import numpy as np
 
+from . import verification
+from .axes import to_source
 from .errors import NotStreamableError, RnnrtError
-from .graph import Embedding, Graph, Input
+from .graph import Graph, Input
 
 #: Nanoseconds one contender runs before the next one's turn: short enough that a busy machine slows all of them alike.
 BLOCK = 20_000_000
@@ -28,7 +31,8 @@ LEAST = 10
 class Latency:
     """Microseconds one call took: the least, percentiles, the most, the mean, and how many calls that is from.
 
-    The mean is what a signal costs: of a strided network's steps only some do the work.
+    The mean is what a signal costs: of a strided network's steps only some do the work. ``switches``: involuntary context switches
+    while they ran.
     """
 
     min: float
@@ -38,13 +42,21 @@ class Latency:
     max: float
     mean: float
     calls: int
+    switches: int = 0
+
+    @property
+    def noisy(self):
+        """Whether the machine makes the tail: so often was the processor given to another process while calls ran."""
+        return self.switches >= max(1, self.calls / 1000) and (
+            self.p999 > 2 * self.p50 or self.switches >= self.calls / 2
+        )
 
     def as_dict(self):
-        return {k: v if k == "calls" else round(v, 3) for k, v in asdict(self).items()}
+        return {k: v if isinstance(v, int) else round(v, 3) for k, v in asdict(self).items()}
 
 
-def summarise(nanoseconds) -> Latency:
-    """The Latency of single calls' times in nanoseconds."""
+def summarise(nanoseconds, switches=0) -> Latency:
+    """The Latency of single calls' times in nanoseconds, with ``switches`` involuntary context switches among them."""
     micro = np.asarray(nanoseconds, np.float64) / 1000
     p50, p99, p999 = np.percentile(micro, (50, 99, 99.9))
     return Latency(
@@ -55,6 +67,7 @@ def summarise(nanoseconds) -> Latency:
         float(micro.max()),
         float(micro.mean()),
         micro.size,
+        switches,
     )
 
 
@@ -65,7 +78,7 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
     The garbage collector is off while it runs: what is measured is the callable.
     """
     samples = {name: array("q") for name in calls}
-    spent = dict.fromkeys(calls, 0)
+    spent, switches = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0)
     budget = max(1.0, seconds * 1e9 / max(len(calls), 1))
     for call in calls.values():
         call()
@@ -75,7 +88,9 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
         waiting = list(calls)
         while waiting:
             for name in waiting:
+                before = _switches()
                 spent[name] += _block(calls[name], samples[name], min(BLOCK, budget - spent[name]))
+                switches[name] += _switches() - before
             waiting = [
                 n
                 for n in waiting
@@ -86,7 +101,12 @@ def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
     finally:
         if collecting:
             gc.enable()
-    return {name: summarise(values) for name, values in samples.items()}
+    return {name: summarise(values, switches[name]) for name, values in samples.items()}
+
+
+def _switches():
+    """How often this thread has lost the processor without asking to."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _block(call, samples, nanoseconds):
@@ -110,28 +130,15 @@ def clock_cost() -> float:
 
 
 def random_frames(graph: Graph, item: Input, batch: int, time: int, seed=0) -> np.ndarray:
-    """Normal numbers, or ids an embedding of the graph knows, (batch, time, *features); (batch, *features) for an input without time."""
-    random = np.random.default_rng(seed)
-    shape = (batch,) + ((item.length or time,) if item.time else ()) + item.features
-    if item.ids:
-        tables = [x for x in graph.consumers(item.name) if isinstance(x, Embedding)] or [
-            x for x in graph.layers if isinstance(x, Embedding)
-        ]
-        return random.integers(0, min((len(x.weight) for x in tables), default=1), shape)
-    return random.standard_normal(shape).astype(np.float32)
-
-
-def source_axes(x: np.ndarray, axes: str) -> np.ndarray:
-    """(batch, time, *features) or (batch, *features) in the order the source has them: ``axes`` of an Input or Output."""
-    features = range(2 if "t" in axes else 1, x.ndim)
-    places = {"b": (0,), "t": (1,), "f": tuple(features)}
-    return np.ascontiguousarray(x.transpose([p for a in axes for p in places[a]]))
+    """Numbers of the network's own statistics, or ids (whole numbers) that an embedding knows, canonical axes; see verification.py."""
+    x = verification.sample_input(graph, item.name, batch, time, np.random.default_rng(seed))
+    return x.astype(np.int64) if item.ids else x
 
 
 def whole_input(graph: Graph, batch: int, time: int) -> dict[str, np.ndarray]:
     """Random inputs of ``graph`` by name, as the source takes them."""
     return {
-        name: source_axes(random_frames(graph, graph[name], batch, time), graph[name].axes)
+        name: to_source(random_frames(graph, graph[name], batch, time), graph[name].axes)
         for name in graph.inputs
     }
 

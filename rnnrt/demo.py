@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import bench
+from . import atomic, bench
 from .errors import MissingExtraError, require
 
 FOLDER = Path(__file__).resolve().parent / "demo"
@@ -132,13 +132,14 @@ def _draw(path, models, held_out):
         row.set_title(name, loc="left", fontsize=9)
     rows[-1, 0].set_xlabel("seconds of held-out signal (grey: truth; blue: forecasts of the next 10 samples)")
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    with atomic.replacing(path) as file:
+        figure.savefig(file, dpi=100, format=Path(path).suffix.removeprefix("."))
     pyplot.close(figure)
 
 
 def text(data) -> list[str]:
     """``run``'s findings for people."""
-    from .cli import table
+    from .cli_text import table
 
     header = (
         "network",

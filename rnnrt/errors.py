@@ -6,6 +6,13 @@ about it; the parts are also attributes, so that a program need not read the sen
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+    from typing import Any, Self
+
 
 class RnnrtError(Exception):
     """Base of every error rnnrt raises on purpose.
@@ -13,11 +20,25 @@ class RnnrtError(Exception):
     Attributes (each may be None): ``where``, ``expected``, ``found``, ``fix``.
     """
 
-    def __init__(self, what, *, where=None, expected=None, found=None, fix=None):
+    what: str
+    where: str | None
+    expected: str | None
+    found: str | None
+    fix: str | None
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+        fix: str | None = None,
+    ) -> None:
         self.what, self.where, self.expected, self.found, self.fix = what, where, expected, found, fix
         super().__init__(what, where, expected, found, fix)
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else str(self.what)
         if self.expected is not None:
             text += f"; expected {self.expected}"
@@ -25,13 +46,13 @@ class RnnrtError(Exception):
             text += f"; found {self.found}"
         return f"{text}. {self.fix}" if self.fix else text
 
-    def at(self, where):
+    def at(self, where: str) -> Self:
         """The same error with ``where`` put in front of its place: a reader adds its file to what a part of it raised."""
         self.where = f"{where}: {self.where}" if self.where else str(where)
         self.args = (self.what, self.where, self.expected, self.found, self.fix)
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (
             type(self),
             self.what,
@@ -56,7 +77,7 @@ class ModelFileError(RnnrtError):
 class UnsupportedModelError(RnnrtError):
     """The file is sound, but holds something rnnrt does not run. ``draft`` holds a draft spec where one helps."""
 
-    draft = None
+    draft: str | None = None
 
 
 class ShapeError(RnnrtError, ValueError):
@@ -91,7 +112,16 @@ class MissingExtraError(RnnrtError, ImportError):
     """An optional package is needed and not installed; the message holds the pip command."""
 
 
-def require(module, extra, purpose):
+def did_you_mean(word: object, words: Iterable[object]) -> str | None:
+    """ "Did you mean 'X'?" of the one of ``words`` that is most like ``word``, or None where none is like it."""
+    from difflib import get_close_matches
+
+    by_case = {str(w).lower(): str(w) for w in words}
+    close = get_close_matches(str(word)[:100].lower(), by_case, n=1, cutoff=0.6)
+    return f"Did you mean {by_case[close[0]]!r}?" if close else None
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Import ``module`` (dotted name) or raise MissingExtraError naming the extra that brings it."""
     from importlib import import_module
 

@@ -9,17 +9,17 @@ outputs that belong to it as "golden/input/<name>" and "golden/output/<name>", a
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from . import atomic, graph_json, reference, strict_json
-from .container import MAX_HEADER, Container, encode_header, path_text
-from .errors import ModelFileError, ShapeError, UnsupportedModelError
-from .graph import Embedding, Graph, Input, TimeDistributed
-from .scan import Scan
+from . import atomic, graph_json, strict_json
+from .container import MAX_HEADER, Container, encode_header, open_regular, path_text
+from .errors import ModelFileError, UnsupportedModelError
+from .graph import Graph
 
 FORMAT_VERSION = 1
 _TEXTS = ("graph", "provenance", "golden_by")
@@ -37,12 +37,34 @@ class Stored:
 
 
 def save(graph, path, golden=None, golden_by="reference", provenance=None):
-    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``).
+    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``), as ``encode`` makes it.
 
-    ``golden``: (inputs, outputs) as ``golden_of`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
-    values. Raises ModelFileError where the path cannot be written or a value is not JSON, ResourceLimitError beyond the format's limits.
+    Raises ModelFileError where the path cannot be written or holds the source itself, and what ``encode`` raises.
     """
-    where = path_text(path)
+    parts = encode(graph, path_text(path), golden, golden_by, provenance)
+    _spare_source(path, (provenance or {}).get("sha256"))
+    atomic.write(path, parts)
+
+
+def _spare_source(path, digest):
+    """Raises ModelFileError where the file at ``path`` is the very one that the graph was imported from, under whatever name."""
+    if digest is None or not os.path.isfile(path):
+        return
+    with open_regular(path) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+            raise ModelFileError(
+                "is the file that the network was imported from, which is not written over",
+                where=path_text(path),
+                fix="Give another name.",
+            )
+
+
+def encode(graph, where, golden=None, golden_by="reference", provenance=None):
+    """The bytes of the file of ``graph``, as a list of bytes-like parts; ``where`` names it in errors.
+
+    ``golden``: (inputs, outputs) as ``verification.reference_sample`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
+    values. Raises ModelFileError where a value is not JSON, ResourceLimitError beyond the format's limits.
+    """
     arrays = {}
     if golden is not None:
         _check_golden(graph, golden, where)
@@ -58,16 +80,18 @@ def save(graph, path, golden=None, golden_by="reference", provenance=None):
         metadata["golden_by"] = golden_by
     metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
     header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
-    atomic.write(path, [header, *(array.reshape(-1).data for array in arrays.values())])
+    return [header, *(array.reshape(-1).data for array in arrays.values())]
 
 
-def load(path, max_bytes=2 << 30) -> Stored:
+def load(path, max_bytes=2 << 30, where=None) -> Stored:
     """Read a .rnnrt file and check all of it: sizes, wiring, checksums. Nothing in it is run or imported.
+
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
 
     Raises ModelFileError for a missing or damaged file, UnsupportedModelError for what another version wrote,
     ResourceLimitError above ``max_bytes``, before anything of that size is allocated.
     """
-    with Container(path, max_bytes) as file:
+    with Container(path, max_bytes, where) as file:
         where = file.path
         checksums = _check_metadata(file.metadata, where)
         sums = _check_texts(file, checksums, where)
@@ -168,59 +192,6 @@ def _check_texts(file, checksums, where):
 
 
 # ---- golden arrays --------------------------------------------------------------------------------------------------
-
-
-def golden_inputs(graph, seed=0):
-    """A small sample of inputs, {name: float32 array}: two rows, canonical axes (2, time, *features) or (2, *features).
-
-    Ids are whole numbers every embedding has.
-    """
-    generator = np.random.default_rng(seed)
-    ids = min(_table_sizes(graph), default=1)
-    time = _enough_frames(graph)
-    inputs = {}
-    for name in graph.inputs:
-        layer, signal = graph[name], graph.signals[name]
-        shape = (2,) + ((signal.length or time,) if signal.time else ()) + signal.features
-        feeds_table = layer.ids or any(isinstance(c, Embedding) for c in graph.consumers(name))
-        inputs[name] = (
-            generator.integers(0, ids, shape) if feeds_table else generator.standard_normal(shape)
-        ).astype(np.float32)
-    return inputs
-
-
-def golden_of(graph, seed=0):
-    """``golden_inputs`` and what the float64 reference answers to them, float32: ({name: array}, {name: array})."""
-    inputs = golden_inputs(graph, seed)
-    with np.errstate(over="ignore", invalid="ignore"):
-        outputs, _ = reference.run(graph, inputs)
-        return inputs, {name: np.asarray(array, np.float32) for name, array in outputs.items()}
-
-
-def _table_sizes(graph):
-    for layer in graph.layers:
-        if isinstance(layer, Embedding):
-            yield layer.weight.shape[0]
-        elif isinstance(layer, (TimeDistributed, Scan)):
-            yield from _table_sizes(layer.graph)
-
-
-def _enough_frames(graph):
-    """Frames that fill every window of the graph at least once: a power of two from 16 to 65,536."""
-    if all(graph[name].length is not None or not graph[name].time for name in graph.inputs):
-        return None
-    for time in (1 << n for n in range(4, 17)):
-        layers = [
-            replace(x, length=x.length or time) if isinstance(x, Input) and x.time else x
-            for x in graph.layers
-        ]
-        try:
-            graph.replace(layers)
-        except ShapeError as error:
-            refused = error
-        else:
-            return time
-    raise refused
 
 
 def _check_golden(graph, golden, where):

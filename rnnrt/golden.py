@@ -14,18 +14,23 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from . import file, reference
+from . import verification
 from .axes import to_canonical, to_source
-from .container import open_regular, path_text
-from .errors import MissingExtraError, RnnrtError, UnsupportedModelError, VerificationError
+from .container import open_regular, path_text, printable
+from .errors import (
+    MissingExtraError,
+    ModelFileError,
+    RnnrtError,
+    ShapeError,
+    UnsupportedModelError,
+    VerificationError,
+)
 from .importers.detection import detect
-
-#: A framework may sum in another order than the reference does in float32: by how much more its error may then be called rounding.
-ROUNDING = 8
 
 
 class Golden(NamedTuple):
@@ -49,12 +54,73 @@ def of(source, graph, hindrance=None) -> Golden:
     """
     if hindrance is None:
         try:
-            inputs = file.golden_inputs(graph)
+            inputs = verification.sample_inputs(graph)
             outputs, by = _answers(source, graph, inputs)
-            return Golden(inputs, _canonical(outputs, graph, by), by)
+            return Golden(inputs, canonical(outputs, graph, by), by)
         except _Hindered as hindered:
             hindrance = str(hindered)
-    return Golden(*file.golden_of(graph), "reference", hindrance)
+    return Golden(*verification.reference_sample(graph), "reference", hindrance)
+
+
+def given(graph, x, y) -> Golden:
+    """The user's own samples: ``x`` and ``y`` as the source takes and gives them, each an array, a tuple or list of arrays in the
+    source's order, or {name: array}; with a batch axis or without. Raises ShapeError where they do not fit the graph."""
+    from .ports import as_array
+
+    sides = []
+    for what, value, names in (
+        ("input", x, list(graph.inputs)),
+        ("output", y, [o.name for o in graph.outputs]),
+    ):
+        if not isinstance(value, Mapping):
+            several = isinstance(value, (tuple, list)) and len(names) > 1
+            value = dict(zip(names, value)) if several and len(value) == len(names) else {names[0]: value}
+        if set(value) != set(names):
+            raise ShapeError(
+                f"the sample's {what}s are not the network's",
+                expected=", ".join(names),
+                found=", ".join(map(str, value)),
+            )
+        made = {}
+        for name in names:
+            port = graph[name] if what == "input" else next(o for o in graph.outputs if o.name == name)
+            signal = graph.signals[name if what == "input" else port.value]
+            array = np.asarray(as_array(value[name], f"the sample's {what} {name!r}"), np.float32)
+            rank = 1 + signal.time + len(signal.features)
+            if array.ndim == rank - 1:
+                array = np.expand_dims(array, port.axes.index("b"))
+            if array.ndim != rank:
+                raise ShapeError(
+                    f"the sample's {what} {name!r} has the wrong shape",
+                    expected=str(signal),
+                    found=str(array.shape),
+                )
+            made[name] = to_canonical(array, port.axes)
+        sides.append(made)
+    return Golden(*sides, verification.USER)
+
+
+def read(path, graph) -> Golden:
+    """The user's own samples in an .npz file: arrays by the names of inputs and outputs, or x0.. and y0.. (x and y where one is)."""
+    from .container import read_whole
+    from .importers.archive import Archive
+    from .importers.npz import read_npz
+
+    arrays = read_npz(Archive(read_whole(path, 2 << 30), path_text(path), 2 << 30))
+    sides = []
+    for letter, names in (("x", list(graph.inputs)), ("y", [o.name for o in graph.outputs])):
+        numbered = {n: f"{letter}{k}" if f"{letter}{k}" in arrays else letter for k, n in enumerate(names)}
+        keys = {n: n if n in arrays else numbered[n] for n in names}
+        missing = [n for n, key in keys.items() if key not in arrays]
+        if missing:
+            raise ModelFileError(
+                "the samples are incomplete",
+                where=path_text(path),
+                expected=f"{', '.join(names)}, or {letter}0, {letter}1, ...",
+                found=", ".join(arrays) or "nothing",
+            )
+        sides.append({n: arrays[key] for n, key in keys.items()})
+    return given(graph, *sides)
 
 
 def is_live(source):
@@ -70,7 +136,7 @@ def provenance(source, graph) -> dict:
     if isinstance(source, (str, os.PathLike)):
         with open_regular(source) as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        found |= {"file": path_text(os.path.basename(source)), "sha256": digest}
+        found |= {"file": printable(path_text(os.path.basename(source))), "sha256": digest}
     return found
 
 
@@ -112,6 +178,8 @@ def _first_line(error):
 def _by_torch(module, graph, inputs):
     import torch
 
+    from .importers.torch_copy import evaluated
+
     tensors = [*module.parameters(), *module.buffers()]
     types = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
     if types not in ({torch.float32}, {torch.float64}) or any(t.device.type != "cpu" for t in tensors):
@@ -121,13 +189,8 @@ def _by_torch(module, graph, inputs):
     for name, x in inputs.items():
         layer = graph[name]
         given[name] = torch.tensor(to_source(x, layer.axes), dtype=torch.int64 if layer.ids else real)
-    training = {m: m.training for m in module.modules()}
-    try:
-        with _hindering(), torch.no_grad():
-            made = _leaves(module.eval()(**given), sort=False)
-    finally:
-        for part, flag in training.items():
-            part.training = flag
+    with _hindering(), torch.no_grad():
+        made = leaves(evaluated(module)(**given), sort=False)
     states = graph.metadata.get("state_outputs", ())
     kept = [y for k, y in enumerate(made) if y is not None and k not in states]
     return [y.numpy() for y in kept], f"torch {torch.__version__.partition('+')[0]}"
@@ -166,7 +229,7 @@ def _by_keras(model, graph, inputs):
                 answers.append(
                     [
                         np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
-                        for y in _leaves(made, sort=True)
+                        for y in leaves(made, sort=True)
                     ]
                 )
     return [
@@ -174,16 +237,16 @@ def _by_keras(model, graph, inputs):
     ], f"{package} {keras.__version__} ({keras.backend.backend()})"
 
 
-def _leaves(tree, sort):
+def leaves(tree, sort):
     """The tensors of what a call returned, in the order the importer has them: Keras orders a dictionary by name."""
     if isinstance(tree, dict):
         tree = [tree[k] for k in sorted(tree)] if sort else list(tree.values())
     return (
-        [leaf for item in tree for leaf in _leaves(item, sort)] if isinstance(tree, (list, tuple)) else [tree]
+        [leaf for item in tree for leaf in leaves(item, sort)] if isinstance(tree, (list, tuple)) else [tree]
     )
 
 
-def _canonical(made, graph, by):
+def canonical(made, graph, by):
     """{output name: float32 array} of a framework's answers; raises VerificationError where they are not shaped like the graph's."""
     outputs = {}
     for output, y in zip(graph.outputs, made):
@@ -255,27 +318,3 @@ def _import_keras():
         finally:
             del os.environ["KERAS_BACKEND"]
     return keras
-
-
-# ---- judging answers ------------------------------------------------------------------------------------------------
-
-
-def distance(expected, found) -> float:
-    """The largest difference, relative to the largest expected magnitude where that is above 1; equal infinities and NaN are no difference."""
-    same = (expected == found) | (np.isnan(expected) & np.isnan(found))
-    with np.errstate(invalid="ignore"):
-        difference = np.where(same, 0.0, np.abs(np.asarray(expected, np.float64) - found)).max(initial=0.0)
-    return float(difference / max(1.0, np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
-
-
-def allowances(graph, inputs, outputs, by) -> dict[str, float]:
-    """{output name: twice the float32 error of who answered}, as ``distance`` measures it; of the reference: of its float32 run.
-
-    A framework's error is what it is off the float64 reference, as far as rounding explains that: of a network imported wrongly it is off
-    as well, but far more than a float32 run of the reference is.
-    """
-    exact, rounded = (reference.run(graph, inputs, dtype=t)[0] for t in (np.float64, np.float32))
-    rounding = {name: distance(exact[name], y) for name, y in rounded.items()}
-    if by == "reference":
-        return {name: 2 * error for name, error in rounding.items()}
-    return {name: 2 * min(distance(exact[name], y), ROUNDING * rounding[name]) for name, y in outputs.items()}

@@ -14,15 +14,36 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from math import prod
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .errors import RnnrtError, ShapeError, UnsupportedModelError
+from .errors import RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from .annotations import (
+        Elementwise,
+        Layers,
+        Names,
+        OptionalWeights,
+        Outputs,
+        Padding,
+        References,
+        Sizes,
+        Weights,
+        layer_class,
+    )
+else:
+    # Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
+    layer_class = dataclass(frozen=True, eq=False, repr=False, match_args=False)
 
 #: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6 (Keras 3,
 #: PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
-FUNCTIONS = {
+FUNCTIONS: dict[str, tuple[str, ...]] = {
     "linear": (),
     "relu": (),
     "leaky_relu": ("slope",),
@@ -49,10 +70,12 @@ class Function:
     name: str
     parameters: tuple[float, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in FUNCTIONS:
             raise UnsupportedModelError(
-                f"the activation {self.name!r} is not supported", expected=f"one of {', '.join(FUNCTIONS)}"
+                f"the activation {self.name!r} is not supported",
+                expected=f"one of {', '.join(FUNCTIONS)}",
+                fix=did_you_mean(self.name, FUNCTIONS),
             )
         object.__setattr__(self, "parameters", tuple(float(p) for p in self.parameters))
         if len(self.parameters) != len(FUNCTIONS[self.name]):
@@ -62,13 +85,13 @@ class Function:
                 found=f"{self.parameters}",
             )
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})" if self.parameters else self.name
         )
 
 
-def function(value) -> Function:
+def function(value: Function | str | Sequence[Any]) -> Function:
     """A Function from a Function, a name, or a (name, *parameters) sequence."""
     if isinstance(value, Function):
         return value
@@ -92,11 +115,11 @@ class Signal:
     length: int | None = None
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Numbers in one frame."""
         return prod(self.features)
 
-    def __str__(self):
+    def __str__(self) -> str:
         axes = (("time" if self.length is None else str(self.length)),) if self.time else ()
         return "(" + ", ".join(("batch",) + axes + tuple(map(str, self.features))) + ")"
 
@@ -143,8 +166,7 @@ def check_time_facts(layer):
             )
 
 
-# Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Layer:
     """Base of every layer: a name, the references it reads, and what it makes of their signals.
 
@@ -153,18 +175,18 @@ class Layer:
     """
 
     name: str
-    inputs: tuple[str, ...]
+    inputs: References
 
     kind: ClassVar[str] = ""
     extra_outputs: ClassVar[tuple[str, ...]] = ()
     arrays: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, **keywords):
+    def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if cls.kind:
             LAYERS[cls.kind] = cls
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name or ":" in self.name:
             raise ShapeError("a layer's name must not be empty or hold ':'", found=repr(self.name))
         if isinstance(self.inputs, str):
@@ -178,7 +200,7 @@ class Layer:
                 object.__setattr__(self, item.name, function(value))
         self.check()
 
-    def check(self):
+    def check(self) -> None:
         """Whether the layer's own fields agree with one another; raises ShapeError."""
 
     def infer(self, *signals: Signal) -> tuple[Signal, ...]:
@@ -228,15 +250,19 @@ class Layer:
             )
         return signal
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {', '.join(self.inputs) or 'the caller'}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew where it is unpickled or copied, so that its checks are made and its arrays are read-only there too."""
+        return type(self), tuple(getattr(self, item.name) for item in dataclasses.fields(self))
+
     @property
-    def where(self):
+    def where(self) -> str:
         return f"layer {self.name!r} ({type(self).__name__})"
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """Number of weights held."""
         return sum(getattr(self, a).size for a in self.arrays if getattr(self, a) is not None)
 
@@ -274,22 +300,22 @@ def _frozen(value, layer, name):
 # ---- where signals enter --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Input(_FrameByFrame):
     """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft".
 
     ``ids``: whole numbers for an Embedding.
     """
 
-    inputs: tuple[str, ...] = ()
-    features: tuple[int, ...] = ()
+    inputs: References = ()
+    features: Sizes = ()
     time: bool = True
     length: int | None = None
     ids: bool = False
     axes: str = "btf"
     kind: ClassVar[str] = "input"
 
-    def check(self):
+    def check(self) -> None:
         object.__setattr__(self, "features", tuple(int(n) for n in self.features))
         if any(n < 1 or n > 1 << 24 for n in self.features) or prod(self.features) > 1 << 24:
             raise ShapeError(
@@ -307,44 +333,44 @@ class Input(_FrameByFrame):
                 "axes must name each axis once", where=self.where, expected="".join(wanted), found=self.axes
             )
 
-    def infer(self):
+    def infer(self) -> tuple[Signal, ...]:
         return (Signal(self.features, self.time, self.length),)
 
 
 # ---- products -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Dense(_FrameByFrame):
     """y = activation(W x + b), on every frame. weight (out, in), bias (out,) or None."""
 
-    weight: np.ndarray = None
-    bias: np.ndarray | None = None
-    activation: Function = LINEAR
+    weight: Weights = None
+    bias: OptionalWeights = None
+    activation: Elementwise = LINEAR
     kind: ClassVar[str] = "dense"
     arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
-    def check(self):
+    def check(self) -> None:
         _matrix(self, "weight")
         self._expect("bias", self.weight.shape[:1], "one per output")
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         self._width(x, self.weight.shape[1], "the weight")
         return (dataclasses.replace(x, features=(self.weight.shape[0],)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Embedding(_FrameByFrame):
     """Row ``id`` of a table. weight (ids, out); the input is one id a frame."""
 
-    weight: np.ndarray = None
+    weight: Weights = None
     kind: ClassVar[str] = "embedding"
     arrays: ClassVar[tuple[str, ...]] = ("weight",)
 
-    def check(self):
+    def check(self) -> None:
         _matrix(self, "weight")
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         if x.width != 1:
             raise ShapeError(
                 "an embedding takes one id a frame", where=self.where, expected="(batch, time)", found=str(x)
@@ -352,7 +378,7 @@ class Embedding(_FrameByFrame):
         return (dataclasses.replace(x, features=(self.weight.shape[1],)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Conv1D(_Window):
     """Cross-correlation over time. weight (out, tap, in per group), bias (out,) or None.
 
@@ -360,17 +386,17 @@ class Conv1D(_Window):
     where the padding is odd the extra zero on the right. Causal padding is (dilation * (taps - 1), 0).
     """
 
-    weight: np.ndarray = None
-    bias: np.ndarray | None = None
+    weight: Weights = None
+    bias: OptionalWeights = None
     stride: int = 1
     dilation: int = 1
     groups: int = 1
-    padding: tuple[int, int] | str = (0, 0)
-    activation: Function = LINEAR
+    padding: Padding = (0, 0)
+    activation: Elementwise = LINEAR
     kind: ClassVar[str] = "conv1d"
     arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
-    def check(self):
+    def check(self) -> None:
         if self.weight is None or self.weight.ndim != 3 or 0 in self.weight.shape:
             raise ShapeError(
                 "weight must be (out, tap, in per group)", where=self.where, found=_shape(self.weight)
@@ -398,11 +424,11 @@ class Conv1D(_Window):
         object.__setattr__(self, "padding", _padding(self, self.padding))
 
     @property
-    def span(self):
+    def span(self) -> int:
         """Frames between the first and the last tap, both counted."""
         return (self.weight.shape[1] - 1) * self.dilation + 1
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         self._width(self._frames(x), self.weight.shape[2] * self.groups, "the weight and groups")
         return (Signal(self.weight.shape[:1], True, windows(self, x.length, self.span)),)
 
@@ -410,24 +436,26 @@ class Conv1D(_Window):
 # ---- recurrence -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class _Recurrent(Layer):
     """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time; one left out is zero.
 
     ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final state is
-    the one after frame 0. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
+    the one after frame 0. ``packed``: the lengths of a call count for it, as for an RNN over a packed sequence: outputs past a row's
+    end are 0, its state stays, and the reverse direction starts at the row's end. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
     pre-activation W x + U h + b is normalised over its own units (two-pass variance, ``epsilon`` inside the root), scaled by gamma
     and shifted by beta, both (gates * units,), before its activation; "joint": the same over all gates at once.
     """
 
-    weight: np.ndarray = None
-    recurrent_weight: np.ndarray = None
-    bias: np.ndarray | None = None
-    activation: Function = TANH
+    weight: Weights = None
+    recurrent_weight: Weights = None
+    bias: OptionalWeights = None
+    activation: Elementwise = TANH
     reverse: bool = False
+    packed: bool = True
     norm: str = "none"
-    gamma: np.ndarray | None = None
-    beta: np.ndarray | None = None
+    gamma: OptionalWeights = None
+    beta: OptionalWeights = None
     epsilon: float = 1e-3
     gates: ClassVar[int] = 1
     states: ClassVar[tuple[str, ...]] = ("h",)
@@ -441,14 +469,14 @@ class _Recurrent(Layer):
         return self.reverse
 
     @property
-    def units(self):
+    def units(self) -> int:
         return self.weight.shape[0] // self.gates
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.units
 
-    def check(self):
+    def check(self) -> None:
         _matrix(self, "weight")
         rows = self.gates * self.units
         if rows != self.weight.shape[0] or not self.units:
@@ -475,7 +503,7 @@ class _Recurrent(Layer):
                 "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
             )
 
-    def infer(self, x, *initial):
+    def infer(self, x: Signal, *initial: Signal) -> tuple[Signal, ...]:
         self._width(self._frames(x), self.weight.shape[1], "the weight")
         if len(initial) > len(self.states):
             raise ShapeError(
@@ -501,14 +529,14 @@ class _Recurrent(Layer):
         return tuple(made[o] for o in ("",) + self.extra_outputs)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class SimpleRNN(_Recurrent):
     """Elman cell: h' = activation(W x + U h + b). weight (units, in), recurrent_weight (units, units)."""
 
     kind: ClassVar[str] = "rnn"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class GRU(_Recurrent):
     """Gates z r n; h' = (1 - z) n + z h. weight (3 units, in), recurrent_weight (3 units, units), bias (3 units,).
 
@@ -516,14 +544,14 @@ class GRU(_Recurrent):
     n = act(Wn x + Un (r h) + bn), which has no recurrent_bias (Cho et al. 2014; Keras reset_after=False).
     """
 
-    recurrent_bias: np.ndarray | None = None
-    recurrent_activation: Function = SIGMOID
+    recurrent_bias: OptionalWeights = None
+    recurrent_activation: Elementwise = SIGMOID
     reset_after: bool = True
     kind: ClassVar[str] = "gru"
     gates: ClassVar[int] = 3
     arrays: ClassVar[tuple[str, ...]] = _Recurrent.arrays + ("recurrent_bias",)
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._expect("recurrent_bias", (3 * self.units,), "gates * units")
         if self.recurrent_bias is not None and not self.reset_after:
@@ -532,7 +560,7 @@ class GRU(_Recurrent):
             )
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class LSTM(_Recurrent):
     """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o act(c')).
 
@@ -540,8 +568,8 @@ class LSTM(_Recurrent):
     Further outputs: "h", "c" the final state, "cells" the cell state at every step.
     """
 
-    projection: np.ndarray | None = None
-    recurrent_activation: Function = SIGMOID
+    projection: OptionalWeights = None
+    recurrent_activation: Elementwise = SIGMOID
     kind: ClassVar[str] = "lstm"
     gates: ClassVar[int] = 4
     states: ClassVar[tuple[str, ...]] = ("h", "c")
@@ -549,10 +577,10 @@ class LSTM(_Recurrent):
     arrays: ClassVar[tuple[str, ...]] = _Recurrent.arrays + ("projection",)
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         return self.units if self.projection is None else self.projection.shape[0]
 
-    def check(self):
+    def check(self) -> None:
         if self.projection is not None:
             _matrix(self, "projection")
             if self.projection.shape[1] != self.weight.shape[0] // 4:
@@ -567,19 +595,19 @@ class LSTM(_Recurrent):
 # ---- normalisation, activations -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class BatchNormalization(_FrameByFrame):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving statistics."""
 
-    mean: np.ndarray = None
-    variance: np.ndarray = None
-    gamma: np.ndarray | None = None
-    beta: np.ndarray | None = None
+    mean: Weights = None
+    variance: Weights = None
+    gamma: OptionalWeights = None
+    beta: OptionalWeights = None
     epsilon: float = 1e-3
     kind: ClassVar[str] = "batch_normalization"
     arrays: ClassVar[tuple[str, ...]] = ("mean", "variance", "gamma", "beta")
 
-    def check(self):
+    def check(self) -> None:
         if self.mean is None or self.mean.ndim != 1 or not self.mean.size:
             raise ShapeError("mean must be (features,)", where=self.where, found=_shape(self.mean))
         for name in ("variance", "gamma", "beta"):
@@ -589,57 +617,57 @@ class BatchNormalization(_FrameByFrame):
         if not (self.epsilon >= 0 and np.all(self.variance + np.float32(self.epsilon) > 0)):
             raise ShapeError("variance + epsilon must be positive", where=self.where)
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (self._width(x, self.mean.size, "the statistics"),)
 
     @property
-    def deviation(self):
+    def deviation(self) -> NDArray[np.float64]:
         """sqrt(variance + epsilon), in float64."""
         return np.sqrt(self.variance.astype(np.float64) + self.epsilon)
 
     @property
-    def scale(self):
+    def scale(self) -> NDArray[np.float64]:
         """gamma / sqrt(variance + epsilon), in float64."""
         return (1.0 if self.gamma is None else self.gamma) / self.deviation
 
-    def affine(self):
+    def affine(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(scale, offset) in float64, y = scale x + offset."""
         offset = -self.mean * self.scale
         return self.scale, offset if self.beta is None else offset + self.beta
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Affine(_FrameByFrame):
     """y = scale x + offset, feature by feature."""
 
-    scale: np.ndarray = None
-    offset: np.ndarray = None
+    scale: Weights = None
+    offset: Weights = None
     kind: ClassVar[str] = "affine"
     arrays: ClassVar[tuple[str, ...]] = ("scale", "offset")
 
-    def check(self):
+    def check(self) -> None:
         if self.scale is None or self.scale.ndim != 1 or not self.scale.size or self.offset is None:
             raise ShapeError(
                 "scale and offset must be (features,)", where=self.where, found=_shape(self.scale)
             )
         self._expect("offset", self.scale.shape, "one per feature")
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (self._width(x, self.scale.size, "scale"),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class LayerNormalization(_FrameByFrame):
     """(x - mean) / sqrt(variance + epsilon) over a frame's features, times gamma plus beta; variance divides by N."""
 
     size: int = 0
-    gamma: np.ndarray | None = None
-    beta: np.ndarray | None = None
+    gamma: OptionalWeights = None
+    beta: OptionalWeights = None
     epsilon: float = 1e-3
     kind: ClassVar[str] = "layer_normalization"
     arrays: ClassVar[tuple[str, ...]] = ("gamma", "beta")
 
-    def check(self):
+    def check(self) -> None:
         self._positive("size")
         self._expect("gamma", (self.size,), "one per feature")
         self._expect("beta", (self.size,), "one per feature")
@@ -648,28 +676,28 @@ class LayerNormalization(_FrameByFrame):
                 "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
             )
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (self._width(x, self.size, "size"),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Activation(_FrameByFrame):
     """An elementwise function of every number."""
 
-    activation: Function = LINEAR
+    activation: Elementwise = LINEAR
     kind: ClassVar[str] = "activation"
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (x,)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Softmax(_FrameByFrame):
     """exp(x - max) / sum over a frame's features."""
 
     kind: ClassVar[str] = "softmax"
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         if len(x.features) != 1:
             raise ShapeError("softmax needs one feature axis", where=self.where, found=str(x))
         return (x,)
@@ -678,19 +706,19 @@ class Softmax(_FrameByFrame):
 # ---- pooling and time -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class _Pool1D(_Window):
     """A window over time, feature by feature. ``padding`` as in Conv1D; "same" is Keras's."""
 
     size: int = 2
     stride: int = 2
-    padding: tuple[int, int] | str = (0, 0)
+    padding: Padding = (0, 0)
 
     @property
-    def span(self):
+    def span(self) -> int:
         return self.size
 
-    def check(self):
+    def check(self) -> None:
         self._positive("size", "stride")
         object.__setattr__(self, "padding", _padding(self, self.padding))
         if self.padding != "same" and max(self.padding) >= self.size:
@@ -698,18 +726,18 @@ class _Pool1D(_Window):
                 "padding must be smaller than the window", where=self.where, found=str(self.padding)
             )
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.span)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class MaxPool1D(_Pool1D):
     """The greatest in each window; padding never wins."""
 
     kind: ClassVar[str] = "max_pool1d"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class AveragePool1D(_Pool1D):
     """The mean of each window; ``count_padding``: padded zeros count too (PyTorch's default; Keras leaves them out)."""
 
@@ -717,7 +745,7 @@ class AveragePool1D(_Pool1D):
     kind: ClassVar[str] = "average_pool1d"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class GlobalMaxPool(Layer):
     """The greatest over all frames."""
 
@@ -725,18 +753,18 @@ class GlobalMaxPool(Layer):
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths = "end", "frames", False, "moves"
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class GlobalAveragePool(GlobalMaxPool):
     """The mean over all frames."""
 
     kind: ClassVar[str] = "global_average_pool"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Last(GlobalMaxPool):
     """The last frame: x[:, -1]."""
 
@@ -744,7 +772,7 @@ class Last(GlobalMaxPool):
     span, keeps = 1, "nothing"  # it holds back the newest frame, and needs no older one
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Reverse(Layer):
     """The frames in reverse order."""
 
@@ -752,11 +780,11 @@ class Reverse(Layer):
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths = "each", "frames", True, "moves"
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         return (self._frames(x),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Flatten(Layer):
     """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time * features,)."""
 
@@ -764,7 +792,7 @@ class Flatten(Layer):
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths = "end", "frames", False, "moves"
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         if self._frames(x).length is None:
             raise ShapeError(
                 "a sequence can be flattened only when its length is fixed",
@@ -775,7 +803,7 @@ class Flatten(Layer):
         return (Signal((x.length * x.width,), False),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Unflatten(Layer):
     """A value given once as a sequence of ``length`` frames: (length * features,) -> (length, features)."""
 
@@ -784,10 +812,10 @@ class Unflatten(Layer):
     span, stride, padding = 1, 1, (0, 0)
     emits, keeps, whole, lengths = "length", "frames", False, "keeps"
 
-    def check(self):
+    def check(self) -> None:
         self._positive("length")
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         if x.time or len(x.features) != 1 or x.width % self.length:
             raise ShapeError(
                 "the input cannot be cut into frames",
@@ -798,17 +826,17 @@ class Unflatten(Layer):
         return (Signal((x.width // self.length,), True, self.length),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Reshape(_FrameByFrame):
     """Another shape for each frame; the numbers and their order stay."""
 
-    features: tuple[int, ...] = ()
+    features: Sizes = ()
     kind: ClassVar[str] = "reshape"
 
-    def check(self):
+    def check(self) -> None:
         object.__setattr__(self, "features", tuple(int(n) for n in self.features))
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         if prod(self.features) != x.width or any(n < 1 for n in self.features):
             raise ShapeError(
                 "a frame cannot take this shape",
@@ -819,17 +847,17 @@ class Reshape(_FrameByFrame):
         return (dataclasses.replace(x, features=self.features),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Select(_FrameByFrame):
     """Features by number: y[k] = x[index[k]]. Slices, permutations and repeats of a frame's features."""
 
-    index: tuple[int, ...] = ()
+    index: Sizes = ()
     kind: ClassVar[str] = "select"
 
-    def check(self):
+    def check(self) -> None:
         object.__setattr__(self, "index", tuple(int(n) for n in self.index))
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         if not self.index or len(x.features) != 1 or min(self.index) < 0 or max(self.index) >= x.width:
             raise ShapeError(
                 "index is empty or out of range",
@@ -840,24 +868,24 @@ class Select(_FrameByFrame):
         return (dataclasses.replace(x, features=(len(self.index),)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class TimeDistributed(_FrameByFrame):
     """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has one)."""
 
     graph: Graph = None
     kind: ClassVar[str] = "time_distributed"
 
-    def check(self):
+    def check(self) -> None:
         if len(self.graph.inputs) != 1 or len(self.graph.outputs) != 1:
             raise UnsupportedModelError(
                 "the graph inside must have one input and one output", where=self.where
             )
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return self.graph.parameters
 
-    def infer(self, x):
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
         inner = self.graph.signals[self.graph.inputs[0]]
         wanted = ((inner.length,) if inner.time else ()) + inner.features
         if x.features != wanted:
@@ -874,13 +902,13 @@ class TimeDistributed(_FrameByFrame):
 # ---- merging --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Concatenate(_FrameByFrame):
     """The features of every input, side by side."""
 
     kind: ClassVar[str] = "concatenate"
 
-    def infer(self, *signals):
+    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
         first = _aligned(self, signals)
         if any(len(s.features) != 1 for s in signals):
             raise ShapeError(
@@ -889,13 +917,13 @@ class Concatenate(_FrameByFrame):
         return (dataclasses.replace(first, features=(sum(s.width for s in signals),)),)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Add(_FrameByFrame):
     """The sum of the inputs, from the first to the last."""
 
     kind: ClassVar[str] = "add"
 
-    def infer(self, *signals):
+    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
         first = _aligned(self, signals)
         if any(s.features != first.features for s in signals):
             raise ShapeError(
@@ -904,7 +932,7 @@ class Add(_FrameByFrame):
         return (first,)
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Multiply(Add):
     """The product of the inputs, from the first to the last."""
 
@@ -984,23 +1012,28 @@ class Output:
     axes: str = "btf"
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Graph:
     """A checked DAG of layers in an order they can run in.
 
-    ``inputs``: names of the Input layers in the source's order. ``outputs``: in the source's order. ``metadata``: where it came
-    from and what was assumed, plain JSON values. Raises ShapeError where the wiring or the sizes do not fit.
+    ``inputs``: names of the Input layers in the source's order; by default all in the order of the layers. ``outputs``: in the source's
+    order; a value's reference alone is an Output of that name. ``metadata``: where it came from and what was assumed, plain JSON values.
+    Raises ShapeError where the wiring or the sizes do not fit.
     """
 
-    layers: tuple[Layer, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[Output, ...]
-    metadata: dict = field(default_factory=dict)
+    layers: Layers
+    inputs: Names = None
+    outputs: Outputs = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
     signals: dict[str, Signal] = field(init=False, repr=False)
 
-    def __post_init__(self):
-        for name in ("layers", "inputs", "outputs"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        inputs = [x.name for x in self.layers if isinstance(x, Input)] if self.inputs is None else self.inputs
+        outputs = (self.outputs,) if isinstance(self.outputs, (str, Output)) else self.outputs
+        outputs = tuple(Output(o, o) if isinstance(o, str) else o for o in outputs)
+        object.__setattr__(self, "inputs", (inputs,) if isinstance(inputs, str) else tuple(inputs))
+        object.__setattr__(self, "outputs", outputs)
         signals: dict[str, Signal] = {}
         names = set()
         for layer in self.layers:
@@ -1044,22 +1077,25 @@ class Graph:
         object.__setattr__(self, "outputs", tuple(outputs))
         object.__setattr__(self, "signals", signals)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Graph: {', '.join(self.inputs)} -> {len(self.layers)} layers -> {', '.join(o.name for o in self.outputs)}>"
 
-    def __getitem__(self, name) -> Layer:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, (self.layers, self.inputs, self.outputs, self.metadata)
+
+    def __getitem__(self, name: str) -> Layer:
         return next(x for x in self.layers if x.name == name)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """Number of weights in all."""
         return sum(x.parameters for x in self.layers)
 
-    def consumers(self, name):
+    def consumers(self, name: str) -> list[Layer]:
         """Layers that read any output of the layer called ``name``."""
         return [x for x in self.layers if any(r.partition(":")[0] == name for r in x.inputs)]
 
-    def replace(self, layers, **changes):
+    def replace(self, layers: Iterable[Layer], **changes: Any) -> Graph:
         """The same graph with other layers (and other fields)."""
         return Graph(
             layers,
@@ -1076,17 +1112,20 @@ class GraphBuilder:
     >>> graph = b.graph()
     """
 
-    def __init__(self):
-        self.layers, self.outputs, self._signals = [], [], {}
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.outputs: list[Output] = []
+        self._signals: dict[str, Signal] = {}
 
-    def free_name(self, wanted):
+    def free_name(self, wanted: str) -> str:
+        """``wanted``, or with a number behind it where a layer is already called so."""
         wanted = wanted.replace(":", "_") or "layer"
         names, name, number = {x.name for x in self.layers}, wanted, 1
         while name in names:
             name, number = f"{wanted}_{number}", number + 1
         return name
 
-    def add(self, kind, name, *inputs, **fields):
+    def add(self, kind: type[Layer], name: str, *inputs: str, **fields: Any) -> str:
         """Append ``kind(name, inputs, **fields)``; returns the reference to its main output."""
         try:
             layer = kind(self.free_name(name), inputs, **fields)
@@ -1098,16 +1137,19 @@ class GraphBuilder:
         self._signals.update(zip((f"{layer.name}:{o}" for o in layer.extra_outputs), made[1:]))
         return layer.name
 
-    def input(self, name, features, **fields):
+    def input(self, name: str, features: Iterable[int], **fields: Any) -> str:
+        """Append an Input with frames of ``features``; returns the reference to it."""
         return self.add(Input, name, features=tuple(features), **fields)
 
-    def signal(self, reference) -> Signal:
+    def signal(self, reference: str) -> Signal:
+        """What flows along the edge called ``reference``."""
         return self._signals[reference]
 
-    def output(self, name, value, axes="btf"):
+    def output(self, name: str, value: str, axes: str = "btf") -> None:
+        """Show the value ``value`` as the graph's next output."""
         self.outputs.append(Output(name, value, axes))
 
-    def graph(self, inputs=None, metadata=None):
+    def graph(self, inputs: Iterable[str] | None = None, metadata: Mapping[str, Any] | None = None) -> Graph:
         """The finished Graph; ``inputs`` in their order, by default the order they were added in."""
         inputs = inputs or [x.name for x in self.layers if isinstance(x, Input)]
         return Graph(tuple(self.layers), tuple(inputs), tuple(self.outputs), dict(metadata or {}))

@@ -7,10 +7,12 @@ A layer is {"kind": ..., field: value, ...}; an array is the name of its tensor;
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
 
+from . import strict_json
 from .errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from .graph import LAYERS, Function, Graph, Output
 from .scan import Scan  # noqa: F401 - a kind in LAYERS
@@ -94,6 +96,15 @@ def decode(value, take, where):
     return graph
 
 
+def fingerprint(graph) -> str:
+    """A hash of a graph: its structure and every weight."""
+    described, arrays = encode(graph)
+    digest = hashlib.sha256(strict_json.dumps(described, "graph").encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(name.encode() + array.tobytes())
+    return digest.hexdigest()
+
+
 def _check_number(layers, where):
     if len(layers) > MAX_LAYERS:
         raise ResourceLimitError(
@@ -122,7 +133,7 @@ def _layer(value, take, where):
     for name, item in fields.items():
         if name in value:
             made[name] = _field(item.type, value[name], take, f"{where}.{name}")
-        elif item.default is dataclasses.MISSING or item.type in ("np.ndarray", "Graph"):
+        elif item.default is dataclasses.MISSING or item.type in ("References", "Weights", "Graph"):
             raise ModelFileError(f"{value['kind']} lacks its field {name!r}", where=where)
     try:
         return layer(**made)
@@ -133,9 +144,9 @@ def _layer(value, take, where):
 def _field(annotation, value, take, where):
     """``value`` as the dataclass field's annotation wants it."""
     kind, optional, _ = annotation.partition(" | None")
-    if value is None:
-        return _check(optional, value, where, kind)
-    if kind == "np.ndarray":
+    if value is None and (optional or kind == "OptionalWeights"):
+        return None
+    if kind in ("Weights", "OptionalWeights"):
         return take(_string(value, where), where)
     if kind == "Graph":
         return decode(value, take, where)
@@ -209,8 +220,8 @@ _FIELDS = {
     "int": _integer,
     "float": _number,
     "bool": _boolean,
-    "Function": _activation,
-    "tuple[int, ...]": _integers,
-    "tuple[str, ...]": _strings,
-    "tuple[int, int] | str": _padding,
+    "Elementwise": _activation,
+    "Sizes": _integers,
+    "References": _strings,
+    "Padding": _padding,
 }

@@ -12,6 +12,7 @@ from .errors import UnsupportedModelError
 from .graph import Graph, Input, check_time_facts, same_padding
 from .scan import inputs_first
 
+
 def value_numbers(graph: Graph) -> dict[str, int]:
     """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to row."""
     numbers, count = {}, 0
@@ -138,6 +139,7 @@ def _recurrent(layer, x):
     return {
         "units": layer.units,
         "reverse": int(layer.reverse),
+        "unpacked": int(not layer.packed),
         "norm": NORMS[layer.norm],
         "epsilon": layer.epsilon,
         "activation": _function(layer.activation),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 
-from . import _engine, lowering, many, passes, timing
-from .axes import to_source
+from . import _engine, lowering, many, passes, state_form, timing
+from .axes import to_canonical, to_source
 from .errors import (
     DTypeError,
     ModelFileError,
@@ -16,7 +19,6 @@ from .errors import (
     ShapeError,
     StateError,
     UnsupportedModelError,
-    VerificationError,
 )
 from .graph import Graph, Input
 from .ports import (
@@ -33,11 +35,35 @@ from .ports import (
 from .scan import Scan
 from .state import State
 
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from .annotations import (
+        Answer,
+        Backend,
+        Check,
+        CustomObjects,
+        File,
+        Floats,
+        InitialState,
+        Options,
+        Path,
+        Progress,
+        Samples,
+        WeightType,
+    )
+else:
+    from typing import TypeVar
+
+    Answer = TypeVar("Answer")  # annotations.py says what it stands for
+
 #: Numbers of an input that are converted at a time.
 SLICE = 1 << 20
 
 
-class Model:
+class Model(Generic[Answer]):
     """A network ready to run. Immutable: any number of threads may call it, and every stream shares its weights.
 
     Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for products on SciPy's BLAS, which
@@ -48,15 +74,15 @@ class Model:
         self,
         graph: Graph,
         *,
-        num_threads=1,
-        backend="native",
-        weights="float32",
-        isa=None,
-        golden=None,
-        golden_by=None,
-        provenance=None,
-        lift=True,
-    ):
+        num_threads: int = 1,
+        backend: Backend = "native",
+        weights: WeightType = "float32",
+        isa: str | None = None,
+        golden: tuple[dict[str, Floats], dict[str, Floats]] | None = None,
+        golden_by: str | None = None,
+        provenance: dict[str, Any] | None = None,
+        lift: bool = True,
+    ) -> None:
         if not isinstance(graph, Graph):
             raise DTypeError(
                 "this is no graph",
@@ -184,32 +210,32 @@ class Model:
     # ---- what it is ------------------------------------------------------------------------------------------------
 
     @property
-    def inputs(self):
+    def inputs(self) -> dict[str, tuple[int | None, ...]]:
         """{name: shape as the source has it, None for a free size}."""
         return {p.layer.name: p.shape for p in self._inputs}
 
     @property
-    def outputs(self):
+    def outputs(self) -> dict[str, tuple[int | None, ...]]:
         """{name: shape as the source has it, None for a free size}."""
         return {o.name: shape_of(signal, o.axes) for o, signal in self._outs}
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the packed weights."""
         return self._plan_for(self._any_length()).nbytes
 
     @property
-    def isa(self):
+    def isa(self) -> str:
         """The instruction set the kernels run on."""
         return self._plan_for(self._any_length()).isa
 
     @property
-    def streamable(self):
+    def streamable(self) -> bool:
         """Whether ``stream()`` works; ``stream()`` itself says why not."""
         return self._obstacle(False) is None
 
     @property
-    def delay(self):
+    def delay(self) -> int:
         """Input frames by which a stream's answers lag: the smallest d such that for every t the running stream has, after
         t + d frames, given all that a flush after t frames would have. 0 for a network that does not look ahead.
 
@@ -218,12 +244,12 @@ class Model:
         return timing.delay(self._run_graph) if self.streamable else 0
 
     @property
-    def receptive_field(self):
+    def receptive_field(self) -> int | None:
         """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
         return timing.receptive_field(self._run_graph)
 
-    def summary(self):
-        """A table of the layers: name, kind, output, parameters."""
+    def summary(self) -> str:
+        """A table of the layers (name, kind, output, parameters), and what was assumed about them."""
         rows = [("layer", "kind", "output", "parameters")]
         rows += [
             (
@@ -236,42 +262,116 @@ class Model:
         ]
         rows.append(("", "", "in all", f"{self.graph.parameters:,}"))
         wide = [max(len(r[k]) for r in rows) for k in range(4)]
-        return "\n".join(
+        lines = [
             "  ".join(c.rjust(w) if k == 3 else c.ljust(w) for k, (c, w) in enumerate(zip(r, wide))).rstrip()
             for r in rows
-        )
+        ]
+        return "\n".join(lines + [f"assumed: {text}" for text in self.assumptions])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, {self.graph.parameters:,} parameters>"
 
-    def with_options(self, **options):
+    def with_options(self, **options: Unpack[Options]) -> Model[Answer]:
         """The same network with another num_threads, backend, weights or isa."""
         unknown = set(options) - set(self._options)
         if unknown:
             raise UnsupportedModelError(
                 f"unknown options {sorted(unknown)}", expected=f"{sorted(self._options)}"
             )
-        return Model(
+        made = Model(
             self.graph,
             **{**self._options, **options},
             golden=self._golden,
             golden_by=self._golden_by,
             provenance=self.provenance,
         )
+        made._path, made._by_path = self._path, self._by_path
+        return made
+
+    # ---- a value: see value.py ---------------------------------------------------------------------------------------
+
+    #: Where ``load`` found the file, and (path, size, sha256) of a model that pickles by path.
+    _path: str | None = None
+    _by_path: tuple[str, int, str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both give the same answers: one network, one type of weights, one backend. Threads and instruction set change no bit."""
+        if not isinstance(other, Model):
+            return NotImplemented
+        return self is other or self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self):
+        return self.fingerprint, self._options["weights"], self._options["backend"]
+
+    def __copy__(self) -> Model[Answer]:
+        """The model itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model[Answer]:
+        """The model itself: it never changes."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The bytes of its file and its options; see ``rnnrt.by_path`` for a small pickle."""
+        from .value import reduced
+
+        return reduced(self)
 
     # ---- whole inputs ----------------------------------------------------------------------------------------------
 
+    @overload
     def __call__(
         self,
-        x,
-        *more,
-        lengths=None,
-        mask=None,
-        initial_state=None,
-        return_state=False,
-        out=None,
-        progress=None,
-    ):
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: Literal[False] = False,
+        out: Floats | None = None,
+        progress: Progress | None = None,
+    ) -> Answer: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: Literal[True],
+        out: Floats | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Answer, State]: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: bool,
+        out: Floats | None = None,
+        progress: Progress | None = None,
+    ) -> Answer | tuple[Answer, State]: ...
+
+    def __call__(
+        self,
+        x: ArrayLike | None,
+        *more: ArrayLike | None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        initial_state: InitialState | None = None,
+        return_state: bool = False,
+        out: Floats | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
         """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of axes.
 
         ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State, {"lstm/h": array}, or the source's own
@@ -308,7 +408,7 @@ class Model:
             progress,
         )
 
-    def run(self, inputs):
+    def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Floats]:
         """{input name: array} -> {output name: array}."""
         names = list(self.inputs)
         if not isinstance(inputs, Mapping):
@@ -329,16 +429,13 @@ class Model:
                 "progress must be a function", expected="f(done, total)", found=type(progress).__name__
             )
         arrays, batch, frames, batched = self._canonical(given)
-        trim = self.graph.metadata.get("lengths_input")
+        required = self.graph.metadata.get("lengths_input")
         if lengths is not None:
             if isinstance(frames, dict):
                 raise ShapeError("lengths= needs inputs that are equally long", found=f"{frames}")
             lengths = self._check_lengths(lengths, batch, frames)
-            if trim:  # pad_packed_sequence answers only as far as the longest row
-                frames = max(1, int(lengths.max()))
-                arrays = [a[:frames] if p.signal.time else a for p, a in zip(self._inputs, arrays)]
-        elif trim:
-            raise ShapeError(f"this module was traced with lengths ({trim!r})", fix="Pass lengths=.")
+        elif required:
+            raise ShapeError(f"this module was traced with lengths ({required!r})", fix="Pass lengths=.")
         plan = self._plan_for(frames)
         if isinstance(frames, dict):
             frames = max(frames.values())
@@ -351,9 +448,16 @@ class Model:
                     where=f"output {output.name!r}",
                     found=f"{frames} frames",
                 )
+            end = self._cut_at(output.name, lengths)
             shared = out is not None and any(np.may_share_memory(out, a) for a in arrays)
             array, view = make_output(
-                output.axes, signal, batch, count, batched, out if len(self._outs) == 1 else None, shared
+                output.axes,
+                signal,
+                batch,
+                count,
+                batched,
+                out if len(self._outs) == 1 and end is None else None,
+                shared,
             )
             made.append(array)
             views.append(view)
@@ -377,7 +481,9 @@ class Model:
         )
         results = tuple(
             finish_output(output.axes, signal, array, batched, out)
-            for (output, signal), array in zip(self._outs, made)
+            if (end := self._cut_at(output.name, lengths)) is None
+            else self._cut(output.axes, signal, array, view, end, batched, out)
+            for (output, signal), array, view in zip(self._outs, made, views)
         )
         result = results[0] if len(results) == 1 else results
         if not return_state:
@@ -385,6 +491,17 @@ class Model:
         return result, self.make_state(
             {name: a if batched else a[0] for name, _, a in final}, batch if batched else None
         )
+
+    def _cut_at(self, output, lengths):
+        """Frames that an output has with these lengths where pad_packed_sequence cuts it to the longest row; else None."""
+        if lengths is None or output not in self.graph.metadata.get("cut_outputs", ()):
+            return None
+        return max(1, int(lengths.max()))
+
+    def _cut(self, axes, signal, array, view, end, batched, out):
+        shorter, cut = make_output(axes, signal, view.shape[1], end, batched, out, out is not None)
+        cut[...] = view[:end]
+        return finish_output(axes, signal, shorter, batched, out)
 
     def _run(self, plan, batch, arrays, views, lengths, initial, final, progress):
         """Run the plan. Inputs that the engine cannot read as they are become what it reads some rows at a time, and threads share out the
@@ -477,6 +594,18 @@ class Model:
         return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
+        facts = self.graph.metadata
+        if facts.get("source") == "torch" and not facts.get("packed"):
+            raise UnsupportedModelError(
+                "lengths= counts only where the program packs its rows (pack_padded_sequence), and this one does not",
+                fix="Run rows of equal length together, or each row alone, cut to its length."
+                " A spec says where forward packs: pack ... pad.",
+            )
+        if facts.get("source") == "keras":
+            raise UnsupportedModelError(
+                "lengths= on a Keras model is not supported yet",
+                fix="Run rows of different lengths one by one.",
+            )
         lengths = as_array(lengths, "lengths")
         if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):
             raise ShapeError(
@@ -484,18 +613,25 @@ class Model:
                 expected=f"({batch},)",
                 found=f"{lengths.dtype} {lengths.shape}",
             )
-        bad = np.flatnonzero((lengths < 0) | (lengths > frames))
+        most = self._longest(frames)
+        bad = np.flatnonzero((lengths < 0) | (lengths > most))
         if bad.size:
             raise ShapeError(
                 f"the length of row {bad[0]} is out of range",
-                expected=f"0 to {frames}",
+                expected=f"0 to {most}",
                 found=str(lengths[bad[0]]),
             )
-        if self.graph.metadata.get("source") == "keras":
-            raise UnsupportedModelError(
-                "lengths= on a Keras model is not supported yet",
-                fix="Run rows of different lengths one by one.",
-            )
+        if not facts.get("packed"):
+            self._refuse_moved_time()
+        return np.ascontiguousarray(lengths, np.int64)
+
+    def _longest(self, frames):
+        """The greatest length a row may have: windows before the packing change what lengths count."""
+        span, stride = self.graph.metadata.get("packing", (1, 1))
+        return max((frames - span) // stride + 1, 0)
+
+    def _refuse_moved_time(self):
+        """Lengths given to a graph built by hand count input frames: refuse them where a layer before a recurrent one changed those."""
         moved = set()
         for layer in self._run_graph.layers:
             sequences = [r.partition(":")[0] for r in layer.inputs if self._run_graph.signals[r].time]
@@ -507,7 +643,6 @@ class Model:
                 )
             if layer.lengths == "moves" or any(r.partition(":")[0] in moved for r in layer.inputs):
                 moved.add(layer.name)
-        return np.ascontiguousarray(lengths, np.int64)
 
     def _initial(self, state, batch, batched):
         """[(value number, (batch, size) array)] from any form an initial state may take."""
@@ -523,8 +658,8 @@ class Model:
                 )
             names = {name for name, _, _ in self.state_values}
             state = {name: array for name, array in state.arrays().items() if name in names}
-        if not isinstance(state, dict):
-            state = self._source_state(state)
+        if not isinstance(state, Mapping):
+            state = self._source_state(state, batched)
         known = {name: (value, size) for name, value, size in self.state_values}
         made = []
         for name, array in state.items():
@@ -540,31 +675,26 @@ class Model:
             made.append((value, np.ascontiguousarray(a.reshape(batch, size))))
         return made
 
-    def _source_state(self, given):
-        """Keras's flat list, or PyTorch's stacked h0 or (h0, c0), by state name."""
+    def _lone_form(self):
+        """The form of a network whose states are all of one RNN: h_0, or (h_0, c_0)."""
+        layers = [layer for layer in self.graph.layers if hasattr(layer, "states")]
+        modules = {(layer.name.rpartition(".")[0], layer.states) for layer in layers}
+        if len(modules) != 1 or "state_inputs" in self.graph.metadata:
+            return None
+        return state_form.of_stack([layer.name for layer in layers], layers[0].states)
+
+    def _source_state(self, given, batched):
+        """Keras's flat list, or the form that a PyTorch program takes, by state name."""
         names = [name for name, _, _ in self.state_values]
         if self.graph.metadata.get("source") == "torch":
-            stacks = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-            stacks = tuple(None if s is None else as_array(s, "initial_state") for s in stacks)
-            kinds = "hc" if any(n.endswith("/c") for n in names) else "h"
-            if len(stacks) != len(kinds) or any(np.ndim(stack) < 1 for stack in stacks):
-                wanted = "(h0, c0)" if kinds == "hc" else "h0"
+            form = self.graph.metadata.get("initial_states") or self._lone_form()
+            if form is None:
                 raise StateError(
-                    "the initial state has another form than PyTorch's",
-                    expected=f"{wanted}, each (layers * directions, ...)",
-                    found=f"{len(stacks)} of {type(stacks[0]).__name__}" if stacks else "nothing",
+                    "forward takes no states in a form of its own",
+                    expected=f"{{name: array}} of {names}",
+                    found=type(given).__name__,
                 )
-            made = {}
-            for kind, stack in zip(kinds, stacks):
-                own = [n for n in names if n.endswith(f"/{kind}")]
-                if len(stack) != len(own):
-                    raise StateError(
-                        f"the stack of {kind} states has the wrong number of layers",
-                        expected=str(len(own)),
-                        found=str(len(stack)),
-                    )
-                made |= dict(zip(own, stack))
-            return made
+            return state_form.by_name(form, given, batched)
         given = list(given) if isinstance(given, (tuple, list)) else [given]
         if len(given) != len(names):
             raise StateError(
@@ -584,13 +714,23 @@ class Model:
             return self._needs_length, "its padding depends on how long the whole input is"
         return self._plan.obstacle(every_step)
 
-    def stream(self, batch_size=None, *, every_step=False, inputs=None, initial_state=None, _block=0):
+    def stream(
+        self,
+        batch_size: int | None = None,
+        *,
+        every_step: bool = False,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        initial_state: InitialState | None = None,
+        realtime: bool = False,
+        _block: int = 0,
+    ) -> _engine.Stream[Answer]:
         """A Stream: one live sequence, or ``batch_size`` of them side by side, with a state of its own.
 
         A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it says after every frame what
         ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs without a time axis. ``initial_state``: where this
-        sequence starts, in any form a call takes; ``reset`` goes to zero. Raises NotStreamableError with the layer and the reason where
-        the whole input is needed first.
+        sequence starts, in any form a call takes; ``reset`` goes to zero. ``realtime``: the stream owns the memory its calls work in
+        and never shares it, so that no call allocates or waits, however many threads use the model. Raises NotStreamableError with the
+        layer and the reason where the whole input is needed first.
         """
         obstacle = self._obstacle(every_step)
         if obstacle:
@@ -652,6 +792,7 @@ class Model:
             once,
             outs,
             _block,
+            realtime,
         )
         if initial_state is not None:
             start = self.initial_arrays(initial_state, made.batch_size)
@@ -659,7 +800,12 @@ class Model:
             made._start_from(start)
         return made
 
-    def step_many(self, streams, frames, out=None):
+    def step_many(
+        self,
+        streams: Iterable[_engine.Stream[Answer]],
+        frames: ArrayLike | Iterable[Any],
+        out: Floats | None = None,
+    ) -> Any:
         """One step of many live streams in one call: the bits each would have alone.
 
         ``streams``: of this model, each once, all with every_step or none; rows count in the order of the streams.
@@ -669,7 +815,12 @@ class Model:
         """
         return many.step(self, streams, frames, out)
 
-    def push_many(self, streams, chunks, out=None):
+    def push_many(
+        self,
+        streams: Iterable[_engine.Stream[Answer]],
+        chunks: ArrayLike | Iterable[Any],
+        out: Floats | None = None,
+    ) -> Any:
         """The same for chunks of as many frames each, (rows, time, features) or one a stream: a list of what each
         stream's ``push`` would return; with ``out`` (rows, room, features) the first frames of each row are filled and
         their numbers (rows,) come back."""
@@ -677,10 +828,14 @@ class Model:
 
     # what a Stream asks of its model
 
-    def make_state(self, arrays, batch_size, kind=None):
+    def make_state(
+        self, arrays: dict[str, Any], batch_size: int | None, kind: dict[str, Any] | None = None
+    ) -> State:
         return State(arrays, self.fingerprint, batch_size, kind)
 
-    def read_state(self, value, batch_size, kind, wanted):
+    def read_state(
+        self, value: Any, batch_size: int | None, kind: dict[str, Any], wanted: dict[str, Any]
+    ) -> dict[str, Any]:
         """{name: array with batch} of a State or a dict of arrays, checked against what a stream of ``kind`` keeps:
         ``wanted``, {name: empty array of its shape and type}. Without "position" it starts a sequence.
 
@@ -760,79 +915,70 @@ class Model:
             )
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A hash of the network: its structure and every weight."""
         if self._fingerprint is None:
-            import hashlib
+            from . import graph_json
 
-            from . import graph_json, strict_json
-
-            described, arrays = graph_json.encode(self.graph)
-            digest = hashlib.sha256(strict_json.dumps(described, "graph").encode())
-            for name, array in sorted(arrays.items()):
-                digest.update(name.encode() + array.tobytes())
-            self._fingerprint = digest.hexdigest()
+            self._fingerprint = graph_json.fingerprint(self.graph)
         return self._fingerprint
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or float64 reference answers."""
-        from . import file
+        from . import file, verification
 
         golden, by = (
-            (self._golden, self._golden_by) if self._golden else (file.golden_of(self.graph), "reference")
+            (self._golden, self._golden_by)
+            if self._golden
+            else (verification.reference_sample(self.graph), "reference")
         )
-        file.save(self.graph, path, golden, by, self.provenance or dict(self.graph.metadata))
+        provenance = self.provenance or dict(self.graph.metadata)
+        if verification.answered_by(by, self.graph) == verification.NOT_COMPARED:
+            provenance = provenance | {"compared": verification.NOT_COMPARED}
+        file.save(self.graph, path, golden, by, provenance)
 
     @property
-    def golden_by(self):
+    def golden_by(self) -> str:
         """Who made the golden sample: a framework's name and version, or "reference"."""
         return self._golden_by or "reference"
 
-    def verify(self, tolerance=1e-5):
-        """Replay the golden sample; returns the largest error, relative to the largest golden magnitude where that is above 1.
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What was taken for granted about this network, a sentence each: by its importer, about its weights, and who was not asked."""
+        from . import verification
 
-        Raises VerificationError above ``tolerance`` and above twice the float32 rounding in the framework's own answer (see golden.py).
+        return verification.assumptions(self.graph, self.golden_by)
+
+    def verify(self, x: Samples | None = None, y: Samples | None = None, *, tolerance: float = 1e-5) -> float:
+        """Replay the golden sample, or the samples ``x`` -> ``y`` (as the source takes and gives them; a tuple or {name: array} where there
+        are several); returns the largest error, relative to the largest expected magnitude where that is above 1.
+
+        Raises VerificationError above ``tolerance`` and above twice the float32 rounding in the framework's own answer (see
+        verification.py), and where the expected answer is not finite. Warns where the golden sample is rnnrt's own reading of a
+        source: that proves only that the engine computes what was read.
         """
-        from . import file, golden
+        from . import golden, verification
 
-        inputs, outputs = self._golden or file.golden_of(self.graph)
+        if (x is None) != (y is None):
+            raise ShapeError("verify takes samples with their answers", fix="Give x and y, or neither.")
+        if x is not None:
+            inputs, outputs, by, _ = golden.given(self.graph, x, y)
+        else:
+            inputs, outputs = self._golden or verification.reference_sample(self.graph)
+            by = self.golden_by
+            if verification.answered_by(by, self.graph) == verification.NOT_COMPARED:
+                warnings.warn(f"{verification.NOT_COMPARED} with the framework's answers", stacklevel=2)
         given = [to_source(inputs[port.layer.name], port.layer.axes) for port in self._inputs]
-        full = [
-            np.full(len(x), x.shape[1]) for x in (inputs[p.layer.name] for p in self._inputs if p.signal.time)
-        ]
-        made = self._answer(
-            given, full[0] if "lengths_input" in self.graph.metadata else None, None, False, None
-        )
-        errors = {}
-        for (output, _), y in zip(self._outs, made if isinstance(made, tuple) else (made,)):
-            wanted = to_source(outputs[output.name], output.axes)
-            if wanted.shape != y.shape:
-                raise VerificationError(
-                    "the answer has another shape",
-                    where=f"output {output.name!r}",
-                    expected=str(wanted.shape),
-                    found=str(y.shape),
-                )
-            errors[output.name] = golden.distance(wanted, y)
-        if not all(error <= tolerance for error in errors.values()):
-            allowed = golden.allowances(self.graph, inputs, outputs, self.golden_by)
-            for name, error in errors.items():
-                if not error <= max(tolerance, allowed[name]):
-                    fix = (
-                        "Please report it; convert(..., golden='reference') writes the file all the same."
-                        if self.golden_by != "reference"
-                        else None
-                    )
-                    raise VerificationError(
-                        f"the answer of {self.golden_by} is not reproduced",
-                        where=f"output {name!r}",
-                        fix=fix,
-                        expected=f"an error of at most {max(tolerance, allowed[name]):.2g}",
-                        found=f"{error:.2g}",
-                    )
-        return max(errors.values())
+        lengths = None
+        if "lengths_input" in self.graph.metadata:
+            batch, frames = next(inputs[p.layer.name].shape[:2] for p in self._inputs if p.signal.time)
+            lengths = np.full(batch, self._longest(frames))
+        made = self._answer(given, lengths, None, False, None)
+        made = made if isinstance(made, tuple) else (made,)
+        answers = {o.name: to_canonical(a, o.axes) for (o, _), a in zip(self._outs, made)}
+        return verification.check(self.graph, inputs, outputs, answers, by, tolerance)
 
 
 def _share_out(cuts, rows_of, call, threads):
@@ -863,36 +1009,85 @@ def _share_out(cuts, rows_of, call, threads):
 # ---- the ways in ----------------------------------------------------------------------------------------------------
 
 
-def from_keras(source, spec=None, *, custom_objects=None, inputs=None, outputs=None):
+def from_keras(
+    source: Any,
+    spec: str | os.PathLike[str] | None = None,
+    *,
+    custom_objects: CustomObjects | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
-    importers/keras_spec.py), or a live Keras model."""
-    from .importers import keras
+    importers/keras_spec.py; or a path to either), or a live Keras model.
 
+    ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become the golden sample:
+    VerificationError where they are not answered. ``max_bytes``: the most that the file may take, unpacked (ResourceLimitError).
+    """
+    from .importers import detection, keras
+
+    detection.expect(source, "keras")
     return _imported(
-        keras.read(source, spec, custom_objects=custom_objects, inputs=inputs, outputs=outputs),
+        keras.read(
+            source,
+            spec,
+            custom_objects=custom_objects,
+            inputs=inputs,
+            outputs=outputs,
+            max_bytes=max_bytes,
+        ),
         source,
         hindrance=_hindrance(inputs, outputs),
+        check=check,
     )
 
 
-def from_torch(source, spec=None, *, example=None, prefix=""):
-    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module."""
-    from .importers import torch
+def from_torch(
+    source: Any,
+    spec: str | os.PathLike[str] | None = None,
+    *,
+    example: Any = None,
+    prefix: str = "",
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module.
 
-    return _imported(torch.read(source, spec, example=example, prefix=prefix), source)
+    ``check``, ``max_bytes``: as in ``from_keras``.
+    """
+    from .importers import detection, torch
+
+    detection.expect(source, "torch")
+    return _imported(
+        torch.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source, check=check
+    )
 
 
-def _imported(graph, source, *, ask=None, hindrance=None):
+def _imported(graph, source, *, ask=None, hindrance=None, check=None):
     """The Model of a graph imported from ``source``, with its provenance and, where it is to be asked (``ask``, by default a live source)
     and nothing hinders it, the answers of the framework."""
     from . import golden
 
     provenance = golden.provenance(source, graph)
+    if check is not None:
+        return _checked(graph, check, provenance)
     if not (golden.is_live(source) if ask is None else ask):
         return Model(graph, provenance=provenance)
     made = golden.of(source, graph, hindrance)
     provenance |= {"golden_by_reference_because": made.why} if made.why else {}
     return Model(graph, golden=(made.inputs, made.outputs), golden_by=made.by, provenance=provenance)
+
+
+def _checked(graph, check, provenance):
+    """The Model of a graph with the user's samples ``check`` ((x, y), or the path of an .npz) as its golden ones, after it answered them."""
+    from . import golden
+
+    is_pair = isinstance(check, (tuple, list)) and len(check) == 2
+    made = golden.given(graph, *check) if is_pair else golden.read(check, graph)
+    model = Model(graph, golden=(made.inputs, made.outputs), golden_by=made.by, provenance=provenance)
+    model.verify()
+    return model
 
 
 def _hindrance(inputs=None, outputs=None, spec=None, **_):
@@ -906,22 +1101,29 @@ def _hindrance(inputs=None, outputs=None, spec=None, **_):
     )
 
 
-def from_numpy(parameters):
+def from_numpy(parameters: Mapping[str, ArrayLike]) -> Model[tuple[Floats, ...]]:
     """A Model from the textbook's parameter dictionaries (see rnnrt.textbook), in their own axes."""
     from .importers import numpy
 
     return Model(numpy.read(parameters))
 
 
-def from_graph(graph, *, lift=True):
+def from_graph(graph: Graph, *, lift: bool = True) -> Model[Answer]:
     """A Model from a Graph built by hand (see rnnrt.layers). ``lift``: Scans that are an LSTM, GRU or SimpleRNN run as
     those layers do; otherwise as the arithmetic they state."""
     return Model(graph, lift=lift)
 
 
 def load(
-    path, *, num_threads=1, backend="native", weights="float32", isa=None, verify=False, max_bytes=2 << 30
-):
+    path: File,
+    *,
+    num_threads: int = 1,
+    backend: Backend = "native",
+    weights: WeightType = "float32",
+    isa: str | None = None,
+    verify: bool = False,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from . import file
     from .container import path_text
@@ -943,35 +1145,58 @@ def load(
         golden_by=stored.golden_by,
         provenance=stored.provenance,
     )
+    if isinstance(path, (str, bytes, os.PathLike)):
+        model._path = os.path.abspath(path_text(path))
     if verify:
         model.verify()
     return model
 
 
-def convert(source, destination=None, *, golden="auto", **options):
+def convert(
+    source: Any,
+    destination: Path | None = None,
+    *,
+    golden: Literal["auto", "reference"] | Check = "auto",
+    **options: Any,
+) -> Model[Answer]:
     """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given, after ``Model.verify``.
 
     ``golden``: who answers the sample that the file carries. "auto": the source's own framework, where it is live or its file can be run by
-    the installed Keras; else, or with "reference", the float64 reference. ``options``: as the importer takes them.
+    the installed Keras; else, or with "reference", the float64 reference. Or your own samples: (x, y) as ``Model.verify`` takes them, or
+    the path of an .npz that holds them by name (or x0.. and y0..); VerificationError where they are not answered. ``options``: as the importer takes them.
     """
-    from . import importers
+    from . import importers, verification
 
-    if golden not in ("auto", "reference"):
+    own = isinstance(golden, str) and golden in ("auto", "reference")
+    if isinstance(golden, str) and not own and not os.path.exists(golden):
         raise UnsupportedModelError(
-            "golden must name who answers the sample", expected="'auto' or 'reference'", found=repr(golden)
+            "golden must name who answers the sample",
+            expected="'auto', 'reference', samples (x, y), or the path of an .npz",
+            found=repr(golden),
         )
     if importers.detect(source).name == "rnnrt":
         model = load(source, **options)
+        if not own:
+            model = _checked(model.graph, golden, model.provenance)
     else:
         ask = False if golden == "reference" else True if destination is not None else None
-        model = _imported(importers.read(source, **options), source, ask=ask, hindrance=_hindrance(**options))
+        graph = importers.read(source, **options)
+        model = _imported(
+            graph, source, ask=ask, hindrance=_hindrance(**options), check=None if own else golden
+        )
     if destination is not None:
-        model.verify()
+        _, outputs = model._golden or verification.reference_sample(model.graph)
+        if all(
+            np.isfinite(y).all() for y in outputs.values()
+        ):  # else it verifies nothing, and ``verify`` fails
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # who answered is in the file and in ``assumptions``
+                model.verify()
         model.save(destination)
     return model
 
 
-def show_config():
+def show_config() -> dict[str, Any]:
     """CPU, instruction sets, and the versions of what rnnrt stands on, as a dict."""
     import platform
 

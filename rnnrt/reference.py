@@ -195,7 +195,7 @@ def recurrent(layer, x, initial, lengths):
     batch, time = x.shape[:2]
     sizes = {"h": layer.output_size, "c": layer.units}
     state = {s: initial.get(s, np.zeros((batch, sizes[s]), x.dtype)) for s in layer.states}
-    lengths = np.full(batch, time) if lengths is None else np.asarray(lengths)
+    lengths = np.full(batch, time) if lengths is None or not layer.packed else np.asarray(lengths)
     sequence = np.zeros((batch, time, layer.output_size), x.dtype)
     cells = np.zeros((batch, time, layer.units), x.dtype)
     step = {"rnn": _rnn_step, "lstm": _lstm_step, "gru": _gru_step}[layer.kind]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from .errors import StateError
 _NAME, _FORMAT = b"RNNRTST", 2
 _GIVEN = "Make the stream with the inputs= that the state's stream had."
 _TYPES = ("<f4", "<f8", "<u8")
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from .annotations import Bytes
 
 
 class State:
@@ -25,25 +33,31 @@ class State:
 
     __slots__ = ("_arrays", "_batch_size", "_belongs_to", "_kind")
 
-    def __init__(self, arrays, belongs_to, batch_size, kind=None):
+    def __init__(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        belongs_to: str,
+        batch_size: int | None,
+        kind: dict[str, Any] | None = None,
+    ) -> None:
         self._arrays, self._belongs_to, self._batch_size, self._kind = arrays, belongs_to, batch_size, kind
 
     @property
-    def belongs_to(self):
+    def belongs_to(self) -> str:
         """Fingerprint of the network."""
         return self._belongs_to
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int | None:
         """Rows, or None where the sequence had no batch axis."""
         return self._batch_size
 
     @property
-    def of_stream(self):
+    def of_stream(self) -> bool:
         """Whether it came from a stream: then it holds windows, queues and the position too."""
         return self._kind is not None
 
-    def check_kind(self, batch_size, kind):
+    def check_kind(self, batch_size: int | None, kind: dict[str, Any]) -> None:
         """StateError where a stream of that kind cannot go on from it."""
         for name, wanted in {"batch_size": batch_size, **kind}.items():
             found = self._batch_size if name == "batch_size" else self._kind.get(name)
@@ -56,7 +70,7 @@ class State:
                     fix=_GIVEN if name == "given_once" else None,
                 )
 
-    def arrays(self):
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """{"lstm/h": (batch, units), ...}, float32; no batch axis where the sequence had none.
 
         From a stream also "conv/window" (batch, frames, features), oldest frame first, "add/queue.1" (batch, frames,
@@ -65,7 +79,7 @@ class State:
         """
         return dict(self._arrays)
 
-    def to_bytes(self):
+    def to_bytes(self) -> bytes:
         """The state as bytes that ``from_bytes`` reads, on any machine, with the same model file.
 
         Layout: "RNNRTST", the format's number as a digit, length of the header (uint32), header (JSON: fingerprint,
@@ -86,7 +100,7 @@ class State:
         return data + zlib.crc32(data).to_bytes(4, "little")
 
     @classmethod
-    def from_bytes(cls, data):
+    def from_bytes(cls, data: Bytes) -> State:
         """The State that ``to_bytes`` wrote; StateError for anything else: damaged bytes, another format's."""
         try:
             data = bytes(memoryview(data))
@@ -108,7 +122,10 @@ class State:
         ) as error:
             raise _not_a_state(f"{len(data)} bytes ({error})") from error
 
-    def __repr__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
         arrays = ", ".join(f"{n} {a.shape}" for n, a in self._arrays.items())
         return f"<rnnrt.State batch_size={self._batch_size} of {arrays or 'no recurrent state'}>"
 

@@ -11,8 +11,8 @@ MAX_DEPTH = 32
 MAX_INTEGER = 1 << 53  # beyond it a reader with doubles sees another number
 
 
-def loads(text, where):
-    """The value of ``text`` (str, or bytes in UTF-8); raises ModelFileError naming ``where``."""
+def loads(text, where, depth=MAX_DEPTH):
+    """The value of ``text`` (str, or bytes in UTF-8), at most ``depth`` levels deep; raises ModelFileError naming ``where``."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
@@ -28,9 +28,9 @@ def loads(text, where):
         raise ModelFileError(f"is not JSON: {error.msg} at character {error.pos}", where=where) from None
     except RecursionError:
         raise ModelFileError(
-            "is nested too deeply", where=where, expected=f"at most {MAX_DEPTH} levels"
+            "is nested too deeply", where=where, expected=f"at most {depth} levels"
         ) from None
-    _walk(value, where)
+    _walk(value, where, depth)
     return value
 
 
@@ -73,13 +73,13 @@ def _constant(text):
     raise _Refused(f"holds {text}, which is not JSON")
 
 
-def _walk(value, where):
-    """Whether every string is text and no value lies too deep; level by level, so that depth costs no stack."""
+def _walk(value, where, most):
+    """Whether every string is text and no value lies deeper than ``most``; level by level, so that depth costs no stack."""
     level, depth = [value], 0
     while level:
         depth += 1
-        if depth > MAX_DEPTH:
-            raise ModelFileError("is nested too deeply", where=where, expected=f"at most {MAX_DEPTH} levels")
+        if depth > most:
+            raise ModelFileError("is nested too deeply", where=where, expected=f"at most {most} levels")
         below = []
         for item in level:
             if isinstance(item, str):

@@ -10,19 +10,28 @@ Parameters of the LSTM: Wf, Wi, Wc, Wo (n_a, n_a + n_x) over [a_prev; x_t], Wy (
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .errors import DTypeError, ShapeError
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from .annotations import Doubles, Parameters
+
 #: name -> shape in the textbook's sizes; "n_a+n_x" is the height of [a_prev; x_t].
-RNN_PARAMETERS = {
+RNN_PARAMETERS: dict[str, tuple[str, str]] = {
     "Wax": ("n_a", "n_x"),
     "Waa": ("n_a", "n_a"),
     "Wya": ("n_y", "n_a"),
     "ba": ("n_a", "1"),
     "by": ("n_y", "1"),
 }
-LSTM_PARAMETERS = {
+LSTM_PARAMETERS: dict[str, tuple[str, str]] = {
     **{f"W{gate}": ("n_a", "n_a+n_x") for gate in "fico"},
     **{f"b{gate}": ("n_a", "1") for gate in "fico"},
     "Wy": ("n_y", "n_a"),
@@ -30,7 +39,9 @@ LSTM_PARAMETERS = {
 }
 
 
-def read_parameters(parameters, shapes):
+def read_parameters(
+    parameters: Parameters, shapes: dict[str, tuple[str, str]]
+) -> tuple[dict[str, Doubles], int, int, int]:
     """({name: float64 array}, n_x, n_a, n_y) of a textbook dictionary; ``shapes`` is one of the tables above.
 
     Raises ShapeError for a missing name or a wrong shape, DTypeError for what is not real numbers.
@@ -69,7 +80,9 @@ def read_parameters(parameters, shapes):
     return arrays, n_x, n_a, n_y
 
 
-def rnn_cell_forward(xt, a_prev, parameters):
+def rnn_cell_forward(
+    xt: ArrayLike, a_prev: ArrayLike, parameters: Parameters
+) -> tuple[Doubles, Doubles, tuple[Any, ...]]:
     """One step of the RNN: xt (n_x, m), a_prev (n_a, m) -> a_next (n_a, m), yt_pred (n_y, m), cache.
 
     cache = (a_next, a_prev, xt, parameters).
@@ -82,7 +95,9 @@ def rnn_cell_forward(xt, a_prev, parameters):
     return a_next, yt_pred, (a_next, a_prev, xt, parameters)
 
 
-def rnn_forward(x, a0, parameters):
+def rnn_forward(
+    x: ArrayLike, a0: ArrayLike, parameters: Parameters
+) -> tuple[Doubles, Doubles, tuple[list[tuple[Any, ...]], Any]]:
     """The RNN over T_x steps: x (n_x, m, T_x), a0 (n_a, m) -> a (n_a, m, T_x), y_pred (n_y, m, T_x), caches.
 
     caches = ([cache of each step], x).
@@ -99,7 +114,9 @@ def rnn_forward(x, a0, parameters):
     return a, y_pred, (caches, x)
 
 
-def lstm_cell_forward(xt, a_prev, c_prev, parameters):
+def lstm_cell_forward(
+    xt: ArrayLike, a_prev: ArrayLike, c_prev: ArrayLike, parameters: Parameters
+) -> tuple[Doubles, Doubles, Doubles, tuple[Any, ...]]:
     """One step of the LSTM: xt (n_x, m), a_prev and c_prev (n_a, m) -> a_next, c_next (n_a, m), yt_pred (n_y, m), cache.
 
     cache = (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters).
@@ -118,7 +135,9 @@ def lstm_cell_forward(xt, a_prev, c_prev, parameters):
     return a_next, c_next, yt_pred, (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters)
 
 
-def lstm_forward(x, a0, parameters):
+def lstm_forward(
+    x: ArrayLike, a0: ArrayLike, parameters: Parameters
+) -> tuple[Doubles, Doubles, Doubles, tuple[list[tuple[Any, ...]], Any]]:
     """The LSTM over T_x steps, c starting at zero: x (n_x, m, T_x), a0 (n_a, m) -> a, y, c, caches.
 
     a and c (n_a, m, T_x), y (n_y, m, T_x); caches = ([cache of each step], x).

@@ -152,6 +152,7 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
     if (row->inputs > 1 && !takes_several(row->kind)) return bad_row(error, r, "it takes one input");
     if (row->length < 0) return bad_row(error, r, "its length is impossible");
     if (row->reverse && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "it cannot run in reverse");
+    if (row->unpacked && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "lengths mean nothing to it");
     for (int32_t i = 0; i < row->inputs; i++) {
         int32_t v = row->input[i];
         if (v < 0 || (size_t)v >= plan->ops[r].value)

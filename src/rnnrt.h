@@ -112,6 +112,7 @@ struct rnnrt_row {
     int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
     int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
+    int32_t unpacked; /* recurrent rows: the lengths of a call do not count for it */
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;

@@ -64,10 +64,3 @@ def test_random_inputs_fit_the_graph():
     )
     x = bench.whole_input(b.graph(), 4, 100)["ids"]
     assert x.shape == (4, 9) and x.dtype.kind == "i" and 0 <= x.min() and x.max() < 5
-
-
-def test_source_axes_moves_features_before_time():
-    x = np.arange(24).reshape(2, 3, 4)
-    assert (bench.source_axes(x, "bft") == x.transpose(0, 2, 1)).all()
-    assert (bench.source_axes(x, "tbf") == x.transpose(1, 0, 2)).all()
-    assert bench.source_axes(x[:, :, 0], "bt" + "f").shape == (2, 3)

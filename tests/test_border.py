@@ -655,12 +655,14 @@ def test_initial_state_as_keras_and_pytorch_give_it():
     refused(
         StateError,
         lambda: stacked(x, initial_state=(h0[:1], c0)),
-        "stack of h states",
-        "expected 2",
-        "found 1",
+        "another form than forward takes",
+        "expected (2, batch, units)",
+        "found (1, 2, 4)",
     )
-    refused(StateError, lambda: stacked(x, initial_state=h0), "PyTorch's", "(h0, c0)", "found 1")
-    refused(DTypeError, lambda: torch(x, initial_state=([[1.0], [1.0, 2.0]], c[None])), "initial_state")
+    refused(
+        StateError, lambda: stacked(x, initial_state=h0), "initial_state[0]", "(2, batch, units)", "(2, 4)"
+    )
+    refused(StateError, lambda: torch(x, initial_state=([[1.0], [1.0, 2.0]], c[None])), "initial_state[0]")
     refused(DTypeError, lambda: keras(x, initial_state=[h, None]), "state 'lstm/c'")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sample_graphs import same, small_graph
 
-from rnnrt import file
+from rnnrt import file, verification
 from rnnrt.errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 
 
@@ -15,7 +15,7 @@ from rnnrt.errors import ModelFileError, ResourceLimitError, RnnrtError, Unsuppo
 def saved(tmp_path):
     graph = small_graph()
     path = tmp_path / "small.rnnrt"
-    file.save(graph, path, golden=file.golden_of(graph), provenance={"from": "a test"})
+    file.save(graph, path, golden=verification.reference_sample(graph), provenance={"from": "a test"})
     return path
 
 

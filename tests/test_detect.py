@@ -186,6 +186,12 @@ WRONG = {
         UnsupportedModelError,
         "spec=",
     ),
+    "keras_json_string": (  # json.dump(model.to_json(), file)
+        json.dumps(json.dumps({"class_name": "Sequential", "config": {}})).encode(),
+        "keras-json",
+        UnsupportedModelError,
+        "spec=",
+    ),
     "tensorflow_js": (
         json.dumps({"modelTopology": {"class_name": "x"}}).encode(),
         "tensorflow-js",

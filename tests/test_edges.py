@@ -692,3 +692,19 @@ def test_the_receptive_field_is_what_one_answer_depends_on(name):
 def test_what_depends_on_everything_has_no_receptive_field():
     for name in ("lstm_20", "global_max", "flatten", "reverse", "textbook_conv_gru", "last_of_both"):
         assert model_of(name).receptive_field is None
+
+
+def test_a_graph_names_its_inputs_and_outputs_by_itself():
+    """Every Input in its order, and an output called like the value it shows, where nothing else is said."""
+    x, y = (L.Input(name, features=(2,)) for name in "xy")
+    parts = [x, y, L.Add("sum", ["x", "y"]), L.Reverse("back", "sum")]
+    graph = L.Graph(parts, outputs=["back", L.Output("plain", "sum")])
+    assert graph.inputs == ("x", "y") and [o.name for o in graph.outputs] == ["back", "plain"]
+    assert L.Graph(parts, ("y", "x"), "back").inputs == ("y", "x")
+    a, b = np.ones((2, 3, 2), np.float32)
+    back, plain = rnnrt.from_graph(graph)(a, b)
+    assert (plain == 2).all() and back.shape == plain.shape
+    with pytest.raises(ShapeError, match="inputs must name every Input layer once"):
+        L.Graph(parts, ["x"], ["back"])
+    with pytest.raises(ShapeError, match="a graph needs outputs"):
+        L.Graph(parts)

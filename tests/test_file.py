@@ -9,7 +9,7 @@ import safetensors.numpy
 from safetensors import safe_open
 from sample_graphs import graph_with_every_layer, normal, same, small_graph
 
-from rnnrt import file, graph_json, reference, strict_json
+from rnnrt import file, graph_json, reference, strict_json, verification
 from rnnrt.errors import DTypeError, ModelFileError
 from rnnrt.graph import LAYERS, Activation, Conv1D, Dense, GraphBuilder, TimeDistributed
 
@@ -18,7 +18,7 @@ from rnnrt.graph import LAYERS, Activation, Conv1D, Dense, GraphBuilder, TimeDis
 def saved(tmp_path):
     graph = small_graph()
     path = tmp_path / "small.rnnrt"
-    file.save(graph, path, golden=file.golden_of(graph), provenance={"from": "a test"})
+    file.save(graph, path, golden=verification.reference_sample(graph), provenance={"from": "a test"})
     return path
 
 
@@ -28,7 +28,7 @@ def saved(tmp_path):
 def test_every_layer_and_field_comes_back(tmp_path):
     graph = graph_with_every_layer()
     assert {layer.kind for layer in (*graph.layers, *graph["per_frame"].graph.layers)} == set(LAYERS)
-    golden = file.golden_of(graph)
+    golden = verification.reference_sample(graph)
     file.save(
         graph,
         tmp_path / "m.rnnrt",
@@ -53,7 +53,7 @@ def test_every_annotation_of_every_layer_can_be_read():
     for layer in LAYERS.values():
         for item in dataclasses.fields(layer):
             kind = item.type.removesuffix(" | None")
-            assert kind in graph_json._FIELDS or kind in ("np.ndarray", "Graph"), (
+            assert kind in graph_json._FIELDS or kind in ("Weights", "OptionalWeights", "Graph"), (
                 f"{layer.__name__}.{item.name}: {item.type}"
             )
 
@@ -80,7 +80,11 @@ def test_any_safetensors_reader_opens_it_and_may_rewrite_it(saved, tmp_path):
 
 def test_the_same_graph_makes_the_same_bytes(tmp_path):
     for name in ("one", "two"):
-        file.save(graph_with_every_layer(), tmp_path / name, golden=file.golden_of(graph_with_every_layer()))
+        file.save(
+            graph_with_every_layer(),
+            tmp_path / name,
+            golden=verification.reference_sample(graph_with_every_layer()),
+        )
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -92,16 +96,18 @@ def test_names_that_want_one_tensor_name_stay_apart(tmp_path):
     x = b.add(TimeDistributed, "golden", x, graph=inner.graph())
     b.output("y", b.add(Dense, "golden/input", x, weight=normal(2, 2, seed=9)))
     graph = b.graph()
-    file.save(graph, tmp_path / "m", golden=file.golden_of(graph))
+    file.save(graph, tmp_path / "m", golden=verification.reference_sample(graph))
     stored = file.load(tmp_path / "m")
     assert same(stored.graph, graph)
-    np.testing.assert_array_equal(stored.golden[0]["weight"], file.golden_of(graph)[0]["weight"])
+    np.testing.assert_array_equal(
+        stored.golden[0]["weight"], verification.reference_sample(graph)[0]["weight"]
+    )
 
 
 @pytest.mark.parametrize("make", [small_graph, graph_with_every_layer])
 def test_golden_arrays_are_seeded_and_fit_the_graph(make):
     graph = make()
-    first, again, other = (file.golden_of(graph, seed) for seed in (0, 0, 1))
+    first, again, other = (verification.reference_sample(graph, seed) for seed in (0, 0, 1))
     for name in graph.inputs:
         np.testing.assert_array_equal(first[0][name], again[0][name])
     assert any((first[0][name] != other[0][name]).any() for name in graph.inputs)
@@ -112,7 +118,7 @@ def test_golden_frames_are_enough_for_long_windows():
     b = GraphBuilder()
     h = b.add(Conv1D, "a", b.input("x", (1,)), weight=normal(1, 10, 1), stride=5)
     b.output("y", b.add(Conv1D, "b", h, weight=normal(1, 8, 1), stride=4))
-    inputs, outputs = file.golden_of(b.graph())
+    inputs, outputs = verification.reference_sample(b.graph())
     assert inputs["x"].shape == (2, 64, 1) and outputs["y"].shape[1] >= 1
 
 
@@ -150,11 +156,11 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
             file.save(
                 graph,
                 tmp_path / "m.rnnrt",
-                golden=file.golden_of(small_graph()),
+                golden=verification.reference_sample(small_graph()),
                 golden_by=golden_by,
                 provenance=provenance,
             )
-    inputs, outputs = file.golden_of(small_graph())
+    inputs, outputs = verification.reference_sample(small_graph())
     for golden in (
         (outputs, inputs),
         ({}, outputs),

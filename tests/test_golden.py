@@ -15,7 +15,7 @@ import pytest
 from needs import need
 
 import rnnrt
-from rnnrt import demo, file, golden, importers, reference
+from rnnrt import demo, file, golden, importers, reference, verification
 from rnnrt.errors import UnsupportedModelError, VerificationError
 from rnnrt.graph import LSTM, Conv1D, Dense, GraphBuilder
 from rnnrt.importers.keras_rewrite import rewrite
@@ -136,7 +136,7 @@ def test_a_rnnrt_file_keeps_its_sample(tmp_path, destination):
     file.save(
         graph,
         tmp_path / "first",
-        golden=file.golden_of(graph),
+        golden=verification.reference_sample(graph),
         golden_by="torch 1.0",
         provenance={"file": "w.pt"},
     )
@@ -345,14 +345,14 @@ def sensitive():
 @pytest.mark.parametrize("by", ["reference", "torch 2"])
 def test_rounding_is_allowed_twice_over_and_a_wrong_import_is_not(by):
     graph = sensitive()
-    inputs, exact = file.golden_of(graph)
+    inputs, exact = verification.reference_sample(graph)
     answers = (
         exact
         if by == "reference"
         else {n: y.astype(np.float32) for n, y in reference.run(graph, inputs, dtype=np.float32)[0].items()}
     )
     model = rnnrt.Model(graph, golden=(inputs, answers), golden_by=by)
-    allowed = golden.allowances(graph, inputs, answers, by)["y"]
+    allowed = verification.allowances(graph, inputs, answers, by)["y"]
     assert allowed == pytest.approx(ROUNDED, rel=1e-6)
     assert 1e-5 < model.verify() <= allowed
     off = {n: y + np.float32(0.1) for n, y in answers.items()}
@@ -363,7 +363,7 @@ def test_rounding_is_allowed_twice_over_and_a_wrong_import_is_not(by):
 def test_without_rounding_to_speak_of_the_bound_is_the_promise():
     b = GraphBuilder()
     b.output("y", b.add(Conv1D, "conv", b.input("x", (2,)), weight=np.ones((1, 3, 2))))
-    inputs, exact = file.golden_of(b.graph())
+    inputs, exact = verification.reference_sample(b.graph())
     for off, passes in ((0.9e-5, True), (2e-5, False)):
         moved = {n: y + np.float32(off * max(1, np.abs(y).max())) for n, y in exact.items()}
         model = rnnrt.Model(b.graph(), golden=(inputs, moved), golden_by="torch 2")
@@ -376,11 +376,11 @@ def test_without_rounding_to_speak_of_the_bound_is_the_promise():
 
 def test_distance_counts_what_differs_and_not_equal_infinities():
     inf, nan = np.inf, np.nan
-    assert golden.distance(np.array([inf, nan, 1.0]), np.array([inf, nan, 1.5])) == 0.5
-    assert golden.distance(np.array([100.0, 0.0]), np.array([101.0, 0.0])) == pytest.approx(0.01)
+    assert verification.distance(np.array([inf, nan, 1.0]), np.array([inf, nan, 1.5])) == 0.5
+    assert verification.distance(np.array([100.0, 0.0]), np.array([101.0, 0.0])) == pytest.approx(0.01)
     assert (
-        not golden.distance(np.array([1.0]), np.array([nan])) <= 1
-        and not golden.distance(np.array([inf]), np.array([1.0])) <= 1
+        not verification.distance(np.array([1.0]), np.array([nan])) <= 1
+        and not verification.distance(np.array([inf]), np.array([1.0])) <= 1
     )
 
 

@@ -12,6 +12,7 @@ from keras_records import (
     file,
     find,
     recorded,
+    repacked,
     with_config,
     with_hdf5,
     with_layer,
@@ -21,8 +22,9 @@ from keras_records import (
 from needs import need
 
 from rnnrt import graph, reference
-from rnnrt.errors import UnsupportedModelError
+from rnnrt.errors import ModelFileError, UnsupportedModelError
 from rnnrt.importers import keras as importer
+from rnnrt.importers.spec_text import text_of
 
 #: Keras's own variables, seen through NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -119,15 +121,6 @@ def test_attributes_split_for_their_size_are_joined():
                 group.attrs[f"{name}0"], group.attrs[f"{name}1"] = names[:1], names[1:]
 
     assert_answers(importer.read(with_hdf5(file("branches.h5"), split)), "branches")
-
-
-def test_calls_of_a_nested_model_counted_from_one_are_understood():
-    """tf.keras counts them so: its own making is call 0."""
-
-    def shift(config):
-        find(config, "sum")["inbound_nodes"] = [[["model_1", 1, 0, {}], ["norm", 0, 0, {}]]]
-
-    assert_answers(importer.read(with_model_config(file("old_words.keras2.2.4.h5"), shift)), "old_words")
 
 
 def test_a_frozen_nested_model_keeps_its_arrays_in_another_order():
@@ -237,6 +230,127 @@ def test_the_folder_of_layers_has_another_name_in_files_of_tensorflow_2_12():
     assert_answers(importer.read(data), "branches")
 
 
+def test_tensorflow_2_13_counted_a_layer_with_weights_twice():
+    """lstm, lstm_2, lstm_4, where Keras 3 writes lstm, lstm_1, lstm_2; a layer without weights counts once."""
+
+    def rename(opened):
+        layers = opened["layers"]
+        names = sorted((n for n in layers if n.startswith("time_distributed")), key=lambda n: (len(n), n))
+        counts = {n: len(layers[n]) > 0 and sum(1 for _ in arrays_in(layers[n])) > 0 for n in names}
+        moves, number = [], 0
+        for n in names:
+            moves.append((n, f"time_distributed_{number}" if number else "time_distributed"))
+            number += 2 if counts[n] else 1
+        assert moves[-1][0] != moves[-1][1] and 0 < sum(counts.values()) < len(counts)
+        for old, new in reversed(moves):
+            if old != new:
+                layers.move(old, new)
+        rename_layers(opened)
+
+    assert_answers(importer.read(with_weights(file("words.keras"), rename)), "words")
+
+
+def arrays_in(group):
+    found = []
+    group.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def test_options_that_tensorflow_2_15_adds_to_depthwise_layers_change_nothing():
+    def add(config):
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] in ("DepthwiseConv1D", "SeparableConv1D"):
+                layer["config"]["groups"] = 1
+
+    assert_answers(importer.read(with_config(file("convolutions.keras"), add)), "convolutions")
+    with pytest.raises(UnsupportedModelError, match="groups=2"):
+        importer.read(
+            with_config(
+                file("convolutions.keras"),
+                lambda config: next(
+                    x for x in config["config"]["layers"] if x["class_name"] == "SeparableConv1D"
+                )["config"].update(groups=2),
+            )
+        )
+
+
+@pytest.mark.parametrize("axis", [1, [1], -1, [-1]])
+def test_the_axis_of_a_layer_inside_time_distributed_is_that_of_its_frames(axis):
+    """A frame is (batch, features): its axis 1 is the last one."""
+
+    def wrap(config):
+        layer = find(config, "batch_True_True")
+        inside = {k: layer[k] for k in ("module", "class_name", "registered_name")}
+        inside["config"] = layer["config"] | {"name": "inside", "axis": axis}
+        layer.update(class_name="TimeDistributed", config={"name": "batch_True_True", "layer": inside})
+
+    def move(opened):
+        layers = opened["layers"]
+        order = ["batch_normalization", *(f"batch_normalization_{k}" for k in range(1, 4))]
+        layers.move(order[0], "time_distributed_new/layer")
+        for before, after in zip(order[1:], order):
+            layers.move(before, after)
+        first = "time_distributed"
+        layers.move(first, "time_distributed_1")
+        layers.move("time_distributed_new", first)
+
+    data = with_config(file("pointwise.keras"), wrap)
+    assert_answers(importer.read(with_weights(data, move)), "pointwise")
+
+
+def test_rescaling_by_one_number_a_feature():
+    made = importer.read(
+        with_layer("pointwise.keras", "rescaling", scale=[1, 2.0, 3, 4, 5], offset=[0, 0, 0, 0, 7])
+    )
+    layer = made["rescaling"]
+    assert list(layer.scale) == [1, 2, 3, 4, 5] and list(layer.offset) == [0, 0, 0, 0, 7]
+    with pytest.raises(ModelFileError, match="scale.*5 of them"):
+        importer.read(with_layer("pointwise.keras", "rescaling", scale=[1, 2.0]))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_custom_objects_say_what_a_class_is_in_every_kind_of_file(suffix):
+    """A .h5 file does not say whose a class is."""
+
+    def own(config):
+        layer = find(config, "dense")
+        layer["class_name"] = "Mine"
+        if suffix == ".keras":
+            layer.update(module=None, registered_name="Mine")
+
+    change = with_config if suffix == ".keras" else with_model_config
+    data = change(file(f"text_classifier{suffix}"), own)
+    if suffix == ".keras":
+        data = with_weights(data, lambda opened: opened.move("layers/dense", "layers/mine"))
+
+    def mine(config, arrays):
+        assert config["units"] == 3 and len(arrays) == 2
+        kernel, bias = sorted(arrays.values(), key=lambda a: -a.ndim)
+        dense = graph.Dense(name="mine", inputs=("x",), weight=kernel.T, bias=bias)
+        return [dense, graph.Softmax(name="soft", inputs=("mine",))]
+
+    assert_answers(importer.read(data, custom_objects={"Mine": mine}), "text_classifier")
+    with pytest.raises(UnsupportedModelError, match=r"Mine.*custom_objects=\{'Mine': f\}"):
+        importer.read(data)
+
+
+@pytest.mark.parametrize("name", ["text_classifier", "branches"])
+def test_the_text_of_to_json_may_stand_in_a_json_string(name):
+    """json.dump(model.to_json(), file) writes a string, not an object."""
+    text = json.dumps(file(f"{name}.json").decode())
+    assert_answers(importer.read(file(f"{name}.weights.h5"), text), name)
+
+
+def test_a_spec_may_be_the_path_of_its_file(tmp_path):
+    (tmp_path / "net.json").write_bytes(file("branches.json"))
+    for path in (tmp_path / "net.json", str(tmp_path / "net.json")):
+        assert_answers(importer.read(file("branches.weights.h5"), path), "branches")
+    with pytest.raises(ModelFileError, match=r"none\.json"):
+        importer.read(file("branches.weights.h5"), str(tmp_path / "none.json"))
+    for text in ('{"name":"a/b"}', '"{\\"name\\":\\"a.json"', None, 5):
+        assert text_of(text) is text
+
+
 def rename_layers(group):
     for name in list(group):
         if isinstance(group[name], h5py.Group):
@@ -245,12 +359,129 @@ def rename_layers(group):
         group.move("layers", "_layer_checkpoint_dependencies")
 
 
+def test_a_file_written_on_windows_has_back_slashes_in_its_names():
+    def rename(opened):
+        found, wrong = [], {}
+        opened.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in found:
+            owner, _, rest = name.partition("/vars/")
+            wrong[owner.replace("/", "\\") + "/vars/" + rest] = opened[name][()]
+        for name in list(opened):
+            del opened[name]
+        opened["optimizer\\adam/vars/0"] = np.zeros(3)
+        for name, array in wrong.items():
+            opened[name] = array
+
+    data = with_weights(file("branches.keras"), rename)
+    data = repacked(data, lambda members: members.update({"assets\\words\\list.txt": b"a"}))
+    assert_answers(importer.read(data), "branches")
+
+
+def test_a_dense_layer_on_frames_of_two_axes_takes_the_last():
+    def flat(config):
+        layer = find(config, "conv")
+        dense = {"name": "conv", "units": 4, "activation": "relu", "use_bias": True}
+        layer.update(module="keras.layers", class_name="Dense", config=dense, build_config={})
+
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+
+    def put(opened):
+        layers = opened["layers"]
+        shift = sorted((n for n in layers if n.startswith("time_distributed_")), key=lambda n: int(n[17:]))
+        del layers["time_distributed"]
+        for name in shift:
+            number = int(name[17:]) - 1
+            layers.move(name, f"time_distributed_{number}" if number else "time_distributed")
+        opened["layers/dense/vars/0"], opened["layers/dense/vars/1"] = kernel, bias
+
+    data = with_weights(with_config(file("words.keras"), flat), put)
+    made = importer.read(data, outputs=["conv"])
+    x = rng.normal(size=(2, 3, 6, 3))
+    (y,) = reference.run(made, {"x": x})[0].values()
+    np.testing.assert_allclose(y, np.maximum(x @ kernel + bias, 0), rtol=1e-6, atol=1e-6)
+
+
 def test_optimizer_and_random_state_are_no_weights():
     def add(opened):
         opened["optimizer/vars/0"] = np.zeros(3)
         opened["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
 
     assert_answers(importer.read(with_weights(file("text_classifier.keras"), add)), "text_classifier")
+
+
+# ---- networks called more than once ---------------------------------------------------------------------------------
+
+
+def counted(config, keys):
+    """Every place in a configuration that names a call of "enc": [layer, call, output] lists."""
+    if isinstance(config, list) and len(config) == 3 and config[0] == "enc":
+        keys.append(config)
+    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        counted(value, keys)
+    return keys
+
+
+@pytest.mark.parametrize("name", ["second_of_two", "first_of_two"])
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_call_counted_one_off_is_refused_by_name(name, off):
+    """Whichever one of the places that name a call of the network inside is moved, the record no longer fits."""
+    data = file(f"{name}_functional.keras")
+    places = []
+    with_config(data, lambda config: places.extend(counted(config["config"], [])))
+    assert len(places) >= 2
+    for place in range(len(places)):
+
+        def move(config, place=place):
+            counted(config["config"], [])[place][1] += off
+
+        with pytest.raises(ModelFileError, match=r"'enc'.*calls|this is not the place of a tensor"):
+            importer.read(with_config(data, move))
+
+
+def in_lists(config, first):
+    """A Keras 3 configuration with its nodes as Keras 2 and tf.keras wrote them: lists, calls of networks counted from ``first``."""
+    networks = {
+        x["config"]["name"]: x["class_name"] == "Functional"
+        for x in config["config"]["layers"]
+        if "layers" in x["config"]
+    }
+    for layer in config["config"]["layers"]:
+        keys = [
+            json.loads(k) for node in layer["inbound_nodes"] for k in [json.dumps(histories(node["args"]))]
+        ]
+        layer["inbound_nodes"] = [
+            [[n, c + (n in networks) * first, o, {}] for n, c, o in node] for node in keys
+        ]
+    for key in config["config"]["output_layers"]:
+        key[1] += first * (key[0] in networks) - networks.get(key[0], 0)
+
+
+def histories(value):
+    if isinstance(value, dict):
+        return [value["config"]["keras_history"]]
+    return [key for item in value for key in histories(item)]
+
+
+@pytest.mark.parametrize("network", ["functional", "sequential"])
+@pytest.mark.parametrize("name", ["second_of_two", "first_of_two", "chain_both", "called_outside"])
+def test_keras_2_counts_every_call_of_a_network_from_one(name, network):
+    data = file(f"{name}_{network}.keras")
+    assert_answers(importer.read(with_config(data, lambda config: in_lists(config, 1))), f"{name}_{network}")
+    with pytest.raises(ModelFileError, match="'enc'.*from 1 in inbound nodes and from 1 in output_layers"):
+        importer.read(with_config(data, lambda config: in_lists(config, 0)))
+
+
+def test_outputs_of_a_layer_are_not_named_like_another_layer():
+    def rename(config):
+        layer = find(config, "end")
+        layer["config"]["name"] = layer["name"] = "pair_1"
+        for key in config["config"]["output_layers"]:
+            key[0] = key[0].replace("end", "pair_1")
+
+    made = importer.read(with_config(file("several_inputs.keras"), rename))
+    assert [o.name for o in made.outputs] == ["pair", "pair_1", "pair_2"]
+    assert_answers(made, "several_inputs")
 
 
 # ---- what no backend records rightly --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from needs import need
 torch = need("torch")
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnrt import reference
 from rnnrt.errors import UnsupportedModelError
@@ -253,6 +253,23 @@ class Packed(nn.Module):
         out, (h, _) = self.rnn(packed)
         out, _ = nn.utils.rnn.pad_packed_sequence(out, batch_first=True)
         return self.fc(out).squeeze(-1), torch.cat([h[-2, :, :], h[-1, :, :]], dim=-1)
+
+
+@accepted()
+class HalfPacked(nn.Module):
+    """Lengths count for the RNN that runs over the packed sequence, and not for the one behind."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = (
+            nn.GRU(4, 4, batch_first=True),
+            nn.GRU(4, 4, batch_first=True, bidirectional=True),
+        )
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True)
+        out, _ = pad_packed_sequence(self.one(packed)[0], batch_first=True, total_length=x.size(1))
+        return self.two(out)[0]
 
 
 @accepted()

@@ -186,18 +186,6 @@ class LearnedState(nn.Module):
         return self.gru(x, self.start)[0]
 
 
-@refused("some RNNs run over packed sequences")
-class HalfPacked(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.GRU(4, 4, batch_first=True), nn.GRU(4, 4, batch_first=True)
-
-    def forward(self, x, lengths):
-        packed = pack_padded_sequence(x, lengths, batch_first=True)
-        out, _ = pad_packed_sequence(self.one(packed)[0], batch_first=True, total_length=x.size(1))
-        return self.two(out)[0]
-
-
 @refused("cuts to the longest length")
 class LastFrameOfThePadded(_Lstm):
     def forward(self, x, lengths):

@@ -314,6 +314,61 @@ def branches():
     )
 
 
+def calls_of(network, wired):
+    """A model in which ``network`` ("functional" or "sequential"), Dense(3), is called as ``wired(enc, x)`` says; ``wired`` gives the outputs."""
+
+    def make():
+        x = keras.Input((None, 3), name="x")
+        dense = L.Dense(3, activation="tanh", name="inside")
+        if network == "sequential":
+            enc = keras.Sequential([keras.Input((None, 3)), dense], name="enc")
+        else:
+            i = keras.Input((None, 3), name="i")
+            enc = keras.Model(i, dense(i), name="enc")
+        return keras.Model(x, wired(enc, x), name=make.__name__)
+
+    make.__name__ = f"{wired.__name__}_{network}"
+    return make
+
+
+def first_of_two(enc, x):
+    kept, other = enc(x), enc(L.Dense(3, name="before")(x))
+    return [kept, L.LSTM(2, name="end")(other)]
+
+
+def second_of_two(enc, x):
+    other, kept = enc(x), enc(L.Dense(3, name="before")(x))
+    return [kept, L.LSTM(2, name="end")(other)]
+
+
+def chain_both(enc, x):
+    first = enc(x)
+    return [first, enc(L.Activation("relu", name="between")(first))]
+
+
+def chain_of_three(enc, x):
+    return enc(enc(enc(x)))
+
+
+def called_outside(enc, x):
+    """The first of three calls is not one of the network's, and of the others the later comes first."""
+    enc(L.Dense(3, name="aside")(x))
+    late, soon = enc(L.Dense(3, name="before")(x)), enc(x)
+    return [L.LSTM(2, name="end")(soon), late, L.Subtract(name="difference")([soon, late])]
+
+
+def several_inputs():
+    """A network of two inputs and two outputs, itself holding a network, called twice with its inputs exchanged."""
+    i, j = keras.Input((None, 3), name="i"), keras.Input((None, 3), name="j")
+    k = keras.Input((None, 3), name="k")
+    inner = keras.Model(k, L.Dense(3, activation="tanh", name="deep")(k), name="inner")
+    u, v = inner(i), inner(inner(j))
+    pair = keras.Model([i, j], [L.Subtract(name="minus")([u, v]), v], name="pair")
+    a, b = keras.Input((None, 3), name="a"), keras.Input((None, 3), name="b")
+    (p, q), (r, _) = pair([a, b]), pair([b, a])
+    return keras.Model([a, b], [q, L.LSTM(2, name="end")(r), p], name="several_inputs")
+
+
 def words():
     """TimeDistributed over layers and a model that have a time of their own, inside each frame."""
     x = keras.Input((None, 6, 3), name="x")
@@ -534,9 +589,18 @@ def _keras2(value, version):
             [[*t["config"]["keras_history"], {}] for t in _flat(node["args"])]
             for node in value["inbound_nodes"]
         ]
-        if made["class_name"] == "Model" and "tf" in version:  # tf.keras counts a nested model's calls from 1
-            raise ValueError("nested models are recorded in the dialect of Keras 2 itself only")
+    if isinstance(
+        layers := made.get("config", {}).get("layers"), list
+    ):  # Keras 2 counts a network's calls from 1
+        networks = {layer["config"]["name"] for layer in layers if "layers" in layer["config"]}
+        for layer in layers:
+            for node in layer.get("inbound_nodes", ()):
+                for tensor in node:
+                    tensor[1] += tensor[0] in networks
     return made
+
+
+WIRED = (first_of_two, second_of_two, chain_both, chain_of_three, called_outside)
 
 
 def main():
@@ -558,6 +622,9 @@ def main():
         (old_words, SEQUENCES, ("2.2.4",)),
         (old_series, SEQUENCES, ("2.1.5", "2.4.0-tf")),
         (normalised, SEQUENCES, (".keras", ".h5")),
+        *((calls_of("functional", w), SEQUENCES[:2], (".keras", ".h5")) for w in WIRED),
+        *((calls_of("sequential", w), SEQUENCES[:2], (".keras",)) for w in WIRED),
+        (several_inputs, SEQUENCES[:2], (".keras", ".h5")),
     ):
         keras.utils.clear_session()
         model, name = make(), make.__name__

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from os import PathLike
 
@@ -51,23 +50,12 @@ def _file(source, **options):
 
 
 def _textbook_npz(source, max_bytes=2 << 30):
-    from ..container import open_regular, path_text
-    from ..errors import ResourceLimitError
+    from ..container import path_text, read_whole
     from . import numpy
     from .archive import Archive
     from .npz import read_npz
 
-    with open_regular(source) as opened:
-        data = opened.read(
-            min(os.fstat(opened.fileno()).st_size, max_bytes) + 1
-        )  # Python allocates what it is asked for
-    if len(data) > max_bytes:
-        raise ResourceLimitError(
-            "is too large",
-            where=path_text(source),
-            expected=f"at most {max_bytes:,} bytes",
-            fix="Raise max_bytes=.",
-        )
+    data = read_whole(source, max_bytes)
     return numpy.read(read_npz(Archive(data, path_text(source), max_bytes)))
 
 

@@ -13,6 +13,7 @@ import struct
 import zipfile
 import zlib
 
+from ..container import RAISE
 from ..errors import ModelFileError, ResourceLimitError
 
 #: A model has some hundreds of members; the largest network of thousands of tensors stays far below this.
@@ -75,9 +76,10 @@ class Archive:
         for entry in entries:
             start = self._checked(entry)
             extents.append((entry.header_offset, start + entry.compress_size, entry.orig_filename))
-            if entry.orig_filename in self._entries:
-                raise self._fault(entry.orig_filename, "the member occurs twice")
-            self._entries[entry.orig_filename], self._starts[entry.orig_filename] = entry, start
+            name = _name(entry)
+            if name in self._entries:
+                raise self._fault(name, "the member occurs twice")
+            self._entries[name], self._starts[name] = entry, start
         self._check_extents(extents, directory)
         total = sum(e.file_size for e in entries)
         limit = unpacked_limit(len(data), max_bytes)
@@ -88,9 +90,7 @@ class Archive:
                 where=where,
                 expected=f"at most {limit} "
                 + ("(max_bytes)" if limit == max_bytes else f"of a file of {len(data)}"),
-                fix="Pass a larger max_bytes if the file is trusted."
-                if limit == max_bytes
-                else "Save it without compression.",
+                fix=RAISE if limit == max_bytes else "Save it without compression.",
             )
         for entry in entries:
             if entry.file_size > RATIO_FROM and entry.file_size > MAX_RATIO * entry.compress_size:
@@ -134,16 +134,9 @@ class Archive:
 
     def _checked(self, entry):
         """Where the member's bytes begin, after its two headers have been compared."""
-        name = entry.orig_filename
+        name = _name(entry)
         parts = name.removesuffix("/").split("/")
-        if (
-            not name
-            or len(name) > 1024
-            or "\0" in name
-            or "\\" in name
-            or ":" in parts[0]
-            or {"", ".", ".."} & set(parts)
-        ):
+        if not name or len(name) > 1024 or "\0" in name or ":" in parts[0] or {"", ".", ".."} & set(parts):
             raise self._fault(name, "the member's name is not a plain relative path")
         if entry.flag_bits & (_ENCRYPTED | _PATCH):
             raise self._fault(
@@ -175,7 +168,7 @@ class Archive:
             and method == entry.compress_type
             and not (flags ^ entry.flag_bits) & (_ENCRYPTED | _SIZES_FOLLOW)
         )
-        agree = agree and raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace") == name
+        agree = agree and raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace") == entry.orig_filename
         pairs = ((crc, entry.CRC), (packed, entry.compress_size), (size, entry.file_size))
         if flags & _SIZES_FOLLOW:  # the true figures follow the data; zeros (or zip64 marks) may stand here
             agree = agree and all(a in (0, 0xFFFFFFFF, b) for a, b in pairs)
@@ -200,3 +193,8 @@ class Archive:
             end = stop
         if end > directory:
             raise ModelFileError("the zip archive's members and directory overlap", where=self.where)
+
+
+def _name(entry):
+    """A member's name; programs of Windows write back-slashes between its parts."""
+    return entry.orig_filename.replace("\\", "/")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from ..container import MAX_HEADER, open_regular, path_text
+from ..container import MAX_HEADER, is_open, open_regular, path_text
 from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
 from ..file import is_rnnrt
 from ..graph import Graph
@@ -74,7 +74,7 @@ class Content:
         names, entry = [], max(0, end - size)
         while tail[entry : entry + 4] == b"PK\x01\x02" and entry < end:
             name, extra, comment = struct.unpack_from("<3H", tail[entry + 28 : entry + 34].ljust(6, b"\0"))
-            names.append(tail[entry + 46 : entry + 46 + name].decode("utf-8", "replace"))
+            names.append(tail[entry + 46 : entry + 46 + name].decode("utf-8", "replace").replace("\\", "/"))
             entry += 46 + name + extra + comment
         return tuple(names)
 
@@ -302,7 +302,7 @@ TABLE = (
     Kind(
         "keras-json",
         "a Keras architecture without weights",
-        _text_has(r'\A\{[^\0]*"class_name"\s*:'),
+        _text_has(r'\A"?\{[^\0]*"class_name\\?"\s*:'),
         fix="Give the weights file as the source, and this file's text as spec=.",
     ),
     Kind(
@@ -342,14 +342,14 @@ def detect(source) -> Kind:
     live = _live_kind(source)
     if live:
         return live
-    if not isinstance(source, (str, bytes, os.PathLike)):
+    if not isinstance(source, (str, bytes, os.PathLike)) and not is_open(source):
         raise UnsupportedModelError(
             "this is nothing rnnrt imports",
             expected="a path, a dictionary of arrays, or a live Keras or PyTorch model",
             found=f"{type(source).__module__}.{type(source).__qualname__}",
         )
     where = path_text(source)
-    if os.path.isdir(source):
+    if not is_open(source) and os.path.isdir(source):
         raise _folder(source, where)
     try:
         with open_regular(source) as file:
@@ -373,6 +373,28 @@ def detect(source) -> Kind:
         )
         raise kind.error(f"is {kind.what}", where=where, found=found, fix=kind.fix)
     return kind
+
+
+_READERS = {
+    "file": "rnnrt.load",
+    "keras": "rnnrt.from_keras",
+    "torch": "rnnrt.from_torch",
+    "numpy": "rnnrt.from_numpy",
+    "graph": "rnnrt.from_graph",
+}
+
+
+def expect(source, importer):
+    """Raises where ``source`` belongs to another importer than ``importer``, naming the function that reads it."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return
+    kind = detect(source)
+    if kind.importer != importer:
+        raise UnsupportedModelError(
+            f"is {kind.what}, which {_READERS[importer]} does not read",
+            where="the given object" if _live_kind(source) else path_text(source),
+            fix=f"Use {_READERS.get(kind.importer, 'rnnrt.convert')}().",
+        )
 
 
 # ---- what is no file ------------------------------------------------------------------------------------------------

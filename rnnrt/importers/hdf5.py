@@ -7,19 +7,20 @@ refused here, in the one place where this package touches h5py. Sizes are checke
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
+from ..container import RAISE
 from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, require
 from .archive import unpacked_limit
+from .hdf5_objects import Objects
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: gzip, shuffle, fletcher32 (H5Z_FILTER_*): built into the library, no plug-in is ever loaded for them.
 _FILTERS = {1, 2, 3}
-_MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS, _MAX_HEAPS = 64, 50_000, 100_000, 1024
+_MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS = 64, 50_000, 100_000
 #: What h5py and the HDF5 library below it raise on damaged files.
 _FAULTS = (
     OSError,
@@ -75,66 +76,14 @@ def read(data: bytes, where: str, *, skip=(), max_bytes: int = 2 << 30) -> Group
     h5py = require("h5py", "keras", "reading HDF5 (.h5, .keras)")
     if not data.startswith(SIGNATURE):
         raise ModelFileError("this is not an HDF5 file", where=where, found=repr(bytes(data[:12])))
-    _check_heaps(data, where)
+    objects = Objects(data, where)
     try:
         with h5py.File(h5py.h5f.open_file_image(data)) as file:
-            return _Reader(h5py, where, len(data), max_bytes).group(file, "", skip)
+            return _Reader(h5py, objects, max_bytes).group(file, "", skip)
     except RnnrtError:
         raise
     except _FAULTS as error:
         raise _damaged(where, str(error)[:200] or type(error).__name__) from error
-
-
-def _check_heaps(data, where):
-    """Every reference to a string of variable length must lie within the string.
-
-    HDF5 keeps such strings in global heaps ("GCOL") and refers to them by (length: 4 bytes, heap: 8, index: 4). It believes the length,
-    and converts gigabytes that are not there where a byte of it is damaged. Layouts: HDF5 File Format Specification, II.A and III.E.
-    """
-    version = data[8:9]
-    sizes, base = (data[13:15], data[24:32]) if version in (b"\0", b"\1") else (data[9:11], data[12:20])
-    if version not in (b"\0", b"\1", b"\2", b"\3") or sizes != b"\x08\x08" or base != bytes(8):
-        raise ModelFileError(
-            "the HDF5 file is laid out as none that Keras writes",
-            where=where,
-            fix="Copy or download it again.",
-        )
-    starts = [m.start() for m in re.finditer(rb"GCOL\x01", data)]
-    if len(starts) > _MAX_HEAPS:
-        raise ModelFileError(
-            "the HDF5 file has too many heaps of strings", where=where, expected=f"at most {_MAX_HEAPS}"
-        )
-    free = 0
-    for start in starts:
-        if (
-            start < free
-        ):  # HDF5 never lays one into another; reading such heaps over and over would take for ever
-            raise _damaged(where, f"a heap of strings within another, at {start}")
-        free = start + int.from_bytes(data[start + 8 : start + 16], "little")
-        strings, address = _heap(data, start, where), start.to_bytes(8, "little")
-        found = data.find(address)
-        while found >= 0:
-            length, index = (
-                int.from_bytes(data[at : at + 4], "little") for at in (max(found - 4, 0), found + 8)
-            )
-            if length > strings.get(index, length):
-                raise _damaged(where, f"a string of {length} bytes where {strings[index]} are")
-            found = data.find(address, found + 1)
-
-
-def _heap(data, start, where):
-    """{index: bytes} of the objects in the global heap at ``start``, each of which must end within it."""
-    sizes, end = {}, start + int.from_bytes(data[start + 8 : start + 16], "little")
-    at = start + 16
-    while at + 16 <= end <= len(data):
-        index, size = (int.from_bytes(data[at + o : at + o + n], "little") for o, n in ((0, 2), (8, 8)))
-        sizes[index] = min(size, sizes.get(index, size))
-        if index == 0 and size < 16:  # free space, its own header counted: HDF5 would stay at it for ever
-            break
-        at += size if index == 0 else 16 + -(-size // 8) * 8
-    if not end - 16 < at <= end <= len(data):
-        raise _damaged(where, f"a heap of strings that does not end at {end}")
-    return sizes
 
 
 def _damaged(where, found):
@@ -146,13 +95,9 @@ def _damaged(where, found):
 class _Reader:
     """One pass over one open file, with what it has read so far."""
 
-    def __init__(self, h5py, where, file_size, max_bytes):
-        self.h5py, self.where, self.file_size, self.max_bytes = (
-            h5py,
-            where,
-            file_size,
-            unpacked_limit(file_size, max_bytes),
-        )
+    def __init__(self, h5py, objects, max_bytes):
+        self.h5py, self.objects, self.where, self.file_size = h5py, objects, objects.where, len(objects.data)
+        self.asked, self.max_bytes = max_bytes, unpacked_limit(self.file_size, max_bytes)
         self.left, self.seen = self.max_bytes, set()
 
     def at(self, path):
@@ -170,6 +115,8 @@ class _Reader:
                 raise ModelFileError(
                     f"a {type(link).__name__} leads elsewhere; links are not followed", where=self.at(inner)
                 )
+            if self.objects.is_virtual(self.h5py.h5o.get_info(handle.id, name.encode("utf-8")).addr):
+                raise ModelFileError("a virtual dataset leads elsewhere", where=self.at(inner))
             item = handle[name]
             if isinstance(item, self.h5py.Group):
                 made.groups[name] = self.group(item, inner)
@@ -200,8 +147,6 @@ class _Reader:
         properties = dataset.id.get_create_plist()
         if properties.get_external_count():
             raise ModelFileError("the array's bytes are in another file", where=where)
-        if properties.get_layout() == self.h5py.h5d.VIRTUAL:
-            raise ModelFileError("a virtual dataset leads elsewhere", where=where)
         filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
         if not filters <= _FILTERS:
             raise UnsupportedModelError(
@@ -227,7 +172,9 @@ class _Reader:
                 where=where,
                 found=f"{shape}, {size} bytes in a file of {self.file_size}",
                 expected=f"at most {self.max_bytes} bytes in all",
-                fix="If the file is genuine, raise max_bytes.",
+                fix=RAISE
+                if self.max_bytes == self.asked
+                else "No weights shrink so much: save the model again without compression.",
             )
         self.left -= size
         value = dataset[()]
@@ -248,6 +195,8 @@ class _Reader:
                 or prod(stored.shape) * stored.dtype.itemsize > self.max_bytes
             ):
                 raise ModelFileError(f"the attribute {name!r} is too large", where=self.at(path))
+            if text.length is None:
+                self.objects.check_strings(self.h5py.h5o.get_info(item.id).addr, name)
             value = item.attrs[name]
             found[name] = [_text(v) for v in np.ravel(value)] if stored.shape else _text(value)
         return found

@@ -6,37 +6,27 @@ after another, by the tables of keras_layers and keras_recurrent. Nothing named 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from inspect import signature
+from itertools import count
 from os import PathLike
 
 from .. import graph
-from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, did_you_mean
 from .keras_config import Config, Description
 from .keras_files import KerasModel, open_model
 from .keras_layers import IDENTITIES, LAYERS, OPERATIONS, Findings, Site
+from .keras_masks import POINTWISE, flow, hands_on, makes, uses
 from .keras_recurrent import RECURRENT, custom_layers, fields_of
-from .keras_weights import inner
+from .keras_weights import NETWORKS, inner
 from .keras_wiring import Wiring, wire
+from .spec_text import text_of
 
 #: Calls one model may make, those of a network called twice counted twice.
 _MAX_CALLS = 10_000
 #: Refused layers behind which a part of the network is looked for that would import.
 _MOST_PARTS = 100
-_NETWORKS = ("Sequential", "Functional", "Model")
-#: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
-_ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
-_POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Rescaling", *_ACTIVATIONS, *IDENTITIES}
-#: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer ends it.
-_MASK_PASSES = (_POINTWISE - {"Softmax"}) | {
-    "Concatenate",
-    "Add",
-    "Subtract",
-    "Multiply",
-    "Average",
-    *_NETWORKS,
-}
-_MASK_USED = {*RECURRENT, "GlobalAveragePooling1D", "Softmax", "TimeDistributed"}
 
 
 def read(
@@ -45,7 +35,8 @@ def read(
     """The Graph of a Keras model.
 
     ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
-    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), for files that hold weights alone. ``custom_objects``: {class name: f}, where
+    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), or a path to it, for files that hold weights alone; ``{"keras_version": "2.15.0"}``
+    for a file that does not say which Keras wrote it, where that decides what it computes. ``custom_objects``: {class name: f}, where
     ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and
     inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers
     in ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.
@@ -54,8 +45,9 @@ def read(
     holds what rnnrt does not run, ResourceLimitError above ``max_bytes``, MissingExtraError without h5py.
     """
     place = str(source) if isinstance(source, (str, PathLike)) else None
+    spec = text_of(spec)
     try:
-        model = open_model(source, spec, max_bytes)
+        model = open_model(source, spec, max_bytes, tuple(custom_objects or ()))
         wiring = wire(model.description)
         cut = _Cut(wiring, inputs, outputs)
         try:
@@ -87,6 +79,7 @@ class _Cut:
         self.names = list(inputs or ())
         self.inputs = [(n, wiring.call(n).number, 0) for n in self.names] or wiring.inputs
         self.outputs = [(n, wiring.call(n).number, None) for n in outputs] if outputs else wiring.outputs
+        self.parts = outputs is not None  # ends before the network does
         self.calls = wiring.needed(self.outputs, self.names)
         unfed = [
             c.layer.name
@@ -108,20 +101,31 @@ class _Importer:
         self.model, self.custom_objects = model, custom_objects
         self.builder, self.assumptions = graph.GraphBuilder(), Findings()
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
+        self.shapes_alone = False  # whether only the shapes are asked for, which no mask changes
 
     def graph(self, wiring, cut) -> graph.Graph:
         """The whole network, or the part of it that ``cut`` names."""
         arrays = self.model.weights.get("layers", {})
         _network_options(self.model.description, self.model.version)
         shapes = {key: self._shape(wiring, key) for key in cut.inputs}
-        entries = [_Tensor(None, None, key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs]
+        masks = flow(wiring)
+        entries = [
+            _Tensor(None, masks.get(key[:2]), key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs
+        ]
         made = self.run(wiring, cut, entries, arrays, "")
-        counts: dict[str, int] = {}
+        taken = {
+            key[0] for key in cut.outputs
+        }  # a layer's further outputs are lstm_1, ...: not the names of other layers
         for key in cut.outputs:
             for tensor in made[key[:2]] if key[2] is None else [_item(made, key, wiring.where)]:
-                number = counts[key[0]] = counts.get(key[0], 0) + 1
-                self.builder.output(
-                    key[0] if number == 1 else f"{key[0]}_{number - 1}", self.reference(tensor)
+                name = key[0]
+                if any(o.name == name for o in self.builder.outputs):
+                    name = next(n for k in count(1) if (n := f"{key[0]}_{k}") not in taken)
+                taken.add(name)
+                self.builder.output(name, self.reference(tensor))
+            if cut.parts and key[:2] in masks:
+                self.assumptions.append(
+                    f"layer {key[0]!r}: its output carries the mask of {masks[key[:2]]}, which is not part of the answer."
                 )
         names = [self.reference(t) for t in entries]
         metadata = {
@@ -144,15 +148,17 @@ class _Importer:
                 continue
             self.at = call.layer.name if not prefix else self.at
             tensors = [_item(made, source, call.layer.where) for source in call.sources]
+            if call.mask:
+                tensors = [replace(t, mask=t.mask or call.mask) for t in tensors]
             made[key] = self.apply(
-                call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name
+                call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name, call.refusal
             )
             if not prefix:
                 self.done.append(call.layer.name)
         return made
 
-    def apply(self, layer: Description, arrays, tensors, name) -> list[_Tensor]:
-        """What one call of ``layer`` makes of ``tensors``."""
+    def apply(self, layer: Description, arrays, tensors, name, refusal=None) -> list[_Tensor]:
+        """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with."""
         kind, mask = layer.class_name, next((t.mask for t in tensors if t.mask), None)
         self.calls += 1
         if self.calls > _MAX_CALLS:
@@ -161,17 +167,21 @@ class _Importer:
                 where=layer.where,
                 expected=f"at most {_MAX_CALLS}",
             )
+        if not layer.custom and kind not in (OPERATIONS if layer.operation else _KNOWN):
+            raise _unsupported(layer)
+        if refusal:
+            raise refusal
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
-        if mask and (layer.custom or kind in _MASK_USED):
+        if mask and uses(layer) and not self.shapes_alone:
             raise UnsupportedModelError(
                 f"uses the mask of {mask}, and masks are not supported",
                 where=layer.where,
-                fix="If the padding may count as data, set mask_zero=False and save again.",
+                fix="If the padding may count as data, set mask_zero=False (or leave Masking out) and save again.",
             )
         if layer.custom:
             return self._custom(self._site(layer, arrays, name), [self.reference(t) for t in tensors])
-        if kind in _NETWORKS:
+        if kind in NETWORKS:
             return self._nested(layer, arrays, tensors, name)
         if kind in IDENTITIES and not layer.operation:
             return self._identity(layer, tensors)
@@ -180,10 +190,7 @@ class _Importer:
         if kind == "TimeDistributed" and not layer.operation:
             made = self._time_distributed(site, references)
         else:
-            table = OPERATIONS if layer.operation else LAYERS | RECURRENT
-            if kind not in table:
-                raise _unsupported(layer)
-            build = table[kind]
+            build = (OPERATIONS if layer.operation else LAYERS | RECURRENT)[kind]
             try:
                 signature(build).bind(site, *references)
             except TypeError as error:
@@ -192,10 +199,7 @@ class _Importer:
                 ) from error
             made = build(site, *references)
         site.config.finish()
-        if kind == "Embedding" and layer.config.get("mask_zero"):
-            mask = layer.where
-        elif kind not in _MASK_PASSES:
-            mask = None
+        mask = layer.where if makes(layer) else mask if hands_on(layer) else None
         return [_Tensor(r, mask) for r in (made if isinstance(made, list) else [made])]
 
     def _site(self, layer, arrays, name):
@@ -255,7 +259,8 @@ class _Importer:
         signal = self.builder.signal(x)
         if not signal.time:
             raise ModelFileError("needs a sequence", where=site.layer.where, found=str(signal))
-        if held.class_name in _POINTWISE and not held.custom and len(signal.features) == 1:
+        if held.class_name in POINTWISE and not held.custom and len(signal.features) == 1:
+            held = _over_time(held)
             return self.apply(held, arrays, [_Tensor(x)], site.name)[0].reference
         frame = _Importer(self.model, self.custom_objects)
         frame.assumptions, frame.calls = self.assumptions, self.calls
@@ -279,11 +284,38 @@ class _Importer:
             return layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
         if key in wiring.shapes:
             return wiring.shapes[key]
+        if layer.class_name == "Reshape" and not layer.custom:
+            shape = Config(layer, self.model.version).integers("target_shape")
+            if -1 not in shape:
+                return [None, *shape]
+        if layer.class_name == "Embedding" and not layer.custom:
+            below = wiring.call(key[0]).sources[0]
+            if below in wiring.inputs:
+                ids = self._shape(wiring, below)
+                if isinstance(ids, list):
+                    return [*ids, Config(layer, self.model.version).integer("output_dim")]
         before = _Importer(self.model, self.custom_objects)
-        cut = _Cut(wiring, None, [key[0]])
-        made = before.graph(wiring, cut)
+        before.shapes_alone = True
+        try:
+            made = before.graph(wiring, _Cut(wiring, None, [key[0]]))
+        except UnsupportedModelError as error:
+            raise UnsupportedModelError(
+                "the network cannot be cut here: the file does not say the shape, and it cannot be worked out",
+                where=layer.where,
+                found=f"{error.where}: {error.what}",
+            ) from error
         signal = made.signals[made.outputs[0].value]
         return [None, *((signal.length,) if signal.time else ()), *signal.features]
+
+
+def _over_time(layer):
+    """A layer that sees frames, (batch, features), as one that sees sequences: an axis counted from the front is one further on."""
+    axis = layer.config.get("axis")
+    front = lambda n: type(n) is int and n > 0
+    if front(axis) or (isinstance(axis, list) and all(map(front, axis))):
+        axis = [n + 1 for n in axis] if isinstance(axis, list) else axis + 1
+        return replace(layer, config=layer.config | {"axis": axis})
+    return layer
 
 
 def _item(made, key, where):
@@ -339,15 +371,72 @@ def _check_dtype(config, assumptions):
         raise config.unsupported("dtype", value, "float32 or half precision")
 
 
+#: Classes of layers that are read.
+_KNOWN = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *NETWORKS}
+#: Those of Keras's own that are not: any other class is the model's author's, where the file does not say whose it is.
+_KERAS_OWN = re.compile(
+    r"(?i)masking|lambda|tfoplambda|slicingoplambda|.*[23]d(transpose|lstm)?|convlstm\dd|conv1dtranspose|upsampling1d"
+    r"|.*attention|.*normalization|maximum|minimum|dot|prelu|thresholdedrelu|locallyconnected\dd|discretization|hashing"
+    r"|categoryencoding|stringlookup|integerlookup|textvectorization|random.*|center.*|resizing|einsumdense|reversibleembedding"
+)
+
+
+#: keras.ops functions, which a .h5 file does not tell from layers.
+_FUNCTIONS = {
+    "GetItem",
+    "NotEqual",
+    "Any",
+    "ExpandDims",
+    "ZerosLike",
+    "LogicalOr",
+    "LogicalAnd",
+    "Mean",
+    "Max",
+    "Min",
+    "Sum",
+}
+_FUNCTIONS |= {
+    "Divide",
+    "TrueDivide",
+    "Negative",
+    "Power",
+    "Matmul",
+    "Squeeze",
+    "Transpose",
+    "Stack",
+    "Sqrt",
+    "Exp",
+    "Abs",
+    "Cast",
+}
+
+
 def _unsupported(layer):
-    known = sorted({*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *_NETWORKS})
-    what = (
-        f"the operation {layer.class_name!r} (keras.ops)"
-        if layer.operation
-        else f"the layer class {layer.class_name!r}"
-    )
+    if layer.operation or layer.class_name in _FUNCTIONS:
+        return UnsupportedModelError(
+            f"the operation {layer.class_name!r} (keras.ops) is not supported",
+            where=layer.where,
+            expected=f"one of {', '.join(sorted(OPERATIONS))}, or a layer",
+        )
+    if layer.class_name in ("TFOpLambda", "SlicingOpLambda"):
+        function = str(layer.config.get("function", layer.name))[:80]
+        return UnsupportedModelError(
+            f"TensorFlow's function {function} (tf.{function}, or an operator such as + or [...]) on layers' outputs is not supported",
+            where=layer.where,
+            expected=f"layers of Keras: one of {', '.join(sorted(_KNOWN))}",
+            fix="Where a layer does the same (Add, Multiply, Subtract, Concatenate, Rescaling), build the network with that.",
+        )
+    hint = {
+        "Masking": "Masks are not supported. If no step is ever masked in your data, leave Masking out and save again."
+    }.get(layer.class_name)
+    if not hint and not _KERAS_OWN.fullmatch(layer.class_name):
+        own = f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) returns an rnnrt layer."
+        hint = " ".join(filter(None, (did_you_mean(layer.class_name, sorted(_KNOWN)), own)))
     return UnsupportedModelError(
-        f"{what} is not supported", where=layer.where, expected=f"one of {', '.join(known)}"
+        f"the layer class {layer.class_name!r} is not supported",
+        where=layer.where,
+        expected=f"one of {', '.join(sorted(_KNOWN))}",
+        fix=hint,
     )
 
 
@@ -356,41 +445,48 @@ def _unsupported(layer):
 
 def _advise(error, model, custom_objects, wiring):
     """Adds to a refusal what else is unsupported, and the call that imports the largest part before or behind the layer."""
-    table = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", "InputLayer", *_NETWORKS}
     unknown = [
         c.layer
         for c in wiring.calls
-        if not c.layer.operation and not c.layer.custom and c.layer.class_name not in table
+        if not c.layer.operation and not c.layer.custom and c.layer.class_name not in _KNOWN | {"InputLayer"}
     ]
     hints = [error.fix] if error.fix else []
     if len(unknown) > 1:
         hints.append(
             f"Not supported in this model: {', '.join(f'{x.name!r} ({x.class_name})' for x in unknown)}."
         )
-    parts = _parts(model, custom_objects, wiring)
-    if parts:
-        hints.append(f"The largest part that can be imported: {max(parts)[1]}.")
+    part = max(_parts(model, custom_objects, wiring), default=None, key=lambda found: found[0])
+    if part:
+        hints.append(" ".join([f"The largest part that can be imported: {part[1]}.", *part[2]]))
     error.fix = " ".join(hints) or None
 
 
 def _parts(model, custom_objects, wiring):
-    """[(number of layers, the options that cut them out)] of what lies before, between and behind the layers that are refused."""
-    parts, start, refused = [], [], set()
-    while True:
-        importer = _Importer(model, custom_objects)
-        options = [f"inputs={start!r}"] if start else []
+    """(number of layers, the options that cut them out, what must be known of that) of parts before, between and behind the layers
+    that are refused. Each has been imported."""
+    start, order = [], [c.layer.name for c in wiring.calls if c.layer.class_name != "InputLayer"]
+    for _ in range(_MOST_PARTS):
+        importer, ends = _Importer(model, custom_objects), None
         try:
             importer.graph(wiring, _Cut(wiring, start))
         except RnnrtError:
-            options += [f"outputs={importer.done[-1:]!r}"]
+            ends = importer.done[-1:]
+        if ends:
+            stopped = importer.at
+            importer = _Importer(model, custom_objects)
+            try:
+                importer.graph(wiring, _Cut(wiring, start, ends))
+            except RnnrtError:
+                importer.done = []
         if importer.done:
-            parts.append((len(importer.done), ", ".join(options)))
-        if (
-            importer.at is None
-            or importer.at in refused
-            or not options[-1].startswith("outputs")
-            or len(refused) > _MOST_PARTS
-        ):
-            return parts
-        refused.add(importer.at)
-        start = [importer.at]
+            options = [f"{name}={names!r}" for name, names in (("inputs", start), ("outputs", ends)) if names]
+            said = [line for line in importer.assumptions if "mask" in line]
+            yield len(importer.done), ", ".join(options), said
+        if ends is None and importer.done:
+            return
+        later = order[order.index(start[0]) + 1 :] if start else order
+        if ends and stopped in later:
+            later = later[later.index(stopped) :]
+        if not later:
+            return
+        start = later[:1]

@@ -10,10 +10,14 @@ import re
 from dataclasses import dataclass, field
 
 from .. import strict_json
-from ..errors import ModelFileError, UnsupportedModelError
+from ..errors import ModelFileError, UnsupportedModelError, did_you_mean
 from ..graph import FUNCTIONS, Function
 
 _REQUIRED = object()
+#: Levels of the JSON text: a network within a network is four or five deeper.
+_DEPTH = 96
+#: The version of a file that does not say it.
+UNKNOWN = "unknown"
 #: Only training reads these: they may say anything.
 TRAINING_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 _HARMLESS = ("name", "trainable", "batch_input_shape", "batch_shape", "input_dtype")
@@ -21,9 +25,19 @@ _HARMLESS = ("name", "trainable", "batch_input_shape", "batch_shape", "input_dty
 _KERAS = ("keras", "tf_keras", "tensorflow")
 
 
+def is_json(text):
+    """Whether ``text`` can be what ``parse`` reads; lines of a spec never begin so."""
+    return text.lstrip().startswith(("{", '"{'))
+
+
 def parse(text, where) -> dict:
-    """The JSON object in ``text`` (str or UTF-8 bytes). Raises ModelFileError."""
-    value = strict_json.loads(text, where)
+    """The JSON object in ``text`` (str or UTF-8 bytes), also where it stands there as a JSON string: json.dump(model.to_json(), file).
+
+    Raises ModelFileError.
+    """
+    value = strict_json.loads(text, where, _DEPTH)
+    if isinstance(value, str):
+        value = strict_json.loads(value, where, _DEPTH)
     if not isinstance(value, dict):
         raise ModelFileError("the JSON text does not hold an object", where=where, found=type(value).__name__)
     return value
@@ -31,34 +45,44 @@ def parse(text, where) -> dict:
 
 @dataclass(frozen=True)
 class Version:
-    """The Keras that wrote a file, e.g. "2.2.4-tf". A file without any was written by Keras 1."""
+    """The Keras that wrote a file, e.g. "2.2.4-tf"; UNKNOWN where nothing says it: only what depends on it is refused then."""
 
     text: str
+    recent: bool = False  # where unknown: at least TensorFlow 2.12, the first to write weights as a tree
 
     def __post_init__(self):
-        if not re.match(r"\d+(\.\d+)?", self.text):
+        if self.text != UNKNOWN and not re.match(r"\d+(\.\d+)?", self.text):
             raise ModelFileError("keras_version is not a version", found=repr(self.text[:40]))
 
-    @property
-    def number(self):
-        """(major, minor)"""
+    def number(self, what, where):
+        """(major, minor), of which ``what`` depends."""
+        if self.text == UNKNOWN:
+            raise UnsupportedModelError(
+                f"the file does not say which Keras wrote it, and {what}",
+                where=where,
+                fix="Give the text of model.to_json() as spec."
+                if self.recent
+                else """Say it: spec='{"keras_version": "2.15.0"}', or whichever it was.""",
+            )
         major, _, minor = re.match(r"\d+(\.\d+)?", self.text)[0].partition(".")
         return int(major[:9]), int(minor[:9] or 0)
 
-    @property
-    def old_hard_sigmoid(self):
+    def old_hard_sigmoid(self, where):
         """Keras 1 and 2: clip(0.2 x + 0.5, 0, 1); Keras 3: relu6(x + 3) / 6."""
-        return self.number[0] < 3
+        return self.number("hard_sigmoid is another function in Keras 3 than before", where)[0] < 3
 
     def recurrent_activation(self, where):
         """The default of an LSTM's or GRU's gates: hard_sigmoid before Keras 2.3, where 2.2.4-tf may be TensorFlow 1 or 2."""
-        if self.number < (2, 3) and "tf" in self.text:
+        if self.recent:
+            return "sigmoid"
+        number = self.number("recurrent_activation, which is missing, has had two defaults", where)
+        if number < (2, 3) and "tf" in self.text:
             raise UnsupportedModelError(
                 "the file does not say recurrent_activation, and its default changed within this version",
                 where=where,
                 found=self.text,
             )
-        return "hard_sigmoid" if self.number < (2, 3) else "sigmoid"
+        return "hard_sigmoid" if number < (2, 3) else "sigmoid"
 
 
 @dataclass
@@ -181,6 +205,21 @@ class Config:
             )
         return value
 
+    def numbers(self, name, default, count):
+        """One number, or a list of ``count``: one for each feature."""
+        value = self.value(name, default)
+        several = value if isinstance(value, list) else [value]
+        if len(several) not in (1, count) or any(
+            not isinstance(v, (int, float)) or isinstance(v, bool) for v in several
+        ):
+            raise ModelFileError(
+                f"the option {name} has the wrong type",
+                where=self.where,
+                expected=f"a number, or {count} of them",
+                found=repr(value)[:80],
+            )
+        return several
+
     def only(self, name, *allowed):
         """The option, where present, must be one of ``allowed``: other values change what the layer computes."""
         value = self.value(name, allowed[0])
@@ -254,7 +293,7 @@ def _named(value, version, where):
         raise ModelFileError("an activation must be a name", where=where, found=repr(value)[:80])
     if value == "softmax":
         return value
-    if value == "hard_sigmoid" and version.old_hard_sigmoid:
+    if value == "hard_sigmoid" and version.old_hard_sigmoid(where):
         return Function("hard_sigmoid_keras2")
     name, *parameters = _ACTIVATIONS.get(value, (value,))
     if name not in FUNCTIONS or value in ("gelu_tanh", "hard_sigmoid_keras2", "clipped_relu"):
@@ -267,7 +306,7 @@ def _named(value, version, where):
             f"the activation {value[:80]!r} is not supported",
             where=where,
             expected=f"one of {', '.join(_words())}",
-            fix=hint,
+            fix=hint or did_you_mean(value, _words()),
         )
     return Function(name, tuple(parameters))
 

@@ -6,32 +6,21 @@ Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.js
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 
-from ..container import open_regular, path_text
-from ..errors import ModelFileError, ResourceLimitError, UnsupportedModelError
+from ..container import is_open, path_text, read_whole
+from ..errors import ModelFileError, UnsupportedModelError
 from . import hdf5, keras_spec
 from .archive import Archive, unpacked_limit
-from .keras_config import Description, Version, describe, parse
-from .keras_weights import fill_lists, fill_tree
+from .keras_config import UNKNOWN, Description, Version, describe, is_json, parse
+from .keras_weights import TRAINING_GROUPS, fill_lists, fill_tree
 
 ZIP_SIGNATURE = b"PK\x03\x04"
-#: Groups beside the weights: what training needs to go on.
-TRAINING_GROUPS = (
-    "optimizer",
-    "optimizer_weights",
-    "metrics",
-    "_metrics",
-    "compile_metrics",
-    "_compile_metrics",
-    "loss_tracker",
-    "_loss_tracker",
-)
 
 
 @dataclass
@@ -44,21 +33,22 @@ class KerasModel:
     format: str
 
 
-def open_model(source, spec=None, max_bytes=2 << 30) -> KerasModel:
+def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
     """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's ``to_json()`` text, or lines (see
-    keras_spec), for weights alone.
+    keras_spec), for weights alone; ``{"keras_version": ...}`` for a file that does not say who wrote it. ``custom``: names of classes
+    that are not Keras's own, where a file does not say which package a class is from.
 
     Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
     """
     if is_live(source):
         if spec is not None:
             raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
-        return _live(source)
+        return _live(source, custom)
     data, where = file_bytes(source, max_bytes)
     if data.startswith(ZIP_SIGNATURE):
-        return _keras_v3(data, where, spec, max_bytes)
+        return _keras_v3(data, where, spec, max_bytes, custom)
     if data.startswith(hdf5.SIGNATURE):
-        return _hdf5(data, where, spec, max_bytes)
+        return _hdf5(data, where, spec, max_bytes, custom)
     raise ModelFileError(
         "this is not a file Keras wrote",
         where=where,
@@ -76,28 +66,33 @@ def file_bytes(source, max_bytes):
     """(the whole file, what messages call it) of a path, or of the bytes themselves."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the given bytes"
-    if not isinstance(source, (str, PathLike)):
+    if not isinstance(source, (str, PathLike)) and not is_open(source):
         raise UnsupportedModelError(
             "from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__
         )
     where = path_text(source)
-    with open_regular(source) as file:
-        data = file.read(
-            min(os.fstat(file.fileno()).st_size, max_bytes) + 1
-        )  # Python allocates what it is asked for
-    if len(data) > max_bytes:
-        raise ResourceLimitError(
-            "the file is larger than the limit",
-            where=where,
-            expected=f"at most {max_bytes} bytes",
-            fix="If it is genuine, raise max_bytes.",
-        )
-    return data, where
+    return read_whole(source, max_bytes), where
+
+
+def _marked(value, custom):
+    """A description in which classes called as one in ``custom`` are custom, where the file does not say whose they are."""
+    if isinstance(value, list):
+        return [_marked(v, custom) for v in value]
+    if not isinstance(value, dict):
+        return value
+    made = {k: _marked(v, custom) for k, v in value.items()}
+    name = made.get("class_name")
+    if isinstance(name, str) and "module" not in made and {name, name.rpartition(">")[2]} & set(custom):
+        made |= {"module": None, "registered_name": name}
+    return made
 
 
 def _spec(spec, written):
-    """The (Description, Version) of ``to_json()`` text. Keras 3 writes no version there, but fields of its own. ``written``: the file's."""
-    if not isinstance(spec, str) or not spec.lstrip().startswith("{"):
+    """(the description, None where it says only who wrote the file; its Version) of ``to_json()`` text.
+
+    Keras 3 writes no version there, but fields of its own. ``written``: the file's.
+    """
+    if not isinstance(spec, str) or not is_json(spec):
         found = f"{type(spec).__name__} {str(spec)[:40]!r}"
         raise UnsupportedModelError(
             "spec is not understood here", expected="the text of Keras's model.to_json()", found=found
@@ -105,17 +100,17 @@ def _spec(spec, written):
     values = parse(spec, "spec")
     if "keras_version" in values:
         version = Version(str(values["keras_version"]))
-    elif "registered_name" in values and not (written and written.number[0] >= 3):
+    elif "registered_name" in values and not (written and written.number("", where="spec")[0] >= 3):
         version = Version("3.0")
     else:
         version = written
-    return describe(values, "spec"), version
+    return values if "class_name" in values else None, version
 
 
 # ---- .keras ---------------------------------------------------------------------------------------------------------
 
 
-def _keras_v3(data, where, spec, max_bytes):
+def _keras_v3(data, where, spec, max_bytes, custom):
     max_bytes = unpacked_limit(len(data), max_bytes)
     archive = Archive(data, where, max_bytes)
     names = set(archive.names)
@@ -136,11 +131,10 @@ def _keras_v3(data, where, spec, max_bytes):
         )
     metadata = parse(archive.read("metadata.json"), f"{where}: metadata.json")
     version = Version(str(metadata.get("keras_version", "3.0")))
-    described = (
-        _spec(spec, version)[0]
-        if spec is not None
-        else describe(parse(archive.read("config.json"), f"{where}: config.json"))
-    )
+    values = _spec(spec, version)[0] if spec is not None else None
+    if values is None:
+        values = parse(archive.read("config.json"), f"{where}: config.json")
+    described = describe(_marked(values, custom))
     place = f"{where}: model.weights.h5"
     root = hdf5.read(archive.read("model.weights.h5"), place, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     return KerasModel(described, fill_tree(_network(described, where), root, place), version, "keras-v3")
@@ -160,21 +154,24 @@ def _network(described, where):
 # ---- HDF5 -----------------------------------------------------------------------------------------------------------
 
 
-def _hdf5(data, where, spec, max_bytes):
+def _hdf5(data, where, spec, max_bytes, custom):
     root = hdf5.read(data, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     config = root.attributes.get("model_config")
     held = root.groups.get("model_weights", root)
     written = held.attributes.get("keras_version", root.attributes.get("keras_version"))
-    version = Version(written) if isinstance(written, str) else None
-    lines = isinstance(spec, str) and not spec.lstrip().startswith("{")
+    version, values = Version(written) if isinstance(written, str) else None, None
+    lines = isinstance(spec, str) and not is_json(spec)
+    if not lines and spec is not None:
+        values, version = _spec(spec, version)
+    if not lines and values is None and isinstance(config, str):
+        values = parse(config, f"{where}: model_config")
+        version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
+    if not re.match(r"[2-9]|\d\d", written if isinstance(written, str) else ""):
+        _check_keras1(held, where)
     if lines:
         described = keras_spec.sequential(spec)
-    elif spec is not None:
-        described, version = _spec(spec, version)
-    elif isinstance(config, str):
-        values = parse(config, f"{where}: model_config")
-        described = describe(values)
-        version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
+    elif values is not None:
+        described = describe(_marked(values, custom))
     else:
         raise UnsupportedModelError(
             "the file holds weights alone and does not say what network they belong to",
@@ -190,17 +187,25 @@ def _hdf5(data, where, spec, max_bytes):
         weights = fill_tree(described, root, where)
         if lines:
             keras_spec.complete(described, weights, folders=True)
-        return KerasModel(described, weights, version or Version("3.0"), "hdf5")
-    if version is None:
-        raise UnsupportedModelError(
-            "the file was written by Keras 1, which is not supported",
-            where=where,
-            fix="Load it in Keras 2 and save it again.",
-        )
+        return KerasModel(described, weights, version or Version(UNKNOWN, recent=True), "hdf5")
     weights = fill_lists(described, _lists(held, where), where)
     if lines:
         keras_spec.complete(described, weights, folders=False)
-    return KerasModel(described, weights, version, "hdf5")
+    return KerasModel(described, weights, version or Version(UNKNOWN), "hdf5")
+
+
+def _check_keras1(held, where):
+    """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i, ... A later
+    Keras says so in its files, and names like these are then somebody's own (kernel_b)."""
+    for group in held.groups.values():
+        for name in group.attributes.get("weight_names") or ():
+            if re.fullmatch(r".*_[WUb](_[a-z])?(:0)?", name):
+                raise UnsupportedModelError(
+                    "the arrays are laid out as Keras 1 wrote them, which is not supported",
+                    where=where,
+                    found=name,
+                    fix="Load the model in Keras 2 (the last that reads Keras 1) and save it again.",
+                )
 
 
 def _lists(held, where):
@@ -251,7 +256,7 @@ def _strings(group, name, where):
 # ---- live models ----------------------------------------------------------------------------------------------------
 
 
-def _live(model):
+def _live(model, custom):
     """A keras.Model in memory: its own JSON, and each layer's variables in the order a legacy file would hold them."""
     where = f"the model {getattr(model, 'name', '')!r}"
     if not hasattr(model, "to_json") or not hasattr(model, "layers"):
@@ -278,7 +283,7 @@ def _live(model):
     root = type(model).__mro__
     package = next(p for p in (c.__module__.partition(".")[0] for c in root) if p in ("keras", "tf_keras"))
     version = Version(str(values.get("keras_version") or sys.modules[package].__version__))
-    described = _network(describe(values), where)
+    described = _network(describe(_marked(values, custom)), where)
     return KerasModel(described, fill_lists(described, lists, where), version, "live")
 
 

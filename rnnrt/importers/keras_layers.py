@@ -132,8 +132,29 @@ class Site:
 
 
 def _dense(site, x):
-    units = site.config.integer("units")
+    units, signal = site.config.integer("units"), site.builder.signal(x)
     site.config.only("quantization_config", None)
+    if (
+        signal.time and len(signal.features) == 2
+    ):  # over the last axis alone: the frame's first axis is an inner time
+        inside = graph.GraphBuilder()
+        outer, site.builder = site.builder, inside
+        y = _dense_of(
+            site, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
+        )
+        site.builder = outer
+        inside.output("y", y)
+        return site.add(graph.TimeDistributed, x, graph=inside.graph())
+    if len(signal.features) != 1:
+        raise UnsupportedModelError(
+            "is supported only on (batch, time, features) and (batch, time, n, features)",
+            where=site.layer.where,
+            found=str(signal),
+        )
+    return _dense_of(site, x, units)
+
+
+def _dense_of(site, x, units):
     return site.activated(graph.Dense, x, weight=site.array("kernel", None, units).T, bias=site.bias(units))
 
 
@@ -142,6 +163,14 @@ def _embedding(site, x):
     site.config.only("quantization_config", None)
     site.config.flag("mask_zero", False)  # what it means is followed from layer to layer by the importer
     site.config.harmless("input_length", "sparse")
+    signal = site.builder.signal(x)
+    if signal.features not in ((), (1,)):
+        raise UnsupportedModelError(
+            "ids of more than one axis are not supported",
+            where=site.layer.where,
+            expected="(batch, time)",
+            found=str(signal),
+        )
     return site.add(graph.Embedding, x, weight=site.array("embeddings", *shape))
 
 
@@ -177,6 +206,7 @@ def _conv1d(site, x):
 def _depthwise(site, taps):
     """The kernel (tap, in, multiplier) as (in * multiplier, tap, 1): output c * multiplier + m reads input c."""
     multiplier = site.config.integer("depth_multiplier", 1)
+    site.config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it; the input's features are the groups
     kernel = site.array("depthwise_kernel", taps, None, multiplier)
     return kernel.transpose(1, 2, 0).reshape(-1, taps, 1), kernel.shape[1]
 
@@ -267,7 +297,7 @@ def _activation(site, x):
 def _rescaling(site, x):
     width = site.invent(site.width(x))
     scale, offset = (
-        np.full(width, site.config.number(name, default))
+        np.broadcast_to(site.config.numbers(name, default, width), width)
         for name, default in (("scale", 1.0), ("offset", 0.0))
     )
     return site.add(graph.Affine, x, scale=scale, offset=offset)

@@ -93,14 +93,22 @@ def _gru(site):
     two_rows = bias is not None and bias.ndim == 2
     if "reset_after" in site.config.values:
         reset_after = site.config.flag("reset_after")
-    elif bias is None and site.version.number[0] < 3 and "tf" in site.version.text:
-        raise UnsupportedModelError(
-            "the file does not say reset_after, and its default changed",
-            where=site.layer.where,
-            found=site.version.text,
-        )
+    elif bias is not None or site.version.recent:
+        reset_after = two_rows or bias is None
     else:
-        reset_after = two_rows if bias is not None else site.version.number[0] >= 3
+        number = site.version.number("reset_after, which is missing, has had two defaults", site.layer.where)
+        if number[0] < 3 and "tf" in site.version.text:
+            raise UnsupportedModelError(
+                "the file does not say reset_after, and its default changed",
+                where=site.layer.where,
+                found=site.version.text,
+            )
+        reset_after = number[0] >= 3
+    if "reset_after" not in site.config.values and bias is None:
+        site.assumptions.append(
+            f"layer {site.name!r} (GRU): reset_after={reset_after} taken, the default of Keras "
+            f"{site.version.text}; without a bias nothing in the weights tells"
+        )
     fields = {"weight": weight, "recurrent_weight": recurrent, "reset_after": reset_after, **_functions(site)}
     if bias is None or not reset_after:
         return graph.GRU, fields | {"bias": site.bias(3 * units)}

@@ -12,7 +12,7 @@ There are no branches: those need ``model.to_json()``.
 
 from __future__ import annotations
 
-from ..errors import ModelFileError, UnsupportedModelError
+from ..errors import ModelFileError, UnsupportedModelError, did_you_mean
 from .keras_config import Description, describe
 from .keras_layers import IDENTITIES, LAYERS
 from .keras_recurrent import RECURRENT
@@ -75,6 +75,7 @@ def sequential(text) -> Description:
                 "this is no layer that a chain can hold",
                 expected=f"[Bidirectional | TimeDistributed] {' | '.join(sorted(_KINDS))}",
                 found=found,
+                fix=None if kind in _KINDS else did_you_mean(kind, _KINDS),
             )
         own = _WRAPPERS.get(line.kind, ())
         entry = {"class_name": kind, "config": {o: v for o, v in line.options.items() if o not in own}}

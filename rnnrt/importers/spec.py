@@ -18,12 +18,18 @@ line must find its tensors.
 
 *Kinds.* RNN (must state ``nonlinearity``), LSTM, GRU and their cells (``GRUCell``: run over the sequence), Linear, Conv1d, BatchNorm1d,
 LayerNorm, Embedding, MaxPool1d and AvgPool1d (``MaxPool1d 2``), AdaptiveAvgPool1d 1, AdaptiveMaxPool1d 1, Softmax, Dropout, Flatten,
-the elementwise activations, and four words of the spec's own: ``last`` (the last frame), ``last_state`` (the final h of the RNN's last
-layer, directions joined), ``mean`` and ``max`` (over all frames).
+the elementwise activations, and six words of the spec's own: ``last`` (the last frame), ``last_state`` (the final h of the RNN's last
+layer, directions joined), ``mean`` and ``max`` (over all frames), and ``pack`` and ``pad``.
+
+*Rows of different lengths.* ``pack`` stands where forward calls pack_padded_sequence, ``pad`` where it calls pad_packed_sequence, ``pad
+total_length`` where that keeps every frame. RNN, LSTM and GRU lines between them see the call's ``lengths``, no others do; ``last_state``
+ends a packed stretch too. A spec of one RNN, LSTM or GRU alone counts as packed.
 
 *Axes* are (batch, time, features). A first line ``input`` may say otherwise: ``channels_first`` makes them (batch, channels, time), on
 input and, where the network ends in a layer that PyTorch runs so, on output; ``features=N``, ``length=N`` and ``ids`` state what tensors
-cannot tell. No line is written for a transposition, nor for taking off the axis of length one that adaptive pooling leaves. ``flatten``
+cannot tell. No line is written for a transposition, nor for taking off the axis of length one that adaptive pooling leaves: a Conv1d, a
+BatchNorm1d or a pooling layer is taken to read (batch, channels, time). Where forward gives it (batch, time, features) as they are, its line
+says ``untransposed``. ``flatten``
 joins a sequence of fixed length in the order of its axes; where a convolution or an RNN left them otherwise than the input, say
 ``flatten channels_first`` or ``flatten channels_last``.
 
@@ -33,134 +39,29 @@ joins a sequence of fixed length in the order of its axes; where a convolution o
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError
+from .. import state_form
+from ..errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
 from ..graph import Flatten, Graph, GraphBuilder, Last, Reshape, Select, Softmax, TimeDistributed
 from . import torch_layers
 from .spec_draft import draft, rnn_alone
+from .spec_frames import Packing, add_untransposed
+from .spec_kinds import (
+    ALIASES,
+    CELL_TENSORS,
+    FRACTIONS,
+    MAY_BE_NONE,
+    PARAMETRIC,
+    POOLS,
+    RANKS,
+    RNN_TENSOR,
+    RNNS,
+    WORDS,
+)
 from .spec_text import Line, parse
 
 __all__ = ["Line", "build", "draft", "parse"]
-
-#: Options whose value is a word, or a number that may be a fraction; all others are whole numbers or truth values.
-_WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
-_FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
-_MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
-
-
-# ---- kinds -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A layer with tensors: its function of torch_layers, the tensors' names, the options the function takes, what written sizes must
-    agree with, options that mean nothing at inference, and the axes PyTorch runs it in."""
-
-    add: object
-    tensors: tuple[str, ...]
-    options: tuple[str, ...]
-    sizes: object
-    harmless: tuple[str, ...]
-    axes: str
-
-
-def _linear_sizes(t, options):
-    return {"in_features": t["weight"].shape[1], "out_features": t["weight"].shape[0], "bias": "bias" in t}
-
-
-def _conv_sizes(t, options):
-    out, per_group, taps = t["weight"].shape
-    return {
-        "in_channels": per_group * options.get("groups", 1),
-        "out_channels": out,
-        "kernel_size": taps,
-        "bias": "bias" in t,
-    }
-
-
-def _batch_norm_sizes(t, options):
-    return {"num_features": t["running_mean"].size, "affine": "weight" in t, "track_running_stats": True}
-
-
-def _layer_norm_sizes(t, options):
-    return {"elementwise_affine": "weight" in t, "bias": "bias" in t}
-
-
-def _embedding_sizes(t, options):
-    return {"num_embeddings": t["weight"].shape[0], "embedding_dim": t["weight"].shape[1]}
-
-
-_PARAMETRIC = {
-    "Linear": _Kind(torch_layers.add_linear, ("weight", "bias"), (), _linear_sizes, (), "btf"),
-    "Conv1d": _Kind(
-        torch_layers.add_conv1d,
-        ("weight", "bias"),
-        ("stride", "padding", "dilation", "groups", "padding_mode"),
-        _conv_sizes,
-        (),
-        "bft",
-    ),
-    "BatchNorm1d": _Kind(
-        torch_layers.add_batch_norm,
-        ("weight", "bias", "running_mean", "running_var"),
-        ("eps",),
-        _batch_norm_sizes,
-        ("momentum",),
-        "bft",
-    ),
-    "LayerNorm": _Kind(
-        torch_layers.add_layer_norm,
-        ("weight", "bias"),
-        ("eps", "normalized_shape"),
-        _layer_norm_sizes,
-        (),
-        "btf",
-    ),
-    "Embedding": _Kind(
-        torch_layers.add_embedding,
-        ("weight",),
-        ("padding_idx", "max_norm"),
-        _embedding_sizes,
-        ("scale_grad_by_freq", "sparse"),
-        "btf",
-    ),
-}
-_RANKS = {("Linear", "weight"): 2, ("Conv1d", "weight"): 3, ("Embedding", "weight"): 2}
-_RNNS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
-_CELL_TENSORS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-_RNN_TENSOR = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d{1,4}(_reverse)?")
-_POOLS = {
-    "MaxPool1d": (
-        torch_layers.add_max_pool,
-        "kernel_size",
-        {},
-        ("stride", "padding", "dilation", "ceil_mode", "return_indices"),
-    ),
-    "AvgPool1d": (
-        torch_layers.add_average_pool,
-        "kernel_size",
-        {},
-        ("stride", "padding", "ceil_mode", "count_include_pad"),
-    ),
-    "AdaptiveMaxPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "max"}, ()),
-    "AdaptiveAvgPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "average"}, ()),
-}
-#: functional names -> the class above or the spec's own word
-_ALIASES = {
-    "max_pool1d": "MaxPool1d",
-    "adaptive_max_pool1d": "AdaptiveMaxPool1d",
-    "avg_pool1d": "AvgPool1d",
-    "adaptive_avg_pool1d": "AdaptiveAvgPool1d",
-    "softmax": "Softmax",
-    "Flatten": "flatten",
-    "dropout": "Dropout",
-    "Dropout1d": "Dropout",
-    "AlphaDropout": "Dropout",
-}
-
 
 # ---- building --------------------------------------------------------------------------------------------------------
 
@@ -198,7 +99,7 @@ def _claimed(tensors, lines):
     """{line number: {name within the module: array}}, after every tensor found its line and every line its tensors."""
     found, used, ignored = {}, set(), {}
     for line in lines:
-        kind = _ALIASES.get(line.kind, line.kind)
+        kind = ALIASES.get(line.kind, line.kind)
         _check_kind(line, kind)
         if kind == "ignore":
             for pattern in line.words:
@@ -212,7 +113,7 @@ def _claimed(tensors, lines):
                 ignored |= {n: line for n in matched}
             if not line.words:
                 raise line.refuse("ignore names no tensor", expected="ignore NAME*")
-        elif kind in _RNNS or kind in _PARAMETRIC:
+        elif kind in RNNS or kind in PARAMETRIC:
             sources = _sources(tensors, line, kind)
             used |= set(sources.values())
             found[line.number] = {name: tensors[source] for name, source in sources.items()}
@@ -230,18 +131,25 @@ def _claimed(tensors, lines):
 
 
 def _check_kind(line, kind):
-    with_tensors = kind in _RNNS or kind in _PARAMETRIC
-    if not (with_tensors or kind in _POOLS or kind in _OWN_WORDS or kind in torch_layers.FUNCTIONS):
+    with_tensors = kind in RNNS or kind in PARAMETRIC
+    if not (with_tensors or kind in POOLS or kind in _OWN_WORDS or kind in torch_layers.FUNCTIONS):
         fix = (
             "No line is written for a change of axes: leave it out."
             if kind in ("transpose", "permute", "squeeze", "unsqueeze")
             else None
         )
-        known = (*_RNNS, *_PARAMETRIC, *_POOLS, *_OWN_WORDS, *torch_layers.FUNCTIONS)
-        raise line.refuse(f"{line.kind[:60]!r} is not known", expected=f"one of {', '.join(known)}", fix=fix)
+        known = (*RNNS, *PARAMETRIC, *POOLS, *_OWN_WORDS, *torch_layers.FUNCTIONS)
+        raise line.refuse(
+            f"{line.kind[:60]!r} is not known",
+            expected=f"one of {', '.join(known)}",
+            fix=fix or did_you_mean(line.kind, known),
+        )
     if line.prefix and not with_tensors:
         raise line.refuse(f"{line.kind} has no tensors, so it takes no prefix", found=f"{line.prefix[:80]}:")
-    if line.words and kind not in (*_POOLS, "flatten", "ignore", "input", "per_frame"):
+    words = tuple(
+        w for w in line.words if w != "untransposed" or kind not in (*POOLS, "Conv1d", "BatchNorm1d")
+    )
+    if words and kind not in (*POOLS, "flatten", "ignore", "input", "per_frame", "pad"):
         raise line.refuse("an option needs a value", expected="option=value", found=" ".join(line.words)[:80])
 
 
@@ -252,14 +160,14 @@ def _sources(tensors, line, kind):
         known = [
             n.removeprefix(start)
             for n in tensors
-            if n.startswith(start) and _RNN_TENSOR.fullmatch(n, len(start))
+            if n.startswith(start) and RNN_TENSOR.fullmatch(n, len(start))
         ]
     else:
-        known = _CELL_TENSORS if kind in _RNNS else _PARAMETRIC[kind].tensors
+        known = CELL_TENSORS if kind in RNNS else PARAMETRIC[kind].tensors
     sources = {n: start + n for n in known if start + n in tensors}
     for option, array in line.options.items():
         if _names_array(option, array):
-            if not (_RNN_TENSOR.fullmatch(option) if kind in ("RNN", "LSTM", "GRU") else option in known):
+            if not (RNN_TENSOR.fullmatch(option) if kind in ("RNN", "LSTM", "GRU") else option in known):
                 raise line.refuse(f"{line.kind} has no tensor {option!r}", found=f"{option}={array}"[:80])
             if array not in tensors:
                 raise ModelFileError(
@@ -289,6 +197,9 @@ class _Network:
         self.outer = self.rnn = None
         self.found = _claimed(tensors, lines)
         self.axes = self.stated_axes = "bft" if "channels_first" in stated.words else "btf"
+        self.packing, self.rnns, self.assumptions = Packing(), [], []
+        kinds = [line.kind for line in lines if line.kind not in ("ignore", "Dropout")]
+        self.alone = len(kinds) == 1 and kinds[0] in ("RNN", "LSTM", "GRU")
         self.builder = GraphBuilder()
         self.x = self._input(stated, lines)
 
@@ -319,7 +230,7 @@ class _Network:
     def _features(self, lines):
         """(features, ids) of the input, by the first line that fixes them."""
         for line in lines:
-            kind, found = _ALIASES.get(line.kind, line.kind), self.found.get(line.number)
+            kind, found = ALIASES.get(line.kind, line.kind), self.found.get(line.number)
             if found:
                 return _frame_width(line, kind, found), kind == "Embedding"
             if kind in ("flatten", "per_frame", "end"):
@@ -332,12 +243,15 @@ class _Network:
 
     # -- lines -----------------------------------------------------------------------------------------------------------
     def add(self, line):
-        kind = _ALIASES.get(line.kind, line.kind)
-        if kind in _RNNS:
+        kind = ALIASES.get(line.kind, line.kind)
+        self.packing.check(line, kind)
+        if "untransposed" in line.words:
+            self._add_untransposed(line, kind)
+        elif kind in RNNS:
             self._add_rnn(line)
-        elif kind in _PARAMETRIC:
+        elif kind in PARAMETRIC:
             self._add_parametric(line, kind)
-        elif kind in _POOLS:
+        elif kind in POOLS:
             self._add_pool(line, kind)
         elif kind in torch_layers.FUNCTIONS:
             self._check_options(line)
@@ -361,12 +275,13 @@ class _Network:
                 raise line.refuse(
                     f"{line.kind} has no option {option[:60]!r}",
                     expected=", ".join(sorted(allowed)) or "no options",
+                    fix=did_you_mean(option, allowed),
                 )
-            fits = type(value) in (int, float) if option in _FRACTIONS else isinstance(value, int)
+            fits = type(value) in (int, float) if option in FRACTIONS else isinstance(value, int)
             fits = (
                 fits
-                or (isinstance(value, str) and option in _WORDS)
-                or (value is None and option in _MAY_BE_NONE)
+                or (isinstance(value, str) and option in WORDS)
+                or (value is None and option in MAY_BE_NONE)
             )
             if not fits:
                 raise line.refuse(f"the option {option[:60]} has an impossible value", found=repr(value)[:80])
@@ -396,20 +311,39 @@ class _Network:
                 "an RNN must state its nonlinearity",
                 fix="Add nonlinearity=tanh (PyTorch's default) or nonlinearity=relu.",
             )
-        kept = {o: options[o] for o in taken}
+        kept = {o: options[o] for o in taken} | {"packed": self.packing.packed or self.alone}
         self.rnn = torch_layers.add_rnn(
             self.builder, line.prefix or line.kind.lower(), self.x, tensors, kind=kind, **kept
         )
-        self.x, self.axes = self.rnn.sequence, "btf"
+        self.rnns.append((self.rnn.layers, "hc" if kind == "LSTM" else "h"))
+        self.x, self.axes, self.packing.ended = self.rnn.sequence, "btf", True
+
+    def _add_untransposed(self, line, kind):
+        if self.axes == "bft" or not self.builder.signal(self.x).time:
+            raise line.refuse(
+                "untransposed means nothing here", expected="(batch, time, features)", found="other axes"
+            )
+        words = tuple(word for word in line.words if word != "untransposed")
+        told = Line(line.number, line.prefix, line.kind, words, line.options)
+        self._check_options(told)
+        self.x = add_untransposed(self.builder, told, kind, self.x, self.found.get(line.number))
+
+    def _transposed(self, line):
+        """Note that a layer over (batch, channels, time) is taken to have been given that."""
+        if self.axes == "btf" and self.builder.signal(self.x).time:
+            self.assumptions.append(
+                f"{line.where}: {line.kind} is taken to read (batch, channels, time), transposed by forward before it;"
+                " say untransposed where forward gives it (batch, time, features) as they are."
+            )
 
     def _add_parametric(self, line, word):
-        kind, tensors = _PARAMETRIC[word], self.found[line.number]
+        kind, tensors = PARAMETRIC[word], self.found[line.number]
         for name, array in tensors.items():
-            if array.ndim != _RANKS.get((word, name), 1):
+            if array.ndim != RANKS.get((word, name), 1):
                 raise ShapeError(
                     f"{name} has the wrong number of axes for {word}",
                     where=line.where,
-                    expected=str(_RANKS.get((word, name), 1)),
+                    expected=str(RANKS.get((word, name), 1)),
                     found=str(array.shape),
                 )
         if (
@@ -429,8 +363,12 @@ class _Network:
             raise ModelFileError("weight is missing", where=line.where)
         self._agree(line, options, kind.sizes(tensors, options), {*kind.options, *kind.harmless})
         kept = {o: v for o, v in options.items() if o in kind.options}
+        if kind.axes == "bft":
+            self._transposed(line)
         self.x = kind.add(self.builder, line.prefix or word.lower(), self.x, tensors, **kept)
         self.axes = kind.axes
+        if word == "Conv1d":
+            self.packing.window(self.builder.layers[-1])
 
     def _agree(self, line, options, sizes, others):
         """Written sizes must be those of the tensors."""
@@ -445,7 +383,7 @@ class _Network:
                 )
 
     def _add_pool(self, line, kind):
-        add, first, fixed, others = _POOLS[kind]
+        add, first, fixed, others = POOLS[kind]
         options = dict(line.options)
         if len(line.words) > 1 or (
             line.words and (first in options or not line.words[0].isdecimal() or len(line.words[0]) > 9)
@@ -460,8 +398,11 @@ class _Network:
         if first not in options:
             raise line.refuse(f"{line.kind} must state its {first}", fix=f"Write {line.kind} {first}=N.")
         self._check_options(Line(line.number, "", line.kind, (), options), {first, *others})
+        self._transposed(line)
         self.x = add(self.builder, line.kind.lower(), self.x, **fixed, **options)
         self.axes = "bft"
+        if kind in ("MaxPool1d", "AvgPool1d"):
+            self.packing.window(self.builder.layers[-1])
 
     # -- layers without tensors, and the spec's own words ------------------------------------------------------------------
     def _last(self, line):
@@ -471,6 +412,15 @@ class _Network:
         if self.rnn is None or self.x != self.rnn.sequence:
             raise line.refuse("last_state must follow the line of an RNN, LSTM or GRU")
         self.x = torch_layers.join(self.builder, "last_state", self.rnn.h[-1])
+        self.packing.packed = False
+
+    def _pack(self, line):
+        if self.outer is not None or not self.builder.signal(self.x).time:
+            raise line.refuse("only a sequence of frames can be packed")
+        self.packing.pack(line)
+
+    def _pad(self, line):
+        self.x = self.packing.pad(line, self.builder, self.x)
 
     def _mean(self, line):
         self.x = torch_layers.add_global_pool(self.builder, "mean", self.x, kind="average")
@@ -566,6 +516,15 @@ class _Network:
     def finish(self, metadata):
         if self.outer is not None:
             raise UnsupportedModelError("per_frame has no end", where="spec", fix="Add a line: end.")
+        if self.packing.packed:
+            raise UnsupportedModelError(
+                "pack has no pad or last_state behind it", where="spec", fix="Add a line: pad."
+            )
+        metadata = dict(metadata or {}) | ({"packed": True} if self.alone else self.packing.metadata())
+        if len(self.rnns) == 1:
+            metadata["initial_states"] = state_form.of_stack(*self.rnns[0])
+        if self.assumptions:
+            metadata["assumptions"] = [*metadata.get("assumptions", ()), *self.assumptions]
         timed = self.builder.signal(self.x).time
         self.builder.output(
             "output", self.x, "bft" if timed and self.stated_axes == self.axes == "bft" else "btf"
@@ -585,6 +544,8 @@ def _frame_width(line, kind, found):
 _OWN_WORDS = {
     "last": _Network._last,
     "last_state": _Network._last_state,
+    "pack": _Network._pack,
+    "pad": _Network._pad,
     "mean": _Network._mean,
     "max": _Network._max,
     "flatten": _Network._flatten,
@@ -600,6 +561,6 @@ _OWN_WORDS = {
 def _names_array(option, value):
     """``weight=NAME`` names an array; ``bias=False`` is the module's own option of that name."""
     return isinstance(value, str) and (
-        bool(_RNN_TENSOR.fullmatch(option))
-        or option in (*_CELL_TENSORS, "weight", "bias", "running_mean", "running_var")
+        bool(RNN_TENSOR.fullmatch(option))
+        or option in (*CELL_TENSORS, "weight", "bias", "running_mean", "running_var")
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from math import isfinite
 
-from ..errors import UnsupportedModelError
+from ..container import open_regular, path_text
+from ..errors import ModelFileError, UnsupportedModelError
 
 MAX_LINES = 4096
+_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,35 @@ class Line:
 
     def refuse(self, what, **details):
         return UnsupportedModelError(what, where=self.where, **details)
+
+
+def text_of(spec) -> str | None:
+    """A spec given as its text, as a path, or as the name of a file; None stays None, and what is neither goes to its reader, to be refused.
+
+    A text of one line is the name of a file where there is such a file and the line is not one word, a kind. Raises ModelFileError where
+    a path does not lead to a text of at most 16 MiB.
+    """
+    if not isinstance(spec, (str, os.PathLike)) or isinstance(spec, str) and not _is_file(spec):
+        return spec
+    where = path_text(spec)
+    try:
+        with open_regular(spec) as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ModelFileError(
+                "the spec is too long", where=where, expected=f"at most {_MOST_BYTES:,} bytes"
+            )
+        return data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"the spec cannot be read ({error})", where=where) from error
+
+
+def _is_file(text):
+    """Whether a text without line ends names a file: one that is there, or one by its look."""
+    if not text.strip() or text.lstrip()[0] in '{"' or "\n" in text or len(text) > 4096 or "\0" in text:
+        return False
+    looks = bool(re.search(r"[/\\]|\.(spec|txt|json)$", text))
+    return looks and not re.search(r"[=:]\s|\s\w+=", text) or "." in text and os.path.isfile(text)
 
 
 def parse(text: str) -> list[Line]:

@@ -30,14 +30,16 @@ _TRAINING = re.compile(
 )
 
 
-def unwrap(checkpoint, prefix: str = "") -> dict[str, np.ndarray]:
+def unwrap(checkpoint, prefix: str = "", wanted=()) -> dict[str, np.ndarray]:
     """{name: float32 array} of the one state dict in a Checkpoint of ``torch_files.read_tensors``, in its own order.
 
     ``prefix`` chooses where there are several ("ema", "net.encoder") and is taken off the names. Without it, the usual wrappings of
-    trainers are taken off where they leave no choice. Raises UnsupportedModelError naming the heads to choose from, what is not weights
+    trainers are taken off where they leave no choice. ``wanted``: the modules a spec names: dicts under their names are one state dict a
+    layer, and names that differ only by a wrapper's part ("model.", "module.", "_orig_mod.") are those of the spec. Raises UnsupportedModelError naming the heads to choose from, what is not weights
     (optimizer state, packed or spectrally normalised parameters), ModelFileError where ``prefix`` fits nothing.
     """
-    tree, rest = _descend(checkpoint, prefix)
+    wanted = [name for name in wanted if name]
+    tree, rest = _descend(checkpoint, prefix, () if prefix else wanted)
     leaves = {n: v for n, v in tree.items() if isinstance(n, str) and checkpoint.is_tensor(v)}
     if rest:
         chosen = {n.removeprefix(rest + "."): v for n, v in leaves.items() if n.startswith(rest + ".")}
@@ -55,12 +57,11 @@ def unwrap(checkpoint, prefix: str = "") -> dict[str, np.ndarray]:
     leaves = {n: v for n, v in _stripped(leaves).items() if n.rpartition(".")[2] not in COUNTERS}
     for name in leaves:
         _refuse_packed(name, leaves, checkpoint.where)
-    return _without_weight_norm(
-        {name: checkpoint.array(leaf, name) for name, leaf in leaves.items()}, checkpoint.where
-    )
+    arrays = {name: checkpoint.array(leaf, name) for name, leaf in leaves.items()}
+    return _as_wanted(_without_weight_norm(arrays, checkpoint.where), wanted)
 
 
-def _descend(checkpoint, prefix):
+def _descend(checkpoint, prefix, wanted=()):
     """(the dict that holds the tensors, what is left of the prefix)."""
     tree, rest, where = checkpoint.tree, prefix.rstrip("."), checkpoint.where
     for _ in range(8):
@@ -83,6 +84,11 @@ def _descend(checkpoint, prefix):
         if chosen is not None:
             tree, rest = tree[chosen], rest[len(chosen) + 1 :]
             continue
+        named = [k for k in heads if any(w == k or w.startswith(k + ".") for w in wanted)]
+        if named and chosen is None:
+            return _flat(
+                checkpoint, {k: v for k, v in tree.items() if k in named or not _is_training(k)}
+            ), rest
         models = [k for k in heads if not _TRAINING.search(k)]
         own = [
             k
@@ -113,6 +119,41 @@ def _descend(checkpoint, prefix):
     raise UnsupportedModelError(
         "the checkpoint is nested too deeply", where=where, fix="Save model.state_dict() itself."
     )
+
+
+def _is_training(key):
+    return not isinstance(key, str) or bool(_TRAINING.search(key))
+
+
+def _flat(checkpoint, tree, start="", depth=0):
+    """{dotted name: tensor} of dicts in dicts."""
+    if depth > 16:
+        raise UnsupportedModelError(
+            "the mapping is nested too deeply", where=checkpoint.where, fix="Give one state dict a layer."
+        )
+    made = {}
+    for key, value in tree.items():
+        if isinstance(key, str) and isinstance(value, dict):
+            made |= _flat(checkpoint, value, f"{start}{key}.", depth + 1)
+        elif isinstance(key, str) and checkpoint.is_tensor(value):
+            made[start + key] = value
+    return made
+
+
+def _as_wanted(tensors, wanted):
+    """Tensors under the names that a spec gives their modules, where only parts that wrappers add are between."""
+    own = lambda module: tuple(part for part in module.split(".") if f"{part}." not in PREFIXES)
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
+    renamed = {}
+    for name in dict.fromkeys(wanted):
+        same = [m for m in modules if own(m) == own(name)]
+        if name not in modules and len(same) == 1 and own(name):
+            renamed[same[0]] = name
+    made = {}
+    for name, array in tensors.items():
+        module, _, last = name.rpartition(".")
+        made[f"{renamed[module]}.{last}" if module in renamed else name] = array
+    return made
 
 
 def _holds_tensors(checkpoint, tree):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import RnnrtError, UnsupportedModelError
 from ..graph import Graph
 from . import spec as specs
-from . import torch_files
+from . import spec_text, torch_files
 
 __all__ = ["read"]
 
@@ -13,7 +13,8 @@ __all__ = ["read"]
 def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Graph:
     """The Graph of a path, a mapping of names to arrays (a state dict, an opened .npz), or a live nn.Module.
 
-    ``spec``: what a state dict does not say, one line an operation (see spec.py); without it only one LSTM or GRU imports. ``prefix``
+    ``spec``: what a state dict does not say, one line an operation (see spec.py), as text or as a path to it; without it only one LSTM
+    or GRU imports. A mapping may hold one state dict a layer. ``prefix``
     chooses among several networks in a checkpoint. ``example``: for a live module, one example of each input where its layers do not
     tell the shapes. ``max_bytes``: the most that a file's tensors may take.
 
@@ -30,9 +31,11 @@ def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Gr
         return trace(source, example)
     if example is not None:
         raise UnsupportedModelError("example= belongs to a live module", fix="Leave it out.")
+    spec = spec_text.text_of(spec)
+    wanted = [line.prefix for line in specs.parse(spec)] if spec is not None else []
     checkpoint = torch_files.read_tensors(source, max_bytes=max_bytes)
     try:
-        return specs.build(spec, torch_files.unwrap(checkpoint, prefix), {"source": "torch"})
+        return specs.build(spec, torch_files.unwrap(checkpoint, prefix, wanted), {"source": "torch"})
     except RnnrtError as error:
         raise error if (error.where or "").startswith(checkpoint.where) else error.at(checkpoint.where)
 

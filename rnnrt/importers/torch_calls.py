@@ -26,7 +26,7 @@ from ..graph import (
 )
 from . import torch_layers as layers
 from .torch_shapes import SHAPES, over_time
-from .torch_values import LONGEST, Constant, Lengths, Refused, Size, StateInput, Tensor, Zeros
+from .torch_values import Constant, Lengths, Refused, Size, StateInput, Tensor, Zeros
 
 #: name of the call -> f(network, *arguments, **options); the layout calls too
 CALLS = dict(SHAPES)
@@ -184,6 +184,8 @@ def _negative(value):
 
 def _numbers(value):
     """A constant in float64, its axes kept."""
+    if isinstance(value, np.ndarray):
+        return value
     if isinstance(value, Constant):
         return value.array.astype(np.float64)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -221,7 +223,7 @@ def _affine(net, x, scale, offset):
 
 def _together(tensors):
     """Whether tensors have a frame for every frame of the others, given inputs of one length."""
-    return len({x.clock and x.clock[1] for x in tensors}) == 1
+    return len({x.clock and x.clock[1:] for x in tensors}) == 1
 
 
 def _merged(net, kind, first, second):
@@ -450,13 +452,13 @@ def rnn(net, x, initial, tensors, *, kind, batch_first, nonlinearity="tanh"):
     """A torch RNN, GRU or LSTM: (output, h_n), an LSTM (output, (h_n, c_n)). ``tensors``: arrays by PyTorch's names."""
     order = "bt" if batch_first else "tb"
     x = net.arranged(x, *((order + "f",) if not x.packed else ("btf", "tbf")))
-    net.packed.add(x.packed)
     count, directions, _, _ = layers.rnn_sizes(tensors, net.name)
-    given = _initial(net, initial, kind, count * directions)
-    made = layers.add_rnn(
-        net.builder, net.name, x.reference, tensors, kind=kind, nonlinearity=nonlinearity, initial=given
-    )
-    sequence = dataclasses.replace(net.made(made.sequence, x.axes, x.clock), packed=x.packed)
+    given, arguments = _initial(net, initial, kind, count * directions)
+    options = {"kind": kind, "nonlinearity": nonlinearity, "initial": given, "packed": x.packed}
+    made = layers.add_rnn(net.builder, net.name, x.reference, tensors, **options)
+    for word, argument in zip("hc", arguments):
+        net.states.append((argument, [f"{layer}/{word}" for layer in made.layers]))
+    sequence = dataclasses.replace(net.made(made.sequence, x.axes, x.clock), packed=x.packed, ended=x.packed)
     stacks = [
         Tensor(tuple(r for layer in s for r in layer), ("s", "b", "f"))
         for s in ((made.h, made.c) if kind == "LSTM" else (made.h,))
@@ -465,12 +467,12 @@ def rnn(net, x, initial, tensors, *, kind, batch_first, nonlinearity="tanh"):
 
 
 def _initial(net, initial, kind, cells):
-    """References to the initial states, one tuple a cell, or None where the state is zero or the caller's to give."""
+    """(references to the initial states, one tuple a cell, or None where they are zero or the caller's to give; the arguments of
+    forward that the caller gives, h first)."""
     if initial is None:
-        return None
-    if isinstance(initial, StateInput) and initial.part is None:
-        net.states.append(initial.name)
-        return None
+        return None, ()
+    if isinstance(initial, StateInput) and kind == "LSTM":
+        initial = tuple(dataclasses.replace(initial, path=(*initial.path, k)) for k in range(2))
     parts = (initial,) if kind != "LSTM" else tuple(initial) if isinstance(initial, (tuple, list)) else ()
     if len(parts) != (2 if kind == "LSTM" else 1):
         raise UnsupportedModelError(
@@ -479,8 +481,7 @@ def _initial(net, initial, kind, cells):
             found=str(initial),
         )
     if all(isinstance(p, StateInput) for p in parts):
-        net.states.extend(p.name for p in parts)
-        return None
+        return None, parts
     if any(isinstance(p, Constant) and not p.array.any() for p in parts):
         parts = tuple(Zeros(p.array.shape) if isinstance(p, Constant) else p for p in parts)
     if all(isinstance(p, Zeros) for p in parts):
@@ -491,7 +492,7 @@ def _initial(net, initial, kind, cells):
                     expected=f"({cells}, x.size(0), hidden_size)",
                     found=str(part.shape),
                 )
-        return None
+        return None, ()
     stacks = []
     for part in parts:
         if not isinstance(part, Tensor):
@@ -506,17 +507,28 @@ def _initial(net, initial, kind, cells):
                 "the initial state does not fit", expected=f"({cells}, batch, hidden_size)", found=str(part)
             )
         stacks.append(part.references)
-    return list(zip(*stacks))
+    return list(zip(*stacks)), ()
 
 
 @call("pack_padded_sequence")
 def pack_padded_sequence(net, input, lengths, batch_first=False, enforce_sorted=True):
+    """Frames past a row's length no longer count: nothing behind reads them, so a tensor cut to the longest row is as good."""
     if not isinstance(lengths, Lengths):
         raise UnsupportedModelError(
             "the lengths of a packed sequence must be an argument of forward", found=str(lengths)
         )
+    if input.clock is not None:
+        input = dataclasses.replace(input, clock=input.clock._replace(longest=False))
     x = net.arranged(input, "btf" if batch_first else "tbf")
-    net.lengths = lengths.name
+    if net.lengths not in (None, lengths.name):
+        raise UnsupportedModelError(
+            "sequences packed with lengths of their own are not supported",
+            expected=f"{net.lengths!r} everywhere",
+            found=repr(lengths.name),
+        )
+    if net.packing is not None and net.packing[1:] != x.clock[1:]:
+        raise UnsupportedModelError("the same lengths are counted in different frames")
+    net.lengths, net.packing = lengths.name, x.clock
     return dataclasses.replace(x, packed=True)
 
 
@@ -527,12 +539,16 @@ def pad_packed_sequence(net, sequence, batch_first=False, padding_value=0.0, tot
             "only a packed sequence can be padded, and with zeros",
             found=f"{sequence}, padding_value={padding_value}",
         )
-    if total_length is not None and total_length != Size((("t", sequence.clock),)):
+    whole = Size((("t", sequence.clock),))
+    longest = Size((("t", sequence.clock._replace(longest=True)),))
+    if total_length is not None and total_length not in (whole, longest):
         raise UnsupportedModelError(
             "total_length must be the input's number of frames", found=str(total_length)
         )
+    if not sequence.ended:
+        sequence = sequence.view(references=(layers.add_ended(net.builder, net.name, sequence.reference),))
     axes = ("b", "t", "f") if batch_first else ("t", "b", "f")
-    clock = sequence.clock if total_length is not None else (sequence.clock[0], (*sequence.clock[1], LONGEST))
+    clock = sequence.clock._replace(longest=total_length != whole)
     return dataclasses.replace(sequence, axes=axes, clock=clock, packed=False), Lengths(net.lengths)
 
 

@@ -7,7 +7,6 @@ out on its own, bounds checked, as float32. Devices are ignored. Nothing in a fi
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 from math import prod
@@ -15,7 +14,7 @@ from math import prod
 import numpy as np
 import safetensors
 
-from ..container import open_regular, path_text
+from ..container import path_text, read_whole
 from ..errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
 from . import pickles
 from .archive import Archive, unpacked_limit
@@ -180,7 +179,7 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
     if isinstance(source, Mapping):
         where = where or "the mapping"
         try:
-            return Checkpoint(dict(source.items()), where, max_bytes)
+            return Checkpoint(_plain(source), where, max_bytes)
         except ValueError as error:  # an .npz that holds pickled objects
             raise ModelFileError(f"the mapping cannot be read ({error})", where=where) from error
     kind, where = detect(source), where or path_text(source)
@@ -188,17 +187,13 @@ def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
         raise UnsupportedModelError(
             f"is {kind.what}, not PyTorch's", where=where, fix=f"Use {_OTHER_READERS[kind.importer]}."
         )
-    with open_regular(source) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > max_bytes:
-            raise ResourceLimitError(
-                "the file is too large",
-                where=where,
-                expected=f"at most {max_bytes} bytes (max_bytes)",
-                found=str(size),
-            )
-        data = file.read(size + 1)  # not max_bytes: Python allocates what it is asked for
-    return read_bytes(data, where, max_bytes)
+    return read_bytes(read_whole(source, max_bytes), where, max_bytes)
+
+
+def _plain(mapping, depth=0):
+    """A mapping and the mappings in it as dicts."""
+    inside = lambda value: _plain(value, depth + 1) if isinstance(value, Mapping) and depth < 16 else value
+    return {name: inside(value) for name, value in mapping.items()}
 
 
 def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:

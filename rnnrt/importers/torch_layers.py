@@ -198,12 +198,12 @@ def rnn_sizes(tensors, where="the RNN"):
     return layers, directions, "bias_ih" in stems, "weight_hr" in stems
 
 
-def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=None) -> RnnResult:
+def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=None, packed=True) -> RnnResult:
     """A whole torch.nn.RNN, LSTM or GRU stack: layers, directions, bias, sizes and projection are read off its tensors.
 
     Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions "{name}.l0_joined". ``initial``: initial
-    states by reference, one (h,) or (h, c) a layer and direction in h_0's order. An LSTM's and an RNN's two biases are summed,
-    which is exact; a GRU's stay two, for its reset gate stands between them.
+    states by reference, one (h,) or (h, c) a layer and direction in h_0's order. ``packed``: whether the rows' lengths count for it. An
+    LSTM's and an RNN's two biases are summed, which is exact; a GRU's stay two, for its reset gate stands between them.
     """
     where = f"{name} ({kind})"
     if kind not in _GATES:
@@ -234,7 +234,13 @@ def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=Non
         for suffix in ("", "_reverse")[:directions]:
             cell = {stem: np.asarray(tensors[f"{stem}_l{k}{suffix}"]) for stem in _stems(tensors)}
             state = initial[len(made)] if initial is not None else ()
-            made.append(_add_cell(builder, f"{name}.l{k}{suffix}", x, state, cell, kind, nonlinearity, where))
+            fields = {"reverse": bool(suffix), "packed": packed}
+            where_cell = f"{where}, {name}.l{k}{suffix}"
+            made.append(
+                _add_cell(
+                    builder, f"{name}.l{k}{suffix}", x, state, cell, kind, nonlinearity, where_cell, fields
+                )
+            )
         here = made[-directions:]
         h.append(tuple(f"{layer}:h" for layer in here))
         c.append(tuple(f"{layer}:c" for layer in here))
@@ -250,14 +256,20 @@ def _stems(tensors):
     ]
 
 
-def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where):
+def add_ended(builder, name, x):
+    """The frames of ``x``, and zeros past the end of each row, as packing and unpacking leave them: a recurrence whose new state is its
+    input, so that the rows' lengths act on it as on any other."""
+    width = builder.signal(x).width
+    fields = {"weight": np.eye(width), "recurrent_weight": np.zeros((width, width)), "activation": "linear"}
+    return builder.add(SimpleRNN, name, x, **fields)
+
+
+def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where, fields):
     """One direction of one layer; ``tensors`` by stem ("weight_ih"). Returns the layer's name."""
     ih, hh, hr = tensors["weight_ih"], tensors["weight_hh"], tensors.get("weight_hr")
     gates = _GATES[kind]
     if ih.ndim != 2 or hh.ndim != 2 or (hr is not None and hr.ndim != 2):
-        raise ShapeError(
-            "the weights must be matrices", where=f"{where}, {name}", found=f"{ih.shape}, {hh.shape}"
-        )
+        raise ShapeError("the weights must be matrices", where=where, found=f"{ih.shape}, {hh.shape}")
     units, width = hh.shape[0] // gates, hh.shape[1]
     fits = (
         units
@@ -269,11 +281,10 @@ def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where):
         found = ", ".join(f"{stem} {array.shape}" for stem, array in tensors.items())
         raise ShapeError(
             f"the tensors are not {kind}'s",
-            where=f"{where}, {name}",
+            where=where,
             expected=f"{gates} * hidden_size rows, hidden_size columns in weight_hh",
             found=found,
         )
-    fields = {"reverse": name.endswith("_reverse")}
     if kind == "GRU":
         fields |= {"weight": zrn(ih), "recurrent_weight": zrn(hh), "reset_after": True}
         if biases:

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UnsupportedModelError
 from .torch_calls import CALLS, activation, conv1d, rnn
 from .torch_layers import FUNCTIONS, elementwise_options, one
-from .torch_values import Constant, Tensor
+from .torch_values import Constant, Tensor, shown
 
 #: torch.nn class name -> f(network, module, constants, *arguments)
 MODULES = {}
@@ -24,11 +24,18 @@ def _module(*names):
     return register
 
 
+#: What a layer's answer is worked out in: a subclass that has one of its own is another layer.
+_ARITHMETIC = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_conv_forward")
+
+
 def kind(module):
-    """The name of the torch.nn class a module is, or None: a subclass counts only where it keeps the class's forward."""
+    """The name of the torch.nn class a module is, or None: a subclass counts only where it keeps the class's arithmetic."""
     for base in type(module).__mro__:
         if base.__module__.startswith("torch.nn.modules."):
-            own = type(module).forward is base.forward and "forward" not in vars(module)
+            own = not any(
+                getattr(type(module), name, None) is not getattr(base, name, None) or name in vars(module)
+                for name in _ARITHMETIC
+            )
             return base.__name__ if base.__name__ in MODULES and own else None
     return None
 
@@ -45,8 +52,12 @@ def call_module(net, module, name, arguments, options):
         )
     constants = {n: Constant(f"{name}.{n}", a) for n, a in tensors_of(module, where).items()}
     if word not in _RECURRENT and (options or len(arguments) != 1 or not isinstance(arguments[0], Tensor)):
-        given = ", ".join(map(str, arguments)) + "".join(f", {option}=" for option in options)
-        raise UnsupportedModelError("the module must be given one tensor", where=where, found=f"({given})")
+        given = ", ".join(map(shown, arguments)) + "".join(f", {option}=" for option in options)
+        fix = (
+            "An RNN returns its output and its states: take [0]." if isinstance(arguments[0], tuple) else None
+        )
+        what = "the module must be given one tensor"
+        raise UnsupportedModelError(what, where=where, found=f"({given})", fix=fix)
     return MODULES[word](net, module, constants, *arguments, **options)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections import Counter
 from math import prod
 
-from ..errors import UnsupportedModelError
+from ..errors import ShapeError, UnsupportedModelError
 from ..graph import Concatenate, Conv1D, Flatten, GlobalMaxPool, Last, Reshape, Reverse, Select
 from .torch_values import Harmless, LengthError, Lengths, MaxOverTime, Refused, Size, StateInput, Tensor
 
@@ -72,6 +72,8 @@ def matrix_transposed(net, input):
 
 @call("unsqueeze")
 def unsqueeze(net, input, dim):
+    if isinstance(input, StateInput) and dim == 0:
+        return input  # (batch, units) of one layer and direction is read as (1, batch, units)
     rank = len(input.axes) + 1
     if not isinstance(dim, int) or not -rank <= dim < rank:
         raise UnsupportedModelError("dim must be a number of an axis", found=str(dim))
@@ -334,8 +336,9 @@ def _flattened(net, x, axes):
 def getitem(net, input, index):
     """``input[index]`` of a tensor, a tuple of results, a size or a state."""
     if isinstance(input, StateInput):
-        if input.part is None and index in (0, 1):
-            return StateInput(input.name, index)
+        bounds = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
+        if all(isinstance(n, int) or (n is None and isinstance(index, slice)) for n in bounds):
+            return dataclasses.replace(input, path=(*input.path, index))
         raise UnsupportedModelError(f"part of the state {input.name!r} cannot be taken", found=str(index))
     if isinstance(input, (tuple, list, dict)):
         try:
@@ -369,6 +372,8 @@ def getitem(net, input, index):
 
 @call("select")
 def select(net, input, dim, index):
+    if isinstance(input, StateInput) and dim == 0:
+        return getitem(net, input, index)
     position = net.axis(input, dim)
     axis, rest = input.axes[position], input.axes[:position] + input.axes[position + 1 :]
     if isinstance(index, bool) or not isinstance(index, int):
@@ -400,6 +405,8 @@ def select(net, input, dim, index):
 
 @call("slice")
 def slice_(net, input, dim=0, start=None, end=None, step=1):
+    if isinstance(input, StateInput) and dim == 0:
+        return getitem(net, input, slice(start, end, None if step == 1 else step))
     position = net.axis(input, dim)
     axis = input.axes[position]
     whole = (
@@ -409,6 +416,8 @@ def slice_(net, input, dim=0, start=None, end=None, step=1):
     )
     if whole:
         return input
+    if axis == "t" and start in (None, 0) and step == 1 and isinstance(end, Size):
+        return _cut(net, input, end)
     if any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
         raise UnsupportedModelError("a slice must be made of numbers", found=f"{start}:{end}:{step}")
     if axis == "t" and start in (None, 0) and step == 1 and end < 0:
@@ -423,12 +432,30 @@ def slice_(net, input, dim=0, start=None, end=None, step=1):
         )
     kept = range(net.sizes(input)[position])[slice(start, end, step)]
     if not kept:
-        raise UnsupportedModelError("the slice is empty", found=f"{start}:{end}:{step}")
+        raise ShapeError(
+            "the slice is empty", expected=f"a part of {net.sizes(input)[position]}", found=f"{start}:{end}"
+        )
     if axis == "s":
         return input.view(references=tuple(input.references[k] for k in kept))
     if axis == "1":
         return input
     return input.view(references=(net.add(Select, input.reference, index=tuple(kept)),))
+
+
+def _cut(net, x, end):
+    """x[:, :y.size(1)], y a tensor that never has more frames than x, as before a convolution padded on both sides."""
+    clock = end.axes[0][1] if len(end.axes) == 1 and end.number == 1 and end.axes[0] != "b" else None
+    if (
+        clock is None
+        or (clock.input, clock.stride, clock.longest) != (x.clock.input, x.clock.stride, False)
+        or not clock.stride
+        or (clock.span - x.clock.span) % clock.stride
+    ):
+        raise UnsupportedModelError(
+            "frames can be cut off only down to those of a tensor before", found=str(x)
+        )
+    more = (clock.span - x.clock.span) // clock.stride
+    return _chomped(net, x, more) if more > 0 else x
 
 
 def _chomped(net, x, frames):

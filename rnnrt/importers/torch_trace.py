@@ -1,73 +1,29 @@
-"""A live PyTorch module as a Graph: its ``forward`` is traced with torch.fx and every call is read by what it means.
-
-torch.fx records calls without numbers, so sizes and the order of axes come from what the calls demand: each arrangement an input
-could have is tried, and one must fit. Nothing in the trace may depend on a batch size or a number of frames.
-"""
+"""A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, read (torch_program) and compared with
+the module's own answers (torch_verify). The first way to trace that holds is taken."""
 
 from __future__ import annotations
 
-import builtins
-import copy
+import contextlib
 import inspect
+import io
 import itertools
-import operator
-import re
+import logging
 import traceback
 import warnings
-from pathlib import PurePath
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.fx
-import torch.nn.functional
 from torch.nn.utils import rnn as packing
 
-from ..errors import RnnrtError, ShapeError, UnsupportedModelError
-from ..graph import Graph, Input, Reshape, Unflatten
-from .torch_calls import CALLS
-from .torch_export import exported, leaves, verify
-from .torch_modules import array_of, call_module, input_sizes, kind, weight_sizes
-from .torch_shapes import SHAPES
-from .torch_values import (
-    AxesError,
-    Constant,
-    Harmless,
-    LengthError,
-    Lengths,
-    MaxOverTime,
-    Network,
-    Refused,
-    StateInput,
-    Tensor,
-)
-
-#: torch.<name> takes other arguments than torch.nn.functional.<name>, which CALLS is written for.
-_OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")
-#: function object -> its name in CALLS
-_FUNCTIONS = {}
-for _name in CALLS:
-    for _namespace in (torch.nn.functional, torch, operator, packing):
-        _function = getattr(_namespace, _name, None)
-        if callable(_function) and not (_namespace is torch and _name in _OTHER_SIGNATURE):
-            _FUNCTIONS[_function] = _name
-
-_ASSERTS = ("_assert", "_assert_is_none")
-_PASSING = (
-    "cpu",
-    "to",
-    "long",
-    "int",
-    "tolist",
-    "detach",
-    "clone",
-    "contiguous",
-    "requires_grad_",
-    "float",
-    "cuda",
-)
-_KEEPS_PADDING = ("conv1d", "pad", "Conv1d", "ZeroPad1d", "ConstantPad1d")
-_KEEPS_PACKING = ("RNN", "LSTM", "GRU", "pad_packed_sequence")
-_TAKES_IDS = ("embedding", "Embedding", "getattr", *SHAPES)
-_MOST_TRIALS = 20_000
+from ..errors import RnnrtError, UnsupportedModelError
+from ..graph import Graph
+from .torch_copy import evaluated
+from .torch_export import exported
+from .torch_modules import kind
+from .torch_program import RECURRENT, Program, own_line
+from .torch_verify import compare, leaves
 
 
 class _Tracer(torch.fx.Tracer):
@@ -85,28 +41,25 @@ class _Tracer(torch.fx.Tracer):
 
 
 def trace(module, example=None) -> Graph:
-    """The Graph of a live module; ``example``: an input or a tuple of them, for sizes that the layers do not tell and for a forward
-    that torch.fx cannot trace. With an example the graph is compared with the module at several sizes.
+    """The Graph of a live module; ``example``: an input, a tuple of them or {parameter of forward: input}, for sizes that the layers do
+    not tell and for a forward that torch.fx cannot trace. The graph is compared with the module at several sizes; what could not be
+    compared stands in the metadata's "assumptions".
 
     Raises UnsupportedModelError naming the call and its line.
     """
     module = _unwrapped(module)
-    name = type(module).__name__
-    examples = (
-        None
-        if example is None
-        else [torch.as_tensor(x) for x in (example if isinstance(example, (tuple, list)) else [example])]
-    )
-    graph, modules = _traced(module, examples)
+    where, random = f"torch module {type(module).__name__}", torch.get_rng_state()
     try:
-        program = _Program(graph, modules, name, examples)
-        made = program.graph()
-        if examples is not None or kind(module) is None:
-            least = [n for node in program.nodes for n in node.meta.get("least", ()) if n]
-            verify(_copied(module), made, examples, max(least, default=1))
-        return made
+        if module._forward_hooks or module._forward_pre_hooks and kind(module) is None:
+            raise UnsupportedModelError(
+                "a forward hook may change what the module does", fix="Remove the hook first."
+            )
+        example = _by_parameter(module, example)
+        return _first_that_holds(module, example)
     except RnnrtError as error:
-        raise error.at(f"torch module {name}")
+        raise error.at(where)
+    finally:
+        torch.set_rng_state(random)
 
 
 def _unwrapped(module):
@@ -128,11 +81,152 @@ def _unwrapped(module):
             return module
 
 
-def _copied(module):
-    """The module in evaluation mode: a copy of its tree that shares its parameters, and has buffers of its own for forward to change."""
-    owned = (itertools.chain(m._parameters.values(), vars(m).values()) for m in module.modules())
-    shared = {id(t): t for t in itertools.chain(*owned) if isinstance(t, torch.Tensor)}
-    return copy.deepcopy(module, shared).eval()
+def _by_parameter(module, example):
+    """{parameter of forward: a tensor, None, or a tuple of these}, or None without an example."""
+    if example is None:
+        return None
+    names = list(inspect.signature(module.forward).parameters)
+    if not isinstance(example, Mapping):
+        values = list(example) if isinstance(example, (tuple, list)) else [example]
+        if len(values) > len(names):
+            raise UnsupportedModelError(
+                "example holds more values than forward has arguments",
+                expected=f"at most {len(names)}: {', '.join(names)}",
+                found=str(len(values)),
+            )
+        example = dict(zip(names, values))
+    unknown = [name for name in example if name not in names]
+    if unknown:
+        raise UnsupportedModelError(
+            f"forward has no argument {unknown[0]!r}, for which example gives a value",
+            expected=", ".join(names),
+        )
+    return {name: _tensors(example[name], name) for name in names if name in example}
+
+
+def _tensors(value, name):
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, (tuple, list)) and not all(isinstance(v, (int, float)) for v in value):
+        return tuple(_tensors(part, name) for part in value)
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"the example for {name!r} is not an array of numbers",
+            expected="a tensor or an array, or a tuple of these",
+            found=type(value).__name__,
+        ) from error
+
+
+def _first_that_holds(module, example):
+    """The graph of the first way to trace whose reading the module's own answers confirm."""
+    untraced, refusals, ways = None, [], _ways(module, example)
+    while ways:
+        way, optional = ways.pop(0)
+        try:
+            graph, modules = way(optional)
+        except _Untraceable as error:
+            untraced = error
+            continue
+        try:
+            program = Program(graph, modules, type(module).__name__, example)
+            absent = [name for name in optional if program.role(name) is None]
+            if absent:  # no state and no lengths: what forward does without it is another program
+                ways.insert(0, (way, [name for name in optional if name not in absent]))
+                continue
+            made = program.graph(optional)
+            made = _as_packed(made) if kind(module) in RECURRENT else made
+            least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
+            options = {"optional": optional, "finals": program.finals, "least": least}
+            if "" in modules and not isinstance(
+                modules[""], torch.fx.GraphModule
+            ):  # torch.export keeps guards
+                options["traced"] = _Traced(modules[""].cpu(), graph)
+            notes = compare(module, made, example, **options)
+            made.metadata.update({"assumptions": notes} if notes else {})
+            return made
+        except RnnrtError as error:
+            if not optional or kind(module):
+                refusals.append(error)
+    raise refusals[0] if refusals else untraced
+
+
+def _ways(module, example):
+    """[(a function of the optional parameters to leave open that traces, those parameters)], the best first."""
+    if kind(module) is not None:
+        return [(lambda optional: _called(module, optional), ["hx"] * (kind(module) in RECURRENT))]
+    given = {name for name, value in (example or {}).items() if value is not None}
+    parameters = inspect.signature(module.forward).parameters.values()
+    pinned = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
+    pinned |= {name: None for name, value in (example or {}).items() if value is None}
+    ways = [
+        (lambda optional: _symbolic(module, pinned, optional), [n for n, v in pinned.items() if v is None])
+    ]
+    if ways[0][1]:
+        ways.append((ways[0][0], []))
+    if example is not None:
+        ways.append((lambda _: _exported(module, example), []))
+        if (wider := _of_two(example)) is not None:
+            ways.append((lambda _: _exported(module, wider), []))
+    return ways
+
+
+def _of_two(example):
+    """An example of one row as one of two, for torch.export takes a size of one for a constant; None where it is no such example."""
+    tensors = [value for value in example.values() if value is not None]
+    if not all(isinstance(x, torch.Tensor) and x.ndim > 1 for x in tensors):
+        return None
+    axis = next((k for k in range(2) if all(x.shape[k] == 1 for x in tensors)), None)
+    wider = lambda x: x if x is None or axis is None else torch.cat([x, x], axis)
+    return None if axis is None else {name: wider(x) for name, x in example.items()}
+
+
+def _called(module, optional):
+    """(the fx graph of calling one layer, its modules)."""
+    name, graph = type(module).__name__.lower(), torch.fx.Graph()
+    parameters = list(inspect.signature(module.forward).parameters)[:1] + list(optional)
+    graph.output(graph.call_module(name, tuple(graph.placeholder(p) for p in parameters)))
+    return graph, {name: evaluated(module)}
+
+
+def _as_packed(graph):
+    """A bare RNN's graph: the caller may give it a packed sequence."""
+    layers = [replace(x, packed=True) if hasattr(x, "packed") else x for x in graph.layers]
+    return graph.replace(layers, metadata=graph.metadata | {"packed": True})
+
+
+def _symbolic(module, pinned, optional):
+    """(fx graph, {dotted name: submodule}) by torch.fx; parameters of ``pinned`` that are not ``optional`` have their value there."""
+    copied, random_before = evaluated(module), torch.get_rng_state()
+    held = _tensors_held(copied)
+    values = {name: value for name, value in pinned.items() if name not in optional}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph = _Tracer().trace(copied, concrete_args=values or None)
+        except (
+            Exception
+        ) as error:  # whatever the user's own forward raises when it meets a value without numbers
+            raise _untraceable(module, error) from error
+    _refuse_memory(copied, held, _tensors_held(copied), random_before)
+    return graph, dict(copied.named_modules()) | {"": copied}
+
+
+def _exported(module, example):
+    quiet = logging.root.manager.disable
+    said = (
+        io.StringIO()
+    )  # what torch.export prints and logs of a forward it does not get through is said below
+    with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        warnings.simplefilter("ignore")
+        logging.disable()
+        try:
+            return exported(evaluated(module), example)
+        except Exception as error:  # the user's own, and torch.export's many
+            raise _untraceable(module, error) from error
+        finally:
+            logging.disable(quiet)
 
 
 def _tensors_held(module):
@@ -145,7 +239,7 @@ def _tensors_held(module):
     }
 
 
-def _refuse_memory(before, after, random_before):
+def _refuse_memory(copied, before, after, random_before):
     """Raise where one run of forward left something behind: the next run would answer otherwise than the trace."""
     for name, (tensor, version) in after.items():
         old, old_version = before.get(name, (tensor, version))
@@ -154,488 +248,49 @@ def _refuse_memory(before, after, random_before):
                 f"forward changes the tensor {name!r} of its module",
                 fix="Take a state as an argument instead.",
             )
+    for name, part in copied.named_modules():
+        for key, value in vars(part).items():
+            if any(isinstance(v, torch.fx.Proxy) for v in leaves(value)):
+                raise UnsupportedModelError(
+                    f"forward keeps a tensor in {f'{name}.{key}'.lstrip('.')}",
+                    fix="Take a state as an argument and return it instead.",
+                )
     if not torch.equal(random_before, torch.get_rng_state()):
         raise UnsupportedModelError(
             "forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training."
         )
 
 
-def _traced(module, examples):
-    """(fx graph, {dotted name: submodule}), by torch.fx, or by torch.export where that fails and there are examples."""
-    if kind(module) is not None:
-        name = type(module).__name__.lower()
-        return _called(name), {name: _copied(module)}
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise UnsupportedModelError(
-            "a forward hook may change what the module does",
-            where=type(module).__name__,
-            fix="Remove the hook first.",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            copied, random_before = _copied(module), torch.get_rng_state()
-            held = _tensors_held(copied)
-            defaults = {
-                p.name: p.default
-                for p in inspect.signature(copied.forward).parameters.values()
-                if p.default is not p.empty
-            }
-            graph = _Tracer().trace(copied, concrete_args=defaults or None)
-            _refuse_memory(held, _tensors_held(copied), random_before)
-            for name, part in copied.named_modules():
-                kept = [
-                    key
-                    for key, value in vars(part).items()
-                    if any(isinstance(v, torch.fx.Proxy) for v in leaves(value))
-                ]
-                if kept:
-                    raise RuntimeError(
-                        f"forward keeps a tensor in {'.'.join([name, kept[0]]).lstrip('.')}; take states as an argument instead"
-                    )
-            return graph, dict(copied.named_modules()) | {"": copied}
-        except (
-            Exception
-        ) as error:  # whatever the user's own forward raises when it meets a value without numbers
-            if examples is None:
-                raise _untraceable(module, error) from error
-        try:
-            return exported(_copied(module), examples)
-        except Exception as error:  # the same, and torch.export's own many errors
-            raise _untraceable(module, error) from error
+class _Traced:
+    """A traced program that runs, as torch.fx's interpreter does; a GraphModule would have torch.fx wrap its functions for good."""
+
+    def __init__(self, module, graph):
+        self.module, self.graph = module, graph
+
+    def __call__(self, *positional, **named):
+        bound = inspect.signature(self.module.forward).bind(*positional, **named)
+        bound.apply_defaults()
+        places = [node.name for node in self.graph.nodes if node.op == "placeholder"]
+        values = [bound.arguments[n if n in bound.arguments else n.rpartition("_")[0]] for n in places]
+        return torch.fx.Interpreter(self.module, graph=self.graph).run(*values)
+
+
+class _Untraceable(UnsupportedModelError):
+    """A forward that this way of tracing does not get through."""
 
 
 def _untraceable(module, error):
     if isinstance(error, UnsupportedModelError):
-        return error.at(f"torch module {type(module).__name__}")
+        return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return UnsupportedModelError(
+    return _Untraceable(
         f"forward cannot be traced: {lines[0]}",
-        where=f"torch module {type(module).__name__}, {_raised_at(error)}",
+        where=_raised_at(error),
         fix="Control flow and loops that depend on the data or on the number of frames are not supported: use whole-sequence layers."
         " Where only sizes are asked for, example= may help.",
     )
 
 
-def _called(name):
-    """The fx graph of calling one layer."""
-    graph = torch.fx.Graph()
-    graph.output(graph.call_module(name, (graph.placeholder("input"),)))
-    return graph
-
-
 def _raised_at(error):
     frames = traceback.extract_tb(error.__traceback__)
-    return _own_line([(f.filename, f.lineno) for f in frames]) or "forward"
-
-
-def _line(node):
-    return (
-        _own_line(re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or ""))
-        or f"the call {node.name}"
-    )
-
-
-def _own_line(frames):
-    """The innermost line that is neither PyTorch's nor ours."""
-    foreign = (str(PurePath(torch.__file__).parent), str(PurePath(__file__).parent))
-    own = [(file, line) for file, line in frames if not file.startswith(foreign)]
-    return f"line {own[-1][1]} of {PurePath(own[-1][0]).name}" if own else None
-
-
-class _Program:
-    """An fx graph, ready to be read under assumptions about its inputs."""
-
-    def __init__(self, graph, modules, name, example):
-        self.nodes, self.modules, self.name = list(graph.nodes), modules, name
-        self.skipped = set()
-        self._skip_asserts()
-        self.words = {
-            node: self._word(node)
-            for node in self.nodes
-            if node.op.startswith("call_") and node not in self.skipped
-        }
-        self.roles = {
-            node: self._role(node)
-            for node in self.nodes
-            if node.op == "placeholder" and node not in self.skipped
-        }
-        self.ancestors = self._ancestors()
-        self.example = self._examples(example)
-
-    # -- reading the trace once ------------------------------------------------------------------------------------
-    def _skip_asserts(self):
-        """torch.fx pins arguments left at their defaults with asserts; the arguments are then no inputs."""
-        for node in self.nodes:
-            if node.op == "call_function" and getattr(node.target, "__name__", "") in _ASSERTS:
-                self.skipped |= {node} | {n for n in node.all_input_nodes if n.target is operator.eq}
-        for node in self.nodes:
-            if node.op == "placeholder" and node.users and all(u in self.skipped for u in node.users):
-                self.skipped.add(node)
-
-    def _word(self, node):
-        """The name in CALLS or MODULES that a call means; raises for an unknown one."""
-        if node.op == "call_module":
-            module = self.modules[node.target]
-            if kind(module) is None:
-                raise UnsupportedModelError(
-                    f"the module {node.target!r} ({type(module).__name__}) is not supported",
-                    where=_line(node),
-                )
-            return kind(module)
-        if node.op == "call_method":
-            name, shown = (node.target if node.target in CALLS else None), f"torch.Tensor.{node.target}"
-        elif node.target is builtins.getattr:
-            attribute = node.args[1]
-            name, shown = (
-                ("getattr" if attribute in CALLS or attribute in MaxOverTime._fields else None),
-                f"torch.Tensor.{attribute}",
-            )
-        else:
-            name = _FUNCTIONS.get(node.target)
-            module = getattr(node.target, "__module__", None) or "torch"
-            shown = f"{'torch' if module.startswith('torch._C') else module.lstrip('_')}.{getattr(node.target, '__name__', node.target)}"
-        if name is None:
-            raise UnsupportedModelError(f"the call {shown} is not supported", where=_line(node))
-        return name
-
-    def _role(self, node):
-        """StateInput or Lengths where a parameter of forward is only ever that, else None."""
-        if node.target.startswith("*"):
-            raise UnsupportedModelError(
-                "a forward with *args or **kwargs is not supported", fix="Name its inputs."
-            )
-        ends = set()
-
-        def follow(node):
-            for user in node.users:
-                word = self.words.get(user)
-                if word in _PASSING or (word == "getitem" and user.args[1] in (0, 1)):
-                    follow(user)
-                elif word == "pack_padded_sequence" and node in (*user.args[1:2], user.kwargs.get("lengths")):
-                    ends.add(Lengths)
-                elif word in ("RNN", "LSTM", "GRU") and node is not user.args[0]:
-                    ends.add(StateInput)
-                else:
-                    ends.add(None)
-
-        follow(node)
-        if not ends:
-            raise UnsupportedModelError(
-                f"forward never uses its argument {node.target!r}", fix="Remove it, or give it a default."
-            )
-        (end,) = ends if len(ends) == 1 else (None,)
-        return None if end is None else end(node.target)
-
-    def _ancestors(self):
-        """The tensor inputs each node depends on."""
-        found = {}
-        for node in self.nodes:
-            own = {node} if self.roles.get(node, 0) is None else set()
-            found[node] = frozenset(own.union(*(found[n] for n in node.all_input_nodes)))
-        return found
-
-    def _examples(self, examples):
-        """{placeholder: example tensor}, by position."""
-        inputs = list(self.roles)
-        if examples is None:
-            return {}
-        if len(examples) != len(inputs):
-            raise UnsupportedModelError(
-                "example must hold one value for every argument of forward without a default",
-                expected=str(len(inputs)),
-                found=str(len(examples)),
-            )
-        return {node: value for node, value in zip(inputs, examples) if self.roles[node] is None}
-
-    # -- what the inputs may be ------------------------------------------------------------------------------------
-    def _sizes(self, node):
-        """Numbers of features that layers behind an input read."""
-        sizes = set()
-        for later in self.nodes:
-            if node in self.ancestors[later]:
-                if later.op == "call_module":
-                    sizes |= input_sizes(self.modules[later.target])
-                for other in later.all_input_nodes:
-                    if other.op == "get_attr":
-                        sizes |= weight_sizes(self._attribute(other).array)
-        return sorted(sizes)
-
-    def _choices(self, node, fixed):
-        """Every (axes, size, ids, length) an input could have, the likeliest first."""
-        example = self.example.get(node)
-        if example is None:
-            sizes = self._sizes(node)
-            floats = [(axes, size, False, None) for size in sizes for axes in ("btf", "bft", "tbf", "bf")]
-            return (
-                floats
-                + [(axes, None, False, None) for axes in ("bt", "tb")]
-                + [(axes, None, True, None) for axes in ("bt", "tb", "b")]
-            )
-        ids = not example.is_floating_point()
-        orders = {3: ("btf", "bft", "tbf"), 2: ("bt", "tb") if ids else ("bf", "bt", "tb"), 1: ("b",)}.get(
-            example.ndim, ()
-        )
-        if ids and example.ndim == 3 or not orders:
-            raise UnsupportedModelError(
-                f"the example for {node.target!r} has a shape that is not supported",
-                expected="(batch, time, features) in some order",
-                found=str(tuple(example.shape)),
-            )
-        shapes = [(axes, dict(zip(axes, example.shape))) for axes in orders]
-        return [(axes, shape.get("f"), ids, shape.get("t") if fixed else None) for axes, shape in shapes]
-
-    def graph(self) -> Graph:
-        """The one reading that fits; raises the error of the reading that came furthest."""
-        inputs = [node for node, role in self.roles.items() if role is None]
-        if not inputs:
-            raise UnsupportedModelError("forward needs a tensor argument")
-        fitting, (_, error) = self._search(inputs, fixed=False)
-        if isinstance(error, LengthError) and not fitting and self.example:
-            fitting, (_, error) = self._search(inputs, fixed=True)
-        if not fitting:
-            raise error
-        return self._chosen(inputs, fitting)
-
-    def _search(self, inputs, fixed):
-        choices = [self._choices(node, fixed) for node in inputs]
-        fitting, impossible, furthest = [], [], ((-1, 0), None)
-        for trial, combination in enumerate(itertools.product(*choices)):
-            assumed = dict(zip(inputs, combination))
-            if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
-                continue
-            if trial > _MOST_TRIALS:
-                raise UnsupportedModelError(
-                    "the sizes of the inputs cannot be found",
-                    fix="Give example= with one example of each input.",
-                )
-            try:
-                fitting.append((assumed, self._read(assumed)))
-            except _Misfit as misfit:
-                impossible.append({n: assumed[n] for n in self.ancestors[misfit.node]})
-                # of two errors at one call the one that is no matter of axes or sizes says more
-                telling = (
-                    0
-                    if isinstance(misfit.error, AxesError)
-                    else 1
-                    if isinstance(misfit.error, ShapeError)
-                    else 2
-                )
-                furthest = max(
-                    furthest, ((self.nodes.index(misfit.node), telling), misfit.error), key=lambda f: f[0]
-                )
-        return fitting, furthest
-
-    def _refuse_constants(self, assumed):
-        """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
-        for node, (axes, *_) in assumed.items():
-            if any(least is None for axis, least in zip(axes, node.meta.get("least", ())) if axis in "bt"):
-                raise UnsupportedModelError(
-                    f"batch or time of the input {node.target!r} became a constant in the trace",
-                    found=f"example {tuple(self.example[node].shape)}",
-                    fix="Loops over time are not supported: use whole-sequence layers. An example's batch and time must be above 1.",
-                )
-
-    def _chosen(self, inputs, fitting):
-        for node in inputs:
-            sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
-            if len(sizes) > 1 or (not self.example and not self._sizes(node) and sizes == {(None, False)}):
-                raise UnsupportedModelError(
-                    f"the layers do not tell the shape of the input {node.target!r}",
-                    expected="a layer that reads a number of features" if self.example else None,
-                    fix=None if self.example else "Give example= with one example of each input.",
-                )
-        assumed, graph = fitting[0]
-        self._refuse_constants(assumed)
-        if (
-            len(fitting) > 1
-        ):  # layers that act on each frame alike fit several readings, and mean the same under each
-            graph.metadata["assumed"] = {
-                node.target: Input(node.target, time="t" in axes, axes=_graph_axes(axes)).axes
-                for node, (axes, *_) in assumed.items()
-            }
-        return graph
-
-    # -- reading under an assumption -------------------------------------------------------------------------------
-    def _read(self, assumed) -> Graph:
-        net, values = Network(), {}
-        for node in self.nodes:
-            if node in self.skipped:
-                continue
-            try:
-                values[node] = self._value(net, node, values, assumed)
-            except RnnrtError as error:
-                raise _Misfit(
-                    node,
-                    error
-                    if node.op == "placeholder"
-                    else error.at(_line(node) if node.op != "output" else "the output"),
-                ) from error
-        return values[self.nodes[-1]]
-
-    def _value(self, net, node, values, assumed):
-        weights = (
-            n.target for n in node.all_input_nodes if n.op == "get_attr" and n.target.endswith(".weight")
-        )
-        net.name = (
-            node.target if node.op == "call_module" else next(weights, node.name).removesuffix(".weight")
-        )
-        if node.op == "placeholder":
-            if node not in assumed:
-                return self.roles[node]
-            axes, size, ids, length = assumed[node]
-            return net.input(node.target, axes, size, ids=ids, length=length)
-        if node.op == "get_attr":
-            return self._attribute(node)
-        load = lambda tree: torch.fx.node.map_arg(tree, lambda n: self._loaded(net, node, values[n]))
-        arguments, options = _plain(load(node.args)), _plain(load(node.kwargs))
-        if node.op == "output":
-            return self._finished(net, arguments[0])
-        word = self.words[node]
-        if node.op == "call_module":
-            return call_module(net, self.modules[node.target], node.target, arguments, options)
-        if word == "getattr":
-            value, word = arguments
-            if isinstance(value, MaxOverTime):
-                return getattr(value, word)
-            arguments = (value,)
-        try:
-            return CALLS[word](net, *arguments, **options)
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            LookupError,
-        ) as error:  # arguments of another kind than the call is written for
-            given = ", ".join([*map(str, arguments), *(f"{k}={v}" for k, v in options.items())])
-            raise UnsupportedModelError(
-                f"{word} is not supported with these arguments", found=given
-            ) from error
-
-    def _loaded(self, net, node, value):
-        """A value as a call reads it; raises where torch would show something else by then."""
-        if isinstance(value, Refused):
-            raise UnsupportedModelError(value.why)
-        if isinstance(value, Tensor):
-            word = self.words.get(node)
-            if value.root in net.overwritten:
-                raise UnsupportedModelError(
-                    f"reads a tensor that {net.overwritten[value.root]} has changed in place",
-                    fix="Use the call that makes a new tensor.",
-                )
-            if net.is_ids(value) and word is not None and word not in _TAKES_IDS:
-                raise AxesError("whole numbers can only be embedded")
-            if any(value.padding) and word not in _KEEPS_PADDING:
-                raise UnsupportedModelError("padding is supported only right before a convolution")
-            if value.packed and word not in _KEEPS_PACKING:
-                raise UnsupportedModelError("a packed sequence can only be given to an RNN and unpacked")
-        return value
-
-    def _attribute(self, node):
-        value = self.modules[""]
-        for part in node.target.split("."):
-            value = getattr(value, part)
-        return (
-            Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
-        )
-
-    # -- outputs ---------------------------------------------------------------------------------------------------
-    def _finished(self, net, result) -> Graph:
-        named = (
-            list(result.items()) if isinstance(result, dict) else [(None, value) for value in leaves(result)]
-        )
-        states, kept = [], []
-        for position, (name, value) in enumerate(named):
-            if (
-                isinstance(value, Tensor)
-                and value.axes == ("s", "b", "f")
-                and all(net.is_final_state(r) for r in value.references)
-            ):
-                states.append((position, value))
-            elif isinstance(value, Tensor):
-                number = f"_{len(kept)}" if kept else ""
-                kept.append((str(name) if name is not None else f"output{number}", value))
-            elif value is not None:
-                raise UnsupportedModelError(
-                    "forward returns something that is no tensor of the network", found=str(value)
-                )
-        if not kept:
-            raise UnsupportedModelError(
-                "forward returns no sequence and no value for each sequence",
-                fix="Return h_n[-1] instead of h_n.",
-            )
-        for name, value in kept:
-            net.name = name
-            reference, axes = _output(net, value)
-            net.builder.output(name, reference, axes)
-        if net.lengths is not None and len(net.packed) > 1:
-            raise UnsupportedModelError("some RNNs run over packed sequences and some do not")
-        metadata = {"source": "torch", "torch_version": torch.__version__, "module": self.name}
-        metadata |= {"lengths_input": net.lengths} if net.lengths is not None else {}
-        metadata |= {"state_inputs": list(dict.fromkeys(net.states))} if net.states else {}
-        metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
-        return _needed(
-            net.builder.graph(metadata=metadata),
-            [r.partition(":")[0] for _, value in states for r in value.references],
-        )
-
-
-class _Misfit(Exception):
-    """A reading that does not hold: where, and why."""
-
-    def __init__(self, node, error):
-        super().__init__(str(error))
-        self.node, self.error = node, error
-
-
-def _graph_axes(axes):
-    return axes if "f" in axes else axes + "f"
-
-
-def _plain(tree):
-    """fx's own containers as plain ones; devices and types as words."""
-    if isinstance(tree, MaxOverTime):
-        return tree
-    if isinstance(tree, (tuple, list)):
-        return (
-            type(tree)(map(_plain, tree))
-            if type(tree) in (tuple, list)
-            else (tuple if isinstance(tree, tuple) else list)(map(_plain, tree))
-        )
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    return (
-        Harmless(str(tree))
-        if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout))
-        else tree
-    )
-
-
-def _output(net, x):
-    """(reference, axes) a graph output needs: axes of size one read as a feature or as the one frame."""
-    if (
-        "s" in x.axes
-        or any(x.padding)
-        or x.packed
-        or any(len(a) > 1 for a in x.axes)
-        or "b" not in x.axes
-        or x.axes.count("1") > 1
-    ):
-        raise UnsupportedModelError(
-            "an output must be (batch, time, features) or (batch, features), in some order", found=str(x)
-        )
-    reference, axes = x.reference, "".join(x.axes)
-    if "1" in axes and "f" not in axes:
-        reference, axes = net.add(Reshape, reference, features=(1,)), axes.replace("1", "f")
-    elif "1" in axes:
-        reference, axes = net.add(Unflatten, reference, length=1), axes.replace("1", "t")
-    return reference, _graph_axes(axes)
-
-
-def _needed(graph, kept):
-    """The graph without layers that no output and no kept state needs."""
-    needed = {o.value.partition(":")[0] for o in graph.outputs} | set(kept) | set(graph.inputs)
-    for layer in reversed(graph.layers):
-        if layer.name in needed:
-            needed |= {r.partition(":")[0] for r in layer.inputs}
-    return graph.replace([layer for layer in graph.layers if layer.name in needed])
+    return own_line([(f.filename, f.lineno) for f in frames]) or "forward"

@@ -30,9 +30,6 @@ _WORDS = {
     "tb": "time * batch",
 }
 
-#: In a clock: cut to the longest length given, as pad_packed_sequence does without total_length.
-LONGEST = "longest"
-
 
 class AxesError(UnsupportedModelError):
     """A call met a tensor whose axes do not fit it: under another reading of the inputs they may."""
@@ -42,20 +39,38 @@ class LengthError(UnsupportedModelError):
     """A call is possible only where the number of frames is fixed."""
 
 
+class Clock(NamedTuple):
+    """Which frames a tensor's frames are: (n - span) // stride + 1 of them where ``input`` has n.
+
+    Windows that change the number of frames compose to one span and one stride, so tensors join where these agree, whatever windows
+    made them. ``longest``: cut to the longest length given, as pad_packed_sequence does without total_length. A value given once that
+    was made a sequence has input "", stride 0 and its number of frames as ``span``.
+    """
+
+    input: str
+    span: int = 1
+    stride: int = 1
+    longest: bool = False
+
+    def behind(self, span, stride):
+        """The clock behind a window of ``span`` frames, its padding taken off, that moves by ``stride``."""
+        return self._replace(span=self.span + (span - 1) * self.stride, stride=self.stride * stride)
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A traced tensor.
 
-    ``clock`` tells frames apart from other frames: the input whose time they run on, and each (span, stride, padding) of a window that
-    changed their number since; tensors join where the latter agree, as inputs do where their lengths are the same. ``padding``: zeros a
-    call put before and after, which only a convolution can take up. ``root``: the storage; views share it, as in torch.
+    ``clock``: which frames it has. ``padding``: zeros a call put before and after, which only a convolution can take up. ``packed``: a
+    packed sequence; ``ended``: its frames past a row's end are zero already. ``root``: the storage; views share it, as in torch.
     """
 
     references: tuple[str, ...]
     axes: tuple[str, ...]
-    clock: tuple[str, tuple] | None = None
+    clock: Clock | None = None
     padding: tuple[int, int] = (0, 0)
     packed: bool = False
+    ended: bool = False
     root: object = field(default_factory=object, repr=False)
 
     @property
@@ -106,10 +121,11 @@ class Zeros:
 
 @dataclass(frozen=True)
 class StateInput:
-    """A parameter of forward that only ever is an RNN's initial state; ``part``: its item h or c, where it was taken apart."""
+    """A parameter of forward that only ever is an RNN's initial state; ``path``: the items of it that were taken, one after the other,
+    numbers and slices."""
 
     name: str
-    part: int | None = None
+    path: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,13 @@ class Refused:
     why: str
 
 
+def shown(value):
+    """A value of a program in a message: tensors by their axes."""
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return "(" + ", ".join(map(shown, value)) + ")"
+    return str(value)
+
+
 class MaxOverTime(NamedTuple):
     """What torch's max over one axis returns."""
 
@@ -144,17 +167,19 @@ class Network:
     """The graph being written, with what the calls below need to know of the program.
 
     ``name``: the layer name for the call at hand. ``overwritten``: storages changed in place, by the call that did it: torch would
-    show the change in every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths; ``states``:
-    names of the state inputs; ``packed``: whether the RNNs met ran over packed sequences. ``clocks``: what a window layer's input ran on.
+    show the change in every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths, ``packing``: the
+    clock they count on. ``states``: (what was given, the states it starts, by name) of every RNN that starts from an argument of forward.
+    ``clocks``: what a window layer's input ran on. ``placed``: how many calls have found the axes they need.
     """
 
     def __init__(self):
         self.builder, self.name = GraphBuilder(), ""
         self.overwritten: dict[object, str] = {}
         self.lengths: str | None = None
-        self.states: list[str] = []
-        self.packed: set[bool] = set()
-        self.clocks: dict[str, tuple] = {}
+        self.packing: Clock | None = None
+        self.states: list[tuple[StateInput, list[str]]] = []
+        self.clocks: dict[str, Clock] = {}
+        self.placed = 0
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """A forward parameter with torch axes such as "btf", "bt" or "bf"; ``size`` its features, None where it has no such axis."""
@@ -162,7 +187,7 @@ class Network:
         order = axes if "f" in axes else axes + "f"
         fields = {"time": timed, "ids": ids, "axes": order, "length": length if timed else None}
         reference = self.builder.input(name, () if size is None else (size,), **fields)
-        return Tensor((reference,), tuple(axes), clock=(name, ()) if timed else None)
+        return Tensor((reference,), tuple(axes), clock=Clock(name) if timed else None)
 
     def add(self, kind, *references, **fields):
         return self.builder.add(kind, self.name, *references, **fields)
@@ -214,7 +239,7 @@ class Network:
 
     def whole(self, x):
         """Refuse a tensor cut to its batch's longest length where a call would see where it ends: a graph keeps every frame."""
-        if x.clock is not None and LONGEST in x.clock[1]:
+        if x.clock is not None and x.clock.longest:
             raise UnsupportedModelError(
                 "pad_packed_sequence cuts to the longest length, and this call would see the end",
                 fix="Give it total_length=x.size(1), or take the last state from h_n.",
@@ -226,6 +251,7 @@ class Network:
         self.whole(x)
         for axes in map(tuple, wanted):
             if x.axes == axes:
+                self.placed += 1
                 return x
         for axes in map(tuple, wanted):
             pairs = list(zip(x.axes, axes))
@@ -238,7 +264,7 @@ class Network:
                 reference = self.add(Reshape, reference, features=(1,))
             if ("1", "t") in pairs:
                 reference = self.add(Unflatten, reference, length=1)
-            clock = ("", ("one",)) if ("1", "t") in pairs else x.clock
+            clock = Clock("", 1, 0) if ("1", "t") in pairs else x.clock
             return dataclasses.replace(x, references=(reference,), axes=axes, clock=clock)
         expected = " or ".join(str(Tensor((), tuple(axes))) for axes in wanted)
         raise AxesError("the axes do not fit this call", expected=expected, found=str(x))
@@ -253,13 +279,13 @@ class Network:
         return x
 
     def after(self, clock, layer_name):
-        """The clock behind a window layer that reads frames of ``clock``: the same where it makes as many frames as it gets."""
+        """The clock behind a window layer that reads frames of ``clock``."""
         layer = next(layer for layer in self.builder.layers if layer.name == layer_name)
         span = layer.span if isinstance(layer, Conv1D) else layer.size
         self.clocks[layer_name] = clock
-        if layer.stride == 1 and sum(layer.padding) == span - 1:
-            return clock
-        return (clock[0], (*clock[1], (span, layer.stride, sum(layer.padding))))
+        if not clock.stride:
+            return clock._replace(span=self.builder.signal(layer_name).length)
+        return clock.behind(span - sum(layer.padding), layer.stride)
 
     def overwrite(self, x, call):
         self.overwritten[x.root] = call

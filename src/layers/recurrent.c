@@ -135,6 +135,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
            wide = gates * units, frames = visit->frames;
     struct states s = take_states(op, visit, visit->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? visit->y[RNNRT_SLOT_CELLS] : NULL;
+    const bool packed = visit->lengths && !op->row.unpacked;
     bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS &&
                   visit->kernels->product_beside;
     size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
@@ -160,12 +161,12 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
             size_t local = op->row.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = visit->y[0] ? visit->y[0] + t * batch * out : spare[step.h == spare[0]];
-            if (visit->lengths && op->row.kind == rnnrt_kind_lstm)
+            if (packed && op->row.kind == rnnrt_kind_lstm)
                 memcpy(c_before, s.c, batch * units * sizeof(float));
             cell(&step);
             if (cells) memcpy(cells + t * batch * units, s.c, batch * units * sizeof(float));
             step.h = step.h_new;
-            if (visit->lengths) {
+            if (packed) {
                 hold_ended_rows(op, visit, t, s, step.h_new, c_before);
                 step.h = s.h;
             }

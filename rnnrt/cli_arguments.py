@@ -1,0 +1,218 @@
+"""The arguments of the command ``rnnrt``: what each means, and what is said of those that mean nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from . import __version__, cli_commands
+from .cli_files import UsageError
+from .errors import did_you_mean
+from .peers import PEERS
+
+_HELP = """exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package), 3 a bad file, 4 not supported.
+Answers go to stdout (as one JSON object with --json), messages and progress to stderr."""
+
+
+class Said(Exception):
+    """What was asked for is a text: the help, the version."""
+
+    def __init__(self, text):
+        self.text = text.rstrip("\n")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Arguments that make no sense are an error like any other: one message, or JSON; a word that is nearly right is named."""
+
+    def error(self, message):
+        words = [w for w in message.split() if w.startswith("-")] if "unrecognized" in message else []
+        known = [o for p in self.all_parsers() for a in p._actions for o in a.option_strings]
+        close = next(filter(None, (did_you_mean(w.partition("=")[0], known) for w in words)), None)
+        raise UsageError(message, fix=" ".join(filter(None, (close, f"See: {self.prog} --help"))))
+
+    def all_parsers(self):
+        parsers = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+        return parsers
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            what = "command" if isinstance(action, argparse._SubParsersAction) else "choice"
+            close = did_you_mean(value, action.choices)
+            raise UsageError(
+                f"there is no {what} {value!r}",
+                expected=f"one of {', '.join(map(str, action.choices))}",
+                fix=" ".join(filter(None, (close, f"See: {self.prog} --help"))),
+            )
+
+    def _print_message(self, message, file=None):
+        if message:
+            raise Said(message)
+
+
+def _count(text):
+    if not text.isdecimal() or not 1 <= int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError("must be a whole number from 1")
+    return int(text)
+
+
+def _positive(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a positive number")
+    return value
+
+
+def _bytes(text):
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in ("K", "M", "G") else (text, "")
+    if not number.isdecimal() or not 1 <= int(number) < 1 << 40:
+        raise argparse.ArgumentTypeError("must be a whole number of bytes, or one with K, M or G behind it")
+    return int(number) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
+
+
+def _golden(text):
+    if text in ("auto", "reference") or os.path.exists(text):
+        return text
+    close = did_you_mean(text, ("auto", "reference"))
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not auto, reference or a file" + (f". {close}" if close else "")
+    )
+
+
+def _peer(text):
+    name = text.partition(":")[0]
+    if text not in PEERS and not (name == "torch" and text.count(":") > 1):
+        close = did_you_mean(name, PEERS)
+        words = ", ".join((*PEERS, "torch:FILE.py:CLASS"))
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {words}" + (f". {close}" if close else ""))
+    return text
+
+
+def parser() -> argparse.ArgumentParser:
+    root = _Parser(
+        prog="rnnrt",
+        description="Runs trained recurrent and 1-D convolutional networks on a CPU.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"rnnrt {__version__}")
+    root.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # before the command, too
+    root.set_defaults(command=lambda options: _bare(root, options))
+    commands = root.add_subparsers(metavar="COMMAND")
+
+    def command(function, name, text, model=None):
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=function)
+        added.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        if model:
+            added.add_argument(
+                model,
+                metavar=model.upper(),
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors or .npz file; its kind is found by its content",
+            )
+            added.add_argument(
+                "--spec",
+                metavar="FILE",
+                help="for a file that holds weights alone: the layers in order, one a line; or Keras's to_json()",
+            )
+            added.add_argument(
+                "--max-bytes",
+                type=_bytes,
+                default=2 << 30,
+                metavar="N",
+                help="the most that the file may take, unpacked (default 2G)",
+            )
+        return added
+
+    def against(added, text):
+        added.add_argument(
+            "--against", type=_peer, metavar="|".join((*PEERS, "torch:FILE.py:CLASS")), help=text
+        )
+        added.add_argument(
+            "--source", metavar="FILE", help="the file that --against opens (default: the model itself)"
+        )
+
+    def force(added):
+        added.add_argument(
+            "--force",
+            action="store_true",
+            help="write over a file of another kind (never over one that is read)",
+        )
+
+    added = command(cli_commands.convert, "convert", "write a model as a .rnnrt file", "source")
+    added.add_argument("-o", "--output", required=True, metavar="DST", help="the .rnnrt file to write")
+    added.add_argument(
+        "--golden",
+        type=_golden,
+        default="auto",
+        metavar="auto|reference|FILE.npz",
+        help="who answers the sample that verify replays: Keras for its own files, where installed (auto), "
+        "rnnrt's float64 reference, or your own samples (inputs and outputs by name, or x0.. and y0..)",
+    )
+    force(added)
+    command(
+        cli_commands.info,
+        "info",
+        "show layers, sizes, inputs, outputs, assumptions; or the draft of a spec where one is needed",
+        "file",
+    )
+    added = command(cli_commands.run, "run", "run a model on whole arrays", "model")
+    added.add_argument("--input", required=True, nargs="+", metavar="[NAME=]X.npy")
+    added.add_argument(
+        "--output",
+        required=True,
+        metavar="Y.npy",
+        help=".npy for one output, .npz for all of them by name, .csv for one table",
+    )
+    added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
+    force(added)
+    added = command(
+        cli_commands.stream, "stream", "run a model chunk by chunk, as a live stream would", "model"
+    )
+    added.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="[NAME=]X.npy",
+        help="(time, features) or (batch, time, features)",
+    )
+    added.add_argument("--chunk", type=_count, default=1, help="frames pushed at a time (default 1)")
+    added.add_argument("--output", metavar="Y.npy", help="as run writes it")
+    force(added)
+    added = command(
+        cli_commands.verify, "verify", "replay the answers stored in the file, or ask a framework", "model"
+    )
+    against(added, "ask your own file in its own framework instead")
+    added = command(
+        cli_commands.benchmark, "bench", "measure steps, chunks and whole calls on this machine", "model"
+    )
+    added.add_argument("--seconds", type=_positive, default=3.0, help="how long to measure (default 3)")
+    added.add_argument(
+        "--rate", type=_positive, metavar="HZ", help="steps per second of the real signal: adds x real time"
+    )
+    added.add_argument("--chunk", type=_count, default=32, help="steps in a chunk (default 32)")
+    added.add_argument("--time", type=_count, default=200, help="steps in a whole call (default 200)")
+    added.add_argument("--batch", type=_count, default=1, help="rows in a whole call (default 1)")
+    added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
+    against(added, "run your own file in its own framework too, in turns in this process")
+    added = command(
+        cli_commands.demo, "demo", "run the networks that come with rnnrt on a real signal and check them"
+    )
+    added.add_argument("--plot", metavar="FILE", help="draw the forecasts (needs matplotlib)")
+    added.add_argument(
+        "--seconds", type=_positive, default=2.0, help="how long to measure in all (default 2)"
+    )
+    force(added)
+    command(cli_commands.doctor, "doctor", "examine this machine and this installation")
+    return root
+
+
+def _bare(root, options):
+    if options.json:
+        root.error("a command is missing")
+    raise Said(root.format_help())
