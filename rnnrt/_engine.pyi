@@ -17,7 +17,6 @@ FUNCTIONS: dict[str, int]
 SLOTS: dict[str, int]
 NORMS: dict[str, int]
 MAX_INPUTS: int
-MAX_OUTPUTS: int
 
 def isas() -> list[str]:
     """Instruction sets this processor runs, best first."""
@@ -27,6 +26,17 @@ def use_blas() -> None:
 
 def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) -> Plan:
     """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length, whose weights it shares."""
+
+def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
+    """(name, shape, dtype) of every array a row of the plan keeps."""
+
+def push_rows(
+    rows: list[tuple[Stream[Any], int, list[Floats]]], frames: int, ended: bool
+) -> list[list[Floats]]:
+    """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of each input])."""
+
+def push_streams(streams: list[Stream[Any]], given: list[Any], one: bool) -> list[list[Any]]:
+    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them in one go."""
 
 LONG_WORK: int
 
@@ -57,6 +67,8 @@ class Plan:
     @property
     def widths(self) -> list[int]: ...
     @property
+    def states(self) -> dict[str, list[str]]: ...
+    @property
     def isa(self) -> str: ...
     @property
     def nbytes(self) -> int: ...
@@ -67,6 +79,7 @@ class Plan:
         names: list[str],
         widths: Iterable[int],
         isa: str | None = None,
+        states: dict[str, list[str]] = {},
         family: Plan | None = None,
     ) -> Plan: ...
     def obstacle(self, every_step: bool = False) -> tuple[str, str] | None:
@@ -113,9 +126,7 @@ class Stream(Generic[Answer]):
     @property
     def every_step(self) -> bool: ...
     @property
-    def bursts(self) -> bool:
-        """Whether one frame in can bring several out."""
-
+    def bursts(self) -> bool: ...
     @property
     def position(self) -> Any:
         """Frames taken since the sequence began; where rows began at different times, an array with one number a row."""
@@ -159,7 +170,7 @@ class Stream(Generic[Answer]):
         """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
 
     def reset(self, rows: ArrayLike | None = None) -> None:
-        """Start a new sequence: every state becomes zero."""
+        """Start a new sequence, from where the network starts."""
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """A stream belongs to one caller in one process: StateError."""

@@ -152,7 +152,7 @@ TIME_FACTS = {
 }
 
 
-def check_time_facts(layer):
+def check_time_facts(layer: Layer) -> None:
     """UnsupportedModelError where the layer's class leaves out a time fact, or says something that is not one."""
     for name, fits in TIME_FACTS.items():
         value = getattr(layer, name, TIME_FACTS)
@@ -280,11 +280,11 @@ class _Window(Layer):
     emits, whole = "each", False
 
     @property
-    def keeps(self):
+    def keeps(self) -> str:
         return "nothing" if self.span == self.stride == 1 else "frames"
 
     @property
-    def lengths(self):
+    def lengths(self) -> str:
         return "keeps" if self.span == self.stride == 1 and self.padding == (0, 0) else "moves"
 
 
@@ -465,7 +465,7 @@ class _Recurrent(Layer):
     emits, keeps, lengths = "each", "state", "honours"
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         return self.reverse
 
     @property

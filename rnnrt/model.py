@@ -677,7 +677,7 @@ class Model(Generic[Answer]):
 
     def _lone_form(self):
         """The form of a network whose states are all of one RNN: h_0, or (h_0, c_0)."""
-        layers = [layer for layer in self.graph.layers if hasattr(layer, "states")]
+        layers = [layer for layer in self.graph.layers if layer.keeps == "state"]
         modules = {(layer.name.rpartition(".")[0], layer.states) for layer in layers}
         if len(modules) != 1 or "state_inputs" in self.graph.metadata:
             return None
@@ -795,7 +795,7 @@ class Model(Generic[Answer]):
             realtime,
         )
         if initial_state is not None:
-            start = self.initial_arrays(initial_state, made.batch_size)
+            start = self._initial_arrays(initial_state, made.batch_size)
             self._check_started(start)
             made._start_from(start)
         return made
@@ -862,7 +862,7 @@ class Model(Generic[Answer]):
                 where=self._windows[0].where,
                 fix="Set what Stream.state gave; to start a new sequence from it: model.stream(initial_state=...).",
             )
-        arrays = self.initial_arrays(value, batch_size)
+        arrays = self._initial_arrays(value, batch_size)
         self._check_started(arrays)
         return arrays
 
@@ -892,7 +892,7 @@ class Model(Generic[Answer]):
         self._check_started([n for n, _, _ in self.state_values if arrays[n][begins].any()])
         return arrays
 
-    def initial_arrays(self, value, batch_size):
+    def _initial_arrays(self, value, batch_size):
         """{name: (batch, size) array} of any form an initial state may take, for a stream."""
         names = {number: name for name, number, _ in self.state_values}
         made = self._initial(value, batch_size or 1, batch_size is not None)

@@ -40,7 +40,7 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
             values |= dict(zip([layer.name, *(f"{layer.name}:{o}" for o in layer.extra_outputs)], answers))
             values |= {f"{layer.name}:{s}": a for s, a in finals.items()}
             states |= {f"{layer.name}/{s}": a for s, a in finals.items()}
-        elif hasattr(layer, "states"):
+        elif layer.keeps == "state":
             given = {s: a for s, a in zip(layer.states, arguments[1:])}
             given |= {
                 s: np.asarray(initial_state[f"{layer.name}/{s}"], dtype)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from .errors import ShapeError, UnsupportedModelError
-from .graph import Graph, Input, Layer, Signal, _aligned
+from .graph import Graph, Input, Layer, Signal, _aligned, layer_class
+
+if TYPE_CHECKING:
+    from .annotations import Floats, OptionalWeights, References
 
 #: Most outputs of a step: what the engine keeps track of for one layer.
 MOST_OUTPUTS = 64
 
 
-@dataclass(frozen=True, eq=False, repr=False, match_args=False)
+@layer_class
 class Scan(Layer):
     """A recurrence given by the graph of one step: it is to a cell what TimeDistributed is to a layer without memory.
 
@@ -35,10 +37,10 @@ class Scan(Layer):
     """
 
     graph: Graph = None
-    states: tuple[str, ...] = ()
+    states: References = ()
     per_step: int = 1
-    started: tuple[str, ...] = ()
-    initial: np.ndarray | None = None
+    started: References = ()
+    initial: OptionalWeights = None
     steps: int | None = None
     reverse: bool = False
     kind: ClassVar[str] = "scan"
@@ -46,20 +48,20 @@ class Scan(Layer):
     keeps, lengths = "state", "honours"
 
     @property
-    def emits(self):
+    def emits(self) -> str:
         return "each" if self.per_step else "length"
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         return self.reverse
 
     @property
-    def length(self):
+    def length(self) -> int | None:
         return self.steps
 
     arrays: ClassVar[tuple[str, ...]] = ("initial",)
 
-    def check(self):
+    def check(self) -> None:
         for name in ("states", "started"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not isinstance(self.graph, Graph):
@@ -144,23 +146,23 @@ class Scan(Layer):
             )
 
     @property
-    def extra_outputs(self):
+    def extra_outputs(self) -> tuple[str, ...]:
         return (*(o.name for o in self.graph.outputs[len(self.states) + 1 :]), *self.states)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return self.graph.parameters
 
     @property
-    def state_sizes(self):
+    def state_sizes(self) -> dict[str, int]:
         """{state: numbers in it}, in their order."""
         return {s: self.state_signal(s).width for s in self.states}
 
-    def state_signal(self, name) -> Signal:
+    def state_signal(self, name: str) -> Signal:
         """What the step takes as the state ``name``."""
         return self.graph.signals[self.graph.inputs[self.per_step + self.states.index(name)]]
 
-    def start(self, name):
+    def start(self, name: str) -> Floats | None:
         """The stored start of the state ``name``, or None for zero."""
         if self.initial is None:
             return None
@@ -168,7 +170,7 @@ class Scan(Layer):
         first = sum(sizes[s] for s in self.states[: self.states.index(name)])
         return self.initial[first : first + sizes[name]]
 
-    def infer(self, *signals):
+    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
         step, given_once = self.graph, self.per_step + len(self.states)
         wanted = [step.signals[name] for name in step.inputs[: self.per_step]]
         wanted += [self.state_signal(s) for s in self.started]

@@ -24,7 +24,8 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         }
         if (op->row.kind == rnnrt_kind_input) frames = block;
         struct rnnrt_sizes sizes = {0, frames};
-        size_t numbers = (size_t)op->row.input_size + (size_t)op->row.output_size + 4 * (size_t)op->row.units;
+        size_t cells = rnnrt_recurrent(op->row.kind) && !op->scan ? 4 * (size_t)op->row.units : 0;
+        size_t numbers = (size_t)op->row.input_size + (size_t)op->row.output_size + cells;
         /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
         if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) return RNNRT_NO_MEMORY;
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
@@ -79,6 +80,7 @@ static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
     struct rnnrt_arena *arena = calloc(1, sizeof *arena);
     if (!arena) return NULL;
     arena->plan = plan;
+    arena->count = plan->count;
     arena->ops = calloc(plan->count, sizeof *arena->ops);
     arena->values = calloc(plan->value_count, sizeof *arena->values);
     arena->total = calloc(plan->value_count, sizeof *arena->total);
@@ -90,7 +92,7 @@ static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
 
 void rnnrt_arena_free(struct rnnrt_arena *arena) {
     if (!arena) return;
-    for (size_t r = 0; arena->inner && r < arena->plan->count; r++) rnnrt_arena_free(arena->inner[r]);
+    for (size_t r = 0; arena->inner && r < arena->count; r++) rnnrt_arena_free(arena->inner[r]);
     free(arena->inner);
     free(arena->ops);
     free(arena->values);

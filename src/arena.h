@@ -25,6 +25,7 @@ struct value_place {
 
 struct rnnrt_arena {
     const struct rnnrt_plan *plan;
+    size_t count; /* ops; the plan may be gone when the arena goes */
     size_t batch, block;
     bool every_step;
     bool live;   /* no full-length buffers of an earlier whole run are attached */

@@ -253,7 +253,6 @@ def test_what_is_given_once_must_be_given_right():
     refused(ShapeError, lambda: model.stream(inputs={"value": value, "volume": value}), "'volume'")
     refused(ShapeError, lambda: model.stream(inputs={"value": value, "x": value}), "'x'")
     stream = model.stream(2, inputs={"value": value})
-    refused(StateError, lambda: stream.reset(rows=[0]), "recurrent")
     refused(StateError, lambda: setattr(stream, "state", {"rnn/h": normal(2, 4)}), "rnn/h")
 
 
@@ -420,9 +419,8 @@ def test_states_that_were_tampered_with_are_refused_or_harmless(model):
                 bad = bad[: generator.integers(0, len(bad))]
             else:
                 end = len(bad) - 4  # of all but the checksum, which is put right again
-                for at in generator.integers(
-                    end - len(stream.state.memory) - (50 if k % 3 == 1 else 0), end, 1 + k % 5
-                ):
+                arrays = sum(a.nbytes for a in stream.state.arrays().values())
+                for at in generator.integers(end - arrays - (50 if k % 3 == 1 else 0), end, 1 + k % 5):
                     bad[at] = generator.integers(0, 256)
                 bad[end:] = zlib.crc32(bad[:end]).to_bytes(4, "little")
             try:
@@ -553,7 +551,6 @@ def test_rows_are_reset_by_number(model):
     for bad in ([4], [-1], [0.5], [True], "1", [None], [[9]]):
         with pytest.raises((ShapeError, DTypeError), match="rows"):
             stream.reset(rows=bad)
-    refused(StateError, lambda: model_of("conv_causal").stream(2).reset(rows=[0]), "recurrent")
 
 
 def test_batch_sizes_and_blocks_beyond_reason(model):

@@ -202,17 +202,20 @@ def test_rows_of_a_network_that_joins_can_be_reset_alone():
     assert (rest[0] == model(x[0])[3:]).all()
 
 
-def test_rows_do_not_start_again_where_a_value_is_laid_out_over_time():
-    """The frames still to come of a value given once are where the stream is, not where a row would begin."""
+def test_a_row_starts_again_also_where_a_value_is_laid_out_over_time():
+    """The frames still to come of a value given once are where the row is."""
 
     def make(b):
         given = b.add(L.Unflatten, "given", b.input("z", (12,), time=False), length=4)
         return b.add(L.Add, "sum", cell(b, L.GRU, "gru", b.input("x", (3,), length=4), 3, 3), given)
 
-    stream = built(make).stream(2, inputs={"z": weights(12)})
-    stream.push(weights(2, 2, 3))
-    with pytest.raises(StateError, match="single rows"):
-        stream.reset(rows=[1])
+    model, z, x = built(make), weights(12), weights(2, 4, 3, seed=5)
+    stream = model.stream(2, inputs={"z": z})
+    first = stream.push(x[:, :2])
+    stream.reset(rows=[1])
+    rest = stream.push(x[:, 2:])
+    assert (np.concatenate([first[0], rest[0]]) == model(z, x[0])).all()
+    assert (rest[1] == model.stream(inputs={"z": z}).push(x[1, 2:])).all()
     with pytest.raises(StateError, match="'given'"):
         stream.state = {}
 

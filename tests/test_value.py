@@ -86,7 +86,7 @@ def test_another_process_gets_the_same_answers_golden_sample_and_provenance(tmp_
         "keras 3.15.1 (torch)",
         {"file": "m.keras", "sha256": "0" * 64},
         model.graph.metadata,
-        {"num_threads": 2, "backend": "native", "weights": "float32", "isa": "scalar"},
+        {"num_threads": 2, "backend": "native", "weights": "float32", "isa": "scalar", "lift": True},
         {k: v.tobytes().hex() for k, v in (inputs | outputs).items()},
     ]
 

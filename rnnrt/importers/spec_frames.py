@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ShapeError
-from ..graph import BatchNormalization, Conv1D, Dense, Flatten, Unflatten
+from ..graph import BatchNormalization, Dense, Flatten, Unflatten
 from .torch_layers import add_ended, one
 from .torch_values import Clock
 
@@ -47,7 +47,7 @@ class Packing:
 
     def window(self, layer):
         """After a convolution or a pooling layer."""
-        span = layer.span if isinstance(layer, Conv1D) else layer.size
+        span = layer.span
         self.clock = self.clock.behind(span - sum(layer.padding), layer.stride)
 
     def pack(self, line):

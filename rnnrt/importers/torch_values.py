@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UnsupportedModelError
-from ..graph import Conv1D, GraphBuilder, Input, Reshape, Signal, Unflatten
+from ..graph import GraphBuilder, Input, Reshape, Signal, Unflatten
 
 _WORDS = {
     "b": "batch",
@@ -281,7 +281,7 @@ class Network:
     def after(self, clock, layer_name):
         """The clock behind a window layer that reads frames of ``clock``."""
         layer = next(layer for layer in self.builder.layers if layer.name == layer_name)
-        span = layer.span if isinstance(layer, Conv1D) else layer.size
+        span = layer.span
         self.clocks[layer_name] = clock
         if not clock.stride:
             return clock._replace(span=self.builder.signal(layer_name).length)

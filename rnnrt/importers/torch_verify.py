@@ -12,7 +12,7 @@ import torch
 
 from .. import reference, state_form
 from ..errors import StateError, UnsupportedModelError
-from ..graph import Conv1D, Embedding, Input
+from ..graph import Embedding, Input
 from ..verification import distance
 from .torch_copy import evaluated
 
@@ -336,9 +336,9 @@ def _fewest(graph):
     for layer in graph.layers:
         seen = [reach[r.partition(":")[0]] for r in layer.inputs] or [(0, 0, 1)]
         first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
-        if hasattr(layer, "stride"):
-            span = layer.span if isinstance(layer, Conv1D) else layer.size
+        if layer.span is not None:
             left = layer.padding[0]
-            first, last, jump = first - left * jump, last + (span - 1 - left) * jump, jump * layer.stride
+            last = last + (layer.span - 1 - left) * jump
+            first, jump = first - left * jump, jump * layer.stride
         reach[layer.name] = (first, last, jump)
     return max(last - first + 1 + jump for first, last, jump in reach.values())
