@@ -145,8 +145,6 @@ def provenance(source, graph) -> dict:
 
 def _answers(source, graph, inputs):
     """([output array as the source has it], who answered)."""
-    if "lengths_input" in graph.metadata:
-        raise _Hindered("the module takes the lengths of its rows")
     kind = detect(source)
     if kind.name == "torch-module":
         return _by_torch(source, graph, inputs)
@@ -189,6 +187,8 @@ def _by_torch(module, graph, inputs):
     for name, x in inputs.items():
         layer = graph[name]
         given[name] = torch.tensor(to_source(x, layer.axes), dtype=torch.int64 if layer.ids else real)
+    lengths = verification.full_lengths(graph, inputs)
+    given |= {} if lengths is None else {graph.metadata["lengths_input"]: torch.tensor(lengths)}
     with _hindering(), torch.no_grad():
         made = leaves(evaluated(module)(**given), sort=False)
     states = graph.metadata.get("state_outputs", ())

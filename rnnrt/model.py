@@ -578,6 +578,8 @@ class Model(Generic[Answer]):
         return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
+        from . import verification
+
         facts = self.graph.metadata
         if facts.get("source") == "torch" and not facts.get("packed"):
             raise UnsupportedModelError(
@@ -597,7 +599,7 @@ class Model(Generic[Answer]):
                 expected=f"({batch},)",
                 found=f"{lengths.dtype} {lengths.shape}",
             )
-        most = self._longest(frames)
+        most = verification.longest_row(self.graph, frames)
         bad = np.flatnonzero((lengths < 0) | (lengths > most))
         if bad.size:
             raise ShapeError(
@@ -608,11 +610,6 @@ class Model(Generic[Answer]):
         if not facts.get("packed"):
             self._refuse_moved_time()
         return np.ascontiguousarray(lengths, np.int64)
-
-    def _longest(self, frames):
-        """The greatest length a row may have: windows before the packing change what lengths count."""
-        span, stride = self.graph.metadata.get("packing", (1, 1))
-        return max((frames - span) // stride + 1, 0)
 
     def _refuse_moved_time(self):
         """Lengths given to a graph built by hand count input frames: refuse them where a layer before a recurrent one changed those."""
@@ -909,11 +906,7 @@ class Model(Generic[Answer]):
             if verification.answered_by(by, self.graph) == verification.NOT_COMPARED:
                 warnings.warn(f"{verification.NOT_COMPARED} with the framework's answers", stacklevel=2)
         given = [to_source(inputs[port.layer.name], port.layer.axes) for port in self._inputs]
-        lengths = None
-        if "lengths_input" in self.graph.metadata:
-            batch, frames = next(inputs[p.layer.name].shape[:2] for p in self._inputs if p.signal.time)
-            lengths = np.full(batch, self._longest(frames))
-        made = self._answer(given, lengths, None, False, None)
+        made = self._answer(given, verification.full_lengths(self.graph, inputs), None, False, None)
         made = made if isinstance(made, tuple) else (made,)
         answers = {o.name: to_canonical(a, o.axes) for (o, _), a in zip(self._outs, made)}
         return verification.check(self.graph, inputs, outputs, answers, by, tolerance)

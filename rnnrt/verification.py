@@ -74,6 +74,20 @@ def input_norm(graph: Graph, name: str) -> BatchNormalization | None:
     return None
 
 
+def longest_row(graph: Graph, frames: int) -> int:
+    """The greatest length a row of so many frames may have: windows before the packing change what lengths count."""
+    span, stride = graph.metadata.get("packing", (1, 1))
+    return max((frames - span) // stride + 1, 0)
+
+
+def full_lengths(graph: Graph, inputs) -> np.ndarray | None:
+    """(batch,) lengths of rows that are all full, for a network that does not run without lengths; else None."""
+    if "lengths_input" not in graph.metadata:
+        return None
+    batch, frames = next(inputs[name].shape[:2] for name in graph.inputs if graph.signals[name].time)
+    return np.full(batch, longest_row(graph, frames))
+
+
 def reference_sample(graph: Graph, seed=0):
     """``sample_inputs`` and what the float64 reference answers to them, float32: ({name: array}, {name: array})."""
     inputs = sample_inputs(graph, seed)

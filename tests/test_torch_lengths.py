@@ -84,8 +84,7 @@ def test_lengths_are_counted_in_the_frames_that_are_packed():
     model = rnnrt.from_torch(Packing(PROGRAMS["counted behind a stride"]))
     with pytest.raises(ShapeError, match="row 1 is out of range; expected 0 to 4; found 5"):
         model(X.numpy(), lengths=[4, 5, 2])
-    with pytest.warns(UserWarning, match="not compared"):
-        assert model.verify() < 1e-6  # its sample has rows of that greatest length
+    assert model.golden_by.startswith("torch") and model.verify() < 1e-6  # of rows of the greatest length
 
 
 @pytest.mark.parametrize("end", ["last", "last_state", "mean", "max"])

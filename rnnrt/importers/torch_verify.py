@@ -13,7 +13,7 @@ import torch
 from .. import reference, state_form
 from ..errors import StateError, UnsupportedModelError
 from ..graph import Conv1D, Embedding, Input
-from ..verification import distance
+from ..verification import distance, longest_row
 from .torch_copy import evaluated
 
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
@@ -208,8 +208,7 @@ class _Comparison:
 
     def _lengths(self, frames, rows):
         """Lengths in falling order, the longest now all frames and now fewer."""
-        span, stride = self.graph.metadata.get("packing", (1, 1))
-        most = max((frames - span) // stride + 1, 1)
+        most = max(longest_row(self.graph, frames), 1)
         longest = most if rows % 2 else max(most - 2, 1)
         return torch.tensor([max(longest - 2 * k, 1) for k in range(rows)])
 
