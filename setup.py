@@ -1,9 +1,11 @@
-"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx. Everything else stands in pyproject.toml.
+"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx. Everything else stands in
+pyproject.toml.
 
-Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes last, after any flags of the
-user's: the order of floating-point operations is part of what rnnrt promises. RNNRT_SANITIZE=1 builds with the address and
-undefined-behaviour sanitizers, RNNRT_DEBUG=1 without optimisation, RNNRT_PAIRS=1 with one more kernel table, for tests: what is
-written for the 16 lanes of AVX-512, on pairs of AVX2 vectors.
+Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes
+last, after any flags of the user's: the order of floating-point operations is part of what rnnrt promises.
+RNNRT_SANITIZE=1 builds with the address and undefined-behaviour sanitizers, RNNRT_DEBUG=1 without
+optimisation, RNNRT_PAIRS=1 with one more kernel table, for tests: what is written for the 16 lanes of
+AVX-512, on pairs of AVX2 vectors.
 """
 
 import os

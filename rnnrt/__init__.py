@@ -1,4 +1,6 @@
-"""rnnrt runs trained recurrent and 1-D convolutional networks on a CPU, whole or streamed, without their framework."""
+"""rnnrt runs trained recurrent and 1-D convolutional networks on a CPU, whole or streamed, without their
+framework.
+"""
 
 from typing import TYPE_CHECKING
 

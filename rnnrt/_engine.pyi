@@ -1,4 +1,6 @@
-"""The border between Python and the C engine, for editors and type checkers. The first sentences are those of _engine.pyx."""
+"""The border between Python and the C engine, for editors and type checkers. The first sentences are those of
+_engine.pyx.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from types import GenericAlias
@@ -22,10 +24,14 @@ def isas() -> list[str]:
     """Instruction sets this processor runs, best first."""
 
 def use_blas() -> None:
-    """Take sgemm from scipy.linalg.cython_blas, through its capsule; done once, when backend="blas" is first asked for."""
+    """Take sgemm from scipy.linalg.cython_blas, through its capsule; done once, when backend="blas" is first
+    asked for.
+    """
 
 def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) -> Plan:
-    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length, whose weights it shares."""
+    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length,
+    whose weights it shares.
+    """
 
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
     """(name, shape, dtype) of every array a row of the plan keeps."""
@@ -33,16 +39,22 @@ def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
 def push_rows(
     rows: list[tuple[Stream[Any], int, list[Floats]]], frames: int, ended: bool
 ) -> list[list[Floats]]:
-    """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of each input])."""
+    """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of
+    each input]).
+    """
 
 def push_streams(streams: list[Stream[Any]], given: list[Any], one: bool) -> list[list[Any]]:
-    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them in one go."""
+    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them
+    in one go.
+    """
 
 LONG_WORK: int
 
 @final
 class Call:
-    """A long call on its way, or the rows of it that one thread works on (``part``): looks after signals and tells ``progress``."""
+    """A long call on its way, or the rows of it that one thread works on (``part``): looks after signals and
+    tells ``progress``.
+    """
 
     @property
     def error(self) -> BaseException | None: ...
@@ -95,7 +107,9 @@ class Plan:
         """Rows that run() works on at a time: a larger batch runs in slices."""
 
     def answer(self, x: object, width: int, length: int, timed: bool) -> Floats | None:
-        """The one output for the one input where both are plain: x (batch, time, width) or (time, width), float32 and C-contiguous."""
+        """The one output for the one input where both are plain: x (batch, time, width) or (time, width),
+        float32 and C-contiguous.
+        """
 
     def run(
         self,
@@ -109,7 +123,9 @@ class Plan:
         call: Call | None = None,
         first: int = 0,
     ) -> list[int]:
-        """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous; outputs likewise, filled."""
+        """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous;
+        outputs likewise, filled.
+        """
 
 @final
 class Stream(Generic[Answer]):
@@ -129,7 +145,9 @@ class Stream(Generic[Answer]):
     def bursts(self) -> bool: ...
     @property
     def position(self) -> Any:
-        """Frames taken since the sequence began; where rows began at different times, an array with one number a row."""
+        """Frames taken since the sequence began; where rows began at different times, an array with one
+        number a row.
+        """
 
     @property
     def finite(self) -> bool | NDArray[np.bool_]:

@@ -1,7 +1,9 @@
-"""What the annotations of public names are written with. Read by type checkers and never imported at run time.
+"""What the annotations of public names are written with. Read by type checkers and never imported at run
+time.
 
-An array comes in as anything NumPy reads as numbers and comes back as float32. A layer's field does both: it takes what its
-``__set__`` says and holds what its ``__get__`` says, which is how type checkers read a dataclass field that converts.
+An array comes in as anything NumPy reads as numbers and comes back as float32. A layer's field does both: it
+takes what its ``__set__`` says and holds what its ``__get__`` says, which is how type checkers read a
+dataclass field that converts.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 #: A file by its path, or open for reading in binary.
 File: TypeAlias = Path | BufferedReader | FileIO
 
-#: What one call answers: one array, or a tuple of them where the network has several outputs. A model whose outputs the program
-#: does not name is taken for one of one output; ``model: Model[tuple[Floats, Floats]] = rnnrt.load(path)`` says that it has two.
+#: What one call answers: one array, or a tuple of them where the network has several outputs. A model whose
+#: outputs the program does not name is taken for one of one output; ``model: Model[tuple[Floats, Floats]] =
+#: rnnrt.load(path)`` says that it has two.
 Answer = TypeVar("Answer", bound="Floats | tuple[Floats, ...]", default=Floats)
 
 #: One frame or chunk, or a tuple of them where several inputs have a time axis.
 Given: TypeAlias = ArrayLike | tuple[ArrayLike, ...]
 #: A State, arrays by name as in a State, or the source's own form: [h, c] or (h0, c0).
 InitialState: TypeAlias = "State | Mapping[str, ArrayLike] | ArrayLike | Sequence[ArrayLike]"
-#: The inputs or the outputs of a sample, as the source has them: an array, one each where there are several, or arrays by name.
+#: The inputs or the outputs of a sample, as the source has them: an array, one each where there are several,
+#: or arrays by name.
 Samples: TypeAlias = ArrayLike | Sequence[ArrayLike] | Mapping[str, ArrayLike]
 #: Samples with their answers, or the path of an .npz that holds them.
 Check: TypeAlias = tuple[Samples, Samples] | Path
@@ -52,7 +56,8 @@ CustomObjects: TypeAlias = Mapping[str, "Callable[[dict[str, Any], dict[str, Flo
 Class = TypeVar("Class")
 
 
-# mypy reads a field inherited by a frozen dataclass as what it takes, so that nobody is told here that layers are frozen.
+# mypy reads a field inherited by a frozen dataclass as what it takes, so that nobody is told here that layers
+# are frozen.
 @dataclass_transform()
 def layer_class(cls: type[Class]) -> type[Class]: ...
 

@@ -20,11 +20,12 @@ def write(path, parts):
 
 @contextmanager
 def replacing(path):
-    """A binary file to write into, which replaces the one at ``path`` when the block ends without an exception.
+    """A binary file to write into, which replaces the one at ``path`` when the block ends without an
+    exception.
 
-    A temporary file in the same folder is written, flushed to the disk and renamed over the old one, whose mode bits it
-    takes. What an interrupted earlier call left behind is removed. Raises ModelFileError with the system's reason; a
-    symbolic link and anything that is no regular file are refused.
+    A temporary file in the same folder is written, flushed to the disk and renamed over the old one, whose
+    mode bits it takes. What an interrupted earlier call left behind is removed. Raises ModelFileError with
+    the system's reason; a symbolic link and anything that is no regular file are refused.
     """
     path = os.fsdecode(path)
     if "\0" in path:
@@ -120,7 +121,8 @@ _SUFFIX = ".rnnrt-tmp"
 
 
 def _prefix(name):
-    return f".{os.fsdecode(os.fsencode(name)[:128])}."  # the whole must stay below the 255 bytes a file name may have
+    # the whole must stay below the 255 bytes a file name may have
+    return f".{os.fsdecode(os.fsencode(name)[:128])}."
 
 
 def _sync_folder(folder):

@@ -1,7 +1,8 @@
-"""The order of an array's axes: canonical (batch, time, *features) inside, as an Input or Output states it ("bft", "tbf") outside.
+"""The order of an array's axes: canonical (batch, time, *features) inside, as an Input or Output states it
+("bft", "tbf") outside.
 
-One letter an axis; "f" stands for all axes of a frame, of which there may be none. Axes a value lacks ("t", or "b" of a single
-row) are left out of the letters.
+One letter an axis; "f" stands for all axes of a frame, of which there may be none. Axes a value lacks ("t",
+or "b" of a single row) are left out of the letters.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How long a call takes: the measurement that ``rnnrt bench``, ``rnnrt stream`` and ``rnnrt demo`` share.
 
-Every call is timed by itself, so that the percentiles are those of single answers, which is what real time needs. The clock's own cost
-(some tens of nanoseconds) is in every figure; ``clock_cost`` says what it is on this machine.
+Every call is timed by itself, so that the percentiles are those of single answers, which is what real time
+needs. The clock's own cost (some tens of nanoseconds) is in every figure; ``clock_cost`` says what it is on
+this machine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .axes import to_source
 from .errors import NotStreamableError, RnnrtError
 from .graph import Graph, Input
 
-#: Nanoseconds one contender runs before the next one's turn: short enough that a busy machine slows all of them alike.
+#: Nanoseconds one contender runs before the next one's turn: short enough that a busy machine slows all of
+#: them alike.
 BLOCK = 20_000_000
 #: Samples kept per contender (8 bytes each); later ones are not taken.
 MOST = 2_000_000
@@ -29,10 +31,11 @@ LEAST = 10
 
 @dataclass(frozen=True)
 class Latency:
-    """Microseconds one call took: the least, percentiles, the most, the mean, and how many calls that is from.
+    """Microseconds one call took: the least, percentiles, the most, the mean, and how many calls that is
+    from.
 
-    The mean is what a signal costs: of a strided network's steps only some do the work. ``switches``: involuntary context switches
-    while they ran.
+    The mean is what a signal costs: of a strided network's steps only some do the work. ``switches``:
+    involuntary context switches while they ran.
     """
 
     min: float
@@ -46,7 +49,9 @@ class Latency:
 
     @property
     def noisy(self):
-        """Whether the machine makes the tail: so often was the processor given to another process while calls ran."""
+        """Whether the machine makes the tail: so often was the processor given to another process while calls
+        ran.
+        """
         return self.switches >= max(1, self.calls / 1000) and (
             self.p999 > 2 * self.p50 or self.switches >= self.calls / 2
         )
@@ -56,7 +61,9 @@ class Latency:
 
 
 def summarise(nanoseconds, switches=0) -> Latency:
-    """The Latency of single calls' times in nanoseconds, with ``switches`` involuntary context switches among them."""
+    """The Latency of single calls' times in nanoseconds, with ``switches`` involuntary context switches among
+    them.
+    """
     micro = np.asarray(nanoseconds, np.float64) / 1000
     p50, p99, p999 = np.percentile(micro, (50, 99, 99.9))
     return Latency(
@@ -74,8 +81,8 @@ def summarise(nanoseconds, switches=0) -> Latency:
 def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
     """Time each callable of ``calls`` for about ``seconds`` in all, in turns of BLOCK, in this thread.
 
-    Each is called at least LEAST times, and once before that untimed. ``progress(fraction)`` is told of the work done, between blocks.
-    The garbage collector is off while it runs: what is measured is the callable.
+    Each is called at least LEAST times, and once before that untimed. ``progress(fraction)`` is told of the
+    work done, between blocks. The garbage collector is off while it runs: what is measured is the callable.
     """
     samples = {name: array("q") for name in calls}
     spent, switches = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0)
@@ -126,11 +133,13 @@ def clock_cost() -> float:
     return measure({"nothing": lambda: None}, 0.01)["nothing"].p50
 
 
-# ---- what is called -------------------------------------------------------------------------------------------------
+# ---- what is called ----------------------------------------------------------------------------------------
 
 
 def random_frames(graph: Graph, item: Input, batch: int, time: int, seed=0) -> np.ndarray:
-    """Numbers of the network's own statistics, or ids (whole numbers) that an embedding knows, canonical axes; see verification.py."""
+    """Numbers of the network's own statistics, or ids (whole numbers) that an embedding knows, canonical
+    axes; see verification.py.
+    """
     x = verification.sample_input(graph, item.name, batch, time, np.random.default_rng(seed))
     return x.astype(np.int64) if item.ids else x
 
@@ -144,7 +153,8 @@ def whole_input(graph: Graph, batch: int, time: int) -> dict[str, np.ndarray]:
 
 
 def stream_calls(model, chunk: int) -> dict:
-    """{"step": f, f"chunk of {chunk}": f}: one frame, or ``chunk`` frames, into a live stream that writes into given arrays.
+    """{"step": f, f"chunk of {chunk}": f}: one frame, or ``chunk`` frames, into a live stream that writes
+    into given arrays.
 
     Empty where the model cannot stream; without "step" where a frame in can be more than one out.
     """
@@ -163,8 +173,9 @@ def stream_calls(model, chunk: int) -> dict:
         chunks = stream()
     except NotStreamableError:
         return {}
-    # Shapes come from the graph, not from one answer: a strided or looking-ahead model answers only now and then. A chunk far into
-    # the stream can make one frame more than the first one, by where it stands in the stride.
+    # Shapes come from the graph, not from one answer: a strided or looking-ahead model answers only now and
+    # then. A chunk far into the stream can make one frame more than the first one, by where it stands in the
+    # stride.
     options, far = {}, 1 << 20
     if features is not None:
         options["out"] = np.empty(

@@ -1,7 +1,7 @@
 """The command ``rnnrt``: convert, info, run, stream, verify, bench, demo, doctor.
 
-Exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package), 3 a bad file, 4 not supported.
-Answers go to stdout (as one JSON object with ``--json``), messages and progress to stderr.
+Exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package), 3 a bad file, 4 not
+supported. Answers go to stdout (as one JSON object with ``--json``), messages and progress to stderr.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
 def main(arguments=None) -> int:
-    """Run one command; returns its exit code. Whatever happens, a message is a sentence and not a traceback."""
+    """Run one command; returns its exit code. Whatever happens, a message is a sentence and not a
+    traceback.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -81,7 +83,9 @@ def _run(arguments, as_json):
 
 
 def _write(stream, number, text):
-    """Print ``text`` and flush it; afterwards a stream that failed leads nowhere, for Python flushes it once more at its end."""
+    """Print ``text`` and flush it; afterwards a stream that failed leads nowhere, for Python flushes it once
+    more at its end.
+    """
     if not text:
         return
     try:

@@ -10,7 +10,8 @@ from .cli_files import UsageError
 from .errors import did_you_mean
 from .peers import PEERS
 
-_HELP = """exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package), 3 a bad file, 4 not supported.
+_HELP = """exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package),
+3 a bad file, 4 not supported.
 Answers go to stdout (as one JSON object with --json), messages and progress to stderr."""
 
 
@@ -22,7 +23,9 @@ class Said(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Arguments that make no sense are an error like any other: one message, or JSON; a word that is nearly right is named."""
+    """Arguments that make no sense are an error like any other: one message, or JSON; a word that is nearly
+    right is named.
+    """
 
     def error(self, message):
         words = [w for w in message.split() if w.startswith("-")] if "unrecognized" in message else []
@@ -113,12 +116,14 @@ def parser() -> argparse.ArgumentParser:
             added.add_argument(
                 model,
                 metavar=model.upper(),
-                help="a .rnnrt, .keras, .h5, .pt, .safetensors or .npz file; its kind is found by its content",
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors or .npz file; its kind is found by its "
+                "content",
             )
             added.add_argument(
                 "--spec",
                 metavar="FILE",
-                help="for a file that holds weights alone: the layers in order, one a line; or Keras's to_json()",
+                help="for a file that holds weights alone: the layers in order, one a line; or Keras's "
+                "to_json()",
             )
             added.add_argument(
                 "--max-bytes",

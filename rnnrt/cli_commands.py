@@ -30,7 +30,9 @@ from .peers import opener
 
 @dataclasses.dataclass
 class Report:
-    """What a command found: ``data`` for --json, ``lines`` for people, whether every check held, and ``notes`` for stderr."""
+    """What a command found: ``data`` for --json, ``lines`` for people, whether every check held, and
+    ``notes`` for stderr.
+    """
 
     data: dict
     lines: list
@@ -49,7 +51,9 @@ def _reading():
 
 
 def open_model(path, options, **settings):
-    """The Model in any file rnnrt reads: its own by load, another's by convert; ``settings`` as ``with_options`` takes them."""
+    """The Model in any file rnnrt reads: its own by load, another's by convert; ``settings`` as
+    ``with_options`` takes them.
+    """
     import rnnrt
 
     with _reading():
@@ -67,7 +71,7 @@ def _importing(options):
     return made | {"spec": read_text(options.spec)} if options.spec else made
 
 
-# ---- info -----------------------------------------------------------------------------------------------------------
+# ---- info --------------------------------------------------------------------------------------------------
 
 
 def info(options):
@@ -100,7 +104,7 @@ def info(options):
     return Report(data, lines)
 
 
-# ---- convert, run, stream, verify -----------------------------------------------------------------------------------
+# ---- convert, run, stream, verify --------------------------------------------------------------------------
 
 
 def convert(options):
@@ -137,7 +141,9 @@ def convert(options):
 
 
 def _replayed(model):
-    """(error of the golden sample, None) or (None, why it cannot be told); who answered is said elsewhere, so not warned of here."""
+    """(error of the golden sample, None) or (None, why it cannot be told); who answered is said elsewhere, so
+    not warned of here.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -283,7 +289,8 @@ def verify(options):
         line = f"{options.model}: ok, within {error:.1e} of the answers of {answerer}"
     else:
         line = (
-            f"{options.model}: {answerer}. The engine computes what was read, within {error:.1e}; nobody from outside "
+            f"{options.model}: {answerer}. The engine computes what was read, within {error:.1e}; nobody "
+            f"from outside "
             "answered: convert --golden FILE.npz, or verify --against FRAMEWORK --source FILE"
         )
         assumed = assumed[:-1]  # the last says it again
@@ -291,7 +298,9 @@ def verify(options):
 
 
 def compare(options, model):
-    """(who answered, the largest error) of the user's own file run in its own framework, on inputs of the network's own statistics."""
+    """(who answered, the largest error) of the user's own file run in its own framework, on inputs of the
+    network's own statistics.
+    """
     call = next(iter(opener(options.against, options.source or options.model)().items()))
     inputs = verification.sample_inputs(model.graph)
     given = [to_source(inputs[name], model.graph[name].axes) for name in model.graph.inputs]
@@ -303,7 +312,7 @@ def compare(options, model):
     return by, verification.check(model.graph, inputs, answers, made, by)
 
 
-# ---- bench ----------------------------------------------------------------------------------------------------------
+# ---- bench -------------------------------------------------------------------------------------------------
 
 LATENCY = ("min", "p50", "p99", "p999", "max")
 
@@ -345,7 +354,8 @@ def benchmark(options):
 def noise(found):
     """Lines that say which figures the machine made: {call: Latency}."""
     return [
-        f"noisy machine: {name} was interrupted {x.switches} times in {x.calls} calls by other processes; its tail is theirs"
+        f"noisy machine: {name} was interrupted {x.switches} times in {x.calls} calls by other processes; "
+        f"its tail is theirs"
         for name, x in found.items()
         if x.noisy
     ]
@@ -418,7 +428,7 @@ def against(options):
     )
 
 
-# ---- demo, doctor ---------------------------------------------------------------------------------------------------
+# ---- demo, doctor ------------------------------------------------------------------------------------------
 
 
 def demo(options):

@@ -1,4 +1,6 @@
-"""The files of a command beside its model: specs, arrays read, answers written; and what may never be written over."""
+"""The files of a command beside its model: specs, arrays read, answers written; and what may never be written
+over.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ class UsageError(RnnrtError):
     """What was asked for on the command line cannot be done as asked."""
 
 
-# ---- reading --------------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 def read_text(path):
@@ -34,7 +36,9 @@ def read_text(path):
 
 
 def read_array(path):
-    """The array in a .npy file: its header is checked against the file's size before anything is allocated."""
+    """The array in a .npy file: its header is checked against the file's size before anything is
+    allocated.
+    """
     try:
         with open_regular(path) as file:
             if file.peek(4)[:4] == b"PK\x03\x04":
@@ -107,7 +111,7 @@ def read_inputs(graph: Graph, items):
     return arrays
 
 
-# ---- writing --------------------------------------------------------------------------------------------------------
+# ---- writing -----------------------------------------------------------------------------------------------
 
 _PICTURES = (
     b"\x89PNG",
@@ -156,7 +160,9 @@ KINDS = {
 
 
 def output_kind(path):
-    """The key in KINDS for an answer's file, by its suffix; raises UsageError for a suffix that is not written."""
+    """The key in KINDS for an answer's file, by its suffix; raises UsageError for a suffix that is not
+    written.
+    """
     suffix = Path(path).suffix.lower() or ".npy"
     if suffix not in (".npy", ".npz", ".csv"):
         raise UsageError(
@@ -168,8 +174,8 @@ def output_kind(path):
 
 
 def check_destination(path, sources, kind, force=False):
-    """Raises UsageError where ``path`` is one of the files ``sources`` that are read, under whatever name, or, without ``force``, a
-    file of another kind than KINDS[kind]."""
+    """Raises UsageError where ``path`` is one of the files ``sources`` that are read, under whatever name,
+    or, without ``force``, a file of another kind than KINDS[kind]."""
     for source in sources:
         if _same_file(path, source):
             raise UsageError(
@@ -234,7 +240,9 @@ def _table(path, y):
 
 
 class _Plain:
-    """A file that NumPy takes for any stream: into a real one it writes past Python and loses the system's reason when that fails."""
+    """A file that NumPy takes for any stream: into a real one it writes past Python and loses the system's
+    reason when that fails.
+    """
 
     def __init__(self, file):
         self.write, self.seek, self.tell, self.flush = file.write, file.seek, file.tell, file.flush

@@ -29,7 +29,9 @@ def table(header, rows):
 
 @contextlib.contextmanager
 def progress(label):
-    """Yields progress(fraction): a bar on stderr (rich where it is installed, plain where not), silent unless that is a terminal."""
+    """Yields progress(fraction): a bar on stderr (rich where it is installed, plain where not), silent unless
+    that is a terminal.
+    """
     if not sys.stderr.isatty():
         yield lambda fraction: None
         return
@@ -101,9 +103,8 @@ def described(data):
         if isinstance(value, list):
             lines += [f"{key}:"] + [f"  {v}" for v in value] if value else []
         else:
-            lines.append(
-                f"{key}: {value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)}"
-            )
+            plain = isinstance(value, (str, int, float, bool, type(None)))
+            lines.append(f"{key}: {value if plain else json.dumps(value)}")
     return lines
 
 

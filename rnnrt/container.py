@@ -1,7 +1,9 @@
-"""The safetensors container, read strictly: nothing is allocated before its size was checked against the file's.
+"""The safetensors container, read strictly: nothing is allocated before its size was checked against the
+file's.
 
-Eight bytes of header length (little-endian), a JSON header {name: {dtype, shape, data_offsets}} with strings under
-``__metadata__``, then the tensors' bytes without holes or overlaps, in C order. https://github.com/huggingface/safetensors
+Eight bytes of header length (little-endian), a JSON header {name: {dtype, shape, data_offsets}} with strings
+under ``__metadata__``, then the tensors' bytes without holes or overlaps, in C order.
+https://github.com/huggingface/safetensors
 """
 
 from __future__ import annotations
@@ -40,10 +42,12 @@ class Entry:
 
 
 class Container:
-    """An open file: ``metadata`` {str: str}, ``entries`` {name: Entry}, and ``read(name)``. Use with ``with``.
+    """An open file: ``metadata`` {str: str}, ``entries`` {name: Entry}, and ``read(name)``. Use with
+    ``with``.
 
-    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
-    Raises ModelFileError for what is missing, damaged or not a regular file, ResourceLimitError above ``max_bytes``.
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in
+    binary. Raises ModelFileError for what is missing, damaged or not a regular file, ResourceLimitError above
+    ``max_bytes``.
     """
 
     def __init__(self, path, max_bytes, where=None):
@@ -100,7 +104,9 @@ def path_text(path):
 
 
 def printable(text) -> str:
-    """Text that a terminal only shows: line breaks and tabs stay, what else is no character to print is escaped (\\x1b)."""
+    """Text that a terminal only shows: line breaks and tabs stay, what else is no character to print is
+    escaped (\\x1b).
+    """
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape", "surrogatepass").decode()
         for c in text
@@ -113,7 +119,9 @@ def is_open(source) -> bool:
 
 
 def read_whole(path, max_bytes) -> bytes:
-    """All bytes of a regular file. Its size is asked first: ResourceLimitError above ``max_bytes``, before anything is read."""
+    """All bytes of a regular file. Its size is asked first: ResourceLimitError above ``max_bytes``, before
+    anything is read.
+    """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
@@ -136,7 +144,9 @@ def too_large(where, size, max_bytes):
 
 
 def open_regular(path):
-    """``path`` opened for reading in binary, if it is a regular file; raises ModelFileError with the system's reason."""
+    """``path`` opened for reading in binary, if it is a regular file; raises ModelFileError with the system's
+    reason.
+    """
     where = path_text(path)
     try:
         if is_open(path):
@@ -168,7 +178,9 @@ def _unreadable(error, where):
 
 
 def encode_header(shapes, metadata):
-    """The first bytes of a file that holds float32 tensors of these ``shapes`` {name: shape}, in their order."""
+    """The first bytes of a file that holds float32 tensors of these ``shapes`` {name: shape}, in their
+    order.
+    """
     header, start = {"__metadata__": metadata}, 0
     for name, shape in shapes.items():
         stop = start + ITEM_SIZE * prod(shape)

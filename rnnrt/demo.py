@@ -1,7 +1,8 @@
-"""``rnnrt demo``: five trained networks forecast a heart's signal, checked against what Keras and PyTorch answered.
+"""``rnnrt demo``: five trained networks forecast a heart's signal, checked against what Keras and PyTorch
+answered.
 
-Data and provenance: the folder demo/ beside this file and its README.md. Nothing here needs a framework or a network; reading the
-.keras files needs h5py (the extra "keras").
+Data and provenance: the folder demo/ beside this file and its README.md. Nothing here needs a framework or a
+network; reading the .keras files needs h5py (the extra "keras").
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ NETWORKS = {"ln_rnn": (0, 1), "lstm": (0, 1), "gru": (0, 1), "conv_gru": (3, 2),
 
 
 def series() -> np.ndarray:
-    """The electrocardiogram in mV, (24000,) float32: the recorder's counts are 200 a millivolt around 1024."""
+    """The electrocardiogram in mV, (24000,) float32: the recorder's counts are 200 a millivolt around
+    1024.
+    """
     with np.load(FOLDER / "series.npz") as opened:
         return ((opened["counts"].astype(np.float32) - 1024) / 200).astype(np.float32)
 
 
 def load(name):
-    """The Model of one of NETWORKS; raises MissingExtraError for the .keras ones where h5py is not installed."""
+    """The Model of one of NETWORKS; raises MissingExtraError for the .keras ones where h5py is not
+    installed.
+    """
     import rnnrt
 
     if name == "lstm_torch":
@@ -41,7 +46,8 @@ def run(plot=None, seconds=2.0, progress=None) -> dict:
     """Import, check, run and time every network.
 
     ``plot``: a file to draw forecasts into; ``seconds``: how long to measure in all; ``progress(fraction)``.
-    Returns {"ok", "networks": [...], "skipped": [...], "rate", "held_out_samples", "plot"}, all plain JSON values.
+    Returns {"ok", "networks": [...], "skipped": [...], "rate", "held_out_samples", "plot"}, all plain JSON
+    values.
     """
     if plot:
         require("matplotlib", "report", "rnnrt demo --plot")  # before the work, not after it
@@ -103,7 +109,9 @@ def streamed(model, x):
 
 
 def forecast_error(name, made, samples):
-    """(mean absolute error, that of repeating the last value) in mV, over every answer whose next AHEAD samples are known."""
+    """(mean absolute error, that of repeating the last value) in mV, over every answer whose next AHEAD
+    samples are known.
+    """
     first, stride = NETWORKS[name]
     seen = first + stride * np.arange(len(made))
     made, seen = made[seen + AHEAD < samples.size], seen[seen + AHEAD < samples.size]
@@ -171,14 +179,23 @@ def text(data) -> list[str]:
         for n in data["networks"]
     ]
     lines = [
-        f"Forecasts of the next {AHEAD} samples of an electrocardiogram at {RATE} Hz, over {data['held_out_samples']} samples no network was trained on.",
+        (
+            f"Forecasts of the next {AHEAD} samples of an electrocardiogram at {RATE} Hz, over "
+            f"{data['held_out_samples']} samples no network was trained on."
+        ),
         "",
     ]
     lines += table(header, rows) if rows else []
     lines += [
         "",
-        "max difference: from what Keras or PyTorch answered for a recorded window. streamed bits: whole against chunks and single steps.",
-        "naive: the last value repeats. x real time: signal seconds a second of computing, measured here and now, on one thread.",
+        (
+            "max difference: from what Keras or PyTorch answered for a recorded window. streamed bits: whole "
+            "against chunks and single steps."
+        ),
+        (
+            "naive: the last value repeats. x real time: signal seconds a second of computing, measured here "
+            "and now, on one thread."
+        ),
     ]
     lines += [f"SKIPPED {s['network']}: {s['reason']}" for s in data["skipped"]]
     lines += [f"drawn: {data['plot']}"] if data["plot"] else []

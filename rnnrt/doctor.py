@@ -20,12 +20,15 @@ EXTRAS = {
     "rich": ("cli", "progress bars"),
     "matplotlib": ("report", "rnnrt demo --plot"),
 }
-#: The promised bound against float64 (see the README): far below what a wrong kernel would show, above float32 rounding.
+#: The promised bound against float64 (see the README): far below what a wrong kernel would show, above
+#: float32 rounding.
 BOUND = 1e-5
 
 
 def examine() -> dict:
-    """{"config", "extras", "checks": [{"check", "ok", "found"}]}; every check that is not ok has a ``fix``."""
+    """{"config", "extras", "checks": [{"check", "ok", "found"}]}; every check that is not ok has a
+    ``fix``.
+    """
     import rnnrt
 
     config = {"cpu": processor()} | rnnrt.show_config() | {"safetensors": _version("safetensors")}
@@ -56,7 +59,9 @@ def processor() -> str:
 
 
 def denormals() -> dict:
-    """Whether some library built with -ffast-math made the whole process flush denormals (which changes everyone's numbers)."""
+    """Whether some library built with -ffast-math made the whole process flush denormals (which changes
+    everyone's numbers).
+    """
     kept = sys.float_info.min / 2 != 0 and float(np.float32(1e-38) / np.float32(16)) != 0
     made = {
         "check": "denormals are kept outside rnnrt's calls",
@@ -72,7 +77,9 @@ def denormals() -> dict:
 
 
 def tiny_graph():
-    """A conv, an LSTM, a GRU and a dense layer with sizes no vector width divides; weights from a fixed seed."""
+    """A conv, an LSTM, a GRU and a dense layer with sizes no vector width divides; weights from a fixed
+    seed.
+    """
     random = np.random.default_rng(3)
 
     def weights(*shape):
@@ -110,7 +117,9 @@ def tiny_graph():
 
 
 def kernels() -> list[dict]:
-    """The tiny graph on every instruction set this machine has: near float64, the same bits on all, whole and stepped."""
+    """The tiny graph on every instruction set this machine has: near float64, the same bits on all, whole and
+    stepped.
+    """
     import rnnrt
     from rnnrt._engine import isas
 
@@ -153,6 +162,7 @@ def kernels() -> list[dict]:
     for row in checks:
         if not row["ok"]:
             row["fix"] = (
-                "Do not use this machine's answers; RNNRT_ISA=scalar is the plainest path. Please report it with this output."
+                "Do not use this machine's answers; RNNRT_ISA=scalar is the plainest path. Please report it "
+                "with this output."
             )
     return checks

@@ -47,7 +47,9 @@ class RnnrtError(Exception):
         return f"{text}. {self.fix}" if self.fix else text
 
     def at(self, where: str) -> Self:
-        """The same error with ``where`` put in front of its place: a reader adds its file to what a part of it raised."""
+        """The same error with ``where`` put in front of its place: a reader adds its file to what a part of
+        it raised.
+        """
         self.where = f"{where}: {self.where}" if self.where else str(where)
         self.args = (self.what, self.where, self.expected, self.found, self.fix)
         return self
@@ -75,7 +77,9 @@ class ModelFileError(RnnrtError):
 
 
 class UnsupportedModelError(RnnrtError):
-    """The file is sound, but holds something rnnrt does not run. ``draft`` holds a draft spec where one helps."""
+    """The file is sound, but holds something rnnrt does not run. ``draft`` holds a draft spec where one
+    helps.
+    """
 
     draft: str | None = None
 
@@ -113,7 +117,9 @@ class MissingExtraError(RnnrtError, ImportError):
 
 
 def did_you_mean(word: object, words: Iterable[object]) -> str | None:
-    """ "Did you mean 'X'?" of the one of ``words`` that is most like ``word``, or None where none is like it."""
+    """ "Did you mean 'X'?" of the one of ``words`` that is most like ``word``, or None where none is like
+    it.
+    """
     from difflib import get_close_matches
 
     by_case = {str(w).lower(): str(w) for w in words}

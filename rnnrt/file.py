@@ -1,9 +1,11 @@
-"""The .rnnrt file: a valid safetensors file that any safetensors reader opens, with the graph as JSON in its metadata.
+"""The .rnnrt file: a valid safetensors file that any safetensors reader opens, with the graph as JSON in its
+metadata.
 
-Metadata: ``format`` "rnnrt", ``format_version`` "1", ``graph`` (graph_json), ``provenance`` (a JSON object), ``golden_by``
-(who made the golden arrays) and ``checksums``: {"sha256": {metadata key: hex}, "tensors": {name: {"crc32", "shape"}}}.
-Tensors are float32: the weights in the graph's canonical form as "<layer>/<field>", and a sample of inputs with the
-outputs that belong to it as "golden/input/<name>" and "golden/output/<name>", axes (batch, time, *features).
+Metadata: ``format`` "rnnrt", ``format_version`` "1", ``graph`` (graph_json), ``provenance`` (a JSON object),
+``golden_by`` (who made the golden arrays) and ``checksums``: {"sha256": {metadata key: hex}, "tensors":
+{name: {"crc32", "shape"}}}. Tensors are float32: the weights in the graph's canonical form as
+"<layer>/<field>", and a sample of inputs with the outputs that belong to it as "golden/input/<name>" and
+"golden/output/<name>", axes (batch, time, *features).
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _INPUT, _OUTPUT = "golden/input/", "golden/output/"
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a file holds. ``golden``: (inputs, outputs), each {name: array}, made by ``golden_by``; or None."""
+    """What a file holds. ``golden``: (inputs, outputs), each {name: array}, made by ``golden_by``; or
+    None.
+    """
 
     graph: Graph
     provenance: dict
@@ -39,7 +43,8 @@ class Stored:
 def save(graph, path, golden=None, golden_by="reference", provenance=None):
     """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``), as ``encode`` makes it.
 
-    Raises ModelFileError where the path cannot be written or holds the source itself, and what ``encode`` raises.
+    Raises ModelFileError where the path cannot be written or holds the source itself, and what ``encode``
+    raises.
     """
     parts = encode(graph, path_text(path), golden, golden_by, provenance)
     _spare_source(path, (provenance or {}).get("sha256"))
@@ -47,7 +52,9 @@ def save(graph, path, golden=None, golden_by="reference", provenance=None):
 
 
 def _spare_source(path, digest):
-    """Raises ModelFileError where the file at ``path`` is the very one that the graph was imported from, under whatever name."""
+    """Raises ModelFileError where the file at ``path`` is the very one that the graph was imported from,
+    under whatever name.
+    """
     if digest is None or not os.path.isfile(path):
         return
     with open_regular(path) as file:
@@ -62,8 +69,9 @@ def _spare_source(path, digest):
 def encode(graph, where, golden=None, golden_by="reference", provenance=None):
     """The bytes of the file of ``graph``, as a list of bytes-like parts; ``where`` names it in errors.
 
-    ``golden``: (inputs, outputs) as ``verification.reference_sample`` makes them; ``golden_by``: what made them; ``provenance``: a dict of plain JSON
-    values. Raises ModelFileError where a value is not JSON, ResourceLimitError beyond the format's limits.
+    ``golden``: (inputs, outputs) as ``verification.reference_sample`` makes them; ``golden_by``: what made
+    them; ``provenance``: a dict of plain JSON values. Raises ModelFileError where a value is not JSON,
+    ResourceLimitError beyond the format's limits.
     """
     arrays = {}
     if golden is not None:
@@ -86,7 +94,8 @@ def encode(graph, where, golden=None, golden_by="reference", provenance=None):
 def load(path, max_bytes=2 << 30, where=None) -> Stored:
     """Read a .rnnrt file and check all of it: sizes, wiring, checksums. Nothing in it is run or imported.
 
-    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in binary.
+    ``path``: its path; with ``where``, which then names it in errors, the file itself, open for reading in
+    binary.
 
     Raises ModelFileError for a missing or damaged file, UnsupportedModelError for what another version wrote,
     ResourceLimitError above ``max_bytes``, before anything of that size is allocated.
@@ -130,11 +139,13 @@ def is_rnnrt(header):
 
 
 def canonical_json(graph):
-    """The graph as one text, the same for the same graph: what a file holds and hashes; weights appear by tensor name."""
+    """The graph as one text, the same for the same graph: what a file holds and hashes; weights appear by
+    tensor name.
+    """
     return strict_json.dumps(graph_json.encode(graph)[0], "graph")
 
 
-# ---- checksums ------------------------------------------------------------------------------------------------------
+# ---- checksums ---------------------------------------------------------------------------------------------
 
 
 def _checksums(metadata, arrays):
@@ -191,7 +202,7 @@ def _check_texts(file, checksums, where):
     return checksums["tensors"]
 
 
-# ---- golden arrays --------------------------------------------------------------------------------------------------
+# ---- golden arrays -----------------------------------------------------------------------------------------
 
 
 def _check_golden(graph, golden, where):

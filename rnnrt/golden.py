@@ -1,8 +1,10 @@
-"""The golden sample: some inputs, and what the source framework itself answers to them. ``Model.verify`` replays it.
+"""The golden sample: some inputs, and what the source framework itself answers to them. ``Model.verify``
+replays it.
 
-The framework answers where it can run the source: a live Keras model or PyTorch module as soon as it is imported, for training may change
-its weights later (and nothing then keeps it alive); a Keras file when a .rnnrt file is written of it and Keras is installed, for importing a
-framework costs seconds. Elsewhere the float64 reference answers, and ``why`` says what hindered the framework. The engine never does.
+The framework answers where it can run the source: a live Keras model or PyTorch module as soon as it is
+imported, for training may change its weights later (and nothing then keeps it alive); a Keras file when a
+.rnnrt file is written of it and Keras is installed, for importing a framework costs seconds. Elsewhere the
+float64 reference answers, and ``why`` says what hindered the framework. The engine never does.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from .importers.detection import detect
 
 
 class Golden(NamedTuple):
-    """Arrays by name, canonical axes; who answered ("keras 3.15.1 (torch)", "torch 2.13.0" or "reference"); why it was no framework."""
+    """Arrays by name, canonical axes; who answered ("keras 3.15.1 (torch)", "torch 2.13.0" or "reference");
+    why it was no framework.
+    """
 
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
@@ -47,10 +51,11 @@ class _Hindered(Exception):
 
 
 def of(source, graph, hindrance=None) -> Golden:
-    """The sample of ``graph``, answered by the framework of ``source`` it was imported from, or by the reference where something hinders it.
+    """The sample of ``graph``, answered by the framework of ``source`` it was imported from, or by the
+    reference where something hinders it.
 
-    ``source``: a path or a live object. ``hindrance``: what hinders it, where the caller knows. Raises VerificationError where the framework
-    answers in another shape than the graph.
+    ``source``: a path or a live object. ``hindrance``: what hinders it, where the caller knows. Raises
+    VerificationError where the framework answers in another shape than the graph.
     """
     if hindrance is None:
         try:
@@ -63,8 +68,9 @@ def of(source, graph, hindrance=None) -> Golden:
 
 
 def given(graph, x, y) -> Golden:
-    """The user's own samples: ``x`` and ``y`` as the source takes and gives them, each an array, a tuple or list of arrays in the
-    source's order, or {name: array}; with a batch axis or without. Raises ShapeError where they do not fit the graph."""
+    """The user's own samples: ``x`` and ``y`` as the source takes and gives them, each an array, a tuple or
+    list of arrays in the source's order, or {name: array}; with a batch axis or without. Raises ShapeError
+    where they do not fit the graph."""
     from .ports import as_array
 
     sides = []
@@ -101,7 +107,9 @@ def given(graph, x, y) -> Golden:
 
 
 def read(path, graph) -> Golden:
-    """The user's own samples in an .npz file: arrays by the names of inputs and outputs, or x0.. and y0.. (x and y where one is)."""
+    """The user's own samples in an .npz file: arrays by the names of inputs and outputs, or x0.. and y0.. (x
+    and y where one is).
+    """
     from .container import read_whole
     from .importers.archive import Archive
     from .importers.npz import read_npz
@@ -131,7 +139,9 @@ def is_live(source):
 
 
 def provenance(source, graph) -> dict:
-    """Where a graph came from, for its file: what the importer found (format, versions, assumptions), and the source's name and hash."""
+    """Where a graph came from, for its file: what the importer found (format, versions, assumptions), and the
+    source's name and hash.
+    """
     found = dict(graph.metadata)
     if isinstance(source, (str, os.PathLike)):
         with open_regular(source) as opened:
@@ -140,13 +150,11 @@ def provenance(source, graph) -> dict:
     return found
 
 
-# ---- the frameworks -------------------------------------------------------------------------------------------------
+# ---- the frameworks ----------------------------------------------------------------------------------------
 
 
 def _answers(source, graph, inputs):
     """([output array as the source has it], who answered)."""
-    if "lengths_input" in graph.metadata:
-        raise _Hindered("the module takes the lengths of its rows")
     kind = detect(source)
     if kind.name == "torch-module":
         return _by_torch(source, graph, inputs)
@@ -189,6 +197,8 @@ def _by_torch(module, graph, inputs):
     for name, x in inputs.items():
         layer = graph[name]
         given[name] = torch.tensor(to_source(x, layer.axes), dtype=torch.int64 if layer.ids else real)
+    lengths = verification.full_lengths(graph, inputs)
+    given |= {} if lengths is None else {graph.metadata["lengths_input"]: torch.tensor(lengths)}
     with _hindering(), torch.no_grad():
         made = leaves(evaluated(module)(**given), sort=False)
     states = graph.metadata.get("state_outputs", ())
@@ -210,7 +220,8 @@ def _by_keras(model, graph, inputs):
                 and keras.backend.backend() == "torch"
             ):
                 raise _Hindered(
-                    f"the layer {layer.name!r} pads with copies of the border in Keras on torch, and leaves padding out elsewhere"
+                    f"the layer {layer.name!r} pads with copies of the border in Keras on torch, and leaves "
+                    f"padding out elsewhere"
                 )
             if getattr(layer, "stateful", False):
                 raise _Hindered(
@@ -238,7 +249,9 @@ def _by_keras(model, graph, inputs):
 
 
 def leaves(tree, sort):
-    """The tensors of what a call returned, in the order the importer has them: Keras orders a dictionary by name."""
+    """The tensors of what a call returned, in the order the importer has them: Keras orders a dictionary by
+    name.
+    """
     if isinstance(tree, dict):
         tree = [tree[k] for k in sorted(tree)] if sort else list(tree.values())
     return (
@@ -247,7 +260,9 @@ def leaves(tree, sort):
 
 
 def canonical(made, graph, by):
-    """{output name: float32 array} of a framework's answers; raises VerificationError where they are not shaped like the graph's."""
+    """{output name: float32 array} of a framework's answers; raises VerificationError where they are not
+    shaped like the graph's.
+    """
     outputs = {}
     for output, y in zip(graph.outputs, made):
         signal = graph.signals[output.value]
@@ -263,23 +278,27 @@ def canonical(made, graph, by):
     return outputs
 
 
-# ---- a file in Keras ------------------------------------------------------------------------------------------------
+# ---- a file in Keras ---------------------------------------------------------------------------------------
 
 
 def _same_keras(written):
-    """Raises where the installed Keras is not of the major version that wrote a file: they run some layers otherwise."""
+    """Raises where the installed Keras is not of the major version that wrote a file: they run some layers
+    otherwise.
+    """
     try:
         installed = importlib.metadata.version("keras")
     except importlib.metadata.PackageNotFoundError:
         raise _Hindered("keras is not installed") from None
     if installed.partition(".")[0] != written.partition(".")[0]:
         raise _Hindered(
-            f"the file was written by keras {written}, and {installed} is installed, which runs some layers otherwise"
+            f"the file was written by keras {written}, and {installed} is installed, which runs some layers "
+            f"otherwise"
         )
 
 
 def open_in_keras(source):
-    """A live model of a .keras or .h5 file, loaded by the installed Keras from a copy without anything it could be made to run.
+    """A live model of a .keras or .h5 file, loaded by the installed Keras from a copy without anything it
+    could be made to run.
 
     Raises MissingExtraError without Keras, UnsupportedModelError where it or the copying refuses the file.
     """
@@ -301,7 +320,9 @@ def open_in_keras(source):
 
 
 def _import_keras():
-    """The keras module, on the backend the user chose, else on one that is installed: Keras by itself would insist on TensorFlow."""
+    """The keras module, on the backend the user chose, else on one that is installed: Keras by itself would
+    insist on TensorFlow.
+    """
     if importlib.util.find_spec("keras") is None:
         raise MissingExtraError(
             "the file is run in Keras, which is not installed here",

@@ -1,12 +1,12 @@
 """The one intermediate form: what every importer makes, every pass rewrites and the engine runs.
 
 A :class:`Graph` is a DAG of frozen layers. Weights stand in one canonical form whatever the source: rows are
-outputs, LSTM gates are ``i f g o``, GRU gates ``z r n``, a convolution weight is (out, tap, in per group), every array
-is float32, C-contiguous and read-only.
+outputs, LSTM gates are ``i f g o``, GRU gates ``z r n``, a convolution weight is (out, tap, in per group),
+every array is float32, C-contiguous and read-only.
 
 What flows along an edge is a :class:`Signal`: a sequence of frames (batch, time, *features), or, with
-``time=False``, a value given once per sequence (batch, *features). A layer names its inputs by reference: ``"lstm"`` is a
-layer's main output, ``"lstm:h"`` a further one (see ``Layer.extra_outputs``).
+``time=False``, a value given once per sequence (batch, *features). A layer names its inputs by reference:
+``"lstm"`` is a layer's main output, ``"lstm:h"`` a further one (see ``Layer.extra_outputs``).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ else:
     # Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
     layer_class = dataclass(frozen=True, eq=False, repr=False, match_args=False)
 
-#: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6 (Keras 3,
-#: PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
+#: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6
+#: (Keras 3, PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "linear": (),
     "relu": (),
@@ -107,7 +107,8 @@ LINEAR, TANH, SIGMOID = Function("linear"), Function("tanh"), Function("sigmoid"
 class Signal:
     """What flows along an edge: frames over time, or (``time=False``) one value per sequence.
 
-    ``features``: shape of one frame, () for a single id or number. ``length``: number of frames where it is fixed.
+    ``features``: shape of one frame, () for a single id or number. ``length``: number of frames where it is
+    fixed.
     """
 
     features: tuple[int, ...]
@@ -127,20 +128,20 @@ class Signal:
 #: kind -> class, filled as the layer classes below are defined.
 LAYERS: dict[str, type[Layer]] = {}
 
-#: What every layer class says about time, as class attributes or properties of these names, each with the values it
-#: may have. Nothing is assumed of a class that leaves one out: a graph that holds it is refused when it is planned.
+#: What every layer class says about time, as class attributes or properties of these names, each with the
+#: values it may have. Nothing is assumed of a class that leaves one out: a graph that holds it is refused
+#: when it is planned.
 #:
 #: ``span``: input frames one output frame is made of; None: all frames before it, or all there are.
-#: ``stride``: input frames from one output frame to the next.
-#: ``padding``: (left, right) frames made up before the first and after the last, or "same" as in Conv1D. What makes
-#:     frames up on the right looks ahead: its last answers come when the sequence is over.
-#: ``emits``: "each": one frame every ``stride`` frames in; "end": one value, when the sequence is over;
-#:     "length": ``length`` frames for the one value in.
-#: ``keeps``: what must survive between frames: "nothing"; "state": the recurrent states it names in ``states``;
-#:     "frames": past frames, sums of them, frames still to be given, or the place in its stride.
-#: ``whole``: whether it needs every frame before it gives the first.
-#: ``lengths``: where rows of a batch end at different frames: "honours": it stops at each row's end; "keeps": frame
-#:     t of its output depends on frame t alone; "moves": neither, so what follows cannot tell where a row ends.
+#: ``stride``: input frames from one output frame to the next. ``padding``: (left, right) frames made up
+#: before the first and after the last, or "same" as in Conv1D. What makes frames up on the right looks ahead:
+#: its last answers come when the sequence is over. ``emits``: "each": one frame every ``stride`` frames in;
+#: "end": one value, when the sequence is over; "length": ``length`` frames for the one value in. ``keeps``:
+#: what must survive between frames: "nothing"; "state": the recurrent states it names in ``states``;
+#: "frames": past frames, sums of them, frames still to be given, or the place in its stride. ``whole``:
+#: whether it needs every frame before it gives the first. ``lengths``: where rows of a batch end at different
+#: frames: "honours": it stops at each row's end; "keeps": frame t of its output depends on frame t alone;
+#: "moves": neither, so what follows cannot tell where a row ends.
 TIME_FACTS = {
     "span": lambda v: v is None or (isinstance(v, (int, np.integer)) and v >= 1),
     "stride": lambda v: isinstance(v, (int, np.integer)) and v >= 1,
@@ -153,7 +154,9 @@ TIME_FACTS = {
 
 
 def check_time_facts(layer: Layer) -> None:
-    """UnsupportedModelError where the layer's class leaves out a time fact, or says something that is not one."""
+    """UnsupportedModelError where the layer's class leaves out a time fact, or says something that is not
+    one.
+    """
     for name, fits in TIME_FACTS.items():
         value = getattr(layer, name, TIME_FACTS)
         if value is TIME_FACTS or not fits(value):
@@ -170,8 +173,8 @@ def check_time_facts(layer: Layer) -> None:
 class Layer:
     """Base of every layer: a name, the references it reads, and what it makes of their signals.
 
-    ``kind`` is the layer's word everywhere: its function in reference.py and its name in the engine. Fields that hold
-    arrays are made float32, contiguous and read-only; fields named ``*activation`` accept a name.
+    ``kind`` is the layer's word everywhere: its function in reference.py and its name in the engine. Fields
+    that hold arrays are made float32, contiguous and read-only; fields named ``*activation`` accept a name.
     """
 
     name: str
@@ -207,7 +210,7 @@ class Layer:
         """The signals of ``("",) + extra_outputs`` from those of ``inputs``; raises ShapeError."""
         raise NotImplementedError
 
-    # -- what the checks below are written with ------------------------------------------------------------------
+    # -- what the checks below are written with --------------------------------------------------------------
     def _expect(self, array, shape, what):
         value = getattr(self, array)
         if value is not None and value.shape != tuple(shape):
@@ -254,7 +257,9 @@ class Layer:
         return f"<{type(self).__name__} {self.name!r} of {', '.join(self.inputs) or 'the caller'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Made anew where it is unpickled or copied, so that its checks are made and its arrays are read-only there too."""
+        """Made anew where it is unpickled or copied, so that its checks are made and its arrays are read-only
+        there too.
+        """
         return type(self), tuple(getattr(self, item.name) for item in dataclasses.fields(self))
 
     @property
@@ -275,7 +280,9 @@ class _FrameByFrame(Layer):
 
 
 class _Window(Layer):
-    """A layer whose output frame is made of ``span`` input frames, ``stride`` apart, with ``padding`` around."""
+    """A layer whose output frame is made of ``span`` input frames, ``stride`` apart, with ``padding``
+    around.
+    """
 
     emits, whole = "each", False
 
@@ -297,7 +304,7 @@ def _frozen(value, layer, name):
     return array
 
 
-# ---- where signals enter --------------------------------------------------------------------------------------------
+# ---- where signals enter -----------------------------------------------------------------------------------
 
 
 @layer_class
@@ -337,7 +344,7 @@ class Input(_FrameByFrame):
         return (Signal(self.features, self.time, self.length),)
 
 
-# ---- products -------------------------------------------------------------------------------------------------------
+# ---- products ----------------------------------------------------------------------------------------------
 
 
 @layer_class
@@ -382,8 +389,9 @@ class Embedding(_FrameByFrame):
 class Conv1D(_Window):
     """Cross-correlation over time. weight (out, tap, in per group), bias (out,) or None.
 
-    ``padding``: (left, right) zeros, or "same" as Keras and TensorFlow mean it: ceil(length / stride) frames out, and
-    where the padding is odd the extra zero on the right. Causal padding is (dilation * (taps - 1), 0).
+    ``padding``: (left, right) zeros, or "same" as Keras and TensorFlow mean it: ceil(length / stride) frames
+    out, and where the padding is odd the extra zero on the right. Causal padding is (dilation * (taps - 1),
+    0).
     """
 
     weight: Weights = None
@@ -433,18 +441,21 @@ class Conv1D(_Window):
         return (Signal(self.weight.shape[:1], True, windows(self, x.length, self.span)),)
 
 
-# ---- recurrence -----------------------------------------------------------------------------------------------------
+# ---- recurrence --------------------------------------------------------------------------------------------
 
 
 @layer_class
 class _Recurrent(Layer):
-    """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM), without time; one left out is zero.
+    """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM),
+    without time; one left out is zero.
 
-    ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final state is
-    the one after frame 0. ``packed``: the lengths of a call count for it, as for an RNN over a packed sequence: outputs past a row's
-    end are 0, its state stays, and the reverse direction starts at the row's end. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
-    pre-activation W x + U h + b is normalised over its own units (two-pass variance, ``epsilon`` inside the root), scaled by gamma
-    and shifted by beta, both (gates * units,), before its activation; "joint": the same over all gates at once.
+    ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final
+    state is the one after frame 0. ``packed``: the lengths of a call count for it, as for an RNN over a
+    packed sequence: outputs past a row's end are 0, its state stays, and the reverse direction starts at the
+    row's end. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
+    pre-activation W x + U h + b is normalised over its own units (two-pass variance, ``epsilon`` inside the
+    root), scaled by gamma and shifted by beta, both (gates * units,), before its activation; "joint": the
+    same over all gates at once.
     """
 
     weight: Weights = None
@@ -538,7 +549,8 @@ class SimpleRNN(_Recurrent):
 
 @layer_class
 class GRU(_Recurrent):
-    """Gates z r n; h' = (1 - z) n + z h. weight (3 units, in), recurrent_weight (3 units, units), bias (3 units,).
+    """Gates z r n; h' = (1 - z) n + z h. weight (3 units, in), recurrent_weight (3 units, units), bias (3
+    units,).
 
     reset_after: n = act(Wn x + bn + r (Un h + recurrent_bias_n)) (PyTorch, Keras default, cuDNN); otherwise
     n = act(Wn x + Un (r h) + bn), which has no recurrent_bias (Cho et al. 2014; Keras reset_after=False).
@@ -562,7 +574,8 @@ class GRU(_Recurrent):
 
 @layer_class
 class LSTM(_Recurrent):
-    """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o act(c')).
+    """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o
+    act(c')).
 
     weight (4 units, in), recurrent_weight (4 units, units or projected), bias (4 units,).
     Further outputs: "h", "c" the final state, "cells" the cell state at every step.
@@ -592,12 +605,14 @@ class LSTM(_Recurrent):
         super().check()
 
 
-# ---- normalisation, activations -------------------------------------------------------------------------------------
+# ---- normalisation, activations ----------------------------------------------------------------------------
 
 
 @layer_class
 class BatchNormalization(_FrameByFrame):
-    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving statistics."""
+    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving
+    statistics.
+    """
 
     mean: Weights = None
     variance: Weights = None
@@ -658,7 +673,9 @@ class Affine(_FrameByFrame):
 
 @layer_class
 class LayerNormalization(_FrameByFrame):
-    """(x - mean) / sqrt(variance + epsilon) over a frame's features, times gamma plus beta; variance divides by N."""
+    """(x - mean) / sqrt(variance + epsilon) over a frame's features, times gamma plus beta; variance divides
+    by N.
+    """
 
     size: int = 0
     gamma: OptionalWeights = None
@@ -703,7 +720,7 @@ class Softmax(_FrameByFrame):
         return (x,)
 
 
-# ---- pooling and time -----------------------------------------------------------------------------------------------
+# ---- pooling and time --------------------------------------------------------------------------------------
 
 
 @layer_class
@@ -739,7 +756,9 @@ class MaxPool1D(_Pool1D):
 
 @layer_class
 class AveragePool1D(_Pool1D):
-    """The mean of each window; ``count_padding``: padded zeros count too (PyTorch's default; Keras leaves them out)."""
+    """The mean of each window; ``count_padding``: padded zeros count too (PyTorch's default; Keras leaves
+    them out).
+    """
 
     count_padding: bool = False
     kind: ClassVar[str] = "average_pool1d"
@@ -786,7 +805,9 @@ class Reverse(Layer):
 
 @layer_class
 class Flatten(Layer):
-    """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time * features,)."""
+    """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time *
+    features,).
+    """
 
     kind: ClassVar[str] = "flatten"
     span, stride, padding = None, 1, (0, 0)
@@ -870,7 +891,9 @@ class Select(_FrameByFrame):
 
 @layer_class
 class TimeDistributed(_FrameByFrame):
-    """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has one)."""
+    """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has
+    one).
+    """
 
     graph: Graph = None
     kind: ClassVar[str] = "time_distributed"
@@ -899,7 +922,7 @@ class TimeDistributed(_FrameByFrame):
         return (dataclasses.replace(x, features=((made.length,) if made.time else ()) + made.features),)
 
 
-# ---- merging --------------------------------------------------------------------------------------------------------
+# ---- merging -----------------------------------------------------------------------------------------------
 
 
 @layer_class
@@ -950,11 +973,13 @@ def _aligned(layer, signals):
     return dataclasses.replace(signals[0], length=length)
 
 
-# ---- small rules used above -----------------------------------------------------------------------------------------
+# ---- small rules used above --------------------------------------------------------------------------------
 
 
 def windows(layer, length, span):
-    """Frames a window of ``span`` makes of ``length`` frames under the layer's stride and padding; None stays None."""
+    """Frames a window of ``span`` makes of ``length`` frames under the layer's stride and padding; None stays
+    None.
+    """
     if length is None:
         return None
     if layer.padding == "same":
@@ -1000,12 +1025,14 @@ def _shape(value):
     return "nothing" if value is None else str(value.shape)
 
 
-# ---- the graph ------------------------------------------------------------------------------------------------------
+# ---- the graph ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Output:
-    """A graph output: its name, the value it shows ("layer" or "layer:output"), and the source's order of axes."""
+    """A graph output: its name, the value it shows ("layer" or "layer:output"), and the source's order of
+    axes.
+    """
 
     name: str
     value: str
@@ -1016,9 +1043,10 @@ class Output:
 class Graph:
     """A checked DAG of layers in an order they can run in.
 
-    ``inputs``: names of the Input layers in the source's order; by default all in the order of the layers. ``outputs``: in the source's
-    order; a value's reference alone is an Output of that name. ``metadata``: where it came from and what was assumed, plain JSON values.
-    Raises ShapeError where the wiring or the sizes do not fit.
+    ``inputs``: names of the Input layers in the source's order; by default all in the order of the layers.
+    ``outputs``: in the source's order; a value's reference alone is an Output of that name. ``metadata``:
+    where it came from and what was assumed, plain JSON values. Raises ShapeError where the wiring or the
+    sizes do not fit.
     """
 
     layers: Layers
@@ -1078,7 +1106,10 @@ class Graph:
         object.__setattr__(self, "signals", signals)
 
     def __repr__(self) -> str:
-        return f"<Graph: {', '.join(self.inputs)} -> {len(self.layers)} layers -> {', '.join(o.name for o in self.outputs)}>"
+        return (
+            f"<Graph: {', '.join(self.inputs)} -> {len(self.layers)} layers -> "
+            f"{', '.join(o.name for o in self.outputs)}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Graph, (self.layers, self.inputs, self.outputs, self.metadata)

@@ -67,7 +67,8 @@ def _free_name(wanted, arrays):
 def decode(value, take, where):
     """The Graph of a JSON value. ``take(tensor name, where)`` gives an array.
 
-    Raises ModelFileError naming the place as a path ("$.layers[2].units"), or what the layers themselves raise.
+    Raises ModelFileError naming the place as a path ("$.layers[2].units"), or what the layers themselves
+    raise.
     """
     parts = _object(value, where, ("layers", "inputs", "outputs", "metadata"))
     layers = _check_number(_list(parts["layers"], f"{where}.layers"), where)

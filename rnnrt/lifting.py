@@ -1,9 +1,11 @@
-"""Scans whose step is an LSTM, a GRU or a simple RNN become those layers; the products of other steps are cut apart.
+"""Scans whose step is an LSTM, a GRU or a simple RNN become those layers; the products of other steps are cut
+apart.
 
-A step is recognised by what it computes, not by how it is written. Every value of it is brought into one form: a sum of
-matrices times sources plus a bias, where a source is an input of the step or something that is not linear (an
-activation, a product of values, a normalisation). Elementwise sums and products of sources are multiplied out, so that
-(1 - z) n + z h, n + z (h - n) and h + (1 - z) (n - h) are the same polynomial. What fits none of the cells stays a scan.
+A step is recognised by what it computes, not by how it is written. Every value of it is brought into one
+form: a sum of matrices times sources plus a bias, where a source is an input of the step or something that is
+not linear (an activation, a product of values, a normalisation). Elementwise sums and products of sources are
+multiplied out, so that (1 - z) n + z h, n + z (h - n) and h + (1 - z) (n - h) are the same polynomial. What
+fits none of the cells stays a scan.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ _MOST_TERMS = 32
 def lift(graph: Graph) -> Graph:
     """``graph`` with every Scan that is an LSTM, GRU or SimpleRNN as that layer, under the same name.
 
-    ``metadata["lifted"]`` keeps the names of its states: {layer: [(state of the layer, name it had)]}, in their order.
+    ``metadata["lifted"]`` keeps the names of its states: {layer: [(state of the layer, name it had)]}, in
+    their order.
     """
     layers, alias, lifted = [], {}, dict(graph.metadata.get("lifted", {}))
     names = {x.name for x in graph.layers}
@@ -67,14 +70,14 @@ def lift(graph: Graph) -> Graph:
 
 
 def cut_products(graph: Graph) -> Graph:
-    """``graph`` whose Scans read frames, values given once and states by products of their own: W [x; h] becomes
-    W_x x + W_h h, so that W_x x of many frames is one product."""
+    """``graph`` whose Scans read frames, values given once and states by products of their own: W [x; h]
+    becomes W_x x + W_h h, so that W_x x of many frames is one product."""
     return graph.replace(
         [dataclasses.replace(x, graph=_cut(x)) if isinstance(x, Scan) else x for x in graph.layers]
     )
 
 
-# ---- cutting products -----------------------------------------------------------------------------------------------
+# ---- cutting products --------------------------------------------------------------------------------------
 
 
 def _cut(scan):
@@ -125,13 +128,13 @@ def _free(wanted, names):
     return name
 
 
-# ---- the layer around the cell --------------------------------------------------------------------------------------
+# ---- the layer around the cell -----------------------------------------------------------------------------
 
 
 @dataclass
 class _Cell:
-    """A recognised cell: its layer class and fields; {state of the layer: name in the step}; {value of the step that an
-    answer may show: output of the layer}."""
+    """A recognised cell: its layer class and fields; {state of the layer: name in the step}; {value of the
+    step that an answer may show: output of the layer}."""
 
     kind: type
     fields: dict
@@ -145,7 +148,9 @@ def _answers(scan):
 
 
 def _sequence_of(scan, signals, names):
-    """(layers to put before, the one reference) that bring the scan's sequences side by side with one feature axis."""
+    """(layers to put before, the one reference) that bring the scan's sequences side by side with one feature
+    axis.
+    """
     before, flat = [], []
     for reference, inside in zip(scan.inputs, scan.graph.inputs[: scan.per_step]):
         signal = scan.graph.signals[inside]
@@ -194,11 +199,13 @@ def _recognised(scan):
     return None
 
 
-# ---- forms: what the values of a step are made of -------------------------------------------------------------------
+# ---- forms: what the values of a step are made of ----------------------------------------------------------
 
 
 class _Part:
-    """What one source gives to a form: rows picked from it (``index``, -1 for none) and scaled, or a dense matrix."""
+    """What one source gives to a form: rows picked from it (``index``, -1 for none) and scaled, or a dense
+    matrix.
+    """
 
     def __init__(self, index=None, scale=None, matrix=None):
         self.index, self.scale, self.matrix = index, scale, matrix
@@ -255,8 +262,9 @@ class _Part:
 
 
 class _Source:
-    """A source of forms: an input of the step (``name``), or what is not linear: ``function`` of a form, the product of
-    ``factors``, the normalisation ``norm`` of a form; or, with none of these, something no cell holds."""
+    """A source of forms: an input of the step (``name``), or what is not linear: ``function`` of a form, the
+    product of ``factors``, the normalisation ``norm`` of a form; or, with none of these, something no cell
+    holds."""
 
     def __init__(self, size, name=None, function=None, form=None, factors=None, norm=None):
         self.size, self.name, self.function = size, name, function
@@ -264,7 +272,9 @@ class _Source:
 
 
 class _Form:
-    """Sum of parts {source: part} and biases: ``bias``, and ``state_bias`` of products that read states alone."""
+    """Sum of parts {source: part} and biases: ``bias``, and ``state_bias`` of products that read states
+    alone.
+    """
 
     def __init__(self, parts, bias, state_bias):
         self.parts = {s: p for s, p in parts.items() if not p.empty()}
@@ -297,7 +307,9 @@ class _Form:
         return _Form(self.parts, self.bias + bias, self.state_bias)
 
     def of(self, source):
-        """Whether the form is all rows of this source, in order, and nothing else; or of some source (None)."""
+        """Whether the form is all rows of this source, in order, and nothing else; or of some source
+        (None).
+        """
         if len(self.parts) != 1 or self.bias.any() or self.state_bias.any():
             return None
         ((own, part),) = self.parts.items()
@@ -330,7 +342,9 @@ def _stacked(forms):
 
 
 class _Step:
-    """The step of a scan as forms, and elementwise values of it as polynomials over atoms: rows of a source."""
+    """The step of a scan as forms, and elementwise values of it as polynomials over atoms: rows of a
+    source.
+    """
 
     def __init__(self, scan):
         self.scan, self.atoms = scan, {}
@@ -379,7 +393,7 @@ class _Step:
     def _activated(self, function, form):
         return form if function == LINEAR else _of(_Source(len(form), function=function, form=form))
 
-    # -- polynomials --------------------------------------------------------------------------------------------------
+    # -- polynomials -----------------------------------------------------------------------------------------
     def atom(self, source, rows):
         """The number of the atom that stands for these rows of a source."""
         return self.atoms.setdefault((source, rows.tobytes()), (len(self.atoms), source, rows))[0]
@@ -389,7 +403,9 @@ class _Step:
         return next((s, rows) for n, s, rows in self.atoms.values() if n == number)
 
     def polynomial(self, form):
-        """{sorted numbers of atoms: coefficient}, None where it grows too large. A linear form of its own is an atom."""
+        """{sorted numbers of atoms: coefficient}, None where it grows too large. A linear form of its own is
+        an atom.
+        """
         made, bias = {}, form.bias + form.state_bias
         picked = {s: p.picks() for s, p in form.parts.items()}
         if None in picked.values() or (bias != bias[0]).any():
@@ -430,12 +446,14 @@ def _product(a, b):
     return made
 
 
-# ---- gates ----------------------------------------------------------------------------------------------------------
+# ---- gates -------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Gate:
-    """W x + U h + b of one gate and its normalisation: (gamma, beta, epsilon, the Norm source or None, its rows)."""
+    """W x + U h + b of one gate and its normalisation: (gamma, beta, epsilon, the Norm source or None, its
+    rows).
+    """
 
     weight: np.ndarray
     recurrent: np.ndarray
@@ -477,8 +495,8 @@ def _linear(step, form, state, but=()):
 
 
 def _fields(gates, apart=False):
-    """The fields that gates have in common; ``apart``: with the biases of the state's products by themselves. None
-    where their normalisations do not go together."""
+    """The fields that gates have in common; ``apart``: with the biases of the state's products by themselves.
+    None where their normalisations do not go together."""
     stack = lambda arrays: np.concatenate(arrays).astype(np.float32)
     made = {
         "weight": stack([g.weight for g in gates]),
@@ -509,7 +527,7 @@ def _fields(gates, apart=False):
     }
 
 
-# ---- the cells ------------------------------------------------------------------------------------------------------
+# ---- the cells ---------------------------------------------------------------------------------------------
 
 
 def _rnn(step):
@@ -576,7 +594,9 @@ def _gru(step):
 
 
 def _candidate(step, form, state):
-    """((function, form) of the reset gate, the _Gate of n, reset_after) from the pre-activation of n, or None."""
+    """((function, form) of the reset gate, the _Gate of n, reset_after) from the pre-activation of n, or
+    None.
+    """
     products = [s for s in form.parts if s.factors is not None]
     if len(products) != 1:
         return None

@@ -14,7 +14,9 @@ from .scan import inputs_first
 
 
 def value_numbers(graph: Graph) -> dict[str, int]:
-    """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to row."""
+    """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to
+    row.
+    """
     numbers, count = {}, 0
     for layer in graph.layers:
         count += _joined(layer)
@@ -32,8 +34,8 @@ def _joined(layer):
 def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
     """(rows, value numbers of the outputs, name of a layer that needs the input's length or None).
 
-    A layer needs the length when its "same" padding puts a different number of zeros before the first frame for different
-    lengths (some strides above 1): the graph can then be run only after ``with_length``.
+    A layer needs the length when its "same" padding puts a different number of zeros before the first frame
+    for different lengths (some strides above 1): the graph can then be run only after ``with_length``.
     """
     number = value_numbers(graph)
     rows, needs_length = [], None
@@ -80,16 +82,20 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
 
 
 def state_names(graph: Graph) -> dict[str, list[str]]:
-    """{layer: the names its recurrent states are shown by}; a layer that was lifted keeps those it had as a scan."""
+    """{layer: the names its recurrent states are shown by}; a layer that was lifted keeps those it had as a
+    scan.
+    """
     lifted = graph.metadata.get("lifted", {})
     return {
-        x.name: [dict(lifted.get(x.name, ())).get(s, s) for s in x.states] for x in graph.layers if x.keeps == "state"
+        x.name: [dict(lifted.get(x.name, ())).get(s, s) for s in x.states]
+        for x in graph.layers
+        if x.keeps == "state"
     }
 
 
 def with_length(graph: Graph, length) -> Graph:
-    """The same graph for sequences of ``length`` frames only, a number or {input: number}; inputs whose length is fixed
-    keep theirs. ShapeError where a layer needs inputs of one length."""
+    """The same graph for sequences of ``length`` frames only, a number or {input: number}; inputs whose
+    length is fixed keep theirs. ShapeError where a layer needs inputs of one length."""
     from dataclasses import replace
 
     free = lambda x: isinstance(x, Input) and x.time and x.length is None
@@ -168,7 +174,9 @@ def _normalization(layer, x):
 
 
 def _batch_normalization(layer, x):
-    """As (x - mean) * scale + beta: with one offset in place of the mean, a mean far from zero would cost digits."""
+    """As (x - mean) * scale + beta: with one offset in place of the mean, a mean far from zero would cost
+    digits.
+    """
     scale = np.ascontiguousarray(layer.scale, np.float32)
     beta = np.zeros_like(scale) if layer.beta is None else layer.beta
     return {"mean": layer.mean, "gamma": scale, "beta": beta}

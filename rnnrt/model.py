@@ -64,10 +64,12 @@ SLICE = 1 << 20
 
 
 class Model(Generic[Answer]):
-    """A network ready to run. Immutable: any number of threads may call it, and every stream shares its weights.
+    """A network ready to run. Immutable: any number of threads may call it, and every stream shares its
+    weights.
 
-    Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for products on SciPy's BLAS, which
-    gives up the promise of equal bits. ``num_threads``: threads that share the rows of a large batch.
+    Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for
+    products on SciPy's BLAS, which gives up the promise of equal bits. ``num_threads``: threads that share
+    the rows of a large batch.
     """
 
     def __init__(
@@ -158,7 +160,9 @@ class Model(Generic[Answer]):
         self._fingerprint = None
 
     def _plain_ports(self):
-        """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for which calls have a short way."""
+        """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for
+        which calls have a short way.
+        """
         if (
             len(self._inputs) != 1
             or len(self._outs) != 1
@@ -186,8 +190,8 @@ class Model(Generic[Answer]):
         return plan
 
     def _plan_for(self, frames):
-        """The plan for inputs of ``frames``, a number or, where they differ, {input: number}: one plan for all lengths, except
-        where a layer's padding depends on the length, or inputs are not equally long."""
+        """The plan for inputs of ``frames``, a number or, where they differ, {input: number}: one plan for
+        all lengths, except where a layer's padding depends on the length, or inputs are not equally long."""
         differ = isinstance(frames, dict)
         if self._plan is not None and not differ:
             return self._plan
@@ -207,7 +211,7 @@ class Model(Generic[Answer]):
             plan = self._plans[key] = self._make_plan(graph)
         return plan
 
-    # ---- what it is ------------------------------------------------------------------------------------------------
+    # ---- what it is ----------------------------------------------------------------------------------------
 
     @property
     def inputs(self) -> dict[str, tuple[int | None, ...]]:
@@ -236,8 +240,9 @@ class Model(Generic[Answer]):
 
     @property
     def delay(self) -> int:
-        """Input frames by which a stream's answers lag: the smallest d such that for every t the running stream has, after
-        t + d frames, given all that a flush after t frames would have. 0 for a network that does not look ahead.
+        """Input frames by which a stream's answers lag: the smallest d such that for every t the running
+        stream has, after t + d frames, given all that a flush after t frames would have. 0 for a network that
+        does not look ahead.
 
         Outputs that come only when the sequence is over are not counted.
         """
@@ -245,7 +250,9 @@ class Model(Generic[Answer]):
 
     @property
     def receptive_field(self) -> int | None:
-        """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer makes that all of them."""
+        """Input frames one output frame depends on; None where a recurrent layer or a whole-sequence layer
+        makes that all of them.
+        """
         return timing.receptive_field(self._run_graph)
 
     def summary(self) -> str:
@@ -269,7 +276,10 @@ class Model(Generic[Answer]):
         return "\n".join(lines + [f"assumed: {text}" for text in self.assumptions])
 
     def __repr__(self) -> str:
-        return f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, {self.graph.parameters:,} parameters>"
+        return (
+            f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, "
+            f"{self.graph.parameters:,} parameters>"
+        )
 
     def with_options(self, **options: Unpack[Options]) -> Model[Answer]:
         """The same network with another num_threads, backend, weights or isa."""
@@ -288,14 +298,16 @@ class Model(Generic[Answer]):
         made._path, made._by_path = self._path, self._by_path
         return made
 
-    # ---- a value: see value.py ---------------------------------------------------------------------------------------
+    # ---- a value: see value.py -----------------------------------------------------------------------------
 
     #: Where ``load`` found the file, and (path, size, sha256) of a model that pickles by path.
     _path: str | None = None
     _by_path: tuple[str, int, str] | None = None
 
     def __eq__(self, other: object) -> bool:
-        """Whether both give the same answers: one network, one type of weights, one backend. Threads and instruction set change no bit."""
+        """Whether both give the same answers: one network, one type of weights, one backend. Threads and
+        instruction set change no bit.
+        """
         if not isinstance(other, Model):
             return NotImplemented
         return self is other or self._identity() == other._identity()
@@ -320,7 +332,7 @@ class Model(Generic[Answer]):
 
         return reduced(self)
 
-    # ---- whole inputs ----------------------------------------------------------------------------------------------
+    # ---- whole inputs --------------------------------------------------------------------------------------
 
     @overload
     def __call__(
@@ -372,13 +384,15 @@ class Model(Generic[Answer]):
         out: Floats | None = None,
         progress: Progress | None = None,
     ) -> Any:
-        """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of axes.
+        """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of
+        axes.
 
-        ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State, {"lstm/h": array}, or the source's own
-        form. ``out``: float32 array for the one output. Returns the output, or a tuple of them in the source's order; with ``return_state``
-        (output, State). ``progress``: f(done, total) in multiply-adds, called in this thread now and then during a long call and at its end.
-        What it raises ends the call, as Ctrl-C does; ``out`` is then unspecified. Raises ShapeError, DTypeError, StateError, each naming the
-        input.
+        ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State,
+        {"lstm/h": array}, or the source's own form. ``out``: float32 array for the one output. Returns the
+        output, or a tuple of them in the source's order; with ``return_state`` (output, State). ``progress``:
+        f(done, total) in multiply-adds, called in this thread now and then during a long call and at its end.
+        What it raises ends the call, as Ctrl-C does; ``out`` is then unspecified. Raises ShapeError,
+        DTypeError, StateError, each naming the input.
         """
         if (
             self._plain is not None
@@ -493,7 +507,9 @@ class Model(Generic[Answer]):
         )
 
     def _cut_at(self, output, lengths):
-        """Frames that an output has with these lengths where pad_packed_sequence cuts it to the longest row; else None."""
+        """Frames that an output has with these lengths where pad_packed_sequence cuts it to the longest row;
+        else None.
+        """
         if lengths is None or output not in self.graph.metadata.get("cut_outputs", ()):
             return None
         return max(1, int(lengths.max()))
@@ -504,8 +520,8 @@ class Model(Generic[Answer]):
         return finish_output(axes, signal, shorter, batched, out)
 
     def _run(self, plan, batch, arrays, views, lengths, initial, final, progress):
-        """Run the plan. Inputs that the engine cannot read as they are become what it reads some rows at a time, and threads share out the
-        rows where there is enough work for them."""
+        """Run the plan. Inputs that the engine cannot read as they are become what it reads some rows at a
+        time, and threads share out the rows where there is enough work for them."""
         frames = max(a.shape[0] for a in arrays)
         total = plan.work(frames) * batch
         long = total > _engine.LONG_WORK
@@ -546,8 +562,8 @@ class Model(Generic[Answer]):
             call.finish()
 
     def _canonical(self, given):
-        """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ), and whether a batch
-        axis was given."""
+        """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ),
+        and whether a batch axis was given."""
         batched, batch, free, arrays = None, 1, {}, []
         for port, x in zip(self._inputs, given):
             if x is None:
@@ -594,10 +610,13 @@ class Model(Generic[Answer]):
         return arrays, batch, frames, True if batched is None else batched
 
     def _check_lengths(self, lengths, batch, frames):
+        from . import verification
+
         facts = self.graph.metadata
         if facts.get("source") == "torch" and not facts.get("packed"):
             raise UnsupportedModelError(
-                "lengths= counts only where the program packs its rows (pack_padded_sequence), and this one does not",
+                "lengths= counts only where the program packs its rows (pack_padded_sequence), and this one "
+                "does not",
                 fix="Run rows of equal length together, or each row alone, cut to its length."
                 " A spec says where forward packs: pack ... pad.",
             )
@@ -613,7 +632,7 @@ class Model(Generic[Answer]):
                 expected=f"({batch},)",
                 found=f"{lengths.dtype} {lengths.shape}",
             )
-        most = self._longest(frames)
+        most = verification.longest_row(self.graph, frames)
         bad = np.flatnonzero((lengths < 0) | (lengths > most))
         if bad.size:
             raise ShapeError(
@@ -625,13 +644,10 @@ class Model(Generic[Answer]):
             self._refuse_moved_time()
         return np.ascontiguousarray(lengths, np.int64)
 
-    def _longest(self, frames):
-        """The greatest length a row may have: windows before the packing change what lengths count."""
-        span, stride = self.graph.metadata.get("packing", (1, 1))
-        return max((frames - span) // stride + 1, 0)
-
     def _refuse_moved_time(self):
-        """Lengths given to a graph built by hand count input frames: refuse them where a layer before a recurrent one changed those."""
+        """Lengths given to a graph built by hand count input frames: refuse them where a layer before a
+        recurrent one changed those.
+        """
         moved = set()
         for layer in self._run_graph.layers:
             sequences = [r.partition(":")[0] for r in layer.inputs if self._run_graph.signals[r].time]
@@ -654,7 +670,8 @@ class Model(Generic[Answer]):
                 raise StateError(
                     "this state came from a stream and holds frames too, which a new sequence would lose",
                     where=self._windows[0].where,
-                    fix="Set it as stream.state to go on there; a dict of its recurrent arrays starts a new sequence.",
+                    fix="Set it as stream.state to go on there; a dict of its recurrent arrays starts a new "
+                    "sequence.",
                 )
             names = {name for name, _, _ in self.state_values}
             state = {name: array for name, array in state.arrays().items() if name in names}
@@ -702,7 +719,7 @@ class Model(Generic[Answer]):
             )
         return dict(zip(names, given))
 
-    # ---- streams ---------------------------------------------------------------------------------------------------
+    # ---- streams -------------------------------------------------------------------------------------------
 
     def _any_length(self):
         return next((p.signal.length for p in self._inputs if p.signal.time and p.signal.length), 64)
@@ -726,11 +743,12 @@ class Model(Generic[Answer]):
     ) -> _engine.Stream[Answer]:
         """A Stream: one live sequence, or ``batch_size`` of them side by side, with a state of its own.
 
-        A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it says after every frame what
-        ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs without a time axis. ``initial_state``: where this
-        sequence starts, in any form a call takes; ``reset`` goes to zero. ``realtime``: the stream owns the memory its calls work in
-        and never shares it, so that no call allocates or waits, however many threads use the model. Raises NotStreamableError with the
-        layer and the reason where the whole input is needed first.
+        A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it
+        says after every frame what ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs
+        without a time axis. ``initial_state``: where this sequence starts, in any form a call takes;
+        ``reset`` goes to zero. ``realtime``: the stream owns the memory its calls work in and never shares
+        it, so that no call allocates or waits, however many threads use the model. Raises NotStreamableError
+        with the layer and the reason where the whole input is needed first.
         """
         obstacle = self._obstacle(every_step)
         if obstacle:
@@ -808,10 +826,11 @@ class Model(Generic[Answer]):
     ) -> Any:
         """One step of many live streams in one call: the bits each would have alone.
 
-        ``streams``: of this model, each once, all with every_step or none; rows count in the order of the streams.
-        ``frames``: (rows, features), or one frame a stream as its ``step`` takes it. Returns a list with what each
-        stream's ``step`` would; with ``out`` (rows, features), float32, the rows that are due are filled and a bool
-        array (rows,) says which. Nothing changes where an error is raised before the first row moves.
+        ``streams``: of this model, each once, all with every_step or none; rows count in the order of the
+        streams. ``frames``: (rows, features), or one frame a stream as its ``step`` takes it. Returns a list
+        with what each stream's ``step`` would; with ``out`` (rows, features), float32, the rows that are due
+        are filled and a bool array (rows,) says which. Nothing changes where an error is raised before the
+        first row moves.
         """
         return many.step(self, streams, frames, out)
 
@@ -821,9 +840,9 @@ class Model(Generic[Answer]):
         chunks: ArrayLike | Iterable[Any],
         out: Floats | None = None,
     ) -> Any:
-        """The same for chunks of as many frames each, (rows, time, features) or one a stream: a list of what each
-        stream's ``push`` would return; with ``out`` (rows, room, features) the first frames of each row are filled and
-        their numbers (rows,) come back."""
+        """The same for chunks of as many frames each, (rows, time, features) or one a stream: a list of what
+        each stream's ``push`` would return; with ``out`` (rows, room, features) the first frames of each row
+        are filled and their numbers (rows,) come back."""
         return many.push(self, streams, chunks, out)
 
     # what a Stream asks of its model
@@ -836,8 +855,8 @@ class Model(Generic[Answer]):
     def read_state(
         self, value: Any, batch_size: int | None, kind: dict[str, Any], wanted: dict[str, Any]
     ) -> dict[str, Any]:
-        """{name: array with batch} of a State or a dict of arrays, checked against what a stream of ``kind`` keeps:
-        ``wanted``, {name: empty array of its shape and type}. Without "position" it starts a sequence.
+        """{name: array with batch} of a State or a dict of arrays, checked against what a stream of ``kind``
+        keeps: ``wanted``, {name: empty array of its shape and type}. Without "position" it starts a sequence.
 
         A State of recurrent values and a dict of them are refused where the network remembers frames.
         """
@@ -857,10 +876,12 @@ class Model(Generic[Answer]):
             return self._complete(value, batch_size, wanted)
         if self._windows:
             raise StateError(
-                "this state holds recurrent values alone, but the network remembers frames as well: the stream would "
+                "this state holds recurrent values alone, but the network remembers frames as well: the "
+                "stream would "
                 "go on from frames it never saw",
                 where=self._windows[0].where,
-                fix="Set what Stream.state gave; to start a new sequence from it: model.stream(initial_state=...).",
+                fix="Set what Stream.state gave; to start a new sequence from it: "
+                "model.stream(initial_state=...).",
             )
         arrays = self._initial_arrays(value, batch_size)
         self._check_started(arrays)
@@ -923,10 +944,12 @@ class Model(Generic[Answer]):
             self._fingerprint = graph_json.fingerprint(self.graph)
         return self._fingerprint
 
-    # ---- files -----------------------------------------------------------------------------------------------------
+    # ---- files ---------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or float64 reference answers."""
+        """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or
+        float64 reference answers.
+        """
         from . import file, verification
 
         golden, by = (
@@ -946,18 +969,21 @@ class Model(Generic[Answer]):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What was taken for granted about this network, a sentence each: by its importer, about its weights, and who was not asked."""
+        """What was taken for granted about this network, a sentence each: by its importer, about its weights,
+        and who was not asked.
+        """
         from . import verification
 
         return verification.assumptions(self.graph, self.golden_by)
 
     def verify(self, x: Samples | None = None, y: Samples | None = None, *, tolerance: float = 1e-5) -> float:
-        """Replay the golden sample, or the samples ``x`` -> ``y`` (as the source takes and gives them; a tuple or {name: array} where there
-        are several); returns the largest error, relative to the largest expected magnitude where that is above 1.
+        """Replay the golden sample, or the samples ``x`` -> ``y`` (as the source takes and gives them; a
+        tuple or {name: array} where there are several); returns the largest error, relative to the largest
+        expected magnitude where that is above 1.
 
-        Raises VerificationError above ``tolerance`` and above twice the float32 rounding in the framework's own answer (see
-        verification.py), and where the expected answer is not finite. Warns where the golden sample is rnnrt's own reading of a
-        source: that proves only that the engine computes what was read.
+        Raises VerificationError above ``tolerance`` and above twice the float32 rounding in the framework's
+        own answer (see verification.py), and where the expected answer is not finite. Warns where the golden
+        sample is rnnrt's own reading of a source: that proves only that the engine computes what was read.
         """
         from . import golden, verification
 
@@ -971,18 +997,16 @@ class Model(Generic[Answer]):
             if verification.answered_by(by, self.graph) == verification.NOT_COMPARED:
                 warnings.warn(f"{verification.NOT_COMPARED} with the framework's answers", stacklevel=2)
         given = [to_source(inputs[port.layer.name], port.layer.axes) for port in self._inputs]
-        lengths = None
-        if "lengths_input" in self.graph.metadata:
-            batch, frames = next(inputs[p.layer.name].shape[:2] for p in self._inputs if p.signal.time)
-            lengths = np.full(batch, self._longest(frames))
-        made = self._answer(given, lengths, None, False, None)
+        made = self._answer(given, verification.full_lengths(self.graph, inputs), None, False, None)
         made = made if isinstance(made, tuple) else (made,)
         answers = {o.name: to_canonical(a, o.axes) for (o, _), a in zip(self._outs, made)}
         return verification.check(self.graph, inputs, outputs, answers, by, tolerance)
 
 
 def _share_out(cuts, rows_of, call, threads):
-    """Run every cut by one of ``threads`` threads, the caller's among them. The first error ends all, as does what interrupts the caller."""
+    """Run every cut by one of ``threads`` threads, the caller's among them. The first error ends all, as does
+    what interrupts the caller.
+    """
 
     def drain(part):
         try:
@@ -1006,7 +1030,7 @@ def _share_out(cuts, rows_of, call, threads):
         raise call.error
 
 
-# ---- the ways in ----------------------------------------------------------------------------------------------------
+# ---- the ways in -------------------------------------------------------------------------------------------
 
 
 def from_keras(
@@ -1019,11 +1043,12 @@ def from_keras(
     check: Check | None = None,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a line: see
-    importers/keras_spec.py; or a path to either), or a live Keras model.
+    """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a
+    line: see importers/keras_spec.py; or a path to either), or a live Keras model.
 
-    ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become the golden sample:
-    VerificationError where they are not answered. ``max_bytes``: the most that the file may take, unpacked (ResourceLimitError).
+    ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become
+    the golden sample: VerificationError where they are not answered. ``max_bytes``: the most that the file
+    may take, unpacked (ResourceLimitError).
     """
     from .importers import detection, keras
 
@@ -1052,7 +1077,8 @@ def from_torch(
     check: Check | None = None,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a live module.
+    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a
+    live module.
 
     ``check``, ``max_bytes``: as in ``from_keras``.
     """
@@ -1065,8 +1091,8 @@ def from_torch(
 
 
 def _imported(graph, source, *, ask=None, hindrance=None, check=None):
-    """The Model of a graph imported from ``source``, with its provenance and, where it is to be asked (``ask``, by default a live source)
-    and nothing hinders it, the answers of the framework."""
+    """The Model of a graph imported from ``source``, with its provenance and, where it is to be asked
+    (``ask``, by default a live source) and nothing hinders it, the answers of the framework."""
     from . import golden
 
     provenance = golden.provenance(source, graph)
@@ -1080,7 +1106,9 @@ def _imported(graph, source, *, ask=None, hindrance=None, check=None):
 
 
 def _checked(graph, check, provenance):
-    """The Model of a graph with the user's samples ``check`` ((x, y), or the path of an .npz) as its golden ones, after it answered them."""
+    """The Model of a graph with the user's samples ``check`` ((x, y), or the path of an .npz) as its golden
+    ones, after it answered them.
+    """
     from . import golden
 
     is_pair = isinstance(check, (tuple, list)) and len(check) == 2
@@ -1109,8 +1137,8 @@ def from_numpy(parameters: Mapping[str, ArrayLike]) -> Model[tuple[Floats, ...]]
 
 
 def from_graph(graph: Graph, *, lift: bool = True) -> Model[Answer]:
-    """A Model from a Graph built by hand (see rnnrt.layers). ``lift``: Scans that are an LSTM, GRU or SimpleRNN run as
-    those layers do; otherwise as the arithmetic they state."""
+    """A Model from a Graph built by hand (see rnnrt.layers). ``lift``: Scans that are an LSTM, GRU or
+    SimpleRNN run as those layers do; otherwise as the arithmetic they state."""
     return Model(graph, lift=lift)
 
 
@@ -1159,11 +1187,14 @@ def convert(
     golden: Literal["auto", "reference"] | Check = "auto",
     **options: Any,
 ) -> Model[Answer]:
-    """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given, after ``Model.verify``.
+    """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given,
+    after ``Model.verify``.
 
-    ``golden``: who answers the sample that the file carries. "auto": the source's own framework, where it is live or its file can be run by
-    the installed Keras; else, or with "reference", the float64 reference. Or your own samples: (x, y) as ``Model.verify`` takes them, or
-    the path of an .npz that holds them by name (or x0.. and y0..); VerificationError where they are not answered. ``options``: as the importer takes them.
+    ``golden``: who answers the sample that the file carries. "auto": the source's own framework, where it is
+    live or its file can be run by the installed Keras; else, or with "reference", the float64 reference. Or
+    your own samples: (x, y) as ``Model.verify`` takes them, or the path of an .npz that holds them by name
+    (or x0.. and y0..); VerificationError where they are not answered. ``options``: as the importer takes
+    them.
     """
     from . import importers, verification
 

@@ -1,7 +1,7 @@
 """Graph -> graph, each pass exact up to rounding: the same outputs under the same names from fewer layers.
 
-Names of inputs, of outputs and of the layers that hold a state stay; other layers may vanish. New weights are computed in
-float64; where they would leave float32's range the layers are left as they are.
+Names of inputs, of outputs and of the layers that hold a state stay; other layers may vanish. New weights are
+computed in float64; where they would leave float32's range the layers are left as they are.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ def drop_trivial(graph: Graph) -> Graph:
 def fold_batch_norm(graph: Graph) -> Graph:
     """Batch normalisations taken into the products before them, or else into those after them.
 
-    Before: into a Dense or Conv1D that has no activation and that nothing else reads. After: into each Dense, recurrent layer
-    and Conv1D without padding, if those are all that read it (zeros padded in front of a Conv1D were never normalised), and
-    if that costs no digits (see FOLDED_FROM_ZERO). A fold into the product before costs none: what cancels in W x + b against the
-    mean is rounded before it cancels where the two are apart, too, and in the fold the bias and the mean cancel in float64.
+    Before: into a Dense or Conv1D that has no activation and that nothing else reads. After: into each Dense,
+    recurrent layer and Conv1D without padding, if those are all that read it (zeros padded in front of a
+    Conv1D were never normalised), and if that costs no digits (see FOLDED_FROM_ZERO). A fold into the product
+    before costs none: what cancels in W x + b against the mean is rounded before it cancels where the two are
+    apart, too, and in the fold the bias and the mean cancel in float64.
     """
     return _fold_into_readers(_absorb(graph, _scaled_output))
 
@@ -106,7 +107,7 @@ PASSES = (
 )
 
 
-# ---- rewriting ------------------------------------------------------------------------------------------------------
+# ---- rewriting ---------------------------------------------------------------------------------------------
 
 
 def _layer_of(reference):
@@ -125,7 +126,9 @@ def _rebuilt(graph, layers, alias):
 
 
 def _absorb(graph, joined):
-    """Lets layers be taken into the layer they read, where they alone read it and ``joined(layer before, layer)`` is one."""
+    """Lets layers be taken into the layer they read, where they alone read it and ``joined(layer before,
+    layer)`` is one.
+    """
     uses = Counter(_layer_of(r) for x in graph.layers for r in x.inputs)
     uses.update(_layer_of(output.value) for output in graph.outputs)
     kept, alias = {}, {}
@@ -159,7 +162,7 @@ def _unchanged(layer, kept, signals):
     return None
 
 
-# ---- batch normalisation and activations ----------------------------------------------------------------------------
+# ---- batch normalisation and activations -------------------------------------------------------------------
 
 
 def _scale_and_offset(layer):
@@ -171,16 +174,18 @@ def _scale_and_offset(layer):
     return None
 
 
-#: How far, in standard deviations, an input's mean may be from zero for its normalisation to be folded into what reads it.
-#: Apart, x - mean is all but exact; folded, the reader sums W x, which is larger than W (x - mean), and rounds at that size
-#: before the bias takes the mean away. Measured over products of 4 to 512 inputs, the folded error is about 1 + mean / std times that
-#: of float32 as written: at most 1.7 times at 1, 3 at 2, 10 at 10, 30 at 30; apart it is 1 to 2 times at any mean.
+#: How far, in standard deviations, an input's mean may be from zero for its normalisation to be folded into
+#: what reads it. Apart, x - mean is all but exact; folded, the reader sums W x, which is larger than W (x -
+#: mean), and rounds at that size before the bias takes the mean away. Measured over products of 4 to 512
+#: inputs, the folded error is about 1 + mean / std times that of float32 as written: at most 1.7 times at 1,
+#: 3 at 2, 10 at 10, 30 at 30; apart it is 1 to 2 times at any mean.
 FOLDED_FROM_ZERO = 1.0
 
 
 def _keeps_digits(layer):
-    """Whether what reads the layer's input in its place loses no digits that matter: promise 1 for inputs with the
-    layer's own statistics. Of a plain scale and offset nothing is known but that its output should be of order 1."""
+    """Whether what reads the layer's input in its place loses no digits that matter: promise 1 for inputs
+    with the layer's own statistics. Of a plain scale and offset nothing is known but that its output should
+    be of order 1."""
     if isinstance(layer, BatchNormalization):
         return bool((np.abs(layer.mean) <= FOLDED_FROM_ZERO * layer.deviation).all())
     return bool((np.abs(layer.offset) <= FOLDED_FROM_ZERO).all())

@@ -1,7 +1,7 @@
 """The user's own file in its own framework, for ``rnnrt verify --against`` and ``rnnrt bench --against``.
 
-The frameworks are imported only here and only when asked for; rnnrt itself never needs one. The user's own Python file is run
-only because the user named it.
+The frameworks are imported only here and only when asked for; rnnrt itself never needs one. The user's own
+Python file is run only because the user named it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ PEERS = ("keras", "torch", "onnxruntime", "litert")
 
 
 def opener(name: str, source: str):
-    """What opens ``source`` in the framework ``name``: f() -> {label: callable(inputs in the source's order) -> list of outputs}.
+    """What opens ``source`` in the framework ``name``: f() -> {label: callable(inputs in the source's order)
+    -> list of outputs}.
 
-    ``name``: one of PEERS, or "torch:FILE.py:CLASS", whose module gets the weights in ``source``. All run on one thread. Raises
-    UnsupportedModelError where the file does not say enough to run there, MissingExtraError where the framework is not installed.
+    ``name``: one of PEERS, or "torch:FILE.py:CLASS", whose module gets the weights in ``source``. All run on
+    one thread. Raises UnsupportedModelError where the file does not say enough to run there,
+    MissingExtraError where the framework is not installed.
     """
     framework, _, program = name.partition(":")
     if framework == "torch":
@@ -55,7 +57,7 @@ def _refused(what, where, error):
     return UnsupportedModelError(f"{what} ({type(error).__name__}: {line})", where=where)
 
 
-# ---- torch ----------------------------------------------------------------------------------------------------------
+# ---- torch -------------------------------------------------------------------------------------------------
 
 
 def _in_torch(program, source):
@@ -128,7 +130,7 @@ def _state_dict(source, torch):
     return {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
 
 
-# ---- onnxruntime, litert --------------------------------------------------------------------------------------------
+# ---- onnxruntime, litert -----------------------------------------------------------------------------------
 
 
 def _in_onnxruntime(source):
@@ -192,7 +194,7 @@ def _in_litert(source):
     return {"litert": call}
 
 
-# ---- keras ----------------------------------------------------------------------------------------------------------
+# ---- keras -------------------------------------------------------------------------------------------------
 
 
 def open_in_keras(path):

@@ -1,4 +1,6 @@
-"""Where arrays enter and leave a model: the source's axes and types outside, float32 (time, batch, width) for the engine inside."""
+"""Where arrays enter and leave a model: the source's axes and types outside, float32 (time, batch, width) for
+the engine inside.
+"""
 
 from __future__ import annotations
 
@@ -86,8 +88,8 @@ class Port:
         )
 
     def check_ids(self, x, axes, first=0):
-        """ShapeError for an id that is out of range, with its row and time. ``axes``: letters of the axes of ``x`` before features; ``first``:
-        the time of the first frame."""
+        """ShapeError for an id that is out of range, with its row and time. ``axes``: letters of the axes of
+        ``x`` before features; ``first``: the time of the first frame."""
         if not self.holds_ids:
             return
         if x.size > 1 << 16 and len(axes) and len(x) > 1:  # in parts, so that what is compared stays small
@@ -128,7 +130,9 @@ class Port:
 
 
 def make_output(axes, signal, batch, count, batched, out, shared):
-    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order and is not ``shared`` with an input."""
+    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order and
+    is not ``shared`` with an input.
+    """
     features, width = signal.features, prod(signal.features)
     frames = count if signal.time else 1
     if out is not None:

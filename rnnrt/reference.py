@@ -1,10 +1,12 @@
 """What each layer means, in float64 NumPy: the oracle for the engine, the importers and the files.
 
-One function a layer, named by its ``kind``, written from the equations in the layer's docstring and sharing nothing with the
-engine. Sequences are (batch, time, *features), values given once (batch, *features). Slow and obvious on purpose.
+One function a layer, named by its ``kind``, written from the equations in the layer's docstring and sharing
+nothing with the engine. Sequences are (batch, time, *features), values given once (batch, *features). Slow
+and obvious on purpose.
 
-Run in float32 it says by how much a framework may round, so its sums then have a written order and its functions are rounded
-once from float64: NumPy's own float32 sums and functions round differently from one processor to the next.
+Run in float32 it says by how much a framework may round, so its sums then have a written order and its
+functions are rounded once from float64: NumPy's own float32 sums and functions round differently from one
+processor to the next.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from .graph import Graph, Input, same_padding
 def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=None, dtype=np.float64):
     """Evaluate ``graph`` on {input name: array}, canonical axes (batch, time, *features).
 
-    ``initial_state``: {"lstm/h": (batch, units), ...}, missing ones zero. ``lengths``: (batch,) true lengths with PyTorch's packing
-    meaning: recurrent outputs past a row's end are 0, states freeze there, the reverse direction starts there.
-    Returns ({output name: array}, {"lstm/h": final state, ...}).
+    ``initial_state``: {"lstm/h": (batch, units), ...}, missing ones zero. ``lengths``: (batch,) true lengths
+    with PyTorch's packing meaning: recurrent outputs past a row's end are 0, states freeze there, the reverse
+    direction starts there. Returns ({output name: array}, {"lstm/h": final state, ...}).
     """
     values, states = {}, {}
     initial_state = initial_state or {}
@@ -59,7 +61,7 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
     return {o.name: values[o.value] for o in graph.outputs}, states
 
 
-# ---- activations ----------------------------------------------------------------------------------------------------
+# ---- activations -------------------------------------------------------------------------------------------
 
 
 def apply(function, x):
@@ -109,7 +111,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-# ---- products -------------------------------------------------------------------------------------------------------
+# ---- products ----------------------------------------------------------------------------------------------
 
 
 #: Terms of one chain of a float32 sum: about as accurate as the BLAS libraries that frameworks run on.
@@ -117,7 +119,9 @@ _CHAIN = 64
 
 
 def _product(x, weight):
-    """x W^T. In float32: chains of _CHAIN terms, each product and each sum rounded, the chains' totals added in order."""
+    """x W^T. In float32: chains of _CHAIN terms, each product and each sum rounded, the chains' totals added
+    in order.
+    """
     if x.dtype != np.float32:
         return x @ weight.T.astype(x.dtype)
     columns = np.ascontiguousarray(weight.T, x.dtype)
@@ -187,7 +191,7 @@ def _pad(layer, x, span, value):
     return np.pad(x, ((0, 0), (left, right)) + ((0, 0),) * (x.ndim - 2), constant_values=value)
 
 
-# ---- recurrence -----------------------------------------------------------------------------------------------------
+# ---- recurrence --------------------------------------------------------------------------------------------
 
 
 def recurrent(layer, x, initial, lengths):
@@ -274,7 +278,7 @@ def scan(layer, arguments, initial_state, lengths):
     return answers, states
 
 
-# ---- normalisation, activations -------------------------------------------------------------------------------------
+# ---- normalisation, activations ----------------------------------------------------------------------------
 
 
 def batch_normalization(layer, x):
@@ -301,7 +305,7 @@ def softmax(layer, x):
     return e / _sum(e)
 
 
-# ---- pooling and time -----------------------------------------------------------------------------------------------
+# ---- pooling and time --------------------------------------------------------------------------------------
 
 
 def _pooled(layer, x, fill, reduce):
@@ -365,7 +369,7 @@ def time_distributed(layer, x):
     return made.reshape(lead + made.shape[1:])
 
 
-# ---- merging --------------------------------------------------------------------------------------------------------
+# ---- merging -----------------------------------------------------------------------------------------------
 
 
 def concatenate(layer, *xs):

@@ -19,21 +19,22 @@ MOST_OUTPUTS = 64
 
 @layer_class
 class Scan(Layer):
-    """A recurrence given by the graph of one step: it is to a cell what TimeDistributed is to a layer without memory.
+    """A recurrence given by the graph of one step: it is to a cell what TimeDistributed is to a layer without
+    memory.
 
-    ``graph`` has no time. Its inputs are, in order: ``per_step`` frames, one a sequence this layer reads; one value a
-    name of ``states``; values given once. Its outputs are the next states, in the order of ``states``, then at least
-    one answer of the step. Layers that need time, and so all that keep something, are refused inside: what is kept
-    must be a state.
+    ``graph`` has no time. Its inputs are, in order: ``per_step`` frames, one a sequence this layer reads; one
+    value a name of ``states``; values given once. Its outputs are the next states, in the order of
+    ``states``, then at least one answer of the step. Layers that need time, and so all that keep something,
+    are refused inside: what is kept must be a state.
 
-    Inputs: ``per_step`` sequences; for each name of ``started``, in the order of ``states``, the value (batch, size)
-    that state starts at; the values given once. The other states start at ``initial``, all states side by side
-    (sum of sizes,) (its places of started states are not used), or without it at zero. A scan without sequences runs
-    ``steps`` steps.
+    Inputs: ``per_step`` sequences; for each name of ``started``, in the order of ``states``, the value
+    (batch, size) that state starts at; the values given once. The other states start at ``initial``, all
+    states side by side (sum of sizes,) (its places of started states are not used), or without it at zero. A
+    scan without sequences runs ``steps`` steps.
 
-    Outputs: the first answer at every step; further answers by the names of the graph's outputs; the final states by
-    name. ``reverse``: from the last frame to the first; answers stay at the frame they belong to. Where rows of a
-    batch end early, their states stay and their answers are 0.
+    Outputs: the first answer at every step; further answers by the names of the graph's outputs; the final
+    states by name. ``reverse``: from the last frame to the first; answers stay at the frame they belong to.
+    Where rows of a batch end early, their states stay and their answers are 0.
     """
 
     graph: Graph = None
@@ -179,7 +180,8 @@ class Scan(Layer):
             raise ShapeError(
                 "the inputs do not fit the step",
                 where=self.where,
-                expected=f"{max(1, len(wanted))}: {self.per_step} sequences, {len(self.started)} states to start at, "
+                expected=f"{max(1, len(wanted))}: {self.per_step} sequences, {len(self.started)} states to "
+                f"start at, "
                 f"{len(step.inputs) - given_once} values given once",
                 found=str(len(signals)),
             )

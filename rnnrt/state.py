@@ -1,5 +1,5 @@
-"""What a stream or a run leaves behind, as named arrays: recurrent states, and for a stream everything else it
-needs to go on."""
+"""What a stream or a run leaves behind, as named arrays: recurrent states, and for a stream everything else
+it needs to go on."""
 
 from __future__ import annotations
 
@@ -73,17 +73,19 @@ class State:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """{"lstm/h": (batch, units), ...}, float32; no batch axis where the sequence had none.
 
-        From a stream also "conv/window" (batch, frames, features), oldest frame first, "add/queue.1" (batch, frames,
-        features), frames of input 1 that wait for the others, "pool/sum" and the like, float64, and "position",
-        frames taken, uint64. The arrays are the state: writing into one changes what this State gives back.
+        From a stream also "conv/window" (batch, frames, features), oldest frame first, "add/queue.1" (batch,
+        frames, features), frames of input 1 that wait for the others, "pool/sum" and the like, float64, and
+        "position", frames taken, uint64. The arrays are the state: writing into one changes what this State
+        gives back.
         """
         return dict(self._arrays)
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``from_bytes`` reads, on any machine, with the same model file.
 
-        Layout: "RNNRTST", the format's number as a digit, length of the header (uint32), header (JSON: fingerprint,
-        batch, kind of stream, names, types and shapes), the arrays, CRC-32 of all before it; all little-endian.
+        Layout: "RNNRTST", the format's number as a digit, length of the header (uint32), header (JSON:
+        fingerprint, batch, kind of stream, names, types and shapes), the arrays, CRC-32 of all before it; all
+        little-endian.
         """
         arrays = {
             name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")) for name, a in self._arrays.items()
@@ -101,7 +103,9 @@ class State:
 
     @classmethod
     def from_bytes(cls, data: Bytes) -> State:
-        """The State that ``to_bytes`` wrote; StateError for anything else: damaged bytes, another format's."""
+        """The State that ``to_bytes`` wrote; StateError for anything else: damaged bytes, another
+        format's.
+        """
         try:
             data = bytes(memoryview(data))
         except (TypeError, ValueError, BufferError) as error:

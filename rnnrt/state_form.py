@@ -1,7 +1,8 @@
 """Initial states in the form a PyTorch program takes them, and the same by name.
 
-A form, in a graph's metadata as "initial_states", is a list of [path, names]: the items to take of what the caller gives, one after
-the other (a number, or [start, stop, step]), and the states that the tensor found there stacks, e.g. [[0], ["lstm.l0/h"]].
+A form, in a graph's metadata as "initial_states", is a list of [path, names]: the items to take of what the
+caller gives, one after the other (a number, or [start, stop, step]), and the states that the tensor found
+there stacks, e.g. [[0], ["lstm.l0/h"]].
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def of_stack(layers, kinds):
 
 
 def by_name(form, given, batched) -> dict:
-    """{state: (batch, size) array} of what a caller gave, or (size,) where the call is not ``batched``; None stands for zeros.
+    """{state: (batch, size) array} of what a caller gave, or (size,) where the call is not ``batched``; None
+    stands for zeros.
 
     Raises StateError where the given states have another form.
     """

@@ -1,4 +1,6 @@
-"""JSON as a file from a stranger may hold it: no duplicate keys, no NaN, no deep nesting, nothing Python alone would accept."""
+"""JSON as a file from a stranger may hold it: no duplicate keys, no NaN, no deep nesting, nothing Python
+alone would accept.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ MAX_INTEGER = 1 << 53  # beyond it a reader with doubles sees another number
 
 
 def loads(text, where, depth=MAX_DEPTH):
-    """The value of ``text`` (str, or bytes in UTF-8), at most ``depth`` levels deep; raises ModelFileError naming ``where``."""
+    """The value of ``text`` (str, or bytes in UTF-8), at most ``depth`` levels deep; raises ModelFileError
+    naming ``where``.
+    """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
@@ -35,7 +39,9 @@ def loads(text, where, depth=MAX_DEPTH):
 
 
 def dumps(value, where):
-    """Canonical text of ``value``: sorted keys, no spaces. Raises ModelFileError for what ``loads`` would not give back."""
+    """Canonical text of ``value``: sorted keys, no spaces. Raises ModelFileError for what ``loads`` would not
+    give back.
+    """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -74,7 +80,9 @@ def _constant(text):
 
 
 def _walk(value, where, most):
-    """Whether every string is text and no value lies deeper than ``most``; level by level, so that depth costs no stack."""
+    """Whether every string is text and no value lies deeper than ``most``; level by level, so that depth
+    costs no stack.
+    """
     level, depth = [value], 0
     while level:
         depth += 1

@@ -1,11 +1,14 @@
-"""The forward passes of a plain RNN and an LSTM as the textbook's programming assignment writes them, in float64 NumPy.
+"""The forward passes of a plain RNN and an LSTM as the textbook's programming assignment writes them, in
+float64 NumPy.
 
-Columns are examples and time comes last: ``x`` (n_x, m, T_x), hidden states ``a`` (n_a, m, T_x), predictions ``y``
-(n_y, m, T_x) after a softmax over axis 0. Every function works on all m examples at once; the caches are what the
-assignment's backward pass reads. They are the oracle for ``from_numpy`` and share nothing with the engine.
+Columns are examples and time comes last: ``x`` (n_x, m, T_x), hidden states ``a`` (n_a, m, T_x), predictions
+``y`` (n_y, m, T_x) after a softmax over axis 0. Every function works on all m examples at once; the caches
+are what the assignment's backward pass reads. They are the oracle for ``from_numpy`` and share nothing with
+the engine.
 
-Parameters of the RNN: Wax (n_a, n_x), Waa (n_a, n_a), Wya (n_y, n_a), ba (n_a, 1), by (n_y, 1).
-Parameters of the LSTM: Wf, Wi, Wc, Wo (n_a, n_a + n_x) over [a_prev; x_t], Wy (n_y, n_a), bf, bi, bc, bo (n_a, 1), by (n_y, 1).
+Parameters of the RNN: Wax (n_a, n_x), Waa (n_a, n_a), Wya (n_y, n_a), ba (n_a, 1), by (n_y, 1). Parameters of
+the LSTM: Wf, Wi, Wc, Wo (n_a, n_a + n_x) over [a_prev; x_t], Wy (n_y, n_a), bf, bi, bc, bo (n_a, 1), by (n_y,
+1).
 """
 
 from __future__ import annotations
@@ -117,7 +120,8 @@ def rnn_forward(
 def lstm_cell_forward(
     xt: ArrayLike, a_prev: ArrayLike, c_prev: ArrayLike, parameters: Parameters
 ) -> tuple[Doubles, Doubles, Doubles, tuple[Any, ...]]:
-    """One step of the LSTM: xt (n_x, m), a_prev and c_prev (n_a, m) -> a_next, c_next (n_a, m), yt_pred (n_y, m), cache.
+    """One step of the LSTM: xt (n_x, m), a_prev and c_prev (n_a, m) -> a_next, c_next (n_a, m), yt_pred (n_y,
+    m), cache.
 
     cache = (a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters).
     """

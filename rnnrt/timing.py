@@ -27,8 +27,8 @@ def receptive_field(graph: Graph):
 
 
 def may_emit_many(graph: Graph):
-    """Whether one frame in can bring several frames of an output: at a first frame that comes after more padding than
-    a window and a stride take, or where an input given once is laid out over time."""
+    """Whether one frame in can bring several frames of an output: at a first frame that comes after more
+    padding than a window and a stride take, or where an input given once is laid out over time."""
     once = _given_once(graph)
     for layer in graph.layers:
         windowed = layer.span is not None and layer.padding != "same"
@@ -40,12 +40,14 @@ def may_emit_many(graph: Graph):
 
 
 def delay(graph: Graph):
-    """The smallest d such that for every t a stream has, after t + d frames, given every frame that a flush after t
-    frames would have brought. Outputs whose frames all come at the end have no such d and are not counted.
+    """The smallest d such that for every t a stream has, after t + d frames, given every frame that a flush
+    after t frames would have brought. Outputs whose frames all come at the end have no such d and are not
+    counted.
 
-    For each value two functions of k are carried through the layers: the input frames it takes until a running
-    stream has given k of its frames, and until a stream that is flushed then has. Both are the greatest of a few
-    straight lines ``slope * (k - 1) + start``, kept as {slope: start}; the delay is the most they are apart.
+    For each value two functions of k are carried through the layers: the input frames it takes until a
+    running stream has given k of its frames, and until a stream that is flushed then has. Both are the
+    greatest of a few straight lines ``slope * (k - 1) + start``, kept as {slope: start}; the delay is the
+    most they are apart.
     """
     once, late, running, flushed = _given_once(graph), _at_the_end(graph), {}, {}
     for layer in graph.layers:
@@ -68,7 +70,7 @@ def delay(graph: Graph):
     return max((_most_apart(running[name], flushed[name]) for name in shown), default=0)
 
 
-# ---- when a value comes ---------------------------------------------------------------------------------------------
+# ---- when a value comes ------------------------------------------------------------------------------------
 
 
 def _given_once(graph):
@@ -93,7 +95,7 @@ def _at_the_end(graph):
     return late
 
 
-# ---- frames needed, as the greatest of straight lines ---------------------------------------------------------------
+# ---- frames needed, as the greatest of straight lines ------------------------------------------------------
 
 
 def _latest(lines):
@@ -112,8 +114,8 @@ def _after(lines, stride, first):
 
 
 def _most_apart(running, flushed):
-    """The greatest difference of two such functions over k >= 1: one is a sum of lines, so at the first k, where
-    lines of either cross, or past all of that."""
+    """The greatest difference of two such functions over k >= 1: one is a sum of lines, so at the first k,
+    where lines of either cross, or past all of that."""
     at = {0}
     for lines in (running, flushed):
         for (slope, start), (other, begin) in combinations(sorted(lines.items()), 2):

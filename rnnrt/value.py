@@ -1,8 +1,9 @@
 """A model as a value: what its pickle holds, and the models this process has made of pickles.
 
-A pickle is one call: ``rnnrt.value.restore(version, content, options)``. By value, ``content`` is the bytes of the model's .rnnrt file, its
-golden sample and provenance in it; by path it is (path, size, sha256) of a file that stays where it is. Either way every check of
-``rnnrt.load`` is made. The same bytes under the same options are one Model in a process, however many tasks bring them.
+A pickle is one call: ``rnnrt.value.restore(version, content, options)``. By value, ``content`` is the bytes
+of the model's .rnnrt file, its golden sample and provenance in it; by path it is (path, size, sha256) of a
+file that stays where it is. Either way every check of ``rnnrt.load`` is made. The same bytes under the same
+options are one Model in a process, however many tasks bring them.
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ if TYPE_CHECKING:
 
     from .annotations import Answer
 
-#: Of what ``restore`` is called with. A later rnnrt that calls it otherwise counts on, and an earlier one refuses by that number.
+#: Of what ``restore`` is called with. A later rnnrt that calls it otherwise counts on, and an earlier one
+#: refuses by that number.
 VERSION = 1
 OPTIONS = {"num_threads": int, "backend": str, "weights": str, "isa": str | None, "lift": bool}
 WHERE = "the pickled model"
 
-#: Models made of pickles outlive the task that brought them, for the next one brings the same: so many, in so many bytes of weights.
+#: Models made of pickles outlive the task that brought them, for the next one brings the same: so many, in so
+#: many bytes of weights.
 MOST_HELD, MOST_HELD_BYTES = 4, 256 << 20
 
 
 def by_path(model: Model[Answer]) -> Model[Answer]:
-    """The same model, whose pickle holds no weights but the path, size and sha256 of the .rnnrt file it was loaded from.
+    """The same model, whose pickle holds no weights but the path, size and sha256 of the .rnnrt file it was
+    loaded from.
 
-    For processes that share a disk. Where the file is missing or another one, unpickling raises ModelFileError; so does this call for a
-    model that ``rnnrt.load`` did not read from a path, or whose file holds another network by now.
+    For processes that share a disk. Where the file is missing or another one, unpickling raises
+    ModelFileError; so does this call for a model that ``rnnrt.load`` did not read from a path, or whose file
+    holds another network by now.
     """
     if not isinstance(model, Model):
         raise DTypeError(
@@ -85,7 +90,9 @@ def reduced(model: Model[Any]) -> tuple[Any, ...]:
 
 
 def restore(version: object, content: object = None, options: object = None, *newer: object) -> Model[Any]:
-    """The Model of a pickle. Raises UnsupportedModelError where a newer rnnrt wrote it, and whatever ``rnnrt.load`` raises for its file."""
+    """The Model of a pickle. Raises UnsupportedModelError where a newer rnnrt wrote it, and whatever
+    ``rnnrt.load`` raises for its file.
+    """
     if version != VERSION or newer:
         raise UnsupportedModelError(
             "the pickle was written by a newer rnnrt",
@@ -175,9 +182,10 @@ def _digest(opened):
     return digest
 
 
-# ---- one Model a process --------------------------------------------------------------------------------------------
+# ---- one Model a process -----------------------------------------------------------------------------------
 
-#: Every living model that was pickled or unpickled here, by the sha256 of its file and its options; the last unpickled ones are held.
+#: Every living model that was pickled or unpickled here, by the sha256 of its file and its options; the last
+#: unpickled ones are held.
 _living: weakref.WeakValueDictionary[Any, Model[Any]] = weakref.WeakValueDictionary()
 _held: OrderedDict[Any, Model[Any]] = OrderedDict()
 _lock = threading.Lock()
@@ -196,7 +204,9 @@ def _key(digest, options, path=None):
 
 
 def _one(digest, options, make, path=None):
-    """The living model of this content, or the one ``make`` returns; a model by path is another one than the same by value."""
+    """The living model of this content, or the one ``make`` returns; a model by path is another one than the
+    same by value.
+    """
     key = _key(digest, options, path)
     with _lock:
         model = _living.get(key)

@@ -1,7 +1,9 @@
-"""Whether a network answers as it should: sample inputs, who answered them, the distance of two answers, and how much is allowed.
+"""Whether a network answers as it should: sample inputs, who answered them, the distance of two answers, and
+how much is allowed.
 
-Inputs made up for any purpose are made here. They are drawn from the network's own statistics where it has them (a norm at an input
-says what its numbers look like, an embedding how many ids there are), for a fault that only shows on real inputs shows on no others.
+Inputs made up for any purpose are made here. They are drawn from the network's own statistics where it has
+them (a norm at an input says what its numbers look like, an embedding how many ids there are), for a fault
+that only shows on real inputs shows on no others.
 """
 
 from __future__ import annotations
@@ -17,23 +19,27 @@ from . import reference
 from .errors import ShapeError, VerificationError
 from .graph import BatchNormalization, Embedding, Graph, Input, TimeDistributed
 
-#: A framework may sum in another order than the reference does in float32: by how much more its error may then be called rounding.
+#: A framework may sum in another order than the reference does in float32: by how much more its error may
+#: then be called rounding.
 ROUNDING = 8
 #: Who answered, where it was not somebody from outside.
 OWN, USER = "reference", "the user's samples"
 NOT_COMPARED = "rnnrt's own reading: not compared"
-#: Above this much float32 has no digits left to tell unit scale from: a statistic beyond it is not a scale that inputs have.
+#: Above this much float32 has no digits left to tell unit scale from: a statistic beyond it is not a scale
+#: that inputs have.
 _LARGEST_SCALE = 1e18
 
 
-# ---- sample inputs --------------------------------------------------------------------------------------------------
+# ---- sample inputs -----------------------------------------------------------------------------------------
 
 
 def sample_inputs(graph: Graph, seed=0, time: int | None = None, batch: int = 2) -> dict[str, np.ndarray]:
-    """A small sample of inputs, {name: float32 array}, canonical axes (batch, time, *features) or (batch, *features).
+    """A small sample of inputs, {name: float32 array}, canonical axes (batch, time, *features) or (batch,
+    *features).
 
-    ``time``: frames of an input that has no length of its own; by default enough to fill every window. Ids are whole numbers that
-    every embedding has; other numbers are normal, with the mean and variance of a batch normalisation that reads the input.
+    ``time``: frames of an input that has no length of its own; by default enough to fill every window. Ids
+    are whole numbers that every embedding has; other numbers are normal, with the mean and variance of a
+    batch normalisation that reads the input.
     """
     generator = np.random.default_rng(seed)
     time = time or _enough_frames(graph)
@@ -41,8 +47,8 @@ def sample_inputs(graph: Graph, seed=0, time: int | None = None, batch: int = 2)
 
 
 def sample_input(graph: Graph, name: str, batch: int, time: int | None, generator) -> np.ndarray:
-    """One of ``sample_inputs``; ``generator``: a numpy.random.Generator, which is drawn from once. Raises ShapeError where it is
-    larger than the memory of this machine."""
+    """One of ``sample_inputs``; ``generator``: a numpy.random.Generator, which is drawn from once. Raises
+    ShapeError where it is larger than the memory of this machine."""
     layer, signal = graph[name], graph.signals[name]
     shape = (batch,) + ((signal.length or time,) if signal.time else ()) + signal.features
     size, memory = 12 * prod(shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -65,7 +71,9 @@ def sample_input(graph: Graph, name: str, batch: int, time: int | None, generato
 
 
 def input_norm(graph: Graph, name: str) -> BatchNormalization | None:
-    """The batch normalisation whose statistics are those of the input ``name``: one that reads it, feature by feature."""
+    """The batch normalisation whose statistics are those of the input ``name``: one that reads it, feature by
+    feature.
+    """
     for layer in graph.consumers(name):
         if isinstance(layer, BatchNormalization) and graph.signals[name].features == layer.mean.shape:
             scale = np.concatenate([layer.mean, layer.variance])
@@ -74,8 +82,28 @@ def input_norm(graph: Graph, name: str) -> BatchNormalization | None:
     return None
 
 
+def longest_row(graph: Graph, frames: int) -> int:
+    """The greatest length a row of so many frames may have: windows before the packing change what lengths
+    count.
+    """
+    span, stride = graph.metadata.get("packing", (1, 1))
+    return max((frames - span) // stride + 1, 0)
+
+
+def full_lengths(graph: Graph, inputs) -> np.ndarray | None:
+    """(batch,) lengths of rows that are all full, for a network that does not run without lengths; else
+    None.
+    """
+    if "lengths_input" not in graph.metadata:
+        return None
+    batch, frames = next(inputs[name].shape[:2] for name in graph.inputs if graph.signals[name].time)
+    return np.full(batch, longest_row(graph, frames))
+
+
 def reference_sample(graph: Graph, seed=0):
-    """``sample_inputs`` and what the float64 reference answers to them, float32: ({name: array}, {name: array})."""
+    """``sample_inputs`` and what the float64 reference answers to them, float32: ({name: array}, {name:
+    array}).
+    """
     inputs = sample_inputs(graph, seed)
     with np.errstate(over="ignore", invalid="ignore"):
         outputs, _ = reference.run(graph, inputs)
@@ -108,25 +136,28 @@ def _enough_frames(graph):
     raise refused
 
 
-# ---- what was assumed -----------------------------------------------------------------------------------------------
+# ---- what was assumed --------------------------------------------------------------------------------------
 
 
 def answered_by(by: str, graph: Graph) -> str:
-    """Who answered a golden sample, in words: ``by`` as a file has it. A graph built by hand was not read from anywhere."""
+    """Who answered a golden sample, in words: ``by`` as a file has it. A graph built by hand was not read
+    from anywhere.
+    """
     if by != OWN:
         return by
     return NOT_COMPARED if graph.metadata.get("source") else "the float64 reference"
 
 
 def assumptions(graph: Graph, by: str = OWN) -> tuple[str, ...]:
-    """What was taken for granted about a network, a sentence each: what its importer assumed, what its weights look like, and
-    whether anybody from outside answered its sample (``by``)."""
+    """What was taken for granted about a network, a sentence each: what its importer assumed, what its
+    weights look like, and whether anybody from outside answered its sample (``by``)."""
     found = list(graph.metadata.get("assumptions") or ())
     found += not_finite(graph)
     for layer in _layers(graph):
         if isinstance(layer, BatchNormalization) and not layer.mean.any() and (layer.variance == 1).all():
             found.append(
-                f"layer {layer.name!r}: its statistics are mean 0 and variance 1 exactly, as before any training"
+                f"layer {layer.name!r}: its statistics are mean 0 and variance 1 exactly, as before any "
+                f"training"
             )
     for name in graph.inputs:
         norm = input_norm(graph, name)
@@ -168,11 +199,13 @@ def _range(values):
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
-# ---- judging answers ------------------------------------------------------------------------------------------------
+# ---- judging answers ---------------------------------------------------------------------------------------
 
 
 def distance(expected, found) -> float:
-    """The largest difference, relative to the largest expected magnitude where that is above 1; equal infinities and NaN are no difference."""
+    """The largest difference, relative to the largest expected magnitude where that is above 1; equal
+    infinities and NaN are no difference.
+    """
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0.0, np.abs(np.asarray(expected, np.float64) - found)).max(initial=0.0)
@@ -180,10 +213,11 @@ def distance(expected, found) -> float:
 
 
 def allowances(graph, inputs, outputs, by) -> dict[str, float]:
-    """{output name: twice the float32 error of who answered}, as ``distance`` measures it; of the reference: of its float32 run.
+    """{output name: twice the float32 error of who answered}, as ``distance`` measures it; of the reference:
+    of its float32 run.
 
-    A framework's error is what it is off the float64 reference, as far as rounding explains that: of a network imported wrongly it is off
-    as well, but far more than a float32 run of the reference is.
+    A framework's error is what it is off the float64 reference, as far as rounding explains that: of a
+    network imported wrongly it is off as well, but far more than a float32 run of the reference is.
     """
     exact, rounded = (reference.run(graph, inputs, dtype=t)[0] for t in (np.float64, np.float32))
     rounding = {name: distance(exact[name], y) for name, y in rounded.items()}
@@ -193,10 +227,11 @@ def allowances(graph, inputs, outputs, by) -> dict[str, float]:
 
 
 def check(graph: Graph, inputs, outputs, made, by: str, tolerance: float = 1e-5) -> float:
-    """The largest distance of ``made`` from ``outputs`` ({name: array} in the same axes); ``inputs`` are canonical.
+    """The largest distance of ``made`` from ``outputs`` ({name: array} in the same axes); ``inputs`` are
+    canonical.
 
-    Raises VerificationError where an answer has another shape, where what ``by`` answered is not finite (it verifies nothing), and above
-    both ``tolerance`` and what float32 allows (``allowances``).
+    Raises VerificationError where an answer has another shape, where what ``by`` answered is not finite (it
+    verifies nothing), and above both ``tolerance`` and what float32 allows (``allowances``).
     """
     errors = {}
     for name, wanted in outputs.items():
@@ -209,7 +244,8 @@ def check(graph: Graph, inputs, outputs, made, by: str, tolerance: float = 1e-5)
             raise VerificationError(
                 "the sample's answer is not finite, so it verifies nothing",
                 where=where,
-                found=f"{np.isnan(wanted).sum()} NaN and {np.isinf(wanted).sum()} inf of {wanted.size:,} numbers",
+                found=f"{np.isnan(wanted).sum()} NaN and {np.isinf(wanted).sum()} inf of {wanted.size:,} "
+                f"numbers",
                 fix="; ".join(not_finite(graph)) or None,
             )
         errors[name] = distance(wanted, y)

@@ -28,9 +28,9 @@ struct rnnrt_arena {
     size_t count; /* ops; the plan may be gone when the arena goes */
     size_t batch, block;
     bool every_step;
-    bool live;   /* no full-length buffers of an earlier whole run are attached */
+    bool live;                 /* no full-length buffers of an earlier whole run are attached */
     struct rnnrt_pulse *pulse; /* of the call at work, or NULL */
-    char **rows; /* (batch) the blocks this call works on */
+    char **rows;               /* (batch) the blocks this call works on */
     float *work;
     size_t work_floats;
     float *whole; /* full-length buffers of whole runs */

@@ -388,7 +388,9 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
             if (!p.most) p.first = NEVER;
         } else if (op->row.kernel_size > 0) {
             p = through_window(p, &op->row);
-        } else if (op->layer->due && (op->row.kind != rnnrt_kind_scan || op->row.length)) { /* those that say nothing before the end, and what is not understood */
+        } else if (op->layer->due &&
+                   (op->row.kind != rnnrt_kind_scan ||
+                    op->row.length)) { /* those that say nothing before the end, and what is not understood */
             p.known &= op_due(op, p.first == NEVER ? 0 : (size_t)1 << 30, false) == 0;
             p.first = NEVER;
         }
@@ -418,9 +420,10 @@ static void count_work(struct rnnrt_plan *plan) {
         plan->work_once += op->work * few;
         if (!op->row.timed) continue;
         double stride = op->row.kernel_size > 0 ? (double)op->row.stride : 1,
-               length = op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
-                            ? (double)op->row.length
-                            : 1;
+               length =
+                   op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
+                       ? (double)op->row.length
+                       : 1;
         op->rate = rate * length / stride, op->few = few * length / stride;
     }
 }

@@ -106,7 +106,7 @@ struct rnnrt_op {
     bool late;                        /* in a stream: slot 0 comes when the sequence is over */
     bool once;                        /* depends on inputs given once alone */
     bool whole;                       /* runs once over its whole input, after the other ops of its stage */
-    bool apart;                    /* the inputs it joins drift apart, or one comes only at the end */
+    bool apart;                       /* the inputs it joins drift apart, or one comes only at the end */
     bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
     size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
@@ -135,9 +135,9 @@ struct rnnrt_plan {
     size_t length; /* frames every timed input has where a plan that streams fixes them, else 0 */
     double work_frame, work_once; /* multiply-adds for a row: for every frame, and besides */
     struct rnnrt_weights *weights;
-    size_t weights_used; /* blocks of a family handed out while the plan is made */
-    bool filled;         /* they are a family's: what is handed out is there already */
-    bool misfit;         /* and it has no such block */
+    size_t weights_used;   /* blocks of a family handed out while the plan is made */
+    bool filled;           /* they are a family's: what is handed out is there already */
+    bool misfit;           /* and it has no such block */
     size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
     size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */
     bool once_inputs;      /* some input is given once */

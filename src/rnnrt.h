@@ -32,7 +32,7 @@ enum rnnrt_status {
     RNNRT_WRONG_LENGTH = -10, /* an input of fixed length would end with error.value frames in place of
                                  error.position; nothing changed: error.row */
     RNNRT_OUT_OF_PHASE = -12, /* rows that began at different times: see rnnrt_rows_push; nothing changed */
-    RNNRT_CANCELLED = -11, /* rnnrt_between said so: a stream has ended, outputs are unspecified */
+    RNNRT_CANCELLED = -11,    /* rnnrt_between said so: a stream has ended, outputs are unspecified */
 };
 
 struct rnnrt_error {
@@ -112,7 +112,7 @@ struct rnnrt_row {
     int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
     int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
-    int32_t unpacked; /* recurrent rows: the lengths of a call do not count for it */
+    int32_t unpacked;         /* recurrent rows: the lengths of a call do not count for it */
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;

@@ -1,10 +1,11 @@
 """One list of configurations: the tests and the benchmarks both walk it.
 
-A case is a name and a function that builds its graph with asymmetric random weights. Sizes are those that bite: one, just under, at and
-over a vector of 4, 8 and 16 lanes, over a panel, over a segment of 64 terms.
+A case is a name and a function that builds its graph with asymmetric random weights. Sizes are those that
+bite: one, just under, at and over a vector of 4, 8 and 16 lanes, over a panel, over a segment of 64 terms.
 
-Weights and samples are the same to the bit on every machine and with every NumPy: they come from the raw numbers of the bit
-generator, whose stream NumPy promises to keep (that of standard_normal it does not), by operations that IEEE 754 fixes.
+Weights and samples are the same to the bit on every machine and with every NumPy: they come from the raw
+numbers of the bit generator, whose stream NumPy promises to keep (that of standard_normal it does not), by
+operations that IEEE 754 fixes.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def raw(r, *shape):
 
 
 def normal(r, *shape):
-    """About standard normal, float64: the sum of the four 16-bit parts of a raw number, less its mean, by its deviation."""
+    """About standard normal, float64: the sum of the four 16-bit parts of a raw number, less its mean, by its
+    deviation.
+    """
     drawn = raw(r, *shape)
     total = sum((drawn >> np.uint64(k)) & np.uint64(0xFFFF) for k in (0, 16, 32, 48))
     return (total.astype(np.float64) - 2 * 0xFFFF) / 37837.0
@@ -264,7 +267,9 @@ def _two_widths(b, x, r, **fields):
 
 
 def _scan_from_an_edge(b, x, r):
-    """An encoder's last state starts a minimal gated unit, whose final state and answers meet a value given once."""
+    """An encoder's last state starts a minimal gated unit, whose final state and answers meet a value given
+    once.
+    """
     recurrent(b, x, r, L.GRU, 7, name="encoder")
     y = _minimal_gated(b, x, r, 7, more=("encoder:h",), started=("h",))
     again = recurrent(b, y, r, L.SimpleRNN, 4, name="after")

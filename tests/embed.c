@@ -293,8 +293,7 @@ static void slices(void) {
           *h = __real_malloc(2 * ROWS * UNITS * sizeof *h), one[2 * OUT], end[UNITS];
     fill(x, ROWS * 2 * IN), fill(h, ROWS * UNITS);
     struct rnnrt_array in = {x, IN, 2 * IN, 2}, out = {y, OUT, 2 * OUT, 2};
-    struct rnnrt_state_value first = {2, h},
-                             last = {2, h + ROWS * UNITS};
+    struct rnnrt_state_value first = {2, h}, last = {2, h + ROWS * UNITS};
     CHECK(rnnrt_run(plan, ROWS, &in, &out, NULL, &first, 1, &last, 1, 0, NULL, &error) == RNNRT_OK &&
           out.frames == 2);
     for (size_t b = 0; b < ROWS; b += 997) {

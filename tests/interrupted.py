@@ -1,4 +1,5 @@
-"""A long call that Ctrl-C ends: run by test_calls.py in a process of its own, the kind of call as its one argument.
+"""A long call that Ctrl-C ends: run by test_calls.py in a process of its own, the kind of call as its one
+argument.
 
 Prints what ended the call, and "goes on" once the model was seen to answer after it.
 """

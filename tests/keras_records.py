@@ -1,4 +1,6 @@
-"""The recorded Keras models (tests/data/keras, written by tools/record_keras.py): files, answers, and files changed on purpose."""
+"""The recorded Keras models (tests/data/keras, written by tools/record_keras.py): files, answers, and files
+changed on purpose.
+"""
 
 import io
 import json

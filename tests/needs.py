@@ -1,4 +1,6 @@
-"""What a test needs and may not find: it skips visibly for a user, and fails where RNNRT_CI=1 forbids skipping."""
+"""What a test needs and may not find: it skips visibly for a user, and fails where RNNRT_CI=1 forbids
+skipping.
+"""
 
 import importlib
 import os

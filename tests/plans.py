@@ -33,7 +33,17 @@ SIZES = [
     "per_step",
     "states",
 ]
-ARRAYS = ["weight", "recurrent_weight", "bias", "recurrent_bias", "gamma", "beta", "projection", "mean", "start"]
+ARRAYS = [
+    "weight",
+    "recurrent_weight",
+    "bias",
+    "recurrent_bias",
+    "gamma",
+    "beta",
+    "projection",
+    "mean",
+    "start",
+]
 NONE = -1
 
 

@@ -53,9 +53,10 @@ class Edge:
 def random_graph(seed, streamable=True):
     """(graph, inputs): ``inputs(batch, time, seed=0)`` gives {name: float32 array (batch, time, features)}.
 
-    2 to 8 layers from an input to its outputs, widths of 1 to 33. ``streamable``: only layers that can run frame by frame (look-ahead
-    and a last step or global pooling at the end included); otherwise reversed ones, too, and poolings in front of other layers.
-    ``frames_needed(graph)`` frames are enough for every window.
+    2 to 8 layers from an input to its outputs, widths of 1 to 33. ``streamable``: only layers that can run
+    frame by frame (look-ahead and a last step or global pooling at the end included); otherwise reversed
+    ones, too, and poolings in front of other layers. ``frames_needed(graph)`` frames are enough for every
+    window.
     """
     return _Maker(np.random.default_rng(seed), streamable).make()
 
@@ -96,7 +97,7 @@ class _Maker:
 
         return graph, inputs
 
-    # -- choices ------------------------------------------------------------------------------------------------------
+    # -- choices ---------------------------------------------------------------------------------------------
     def chance(self, probability):
         return self.random.random() < probability
 
@@ -117,7 +118,7 @@ class _Maker:
         name = self.pick([n for n in names if n != "exponential"])
         return (name, *(0.1 + float(self.random.random()) for _ in FUNCTIONS[name]))
 
-    # -- steps ----------------------------------------------------------------------------------------------------------
+    # -- steps -----------------------------------------------------------------------------------------------
     def step(self, edges):
         """One more layer (or a fork of two and their join) on one of the latest edges."""
         edge = edges[-1] if self.chance(0.8) else self.pick(edges)
@@ -156,7 +157,9 @@ class _Maker:
         )
 
     def conv(self, edge, out=None, keep_rate=False):
-        """A Conv1D of any stride, dilation, groups and padding; ``keep_rate``: as many frames out as in, whatever the window."""
+        """A Conv1D of any stride, dilation, groups and padding; ``keep_rate``: as many frames out as in,
+        whatever the window.
+        """
         groups = int(self.pick([g for g in (1, 1, 1, 2, 3, edge.width) if edge.width % g == 0]))
         out = out or groups * max(1, self.size() // groups)
         groups = groups if out % groups == 0 else 1
@@ -282,7 +285,9 @@ class _Maker:
         return self.add(TimeDistributed, column, 2 * ((edge.width - 3) // 2 + 1), graph=inner.graph())
 
     def scan(self, edge):
-        """A cell of one or two states, one of them from before, with a joint product and an answer of its own width."""
+        """A cell of one or two states, one of them from before, with a joint product and an answer of its own
+        width.
+        """
         step, units, answer = GraphBuilder(), self.size(), self.size()
         x, h = step.input("x", (edge.width,), time=False), step.input("h", (units,), time=False)
         states, joined = ("h",), step.add(Concatenate, "join", *((x, h) if self.chance(0.5) else (h, x)))

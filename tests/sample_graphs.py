@@ -1,4 +1,6 @@
-"""Two graphs that tests of files share: a small one, and one in which every layer and every type of field occurs."""
+"""Two graphs that tests of files share: a small one, and one in which every layer and every type of field
+occurs.
+"""
 
 import numpy as np
 

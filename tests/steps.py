@@ -1,4 +1,6 @@
-"""Step graphs: the recurrent layers written out as arithmetic, in the spellings people use, and cells that are none of them."""
+"""Step graphs: the recurrent layers written out as arithmetic, in the spellings people use, and cells that
+are none of them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from rnnrt import layers as L
 
 
 class Step:
-    """One step under construction: ``x`` and the states of the given sizes, and small words for its arithmetic."""
+    """One step under construction: ``x`` and the states of the given sizes, and small words for its
+    arithmetic.
+    """
 
     def __init__(self, features, states, once=()):
         self.b = L.GraphBuilder()
@@ -56,8 +60,8 @@ class Step:
         return self.b.graph()
 
 
-#: How the products of a cell may be written: one matrix over [x; h]; one for x and one for h; one of each a gate; and
-#: one matrix over [h; x].
+#: How the products of a cell may be written: one matrix over [x; h]; one for x and one for h; one of each a
+#: gate; and one matrix over [h; x].
 SPELLINGS = ("joint", "separate", "by_gate", "joint_h_first")
 
 
@@ -80,7 +84,9 @@ def preactivations(step, w, u, b, gates, spelling, h, bias_on_h=None):
 def lstm(
     w, u, b, spelling="joint", recurrent_activation="sigmoid", activation="tanh", order="ifgo", norms=None
 ):
-    """The step of an LSTM with the given weights (gates i f g o), which stand in the step's own order of gates."""
+    """The step of an LSTM with the given weights (gates i f g o), which stand in the step's own order of
+    gates.
+    """
     units, features = len(w) // 4, w.shape[1]
     step = Step(features, {"h": units, "c": units})
     rows = np.concatenate([np.arange(units) + "ifgo".index(g) * units for g in order])
@@ -101,7 +107,9 @@ BLENDS = ("one_minus", "difference", "towards_n")
 
 
 def gru(w, u, b, ub, reset_after, spelling="separate", blend="one_minus", norms=None):
-    """The step of a GRU with the given weights (gates z r n). With reset_after, ``ub`` is the bias beside U h."""
+    """The step of a GRU with the given weights (gates z r n). With reset_after, ``ub`` is the bias beside U
+    h.
+    """
     units, features = len(w) // 3, w.shape[1]
     step = Step(features, {"h": units})
     h, two = step.state["h"], 2 * units
@@ -133,7 +141,9 @@ def rnn(w, u, b, spelling="joint", activation="tanh", norms=None):
 
 
 def minimal_gated(w, u, b, features, units):
-    """A minimal gated unit (Zhou et al. 2016): f = sigmoid(..), n = tanh(W x + U (f h)), h' = (1 - f) h + f n."""
+    """A minimal gated unit (Zhou et al. 2016): f = sigmoid(..), n = tanh(W x + U (f h)), h' = (1 - f) h + f
+    n.
+    """
     step = Step(features, {"h": units})
     h = step.state["h"]
     f = step.dense(step.join(step.x, h), np.hstack([w[:units], u[:units]]), b[:units], activation="sigmoid")
@@ -144,7 +154,9 @@ def minimal_gated(w, u, b, features, units):
 
 
 def two_widths(r, features):
-    """A cell with states of two widths, one a copy of a state as it was, and four answers (six outputs and states)."""
+    """A cell with states of two widths, one a copy of a state as it was, and four answers (six outputs and
+    states).
+    """
     weights = lambda *shape: (r.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
     step = Step(features, {"slow": 5, "was": 3, "fast": 3})
     slow, was, fast = step.state.values()

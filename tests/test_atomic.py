@@ -60,10 +60,13 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
     """A real write error: the child may not make files longer than 4 KiB."""
     before = saved.read_bytes()
     program = (
-        "import resource, signal, sys, numpy as np; from rnnrt import file; from rnnrt.errors import ModelFileError\n"
+        "import resource, signal, sys, numpy as np; from rnnrt import file; from rnnrt.errors import "
+        "ModelFileError\n"
         "from rnnrt.graph import Dense, GraphBuilder\n"
-        "b = GraphBuilder(); b.output('y', b.add(Dense, 'fc', b.input('x', (64,)), weight=np.ones((64, 64)))); graph = b.graph()\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "b = GraphBuilder(); b.output('y', b.add(Dense, 'fc', b.input('x', (64,)), weight=np.ones((64, "
+        "64)))); graph = b.graph()\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, "
+        "4096))\n"
         "try: file.save(graph, sys.argv[1])\n"
         "except ModelFileError as error: print(error); sys.exit(3)\n"
     )

@@ -1,7 +1,9 @@
-"""How long the benchmarked cases take, on every instruction set this processor runs: ``pytest tests --benchmark-only``.
+"""How long the benchmarked cases take, on every instruction set this processor runs: ``pytest tests
+--benchmark-only``.
 
-Plain test runs skip this. It compares one version of rnnrt with another (``--benchmark-save``, ``--benchmark-compare``); for other engines see
-tools/bench_peers.py. What was timed is also checked: steps and batches against the bits of the whole sequence, that against the reference.
+Plain test runs skip this. It compares one version of rnnrt with another (``--benchmark-save``,
+``--benchmark-compare``); for other engines see tools/bench_peers.py. What was timed is also checked: steps
+and batches against the bits of the whole sequence, that against the reference.
 """
 
 import numpy as np
@@ -25,7 +27,9 @@ def model_of(case, isa):
 
 
 def test_step(benchmark, case, isa):
-    """One frame into a live stream; where a stride answers only now and then, the mean is what a frame costs."""
+    """One frame into a live stream; where a stride answers only now and then, the mean is what a frame
+    costs.
+    """
     if not case.streams:
         pytest.skip("needs its whole input")
     benchmark.group = f"{case.name}: step"

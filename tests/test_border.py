@@ -1,5 +1,6 @@
-"""The border: what goes into a model, a stream and a state, right and wrong. What is right is equal to the plain answer; what is wrong is
-refused by an RnnrtError whose message names the input, what was expected and what was found."""
+"""The border: what goes into a model, a stream and a state, right and wrong. What is right is equal to the
+plain answer; what is wrong is refused by an RnnrtError whose message names the input, what was expected and
+what was found."""
 
 import threading
 import time
@@ -84,7 +85,7 @@ def embedding():
     )
 
 
-# ---- shapes ----------------------------------------------------------------------------------------------------------
+# ---- shapes ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 7, 4), (7, 2), (2, 7, 3, 1), (1, 2, 7, 3)], ids=str)
@@ -218,7 +219,7 @@ def test_a_stream_refuses_wrong_frames_and_stays_where_it_was():
         refused(ShapeError, lambda w=wrong: model.stream(batch_size=w), "batch_size", repr(wrong))
 
 
-# ---- types -----------------------------------------------------------------------------------------------------------
+# ---- types -------------------------------------------------------------------------------------------------
 
 WRONG_TYPES = {
     "complex": np.zeros((2, 7, 3), complex),
@@ -309,7 +310,7 @@ def test_nan_in_one_row_leaves_the_bits_of_the_others(name):
             assert same_bits(np.concatenate([stream.push(spoilt), stream.flush()], 1)[others], plain[others])
 
 
-# ---- out= ------------------------------------------------------------------------------------------------------------
+# ---- out= --------------------------------------------------------------------------------------------------
 
 
 def test_out_is_filled_and_returned():
@@ -436,7 +437,7 @@ def test_out_of_flush_holds_what_was_held_back():
     assert same_bits(np.concatenate([first, last]), model(x))
 
 
-# ---- several inputs and outputs, inputs without time -------------------------------------------------------------------
+# ---- several inputs and outputs, inputs without time -------------------------------------------------------
 
 
 def test_two_inputs_and_two_outputs_by_place_and_by_name():
@@ -560,7 +561,7 @@ def test_the_textbooks_axes():
     refused(DTypeError, lambda: rnnrt.from_numpy(3), "dictionary", "found int")
 
 
-# ---- ids -------------------------------------------------------------------------------------------------------------
+# ---- ids ---------------------------------------------------------------------------------------------------
 
 
 def test_ids_of_any_type_of_number():
@@ -588,7 +589,7 @@ def test_an_id_out_of_range_is_named_with_row_and_time(bad):
     assert stream.position == 4
 
 
-# ---- initial states --------------------------------------------------------------------------------------------------
+# ---- initial states ----------------------------------------------------------------------------------------
 
 
 def both(metadata):
@@ -703,7 +704,7 @@ def test_a_wrong_initial_state_is_refused():
     assert stream.position == 1
 
 
-# ---- lengths ---------------------------------------------------------------------------------------------------------
+# ---- lengths -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -757,7 +758,7 @@ def test_wrong_lengths_are_refused():
     refused(UnsupportedModelError, lambda: model(x, mask=x > 0), "mask=")
 
 
-# ---- options ---------------------------------------------------------------------------------------------------------
+# ---- options -----------------------------------------------------------------------------------------------
 
 
 def test_threads_do_not_change_the_bits():
@@ -820,7 +821,7 @@ def test_blas_is_near_the_native_answer():
     assert near(model.with_options(backend="blas")(x), model(x))
 
 
-# ---- what a stream is ------------------------------------------------------------------------------------------------
+# ---- what a stream is --------------------------------------------------------------------------------------
 
 
 def test_a_step_that_may_bring_several_frames_is_refused():
@@ -929,7 +930,7 @@ def test_a_stream_outlives_its_model():
     assert same_bits(twin.push(x), plain)
 
 
-# ---- threads ---------------------------------------------------------------------------------------------------------
+# ---- threads -----------------------------------------------------------------------------------------------
 
 
 def test_a_busy_stream_refuses_a_second_thread_and_others_go_on():

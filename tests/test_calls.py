@@ -1,4 +1,6 @@
-"""Calls a person can live with: plans at once, cancelled calls, other threads that go on, memory that stays bounded, weights packed once."""
+"""Calls a person can live with: plans at once, cancelled calls, other threads that go on, memory that stays
+bounded, weights packed once.
+"""
 
 import subprocess
 import sys

@@ -49,7 +49,7 @@ def window(tmp_path):
         return tmp_path / "x.npy", golden["lstm"]
 
 
-# ---- each command does its work ---------------------------------------------------------------------------------------
+# ---- each command does its work ----------------------------------------------------------------------------
 
 
 def test_convert_then_run_gives_what_keras_answered(capsys, converted, window, tmp_path):
@@ -237,7 +237,7 @@ def test_doctor_fails_where_denormals_are_flushed(capsys, monkeypatch):
     assert code == 1 and "FAILED denormals: flushed. Update it." in out
 
 
-# ---- exit codes -------------------------------------------------------------------------------------------------------
+# ---- exit codes --------------------------------------------------------------------------------------------
 
 
 def test_every_command_takes_json_and_usage_errors_exit_with_2(capsys):
@@ -395,7 +395,7 @@ def test_exit_codes_by_kind_of_error():
     assert {kind: cli.exit_code(kind("what")) for kind in kinds} == kinds
 
 
-# ---- nothing is lost, nothing is a traceback --------------------------------------------------------------------------
+# ---- nothing is lost, nothing is a traceback ---------------------------------------------------------------
 
 
 def test_nothing_is_written_over_what_is_read(capsys, converted, window, tmp_path):
@@ -676,7 +676,7 @@ def test_a_fault_of_rnnrt_itself_is_a_sentence_too(capsys, monkeypatch):
     assert code == cli.FAULT and not out and "ZeroDivisionError: deep inside" in err and err.count("\n") == 1
 
 
-# ---- the demo ---------------------------------------------------------------------------------------------------------
+# ---- the demo ----------------------------------------------------------------------------------------------
 
 
 def test_the_demo_checks_every_network_and_beats_the_naive_forecast(capsys):
@@ -719,7 +719,10 @@ def test_the_demo_draws(capsys, tmp_path):
 
 def test_the_command_runs_as_a_module_without_importing_a_framework():
     frameworks = {"torch", "keras", "scipy", "rich", "matplotlib"}
-    code = f"import sys; from rnnrt import cli; cli.main(['info', sys.argv[1], '--json']); print(sorted({frameworks} & set(sys.modules)))"
+    code = (
+        f"import sys; from rnnrt import cli; cli.main(['info', sys.argv[1], '--json']); "
+        f"print(sorted({frameworks} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, LSTM_KERAS],
         check=False,

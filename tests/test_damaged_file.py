@@ -1,4 +1,6 @@
-"""A .rnnrt file that is cut, mutated or lies ends in one clear error; no checksum, no size and no name is taken on trust."""
+"""A .rnnrt file that is cut, mutated or lies ends in one clear error; no checksum, no size and no name is
+taken on trust.
+"""
 
 import json
 import random
@@ -30,7 +32,7 @@ def reheaded(path, change, data=None):
     return len(text).to_bytes(8, "little") + text + (raw[8 + length :] if data is None else data)
 
 
-# ---- files that are cut, mutated or lie -----------------------------------------------------------------------------
+# ---- files that are cut, mutated or lie --------------------------------------------------------------------
 
 
 def test_a_file_cut_at_any_byte_is_refused(saved, tmp_path):
@@ -274,7 +276,9 @@ def test_a_lying_graph_is_refused_by_name(saved, lie):
 
 
 def test_mutated_graphs_with_fitting_checksums_end_in_one_kind_of_error(saved, tmp_path):
-    """Random changes of JSON values; the checksums are made to fit, so that the checks behind them are reached."""
+    """Random changes of JSON values; the checksums are made to fit, so that the checks behind them are
+    reached.
+    """
     generator, values = (
         random.Random(1),
         [None, True, -1, 0, 1, 2, 3, 9, 1e-3, 1 << 40, "", "x", "gru", "same", [], [1], ["x"], {}],
@@ -324,7 +328,7 @@ def test_something_appended_is_refused(saved):
         file.load(saved)
 
 
-# ---- resources ------------------------------------------------------------------------------------------------------
+# ---- resources ---------------------------------------------------------------------------------------------
 
 
 def test_a_bomb_is_refused_before_anything_is_allocated(saved):

@@ -1,4 +1,6 @@
-"""What a source is told to be, by its content alone, and the way out for some thirty kinds of wrong file, made by hand."""
+"""What a source is told to be, by its content alone, and the way out for some thirty kinds of wrong file,
+made by hand.
+"""
 
 import gzip
 import io
@@ -316,7 +318,8 @@ def test_detection_imports_no_framework(tmp_path):
     program = (
         "import sys, pathlib; from rnnrt.importers import detect\n"
         "for path in pathlib.Path(sys.argv[1]).iterdir(): detect(path)\n"
-        "print(sorted({'torch', 'keras', 'tensorflow', 'onnx', 'h5py', 'scipy', 'pickle'} & set(sys.modules) - before))"
+        "print(sorted({'torch', 'keras', 'tensorflow', 'onnx', 'h5py', 'scipy', 'pickle'} & set(sys.modules) "
+        "- before))"
     )
     root = str(Path(file.__file__).parent.parent)
     done = subprocess.run(

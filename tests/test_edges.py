@@ -1,4 +1,6 @@
-"""Forms of input that once crashed, hung or were answered wrongly, and rules that hold for every network of cases.py at once."""
+"""Forms of input that once crashed, hung or were answered wrongly, and rules that hold for every network of
+cases.py at once.
+"""
 
 import gc
 import threading
@@ -78,7 +80,9 @@ def same_bits(a, b):
 
 
 def refused(kind, call, *words):
-    """``call`` raises exactly this kind, its message holds the words, and it says what was expected, found or can be done."""
+    """``call`` raises exactly this kind, its message holds the words, and it says what was expected, found or
+    can be done.
+    """
     with pytest.raises(rnnrt.RnnrtError) as caught:
         call()
     error = caught.value
@@ -89,7 +93,7 @@ def refused(kind, call, *words):
     return error
 
 
-# ---- nothing, and the same memory twice -----------------------------------------------------------------------------
+# ---- nothing, and the same memory twice --------------------------------------------------------------------
 
 
 def test_no_frames_are_no_frames(model):
@@ -157,7 +161,7 @@ def test_out_is_for_models_with_one_output(model):
     assert stream.position == 0
 
 
-# ---- NaN and infinity -----------------------------------------------------------------------------------------------
+# ---- NaN and infinity --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if not c.ids], ids=lambda c: c.name)
@@ -179,7 +183,7 @@ def test_nan_and_infinity_stay_in_their_row(case):
             assert same_bits(y.reshape((5, -1)), expected.reshape((5, -1)))
 
 
-# ---- several inputs and outputs -------------------------------------------------------------------------------------
+# ---- several inputs and outputs ----------------------------------------------------------------------------
 
 
 def test_more_inputs_than_the_border_has_room_for_are_refused():
@@ -208,7 +212,7 @@ def test_inputs_of_two_lengths():
         refused(ShapeError, lambda m=model, given={"x": x, "z": z[:, :4]}: m.run(given), "'z'")
 
 
-# ---- inputs without a time axis -------------------------------------------------------------------------------------
+# ---- inputs without a time axis ----------------------------------------------------------------------------
 
 
 def with_value():
@@ -304,7 +308,7 @@ def test_a_network_without_time_runs_but_does_not_stream():
     refused(NotStreamableError, model.stream, "'value'", "time")
 
 
-# ---- axes -----------------------------------------------------------------------------------------------------------
+# ---- axes --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("out_axes", ["btf", "bft", "tbf", "fbt"])
@@ -334,7 +338,7 @@ def test_axes_are_the_sources_and_the_rank_tells_a_batch(in_axes, out_axes):
     assert model.outputs["y"] == tuple({"b": None, "t": None, "f": 4}[a] for a in out_axes)
 
 
-# ---- ids ------------------------------------------------------------------------------------------------------------
+# ---- ids ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("axes", ["btf", "tbf"])
@@ -392,7 +396,7 @@ def test_a_stream_that_failed_half_way_says_so_until_it_is_reset():
     assert same_bits(stream.push(x[:3]), model(x[:3]))
 
 
-# ---- states ---------------------------------------------------------------------------------------------------------
+# ---- states ------------------------------------------------------------------------------------------------
 
 
 def test_states_that_were_tampered_with_are_refused_or_harmless(model):
@@ -433,7 +437,7 @@ def test_states_that_were_tampered_with_are_refused_or_harmless(model):
                 pass
 
 
-# ---- lengths --------------------------------------------------------------------------------------------------------
+# ---- lengths -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -474,7 +478,7 @@ def test_lengths_mean_what_packing_means(name):
     assert same_bits(model(x, lengths=np.full(6, 70)), model(x))
 
 
-# ---- the life of a stream -------------------------------------------------------------------------------------------
+# ---- the life of a stream ----------------------------------------------------------------------------------
 
 
 def test_a_model_that_may_answer_with_several_frames_to_one_refuses_step():
@@ -570,7 +574,7 @@ def test_batch_sizes_and_blocks_beyond_reason(model):
         long.stream(1 << 24)
 
 
-# ---- threads --------------------------------------------------------------------------------------------------------
+# ---- threads -----------------------------------------------------------------------------------------------
 
 
 def test_a_second_thread_in_a_stream_is_refused_while_other_streams_go_on():
@@ -627,7 +631,7 @@ def test_a_model_and_its_stream_in_a_ring_are_collected():
         gc.collect()
 
 
-# ---- what a model says of itself ------------------------------------------------------------------------------------
+# ---- what a model says of itself ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The C interface without Python, built with the sanitizers: an example, rows that lie, random plans, and a machine without memory."""
+"""The C interface without Python, built with the sanitizers: an example, rows that lie, random plans, and a
+machine without memory.
+"""
 
 import shutil
 import subprocess
@@ -21,14 +23,17 @@ FLAGS = [
     f"-I{ROOT / 'src'}",
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-#: The kernels do no arithmetic on sizes that could overflow, and checks inside their unrolled loops take minutes to compile.
+#: The kernels do no arithmetic on sizes that could overflow, and checks inside their unrolled loops take
+#: minutes to compile.
 SANITIZE_KERNELS = ["-fsanitize=address", "--param", "asan-instrumentation-with-call-threshold=0"]
 WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "aligned_alloc")]
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """{name: program} of tests/embed.c, tests/inside.c and tools/fuzz_plan.c, each with everything in src/."""
+    """{name: program} of tests/embed.c, tests/inside.c and tools/fuzz_plan.c, each with everything in
+    src/.
+    """
     compiler = shutil.which("gcc") or absent("no gcc is here")
     folder = tmp_path_factory.mktemp("programs")
     trial = folder / "trial.c"

@@ -20,7 +20,9 @@ def scaled(found, exact):
 
 
 def keeps_promise_1(made, graph, inputs, exact):
-    """Whether every output is within 1e-5, or within twice the error of the reference in float32, a framework's stand-in."""
+    """Whether every output is within 1e-5, or within twice the error of the reference in float32, a
+    framework's stand-in.
+    """
     if all(scaled(y, exact[name]) <= 1e-5 for name, y in made.items()):
         return True
     with np.errstate(all="ignore"):
@@ -79,7 +81,7 @@ def test_an_unknown_instruction_set_is_refused(monkeypatch):
         rnnrt.Model(CASES[0].graph())
 
 
-# ---- promise 1 over long sequences ----------------------------------------------------------------------------------
+# ---- promise 1 over long sequences -------------------------------------------------------------------------
 
 
 def rounded_lstm(layer, x):
@@ -100,7 +102,9 @@ def rounded_lstm(layer, x):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cell_that_remembers_long_adds_up_no_error(seed):
-    """Forget gates that stay close to 1: what their sigmoid rounds wrongly a cell adds up, step after step."""
+    """Forget gates that stay close to 1: what their sigmoid rounds wrongly a cell adds up, step after
+    step.
+    """
     r, units = np.random.default_rng(seed), 8
     weight, recurrent = (r.standard_normal((4 * units, n)) * s for n, s in ((2, 0.5), (units, 0.05)))
     bias = np.concatenate([np.full(units, -6), r.uniform(5, 9, units), np.zeros(2 * units)])

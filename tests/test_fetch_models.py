@@ -90,7 +90,10 @@ def test_downloading_a_source_package_does_not_run_its_setup(tmp_path):
     if importlib.util.find_spec("pip") is None:
         absent("pip is not installed")
     marker = tmp_path / "ran"
-    setup = f"from pathlib import Path\nPath({str(marker)!r}).touch()\nfrom setuptools import setup\nsetup(name='pkg', version='1.0')\n"
+    setup = (
+        f"from pathlib import Path\nPath({str(marker)!r}).touch()\nfrom setuptools import "
+        f"setup\nsetup(name='pkg', version='1.0')\n"
+    )
     information = b"Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nText\nName: not this\n"
     members = {
         "pkg-1.0/setup.py": setup.encode(),

@@ -1,4 +1,6 @@
-"""The .rnnrt file: what goes in comes out, any safetensors reader opens it, and no other path is taken for one."""
+"""The .rnnrt file: what goes in comes out, any safetensors reader opens it, and no other path is taken for
+one.
+"""
 
 import dataclasses
 import os
@@ -22,7 +24,7 @@ def saved(tmp_path):
     return path
 
 
-# ---- what goes in comes out -----------------------------------------------------------------------------------------
+# ---- what goes in comes out --------------------------------------------------------------------------------
 
 
 def test_every_layer_and_field_comes_back(tmp_path):
@@ -172,7 +174,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---- paths that are no model file -----------------------------------------------------------------------------------
+# ---- paths that are no model file --------------------------------------------------------------------------
 
 
 def test_special_paths_are_refused_with_the_reason(tmp_path, saved):

@@ -1,4 +1,6 @@
-"""A few of the random Keras graphs of tools/fuzz_keras.py: networks in networks, shared, called for nothing; against the installed Keras."""
+"""A few of the random Keras graphs of tools/fuzz_keras.py: networks in networks, shared, called for nothing;
+against the installed Keras.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The golden sample: answered by the source framework where that can run it, kept with its provenance, and judged by ``Model.verify``."""
+"""The golden sample: answered by the source framework where that can run it, kept with its provenance, and
+judged by ``Model.verify``.
+"""
 
 import gc
 import hashlib
@@ -43,7 +45,7 @@ def recorded(tmp_path, name):
     return path
 
 
-# ---- files in Keras ---------------------------------------------------------------------------------------------------
+# ---- files in Keras ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,8 +81,10 @@ def test_a_file_says_where_it_came_from(destination):
 def test_no_framework_is_imported_but_for_a_file_to_write(destination):
     code = (
         "import os, sys, rnnrt\n"
-        f"rnnrt.convert({str(LSTM_KERAS)!r}).verify(); rnnrt.from_keras({str(LSTM_KERAS)!r}); loaded = 'keras' in sys.modules\n"
-        f"made = rnnrt.convert({str(LSTM_KERAS)!r}, {str(destination)!r}, golden='reference'); loaded |= 'keras' in sys.modules\n"
+        f"rnnrt.convert({str(LSTM_KERAS)!r}).verify(); rnnrt.from_keras({str(LSTM_KERAS)!r}); loaded = "
+        f"'keras' in sys.modules\n"
+        f"made = rnnrt.convert({str(LSTM_KERAS)!r}, {str(destination)!r}, golden='reference'); loaded |= "
+        f"'keras' in sys.modules\n"
         f"by = rnnrt.convert({str(LSTM_KERAS)!r}, {str(destination)!r}).golden_by\n"
         "print(loaded, made.golden_by, 'KERAS_BACKEND' in os.environ, by.partition(' ')[0], sep='|')"
     )
@@ -146,7 +150,7 @@ def test_a_rnnrt_file_keeps_its_sample(tmp_path, destination):
     }
 
 
-# ---- hostile files ----------------------------------------------------------------------------------------------------
+# ---- hostile files -----------------------------------------------------------------------------------------
 
 
 def test_a_module_named_where_only_training_looks_is_never_imported(tmp_path, destination, monkeypatch):
@@ -202,7 +206,7 @@ def test_further_members_of_an_archive_are_not_handed_on(tmp_path):
         rewrite(source, tmp_path)
 
 
-# ---- live models ------------------------------------------------------------------------------------------------------
+# ---- live models -------------------------------------------------------------------------------------------
 
 
 def torch_module():
@@ -237,8 +241,9 @@ def test_a_live_module_answers_at_once_and_is_left_as_it_was(destination):
     assert gone() is None, "an imported model keeps no module alive"
 
 
-def test_ids_states_and_double_precision_reach_the_module():
+def test_ids_states_lengths_and_double_precision_reach_the_module():
     torch = need("torch")
+    packing = torch.nn.utils.rnn
 
     class Words(torch.nn.Module):
         def __init__(self):
@@ -247,15 +252,6 @@ def test_ids_states_and_double_precision_reach_the_module():
 
         def forward(self, words):
             return self.gru(self.table(words))
-
-    for module in (Words(), Words().double(), torch.nn.GRU(3, 4, num_layers=2, bidirectional=True)):
-        model = rnnrt.from_torch(module)
-        assert model.golden_by.startswith("torch ") and model.verify() < 1e-6
-
-
-def test_a_module_that_cannot_be_asked_says_why(destination):
-    torch = need("torch")
-    packing = torch.nn.utils.rnn
 
     class Packed(torch.nn.Module):
         def __init__(self):
@@ -266,6 +262,14 @@ def test_a_module_that_cannot_be_asked_says_why(destination):
             packed = packing.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
             return packing.pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]
 
+    for module in (Words(), Words().double(), Packed(), torch.nn.GRU(3, 4, num_layers=2, bidirectional=True)):
+        model = rnnrt.from_torch(module)
+        assert model.golden_by.startswith("torch ") and model.verify() < 1e-6
+
+
+def test_a_module_that_cannot_be_asked_says_why(destination):
+    torch = need("torch")
+
     class Continued(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -275,7 +279,6 @@ def test_a_module_that_cannot_be_asked_says_why(destination):
             return self.gru(x, h)[0]
 
     for module, why in (
-        (Packed(), "lengths of its rows"),
         (Continued(), "could not be run: TypeError"),
         (torch.nn.Linear(3, 2).half(), "float32"),
     ):
@@ -300,7 +303,7 @@ def test_a_live_keras_model_answers_at_once():
     assert "computes in bfloat16" in rnnrt.from_keras(half).provenance[WHY]
 
 
-# ---- judging ----------------------------------------------------------------------------------------------------------
+# ---- judging -----------------------------------------------------------------------------------------------
 
 
 def bent(graph, by=1e-3):
@@ -329,7 +332,8 @@ def test_answers_of_another_shape_are_not_taken(monkeypatch):
     assert golden.of(module, traced).by.startswith("torch")
 
 
-#: Twice the error of the reference in float32 on ``sensitive``: its sums have a written order, so it is the same number everywhere.
+#: Twice the error of the reference in float32 on ``sensitive``: its sums have a written order, so it is the
+#: same number everywhere.
 ROUNDED = 0.004040970585265313
 
 

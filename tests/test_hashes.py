@@ -1,6 +1,7 @@
 """The answers of every case to the bit: what tests/data/hashes.json holds is the order of operations itself.
 
-A tolerance does not see a sum taken in another order on one instruction set. These hashes do, on a machine that has that one alone.
+A tolerance does not see a sum taken in another order on one instruction set. These hashes do, on a machine
+that has that one alone.
 """
 
 import sys
@@ -16,7 +17,9 @@ import record_hashes
 
 
 def fuses(isa):
-    """Whether the table rounds a product and a sum once. Scalar code does so where the compiler was told of a hardware fma."""
+    """Whether the table rounds a product and a sum once. Scalar code does so where the compiler was told of a
+    hardware fma.
+    """
     a = np.float32(1 + 2**-12)
     b = layers.GraphBuilder()
     weight = np.array([[1, a]] * 5, np.float32)

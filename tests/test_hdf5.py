@@ -1,4 +1,6 @@
-"""HDF5 files of strangers: references followed before HDF5 follows them, sound files read wherever strings stand, mutants refused."""
+"""HDF5 files of strangers: references followed before HDF5 follows them, sound files read wherever strings
+stand, mutants refused.
+"""
 
 import io
 import random
@@ -43,7 +45,9 @@ def written(change, **options):
 
 
 def test_weights_that_look_like_a_reference_to_a_string_are_weights():
-    """Only what stands in an attribute is a reference: these 16 bytes are four numbers, which h5py reads as such."""
+    """Only what stands in an attribute is a reference: these 16 bytes are four numbers, which h5py reads as
+    such.
+    """
 
     def change(opened):
         opened.attrs["backend"] = "tensorflow"
@@ -66,7 +70,9 @@ MANY = {f"note {k}": "text " * k for k in range(1, 40)}
 @pytest.mark.parametrize("libver", ["earliest", "v108", "v110", "latest"])
 @pytest.mark.parametrize("ordered", [False, True])
 def test_strings_are_read_wherever_hdf5_keeps_attributes(libver, ordered):
-    """In the object header, continued elsewhere, or in a fractal heap: the format decides by their number and size."""
+    """In the object header, continued elsewhere, or in a fractal heap: the format decides by their number and
+    size.
+    """
 
     def change(opened):
         group = opened.create_group("g", track_order=ordered)
@@ -89,7 +95,9 @@ def test_strings_are_read_wherever_hdf5_keeps_attributes(libver, ordered):
 
 
 def test_heaps_of_strings_that_overlap_are_refused():
-    """A thousand references, each to a heap of its own that reaches to the end of the file, would be read for ever."""
+    """A thousand references, each to a heap of its own that reaches to the end of the file, would be read for
+    ever.
+    """
     count, empty = 1000, struct.pack("<QQ", 2, 0)
     data = written(lambda opened: opened.attrs.create("names", ["x"] * count, dtype=h5py.string_dtype()))
     place, start = reference_in(data, b"names"), -(-len(data) // 1024) * 1024
@@ -104,7 +112,9 @@ def test_heaps_of_strings_that_overlap_are_refused():
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 def test_mutated_hdf5_files_are_read_or_refused_in_words_within_time_and_memory(libver):
-    """Bytes of the structure changed, copied, cut and swapped: a bounded number of mutants, each bounded in time and memory."""
+    """Bytes of the structure changed, copied, cut and swapped: a bounded number of mutants, each bounded in
+    time and memory.
+    """
 
     def change(opened):
         opened.attrs["backend"] = "torch"

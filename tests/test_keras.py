@@ -1,4 +1,6 @@
-"""Keras models against what Keras answered, from every kind of file, whole and in part; and against a live Keras where there is one."""
+"""Keras models against what Keras answered, from every kind of file, whole and in part; and against a live
+Keras where there is one.
+"""
 
 import json
 
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 WHOLE = [n for n in NAMES if not n.endswith((".json", ".weights.h5"))]
 
 
-# ---- every kind of file ---------------------------------------------------------------------------------------------
+# ---- every kind of file ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -107,7 +109,7 @@ def test_inputs_keep_the_order_of_the_model_and_a_rank_2_input_its_meaning():
     )
 
 
-# ---- dialects of the legacy format ----------------------------------------------------------------------------------
+# ---- dialects of the legacy format -------------------------------------------------------------------------
 
 
 def test_attributes_split_for_their_size_are_joined():
@@ -124,7 +126,9 @@ def test_attributes_split_for_their_size_are_joined():
 
 
 def test_a_frozen_nested_model_keeps_its_arrays_in_another_order():
-    """Frozen, its moving statistics stand behind their layer's other variables, not at the end; the names tell."""
+    """Frozen, its moving statistics stand behind their layer's other variables, not at the end; the names
+    tell.
+    """
     name = "old_words.keras2.2.4.h5"
 
     def freeze(opened):
@@ -141,7 +145,9 @@ def test_a_frozen_nested_model_keeps_its_arrays_in_another_order():
 
 
 def cudnn(kernel, recurrent, gates):
-    """The layout cuDNN's layers were saved in: Keras 2.3.1, engine/saving.py, transform_kernels towards cuDNN."""
+    """The layout cuDNN's layers were saved in: Keras 2.3.1, engine/saving.py, transform_kernels towards
+    cuDNN.
+    """
     return (
         np.hstack([k.T.reshape(k.shape, order="C") for k in np.hsplit(kernel, gates)]),
         np.hstack([k.T for k in np.hsplit(recurrent, gates)]),
@@ -150,7 +156,9 @@ def cudnn(kernel, recurrent, gates):
 
 @pytest.mark.parametrize("class_name", ["LSTM", "CuDNNLSTM"])
 def test_arrays_in_the_layout_of_cudnn_are_converted(class_name):
-    """Under the class that wrote them, and under the plain one, which Keras 2 allowed (as in published files)."""
+    """Under the class that wrote them, and under the plain one, which Keras 2 allowed (as in published
+    files).
+    """
 
     def convert(opened):
         group = opened["model_weights/lstm"]
@@ -231,7 +239,9 @@ def test_the_folder_of_layers_has_another_name_in_files_of_tensorflow_2_12():
 
 
 def test_tensorflow_2_13_counted_a_layer_with_weights_twice():
-    """lstm, lstm_2, lstm_4, where Keras 3 writes lstm, lstm_1, lstm_2; a layer without weights counts once."""
+    """lstm, lstm_2, lstm_4, where Keras 3 writes lstm, lstm_1, lstm_2; a layer without weights counts
+    once.
+    """
 
     def rename(opened):
         layers = opened["layers"]
@@ -410,7 +420,7 @@ def test_optimizer_and_random_state_are_no_weights():
     assert_answers(importer.read(with_weights(file("text_classifier.keras"), add)), "text_classifier")
 
 
-# ---- networks called more than once ---------------------------------------------------------------------------------
+# ---- networks called more than once ------------------------------------------------------------------------
 
 
 def counted(config, keys):
@@ -425,7 +435,9 @@ def counted(config, keys):
 @pytest.mark.parametrize("name", ["second_of_two", "first_of_two"])
 @pytest.mark.parametrize("off", [-1, 1])
 def test_a_call_counted_one_off_is_refused_by_name(name, off):
-    """Whichever one of the places that name a call of the network inside is moved, the record no longer fits."""
+    """Whichever one of the places that name a call of the network inside is moved, the record no longer
+    fits.
+    """
     data = file(f"{name}_functional.keras")
     places = []
     with_config(data, lambda config: places.extend(counted(config["config"], [])))
@@ -440,7 +452,9 @@ def test_a_call_counted_one_off_is_refused_by_name(name, off):
 
 
 def in_lists(config, first):
-    """A Keras 3 configuration with its nodes as Keras 2 and tf.keras wrote them: lists, calls of networks counted from ``first``."""
+    """A Keras 3 configuration with its nodes as Keras 2 and tf.keras wrote them: lists, calls of networks
+    counted from ``first``.
+    """
     networks = {
         x["config"]["name"]: x["class_name"] == "Functional"
         for x in config["config"]["layers"]
@@ -484,11 +498,13 @@ def test_outputs_of_a_layer_are_not_named_like_another_layer():
     assert_answers(made, "several_inputs")
 
 
-# ---- what no backend records rightly --------------------------------------------------------------------------------
+# ---- what no backend records rightly -----------------------------------------------------------------------
 
 
 def test_average_pooling_leaves_padding_out_of_the_mean():
-    """TensorFlow's and JAX's rule; Keras's torch backend repeats the edge where padding is on one side only."""
+    """TensorFlow's and JAX's rule; Keras's torch backend repeats the edge where padding is on one side
+    only.
+    """
     data = with_layer("text_classifier.keras", "max_pooling1d")
     made = importer.read(
         with_config(data, lambda c: find(c, "max_pooling1d").update(class_name="AveragePooling1D")),
@@ -499,7 +515,7 @@ def test_average_pooling_leaves_padding_out_of_the_mean():
     np.testing.assert_allclose(pooled, [conv[:2].mean(0), conv[2:4].mean(0), conv[4]], rtol=1e-12)
 
 
-# ---- parts ----------------------------------------------------------------------------------------------------------
+# ---- parts -------------------------------------------------------------------------------------------------
 
 
 def test_a_cut_network_and_its_rest_make_the_whole():
@@ -541,7 +557,7 @@ def test_a_cut_that_leaves_an_input_open_is_refused():
         importer.read(file("text_classifier.keras"), outputs=["nothing"])
 
 
-# ---- cells of other people ------------------------------------------------------------------------------------------
+# ---- cells of other people ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -631,7 +647,7 @@ def test_a_cell_of_that_name_with_other_arrays_is_refused():
         importer.read(data)
 
 
-# ---- live Keras -----------------------------------------------------------------------------------------------------
+# ---- live Keras --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

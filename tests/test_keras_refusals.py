@@ -1,4 +1,6 @@
-"""What the Keras importer refuses: by name where a sound file holds what rnnrt does not run, safely where it is damaged or hostile."""
+"""What the Keras importer refuses: by name where a sound file holds what rnnrt does not run, safely where it
+is damaged or hostile.
+"""
 
 import io
 import json
@@ -32,7 +34,7 @@ from rnnrt.importers import keras as importer
 CLASSIFIER = "text_classifier.keras"
 
 
-# ---- sound files ----------------------------------------------------------------------------------------------------
+# ---- sound files -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,8 @@ def test_all_unsupported_layers_are_named_and_the_largest_part_between_them():
     data = with_config(file(CLASSIFIER), change)
     with pytest.raises(
         UnsupportedModelError,
-        match=r"'spatial_dropout1d' \(Masking\), 'dropout' \(Attention\).*inputs=\['spatial_dropout1d'\], outputs=\['lstm'\]",
+        match=r"'spatial_dropout1d' \(Masking\), 'dropout' \(Attention\).*inputs=\['spatial_dropout1d'\], "
+        r"outputs=\['lstm'\]",
     ):
         importer.read(data)
     importer.read(data, inputs=["spatial_dropout1d"], outputs=["lstm"])
@@ -256,7 +259,7 @@ def test_a_spec_that_is_no_text_is_refused(spec):
         importer.read(file("text_classifier.weights.h5"), spec)
 
 
-# ---- files that contradict themselves -------------------------------------------------------------------------------
+# ---- files that contradict themselves ----------------------------------------------------------------------
 
 
 def delete(path):
@@ -403,7 +406,7 @@ def test_wires_that_lead_nowhere_are_refused(change, words):
         )
 
 
-# ---- hostile files --------------------------------------------------------------------------------------------------
+# ---- hostile files -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""The kernels alone, on every instruction set: functions against float64 to the last place, products exactly, denormals flushed and nobody else's
-floating-point mode touched."""
+"""The kernels alone, on every instruction set: functions against float64 to the last place, products exactly,
+denormals flushed and nobody else's floating-point mode touched."""
 
 import ctypes
 import platform
@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import sweep
 
 ISAS = _engine.isas()
-#: Where something changes: zeros, the ends of the normal numbers, thresholds of the functions and of their results.
+#: Where something changes: zeros, the ends of the normal numbers, thresholds of the functions and of their
+#: results.
 PLACES = [
     0.0,
     1e-45,
@@ -58,7 +59,7 @@ def same_bits(a, b):
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-# ---- tanh, sigmoid, exp ---------------------------------------------------------------------------------------------
+# ---- tanh, sigmoid, exp ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("function", sweep.FUNCTIONS)
@@ -144,7 +145,7 @@ def test_functions_have_the_same_bits_on_every_vector_instruction_set(function):
     assert all(same_bits(made[0], y) for y in made[1:])
 
 
-# ---- products -------------------------------------------------------------------------------------------------------
+# ---- products ----------------------------------------------------------------------------------------------
 
 
 def product_plan(weight, bias, isa):
@@ -173,7 +174,9 @@ def product(plan, x, outputs):
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_products_of_whole_numbers_are_exact_at_every_size(isa):
-    """Any term left out, taken twice or put elsewhere shows: sums of small whole numbers are exact in float32."""
+    """Any term left out, taken twice or put elsewhere shows: sums of small whole numbers are exact in
+    float32.
+    """
     r = np.random.default_rng(1)
     weights = r.integers(-8, 9, (257, 257)).astype(np.float32)
     bias, x = r.integers(-8, 9, 257).astype(np.float32), r.integers(-8, 9, (17, 257)).astype(np.float32)
@@ -201,7 +204,8 @@ def test_products_round_no_worse_than_a_sum_in_segments(isa):
         exact = x.astype(np.float64) @ weight.T.astype(np.float64)
         size = np.abs(x).astype(np.float64) @ np.abs(weight.T).astype(np.float64)
         made = product(product_plan(weight, None, isa), x, outputs)
-        # the bound of a sum in chains of 64 and their totals is (64 + terms / 64) half units of the sizes' sum; roundings cancel far below it
+        # the bound of a sum in chains of 64 and their totals is (64 + terms / 64) half units of the sizes'
+        # sum; roundings cancel far below it
         assert (np.abs(made - exact) <= 6e-8 * np.sqrt(64 + terms / 64) * size).all()
         assert same_bits(
             np.concatenate(
@@ -211,7 +215,7 @@ def test_products_round_no_worse_than_a_sum_in_segments(isa):
         )
 
 
-# ---- layer norm, softmax --------------------------------------------------------------------------------------------
+# ---- layer norm, softmax -----------------------------------------------------------------------------------
 
 
 def one_layer(kind, width, isa, **fields):
@@ -271,9 +275,12 @@ def test_softmax_at_every_size_and_of_large_numbers(isa):
         assert same_bits(np.delete(y2, 2, 0), np.delete(y, 2, 0))
 
 
-# ---- denormals, and the caller's mode -------------------------------------------------------------------------------
+# ---- denormals, and the caller's mode ----------------------------------------------------------------------
 
-MODE = "#include <xmmintrin.h>\nunsigned get(void) { return _mm_getcsr(); }\nvoid set(unsigned mode) { _mm_setcsr(mode); }\n"
+MODE = (
+    "#include <xmmintrin.h>\nunsigned get(void) { return _mm_getcsr(); }\nvoid set(unsigned mode) { "
+    "_mm_setcsr(mode); }\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +317,8 @@ def lstm(units=20, features=3):
     return rnnrt.Model(b.graph())
 
 
-#: All exceptions masked: round to nearest, round up, round down, flush to zero with denormals as zero, towards zero with both.
+#: All exceptions masked: round to nearest, round up, round down, flush to zero with denormals as zero,
+#: towards zero with both.
 MODES = {"nearest": 0x1F80, "up": 0x5F80, "down": 0x3F80, "flushing": 0x9FC0, "chopping and flushing": 0xFFC0}
 
 
@@ -383,7 +391,9 @@ def test_denormal_numbers_count_as_zero_and_never_come_out(isa):
 
 
 def test_silence_does_not_change_bits():
-    """A state that decays through the denormals is the state that was zero there: what follows has the same bits."""
+    """A state that decays through the denormals is the state that was zero there: what follows has the same
+    bits.
+    """
     b = layers.GraphBuilder()
     b.output(
         "y",

@@ -1,4 +1,6 @@
-"""What a stranger meets: the names, the files of the package, what importing it costs, and who in the source may know whom."""
+"""What a stranger meets: the names, the files of the package, what importing it costs, and who in the source
+may know whom.
+"""
 
 import ast
 import fnmatch
@@ -24,9 +26,11 @@ SOURCES = sorted(SOURCE.rglob("*.[ch]"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 NAMES = {
-    rnnrt: "from_keras from_torch from_numpy from_graph load convert by_path show_config layers textbook Model Stream State Graph",
+    rnnrt: "from_keras from_torch from_numpy from_graph load convert by_path show_config layers textbook "
+    "Model Stream State Graph",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
-    rnnrt.Model: "__call__ run stream step_many save summary inputs outputs nbytes delay receptive_field streamable verify with_options",
+    rnnrt.Model: "__call__ run stream step_many save summary inputs outputs nbytes delay receptive_field "
+    "streamable verify with_options",
     rnnrt.Stream: "step push flush max_outputs reset state clone position delay",
     rnnrt.State: "arrays to_bytes from_bytes",
     rnnrt.layers: "GRU LSTM SimpleRNN Conv1D Dense Embedding GraphBuilder Graph Output",
@@ -45,7 +49,7 @@ ERRORS = {
 }
 
 
-# ---- names ----------------------------------------------------------------------------------------------------------
+# ---- names -------------------------------------------------------------------------------------------------
 
 
 def test_the_version_is_that_of_the_installed_package():
@@ -75,7 +79,7 @@ def test_every_error_is_an_rnnrt_error_and_what_python_calls_it():
         ), name
 
 
-# ---- the stub of the border -----------------------------------------------------------------------------------------
+# ---- the stub of the border --------------------------------------------------------------------------------
 
 
 def _documented(body, owner):
@@ -108,7 +112,7 @@ def test_the_stub_says_what_the_engine_says():
     }
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------
+# ---- files -------------------------------------------------------------------------------------------------
 
 
 def test_every_folder_of_the_package_is_installed_with_every_file():
@@ -150,7 +154,7 @@ def test_nothing_is_built_for_this_machine_alone_or_with_loose_arithmetic():
     ]
 
 
-# ---- what importing costs -------------------------------------------------------------------------------------------
+# ---- what importing costs ----------------------------------------------------------------------------------
 
 EXTRAS = (
     "h5py",
@@ -186,12 +190,13 @@ def test_models_are_read_and_run_where_no_framework_can_be_imported(tmp_path):
     need("h5py")
     code = (
         f"import sys\nfor name in set({EXTRAS}) - {{'h5py'}}: sys.modules[name] = None\n"
-        "from rnnrt import demo\nfor name in demo.NETWORKS: demo.load(name)(demo.series()[:50, None])\nprint('answered')"
+        "from rnnrt import demo\nfor name in demo.NETWORKS: demo.load(name)(demo.series()[:50, "
+        "None])\nprint('answered')"
     )
     assert in_a_new_process(code, tmp_path) == ["answered"]
 
 
-# ---- who may know whom ----------------------------------------------------------------------------------------------
+# ---- who may know whom -------------------------------------------------------------------------------------
 
 #: From the bottom up: a module imports what stands in its own row or below.
 ROWS = (
@@ -217,7 +222,9 @@ RANK = {name: number for number, row in enumerate(ROWS) for name in row}
 
 
 def imported(path):
-    """Modules of rnnrt that a file imports, by their first word below rnnrt; "__init__" for the package's own names."""
+    """Modules of rnnrt that a file imports, by their first word below rnnrt; "__init__" for the package's own
+    names.
+    """
     depth = len(path.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and [n.name for n in node.names] == ["__version__"]:
@@ -283,7 +290,7 @@ def test_a_layer_says_what_and_never_how(path):
     )
 
 
-# ---- the README -----------------------------------------------------------------------------------------------------
+# ---- the README --------------------------------------------------------------------------------------------
 
 
 def blocks(language):

@@ -1,4 +1,6 @@
-"""Passes: the answers stay, the names a caller uses stay, layers vanish where that is exact and nowhere else."""
+"""Passes: the answers stay, the names a caller uses stay, layers vanish where that is exact and nowhere
+else.
+"""
 
 import numpy as np
 import pytest
@@ -99,7 +101,7 @@ def kinds(graph):
     return [layer.kind for layer in graph.layers if layer.kind != "input"]
 
 
-# ---- batch normalisation --------------------------------------------------------------------------------------------
+# ---- batch normalisation -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -275,7 +277,9 @@ def test_a_fold_backward_loses_no_digits(bias, mean, deviation):
 
 
 def test_a_mean_far_from_zero_is_taken_off_first():
-    """x - mean is exact where x is near the mean, so that y is rounded twice at most, however far off the mean is."""
+    """x - mean is exact where x is near the mean, so that y is rounded twice at most, however far off the
+    mean is.
+    """
     b = Chain()
     mean = np.array([1013, -1e4, 3e5, 0.1, 7, 1e-3], np.float32)
     graph = b.done(y=b.bn(b.x, mean=mean, variance=np.ones(6), gamma=None, beta=None, epsilon=0.0))
@@ -285,7 +289,9 @@ def test_a_mean_far_from_zero_is_taken_off_first():
 
 @pytest.mark.parametrize("offset", [0.5, -1013])
 def test_a_shift_of_raw_inputs_is_not_folded(offset):
-    """x - 1013 as a program writes it, in front of a product: what is folded loses digits that the program keeps."""
+    """x - 1013 as a program writes it, in front of a product: what is folded loses digits that the program
+    keeps.
+    """
     b = Chain()
     shifted = b.add(Affine, "shift", b.x, scale=np.ones(6), offset=np.full(6, offset))
     graph = b.done(y=b.dense(shifted))
@@ -311,7 +317,7 @@ def test_weights_beyond_float32_are_not_folded():
     assert sorted(kinds(made)) == ["batch_normalization", "dense"] and np.isfinite(made["dense"].weight).all()
 
 
-# ---- activations, trivial and dead layers ---------------------------------------------------------------------------
+# ---- activations, trivial and dead layers ------------------------------------------------------------------
 
 
 def test_an_activation_goes_into_the_product_before_it():
@@ -432,7 +438,7 @@ def test_ids_and_initial_states_pass_through():
     same_answers(graph, made)
 
 
-# ---- any graph ------------------------------------------------------------------------------------------------------
+# ---- any graph ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("streamable", [True, False])

@@ -1,8 +1,9 @@
-"""Trained networks that other people published, against what their own frameworks answered (tests/data/golden).
+"""Trained networks that other people published, against what their own frameworks answered
+(tests/data/golden).
 
-``python tools/fetch_models.py`` fetches them; where one is absent its tests skip, and fail in CI. Each runs through the float64 reference
-and through the engine. The golden files hold inputs and outputs recorded with keras 3.15.1 and torch 2.13.0, or, for g2p-en, with the package's
-own NumPy code.
+``python tools/fetch_models.py`` fetches them; where one is absent its tests skip, and fail in CI. Each runs
+through the float64 reference and through the engine. The golden files hold inputs and outputs recorded with
+keras 3.15.1 and torch 2.13.0, or, for g2p-en, with the package's own NumPy code.
 """
 
 import sys
@@ -39,7 +40,10 @@ Softmax dim=-1
 GRU_NAMES = "weight_ih_l0={0}_w_ih weight_hh_l0={0}_w_hh bias_ih_l0={0}_b_ih bias_hh_l0={0}_b_hh"
 G2P_EMBEDDED_ENCODER = f"enc: GRU {GRU_NAMES.format('enc')}\nignore enc_emb\nignore dec_*\nignore fc_*"
 G2P_ENCODER = f"Embedding weight=enc_emb\nenc: GRU {GRU_NAMES.format('enc')}\nignore dec_*\nignore fc_*"
-G2P_DECODER = f"Embedding weight=dec_emb\ndec: GRU {GRU_NAMES.format('dec')}\nLinear weight=fc_w bias=fc_b\nignore enc_*"
+G2P_DECODER = (
+    f"Embedding weight=dec_emb\ndec: GRU {GRU_NAMES.format('dec')}\nLinear weight=fc_w "
+    f"bias=fc_b\nignore enc_*"
+)
 
 
 def model_path(name):
@@ -73,7 +77,9 @@ def answer(request):
 
 
 def assert_close(made, graph, inputs, recorded):
-    """Within max(1e-5, twice the framework's own float32 error) of float64; and float64 itself within float32 rounding of the record."""
+    """Within max(1e-5, twice the framework's own float32 error) of float64; and float64 itself within float32
+    rounding of the record.
+    """
     exact = next(iter(by_reference(graph, inputs).values())).reshape(recorded.shape)
     framework_error = np.abs(recorded - exact).max()
     assert framework_error <= 1e-5 * max(1.0, np.abs(exact).max())
@@ -92,7 +98,9 @@ def test_dgaintel_tells_domains_from_noise(answer):
 
 @pytest.mark.parametrize("name", ["6960", "75cc", "157e"])
 def test_deeplc(answer, name):
-    """Keras 3 functional .keras: four inputs, Conv1D towers with even kernels and padding same, pooling, Flatten, nine Dense."""
+    """Keras 3 functional .keras: four inputs, Conv1D towers with even kernels and padding same, pooling,
+    Flatten, nine Dense.
+    """
     need("h5py")
     graph, record = keras_importer.read(model_path(f"deeplc_{name}.keras")), golden(f"deeplc_{name}")
     inputs = {n: record[f"x{k}"] for k, n in enumerate(graph.inputs)}
@@ -113,7 +121,9 @@ def test_beatnet(answer, number):
 
 
 def test_beatnet_streams_frame_by_frame():
-    """As its users call it: one frame every 20 ms, state carried; the bits are those of the whole sequence."""
+    """As its users call it: one frame every 20 ms, state carried; the bits are those of the whole
+    sequence.
+    """
     need("rnnrt._engine")
     import rnnrt
 

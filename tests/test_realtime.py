@@ -1,7 +1,8 @@
 """After a stream is made, step(out=) and push(out=) allocate nothing: every malloc of the process is counted.
 
-A library loaded before all others counts the calls between two marks, in a process of its own; NumPy's and CPython's own memory is counted
-there too (PYTHONMALLOC=malloc), which is proved by counting something that does allocate.
+A library loaded before all others counts the calls between two marks, in a process of its own; NumPy's and
+CPython's own memory is counted there too (PYTHONMALLOC=malloc), which is proved by counting something that
+does allocate.
 """
 
 import json
@@ -19,12 +20,16 @@ COUNTER = r"""
 #include <stddef.h>
 static volatile long calls;
 static __thread int inside;
-#define REAL(type, name, ...) static type (*real)(__VA_ARGS__); if (!real && !inside) { inside = 1; real = dlsym(RTLD_NEXT, #name); inside = 0; }
+#define REAL(type, name, ...) static type (*real)(__VA_ARGS__); \
+    if (!real && !inside) { inside = 1; real = dlsym(RTLD_NEXT, #name); inside = 0; }
+#define COUNT __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED)
 long counted(void) { return calls; }
-void *malloc(size_t n) { REAL(void *, malloc, size_t) __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED); return real(n); }
-void *realloc(void *p, size_t n) { REAL(void *, realloc, void *, size_t) __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED); return real(p, n); }
-void *aligned_alloc(size_t a, size_t n) { REAL(void *, aligned_alloc, size_t, size_t) __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED); return real(a, n); }
-int posix_memalign(void **p, size_t a, size_t n) { REAL(int, posix_memalign, void **, size_t, size_t) __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED); return real(p, a, n); }
+void *malloc(size_t n) { REAL(void *, malloc, size_t) COUNT; return real(n); }
+void *realloc(void *p, size_t n) { REAL(void *, realloc, void *, size_t) COUNT; return real(p, n); }
+void *aligned_alloc(size_t a, size_t n) {
+    REAL(void *, aligned_alloc, size_t, size_t) COUNT; return real(a, n); }
+int posix_memalign(void **p, size_t a, size_t n) {
+    REAL(int, posix_memalign, void **, size_t, size_t) COUNT; return real(p, a, n); }
 static char early[65536];
 static size_t used;
 void *calloc(size_t k, size_t n) {  /* dlsym itself asks for memory before the real one is known */
@@ -33,7 +38,7 @@ void *calloc(size_t k, size_t n) {  /* dlsym itself asks for memory before the r
         if (inside) { void *p = early + used; used += (k * n + 63) / 64 * 64; return p; }
         inside = 1; real = dlsym(RTLD_NEXT, "calloc"); inside = 0;
     }
-    __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
+    COUNT;
     return real(k, n);
 }
 """
@@ -60,8 +65,8 @@ def allocations(call, times):
 found = {}
 loop = allocations(lambda: None, 200)
 found["counter"] = allocations(lambda: np.zeros(100_000, np.float32), 200) - loop
-for name in ("lstm_20", "gru_20", "textbook_ln_rnn", "textbook_lstm", "lstm_256", "conv_dilated", "three_delays", "per_frame",
-             "scan_two_widths", "scan_stored_start"):
+for name in ("lstm_20", "gru_20", "textbook_ln_rnn", "textbook_lstm", "lstm_256", "conv_dilated",
+             "three_delays", "per_frame", "scan_two_widths", "scan_stored_start"):
     case = next(c for c in CASES if c.name == name)
     model = rnnrt.Model(case.graph())
     width = model.outputs["y"][-1]

@@ -1,4 +1,6 @@
-"""The reference in float32: what rounding may do. Its operations have a written order, so it is the same on every machine."""
+"""The reference in float32: what rounding may do. Its operations have a written order, so it is the same on
+every machine.
+"""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
-"""What a stranger's trained models did to the importers: forwards that leave something behind, options that were overlooked, random
-networks of both frameworks, whole and streamed, against the frameworks themselves."""
+"""What a stranger's trained models did to the importers: forwards that leave something behind, options that
+were overlooked, random networks of both frameworks, whole and streamed, against the frameworks themselves."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def streamed(model, x, generator):
     return np.concatenate([*parts, stream.flush()])
 
 
-# ---- PyTorch: a forward that a trace does not hold -------------------------------------------------------------------
+# ---- PyTorch: a forward that a trace does not hold ---------------------------------------------------------
 
 
 class _Layers(nn.Module):
@@ -172,7 +172,7 @@ def test_pytorchs_initial_states_have_pytorchs_form():
             model(x.numpy(), initial_state=wrong)
 
 
-# ---- Keras -----------------------------------------------------------------------------------------------------------
+# ---- Keras -------------------------------------------------------------------------------------------------
 
 
 def sequential(*layers, shape=(None, 4)):
@@ -258,7 +258,7 @@ def test_a_layer_that_h5_cannot_tell_apart_is_named(tmp_path):
         rnnrt.from_keras(saved(model, "h5", tmp_path))
 
 
-# ---- random networks -------------------------------------------------------------------------------------------------
+# ---- random networks ---------------------------------------------------------------------------------------
 
 
 class Rnn(nn.Module):
@@ -488,7 +488,7 @@ def test_a_random_keras_network_is_equal_to_keras(seed, tmp_path):
             assert np.array_equal(streamed(imported, x[0], r).reshape(whole.shape), whole)
 
 
-# ---- files of at most 1 MB that ask for far more ---------------------------------------------------------------------
+# ---- files of at most 1 MB that ask for far more -----------------------------------------------------------
 
 
 def expanded(path):

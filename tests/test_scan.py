@@ -38,7 +38,7 @@ def run_all(model, x):
     return list(model.run({"x": x}).values())
 
 
-# ---- known cells ------------------------------------------------------------------------------------------------------
+# ---- known cells -------------------------------------------------------------------------------------------
 
 
 def known_cells():
@@ -212,7 +212,7 @@ def test_several_sequences_go_side_by_side_into_a_lifted_cell():
     assert same_bits(model(x[:, :, :2], x[:, :, 2:]), rnnrt.from_graph(g.graph())(x))
 
 
-# ---- cells that are close to known ones -------------------------------------------------------------------------------
+# ---- cells that are close to known ones --------------------------------------------------------------------
 
 
 def near_misses():
@@ -291,7 +291,9 @@ def test_what_is_not_quite_a_known_cell_stays_a_scan_and_is_right(cell):
 
 
 def perturbed(seed):
-    """(step, states): an LSTM or GRU whose parts are swapped at random: many are the cell itself, most are close to it."""
+    """(step, states): an LSTM or GRU whose parts are swapped at random: many are the cell itself, most are
+    close to it.
+    """
     r = generator(24, seed)
     n, two = int(r.choice([1, 2, 5])), r.random() < 0.5
     step = steps.Step(FEATURES, {"h": n, "c": n} if two else {"h": n})
@@ -354,7 +356,7 @@ def test_products_of_frames_do_not_wait_for_the_states():
     assert not [x for x in inside.layers if x.kind == "concatenate" and "x" in x.inputs]
 
 
-# ---- states, lengths, inputs given once -------------------------------------------------------------------------------
+# ---- states, lengths, inputs given once --------------------------------------------------------------------
 
 
 def two_widths(**fields):
@@ -458,11 +460,13 @@ def test_values_given_once():
         stream.state = {"cell/h": given["start"]}
 
 
-# ---- random steps -----------------------------------------------------------------------------------------------------
+# ---- random steps ------------------------------------------------------------------------------------------
 
 
 def random_step(seed):
-    """(graph, states): a step of a few random layers over frames, states of random sizes and values given once."""
+    """(graph, states): a step of a few random layers over frames, states of random sizes and values given
+    once.
+    """
     r = generator(22, seed)
     sizes = lambda: int(r.choice([1, 2, 3, 5, 8, 17]))
     states = {f"s{k}": sizes() for k in range(r.integers(0, 4))}
@@ -550,7 +554,7 @@ def test_random_steps(seed):
         stream.reset()
 
 
-# ---- files and refusals -----------------------------------------------------------------------------------------------
+# ---- files and refusals ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", SCANS, ids=lambda c: c.name)

@@ -1,4 +1,6 @@
-"""The spec: a live module's state dict, its draft, filled in, is the live module; whatever is missing or left over is refused by name."""
+"""The spec: a live module's state dict, its draft, filled in, is the live module; whatever is missing or left
+over is refused by name.
+"""
 
 import re
 from pathlib import Path
@@ -42,11 +44,13 @@ def test_recorded_network(name, key):
     assert np.abs(answer(graph, recorded["x"]) - recorded[key]).max() < 1e-6
 
 
-# ---- live modules: module -> state dict -> draft -> filled in -> the same answer -------------------------------------
+# ---- live modules: module -> state dict -> draft -> filled in -> the same answer ---------------------------
 
 
 def modules():
-    """name -> (modules by name, forward(modules, x), input shape or ids, spec: "@prefix ..." fills in the draft's line)."""
+    """name -> (modules by name, forward(modules, x), input shape or ids, spec: "@prefix ..." fills in the
+    draft's line).
+    """
     torch = need("torch")
     nn, functional = torch.nn, torch.nn.functional
 
@@ -261,7 +265,9 @@ NAMES = (
 
 
 def filled_in(draft, lines):
-    """The draft's lines in the order of ``lines``, each '?' replaced by what ``lines`` say, the lines without tensors added."""
+    """The draft's lines in the order of ``lines``, each '?' replaced by what ``lines`` say, the lines without
+    tensors added.
+    """
     assert "?" in draft
     drafted = {}
     for line in draft.splitlines():
@@ -351,7 +357,7 @@ def test_a_bias_that_was_written_may_not_be_missing():
         spec.build("fc: Linear bias=True", tensors)
 
 
-# ---- without a spec --------------------------------------------------------------------------------------------------
+# ---- without a spec ----------------------------------------------------------------------------------------
 
 
 def rnn_tensors(gates, prefix="", units=4, width=3):
@@ -398,7 +404,7 @@ def test_a_draft_cannot_be_broken_by_names():
     assert len(draft.splitlines()) == 5 and "\x1b" not in draft and max(map(len, draft.splitlines())) <= 400
 
 
-# ---- arrays with names of their own ----------------------------------------------------------------------------------
+# ---- arrays with names of their own ------------------------------------------------------------------------
 
 
 def test_options_name_arrays():
@@ -435,7 +441,7 @@ def test_a_module_may_run_twice():
     assert np.allclose(answer(graph, x), np.maximum(x @ w.T, 0) @ w.T)
 
 
-# ---- what is refused -------------------------------------------------------------------------------------------------
+# ---- what is refused ---------------------------------------------------------------------------------------
 
 CONV = {"c.weight": np.ones((4, 3, 2), np.float32)}
 REFUSED = [

@@ -56,7 +56,7 @@ def given_once():
     return built(make)
 
 
-# ---- an edited State is the state -----------------------------------------------------------------------------------
+# ---- an edited State is the state --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [None, 2])
@@ -110,7 +110,7 @@ def test_what_the_network_itself_starts_from_cannot_be_edited_away():
     assert (stream.state.arrays()["gru/h"] == 1).all()
 
 
-# ---- what starts a sequence, and what goes on with one --------------------------------------------------------------
+# ---- what starts a sequence, and what goes on with one -----------------------------------------------------
 
 
 def test_a_state_from_a_dict_resets_all_the_rest():
@@ -232,7 +232,7 @@ def test_a_state_belongs_to_the_inputs_given_once():
     assert (same.push(x) == stream.push(x)).all()
 
 
-# ---- what is not a state --------------------------------------------------------------------------------------------
+# ---- what is not a state -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

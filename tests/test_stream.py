@@ -1,4 +1,6 @@
-"""The same bits however a network is run: whole, chunked, stepped; alone or in a batch; AVX2 or AVX-512; any block length."""
+"""The same bits however a network is run: whole, chunked, stepped; alone or in a batch; AVX2 or AVX-512; any
+block length.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ def frames_of(model):
 
 
 def pushed(stream, x, sizes):
-    """Outputs of ``stream`` for x (time, features) or (batch, time, features), cut into chunks of the sizes in turn."""
+    """Outputs of ``stream`` for x (time, features) or (batch, time, features), cut into chunks of the sizes
+    in turn.
+    """
     axis = x.ndim - 2 if x.ndim > 1 else 0
     axis = 0 if stream.batch_size is None else 1
     made, at, k = [], 0, 0
@@ -97,7 +101,9 @@ def test_the_instruction_set_does_not_change_the_bits(case):
 
 @pytest.mark.parametrize("seed", range(120))
 def test_random_graphs(seed):
-    """Whole, chunked, batched and in blocks of 1 and 3, all alike in bits; and right, over three blocks and one frame."""
+    """Whole, chunked, batched and in blocks of 1 and 3, all alike in bits; and right, over three blocks and
+    one frame.
+    """
     graph, inputs = random_graph(seed, streamable=seed % 3 != 0)
     frames = max(3 * 56 + 1, frames_needed(graph))
     given = inputs(2, frames)

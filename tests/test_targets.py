@@ -1,9 +1,9 @@
-"""The C sources built for targets other than this Python's: the answers must have the recorded bits on each of them.
+"""The C sources built for targets other than this Python's: the answers must have the recorded bits on each
+of them.
 
-tests/kernels.c hashes every kernel of a table (tests/data/kernels.txt), tests/answers.c runs the plan of every case
-(tests/data/hashes.json); tests/embed.c and tools/fuzz_plan.c are the C interface's
-own tests. A target this machine cannot build or run is skipped, with
-the words "not run: no ...".
+tests/kernels.c hashes every kernel of a table (tests/data/kernels.txt), tests/answers.c runs the plan of
+every case (tests/data/hashes.json); tests/embed.c and tools/fuzz_plan.c are the C interface's own tests. A
+target this machine cannot build or run is skipped, with the words "not run: no ...".
 """
 
 import json

@@ -1,4 +1,6 @@
-"""The textbook's functions against the equations element by element and torch; `from_numpy`'s graph against the textbook."""
+"""The textbook's functions against the equations element by element and torch; `from_numpy`'s graph against
+the textbook.
+"""
 
 import math
 

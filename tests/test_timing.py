@@ -1,4 +1,6 @@
-"""What a network does to time: delay, fixed lengths, inputs of different lengths, what cannot stream, facts left out."""
+"""What a network does to time: delay, fixed lengths, inputs of different lengths, what cannot stream, facts
+left out.
+"""
 
 import dataclasses
 from typing import ClassVar
@@ -22,7 +24,7 @@ def built(make):
     return rnnrt.from_graph(b.graph())
 
 
-# ---- facts ----------------------------------------------------------------------------------------------------------
+# ---- facts -------------------------------------------------------------------------------------------------
 
 
 def test_every_layer_states_its_time_facts():
@@ -78,11 +80,13 @@ def test_a_fact_that_is_none_is_refused():
         )
 
 
-# ---- delay ----------------------------------------------------------------------------------------------------------
+# ---- delay -------------------------------------------------------------------------------------------------
 
 
 def true_delay(model, frames):
-    """By its definition: the smallest d such that a stream has after t + d frames what a flush after t brings."""
+    """By its definition: the smallest d such that a stream has after t + d frames what a flush after t
+    brings.
+    """
     width = model.graph.signals[model.graph.inputs[0]].width
     stream, running, ended = model.stream(), [0], [0]
     for _ in range(frames):
@@ -175,7 +179,7 @@ def test_the_delay_of_random_networks_is_what_a_stream_shows(seed):
     assert model.delay == true_delay(model, 60)
 
 
-# ---- fixed lengths --------------------------------------------------------------------------------------------------
+# ---- fixed lengths -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [None, 2])
@@ -259,7 +263,7 @@ def test_what_joins_inputs_of_different_length_says_so():
         model(weights(1, 4, 2), weights(1, 5, 2))
 
 
-# ---- what cannot stream ---------------------------------------------------------------------------------------------
+# ---- what cannot stream ------------------------------------------------------------------------------------
 
 
 def test_frames_as_they_come_cannot_meet_frames_known_at_the_end():

@@ -1,4 +1,6 @@
-"""Every live import is compared with its module and leaves it as it was; what a state dict cannot say, a spec can."""
+"""Every live import is compared with its module and leaves it as it was; what a state dict cannot say, a spec
+can.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -87,7 +89,7 @@ def test_a_layer_called_otherwise_is_refused():
         rnnrt.from_torch(Twice(4, 5))
 
 
-# ---- the module stays as it was --------------------------------------------------------------------------------------
+# ---- the module stays as it was ----------------------------------------------------------------------------
 
 
 class Merging(nn.Linear):
@@ -161,7 +163,7 @@ def test_tensors_that_a_training_step_left_on_the_module_are_no_obstacle():
         assert rnnrt.from_torch(source)(X.numpy()).shape == (2, 9, 5)
 
 
-# ---- no false refusal ------------------------------------------------------------------------------------------------
+# ---- no false refusal --------------------------------------------------------------------------------------
 
 
 class StridedResidual(nn.Module):
@@ -243,7 +245,7 @@ def test_layers_that_only_pick_features_do_not_tell_their_number():
     assert rnnrt.from_torch(Picks(), example=X)(X.numpy()).shape == (2, 9, 3)
 
 
-# ---- state dicts and specs -------------------------------------------------------------------------------------------
+# ---- state dicts and specs ---------------------------------------------------------------------------------
 
 
 def test_one_state_dict_a_layer_wrapped_names_and_a_spec_in_a_file(tmp_path):

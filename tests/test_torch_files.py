@@ -1,4 +1,6 @@
-"""PyTorch's containers: every tensor comes out bit for bit, and a file from a stranger can neither run nor break anything."""
+"""PyTorch's containers: every tensor comes out bit for bit, and a file from a stranger can neither run nor
+break anything.
+"""
 
 import io
 import pickle
@@ -39,7 +41,7 @@ def saved(value, **options):
     return buffer.getvalue()
 
 
-# ---- what is read ----------------------------------------------------------------------------------------------------
+# ---- what is read ------------------------------------------------------------------------------------------
 
 
 def test_recorded_files_agree():
@@ -139,7 +141,7 @@ def test_big_endian_zip():
     assert tensors_of(zipped(data, zipfile.ZIP_DEFLATED))["w"].tolist() == [1.5, -2.0]
 
 
-# ---- which state dict ------------------------------------------------------------------------------------------------
+# ---- which state dict --------------------------------------------------------------------------------------
 
 W = {"fc.weight": np.ones((2, 3)), "fc.bias": np.zeros(2)}
 
@@ -228,7 +230,7 @@ def test_tensors_that_are_not_dense_and_real_are_refused_by_name(make):
             tensors_of(saved({"fine": torch.ones(1), "odd": value}, **options))
 
 
-# ---- files that are something else -----------------------------------------------------------------------------------
+# ---- files that are something else -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -274,7 +276,7 @@ def test_whole_modules_are_refused_with_the_way_out():
             tensors_of(saved(torch.nn.LSTM(2, 3), **options))
 
 
-# ---- hostile pickles -------------------------------------------------------------------------------------------------
+# ---- hostile pickles ---------------------------------------------------------------------------------------
 
 
 def torch_zip(pickled, **storages):
@@ -462,7 +464,7 @@ def test_hostile_pickles(name):
     assert isinstance(raised, RnnrtError), raised
 
 
-# ---- hostile containers ----------------------------------------------------------------------------------------------
+# ---- hostile containers ------------------------------------------------------------------------------------
 
 
 def overlapping():
@@ -581,7 +583,9 @@ def test_zip64_and_streamed_members():
 
 @pytest.mark.parametrize("name", ["net.pt", "net_legacy.pt", "net.safetensors"])
 def test_truncations_and_mutations(name):
-    """A damaged file raises an RnnrtError, or (a flipped bit in an unchecked number) still gives arrays; nothing else ever."""
+    """A damaged file raises an RnnrtError, or (a flipped bit in an unchecked number) still gives arrays;
+    nothing else ever.
+    """
     data = (DATA / name).read_bytes()
     for end in range(0, len(data), 23):
         with pytest.raises(RnnrtError):

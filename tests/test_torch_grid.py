@@ -1,4 +1,6 @@
-"""torch_layers and the reference against recorded PyTorch answers (tools/record_torch.py); needs no PyTorch."""
+"""torch_layers and the reference against recorded PyTorch answers (tools/record_torch.py); needs no
+PyTorch.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Live PyTorch modules that import: each is equal to torch at two lengths. Those that are refused: test_torch_refusals.py."""
+"""Live PyTorch modules that import: each is equal to torch at two lengths. Those that are refused:
+test_torch_refusals.py.
+"""
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from rnnrt.importers.torch import read
 TOLERANCE = 1e-5
 
 
-# ---- comparing -------------------------------------------------------------------------------------------------------
+# ---- comparing ---------------------------------------------------------------------------------------------
 
 
 def canonical(array, axes, features):
@@ -76,7 +78,9 @@ def difference(module, graph, time, batch=3):
 
 
 def prepared(module):
-    """The module with weights and statistics no default hides, and left in training mode: importing must not care."""
+    """The module with weights and statistics no default hides, and left in training mode: importing must not
+    care.
+    """
     generator = torch.Generator().manual_seed(7)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_floating_point():
@@ -88,7 +92,7 @@ def prepared(module):
     return module.train()
 
 
-# ---- modules that import ---------------------------------------------------------------------------------------------
+# ---- modules that import -----------------------------------------------------------------------------------
 
 ACCEPTED = {}
 
@@ -214,7 +218,9 @@ class OptionalState(nn.Module):
 
 @accepted()
 class EncoderDecoder(nn.Module):
-    """The decoder begins in the encoder's last state; two inputs of different lengths are given the same here."""
+    """The decoder begins in the encoder's last state; two inputs of different lengths are given the same
+    here.
+    """
 
     def __init__(self):
         super().__init__()
@@ -306,7 +312,9 @@ class TwoInputsTwoOutputs(nn.Module):
 
 @accepted()
 class CausalConvolutions(nn.Module):
-    """A temporal convolutional network: padding on both sides, the right one chomped; and F.pad on the left."""
+    """A temporal convolutional network: padding on both sides, the right one chomped; and F.pad on the
+    left.
+    """
 
     def __init__(self):
         super().__init__()

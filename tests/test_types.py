@@ -1,4 +1,6 @@
-"""What type checkers see: every public name annotated, a user's program without a finding, its mistakes found, the stub held to the engine."""
+"""What type checkers see: every public name annotated, a user's program without a finding, its mistakes
+found, the stub held to the engine.
+"""
 
 import inspect
 import json
@@ -47,7 +49,10 @@ def test_every_public_name_is_annotated():
 
 
 def test_annotations_cost_nothing_at_import():
-    code = "import rnnrt, sys; print({'rnnrt.annotations', 'typing_extensions', 'numpy.typing'} & set(sys.modules))"
+    code = (
+        "import rnnrt, sys; print({'rnnrt.annotations', 'typing_extensions', 'numpy.typing'} & "
+        "set(sys.modules))"
+    )
     code = f"import numpy, sys; before = set(sys.modules)\n{code[:-1]} - before)"
     assert run([sys.executable, "-c", code], HERE).strip() == "set()"
 
@@ -57,11 +62,13 @@ def test_the_users_program_runs(tmp_path, capsys):
     assert "(1, 5, 2) 9 (1, 5, 2)" in capsys.readouterr().out
 
 
-# ---- type checkers --------------------------------------------------------------------------------------------------
+# ---- type checkers -----------------------------------------------------------------------------------------
 
 
 def run(command, folder, allowed=(0,)):
-    """What a command prints, in a folder from which the checkout is not seen by chance; it does find rnnrt where that is built in place."""
+    """What a command prints, in a folder from which the checkout is not seen by chance; it does find rnnrt
+    where that is built in place.
+    """
     installed = ROOT in {Path(sysconfig.get_path(p)) for p in ("purelib", "platlib")}
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(ROOT)}
     environment |= {} if installed else {"MYPYPATH": str(ROOT)}
@@ -88,7 +95,9 @@ def by_mypy(cache, folder):
 
 
 def by_pyright(_, folder):
-    """The same of pyright's strict mode. basedpyright is pyright with its node in the wheel: pyright's own would be downloaded when first run."""
+    """The same of pyright's strict mode. basedpyright is pyright with its node in the wheel: pyright's own
+    would be downloaded when first run.
+    """
     need("basedpyright")
     for name in ("user.py", "mistakes.py"):
         (folder / name).write_bytes((HERE / name).read_bytes())

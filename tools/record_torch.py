@@ -1,10 +1,12 @@
-"""Records what PyTorch answers over a grid of layers and options: tests/data/torch_grid.npz, which the tests read without PyTorch.
+"""Records what PyTorch answers over a grid of layers and options: tests/data/torch_grid.npz, which the tests
+read without PyTorch.
 
     python tools/record_torch.py [destination]
 
-Weights, inputs and states are whole multiples of 1/64 below 2, kept as int8, so that the file is small and exact; answers are float64
-PyTorch, kept as float32. Layout: ``cases`` is JSON, one entry a case with the shapes of its arrays; ``numbers`` (int8) holds the
-tensors, then the input, then the initial states of each case in that order, ``answers`` (float32) its outputs, one after the other.
+Weights, inputs and states are whole multiples of 1/64 below 2, kept as int8, so that the file is small and
+exact; answers are float64 PyTorch, kept as float32. Layout: ``cases`` is JSON, one entry a case with the
+shapes of its arrays; ``numbers`` (int8) holds the tensors, then the input, then the initial states of each
+case in that order, ``answers`` (float32) its outputs, one after the other.
 """
 
 import itertools
@@ -31,7 +33,8 @@ def main(destination):
     arrays |= {"numbers": np.concatenate(numbers), "answers": np.concatenate(answers).astype(np.float32)}
     np.savez_compressed(destination, **arrays)
     print(
-        f"{destination}: {len(cases)} cases, {destination.stat().st_size:,} bytes, PyTorch {torch.__version__}"
+        f"{destination}: {len(cases)} cases, {destination.stat().st_size:,} bytes, PyTorch "
+        f"{torch.__version__}"
     )
 
 

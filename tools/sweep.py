@@ -4,8 +4,9 @@
     python tools/sweep.py --stride 4099         one number in 4099
     python tools/sweep.py tanh --isa avx2
 
-Errors are in units in the last place (ULP) of the float32 nearest to the exact result and count where that is a normal number; float64
-NumPy stands for the exact result, being some 2^28 times finer. Exit code 1 where an error is above 4.
+Errors are in units in the last place (ULP) of the float32 nearest to the exact result and count where that is
+a normal number; float64 NumPy stands for the exact result, being some 2^28 times finer. Exit code 1 where an
+error is above 4.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ FUNCTIONS = {
 
 @dataclass
 class Found:
-    """What was seen of one function on one instruction set. All three functions rise: ``falls`` counts neighbours in the wrong order,
-    ``deepest`` is the worst of them in ULP. ``last``: the largest |x| of either sign whose result is not the limit yet."""
+    """What was seen of one function on one instruction set. All three functions rise: ``falls`` counts
+    neighbours in the wrong order, ``deepest`` is the worst of them in ULP. ``last``: the largest |x| of
+    either sign whose result is not the limit yet."""
 
     worst: float = 0.0
     at: float = 0.0
@@ -48,7 +50,8 @@ class Found:
     last: tuple[float, float] = (0.0, 0.0)
     odd: bool = True
     nan: bool = True
-    small: bool = True  # where the exact result is no normal number, the one found is no larger than the smallest normal
+    #: Where the exact result is not a normal number, the one found is at most the smallest normal.
+    small: bool = True
 
     def join(self, other):
         if other.worst > self.worst:
@@ -77,7 +80,9 @@ def evaluate(model, x):
 
 
 def ulps(y, exact):
-    """Error of float32 ``y`` in ULP of the float32 nearest to ``exact``; 0 where that is not a normal number."""
+    """Error of float32 ``y`` in ULP of the float32 nearest to ``exact``; 0 where that is not a normal
+    number.
+    """
     nearest = exact.astype(np.float32)
     normal = (np.abs(nearest) >= SMALLEST) & np.isfinite(nearest)
     found = np.where(np.isinf(y), np.copysign(2.0**128, y), y.astype(np.float64))
@@ -110,7 +115,9 @@ def measure(function, x, y, mirrored=None):
 
 
 def patterns(first, last, stride):
-    """Chunks of the float32 whose bits are first, first + stride, ... up to last; neighbouring chunks share one number."""
+    """Chunks of the float32 whose bits are first, first + stride, ... up to last; neighbouring chunks share
+    one number.
+    """
     for start in range(first, last + 1, CHUNK * stride):
         yield (
             np.arange(start, min(start + CHUNK * stride, last) + 1, stride, dtype=np.int64)
@@ -120,7 +127,9 @@ def patterns(first, last, stride):
 
 
 def sweep(function, isas, stride=1):
-    """({isa: Found}, whether the vector instruction sets agreed in every bit) over every ``stride``-th float32."""
+    """({isa: Found}, whether the vector instruction sets agreed in every bit) over every ``stride``-th
+    float32.
+    """
     models = {isa: network(function, isa) for isa in isas}
     totals, agree = {isa: Found() for isa in isas}, True
     for sign in (0, SIGN):
@@ -150,7 +159,8 @@ def main(words=None):
     options = parser.parse_args(words)
     worst = 0.0
     print(
-        f"{'function':12} {'isa':8} {'max ULP':>8} {'at':>14}  {'falls':>9} {'by ULP':>6}  odd    NaN    small  not at its limit up to"
+        f"{'function':12} {'isa':8} {'max ULP':>8} {'at':>14}  {'falls':>9} {'by ULP':>6}  odd    NaN    "
+        f"small  not at its limit up to"
     )
     for function in options.functions or FUNCTIONS:
         began = time.perf_counter()
@@ -159,10 +169,12 @@ def main(words=None):
             worst = max(worst, f.worst)
             marks = "  ".join(f"{m!s:5}" for m in (f.odd if FUNCTIONS[function][2] else "-", f.nan, f.small))
             print(
-                f"{function:12} {isa:8} {f.worst:8.3f} {f.at:14.7g}  {f.falls:9,} {f.deepest:6.2f}  {marks}  {f.last[0]:.9g}, {f.last[1]:.9g}"
+                f"{function:12} {isa:8} {f.worst:8.3f} {f.at:14.7g}  {f.falls:9,} {f.deepest:6.2f}  {marks}  "
+                f"{f.last[0]:.9g}, {f.last[1]:.9g}"
             )
         print(
-            f"{function:12} vector instruction sets agree in every bit: {agree}; {time.perf_counter() - began:.0f} s",
+            f"{function:12} vector instruction sets agree in every bit: {agree}; "
+            f"{time.perf_counter() - began:.0f} s",
             flush=True,
         )
     return worst > 4

@@ -2,9 +2,9 @@
 
     python tools/train_demo.py            all of it, about six minutes on one core
 
-Needs keras >= 3 and torch (Keras runs on its torch backend), and pip to fetch the series. Writes to rnnrt/demo/: the series, four
-Keras networks, a PyTorch one with its spec, and golden.npz. Seeded and single-threaded: the same packages on the same machine
-make the same weights and answers.
+Needs keras >= 3 and torch (Keras runs on its torch backend), and pip to fetch the series. Writes to
+rnnrt/demo/: the series, four Keras networks, a PyTorch one with its spec, and golden.npz. Seeded and
+single-threaded: the same packages on the same machine make the same weights and answers.
 
 The task is the textbook's sequence-to-sequence forecast: at every step, the next 10 values.
 """
@@ -90,11 +90,16 @@ class TorchForecaster(torch.nn.Module):
         return self.fc(self.lstm(x)[0])
 
 
-TORCH_SPEC = "# The forward of TorchForecaster, line by line; sizes and the two layers come from the tensors.\nlstm: LSTM\nfc: Linear\n"
+TORCH_SPEC = (
+    "# The forward of TorchForecaster, line by line; sizes and the two layers come from the "
+    "tensors.\nlstm: LSTM\nfc: Linear\n"
+)
 
 
 def batches(series, strided):
-    """UPDATES batches: x (batch, window, 1) and the next AHEAD values at every step (batch, frames, AHEAD)."""
+    """UPDATES batches: x (batch, window, 1) and the next AHEAD values at every step (batch, frames,
+    AHEAD).
+    """
     random = np.random.default_rng(7)
     offsets = np.arange(WINDOW)[None, :, None] + np.arange(AHEAD + 1)
     for _ in range(UPDATES):

@@ -16,7 +16,8 @@ __all__ = ["detect", "read"]
 
 
 def read(source, **options) -> Graph:
-    """The Graph of any source ``detect`` knows; ``options`` as the importer's own ``read`` takes them (spec=, inputs=, ...).
+    """The Graph of any source ``detect`` knows; ``options`` as the importer's own ``read`` takes them (spec=,
+    inputs=, ...).
 
     Raises what ``detect`` and the importer raise, TypeError for an option the importer does not have.
     """

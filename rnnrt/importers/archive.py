@@ -1,8 +1,8 @@
 """Zip archives from strangers: the container of .keras, .npz and PyTorch files.
 
-The standard library reads the directory of the archive; everything a hostile archive can lie about is checked here, because
-not every ``zipfile`` in use does (overlapping entries, CVE-2024-0450; a member that inflates to more than it declares).
-Nothing is ever extracted to disk, and no name of a member is ever used as a path.
+The standard library reads the directory of the archive; everything a hostile archive can lie about is checked
+here, because not every ``zipfile`` in use does (overlapping entries, CVE-2024-0450; a member that inflates to
+more than it declares). Nothing is ever extracted to disk, and no name of a member is ever used as a path.
 """
 
 from __future__ import annotations
@@ -33,23 +33,27 @@ _ENCRYPTED, _PATCH, _SIZES_FOLLOW, _UTF8 = 0x2041, 0x20, 0x08, 0x800
 
 
 def unpacked_limit(size: int, max_bytes: int) -> int:
-    """The most bytes that a file of ``size`` bytes may unpack to, in all: no weights are 64 times as large as their file."""
+    """The most bytes that a file of ``size`` bytes may unpack to, in all: no weights are 64 times as large as
+    their file.
+    """
     return min(max_bytes, max(_ALL, _ALL_RATIO * size))
 
 
 class Archive:
     """The members of a zip archive held in memory, all checked before the first is read.
 
-    ``data``: the archive; ``where``: what messages call it; ``max_bytes``: cap on the sum of the unpacked sizes.
-    ``names`` lists the members in the order of the archive's directory, folders left out. Stored and deflated members only.
-    Raises ModelFileError (naming the member) on anything malformed, encrypted, overlapping, duplicate or with a name that
-    leaves the archive, ResourceLimitError where it would unpack to more than ``max_bytes``, or than ``unpacked_limit`` of its size.
+    ``data``: the archive; ``where``: what messages call it; ``max_bytes``: cap on the sum of the unpacked
+    sizes. ``names`` lists the members in the order of the archive's directory, folders left out. Stored and
+    deflated members only. Raises ModelFileError (naming the member) on anything malformed, encrypted,
+    overlapping, duplicate or with a name that leaves the archive, ResourceLimitError where it would unpack to
+    more than ``max_bytes``, or than ``unpacked_limit`` of its size.
     """
 
     def __init__(self, data: bytes, where: str, max_bytes: int = 2 << 30):
         self.where = where
         self._data = data
-        # zipfile makes an object of every directory entry without a limit: bound them by their signatures first
+        # zipfile makes an object of every directory entry without a limit: bound them by their signatures
+        # first
         if data.count(_DIRECTORY_ENTRY) > MAX_ENTRIES:
             raise ModelFileError(
                 "the zip archive has too many members", where=where, expected=f"at most {MAX_ENTRIES}"
@@ -86,7 +90,8 @@ class Archive:
         if total > limit:
             largest = max(entries, key=lambda e: e.file_size)
             raise ResourceLimitError(
-                f"the archive would unpack to {total} bytes, {largest.file_size} of them in the member {largest.orig_filename!r}",
+                f"the archive would unpack to {total} bytes, {largest.file_size} of them in the member "
+                f"{largest.orig_filename!r}",
                 where=where,
                 expected=f"at most {limit} "
                 + ("(max_bytes)" if limit == max_bytes else f"of a file of {len(data)}"),
@@ -106,14 +111,17 @@ class Archive:
         return name in self._entries and not name.endswith("/")
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member; ModelFileError where it is absent or does not unpack to exactly what it declares."""
+        """The bytes of a member; ModelFileError where it is absent or does not unpack to exactly what it
+        declares.
+        """
         if name not in self:
             raise self._fault(name, "the member is missing from the archive")
         entry, start = self._entries[name], self._starts[name]
         data = self._data[start : start + entry.compress_size]
         if entry.compress_type == zipfile.ZIP_DEFLATED:
             inflate = zlib.decompressobj(-15)
-            try:  # one byte of room: a member that unpacks to more than it declares is caught without unpacking all of it
+            # one byte of room: a member that unpacks to more than it declares is caught early
+            try:
                 data = inflate.decompress(data, entry.file_size + 1)
             except zlib.error as error:
                 raise self._fault(name, f"the member cannot be unpacked ({error})") from error

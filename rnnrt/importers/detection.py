@@ -1,6 +1,7 @@
 """What a source is, by its content: one table, tried from top to bottom. A suffix is never looked at.
 
-Nothing is unpacked or parsed in full, and at most a few megabytes of a file are read; importers check what they read themselves.
+Nothing is unpacked or parsed in full, and at most a few megabytes of a file are read; importers check what
+they read themselves.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Content:
 
     @cached_property
     def members(self):
-        """Names of a zip archive's members; empty where it is none, or its directory at the end is missing."""
+        """Names of a zip archive's members; empty where it is none, or its directory at the end is
+        missing.
+        """
         tail = (
             self.part(max(0, self.size - MAX_DIRECTORY), MAX_DIRECTORY)
             if self.start[:4] == b"PK\x03\x04"
@@ -84,7 +87,9 @@ class Content:
 
     @cached_property
     def fields(self):
-        """{number: wire type} of a protocol buffers message's outer fields, None where it is none. A cut last field is let pass."""
+        """{number: wire type} of a protocol buffers message's outer fields, None where it is none. A cut last
+        field is let pass.
+        """
         fields, position = {}, 0
         for _ in range(4096):
             if position >= self.size:
@@ -112,7 +117,9 @@ class Content:
 
 
 class Kind(NamedTuple):
-    """A row of the table. ``importer``: who reads it; without one it is refused as ``error`` with ``fix``, the way out."""
+    """A row of the table. ``importer``: who reads it; without one it is refused as ``error`` with ``fix``,
+    the way out.
+    """
 
     name: str
     what: str
@@ -139,20 +146,27 @@ def _at(offset, mark):
 
 
 def _is_onnx(content):
-    """onnx.proto's ModelProto: ir_version (1) a number, graph (7) a message, and no field it does not have."""
+    """onnx.proto's ModelProto: ir_version (1) a number, graph (7) a message, and no field it does not
+    have.
+    """
     fields = content.fields or {}
     return fields.get(1) == 0 and fields.get(7) == 2 and set(fields) <= {*range(1, 9), 14, 20, 25, 26}
 
 
 def _is_saved_model(content):
-    """TensorFlow's SavedModel (1: version, 2: graphs) or a bare GraphDef (1: nodes, 2: library, 3: version, 4: versions)."""
+    """TensorFlow's SavedModel (1: version, 2: graphs) or a bare GraphDef (1: nodes, 2: library, 3: version,
+    4: versions).
+    """
     fields = content.fields or {}
     return fields in ({1: 0, 2: 2}, {2: 2}) or (
         fields.get(1) == 2 and set(fields) <= {1, 2, 3, 4} and b"\x12" in content.start[:200]
     )
 
 
-_SAVE_STATE_DICT = "In PyTorch: torch.save(model.state_dict(), path), then import that with a spec; or give from_torch the live module."
+_SAVE_STATE_DICT = (
+    "In PyTorch: torch.save(model.state_dict(), path), then import that with a spec; or give "
+    "from_torch the live module."
+)
 _SAVE_KERAS = 'In Keras: model.save("model.keras"), then import that.'
 _UNPACK = "Unpack it and give the model file inside."
 _MODEL_SUFFIXES = r"(keras|h5|hdf5|pt|pth|ckpt|bin|onnx|safetensors|npz|rnnrt)"
@@ -193,7 +207,8 @@ TABLE = (
         "torchscript",
         "TorchScript: a program, not weights",
         lambda c: c.has(r"[^/]*/(constants\.pkl|code/.*|bytecode\.pkl)"),
-        fix="In PyTorch: torch.save(torch.jit.load(path).state_dict(), new_path), then import that with a spec.",
+        fix="In PyTorch: torch.save(torch.jit.load(path).state_dict(), new_path), then import that with a "
+        "spec.",
     ),
     Kind(
         "torch-export",
@@ -335,7 +350,8 @@ def _arrays(members):
 
 
 def detect(source) -> Kind:
-    """The row that ``source`` belongs to: a path, a mapping of names to arrays, a live Keras, PyTorch or ONNX model, or a Graph.
+    """The row that ``source`` belongs to: a path, a mapping of names to arrays, a live Keras, PyTorch or ONNX
+    model, or a Graph.
 
     Raises UnsupportedModelError or ModelFileError, with the way out, for whatever rnnrt does not read.
     """
@@ -385,7 +401,9 @@ _READERS = {
 
 
 def expect(source, importer):
-    """Raises where ``source`` belongs to another importer than ``importer``, naming the function that reads it."""
+    """Raises where ``source`` belongs to another importer than ``importer``, naming the function that reads
+    it.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return
     kind = detect(source)
@@ -397,11 +415,13 @@ def expect(source, importer):
         )
 
 
-# ---- what is no file ------------------------------------------------------------------------------------------------
+# ---- what is no file ---------------------------------------------------------------------------------------
 
 
 def _live_kind(source):
-    """The row of an object that is no path. Frameworks are told by their classes' names: nothing is imported for it."""
+    """The row of an object that is no path. Frameworks are told by their classes' names: nothing is imported
+    for it.
+    """
     classes = [(c.__module__, c.__name__) for c in type(source).__mro__]
     packages = {module.partition(".")[0] for module, _ in classes}
     if isinstance(source, Graph):

@@ -1,8 +1,10 @@
-"""HDF5 from strangers: the whole tree of a file as plain groups and arrays, every object checked before it is read.
+"""HDF5 from strangers: the whole tree of a file as plain groups and arrays, every object checked before it is
+read.
 
-h5py opens what a file points at, not only what it holds: soft and external links, external raw storage and virtual datasets all
-lead out of the file, and an unknown filter loads a shared library. None of that occurs in what Keras writes, so all of it is
-refused here, in the one place where this package touches h5py. Sizes are checked before anything is allocated.
+h5py opens what a file points at, not only what it holds: soft and external links, external raw storage and
+virtual datasets all lead out of the file, and an unknown filter loads a shared library. None of that occurs
+in what Keras writes, so all of it is refused here, in the one place where this package touches h5py. Sizes
+are checked before anything is allocated.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ _FAULTS = (
 
 @dataclass
 class Group:
-    """One group: its path, the attributes that hold text (str or list of str), sub-groups and arrays by name."""
+    """One group: its path, the attributes that hold text (str or list of str), sub-groups and arrays by
+    name.
+    """
 
     path: str
     attributes: dict[str, str | list[str]] = field(default_factory=dict)
@@ -69,9 +73,9 @@ class Group:
 def read(data: bytes, where: str, *, skip=(), max_bytes: int = 2 << 30) -> Group:
     """The tree in ``data``, an HDF5 file. Groups at the root whose name is in ``skip`` are not entered.
 
-    Raises ModelFileError on anything damaged or leading out of the file, UnsupportedModelError on types that are not numbers,
-    ResourceLimitError where the arrays need more than ``max_bytes`` (float32 or as stored, whichever is more), or than any that come
-    from a file of this size.
+    Raises ModelFileError on anything damaged or leading out of the file, UnsupportedModelError on types that
+    are not numbers, ResourceLimitError where the arrays need more than ``max_bytes`` (float32 or as stored,
+    whichever is more), or than any that come from a file of this size.
     """
     h5py = require("h5py", "keras", "reading HDF5 (.h5, .keras)")
     if not data.startswith(SIGNATURE):

@@ -1,9 +1,10 @@
 """The object headers and the strings of an HDF5 file, followed by hand before the HDF5 library follows them.
 
-HDF5 keeps strings of variable length in global heaps ("GCOL") and refers to them by (length: 4 bytes, heap: 8, index: 4). The library
-believes the length, and converts gigabytes that are not there where a byte of it is damaged; and it stays for ever at a heap whose free
-space has no size. So every reference it is going to follow is found here first, in the attribute that holds it, and nowhere else: the
-same bytes inside an array are numbers. Layouts: HDF5 File Format Specification, II.A, III.E, IV.A.1, IV.A.2.
+HDF5 keeps strings of variable length in global heaps ("GCOL") and refers to them by (length: 4 bytes, heap:
+8, index: 4). The library believes the length, and converts gigabytes that are not there where a byte of it is
+damaged; and it stays for ever at a heap whose free space has no size. So every reference it is going to
+follow is found here first, in the attribute that holds it, and nowhere else: the same bytes inside an array
+are numbers. Layouts: HDF5 File Format Specification, II.A, III.E, IV.A.1, IV.A.2.
 """
 
 from __future__ import annotations
@@ -43,16 +44,20 @@ class Objects:
         self.searched = set()
 
     def is_virtual(self, address) -> bool:
-        """Whether the object at ``address`` is a virtual dataset, which the library cannot open without reading a heap."""
+        """Whether the object at ``address`` is a virtual dataset, which the library cannot open without
+        reading a heap.
+        """
         return any(
             kind == _LAYOUT and self.data[at : at + 1] >= b"\3" and self.data[at + 1 : at + 2] == b"\3"
             for kind, _, at, _ in self.header(address)
         )
 
     def check_strings(self, address, name: str):
-        """Every reference in the attribute ``name`` of the object at ``address`` must lie within the string it refers to.
+        """Every reference in the attribute ``name`` of the object at ``address`` must lie within the string
+        it refers to.
 
-        Raises ModelFileError where one does not, UnsupportedModelError where the attribute is stored as no known library stores it.
+        Raises ModelFileError where one does not, UnsupportedModelError where the attribute is stored as no
+        known library stores it.
         """
         found = elsewhere = False
         for kind, flags, at, size in self.header(address):
@@ -103,12 +108,16 @@ class Objects:
                 at += size
 
     def fractal_heap(self, at):
-        """The address (8 bytes) in an attribute info message: where the attributes are that do not stand in the header."""
+        """The address (8 bytes) in an attribute info message: where the attributes are that do not stand in
+        the header.
+        """
         start = at + 2 + (2 if self.data[at + 1] & 1 else 0)
         return self.data[start : start + 8]
 
     def attribute(self, at, end, name) -> bool:
-        """Whether the attribute message at ``at`` is of ``name``; its references are checked if they are such."""
+        """Whether the attribute message at ``at`` is of ``name``; its references are checked if they are
+        such.
+        """
         data, version = self.data, self.data[at]
         start = at + (9 if version == 3 else 8)
         wanted = name.encode("utf-8", "surrogateescape") + b"\0"
@@ -120,7 +129,8 @@ class Objects:
         kind = start + lengths[0]
         space = kind + lengths[1]
         first = space + lengths[2]
-        # A datatype that is shared stands elsewhere; what is asked for is one of strings, so this one is taken for such.
+        # A datatype that is shared stands elsewhere; what is asked for is one of strings, so this one is
+        # taken for such.
         shared = version > 1 and data[at + 1] & 1
         if first > end or not (shared or data[kind] & 15 == _STRINGS_OF_VARIABLE_LENGTH):
             return first <= end
@@ -168,7 +178,9 @@ class Objects:
         return sizes
 
     def search(self, name):
-        """Checks an attribute that stands in a fractal heap (many attributes, or long ones): its message is found by its name."""
+        """Checks an attribute that stands in a fractal heap (many attributes, or long ones): its message is
+        found by its name.
+        """
         self.searched.add(name)
         data, found = self.data, False
         packed = data.find(b"FRHP\0")

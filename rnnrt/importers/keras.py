@@ -1,7 +1,8 @@
 """Keras models -> Graph: .keras, .h5 and .hdf5 files of Keras 2, tf.keras and Keras 3, and live models.
 
-keras_files opens, keras_weights sorts the arrays out, keras_wiring says who feeds whom; here the calls become graph layers, one
-after another, by the tables of keras_layers and keras_recurrent. Nothing named by a file is ever imported or called.
+keras_files opens, keras_weights sorts the arrays out, keras_wiring says who feeds whom; here the calls become
+graph layers, one after another, by the tables of keras_layers and keras_recurrent. Nothing named by a file is
+ever imported or called.
 """
 
 from __future__ import annotations
@@ -34,15 +35,18 @@ def read(
 ) -> graph.Graph:
     """The Graph of a Keras model.
 
-    ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be importable for files).
-    ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), or a path to it, for files that hold weights alone; ``{"keras_version": "2.15.0"}``
-    for a file that does not say which Keras wrote it, where that decides what it computes. ``custom_objects``: {class name: f}, where
-    ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and
-    inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers
-    in ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.
+    ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be
+    importable for files). ``spec``: the text of ``model.to_json()`` or lines (see keras_spec), or a path to
+    it, for files that hold weights alone; ``{"keras_version": "2.15.0"}`` for a file that does not say which
+    Keras wrote it, where that decides what it computes. ``custom_objects``: {class name: f}, where
+    ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of
+    them, the names and inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a
+    part out: it starts with what the layers in ``inputs`` put out (an InputLayer: with what is put in) and
+    ends with what those in ``outputs`` do.
 
-    Raises ModelFileError where the file is damaged or contradicts itself, UnsupportedModelError (naming layer and option) where it
-    holds what rnnrt does not run, ResourceLimitError above ``max_bytes``, MissingExtraError without h5py.
+    Raises ModelFileError where the file is damaged or contradicts itself, UnsupportedModelError (naming layer
+    and option) where it holds what rnnrt does not run, ResourceLimitError above ``max_bytes``,
+    MissingExtraError without h5py.
     """
     place = str(source) if isinstance(source, (str, PathLike)) else None
     spec = text_of(spec)
@@ -62,8 +66,8 @@ def read(
 
 @dataclass
 class _Tensor:
-    """A Keras tensor: its reference in the graph, and the layer whose mask it carries. An input has no reference until its first
-    reader tells whether it holds ids."""
+    """A Keras tensor: its reference in the graph, and the layer whose mask it carries. An input has no
+    reference until its first reader tells whether it holds ids."""
 
     reference: str | None
     mask: str | None = None
@@ -125,7 +129,8 @@ class _Importer:
                 self.builder.output(name, self.reference(tensor))
             if cut.parts and key[:2] in masks:
                 self.assumptions.append(
-                    f"layer {key[0]!r}: its output carries the mask of {masks[key[:2]]}, which is not part of the answer."
+                    f"layer {key[0]!r}: its output carries the mask of {masks[key[:2]]}, which is not part "
+                    f"of the answer."
                 )
         names = [self.reference(t) for t in entries]
         metadata = {
@@ -177,7 +182,8 @@ class _Importer:
             raise UnsupportedModelError(
                 f"uses the mask of {mask}, and masks are not supported",
                 where=layer.where,
-                fix="If the padding may count as data, set mask_zero=False (or leave Masking out) and save again.",
+                fix="If the padding may count as data, set mask_zero=False (or leave Masking out) and save "
+                "again.",
             )
         if layer.custom:
             return self._custom(self._site(layer, arrays, name), [self.reference(t) for t in tensors])
@@ -249,7 +255,9 @@ class _Importer:
         return [_Tensor(x)]
 
     def _time_distributed(self, site, references):
-        """A layer that treats every frame alike stands for itself; any other becomes a graph that runs inside each frame."""
+        """A layer that treats every frame alike stands for itself; any other becomes a graph that runs inside
+        each frame.
+        """
         if len(references) != 1:
             raise ModelFileError("takes one input", where=site.layer.where, found=str(len(references)))
         x, held = references[0], inner(site.layer, "layer")
@@ -273,7 +281,9 @@ class _Importer:
         return site.add(graph.TimeDistributed, x, graph=frame.builder.graph())
 
     def _shape(self, wiring, key):
-        """The shape of a graph input, batch axis first: an InputLayer's own, or that of the tensor where the cut goes through."""
+        """The shape of a graph input, batch axis first: an InputLayer's own, or that of the tensor where the
+        cut goes through.
+        """
         layer = wiring.call(key[0]).layer
         if layer.class_name == "InputLayer":
             config = Config(layer, self.model.version)
@@ -300,7 +310,8 @@ class _Importer:
             made = before.graph(wiring, _Cut(wiring, None, [key[0]]))
         except UnsupportedModelError as error:
             raise UnsupportedModelError(
-                "the network cannot be cut here: the file does not say the shape, and it cannot be worked out",
+                "the network cannot be cut here: the file does not say the shape, and it cannot be worked "
+                "out",
                 where=layer.where,
                 found=f"{error.where}: {error.what}",
             ) from error
@@ -309,7 +320,9 @@ class _Importer:
 
 
 def _over_time(layer):
-    """A layer that sees frames, (batch, features), as one that sees sequences: an axis counted from the front is one further on."""
+    """A layer that sees frames, (batch, features), as one that sees sequences: an axis counted from the front
+    is one further on.
+    """
     axis = layer.config.get("axis")
     front = lambda n: type(n) is int and n > 0
     if front(axis) or (isinstance(axis, list) and all(map(front, axis))):
@@ -331,7 +344,9 @@ def _item(made, key, where):
 
 
 def _signal(tensor, ids):
-    """The fields of an Input for a Keras shape: (batch, n) are n ids in a row for an Embedding, otherwise n features without time."""
+    """The fields of an Input for a Keras shape: (batch, n) are n ids in a row for an Embedding, otherwise n
+    features without time.
+    """
     shape = tensor.shape
     if not isinstance(shape, list) or not shape or any(type(n) is not int and n is not None for n in shape):
         raise ModelFileError(
@@ -361,7 +376,9 @@ def _network_options(network, version):
 
 
 def _check_dtype(config, assumptions):
-    """The options ``dtype``: half precision is computed in float32 and said so; quantised weights are refused."""
+    """The options ``dtype``: half precision is computed in float32 and said so; quantised weights are
+    refused.
+    """
     value = config.value("dtype", None)
     if isinstance(value, dict):
         value = value.get("config").get("name") if isinstance(value.get("config"), dict) else value
@@ -373,7 +390,8 @@ def _check_dtype(config, assumptions):
 
 #: Classes of layers that are read.
 _KNOWN = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *NETWORKS}
-#: Those of Keras's own that are not: any other class is the model's author's, where the file does not say whose it is.
+#: Those of Keras's own that are not: any other class is the model's author's, where the file does not say
+#: whose it is.
 _KERAS_OWN = re.compile(
     r"(?i)masking|lambda|tfoplambda|slicingoplambda|.*[23]d(transpose|lstm)?|convlstm\dd|conv1dtranspose|upsampling1d"
     r"|.*attention|.*normalization|maximum|minimum|dot|prelu|thresholdedrelu|locallyconnected\dd|discretization|hashing"
@@ -421,16 +439,22 @@ def _unsupported(layer):
     if layer.class_name in ("TFOpLambda", "SlicingOpLambda"):
         function = str(layer.config.get("function", layer.name))[:80]
         return UnsupportedModelError(
-            f"TensorFlow's function {function} (tf.{function}, or an operator such as + or [...]) on layers' outputs is not supported",
+            f"TensorFlow's function {function} (tf.{function}, or an operator such as + or [...]) on layers' "
+            f"outputs is not supported",
             where=layer.where,
             expected=f"layers of Keras: one of {', '.join(sorted(_KNOWN))}",
-            fix="Where a layer does the same (Add, Multiply, Subtract, Concatenate, Rescaling), build the network with that.",
+            fix="Where a layer does the same (Add, Multiply, Subtract, Concatenate, Rescaling), build the "
+            "network with that.",
         )
     hint = {
-        "Masking": "Masks are not supported. If no step is ever masked in your data, leave Masking out and save again."
+        "Masking": "Masks are not supported. If no step is ever masked in your data, leave Masking out and "
+        "save again."
     }.get(layer.class_name)
     if not hint and not _KERAS_OWN.fullmatch(layer.class_name):
-        own = f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) returns an rnnrt layer."
+        own = (
+            f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) "
+            f"returns an rnnrt layer."
+        )
         hint = " ".join(filter(None, (did_you_mean(layer.class_name, sorted(_KNOWN)), own)))
     return UnsupportedModelError(
         f"the layer class {layer.class_name!r} is not supported",
@@ -440,11 +464,13 @@ def _unsupported(layer):
     )
 
 
-# ---- advice ---------------------------------------------------------------------------------------------------------
+# ---- advice ------------------------------------------------------------------------------------------------
 
 
 def _advise(error, model, custom_objects, wiring):
-    """Adds to a refusal what else is unsupported, and the call that imports the largest part before or behind the layer."""
+    """Adds to a refusal what else is unsupported, and the call that imports the largest part before or behind
+    the layer.
+    """
     unknown = [
         c.layer
         for c in wiring.calls
@@ -462,8 +488,8 @@ def _advise(error, model, custom_objects, wiring):
 
 
 def _parts(model, custom_objects, wiring):
-    """(number of layers, the options that cut them out, what must be known of that) of parts before, between and behind the layers
-    that are refused. Each has been imported."""
+    """(number of layers, the options that cut them out, what must be known of that) of parts before, between
+    and behind the layers that are refused. Each has been imported."""
     start, order = [], [c.layer.name for c in wiring.calls if c.layer.class_name != "InputLayer"]
     for _ in range(_MOST_PARTS):
         importer, ends = _Importer(model, custom_objects), None

@@ -1,7 +1,8 @@
 """The JSON of a Keras model: parsed with care, and read so that no key is overlooked.
 
-:class:`Config` is one layer's options: each is asked for by name and type, or declared harmless; ``finish`` refuses the rest.
-:class:`Description` is one entry of a model's list of layers. Names of classes and modules are only ever compared as strings.
+:class:`Config` is one layer's options: each is asked for by name and type, or declared harmless; ``finish``
+refuses the rest. :class:`Description` is one entry of a model's list of layers. Names of classes and modules
+are only ever compared as strings.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def is_json(text):
 
 
 def parse(text, where) -> dict:
-    """The JSON object in ``text`` (str or UTF-8 bytes), also where it stands there as a JSON string: json.dump(model.to_json(), file).
+    """The JSON object in ``text`` (str or UTF-8 bytes), also where it stands there as a JSON string:
+    json.dump(model.to_json(), file).
 
     Raises ModelFileError.
     """
@@ -45,7 +47,9 @@ def parse(text, where) -> dict:
 
 @dataclass(frozen=True)
 class Version:
-    """The Keras that wrote a file, e.g. "2.2.4-tf"; UNKNOWN where nothing says it: only what depends on it is refused then."""
+    """The Keras that wrote a file, e.g. "2.2.4-tf"; UNKNOWN where nothing says it: only what depends on it is
+    refused then.
+    """
 
     text: str
     recent: bool = False  # where unknown: at least TensorFlow 2.12, the first to write weights as a tree
@@ -72,7 +76,9 @@ class Version:
         return self.number("hard_sigmoid is another function in Keras 3 than before", where)[0] < 3
 
     def recurrent_activation(self, where):
-        """The default of an LSTM's or GRU's gates: hard_sigmoid before Keras 2.3, where 2.2.4-tf may be TensorFlow 1 or 2."""
+        """The default of an LSTM's or GRU's gates: hard_sigmoid before Keras 2.3, where 2.2.4-tf may be
+        TensorFlow 1 or 2.
+        """
         if self.recent:
             return "sigmoid"
         number = self.number("recurrent_activation, which is missing, has had two defaults", where)
@@ -146,7 +152,9 @@ def describe(entry, where="model_config") -> Description:
 
 
 class Config:
-    """The options of one layer. Every method marks its key as read; a missing key without a default raises ModelFileError."""
+    """The options of one layer. Every method marks its key as read; a missing key without a default raises
+    ModelFileError.
+    """
 
     def __init__(self, description: Description, version: Version):
         self.values, self.where, self.version = description.config, description.where, version
@@ -221,7 +229,9 @@ class Config:
         return several
 
     def only(self, name, *allowed):
-        """The option, where present, must be one of ``allowed``: other values change what the layer computes."""
+        """The option, where present, must be one of ``allowed``: other values change what the layer
+        computes.
+        """
         value = self.value(name, allowed[0])
         if not any(value is a or (value == a and type(value) is type(a)) for a in allowed):
             raise self.unsupported(name, value, " or ".join(map(repr, allowed)))
@@ -239,7 +249,9 @@ class Config:
         return activation(self.value(name, default), self.version, self.where)
 
     def finish(self):
-        """Raises UnsupportedModelError for the options that nothing has read and that are not known to be harmless."""
+        """Raises UnsupportedModelError for the options that nothing has read and that are not known to be
+        harmless.
+        """
         left = {
             k: v
             for k, v in self.values.items()
@@ -254,7 +266,8 @@ class Config:
             )
 
 
-#: Keras's names that differ from those of graph.FUNCTIONS, or fix a parameter. Slope 0.2: keras.activations.leaky_relu.
+#: Keras's names that differ from those of graph.FUNCTIONS, or fix a parameter. Slope 0.2:
+#: keras.activations.leaky_relu.
 _ACTIVATIONS = {
     "swish": ("silu",),
     "hard_swish": ("hard_silu",),
@@ -265,7 +278,9 @@ _ACTIVATIONS = {
 
 
 def activation(value, version, where) -> Function | str:
-    """A Function from what a config holds under "activation": a name, null, or an object; "softmax" stays a word."""
+    """A Function from what a config holds under "activation": a name, null, or an object; "softmax" stays a
+    word.
+    """
     if isinstance(value, dict):
         word, module = value.get("class_name"), value.get("module")
         if word == "function" and isinstance(module, str) and module.partition(".")[0] in _KERAS:

@@ -1,7 +1,9 @@
-"""What Keras wrote, opened: a .keras archive, an HDF5 file, a live model -> the network's description and its arrays.
+"""What Keras wrote, opened: a .keras archive, an HDF5 file, a live model -> the network's description and its
+arrays.
 
-Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered arrays), legacy .h5
-(Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), and weights alone in either layout.
+Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered
+arrays), legacy .h5 (Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), and weights
+alone in either layout.
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ class KerasModel:
 
 
 def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
-    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's ``to_json()`` text, or lines (see
-    keras_spec), for weights alone; ``{"keras_version": ...}`` for a file that does not say who wrote it. ``custom``: names of classes
-    that are not Keras's own, where a file does not say which package a class is from.
+    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's
+    ``to_json()`` text, or lines (see keras_spec), for weights alone; ``{"keras_version": ...}`` for a file
+    that does not say who wrote it. ``custom``: names of classes that are not Keras's own, where a file does
+    not say which package a class is from.
 
     Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
     """
@@ -75,7 +78,9 @@ def file_bytes(source, max_bytes):
 
 
 def _marked(value, custom):
-    """A description in which classes called as one in ``custom`` are custom, where the file does not say whose they are."""
+    """A description in which classes called as one in ``custom`` are custom, where the file does not say
+    whose they are.
+    """
     if isinstance(value, list):
         return [_marked(v, custom) for v in value]
     if not isinstance(value, dict):
@@ -107,7 +112,7 @@ def _spec(spec, written):
     return values if "class_name" in values else None, version
 
 
-# ---- .keras ---------------------------------------------------------------------------------------------------------
+# ---- .keras ------------------------------------------------------------------------------------------------
 
 
 def _keras_v3(data, where, spec, max_bytes, custom):
@@ -151,7 +156,7 @@ def _network(described, where):
     return described
 
 
-# ---- HDF5 -----------------------------------------------------------------------------------------------------------
+# ---- HDF5 --------------------------------------------------------------------------------------------------
 
 
 def _hdf5(data, where, spec, max_bytes, custom):
@@ -176,7 +181,8 @@ def _hdf5(data, where, spec, max_bytes, custom):
         raise UnsupportedModelError(
             "the file holds weights alone and does not say what network they belong to",
             where=where,
-            fix="Give spec=, the text of model.to_json() or one layer a line (lstm: LSTM, dense: Dense activation=softmax), or save the whole model.",
+            fix="Give spec=, the text of model.to_json() or one layer a line (lstm: LSTM, dense: Dense "
+            "activation=softmax), or save the whole model.",
         )
     described = _network(described, where)
     if (
@@ -195,8 +201,8 @@ def _hdf5(data, where, spec, max_bytes, custom):
 
 
 def _check_keras1(held, where):
-    """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i, ... A later
-    Keras says so in its files, and names like these are then somebody's own (kernel_b)."""
+    """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i,
+    ... A later Keras says so in its files, and names like these are then somebody's own (kernel_b)."""
     for group in held.groups.values():
         for name in group.attributes.get("weight_names") or ():
             if re.fullmatch(r".*_[WUb](_[a-z])?(:0)?", name):
@@ -239,7 +245,9 @@ def _lists(held, where):
 
 
 def _strings(group, name, where):
-    """An attribute that holds a list of strings, split into name0, name1, ... where it was too large for one (64 kB)."""
+    """An attribute that holds a list of strings, split into name0, name1, ... where it was too large for one
+    (64 kB).
+    """
     found = group.attributes.get(name)
     if found is None:
         parts = []
@@ -253,11 +261,13 @@ def _strings(group, name, where):
     return found
 
 
-# ---- live models ----------------------------------------------------------------------------------------------------
+# ---- live models -------------------------------------------------------------------------------------------
 
 
 def _live(model, custom):
-    """A keras.Model in memory: its own JSON, and each layer's variables in the order a legacy file would hold them."""
+    """A keras.Model in memory: its own JSON, and each layer's variables in the order a legacy file would hold
+    them.
+    """
     where = f"the model {getattr(model, 'name', '')!r}"
     if not hasattr(model, "to_json") or not hasattr(model, "layers"):
         raise UnsupportedModelError(

@@ -1,7 +1,9 @@
-"""What each Keras layer without recurrence becomes: options and arrays -> graph layers, one small function a class.
+"""What each Keras layer without recurrence becomes: options and arrays -> graph layers, one small function a
+class.
 
-A function takes a Site and the references of its inputs and returns a reference, or a list of them where the layer has several
-outputs. LAYERS at the end is the table the importer looks classes up in. Semantics: the Keras 3 layers of the same names.
+A function takes a Site and the references of its inputs and returns a reference, or a list of them where the
+layer has several outputs. LAYERS at the end is the table the importer looks classes up in. Semantics: the
+Keras 3 layers of the same names.
 """
 
 from __future__ import annotations
@@ -20,14 +22,18 @@ _MOST_INVENTED = 1 << 21
 
 
 class Findings(list):
-    """What was assumed of a network, line by line; and ``invented``: the numbers its layers were given that no file holds."""
+    """What was assumed of a network, line by line; and ``invented``: the numbers its layers were given that
+    no file holds.
+    """
 
     invented = 0
 
 
 @dataclass
 class Site:
-    """One call of one layer: where its graph layers are built, under which name, from which options and arrays."""
+    """One call of one layer: where its graph layers are built, under which name, from which options and
+    arrays.
+    """
 
     builder: graph.GraphBuilder
     layer: Description
@@ -93,7 +99,9 @@ class Site:
         self.config.only("data_format", "channels_last", None)
 
     def invent(self, numbers):
-        """Refuses a network whose options alone ask for more numbers than any should: the file holds none of them."""
+        """Refuses a network whose options alone ask for more numbers than any should: the file holds none of
+        them.
+        """
         self.assumptions.invented += numbers
         if self.assumptions.invented > _MOST_INVENTED:
             raise ResourceLimitError(
@@ -128,7 +136,7 @@ class Site:
         return signal.length
 
 
-# ---- products -------------------------------------------------------------------------------------------------------
+# ---- products ----------------------------------------------------------------------------------------------
 
 
 def _dense(site, x):
@@ -204,7 +212,9 @@ def _conv1d(site, x):
 
 
 def _depthwise(site, taps):
-    """The kernel (tap, in, multiplier) as (in * multiplier, tap, 1): output c * multiplier + m reads input c."""
+    """The kernel (tap, in, multiplier) as (in * multiplier, tap, 1): output c * multiplier + m reads input
+    c.
+    """
     multiplier = site.config.integer("depth_multiplier", 1)
     site.config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it; the input's features are the groups
     kernel = site.array("depthwise_kernel", taps, None, multiplier)
@@ -228,7 +238,7 @@ def _separable_conv1d(site, x):
     return site.activated(graph.Dense, x, weight=pointwise[0].T, bias=site.bias(filters))
 
 
-# ---- normalisation, activations -------------------------------------------------------------------------------------
+# ---- normalisation, activations ----------------------------------------------------------------------------
 
 
 def _scale_and_offset(site):
@@ -303,7 +313,7 @@ def _rescaling(site, x):
     return site.add(graph.Affine, x, scale=scale, offset=offset)
 
 
-# ---- pooling and time -----------------------------------------------------------------------------------------------
+# ---- pooling and time --------------------------------------------------------------------------------------
 
 
 def _pool(kind):
@@ -436,7 +446,9 @@ def _zero_padding1d(site, x):
 
 
 def _cropping1d(site, x):
-    """A convolution whose only weight that is not 0 is a 1 at the frame that stays; the dilation keeps its taps few."""
+    """A convolution whose only weight that is not 0 is a 1 at the frame that stays; the dilation keeps its
+    taps few.
+    """
     left, right = _both_sides(site, "cropping")
     step = int(np.gcd(left, right)) or 1
     taps, width = (left + right) // step + 1, site.width(x)
@@ -448,7 +460,7 @@ def _cropping1d(site, x):
     return site.add(graph.Conv1D, x, weight=weight, groups=width, dilation=step)
 
 
-# ---- merging --------------------------------------------------------------------------------------------------------
+# ---- merging -----------------------------------------------------------------------------------------------
 
 
 def _concatenate(site, *xs):

@@ -1,7 +1,8 @@
-"""Where the masks of a Keras network flow: made by Embedding(mask_zero) and Masking, handed on, used or ended from layer to layer.
+"""Where the masks of a Keras network flow: made by Embedding(mask_zero) and Masking, handed on, used or ended
+from layer to layer.
 
-Masks are not supported, so a layer that would use one is refused. That needs the flow before the layers are imported, too: a cut must
-not drop a mask that crosses it.
+Masks are not supported, so a layer that would use one is refused. That needs the flow before the layers are
+imported, too: a cut must not drop a mask that crosses it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from .keras_wiring import wire
 #: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
 _ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
 POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Rescaling", *_ACTIVATIONS, *IDENTITIES}
-#: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer known here ends it.
+#: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer known here ends
+#: it.
 _PASSES = (POINTWISE - {"Softmax"}) | {"Concatenate", "Add", "Subtract", "Multiply", "Average", *NETWORKS}
 _USES = {*RECURRENT, "GlobalAveragePooling1D", "Softmax", "TimeDistributed"}
 
@@ -33,7 +35,9 @@ def uses(layer: Description):
 
 
 def hands_on(layer: Description):
-    """Whether the output may carry the input's mask; classes not known here may. keras.ops functions lose masks."""
+    """Whether the output may carry the input's mask; classes not known here may. keras.ops functions lose
+    masks.
+    """
     kind = layer.class_name
     if layer.operation or kind == "Embedding":
         return False
@@ -49,8 +53,9 @@ _GIVEN = "given"
 
 
 def flow(wiring, given=None, known=None) -> dict[tuple[str, int], str]:
-    """{(layer, call): whose mask its outputs may carry} of a network's calls. ``given``: a mask that its inputs have; ``known``: what
-    networks inside were found to do, each looked at once however often it is called."""
+    """{(layer, call): whose mask its outputs may carry} of a network's calls. ``given``: a mask that its
+    inputs have; ``known``: what networks inside were found to do, each looked at once however often it is
+    called."""
     known = {} if known is None else known
     made: dict[tuple[str, int], str] = {key[:2]: given for key in wiring.inputs if given}
     for call in wiring.calls:

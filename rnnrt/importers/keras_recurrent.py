@@ -1,8 +1,9 @@
-"""Keras's recurrent layers: SimpleRNN, LSTM, GRU, their cuDNN forms, RNN over cells, Bidirectional -> graph layers.
+"""Keras's recurrent layers: SimpleRNN, LSTM, GRU, their cuDNN forms, RNN over cells, Bidirectional -> graph
+layers.
 
-Keras runs a ``go_backwards`` layer over the reversed input and leaves its outputs in that order; a graph layer with ``reverse``
-leaves every output at its own frame. So a Reverse is added where Keras's order is seen, and Bidirectional, which turns the backward
-half round again, needs none.
+Keras runs a ``go_backwards`` layer over the reversed input and leaves its outputs in that order; a graph
+layer with ``reverse`` leaves every output at its own frame. So a Reverse is added where Keras's order is
+seen, and Bidirectional, which turns the backward half round again, needs none.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _HARMLESS = (
 )
 
 
-# ---- cells: (graph class, its fields) -------------------------------------------------------------------------------
+# ---- cells: (graph class, its fields) ----------------------------------------------------------------------
 
 
 def _arrays(site, gates):
@@ -141,7 +142,9 @@ CELLS = {
 
 
 def _normalised_cell(site):
-    """The textbook's LNSimpleRNNCell: SimpleRNNCell(units, activation=None), LayerNormalization(), then the activation."""
+    """The textbook's LNSimpleRNNCell: SimpleRNNCell(units, activation=None), LayerNormalization(), then the
+    activation.
+    """
     found = {}
     for path, array in site.arrays.items():
         owner, _, last = path.replace("/vars/", "/").rpartition("/")
@@ -158,7 +161,8 @@ def _normalised_cell(site):
     weight, recurrent, units = _arrays(site, 1)
     site.assumptions.append(
         f"layer {site.name!r} ({site.layer.class_name}): taken for the textbook's cell, "
-        "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after the normalisation."
+        "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after "
+        "the normalisation."
     )
     norm = {
         "norm": "gates",
@@ -206,7 +210,8 @@ def _unknown(site, why=None):
         f"the custom class {name!r} is not known here" + (f" ({why})" if why else ""),
         where=site.layer.where,
         expected="one of Keras's own layers or cells, or the textbook's LNSimpleRNNCell",
-        fix=f"Say what it is: custom_objects={{{name!r}: f}}, where f(config, arrays) returns an rnnrt layer.",
+        fix=f"Say what it is: custom_objects={{{name!r}: f}}, where f(config, arrays) returns an rnnrt "
+        f"layer.",
     )
 
 
@@ -224,7 +229,8 @@ def _custom_cells(site):
     made = custom_layers(site)
     if any(type(x) not in (graph.SimpleRNN, graph.LSTM, graph.GRU) or x.reverse for x in made):
         raise UnsupportedModelError(
-            "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not reversed",
+            "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not "
+            "reversed",
             where=site.layer.where,
         )
     return [(type(x), fields_of(x)) for x in made]
@@ -262,12 +268,14 @@ def _below(site, name):
     return found
 
 
-# ---- layers ---------------------------------------------------------------------------------------------------------
+# ---- layers ------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Run:
-    """A recurrent layer at work: every frame's output at its own frame, the last one computed, all final states."""
+    """A recurrent layer at work: every frame's output at its own frame, the last one computed, all final
+    states.
+    """
 
     sequence: str
     last: str
@@ -277,7 +285,9 @@ class _Run:
     return_state: bool
 
     def output(self, site, suffix, flipped=False):
-        """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last of it."""
+        """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last
+        of it.
+        """
         if not self.return_sequences:
             return self.last
         return (
@@ -292,7 +302,8 @@ def _run(site, x, initial) -> _Run:
     config.only("time_major", False)
     if config.flag("stateful", False):
         site.assumptions.append(
-            f"{site.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps its state until reset."
+            f"{site.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps its "
+            f"state until reset."
         )
     reverse, sequences, state = (
         config.flag(name, False) for name in ("go_backwards", "return_sequences", "return_state")
@@ -320,13 +331,17 @@ def _run(site, x, initial) -> _Run:
 
 
 def recurrent(site, x, *initial):
-    """SimpleRNN, LSTM, GRU, CuDNNLSTM, CuDNNGRU and RNN: the output, then with return_state the final states."""
+    """SimpleRNN, LSTM, GRU, CuDNNLSTM, CuDNNGRU and RNN: the output, then with return_state the final
+    states.
+    """
     run = _run(site, x, initial)
     return [run.output(site, ".processed"), *(run.states if run.return_state else ())]
 
 
 def bidirectional(site, x, *initial):
-    """Two layers in opposite directions, merged; without return_sequences, the last output each of them computed."""
+    """Two layers in opposite directions, merged; without return_sequences, the last output each of them
+    computed.
+    """
     config = site.config
     config.value("layer")
     config.harmless(

@@ -1,7 +1,9 @@
-"""A Keras file written anew for Keras itself to read, with nothing in it but weights and what this importer knows.
+"""A Keras file written anew for Keras itself to read, with nothing in it but weights and what this importer
+knows.
 
-Keras imports modules and makes objects by the names in a file. So a file from a stranger is never handed to it: it gets a copy in which
-every class is one of Keras's own that is imported here, from one reading of the bytes, so that no two readers can see two files.
+Keras imports modules and makes objects by the names in a file. So a file from a stranger is never handed to
+it: it gets a copy in which every class is one of Keras's own that is imported here, from one reading of the
+bytes, so that no two readers can see two files.
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ _CLASSES = {
 
 
 def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
-    """The path of a file in ``folder`` that says what ``source`` (a path or the bytes of a .keras or .h5 file) says, for Keras to load.
+    """The path of a file in ``folder`` that says what ``source`` (a path or the bytes of a .keras or .h5
+    file) says, for Keras to load.
 
-    Raises UnsupportedModelError where it names a class that is not Keras's or not known here, or holds no whole model, and what the readers
-    of its container raise.
+    Raises UnsupportedModelError where it names a class that is not Keras's or not known here, or holds no
+    whole model, and what the readers of its container raise.
     """
     data, where = file_bytes(source, max_bytes)
     if data.startswith(ZIP_SIGNATURE):
@@ -80,7 +83,9 @@ def _cleaned(text, where):
 
 
 def _checked(value, where):
-    """The value without what only training reads (which may name anything); raises for a class that is not known."""
+    """The value without what only training reads (which may name anything); raises for a class that is not
+    known.
+    """
     if isinstance(value, list):
         return [_checked(v, where) for v in value]
     if not isinstance(value, dict):

@@ -1,13 +1,13 @@
 """The spec of a Keras file that holds weights alone: one layer a line, with Keras's own words and defaults.
 
-    input length=50                                # only what the weights do not tell: features=N, length=N, ids
-    conv1d: Conv1D padding=causal activation=relu
-    Bidirectional LSTM return_sequences=True       # a wrapper, then what it wraps
-    dense: Dense activation=softmax
+    input length=50                                # only what the weights do not tell: features=N, length=N,
+    ids conv1d: Conv1D padding=causal activation=relu Bidirectional LSTM return_sequences=True       # a
+    wrapper, then what it wraps dense: Dense activation=softmax
 
-A prefix is the layer's name in a .h5 file, its folder in a .weights.h5 file; without one it is the name Keras gives by itself. Sizes (units,
-filters, kernel_size, input_dim, output_dim) come from the arrays; where they are written they must agree. Axes are (batch, time, features).
-There are no branches: those need ``model.to_json()``.
+A prefix is the layer's name in a .h5 file, its folder in a .weights.h5 file; without one it is the name Keras
+gives by itself. Sizes (units, filters, kernel_size, input_dim, output_dim) come from the arrays; where they
+are written they must agree. Axes are (batch, time, features). There are no branches: those need
+``model.to_json()``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _KINDS = {*LAYERS, *RECURRENT, *IDENTITIES} - {
     "Average",
     "Concatenate",
 }
-#: Layers that leave a frame's width as the next layer reads it, so that the next one's weights tell the input's.
+#: Layers that leave a frame's width as the next layer reads it, so that the next one's weights tell the
+#: input's.
 _KEEPS_WIDTH = {
     *IDENTITIES,
     "Activation",
@@ -56,7 +57,9 @@ _SIZES = {
 
 
 def sequential(text) -> Description:
-    """The network that the lines describe, without the sizes that its arrays tell. Raises UnsupportedModelError naming the line."""
+    """The network that the lines describe, without the sizes that its arrays tell. Raises
+    UnsupportedModelError naming the line.
+    """
     lines, entries, counts = parse(text), [], {}
     stated = lines.pop(0) if lines and lines[0].kind == "input" else None
     options = dict(stated.options) | dict.fromkeys(stated.words, True) if stated else {}
@@ -96,7 +99,9 @@ def sequential(text) -> Description:
 
 
 def complete(network: Description, weights: dict, *, folders):
-    """Puts what the arrays tell into the network's configuration. ``folders``: in a tree, prefixes must be the arrays' own."""
+    """Puts what the arrays tell into the network's configuration. ``folders``: in a tree, prefixes must be
+    the arrays' own.
+    """
     (entry, _), *layers = children(network)
     told, open_width = {}, True
     for layer, folder in layers:

@@ -1,12 +1,13 @@
 """Which variables each Keras layer holds and where a file keeps them: containers -> arrays by path.
 
 Whatever the container, the result is one nested dict per model, keyed as a .keras file spells its paths:
-``{"layers": {"bidirectional": {"forward_layer": {"cell": {"kernel": array, ...}}}}}``. A path ends in a variable's role, not in
-the number it has in the file.
+``{"layers": {"bidirectional": {"forward_layer": {"cell": {"kernel": array, ...}}}}}``. A path ends in a
+variable's role, not in the number it has in the file.
 
-Three ways to store them: ``fill_tree`` reads the groups of model.weights.h5 (each layer's own variables numbered: trainable in
-order of creation, then the others); ``fill_lists`` reads one flat list for each top-level layer (legacy .h5 and live models: all
-trainable variables of the layer and of everything in it, then the others).
+Three ways to store them: ``fill_tree`` reads the groups of model.weights.h5 (each layer's own variables
+numbered: trainable in order of creation, then the others); ``fill_lists`` reads one flat list for each
+top-level layer (legacy .h5 and live models: all trainable variables of the layer and of everything in it,
+then the others).
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ _EMPTY = {
 
 @dataclass(frozen=True)
 class Slot:
-    """A variable: its path, and whether training changes it. ``whole``: all arrays below the path, of a layer nobody here knows.
-    ``layer``: whose it is."""
+    """A variable: its path, and whether training changes it. ``whole``: all arrays below the path, of a layer
+    nobody here knows. ``layer``: whose it is."""
 
     path: tuple[str, ...]
     trainable: bool = True
@@ -106,7 +107,9 @@ class Slot:
 
     @property
     def shared(self):
-        """What the variables of one layer have in common wherever in a network it is listed: networks may share layers."""
+        """What the variables of one layer have in common wherever in a network it is listed: networks may
+        share layers.
+        """
         return (
             self.layer.class_name,
             self.layer.name,
@@ -115,7 +118,7 @@ class Slot:
         )
 
 
-# ---- what each layer holds ------------------------------------------------------------------------------------------
+# ---- what each layer holds ---------------------------------------------------------------------------------
 
 
 def slots(layer: Description, count=None) -> list[Slot]:
@@ -189,13 +192,14 @@ def _inner(layer, key, folder, count):
 
 
 def twice_with_weights(layer):
-    """For how many TensorFlow 2.12 and 2.13 counted a layer: they listed one with weights twice, and wrote it at its first place
-    (engine/functional.py, _layer_checkpoint_dependencies): lstm, lstm_2, lstm_4."""
+    """For how many TensorFlow 2.12 and 2.13 counted a layer: they listed one with weights twice, and wrote it
+    at its first place (engine/functional.py, _layer_checkpoint_dependencies): lstm, lstm_2, lstm_4."""
     return 2 if slots(layer) else 1
 
 
 def children(layer, key="layers", count=None) -> list[tuple[Description, str]]:
-    """The layers (or cells) in a layer's config, each with its name among them in a .keras file: lstm, lstm_1, ...
+    """The layers (or cells) in a layer's config, each with its name among them in a .keras file: lstm,
+    lstm_1, ...
 
     ``count(layer)``: for how many of its class a layer counts, where that is not one.
     """
@@ -233,7 +237,7 @@ def snake_case(class_name):
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-# ---- filling them ---------------------------------------------------------------------------------------------------
+# ---- filling them ------------------------------------------------------------------------------------------
 
 
 def fill_tree(model: Description, root: Group, where) -> dict:
@@ -281,7 +285,9 @@ def fill_tree(model: Description, root: Group, where) -> dict:
 
 
 def _stored(model, held, paths):
-    """The slots under the names that the file gives the layers: those of TensorFlow 2.12 and 2.13 where all of them are there."""
+    """The slots under the names that the file gives the layers: those of TensorFlow 2.12 and 2.13 where all
+    of them are there.
+    """
     found = {path.partition("/vars/")[0] + "/" for path in paths}
 
     def fits(named):
@@ -296,12 +302,16 @@ def _stored(model, held, paths):
 
 
 def _path(path):
-    """TensorFlow 2.12 had another name for the folder of layers; files written on Windows may hold back-slashes."""
+    """TensorFlow 2.12 had another name for the folder of layers; files written on Windows may hold
+    back-slashes.
+    """
     return path.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
 
 
 def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
-    """The arrays of {layer name: [(variable name, array), ...]}. Raises ModelFileError where they do not fit."""
+    """The arrays of {layer name: [(variable name, array), ...]}. Raises ModelFileError where they do not
+    fit.
+    """
     made: dict = {}
     lists = dict(lists)
     for layer, folder in children(model):
@@ -312,7 +322,8 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
             continue
         if any(s.whole for s in held):
             raise UnsupportedModelError(
-                f"holds {_unknown(held)}, which is not known here, and its arrays cannot be told from others in a file of this kind",
+                f"holds {_unknown(held)}, which is not known here, and its arrays cannot be told from others "
+                f"in a file of this kind",
                 where=layer.where,
                 fix="A custom layer: save the model as .keras. A layer of Keras's own: it is not supported.",
             )
@@ -335,7 +346,9 @@ def _unknown(held):
 
 
 def _order(held, arrays, layer, where):
-    """The slots in the file's order: trainable first; but a frozen layer's variables stay as they were created, and names decide."""
+    """The slots in the file's order: trainable first; but a frozen layer's variables stay as they were
+    created, and names decide.
+    """
     if len(held) != len(arrays):
         names = [name for name, _ in arrays]
         raise ModelFileError(
@@ -365,7 +378,9 @@ def _role(name):
 
 
 def _said(value):
-    """A config without what only training reads, and without the numbers Keras gives to objects that it meets again."""
+    """A config without what only training reads, and without the numbers Keras gives to objects that it meets
+    again.
+    """
     if isinstance(value, list):
         return [_said(v) for v in value]
     if not isinstance(value, dict):
@@ -397,14 +412,16 @@ def _put(tree, path, value):
         tree.update(value)
 
 
-# ---- other layouts of a recurrent layer's arrays --------------------------------------------------------------------
+# ---- other layouts of a recurrent layer's arrays -----------------------------------------------------------
 
 
 def from_cudnn(gates, kernel, recurrent, bias):
-    """cuDNN's layout of one layer, as files of Keras 2 hold it, rewritten as Keras's own: (kernel, recurrent, bias).
+    """cuDNN's layout of one layer, as files of Keras 2 hold it, rewritten as Keras's own: (kernel, recurrent,
+    bias).
 
-    Input kernels (in, units) are stored transposed gate by gate in the other order of memory, recurrent kernels transposed. The bias,
-    (2 * gates * units,), is two: an LSTM's add up, a GRU's stay apart (it is reset_after). Keras 2: engine/saving.py.
+    Input kernels (in, units) are stored transposed gate by gate in the other order of memory, recurrent
+    kernels transposed. The bias, (2 * gates * units,), is two: an LSTM's add up, a GRU's stay apart (it is
+    reset_after). Keras 2: engine/saving.py.
     """
     kernel = np.hstack([k.T.reshape(k.shape, order="F") for k in np.hsplit(kernel, gates)])
     recurrent = np.hstack([k.T for k in np.hsplit(recurrent, gates)])

@@ -13,16 +13,19 @@ from .keras_config import Description
 from .keras_weights import NETWORKS, children
 
 Key = tuple[str, int, int]
-#: What Keras calls the first argument of a layer's call(), and arguments that change nothing at inference when null or false.
+#: What Keras calls the first argument of a layer's call(), and arguments that change nothing at inference
+#: when null or false.
 _FIRST, _QUIET = ("inputs", "sequences", "input"), ("training", "mask")
 
 
 @dataclass
 class Call:
-    """One call of one layer: ``weights`` is its folder among the network's arrays, ``number`` counts its calls.
+    """One call of one layer: ``weights`` is its folder among the network's arrays, ``number`` counts its
+    calls.
 
-    ``sources``: what it computes with. ``others``: what it reads besides (masks, arguments that are not supported); ``mask`` names the
-    first of the masks; ``refusal`` says which argument is not supported, raised where the call is needed.
+    ``sources``: what it computes with. ``others``: what it reads besides (masks, arguments that are not
+    supported); ``mask`` names the first of the masks; ``refusal`` says which argument is not supported,
+    raised where the call is needed.
     """
 
     layer: Description
@@ -36,7 +39,9 @@ class Call:
 
 @dataclass
 class Wiring:
-    """A network's calls in an order they can run in, and the keys of its inputs and outputs in the source's order."""
+    """A network's calls in an order they can run in, and the keys of its inputs and outputs in the source's
+    order.
+    """
 
     where: str
     calls: list[Call]
@@ -58,7 +63,9 @@ class Wiring:
         return found[0]
 
     def needed(self, outputs, cuts=()):
-        """The calls that ``outputs`` rest on, in order; calls in ``cuts`` (layer names) are included, what feeds them is not."""
+        """The calls that ``outputs`` rest on, in order; calls in ``cuts`` (layer names) are included, what
+        feeds them is not.
+        """
         makers = {(c.layer.name, c.number): c for c in self.calls}
         wanted, todo = set(), list(outputs)
         while todo:
@@ -123,18 +130,21 @@ def _functional(network, layers):
 
 
 def _count_from_zero(network, calls, inputs, outputs, shapes, objects):
-    """Rewrites ``calls`` and ``outputs`` so that every layer's calls count from 0; returns ``shapes`` under such keys.
+    """Rewrites ``calls`` and ``outputs`` so that every layer's calls count from 0; returns ``shapes`` under
+    such keys.
 
-    A network's own making may count as a call of it. Where from a file counts depends on the writer, on the class and on the place:
+    A network's own making may count as a call of it. Where from a file counts depends on the writer, on the
+    class and on the place:
 
         writer (its inbound nodes)        class        in inbound nodes   in output_layers
         Keras 3 (``objects``)             Functional   0                  1
         Keras 3                           Sequential   0                  0
         Keras 2, tf.keras (lists)         both         1                  1
 
-    (Keras 3: models/functional.py, get_config and serialize_node; tf.keras: engine/functional.py, get_network_config.) A class that is
-    not Keras's own may derive from either. A network's file holds only the calls that its outputs rest on, so that under the right rule
-    each recorded call is read, and no other is: a rule that does not pass this is not the file's.
+    (Keras 3: models/functional.py, get_config and serialize_node; tf.keras: engine/functional.py,
+    get_network_config.) A class that is not Keras's own may derive from either. A network's file holds only
+    the calls that its outputs rest on, so that under the right rule each recorded call is read, and no other
+    is: a rule that does not pass this is not the file's.
     """
     counts: dict[str, int] = {}
     for call in calls:
@@ -157,7 +167,9 @@ def _count_from_zero(network, calls, inputs, outputs, shapes, objects):
 
 
 def _rules(layer, objects):
-    """The rules by which a layer's calls may be counted: [(first in inbound nodes, first in output_layers)]."""
+    """The rules by which a layer's calls may be counted: [(first in inbound nodes, first in
+    output_layers)].
+    """
     nested = "layers" in layer.config
     if layer.custom or (nested and layer.class_name not in NETWORKS):
         return [(0, 0), (0, 1) if objects else (1, 1)]
@@ -169,7 +181,9 @@ def _rules(layer, objects):
 
 
 def _rule(network, layer, rules, read, count):
-    """The one rule under which the numbers ``read`` in inbound nodes and output_layers are those of all ``count`` calls."""
+    """The one rule under which the numbers ``read`` in inbound nodes and output_layers are those of all
+    ``count`` calls.
+    """
     fitting = [
         rule
         for rule in rules
@@ -194,7 +208,9 @@ def _from_zero(read, rule):
 
 
 def _sorted(calls, where, outputs):
-    """The calls in an order they can run in, as near to the file's own as that allows. A cycle or a gap is a ModelFileError."""
+    """The calls in an order they can run in, as near to the file's own as that allows. A cycle or a gap is a
+    ModelFileError.
+    """
     made = {(c.layer.name, c.number): i for i, c in enumerate(calls)}
     for call in calls:
         for name, number, _ in call.sources + call.others:
@@ -229,7 +245,7 @@ def _sorted(calls, where, outputs):
     return order
 
 
-# ---- one inbound node -----------------------------------------------------------------------------------------------
+# ---- one inbound node --------------------------------------------------------------------------------------
 
 
 def _read(node, call, shapes):
@@ -299,7 +315,9 @@ def _nothing(value):
 
 
 def _tensors(value, found, shapes, layer):
-    """Collects the tensors in a nest of lists: Keras 3's objects, or Keras 2's triples. False where it holds anything else."""
+    """Collects the tensors in a nest of lists: Keras 3's objects, or Keras 2's triples. False where it holds
+    anything else.
+    """
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
         config = value.get("config")
         if not isinstance(config, dict):
@@ -337,7 +355,9 @@ def _key(value, where) -> Key:
 
 
 def _keys(value, where, name) -> list[Key]:
-    """The keys in a network's input_layers or output_layers: one, a list, or a dict (which Keras orders by name)."""
+    """The keys in a network's input_layers or output_layers: one, a list, or a dict (which Keras orders by
+    name).
+    """
     if isinstance(value, dict):
         return [key for name in sorted(value) for key in _keys(value[name], where, name)]
     if not isinstance(value, list):

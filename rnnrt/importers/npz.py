@@ -13,7 +13,9 @@ from .archive import Archive
 
 
 def read_npz(archive: Archive) -> dict[str, np.ndarray]:
-    """Every member ``name.npy`` as ``name``, in the archive's order; ModelFileError (naming the member) where one is no plain array."""
+    """Every member ``name.npy`` as ``name``, in the archive's order; ModelFileError (naming the member) where
+    one is no plain array.
+    """
     return {
         name.removesuffix(".npy"): _array(archive.read(name), f"{archive.where}, member {name!r}")
         for name in archive.names
@@ -21,7 +23,8 @@ def read_npz(archive: Archive) -> dict[str, np.ndarray]:
 
 
 def read_header(stream, where):
-    """(shape, whether Fortran order, dtype) of the .npy at the start of ``stream``, which then stands at its numbers.
+    """(shape, whether Fortran order, dtype) of the .npy at the start of ``stream``, which then stands at its
+    numbers.
 
     Raises ModelFileError where it is not an array of real numbers.
     """

@@ -1,7 +1,8 @@
 """The textbook's parameter dictionaries (see ``rnnrt.textbook``) as a Graph.
 
-Inputs, in the textbook's axes: ``x`` (n_x, m, T_x) and the first hidden state ``a0`` (n_a, m), which may be left out (zeros).
-Outputs: ``a`` the hidden state and ``y`` the softmax at every step, for an LSTM also ``c`` the cell state at every step.
+Inputs, in the textbook's axes: ``x`` (n_x, m, T_x) and the first hidden state ``a0`` (n_a, m), which may be
+left out (zeros). Outputs: ``a`` the hidden state and ``y`` the softmax at every step, for an LSTM also ``c``
+the cell state at every step.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from ..textbook import LSTM_PARAMETERS, RNN_PARAMETERS, read_parameters
 
 
 def is_textbook(names):
-    """Whether a dictionary with these names is meant as textbook parameters: it has a name only the textbook uses."""
+    """Whether a dictionary with these names is meant as textbook parameters: it has a name only the textbook
+    uses.
+    """
     return bool({"Wax", "Waa", "Wya", "Wf", "Wi", "Wc", "Wo", "Wy"} & set(names))
 
 
 def read(parameters) -> Graph:
     """The Graph of {Wax, Waa, Wya, ba, by} or {Wf, bf, Wi, bi, Wc, bc, Wo, bo, Wy, by}.
 
-    Raises DTypeError where it is no dictionary of real arrays, UnsupportedModelError for names of neither kind, ShapeError
-    for a missing name or a wrong shape.
+    Raises DTypeError where it is no dictionary of real arrays, UnsupportedModelError for names of neither
+    kind, ShapeError for a missing name or a wrong shape.
     """
     if not isinstance(parameters, Mapping):
         raise DTypeError("the parameters must be a dictionary of arrays", found=type(parameters).__name__)

@@ -1,8 +1,9 @@
 """A pickle reader that can run nothing: PyTorch's ``data.pkl`` as a tree of inert values.
 
-The machine below knows the opcodes that plain data needs, with dicts, lists, tuples, numbers and text as its only values. A name in
-the file is compared with a fixed table of strings and becomes a description; it is never imported, looked up or called, and
-tensors are described, not built (what CVE-2025-32434 and CVE-2026-24747 went through). Everything else is refused by name.
+The machine below knows the opcodes that plain data needs, with dicts, lists, tuples, numbers and text as its
+only values. A name in the file is compared with a fixed table of strings and becomes a description; it is
+never imported, looked up or called, and tensors are described, not built (what CVE-2025-32434 and
+CVE-2026-24747 went through). Everything else is refused by name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 
 from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
 
-#: A tensor takes about 40 instructions, so this is some hundred thousand tensors and at most some 300 MB of small objects.
+#: A tensor takes about 40 instructions, so this is some hundred thousand tensors and at most some 300 MB of
+#: small objects.
 MAX_INSTRUCTIONS, MAX_DEPTH = 1 << 22, 1000
 MAX_AXES, MAX_INTEGER_BYTES = 8, 256
 
@@ -32,9 +34,11 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
-    """The flat block of numbers that tensors look into: ``numel`` numbers of ``dtype`` ("untyped": bytes) under ``key``.
+    """The flat block of numbers that tensors look into: ``numel`` numbers of ``dtype`` ("untyped": bytes)
+    under ``key``.
 
-    ``base``: None, or for a view of the legacy format its first number within the block; ``numel`` then counts the view's numbers.
+    ``base``: None, or for a view of the legacy format its first number within the block; ``numel`` then
+    counts the view's numbers.
     """
 
     dtype: str
@@ -61,7 +65,8 @@ class Refused:
     what: str
 
 
-#: torch's dtypes by the name of their storage class; those without a NumPy type stay words and are refused where they are used.
+#: torch's dtypes by the name of their storage class; those without a NumPy type stay words and are refused
+#: where they are used.
 STORAGES = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
@@ -105,7 +110,7 @@ _OTHER_TENSORS = {
 }
 
 
-# ---- what the reduced names of the table mean ------------------------------------------------------------------------
+# ---- what the reduced names of the table mean --------------------------------------------------------------
 
 
 def _tensor(storage, offset, shape, stride, dtype=None):
@@ -175,7 +180,8 @@ def _other_tensor(what):
     return lambda *arguments: Refused(what)
 
 
-#: (module, name) -> the function of this file that a reduction of it stands for; None: a name that is only passed on as a value.
+#: (module, name) -> the function of this file that a reduction of it stands for; None: a name that is only
+#: passed on as a value.
 TABLE = {
     ("collections", "OrderedDict"): _mapping,
     ("collections", "Counter"): _mapping,
@@ -207,14 +213,16 @@ def _key(value):
     raise ModelFileError("a dictionary's key is not a plain value")
 
 
-# ---- the machine -----------------------------------------------------------------------------------------------------
+# ---- the machine -------------------------------------------------------------------------------------------
 
 
 def load(data: bytes, where: str, start: int = 0):
-    """(the value of the pickle that begins at ``start``, the position after it, {key: dtype} of the storages it mentions).
+    """(the value of the pickle that begins at ``start``, the position after it, {key: dtype} of the storages
+    it mentions).
 
-    Values are None, bool, int, float, str, bytes, list, tuple, dict, and TensorRecord, Refused, Storage, Name. Raises UnsupportedModelError
-    naming ``module.name`` for a name outside the table or an opcode that would make an object, ModelFileError for anything malformed.
+    Values are None, bool, int, float, str, bytes, list, tuple, dict, and TensorRecord, Refused, Storage,
+    Name. Raises UnsupportedModelError naming ``module.name`` for a name outside the table or an opcode that
+    would make an object, ModelFileError for anything malformed.
     """
     machine = _Machine(data, where, start)
     try:
@@ -230,7 +238,9 @@ def load(data: bytes, where: str, start: int = 0):
 
 
 class _Machine:
-    """The pickle machine: a stack of values, the stacks below each mark, and a memo. ``at``: where the present opcode stands."""
+    """The pickle machine: a stack of values, the stacks below each mark, and a memo. ``at``: where the
+    present opcode stands.
+    """
 
     def __init__(self, data, where, start):
         self.data, self.where, self.position, self.at = data, where, start, start
@@ -250,7 +260,7 @@ class _Machine:
             handler(self)
         raise ModelFileError("the pickle is too long", expected=f"at most {MAX_INSTRUCTIONS} instructions")
 
-    # -- reading ---------------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------
     def take(self, size):
         data = self.data[self.position : self.position + size]
         if len(data) != size:
@@ -276,7 +286,7 @@ class _Machine:
     def push(self, value):
         self.stack.append(value)
 
-    # -- containers ------------------------------------------------------------------------------------------------------
+    # -- containers ------------------------------------------------------------------------------------------
     def mark(self):
         if len(self.marked) >= MAX_DEPTH:
             raise ModelFileError("the pickle is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
@@ -307,7 +317,7 @@ class _Machine:
             raise ModelFileError("the pickle holds a number too long to be real", found=f"{size} bytes")
         self.push(int.from_bytes(self.take(size), "little", signed=True))
 
-    # -- names -----------------------------------------------------------------------------------------------------------
+    # -- names -----------------------------------------------------------------------------------------------
     def name(self, module, name):
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in TABLE:
             raise self.refused(
@@ -334,9 +344,8 @@ class _Machine:
         self.push(meaning(*arguments))
 
     def make_object(self):
-        raise self.refused(
-            f"an object of {next((str(v) for v in reversed(self.stack) if isinstance(v, Name)), 'an unnamed class')}"
-        )
+        names = (str(v) for v in reversed(self.stack) if isinstance(v, Name))
+        raise self.refused(f"an object of {next(names, 'an unnamed class')}")
 
     def extension(self):
         raise self.refused("a class of pickle's extension registry")
@@ -378,7 +387,7 @@ class _Machine:
         else:
             self.push(Storage(dtype, key, numel))
 
-    # -- the memo --------------------------------------------------------------------------------------------------------
+    # -- the memo --------------------------------------------------------------------------------------------
     def remember(self, index):
         self.memo[index] = self.stack[-1]
 

@@ -2,7 +2,8 @@
 
     [prefix:] Kind [option=value ...]        # comment
 
-``Kind`` and its options are PyTorch's own words with PyTorch's own defaults, classes and functions alike (``ReLU``, ``relu``)::
+``Kind`` and its options are PyTorch's own words with PyTorch's own defaults, classes and functions alike
+(``ReLU``, ``relu``)::
 
     conv: Conv1d stride=2 padding=2
     relu
@@ -11,30 +12,35 @@
     fc: Linear
     ignore similarity_*     # tensors that are meant to be unused
 
-*Tensors.* ``gru: GRU`` reads ``gru.weight_ih_l0`` and its kin, a line without a prefix reads names without one. Where names are not
-PyTorch's, an option names the array: ``enc: GRU weight_ih_l0=enc_w_ih weight_hh_l0=enc_w_hh``. Sizes, layers, directions, bias and
-projection come from the tensors; where they are written (``hidden_size=64``) they must agree. Every tensor must be used or ignored, every
-line must find its tensors.
+*Tensors.* ``gru: GRU`` reads ``gru.weight_ih_l0`` and its kin, a line without a prefix reads names without
+one. Where names are not PyTorch's, an option names the array: ``enc: GRU weight_ih_l0=enc_w_ih
+weight_hh_l0=enc_w_hh``. Sizes, layers, directions, bias and projection come from the tensors; where they are
+written (``hidden_size=64``) they must agree. Every tensor must be used or ignored, every line must find its
+tensors.
 
-*Kinds.* RNN (must state ``nonlinearity``), LSTM, GRU and their cells (``GRUCell``: run over the sequence), Linear, Conv1d, BatchNorm1d,
-LayerNorm, Embedding, MaxPool1d and AvgPool1d (``MaxPool1d 2``), AdaptiveAvgPool1d 1, AdaptiveMaxPool1d 1, Softmax, Dropout, Flatten,
-the elementwise activations, and six words of the spec's own: ``last`` (the last frame), ``last_state`` (the final h of the RNN's last
-layer, directions joined), ``mean`` and ``max`` (over all frames), and ``pack`` and ``pad``.
+*Kinds.* RNN (must state ``nonlinearity``), LSTM, GRU and their cells (``GRUCell``: run over the sequence),
+Linear, Conv1d, BatchNorm1d, LayerNorm, Embedding, MaxPool1d and AvgPool1d (``MaxPool1d 2``),
+AdaptiveAvgPool1d 1, AdaptiveMaxPool1d 1, Softmax, Dropout, Flatten, the elementwise activations, and six
+words of the spec's own: ``last`` (the last frame), ``last_state`` (the final h of the RNN's last layer,
+directions joined), ``mean`` and ``max`` (over all frames), and ``pack`` and ``pad``.
 
-*Rows of different lengths.* ``pack`` stands where forward calls pack_padded_sequence, ``pad`` where it calls pad_packed_sequence, ``pad
-total_length`` where that keeps every frame. RNN, LSTM and GRU lines between them see the call's ``lengths``, no others do; ``last_state``
-ends a packed stretch too. A spec of one RNN, LSTM or GRU alone counts as packed.
+*Rows of different lengths.* ``pack`` stands where forward calls pack_padded_sequence, ``pad`` where it calls
+pad_packed_sequence, ``pad total_length`` where that keeps every frame. RNN, LSTM and GRU lines between them
+see the call's ``lengths``, no others do; ``last_state`` ends a packed stretch too. A spec of one RNN, LSTM or
+GRU alone counts as packed.
 
-*Axes* are (batch, time, features). A first line ``input`` may say otherwise: ``channels_first`` makes them (batch, channels, time), on
-input and, where the network ends in a layer that PyTorch runs so, on output; ``features=N``, ``length=N`` and ``ids`` state what tensors
-cannot tell. No line is written for a transposition, nor for taking off the axis of length one that adaptive pooling leaves: a Conv1d, a
-BatchNorm1d or a pooling layer is taken to read (batch, channels, time). Where forward gives it (batch, time, features) as they are, its line
-says ``untransposed``. ``flatten``
-joins a sequence of fixed length in the order of its axes; where a convolution or an RNN left them otherwise than the input, say
-``flatten channels_first`` or ``flatten channels_last``.
+*Axes* are (batch, time, features). A first line ``input`` may say otherwise: ``channels_first`` makes them
+(batch, channels, time), on input and, where the network ends in a layer that PyTorch runs so, on output;
+``features=N``, ``length=N`` and ``ids`` state what tensors cannot tell. No line is written for a
+transposition, nor for taking off the axis of length one that adaptive pooling leaves: a Conv1d, a BatchNorm1d
+or a pooling layer is taken to read (batch, channels, time). Where forward gives it (batch, time, features) as
+they are, its line says ``untransposed``. ``flatten`` joins a sequence of fixed length in the order of its
+axes; where a convolution or an RNN left them otherwise than the input, say ``flatten channels_first`` or
+``flatten channels_last``.
 
-*Frames.* The lines between ``per_frame`` and ``end`` run inside each frame: its numbers are a sequence of one channel
-(``per_frame channels=C``: of C channels, one after the other), axes (channels, length), and must become one value. There are no branches.
+*Frames.* The lines between ``per_frame`` and ``end`` run inside each frame: its numbers are a sequence of one
+channel (``per_frame channels=C``: of C channels, one after the other), axes (channels, length), and must
+become one value. There are no branches.
 """
 
 from __future__ import annotations
@@ -63,14 +69,16 @@ from .spec_text import Line, parse
 
 __all__ = ["Line", "build", "draft", "parse"]
 
-# ---- building --------------------------------------------------------------------------------------------------------
+# ---- building ----------------------------------------------------------------------------------------------
 
 
 def build(text: str | None, tensors: dict, metadata: dict | None = None) -> Graph:
-    """The Graph that ``text`` makes of {name: float32 array}; without a text the dict must be exactly one LSTM or GRU.
+    """The Graph that ``text`` makes of {name: float32 array}; without a text the dict must be exactly one
+    LSTM or GRU.
 
-    The input is called "input", the output "output". Raises UnsupportedModelError (``draft`` holds a draft spec where a text is needed or
-    tensors are left over), ModelFileError for tensors that are missing, ShapeError for sizes that do not fit, all naming the line.
+    The input is called "input", the output "output". Raises UnsupportedModelError (``draft`` holds a draft
+    spec where a text is needed or tensors are left over), ModelFileError for tensors that are missing,
+    ShapeError for sizes that do not fit, all naming the line.
     """
     if text is None:
         text = rnn_alone(tensors)
@@ -96,7 +104,9 @@ def _with_draft(error, tensors):
 
 
 def _claimed(tensors, lines):
-    """{line number: {name within the module: array}}, after every tensor found its line and every line its tensors."""
+    """{line number: {name within the module: array}}, after every tensor found its line and every line its
+    tensors.
+    """
     found, used, ignored = {}, set(), {}
     for line in lines:
         kind = ALIASES.get(line.kind, line.kind)
@@ -154,7 +164,9 @@ def _check_kind(line, kind):
 
 
 def _sources(tensors, line, kind):
-    """{name within the module: name of the array}, from the line's prefix and from the options that name arrays."""
+    """{name within the module: name of the array}, from the line's prefix and from the options that name
+    arrays.
+    """
     start = line.prefix + "." if line.prefix else ""
     if kind in ("RNN", "LSTM", "GRU"):
         known = [
@@ -241,7 +253,7 @@ class _Network:
             fix="Add a first line: input features=N.",
         )
 
-    # -- lines -----------------------------------------------------------------------------------------------------------
+    # -- lines -----------------------------------------------------------------------------------------------
     def add(self, line):
         kind = ALIASES.get(line.kind, line.kind)
         self.packing.check(line, kind)
@@ -269,7 +281,9 @@ class _Network:
             _OWN_WORDS[kind](self, line)
 
     def _check_options(self, line, allowed=None):
-        """Names first, then types, so that the functions of torch_layers meet only values they know how to judge."""
+        """Names first, then types, so that the functions of torch_layers meet only values they know how to
+        judge.
+        """
         for option, value in line.options.items():
             if allowed is not None and option not in allowed:
                 raise line.refuse(
@@ -332,7 +346,8 @@ class _Network:
         """Note that a layer over (batch, channels, time) is taken to have been given that."""
         if self.axes == "btf" and self.builder.signal(self.x).time:
             self.assumptions.append(
-                f"{line.where}: {line.kind} is taken to read (batch, channels, time), transposed by forward before it;"
+                f"{line.where}: {line.kind} is taken to read (batch, channels, time), transposed by forward "
+                f"before it;"
                 " say untransposed where forward gives it (batch, time, features) as they are."
             )
 
@@ -404,7 +419,7 @@ class _Network:
         if kind in ("MaxPool1d", "AvgPool1d"):
             self.packing.window(self.builder.layers[-1])
 
-    # -- layers without tensors, and the spec's own words ------------------------------------------------------------------
+    # -- layers without tensors, and the spec's own words ----------------------------------------------------
     def _last(self, line):
         self.x = self.builder.add(Last, "last", self.x)
 
@@ -459,7 +474,8 @@ class _Network:
         if not line.words and self.axes != self.stated_axes and signal.width > 1:
             raise line.refuse(
                 "the order of the flattened numbers cannot be told: the layers before changed the axes",
-                fix="Write flatten channels_first where x is (batch, channels, time), flatten channels_last where (batch, time, features).",
+                fix="Write flatten channels_first where x is (batch, channels, time), flatten channels_last "
+                "where (batch, time, features).",
             )
         self.x = self.builder.add(Flatten, "flatten", self.x)
         if (
@@ -512,7 +528,7 @@ class _Network:
     def _ignore(self, line):
         """Done when the tensors were claimed."""
 
-    # -- the end ---------------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------------
     def finish(self, metadata):
         if self.outer is not None:
             raise UnsupportedModelError("per_frame has no end", where="spec", fix="Add a line: end.")
@@ -533,7 +549,9 @@ class _Network:
 
 
 def _frame_width(line, kind, found):
-    """Features that a line with tensors takes; 1 where its tensors are odd, of which the line itself will complain."""
+    """Features that a line with tensors takes; 1 where its tensors are odd, of which the line itself will
+    complain.
+    """
     first = next((found[n] for n in ("weight_ih_l0", "weight", "running_mean") if n in found), None)
     groups = line.options.get("groups", 1)
     if kind == "Conv1d" and first is not None and first.ndim == 3 and isinstance(groups, int):

@@ -1,4 +1,6 @@
-"""Draft specs: what the names and shapes of tensors tell of a network, with ``?`` for what they do not tell."""
+"""Draft specs: what the names and shapes of tensors tell of a network, with ``?`` for what they do not
+tell.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from .torch_layers import rnn_kind
 
 _RNN = re.compile(r"(?:(.*)\.)?((?:weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d{1,4}(?:_reverse)?)")
 _HEAD = """\
-# A draft. Put the lines into the order of the network's forward(), add the lines without tensors (relu, last, flatten, ...),
-# and replace every '?'. The order below is only that of the tensors.
+# A draft. Put the lines into the order of the network's forward(), add the lines without tensors (relu, last,
+# flatten, ...), and replace every '?'. The order below is only that of the tensors.
 """
 #: The options a Conv1d leaves no trace of.
 _CONV_OPTIONS = "stride=? padding=? dilation=? groups=?"
@@ -18,7 +20,9 @@ _CELLS = {4: "LSTMCell", 3: "GRUCell", 1: "RNNCell nonlinearity=?"}
 
 
 def draft(tensors: dict) -> str:
-    """A draft spec for {name: array}: a line for every module the names show, in the order of the dict, which is no order of running."""
+    """A draft spec for {name: array}: a line for every module the names show, in the order of the dict, which
+    is no order of running.
+    """
     lines = []
     for prefix, group in _modules(tensors).items():
         start = f"{prefix}: " if prefix else ""
@@ -38,7 +42,9 @@ def draft(tensors: dict) -> str:
 
 
 def rnn_alone(tensors: dict) -> str:
-    """The spec of a dict that is exactly one LSTM or GRU; anything else raises UnsupportedModelError with a draft."""
+    """The spec of a dict that is exactly one LSTM or GRU; anything else raises UnsupportedModelError with a
+    draft.
+    """
     modules = _modules(tensors)
     text = draft(tensors)
     kind = None
@@ -65,7 +71,9 @@ def _modules(tensors):
 
 
 def _guess(group):
-    """(kind and options, comment) of the module that has exactly these tensors; None where no one module has."""
+    """(kind and options, comment) of the module that has exactly these tensors; None where no one module
+    has.
+    """
     names, shape = set(group), group["weight"].shape if "weight" in group else ()
     if all(_RNN.fullmatch(name) for name in names):
         kind = rnn_kind(group)

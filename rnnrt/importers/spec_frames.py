@@ -1,5 +1,5 @@
-"""What a spec says of frames: which lines see the lengths of rows (``pack`` ... ``pad``), and layers run over axes that forward did not
-transpose (``untransposed``)."""
+"""What a spec says of frames: which lines see the lengths of rows (``pack`` ... ``pad``), and layers run over
+axes that forward did not transpose (``untransposed``)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _SEE_THE_END |= {
 
 
 class Packing:
-    """Where a spec's chain stands: ``packed`` between pack and pad, ``ended`` once an RNN ran there, ``longest`` where pad cut to the
-    longest row; ``clock``: which frames there are, ``counted``: those that lengths count, None in a spec that never packs."""
+    """Where a spec's chain stands: ``packed`` between pack and pad, ``ended`` once an RNN ran there,
+    ``longest`` where pad cut to the longest row; ``clock``: which frames there are, ``counted``: those that
+    lengths count, None in a spec that never packs."""
 
     def __init__(self):
         self.packed = self.ended = self.longest = False
@@ -42,7 +43,8 @@ class Packing:
         if self.longest and kind in _SEE_THE_END:
             raise line.refuse(
                 "pad cuts to the longest row, and this line would see the end",
-                fix="Write pad total_length where forward gives total_length=x.size(1), or last_state for h_n.",
+                fix="Write pad total_length where forward gives total_length=x.size(1), or last_state for "
+                "h_n.",
             )
 
     def window(self, layer):
@@ -74,9 +76,11 @@ class Packing:
 
 
 def add_untransposed(builder, line, kind, x, tensors):
-    """A layer that PyTorch runs over (batch, channels, time) and forward gave (batch, time, features): frames are its channels.
+    """A layer that PyTorch runs over (batch, channels, time) and forward gave (batch, time, features): frames
+    are its channels.
 
-    A BatchNorm1d has one scale a frame, an average is one over neighbouring features; other layers are refused.
+    A BatchNorm1d has one scale a frame, an average is one over neighbouring features; other layers are
+    refused.
     """
     signal = builder.signal(x)
     if kind == "BatchNorm1d":
@@ -100,7 +104,8 @@ def add_untransposed(builder, line, kind, x, tensors):
     if kind in ("AvgPool1d", "AdaptiveAvgPool1d"):
         return builder.add(Dense, "average", x, weight=_averages(line, kind, signal.width))
     raise line.refuse(
-        f"an untransposed {line.kind} runs over the features with the frames as channels, which is not supported",
+        f"an untransposed {line.kind} runs over the features with the frames as channels, which is not "
+        f"supported",
         fix="It is supported for BatchNorm1d and AvgPool1d. Elsewhere give the live module.",
     )
 

@@ -1,4 +1,6 @@
-"""The kinds of a spec's lines: which tensors each has, which options, and what written sizes must agree with."""
+"""The kinds of a spec's lines: which tensors each has, which options, and what written sizes must agree
+with.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from dataclasses import dataclass
 
 from . import torch_layers
 
-#: Options whose value is a word, or a number that may be a fraction; all others are whole numbers or truth values.
+#: Options whose value is a word, or a number that may be a fraction; all others are whole numbers or truth
+#: values.
 WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
 FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
 MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
@@ -15,8 +18,9 @@ MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
 
 @dataclass(frozen=True)
 class Kind:
-    """A layer with tensors: its function of torch_layers, the tensors' names, the options the function takes, what written sizes must
-    agree with, options that mean nothing at inference, and the axes PyTorch runs it in."""
+    """A layer with tensors: its function of torch_layers, the tensors' names, the options the function takes,
+    what written sizes must agree with, options that mean nothing at inference, and the axes PyTorch runs it
+    in."""
 
     add: object
     tensors: tuple[str, ...]

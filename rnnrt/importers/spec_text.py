@@ -16,7 +16,9 @@ _MOST_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Line:
-    """One line, taken apart: ``words`` stand without ``=``, ``options`` hold numbers, truth values, None or words."""
+    """One line, taken apart: ``words`` stand without ``=``, ``options`` hold numbers, truth values, None or
+    words.
+    """
 
     number: int
     prefix: str
@@ -33,10 +35,11 @@ class Line:
 
 
 def text_of(spec) -> str | None:
-    """A spec given as its text, as a path, or as the name of a file; None stays None, and what is neither goes to its reader, to be refused.
+    """A spec given as its text, as a path, or as the name of a file; None stays None, and what is neither
+    goes to its reader, to be refused.
 
-    A text of one line is the name of a file where there is such a file and the line is not one word, a kind. Raises ModelFileError where
-    a path does not lead to a text of at most 16 MiB.
+    A text of one line is the name of a file where there is such a file and the line is not one word, a kind.
+    Raises ModelFileError where a path does not lead to a text of at most 16 MiB.
     """
     if not isinstance(spec, (str, os.PathLike)) or isinstance(spec, str) and not _is_file(spec):
         return spec
@@ -62,7 +65,9 @@ def _is_file(text):
 
 
 def parse(text: str) -> list[Line]:
-    """The lines of a spec without comments and empty ones; UnsupportedModelError (naming the line) for what is no spec."""
+    """The lines of a spec without comments and empty ones; UnsupportedModelError (naming the line) for what
+    is no spec.
+    """
     if not isinstance(text, str):
         raise UnsupportedModelError("a spec is text", expected="str", found=type(text).__name__)
     lines = []

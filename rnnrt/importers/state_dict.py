@@ -1,4 +1,6 @@
-"""From a checkpoint to one state dict: the wrapping chosen and taken off, bookkeeping dropped, weight norm multiplied out."""
+"""From a checkpoint to one state dict: the wrapping chosen and taken off, bookkeeping dropped, weight norm
+multiplied out.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,15 @@ _TRAINING = re.compile(
 
 
 def unwrap(checkpoint, prefix: str = "", wanted=()) -> dict[str, np.ndarray]:
-    """{name: float32 array} of the one state dict in a Checkpoint of ``torch_files.read_tensors``, in its own order.
+    """{name: float32 array} of the one state dict in a Checkpoint of ``torch_files.read_tensors``, in its own
+    order.
 
-    ``prefix`` chooses where there are several ("ema", "net.encoder") and is taken off the names. Without it, the usual wrappings of
-    trainers are taken off where they leave no choice. ``wanted``: the modules a spec names: dicts under their names are one state dict a
-    layer, and names that differ only by a wrapper's part ("model.", "module.", "_orig_mod.") are those of the spec. Raises UnsupportedModelError naming the heads to choose from, what is not weights
-    (optimizer state, packed or spectrally normalised parameters), ModelFileError where ``prefix`` fits nothing.
+    ``prefix`` chooses where there are several ("ema", "net.encoder") and is taken off the names. Without it,
+    the usual wrappings of trainers are taken off where they leave no choice. ``wanted``: the modules a spec
+    names: dicts under their names are one state dict a layer, and names that differ only by a wrapper's part
+    ("model.", "module.", "_orig_mod.") are those of the spec. Raises UnsupportedModelError naming the heads
+    to choose from, what is not weights (optimizer state, packed or spectrally normalised parameters),
+    ModelFileError where ``prefix`` fits nothing.
     """
     wanted = [name for name in wanted if name]
     tree, rest = _descend(checkpoint, prefix, () if prefix else wanted)
@@ -141,7 +146,9 @@ def _flat(checkpoint, tree, start="", depth=0):
 
 
 def _as_wanted(tensors, wanted):
-    """Tensors under the names that a spec gives their modules, where only parts that wrappers add are between."""
+    """Tensors under the names that a spec gives their modules, where only parts that wrappers add are
+    between.
+    """
     own = lambda module: tuple(part for part in module.split(".") if f"{part}." not in PREFIXES)
     modules = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
     renamed = {}
@@ -157,7 +164,9 @@ def _as_wanted(tensors, wanted):
 
 
 def _holds_tensors(checkpoint, tree):
-    """Whether a tensor is somewhere in nested dicts; a file may share and nest them without end, so each is looked at once."""
+    """Whether a tensor is somewhere in nested dicts; a file may share and nest them without end, so each is
+    looked at once.
+    """
     seen, waiting = set(), [tree]
     while waiting:
         here = waiting.pop()
@@ -194,7 +203,8 @@ def _refuse_packed(name, names, where):
         raise UnsupportedModelError(
             "spectral norm is not supported",
             where=f"{where}, tensor {name!r}",
-            fix="Remove it first: torch.nn.utils.remove_spectral_norm, or parametrize.remove_parametrizations.",
+            fix="Remove it first: torch.nn.utils.remove_spectral_norm, or "
+            "parametrize.remove_parametrizations.",
         )
     if stem != name and f"{stem}_mask" in names:
         raise UnsupportedModelError(
@@ -210,11 +220,13 @@ def _refuse_packed(name, names, where):
         )
 
 
-# ---- weight norm -----------------------------------------------------------------------------------------------------
+# ---- weight norm -------------------------------------------------------------------------------------------
 
 
 def _without_weight_norm(tensors, where):
-    """w = g v / |v| in place of its two parts: ``x_g``, ``x_v`` (old) and ``parametrizations.x.original0``, ``original1`` (new)."""
+    """w = g v / |v| in place of its two parts: ``x_g``, ``x_v`` (old) and ``parametrizations.x.original0``,
+    ``original1`` (new).
+    """
     made = {}
     for name, array in tensors.items():
         old = re.fullmatch(r"(.*weight\w*)_([gv])", name)
@@ -238,7 +250,9 @@ def _without_weight_norm(tensors, where):
 
 
 def _weight_norm(g, v, where):
-    """torch.nn.utils.weight_norm: the norm runs over every axis but the one g has (dim=None: over all of them)."""
+    """torch.nn.utils.weight_norm: the norm runs over every axis but the one g has (dim=None: over all of
+    them).
+    """
     g, v = g.astype(np.float64), v.astype(np.float64)
     if g.ndim not in (0, v.ndim) or any(n not in (1, m) for n, m in zip(g.shape, v.shape)):
         raise ModelFileError(

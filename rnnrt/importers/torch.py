@@ -1,4 +1,6 @@
-"""PyTorch: files, state dicts and live modules as graphs. The framework itself is touched only where a live module was given."""
+"""PyTorch: files, state dicts and live modules as graphs. The framework itself is touched only where a live
+module was given.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,13 @@ __all__ = ["read"]
 def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Graph:
     """The Graph of a path, a mapping of names to arrays (a state dict, an opened .npz), or a live nn.Module.
 
-    ``spec``: what a state dict does not say, one line an operation (see spec.py), as text or as a path to it; without it only one LSTM
-    or GRU imports. A mapping may hold one state dict a layer. ``prefix``
-    chooses among several networks in a checkpoint. ``example``: for a live module, one example of each input where its layers do not
-    tell the shapes. ``max_bytes``: the most that a file's tensors may take.
+    ``spec``: what a state dict does not say, one line an operation (see spec.py), as text or as a path to it;
+    without it only one LSTM or GRU imports. A mapping may hold one state dict a layer. ``prefix`` chooses
+    among several networks in a checkpoint. ``example``: for a live module, one example of each input where
+    its layers do not tell the shapes. ``max_bytes``: the most that a file's tensors may take.
 
-    Raises ModelFileError for damage, UnsupportedModelError for what is not supported (with a draft spec where one is needed).
+    Raises ModelFileError for damage, UnsupportedModelError for what is not supported (with a draft spec where
+    one is needed).
     """
     if _is_live(source):
         if spec is not None or prefix:

@@ -1,7 +1,8 @@
-"""The calls of a PyTorch program that compute: layers, activations, sums, pools, each from a Network and the call's own arguments.
+"""The calls of a PyTorch program that compute: layers, activations, sums, pools, each from a Network and the
+call's own arguments.
 
-Names, order and defaults of arguments are those of torch.nn.functional, torch and the aten operators, which agree where they share a
-name. Weights come as Constants. What a call cannot honour it refuses.
+Names, order and defaults of arguments are those of torch.nn.functional, torch and the aten operators, which
+agree where they share a name. Weights come as Constants. What a call cannot honour it refuses.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _tensors(**constants):
     return {name: value.array for name, value in constants.items() if value is not None}
 
 
-# ---- activations -----------------------------------------------------------------------------------------------------
+# ---- activations -------------------------------------------------------------------------------------------
 
 
 def _activation(word):
@@ -118,7 +119,9 @@ def glu(net, input, dim=-1):
 
 @call("dropout", "dropout1d", "feature_dropout")
 def dropout(net, input, p=0.5, training=True, inplace=False):
-    """The identity, where it is told ``training=self.training``: a model is read as it is after ``eval()``."""
+    """The identity, where it is told ``training=self.training``: a model is read as it is after
+    ``eval()``.
+    """
     if training and p:
         raise UnsupportedModelError(
             "drops out after eval(), too (training=True, its default)", fix="Give it training=self.training."
@@ -131,7 +134,7 @@ def alpha_dropout(net, input, p=0.5, training=False, inplace=False):
     return dropout(net, input, p, training, inplace)
 
 
-# ---- sums and products -----------------------------------------------------------------------------------------------
+# ---- sums and products -------------------------------------------------------------------------------------
 
 
 @call("add", "add_", "iadd")
@@ -263,7 +266,7 @@ def cat(net, tensors, dim=0):
     return net.made(net.add(Concatenate, *(x.reference for x in tensors)), first.axes, first.clock)
 
 
-# ---- layers ----------------------------------------------------------------------------------------------------------
+# ---- layers ------------------------------------------------------------------------------------------------
 
 
 @call("linear")
@@ -379,7 +382,7 @@ def layer_norm(net, input, normalized_shape, weight=None, bias=None, eps=1e-5, c
     return net.made(made, x.axes, x.clock)
 
 
-# ---- pooling ---------------------------------------------------------------------------------------------------------
+# ---- pooling -----------------------------------------------------------------------------------------------
 
 
 @call("max_pool1d")
@@ -445,11 +448,13 @@ def amax(net, input, dim=None, keepdim=False):
     return over_time(net, input, GlobalMaxPool, dim, keepdim)
 
 
-# ---- recurrence ------------------------------------------------------------------------------------------------------
+# ---- recurrence --------------------------------------------------------------------------------------------
 
 
 def rnn(net, x, initial, tensors, *, kind, batch_first, nonlinearity="tanh"):
-    """A torch RNN, GRU or LSTM: (output, h_n), an LSTM (output, (h_n, c_n)). ``tensors``: arrays by PyTorch's names."""
+    """A torch RNN, GRU or LSTM: (output, h_n), an LSTM (output, (h_n, c_n)). ``tensors``: arrays by PyTorch's
+    names.
+    """
     order = "bt" if batch_first else "tb"
     x = net.arranged(x, *((order + "f",) if not x.packed else ("btf", "tbf")))
     count, directions, _, _ = layers.rnn_sizes(tensors, net.name)
@@ -467,8 +472,8 @@ def rnn(net, x, initial, tensors, *, kind, batch_first, nonlinearity="tanh"):
 
 
 def _initial(net, initial, kind, cells):
-    """(references to the initial states, one tuple a cell, or None where they are zero or the caller's to give; the arguments of
-    forward that the caller gives, h first)."""
+    """(references to the initial states, one tuple a cell, or None where they are zero or the caller's to
+    give; the arguments of forward that the caller gives, h first)."""
     if initial is None:
         return None, ()
     if isinstance(initial, StateInput) and kind == "LSTM":
@@ -512,7 +517,9 @@ def _initial(net, initial, kind, cells):
 
 @call("pack_padded_sequence")
 def pack_padded_sequence(net, input, lengths, batch_first=False, enforce_sorted=True):
-    """Frames past a row's length no longer count: nothing behind reads them, so a tensor cut to the longest row is as good."""
+    """Frames past a row's length no longer count: nothing behind reads them, so a tensor cut to the longest
+    row is as good.
+    """
     if not isinstance(lengths, Lengths):
         raise UnsupportedModelError(
             "the lengths of a packed sequence must be an argument of forward", found=str(lengths)
@@ -552,7 +559,7 @@ def pad_packed_sequence(net, sequence, batch_first=False, padding_value=0.0, tot
     return dataclasses.replace(sequence, axes=axes, clock=clock, packed=False), Lengths(net.lengths)
 
 
-# ---- what only makes zeros -------------------------------------------------------------------------------------------
+# ---- what only makes zeros ---------------------------------------------------------------------------------
 
 
 @call("zeros")

@@ -10,20 +10,23 @@ from ..errors import UnsupportedModelError
 
 
 def evaluated(module):
-    """The module in evaluation mode, as a copy that shares no tensor with it: a ``train()`` that merges weights in place merges the
-    copy's. Raises UnsupportedModelError where the module cannot be copied."""
+    """The module in evaluation mode, as a copy that shares no tensor with it: a ``train()`` that merges
+    weights in place merges the copy's. Raises UnsupportedModelError where the module cannot be copied."""
     try:
         return copy.deepcopy(module, _results(module)).eval()
     except Exception as error:  # whatever what a user keeps on a module raises when it is copied
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedModelError(
             f"the module cannot be copied, and it is not traced itself: {lines[0]}",
-            fix="Take what is neither a layer nor a tensor off the module, or give its state_dict() with a spec.",
+            fix="Take what is neither a layer nor a tensor off the module, or give its state_dict() with a "
+            "spec.",
         ) from error
 
 
 def _results(module):
-    """{id: a copy without its history} of tensors that a forward made and the module keeps, which PyTorch does not copy: deepcopy's memo."""
+    """{id: a copy without its history} of tensors that a forward made and the module keeps, which PyTorch
+    does not copy: deepcopy's memo.
+    """
     memo, seen, waiting = {}, set(), [vars(part) for part in module.modules()]
     while waiting:
         value = waiting.pop()

@@ -1,8 +1,10 @@
-"""The second way to trace a live module: torch.export, which runs the module on an example and so sees through Python that asks for shapes.
+"""The second way to trace a live module: torch.export, which runs the module on an example and so sees
+through Python that asks for shapes.
 
-It yields aten operators; they are written back as the calls and modules that torch_trace reads. Recurrent modules stand in for
-themselves as one operator, for torch.export would unroll them over the example's time. What Python decided by the example's batch or
-length leaves no trace in a program: torch_verify runs the module at other sizes and compares.
+It yields aten operators; they are written back as the calls and modules that torch_trace reads. Recurrent
+modules stand in for themselves as one operator, for torch.export would unroll them over the example's time.
+What Python decided by the example's batch or length leaves no trace in a program: torch_verify runs the
+module at other sizes and compares.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ _ASSERTS = (
 def _recurrent(
     x: torch.Tensor, states: list[torch.Tensor], name: str, sizes: list[int], batch_first: bool, cells: bool
 ) -> list[torch.Tensor]:
-    """A whole RNN, GRU or LSTM: only ever traced. ``sizes``: layers * directions, output width, h width, c width."""
+    """A whole RNN, GRU or LSTM: only ever traced. ``sizes``: layers * directions, output width, h width, c
+    width.
+    """
     raise NotImplementedError
 
 
@@ -59,7 +63,8 @@ class _Recurrent(torch.nn.Module):
 
 
 def exported(module, example):
-    """(fx graph in the calls torch_trace knows, {name: module}); ``module`` a copy in evaluation mode, which is changed.
+    """(fx graph in the calls torch_trace knows, {name: module}); ``module`` a copy in evaluation mode, which
+    is changed.
 
     ``example``: {parameter of forward: a tensor, None, or a tuple of these}.
     """
@@ -84,7 +89,9 @@ def _open(value):
 
 
 def _paths(name, path, value):
-    """(parameter, items to take of it) of every leaf of an example, in the order of the program's placeholders."""
+    """(parameter, items to take of it) of every leaf of an example, in the order of the program's
+    placeholders.
+    """
     if isinstance(value, (tuple, list)):
         return [found for k, part in enumerate(value) for found in _paths(name, (*path, k), part)]
     return [(name, path)]
@@ -131,7 +138,9 @@ def _rewritten(graph, ranges, arguments):
 
 
 def _least(size, ranges):
-    """The least value a traced size may have; None where it became a constant or has a greatest value, too."""
+    """The least value a traced size may have; None where it became a constant or has a greatest value,
+    too.
+    """
     if isinstance(size, int):
         return None
     bounds = ranges.get(size.node.expr)

@@ -1,8 +1,10 @@
-"""PyTorch's files as tensors: zip and legacy ``torch.save`` files, safetensors and .npz, told apart by their content.
+"""PyTorch's files as tensors: zip and legacy ``torch.save`` files, safetensors and .npz, told apart by their
+content.
 
-Layouts: torch/serialization.py (zip since 1.6: ``<top>/data.pkl`` describes, ``<top>/data/<key>`` holds the storages; before: a stream of
-pickles followed by the storages) and the safetensors format page. Tensors are views into storages that several may share; each is read
-out on its own, bounds checked, as float32. Devices are ignored. Nothing in a file is run (see pickles.py).
+Layouts: torch/serialization.py (zip since 1.6: ``<top>/data.pkl`` describes, ``<top>/data/<key>`` holds the
+storages; before: a stream of pickles followed by the storages) and the safetensors format page. Tensors are
+views into storages that several may share; each is read out on its own, bounds checked, as float32. Devices
+are ignored. Nothing in a file is run (see pickles.py).
 """
 
 from __future__ import annotations
@@ -64,9 +66,11 @@ _LEGACY_START = b"\x8a\x0a" + _LEGACY_MAGIC.to_bytes(10, "little")
 
 
 class Checkpoint:
-    """What a file or a mapping holds, before anything is read out: ``tree`` of dicts, plain values and tensors as they are stored.
+    """What a file or a mapping holds, before anything is read out: ``tree`` of dicts, plain values and
+    tensors as they are stored.
 
-    ``array(leaf, name)`` reads one tensor out as float32; all of them together may not take more than ``max_bytes``.
+    ``array(leaf, name)`` reads one tensor out as float32; all of them together may not take more than
+    ``max_bytes``.
     """
 
     def __init__(self, tree, where, max_bytes, storage=None, order="<"):
@@ -135,12 +139,15 @@ class Checkpoint:
             raise ResourceLimitError(
                 "the tensors take more than max_bytes, or than any tensors of a file of this size",
                 where=where,
-                fix="Pass a larger max_bytes if the file is trusted, or save the tensors as they are, not expanded from smaller ones.",
+                fix="Pass a larger max_bytes if the file is trusted, or save the tensors as they are, not "
+                "expanded from smaller ones.",
             )
 
 
 def as_float32(array, dtype, where):
-    """Float32 copy of an array of ``dtype`` (bfloat16: its bits as uint16); DTypeError where float64 does not fit."""
+    """Float32 copy of an array of ``dtype`` (bfloat16: its bits as uint16); DTypeError where float64 does not
+    fit.
+    """
     if dtype == "bfloat16":
         return (array.astype(np.uint32, order="C") << 16).view(np.float32)
     with np.errstate(over="ignore"):
@@ -167,14 +174,15 @@ def _live(leaf, where):
     return leaf
 
 
-# ---- sources ---------------------------------------------------------------------------------------------------------
+# ---- sources -----------------------------------------------------------------------------------------------
 
 
 def read_tensors(source, where=None, max_bytes=2 << 30) -> Checkpoint:
-    """The checkpoint in a path or in a mapping of names to arrays or torch tensors (a state dict, an opened .npz); see ``unwrap``.
+    """The checkpoint in a path or in a mapping of names to arrays or torch tensors (a state dict, an opened
+    .npz); see ``unwrap``.
 
-    Raises ModelFileError for damage, UnsupportedModelError (with the way out) for files that are something else, ResourceLimitError past
-    ``max_bytes``.
+    Raises ModelFileError for damage, UnsupportedModelError (with the way out) for files that are something
+    else, ResourceLimitError past ``max_bytes``.
     """
     if isinstance(source, Mapping):
         where = where or "the mapping"
@@ -213,7 +221,7 @@ def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:
     )
 
 
-# ---- containers ------------------------------------------------------------------------------------------------------
+# ---- containers --------------------------------------------------------------------------------------------
 
 
 def _read_zip(archive, max_bytes):
@@ -247,7 +255,9 @@ def _read_zip(archive, max_bytes):
 
 
 def _read_legacy(data, where, max_bytes):
-    """torch.save before 1.6: pickles of magic number, protocol, machine, object and storage keys, then (count, numbers) a storage."""
+    """torch.save before 1.6: pickles of magic number, protocol, machine, object and storage keys, then
+    (count, numbers) a storage.
+    """
     position, parts = 0, []
     for _ in range(5):
         value, position, storages = pickles.load(data, where, position)

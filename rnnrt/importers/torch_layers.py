@@ -1,11 +1,13 @@
-"""PyTorch's layers as graph layers: one function a layer, from its tensors (NumPy) and its constructor's own options.
+"""PyTorch's layers as graph layers: one function a layer, from its tensors (NumPy) and its constructor's own
+options.
 
-Every ``add_*`` takes a GraphBuilder, a layer name, the reference it reads, the layer's tensors by PyTorch's names relative to the
-module ("weight_ih_l0") and the module's options under PyTorch's names and defaults; it returns the reference it made. Frames are
-(batch, time, features) whatever axes PyTorch used: axes belong to who calls. Semantics: the pages of torch.nn for each class.
-Never imports torch.
+Every ``add_*`` takes a GraphBuilder, a layer name, the reference it reads, the layer's tensors by PyTorch's
+names relative to the module ("weight_ih_l0") and the module's options under PyTorch's names and defaults; it
+returns the reference it made. Frames are (batch, time, features) whatever axes PyTorch used: axes belong to
+who calls. Semantics: the pages of torch.nn for each class. Never imports torch.
 
-Errors: ModelFileError for tensors missing or left over (by name), ShapeError for sizes, UnsupportedModelError for options.
+Errors: ModelFileError for tensors missing or left over (by name), ShapeError for sizes, UnsupportedModelError
+for options.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from ..graph import (
     SimpleRNN,
 )
 
-#: torch.nn class -> (its functional name, our function, the options that are its parameters with PyTorch's defaults)
+#: torch.nn class -> (its functional name, our function, the options that are its parameters with PyTorch's
+#: defaults)
 _ELEMENTWISE = {
     "Identity": ("identity", "linear", {}),
     "ReLU": ("relu", "relu", {}),
@@ -57,7 +60,9 @@ FUNCTIONS = {word: kind for kind, row in _ELEMENTWISE.items() for word in (kind,
 
 
 def elementwise(word, **options) -> Function:
-    """The Function a torch.nn class or a torch.nn.functional name means, e.g. ``elementwise("LeakyReLU", negative_slope=0.2)``."""
+    """The Function a torch.nn class or a torch.nn.functional name means, e.g. ``elementwise("LeakyReLU",
+    negative_slope=0.2)``.
+    """
     if word not in FUNCTIONS:
         raise UnsupportedModelError(
             f"the activation {word} is not supported", expected=f"one of {', '.join(sorted(FUNCTIONS))}"
@@ -95,11 +100,13 @@ def elementwise_options(word) -> tuple[str, ...]:
     return tuple(_ELEMENTWISE[FUNCTIONS[word]][2])
 
 
-# ---- what the functions below are written with -----------------------------------------------------------------------
+# ---- what the functions below are written with -------------------------------------------------------------
 
 
 def take(tensors, where, required, optional=()):
-    """The tensors named, required ones first, None for an optional one that is absent; raises on missing or left-over names."""
+    """The tensors named, required ones first, None for an optional one that is absent; raises on missing or
+    left-over names.
+    """
     missing = [name for name in required if name not in tensors]
     unexpected = sorted(set(tensors) - set(required) - set(optional))
     if missing or unexpected:
@@ -142,15 +149,16 @@ def join(builder, name, references):
     return references[0] if len(references) == 1 else builder.add(Concatenate, name, *references)
 
 
-# ---- recurrence ------------------------------------------------------------------------------------------------------
+# ---- recurrence --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RnnResult:
     """What an RNN makes, as references. ``sequence``: the last layer's output, directions joined.
 
-    ``h``, ``c``: the final states, one tuple of directions a layer (``h[-1]``: the last layer's, forward then reverse); ``c`` is ()
-    for an RNN and a GRU. ``layers``: names of the layers made, in h_n's order: layer * directions + direction.
+    ``h``, ``c``: the final states, one tuple of directions a layer (``h[-1]``: the last layer's, forward then
+    reverse); ``c`` is () for an RNN and a GRU. ``layers``: names of the layers made, in h_n's order: layer *
+    directions + direction.
     """
 
     sequence: str
@@ -164,7 +172,9 @@ _KEY = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d{1,4})(_
 
 
 def rnn_kind(tensors):
-    """ "RNN", "GRU" or "LSTM" by the shapes of the first layer's weights (importing needs no more), or None where they fit none."""
+    """ "RNN", "GRU" or "LSTM" by the shapes of the first layer's weights (importing needs no more), or None
+    where they fit none.
+    """
     ih, hh, hr = (np.shape(tensors.get(f"{key}_l0", ())) for key in ("weight_ih", "weight_hh", "weight_hr"))
     if len(ih) != 2 or len(hh) != 2 or ih[0] != hh[0]:
         return None
@@ -174,7 +184,9 @@ def rnn_kind(tensors):
 
 
 def rnn_sizes(tensors, where="the RNN"):
-    """(layers, directions, bias, projection) that the names of an RNN's tensors tell; raises where names are no RNN's or leave a gap."""
+    """(layers, directions, bias, projection) that the names of an RNN's tensors tell; raises where names are
+    no RNN's or leave a gap.
+    """
     parts = {name: _KEY.fullmatch(name) for name in tensors}
     take({name: tensors[name] for name, part in parts.items() if part is None}, where, ())
     keys = [part.groups() for part in parts.values()]
@@ -199,11 +211,13 @@ def rnn_sizes(tensors, where="the RNN"):
 
 
 def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=None, packed=True) -> RnnResult:
-    """A whole torch.nn.RNN, LSTM or GRU stack: layers, directions, bias, sizes and projection are read off its tensors.
+    """A whole torch.nn.RNN, LSTM or GRU stack: layers, directions, bias, sizes and projection are read off
+    its tensors.
 
-    Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions "{name}.l0_joined". ``initial``: initial
-    states by reference, one (h,) or (h, c) a layer and direction in h_0's order. ``packed``: whether the rows' lengths count for it. An
-    LSTM's and an RNN's two biases are summed, which is exact; a GRU's stay two, for its reset gate stands between them.
+    Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions
+    "{name}.l0_joined". ``initial``: initial states by reference, one (h,) or (h, c) a layer and direction in
+    h_0's order. ``packed``: whether the rows' lengths count for it. An LSTM's and an RNN's two biases are
+    summed, which is exact; a GRU's stay two, for its reset gate stands between them.
     """
     where = f"{name} ({kind})"
     if kind not in _GATES:
@@ -257,8 +271,8 @@ def _stems(tensors):
 
 
 def add_ended(builder, name, x):
-    """The frames of ``x``, and zeros past the end of each row, as packing and unpacking leave them: a recurrence whose new state is its
-    input, so that the rows' lengths act on it as on any other."""
+    """The frames of ``x``, and zeros past the end of each row, as packing and unpacking leave them: a
+    recurrence whose new state is its input, so that the rows' lengths act on it as on any other."""
     width = builder.signal(x).width
     fields = {"weight": np.eye(width), "recurrent_weight": np.zeros((width, width)), "activation": "linear"}
     return builder.add(SimpleRNN, name, x, **fields)
@@ -301,7 +315,7 @@ def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where, field
     return builder.add(SimpleRNN, name, x, *state, activation=nonlinearity, **fields)
 
 
-# ---- products --------------------------------------------------------------------------------------------------------
+# ---- products ----------------------------------------------------------------------------------------------
 
 
 def add_linear(builder, name, x, tensors):
@@ -311,7 +325,9 @@ def add_linear(builder, name, x, tensors):
 
 
 def add_embedding(builder, name, x, tensors, *, padding_idx=None, max_norm=None):
-    """torch.nn.Embedding. ``padding_idx`` only stops a gradient; ``max_norm`` would rewrite the table while it is read."""
+    """torch.nn.Embedding. ``padding_idx`` only stops a gradient; ``max_norm`` would rewrite the table while
+    it is read.
+    """
     if max_norm is not None:
         raise UnsupportedModelError("an Embedding with max_norm is not supported", where=name)
     (weight,) = take(tensors, f"{name} (Embedding)", ["weight"])
@@ -326,7 +342,9 @@ def add_embedding(builder, name, x, tensors, *, padding_idx=None, max_norm=None)
 
 
 def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
-    """torch.nn.Conv1d: weight (out, in / groups, tap); ``padding`` a number (on both sides), "valid" or "same" (stride 1 only)."""
+    """torch.nn.Conv1d: weight (out, in / groups, tap); ``padding`` a number (on both sides), "valid" or
+    "same" (stride 1 only).
+    """
     where = f"{name} (Conv1d)"
     weight, bias = take(tensors, where, ["weight"], ["bias"])
     if np.ndim(weight) != 3:
@@ -358,11 +376,13 @@ def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, gr
     return builder.add(Conv1D, name, x, weight=taps_first(weight), bias=bias, **fields)
 
 
-# ---- normalisation and activations -----------------------------------------------------------------------------------
+# ---- normalisation and activations -------------------------------------------------------------------------
 
 
 def add_batch_norm(builder, name, x, tensors, *, eps=1e-5):
-    """torch.nn.BatchNorm1d as it is after ``eval()``: running statistics. One without them would use each batch's own: refused."""
+    """torch.nn.BatchNorm1d as it is after ``eval()``: running statistics. One without them would use each
+    batch's own: refused.
+    """
     where = f"{name} (BatchNorm1d)"
     if "running_mean" not in tensors and "running_var" not in tensors:
         raise UnsupportedModelError(
@@ -393,12 +413,14 @@ def add_layer_norm(builder, name, x, tensors, *, eps=1e-5, normalized_shape=None
 
 
 def add_activation(builder, name, x, word, **options):
-    """An elementwise activation by its torch name, class ("ReLU") or function ("relu"); Identity adds no layer."""
+    """An elementwise activation by its torch name, class ("ReLU") or function ("relu"); Identity adds no
+    layer.
+    """
     made = elementwise(word, **options)
     return x if made.name == "linear" else builder.add(Activation, name, x, activation=made)
 
 
-# ---- pooling ---------------------------------------------------------------------------------------------------------
+# ---- pooling -----------------------------------------------------------------------------------------------
 
 
 def add_max_pool(
@@ -448,7 +470,9 @@ def _window(where, kernel_size, stride, padding, ceil_mode):
 
 
 def add_global_pool(builder, name, x, *, kind, output_size=1):
-    """torch.nn.AdaptiveAvgPool1d(1) ("average") or AdaptiveMaxPool1d(1) ("max"): over all frames, to one value a sequence."""
+    """torch.nn.AdaptiveAvgPool1d(1) ("average") or AdaptiveMaxPool1d(1) ("max"): over all frames, to one
+    value a sequence.
+    """
     if one(output_size, "output_size", name) != 1:
         raise UnsupportedModelError(
             "adaptive pooling is supported to one frame only", where=name, found=f"output_size={output_size}"

@@ -1,4 +1,5 @@
-"""Live torch.nn modules: their tensors as NumPy arrays, and what calling one means. Uses a module's objects, imports no torch.
+"""Live torch.nn modules: their tensors as NumPy arrays, and what calling one means. Uses a module's objects,
+imports no torch.
 
 A module is recognised by its class, and only where it runs that class's own ``forward``.
 """
@@ -29,7 +30,9 @@ _ARITHMETIC = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_conv
 
 
 def kind(module):
-    """The name of the torch.nn class a module is, or None: a subclass counts only where it keeps the class's arithmetic."""
+    """The name of the torch.nn class a module is, or None: a subclass counts only where it keeps the class's
+    arithmetic.
+    """
     for base in type(module).__mro__:
         if base.__module__.startswith("torch.nn.modules."):
             own = not any(
@@ -61,7 +64,7 @@ def call_module(net, module, name, arguments, options):
     return MODULES[word](net, module, constants, *arguments, **options)
 
 
-# ---- tensors ---------------------------------------------------------------------------------------------------------
+# ---- tensors -----------------------------------------------------------------------------------------------
 
 
 def array_of(tensor, where):
@@ -83,7 +86,9 @@ def array_of(tensor, where):
 
 
 def tensors_of(module, where):
-    """A module's own tensors by name, weight and spectral normalisation applied as its forward would in evaluation."""
+    """A module's own tensors by name, weight and spectral normalisation applied as its forward would in
+    evaluation.
+    """
     found = {
         n: t for group in (module._parameters, module._buffers) for n, t in group.items() if t is not None
     }
@@ -106,7 +111,7 @@ def tensors_of(module, where):
     return {n: array_of(t, f"{where}, tensor {n!r}") for n, t in (found | made).items()}
 
 
-# ---- what each module means ------------------------------------------------------------------------------------------
+# ---- what each module means --------------------------------------------------------------------------------
 
 _RECURRENT = ("RNN", "LSTM", "GRU")
 
@@ -232,5 +237,7 @@ def input_sizes(module):
 
 
 def weight_sizes(array):
-    """The same for a parameter the program uses itself: a weight may be (out, in), (in, out) or (out, in, tap)."""
+    """The same for a parameter the program uses itself: a weight may be (out, in), (in, out) or (out, in,
+    tap).
+    """
     return {int(n) for n in np.shape(array)[:2]}

@@ -1,7 +1,9 @@
-"""A traced program read into a Graph: every call by what it means, under the arrangement of the inputs' axes that fits.
+"""A traced program read into a Graph: every call by what it means, under the arrangement of the inputs' axes
+that fits.
 
-torch.fx records calls without numbers, so sizes and the order of axes come from what the calls demand: each arrangement an input
-could have is tried, and one must fit. Nothing in the trace may depend on a batch size or a number of frames.
+torch.fx records calls without numbers, so sizes and the order of axes come from what the calls demand: each
+arrangement an input could have is tried, and one must fit. Nothing in the trace may depend on a batch size or
+a number of frames.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Program:
         #: (position in forward's result, names of the states it stacks), once read
         self.finals = []
 
-    # -- reading the trace once ------------------------------------------------------------------------------------
+    # -- reading the trace once ------------------------------------------------------------------------------
     def _skip_asserts(self):
         """torch.fx pins arguments left at their defaults with asserts; the arguments are then no inputs."""
         for node in self.nodes:
@@ -125,7 +127,8 @@ class Program:
         else:
             name = _FUNCTIONS.get(node.target)
             module = getattr(node.target, "__module__", None) or "torch"
-            shown = f"{'torch' if module.startswith('torch._C') else module.lstrip('_')}.{getattr(node.target, '__name__', node.target)}"
+            module = "torch" if module.startswith("torch._C") else module.lstrip("_")
+            shown = f"{module}.{getattr(node.target, '__name__', node.target)}"
         if name is None:
             raise UnsupportedModelError(f"the call {shown} is not supported", where=_line(node))
         return name
@@ -184,11 +187,12 @@ class Program:
                 )
             if not isinstance(example[node.target], torch.Tensor):
                 raise UnsupportedModelError(
-                    f"the argument {node.target!r} is a tuple of tensors, and is not the state of an RNN alone"
+                    f"the argument {node.target!r} is a tuple of tensors, and is not the state of an RNN "
+                    f"alone"
                 )
         return {node: example[node.target] for node in inputs}
 
-    # -- what the inputs may be ------------------------------------------------------------------------------------
+    # -- what the inputs may be ------------------------------------------------------------------------------
     def _sizes(self, node):
         """Numbers of features that layers behind an input read."""
         sizes = set()
@@ -234,8 +238,8 @@ class Program:
         return [(axes, shape.get("f"), ids, shape.get("t") if fixed else None) for axes, shape in shapes]
 
     def graph(self, optional=()) -> Graph:
-        """The one reading that fits; raises the error of the reading that came furthest. ``optional``: parameters left open that forward
-        may go without."""
+        """The one reading that fits; raises the error of the reading that came furthest. ``optional``:
+        parameters left open that forward may go without."""
         self.optional = optional
         inputs = [node for node, role in self.roles.items() if role is None]
         if not inputs:
@@ -269,8 +273,9 @@ class Program:
                 fitting.append((assumed, self._read(assumed)))
             except _Misfit as misfit:
                 impossible.append({n: assumed[n] for n in self.ancestors[misfit.node]})
-                # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading under which no call found
-                # the axes it needs says little: it may be the reading that is wrong.
+                # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading
+                # under which no call found the axes it needs says little: it may be the reading that is
+                # wrong.
                 telling = {AxesError: 0, ShapeError: 1}.get(type(misfit.error), 2)
                 rank = (telling == 2 or misfit.placed > 0, self.nodes.index(misfit.node), telling)
                 furthest = max(furthest, (rank, misfit.error), key=lambda f: f[0])
@@ -288,7 +293,8 @@ class Program:
                 raise UnsupportedModelError(
                     f"batch or time of the input {node.target!r} became a constant in the trace",
                     found=f"example {tuple(self.example[node].shape)}",
-                    fix="Give an example whose batch and time are above 1: torch.export takes a size of 1 for a constant."
+                    fix="Give an example whose batch and time are above 1: torch.export takes a size of 1 "
+                    "for a constant."
                     if any(ones)
                     else "Loops over time are not supported: use whole-sequence layers.",
                 )
@@ -315,7 +321,9 @@ class Program:
         return graph
 
     def _told(self, node, assumed):
-        """Whether the layers tell an input's number of features: a program that only picks some of them takes one more as well."""
+        """Whether the layers tell an input's number of features: a program that only picks some of them takes
+        one more as well.
+        """
         axes, size, ids, length = assumed[node]
         if size is None:
             return ids or bool(self._sizes(node))
@@ -325,7 +333,7 @@ class Program:
             return True
         return False
 
-    # -- reading under an assumption -------------------------------------------------------------------------------
+    # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed) -> Graph:
         net, values = Network(), {}
         for node in self.nodes:
@@ -418,7 +426,7 @@ class Program:
             Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
         )
 
-    # -- outputs ---------------------------------------------------------------------------------------------------
+    # -- outputs ---------------------------------------------------------------------------------------------
     def _finished(self, net, result) -> Graph:
         named = (
             list(result.items()) if isinstance(result, dict) else [(None, value) for value in leaves(result)]
@@ -459,7 +467,9 @@ class Program:
         )
 
     def _packing(self, net, kept):
-        """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row, which frames are counted."""
+        """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row,
+        which frames are counted.
+        """
         if net.lengths is None:
             return {}
         cut = [name for name, value in kept if value.clock is not None and value.clock.longest]

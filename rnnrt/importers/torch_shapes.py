@@ -1,6 +1,8 @@
-"""The calls of a PyTorch program that move axes or pick parts: each takes a Network and the call's own arguments.
+"""The calls of a PyTorch program that move axes or pick parts: each takes a Network and the call's own
+arguments.
 
-Most only rename axes and add nothing to the graph. A call that would mix sequences, cut time or depend on the number of frames is refused.
+Most only rename axes and add nothing to the graph. A call that would mix sequences, cut time or depend on the
+number of frames is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def call(*names):
     return register
 
 
-# ---- axes ------------------------------------------------------------------------------------------------------------
+# ---- axes --------------------------------------------------------------------------------------------------
 
 
 def _flat(items):
@@ -172,7 +174,7 @@ def whole(net, input):
     raise UnsupportedModelError("numbers cannot be made whole inside the graph")
 
 
-# ---- sizes -----------------------------------------------------------------------------------------------------------
+# ---- sizes -------------------------------------------------------------------------------------------------
 
 
 @call("size", "shape")
@@ -198,7 +200,7 @@ def harmless(net, input):
     return Harmless("of a tensor")
 
 
-# ---- reshape ---------------------------------------------------------------------------------------------------------
+# ---- reshape -----------------------------------------------------------------------------------------------
 
 
 @call("view", "reshape", "_unsafe_view")
@@ -243,8 +245,8 @@ def _number(value):
 def _groups(net, x, targets):
     """Which axes of ``x``, in order, make each target size: a list of positions a target.
 
-    Axes are taken from both ends towards the one -1. A number never stands for batch or time: the trace would then hold for that
-    number alone.
+    Axes are taken from both ends towards the one -1. A number never stands for batch or time: the trace would
+    then hold for that number alone.
     """
     sizes = [s if isinstance(s, Size) else Size((), s) for s in net.sizes(x)]
     fixed = net.signal(x).length
@@ -329,7 +331,7 @@ def _flattened(net, x, axes):
     )
 
 
-# ---- parts -----------------------------------------------------------------------------------------------------------
+# ---- parts -------------------------------------------------------------------------------------------------
 
 
 @call("getitem")
@@ -443,7 +445,9 @@ def slice_(net, input, dim=0, start=None, end=None, step=1):
 
 
 def _cut(net, x, end):
-    """x[:, :y.size(1)], y a tensor that never has more frames than x, as before a convolution padded on both sides."""
+    """x[:, :y.size(1)], y a tensor that never has more frames than x, as before a convolution padded on both
+    sides.
+    """
     clock = end.axes[0][1] if len(end.axes) == 1 and end.number == 1 and end.axes[0] != "b" else None
     if (
         clock is None
@@ -459,7 +463,9 @@ def _cut(net, x, end):
 
 
 def _chomped(net, x, frames):
-    """x[:, :-frames] of a convolution that was padded on both sides: the same convolution with less padding on the right."""
+    """x[:, :-frames] of a convolution that was padded on both sides: the same convolution with less padding
+    on the right.
+    """
     layer = net.layer(x)
     if (
         not isinstance(layer, Conv1D)
@@ -522,7 +528,7 @@ def flip(net, input, *dims):
     return net.made(net.add(Reverse, input.reference), input.axes, input.clock)
 
 
-# ---- over time -------------------------------------------------------------------------------------------------------
+# ---- over time ---------------------------------------------------------------------------------------------
 
 
 def over_time(net, x, kind, dim, keepdim):

@@ -1,5 +1,6 @@
-"""A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, read (torch_program) and compared with
-the module's own answers (torch_verify). The first way to trace that holds is taken."""
+"""A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, read
+(torch_program) and compared with the module's own answers (torch_verify). The first way to trace that holds
+is taken."""
 
 from __future__ import annotations
 
@@ -41,9 +42,9 @@ class _Tracer(torch.fx.Tracer):
 
 
 def trace(module, example=None) -> Graph:
-    """The Graph of a live module; ``example``: an input, a tuple of them or {parameter of forward: input}, for sizes that the layers do
-    not tell and for a forward that torch.fx cannot trace. The graph is compared with the module at several sizes; what could not be
-    compared stands in the metadata's "assumptions".
+    """The Graph of a live module; ``example``: an input, a tuple of them or {parameter of forward: input},
+    for sizes that the layers do not tell and for a forward that torch.fx cannot trace. The graph is compared
+    with the module at several sizes; what could not be compared stands in the metadata's "assumptions".
 
     Raises UnsupportedModelError naming the call and its line.
     """
@@ -63,7 +64,9 @@ def trace(module, example=None) -> Graph:
 
 
 def _unwrapped(module):
-    """The module behind DataParallel and torch.compile; TorchScript is refused, for it has no Python to trace."""
+    """The module behind DataParallel and torch.compile; TorchScript is refused, for it has no Python to
+    trace.
+    """
     while True:
         if isinstance(module, torch.jit.ScriptModule):
             raise UnsupportedModelError(
@@ -153,7 +156,9 @@ def _first_that_holds(module, example):
 
 
 def _ways(module, example):
-    """[(a function of the optional parameters to leave open that traces, those parameters)], the best first."""
+    """[(a function of the optional parameters to leave open that traces, those parameters)], the best
+    first.
+    """
     if kind(module) is not None:
         return [(lambda optional: _called(module, optional), ["hx"] * (kind(module) in RECURRENT))]
     given = {name for name, value in (example or {}).items() if value is not None}
@@ -173,7 +178,9 @@ def _ways(module, example):
 
 
 def _of_two(example):
-    """An example of one row as one of two, for torch.export takes a size of one for a constant; None where it is no such example."""
+    """An example of one row as one of two, for torch.export takes a size of one for a constant; None where it
+    is no such example.
+    """
     tensors = [value for value in example.values() if value is not None]
     if not all(isinstance(x, torch.Tensor) and x.ndim > 1 for x in tensors):
         return None
@@ -197,7 +204,9 @@ def _as_packed(graph):
 
 
 def _symbolic(module, pinned, optional):
-    """(fx graph, {dotted name: submodule}) by torch.fx; parameters of ``pinned`` that are not ``optional`` have their value there."""
+    """(fx graph, {dotted name: submodule}) by torch.fx; parameters of ``pinned`` that are not ``optional``
+    have their value there.
+    """
     copied, random_before = evaluated(module), torch.get_rng_state()
     held = _tensors_held(copied)
     values = {name: value for name, value in pinned.items() if name not in optional}
@@ -230,7 +239,9 @@ def _exported(module, example):
 
 
 def _tensors_held(module):
-    """{dotted name: (tensor, how often it was written)} of parameters, buffers and tensors that are plain attributes."""
+    """{dotted name: (tensor, how often it was written)} of parameters, buffers and tensors that are plain
+    attributes.
+    """
     return {
         f"{name}.{key}".lstrip("."): (t, 0 if t.is_inference() else t._version)
         for name, part in module.named_modules()
@@ -240,7 +251,9 @@ def _tensors_held(module):
 
 
 def _refuse_memory(copied, before, after, random_before):
-    """Raise where one run of forward left something behind: the next run would answer otherwise than the trace."""
+    """Raise where one run of forward left something behind: the next run would answer otherwise than the
+    trace.
+    """
     for name, (tensor, version) in after.items():
         old, old_version = before.get(name, (tensor, version))
         if version != old_version if old is tensor else not torch.equal(old, tensor):
@@ -262,7 +275,9 @@ def _refuse_memory(copied, before, after, random_before):
 
 
 class _Traced:
-    """A traced program that runs, as torch.fx's interpreter does; a GraphModule would have torch.fx wrap its functions for good."""
+    """A traced program that runs, as torch.fx's interpreter does; a GraphModule would have torch.fx wrap its
+    functions for good.
+    """
 
     def __init__(self, module, graph):
         self.module, self.graph = module, graph
@@ -286,7 +301,8 @@ def _untraceable(module, error):
     return _Untraceable(
         f"forward cannot be traced: {lines[0]}",
         where=_raised_at(error),
-        fix="Control flow and loops that depend on the data or on the number of frames are not supported: use whole-sequence layers."
+        fix="Control flow and loops that depend on the data or on the number of frames are not supported: "
+        "use whole-sequence layers."
         " Where only sizes are asked for, example= may help.",
     )
 

@@ -1,10 +1,11 @@
-"""What a PyTorch program's values are while it is read: references into a graph, and the order of their torch axes.
+"""What a PyTorch program's values are while it is read: references into a graph, and the order of their torch
+axes.
 
-A graph keeps every sequence as (batch, time, features); a torch program permutes, squeezes and reshapes. So a traced tensor is a
-reference plus a tuple of axes, and layout calls change only the axes. An axis is
+A graph keeps every sequence as (batch, time, features); a torch program permutes, squeezes and reshapes. So a
+traced tensor is a reference plus a tuple of axes, and layout calls change only the axes. An axis is
 
-    "b" batch    "t" time    "f" features    "1" of size one    "s" several references side by side (h_n's layers and directions)
-    "bt", "tb"   batch and time merged by a reshape
+    "b" batch    "t" time    "f" features    "1" of size one    "s" several references side by side (h_n's
+    layers and directions) "bt", "tb"   batch and time merged by a reshape
 
 Never imports torch.
 """
@@ -42,9 +43,10 @@ class LengthError(UnsupportedModelError):
 class Clock(NamedTuple):
     """Which frames a tensor's frames are: (n - span) // stride + 1 of them where ``input`` has n.
 
-    Windows that change the number of frames compose to one span and one stride, so tensors join where these agree, whatever windows
-    made them. ``longest``: cut to the longest length given, as pad_packed_sequence does without total_length. A value given once that
-    was made a sequence has input "", stride 0 and its number of frames as ``span``.
+    Windows that change the number of frames compose to one span and one stride, so tensors join where these
+    agree, whatever windows made them. ``longest``: cut to the longest length given, as pad_packed_sequence
+    does without total_length. A value given once that was made a sequence has input "", stride 0 and its
+    number of frames as ``span``.
     """
 
     input: str
@@ -61,8 +63,9 @@ class Clock(NamedTuple):
 class Tensor:
     """A traced tensor.
 
-    ``clock``: which frames it has. ``padding``: zeros a call put before and after, which only a convolution can take up. ``packed``: a
-    packed sequence; ``ended``: its frames past a row's end are zero already. ``root``: the storage; views share it, as in torch.
+    ``clock``: which frames it has. ``padding``: zeros a call put before and after, which only a convolution
+    can take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already.
+    ``root``: the storage; views share it, as in torch.
     """
 
     references: tuple[str, ...]
@@ -89,7 +92,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Size:
-    """A size known only when the program runs: the product of ``axes``, each "b" or ("t", clock), and a number."""
+    """A size known only when the program runs: the product of ``axes``, each "b" or ("t", clock), and a
+    number.
+    """
 
     axes: tuple = ()
     number: int = 1
@@ -121,8 +126,8 @@ class Zeros:
 
 @dataclass(frozen=True)
 class StateInput:
-    """A parameter of forward that only ever is an RNN's initial state; ``path``: the items of it that were taken, one after the other,
-    numbers and slices."""
+    """A parameter of forward that only ever is an RNN's initial state; ``path``: the items of it that were
+    taken, one after the other, numbers and slices."""
 
     name: str
     path: tuple = ()
@@ -166,10 +171,11 @@ class MaxOverTime(NamedTuple):
 class Network:
     """The graph being written, with what the calls below need to know of the program.
 
-    ``name``: the layer name for the call at hand. ``overwritten``: storages changed in place, by the call that did it: torch would
-    show the change in every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths, ``packing``: the
-    clock they count on. ``states``: (what was given, the states it starts, by name) of every RNN that starts from an argument of forward.
-    ``clocks``: what a window layer's input ran on. ``placed``: how many calls have found the axes they need.
+    ``name``: the layer name for the call at hand. ``overwritten``: storages changed in place, by the call
+    that did it: torch would show the change in every view, so such a tensor must not be read again.
+    ``lengths``: the name of the packing lengths, ``packing``: the clock they count on. ``states``: (what was
+    given, the states it starts, by name) of every RNN that starts from an argument of forward. ``clocks``:
+    what a window layer's input ran on. ``placed``: how many calls have found the axes they need.
     """
 
     def __init__(self):
@@ -182,7 +188,9 @@ class Network:
         self.placed = 0
 
     def input(self, name, axes, size, *, ids=False, length=None):
-        """A forward parameter with torch axes such as "btf", "bt" or "bf"; ``size`` its features, None where it has no such axis."""
+        """A forward parameter with torch axes such as "btf", "bt" or "bf"; ``size`` its features, None where
+        it has no such axis.
+        """
         timed = "t" in axes
         order = axes if "f" in axes else axes + "f"
         fields = {"time": timed, "ids": ids, "axes": order, "length": length if timed else None}
@@ -238,7 +246,9 @@ class Network:
         return dim % len(x.axes)
 
     def whole(self, x):
-        """Refuse a tensor cut to its batch's longest length where a call would see where it ends: a graph keeps every frame."""
+        """Refuse a tensor cut to its batch's longest length where a call would see where it ends: a graph
+        keeps every frame.
+        """
         if x.clock is not None and x.clock.longest:
             raise UnsupportedModelError(
                 "pad_packed_sequence cuts to the longest length, and this call would see the end",
@@ -246,7 +256,9 @@ class Network:
             )
 
     def arranged(self, x, *wanted):
-        """``x`` with its axes as one of ``wanted`` ("bft"), an axis of size one read as a feature or a frame where it stands for one."""
+        """``x`` with its axes as one of ``wanted`` ("bft"), an axis of size one read as a feature or a frame
+        where it stands for one.
+        """
         x = self.single(x)
         self.whole(x)
         for axes in map(tuple, wanted):

@@ -1,5 +1,6 @@
-"""Whether a live module answers as the graph read from it: at other batches and lengths, from states that are not zero, with rows of
-different lengths. Run in the module's own type of numbers; what could not be compared comes back in words."""
+"""Whether a live module answers as the graph read from it: at other batches and lengths, from states that are
+not zero, with rows of different lengths. Run in the module's own type of numbers; what could not be compared
+comes back in words."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import torch
 from .. import reference, state_form
 from ..errors import StateError, UnsupportedModelError
 from ..graph import Embedding, Input
-from ..verification import distance
+from ..verification import distance, longest_row
 from .torch_copy import evaluated
 
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
@@ -26,9 +27,10 @@ NOT_COMPARED = "not compared with torch: "
 def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=None) -> list[str]:
     """Run the module and the graph at several sizes; what could not be compared, a sentence each.
 
-    ``example``: {parameter of forward: value}, or None: inputs are made up then. ``optional``: parameters that forward may go without.
-    ``finals``: (position in forward's result, names of the states it stacks). ``least``: the least size the trace holds for; one below
-    it, the module must fail or agree. ``traced``: the traced program, to be called as the module: a long example, of which the graph sees a shorter one, is
+    ``example``: {parameter of forward: value}, or None: inputs are made up then. ``optional``: parameters
+    that forward may go without. ``finals``: (position in forward's result, names of the states it stacks).
+    ``least``: the least size the trace holds for; one below it, the module must fail or agree. ``traced``:
+    the traced program, to be called as the module: a long example, of which the graph sees a shorter one, is
     run through it. Raises UnsupportedModelError where the answers differ.
     """
     module = evaluated(module).cpu()
@@ -104,7 +106,7 @@ class _Comparison:
     def _first_line(error):
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
-    # -- sizes -----------------------------------------------------------------------------------------------------
+    # -- sizes -----------------------------------------------------------------------------------------------
     def _sizes(self):
         """(frames, rows) to try."""
         fixed = next((layer.length for layer in self.inputs.values() if layer.length), None)
@@ -126,7 +128,9 @@ class _Comparison:
         return tried + [(max(self.least - 1, 1), 2)]
 
     def at_full_length(self, traced):
-        """Raise where the module and its traced program differ on the example itself: forward asked how long it is."""
+        """Raise where the module and its traced program differ on the example itself: forward asked how long
+        it is.
+        """
         given = {
             name: x.to(self.real) if x.is_floating_point() else x
             for name, x in self.example.items()
@@ -151,7 +155,7 @@ class _Comparison:
                 found="another",
             )
 
-    # -- one call --------------------------------------------------------------------------------------------------
+    # -- one call --------------------------------------------------------------------------------------------
     def _agrees(self, frames, rows, with_states, with_lengths):
         """Whether both ran at this size; raises where their answers differ."""
         given = {name: self._input(layer, name, frames, rows) for name, layer in self.inputs.items()}
@@ -208,13 +212,14 @@ class _Comparison:
 
     def _lengths(self, frames, rows):
         """Lengths in falling order, the longest now all frames and now fewer."""
-        span, stride = self.graph.metadata.get("packing", (1, 1))
-        most = max((frames - span) // stride + 1, 1)
+        most = max(longest_row(self.graph, frames), 1)
         longest = most if rows % 2 else max(most - 2, 1)
         return torch.tensor([max(longest - 2 * k, 1) for k in range(rows)])
 
     def _state_forms(self, rows):
-        """{parameter: states that are not zero} in the form of the example, else in each form its parts may have."""
+        """{parameter: states that are not zero} in the form of the example, else in each form its parts may
+        have.
+        """
         sizes = {}
         for layer in self.graph.layers:
             for state in getattr(layer, "states", ()):
@@ -246,7 +251,9 @@ class _Comparison:
         return self._random(*(rows if k == example.ndim - 2 else n for k, n in enumerate(example.shape)))
 
     def _built(self, entries, sizes, rows, stacked):
-        """A state as forward takes it apart: tuples all the way, or ``stacked``: its last items are those of one tensor."""
+        """A state as forward takes it apart: tuples all the way, or ``stacked``: its last items are those of
+        one tensor.
+        """
         if any(not path for path, _ in entries):
             names = next(names for path, names in entries if not path)
             return self._random(len(names), rows, sizes[names[0]])
@@ -277,7 +284,7 @@ class _Comparison:
         except StateError:
             return None
 
-    # -- judging ---------------------------------------------------------------------------------------------------
+    # -- judging ---------------------------------------------------------------------------------------------
     def _judge(self, given, lengths, initial, expected, frames, rows):
         difference, rounding = self._difference(given, lengths, initial, expected)
         coarse = COARSE * torch.finfo(self.real).eps if self.real in (torch.float16, torch.bfloat16) else 0.0
@@ -285,18 +292,28 @@ class _Comparison:
             return
         also = [" and given states"] * bool(initial) + [f", lengths {lengths}"] * (lengths is not None)
         raise UnsupportedModelError(
-            "the module's answer depends on the batch or the number of frames, or on types that forward asks for, in a way the trace"
+            "the module's answer depends on the batch or the number of frames, or on "
+            "types "
+            "that "
+            "forward "
+            "asks "
+            "for, in a way the trace"
             " does not hold",
             expected="torch's answer",
             found=f"another at batch {rows}, {frames} frames{''.join(also)} (difference {difference:.1g})",
-            fix="Give example= with one example of each input, so that torch.export can run what forward asks."
+            fix="Give example= with one example of each input, so that torch.export "
+            "can "
+            "run "
+            "what "
+            "forward "
+            "asks."
             if self.made_up
             else None,
         )
 
     def _difference(self, given, lengths, initial, expected):
-        """(largest difference of any output from torch's, that of the reference in float32 from itself), scaled; infinite where shapes
-        differ."""
+        """(largest difference of any output from torch's, that of the reference in float32 from itself),
+        scaled; infinite where shapes differ."""
         graph, arrays = self.graph, {}
         for name, layer in self.inputs.items():
             axes = layer.axes if layer.features else layer.axes.replace("f", "")

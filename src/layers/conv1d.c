@@ -209,5 +209,10 @@ static double work(const struct rnnrt_op *op) {
     return ((double)group_terms(&op->row) + 4) * op->row.output_size / op->row.stride;
 }
 
-const struct rnnrt_layer rnnrt_layer_conv1d = {
-    .prepare = prepare, .keeps = window_keeps, .measure = measure, .due = window_due, .run = run, .work = work, .asks = true};
+const struct rnnrt_layer rnnrt_layer_conv1d = {.prepare = prepare,
+                                               .keeps = window_keeps,
+                                               .measure = measure,
+                                               .due = window_due,
+                                               .run = run,
+                                               .work = work,
+                                               .asks = true};

@@ -76,8 +76,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
 }
 
 const struct rnnrt_layer rnnrt_layer_gru = {.prepare = prepare,
-                                               .keeps = rnnrt_recurrent_keeps,
-                                               .measure = measure,
-                                               .run = run,
-                                               .work = rnnrt_work_recurrent,
-                                               .asks = true};
+                                            .keeps = rnnrt_recurrent_keeps,
+                                            .measure = measure,
+                                            .run = run,
+                                            .work = rnnrt_work_recurrent,
+                                            .asks = true};

@@ -80,7 +80,7 @@ const struct rnnrt_layer rnnrt_layer_average_pool1d = {.prepare = prepare_window
                                                        .measure = measure_window,
                                                        .due = window_due,
                                                        .run = run_window,
-                                                   .work = work_window};
+                                                       .work = work_window};
 
 /* ---- what is given once, at the end (or after every frame so far) ---- */
 

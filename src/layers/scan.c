@@ -362,5 +362,10 @@ static double work(const struct rnnrt_op *op) {
     return rnnrt_plan_work(op->row.inner, 1) * (over_time(op) ? 1 : (double)op->row.length);
 }
 
-const struct rnnrt_layer rnnrt_layer_scan = {
-    .prepare = prepare, .keeps = keeps, .measure = measure, .due = due, .run = run, .work = work, .asks = true};
+const struct rnnrt_layer rnnrt_layer_scan = {.prepare = prepare,
+                                             .keeps = keeps,
+                                             .measure = measure,
+                                             .due = due,
+                                             .run = run,
+                                             .work = work,
+                                             .asks = true};

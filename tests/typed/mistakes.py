@@ -1,4 +1,6 @@
-"""Mistakes that type checkers must find, one on every line that says so, and no other (tests/test_types.py)."""
+"""Mistakes that type checkers must find, one on every line that says so, and no other
+(tests/test_types.py).
+"""
 
 import io
 

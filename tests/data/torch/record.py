@@ -1,8 +1,9 @@
-"""Records the small PyTorch files beside it, with the live module's answer; needs torch: ``python record.py``.
+"""Records the small PyTorch files beside it, with the live module's answer; needs torch: ``python
+record.py``.
 
-net.pt, net_legacy.pt  a training checkpoint of one network, its RNN's weights views into one storage; zip and pre-1.6 form
-net.safetensors        its state dict, rounded to bfloat16
-net.npz                x (batch, channels, time), y (batch, 5) and y_bfloat16 of the rounded network
+net.pt, net_legacy.pt  a training checkpoint of one network, its RNN's weights views into one storage; zip and
+pre-1.6 form net.safetensors        its state dict, rounded to bfloat16 net.npz                x (batch,
+channels, time), y (batch, 5) and y_bfloat16 of the rounded network
 """
 
 from pathlib import Path
