@@ -103,7 +103,7 @@ def test_the_stub_says_what_the_engine_says():
     for where, held, node in _documented(stub.body, _engine):
         text = ast.get_docstring(node)
         one_line = lambda doc: " ".join(doc.split())
-            assert text is None or one_line(inspect.getdoc(held)).startswith(one_line(text)), where
+        assert text is None or one_line(inspect.getdoc(held)).startswith(one_line(text)), where
         if callable(held) and isinstance(node, ast.FunctionDef):
             named = [a.arg for a in node.args.args if a.arg != "cls"]
             assert named == list(inspect.signature(held).parameters), where
