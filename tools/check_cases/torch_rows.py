@@ -260,9 +260,9 @@ def _refused(x):
         import time
 
         module, given = _of(lambda s, x: s.g(x)[0], g=_gru(3, 16)), torch.randn(2, 4000, 3)
-        start = time.perf_counter()
+        start = time.process_time()  # whatever else the machine is doing
         model = rnnrt.from_torch(module, example=given)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         need(seconds < 10, f"an example of 4,000 frames takes {seconds:.0f} s")
         return f"{compare(model(given.numpy()), _answer(module, given))}, {seconds:.1f} s"
 
@@ -342,7 +342,7 @@ def _messages(x):
         "Sequential(LSTM, Linear)": (
             lambda s, x: s.q(x),
             {"q": nn.Sequential(nn.LSTM(4, 5), nn.Linear(5, 2))},
-            ("LSTM", "tuple"),
+            ("RNN returns", "tuple"),
         ),
         "a cut to x's length": (
             lambda s, x: s.c(x.transpose(1, 2))[:, :, : x.size(1)],

@@ -121,7 +121,7 @@ def _wrong_spec():
 def _mask_cut():
     from keras import layers as K
 
-    network = _keras(K.Embedding(50, 8, mask_zero=True), K.GRU(7), K.Dense(1), shape=(None,))
+    network = _keras(K.Embedding(50, 8, mask_zero=True), K.GRU(9, return_sequences=True), K.GRU(7), shape=(None,))
     path = _saved(network, "masked.keras")
     ids = np.random.default_rng(1).integers(1, 50, (4, 12))
     ids[:, 7:] = 0
@@ -256,7 +256,7 @@ def _practice():
     def no_bias():
         model = _keras(K.GRU(5, reset_after=False, use_bias=False), shape=(9, 3))
         model.save_weights("g.weights.h5")
-        return said(rnnrt.from_keras("g.weights.h5", spec="GRU 5 use_bias=False"), "reset_after")
+        return said(rnnrt.from_keras("g.weights.h5", spec="GRU use_bias=False"), "reset_after")
 
     def unscaled():
         model = _keras(K.Normalization(mean=[1.0, 2, 3], variance=[4.0, 5, 6]), K.LSTM(4), shape=(9, 3))
