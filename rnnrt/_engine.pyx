@@ -232,7 +232,7 @@ cdef class Call:
 
     cdef Watch watch
     cdef int stop
-    cdef Call whole         # None where this is no part
+    cdef Call whole         # None where this is not a part
     cdef object progress
     cdef readonly object error
     cdef double total, done, counted

@@ -25,7 +25,7 @@ def replacing(path):
 
     A temporary file in the same folder is written, flushed to the disk and renamed over the old one, whose
     mode bits it takes. What an interrupted earlier call left behind is removed. Raises ModelFileError with
-    the system's reason; a symbolic link and anything that is no regular file are refused.
+    the system's reason; a symbolic link and anything that is not a regular file are refused.
     """
     path = os.fsdecode(path)
     if "\0" in path:

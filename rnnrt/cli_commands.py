@@ -449,7 +449,9 @@ def _check_plot(path):
     ).FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix.removeprefix(".") not in formats:
         raise UsageError(
-            "is no kind of picture", where=path, expected=f"a name that ends in one of {', '.join(formats)}"
+            "is not a kind of picture",
+            where=path,
+            expected=f"a name that ends in one of {', '.join(formats)}",
         )
     folder = Path(path).absolute().parent
     if not folder.is_dir():

@@ -209,7 +209,7 @@ def _header(file, size, path):
         if length > MAX_HEADER:
             wanted = f"a header of at most {MAX_HEADER:,} bytes"
             raise ModelFileError(
-                "is no safetensors file, or its first bytes are damaged",
+                "is not a safetensors file, or its first bytes are damaged",
                 where=path,
                 expected=wanted,
                 found=f"{length:,}",
@@ -222,7 +222,7 @@ def _header(file, size, path):
     except OSError as error:
         raise _unreadable(error, path) from error
     if not text.startswith(b"{") or len(text) < length:
-        raise ModelFileError("is no safetensors file: its header does not begin with '{'", where=path)
+        raise ModelFileError("is not a safetensors file: its header does not begin with '{'", where=path)
     return strict_json.loads(text, f"{path}: header"), 8 + length
 
 

@@ -87,7 +87,7 @@ class Model(Generic[Answer]):
     ) -> None:
         if not isinstance(graph, Graph):
             raise DTypeError(
-                "this is no graph",
+                "this is not a graph",
                 expected="an rnnrt.Graph",
                 found=type(graph).__qualname__,
                 fix="Files and live models: rnnrt.convert().",

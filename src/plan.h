@@ -160,7 +160,7 @@ struct rnnrt_weights {
 /* A 64-byte aligned block of the plan's own, zeroed, to be filled unless plan->filled; NULL when there is no
  * memory, or the family has no such block. */
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count);
-/* A copy of `from`; NULL stays NULL and is no failure: check *status. */
+/* A copy of `from`; NULL stays NULL and is not a failure: check *status. */
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
                              enum rnnrt_status *status);
 /* `weight` (outputs, terms), packed for products. */

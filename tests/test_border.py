@@ -811,8 +811,10 @@ def test_unknown_options_are_refused():
         )
     refused(UnsupportedModelError, lambda: net().with_options(speed=3), "['speed']", "num_threads")
     for wrong in (3, None, "model.keras"):
-        refused(DTypeError, lambda w=wrong: rnnrt.from_graph(w), "no graph", f"found {type(wrong).__name__}")
-        refused(DTypeError, lambda w=wrong: rnnrt.Model(w), "no graph", f"found {type(wrong).__name__}")
+        refused(
+            DTypeError, lambda w=wrong: rnnrt.from_graph(w), "not a graph", f"found {type(wrong).__name__}"
+        )
+        refused(DTypeError, lambda w=wrong: rnnrt.Model(w), "not a graph", f"found {type(wrong).__name__}")
 
 
 def test_blas_is_near_the_native_answer():

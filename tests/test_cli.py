@@ -210,6 +210,8 @@ def test_bench_against_keras_runs_the_same_file_there(capsys):
 
 
 def test_a_comparison_that_cannot_be_made_says_why(capsys):
+    need("onnxruntime")
+    need("torch")
     for against, kind in (("onnxruntime", ".onnx"), ("onnxruntime", "--source")):
         code, _, err = run(capsys, "bench", LSTM_TORCH, "--spec", LSTM_SPEC, "--against", against)
         assert code == 4 and kind in err

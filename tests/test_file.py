@@ -174,7 +174,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---- paths that are no model file --------------------------------------------------------------------------
+# ---- paths that are not model files ------------------------------------------------------------------------
 
 
 def test_special_paths_are_refused_with_the_reason(tmp_path, saved):

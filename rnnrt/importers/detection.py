@@ -42,7 +42,7 @@ class Content:
         try:
             text = codecs.getincrementaldecoder("utf-8-sig")().decode(
                 self.start
-            )  # a character cut at the end is no error
+            )  # a character cut at the end is not an error
         except UnicodeDecodeError:
             return None
         return text.lstrip() if all(c.isprintable() or c.isspace() for c in text) else None
@@ -419,8 +419,8 @@ def expect(source, importer):
 
 
 def _live_kind(source):
-    """The row of an object that is no path. Frameworks are told by their classes' names: nothing is imported
-    for it.
+    """The row of an object that is not a path. Frameworks are told by their classes' names: nothing is
+    imported for it.
     """
     classes = [(c.__module__, c.__name__) for c in type(source).__mro__]
     packages = {module.partition(".")[0] for module, _ in classes}

@@ -75,7 +75,7 @@ def sequential(text) -> Description:
         if kind not in _KINDS or (line.words and not wrapped):
             found = " ".join((line.kind, *line.words))[:80]
             raise line.refuse(
-                "this is no layer that a chain can hold",
+                "this is not a layer that a chain can hold",
                 expected=f"[Bidirectional | TimeDistributed] {' | '.join(sorted(_KINDS))}",
                 found=found,
                 fix=None if kind in _KINDS else did_you_mean(kind, _KINDS),

@@ -14,7 +14,7 @@ from .archive import Archive
 
 def read_npz(archive: Archive) -> dict[str, np.ndarray]:
     """Every member ``name.npy`` as ``name``, in the archive's order; ModelFileError (naming the member) where
-    one is no plain array.
+    one is not a plain array.
     """
     return {
         name.removesuffix(".npy"): _array(archive.read(name), f"{archive.where}, member {name!r}")

@@ -26,7 +26,7 @@ def is_textbook(names):
 def read(parameters) -> Graph:
     """The Graph of {Wax, Waa, Wya, ba, by} or {Wf, bf, Wi, bi, Wc, bc, Wo, bo, Wy, by}.
 
-    Raises DTypeError where it is no dictionary of real arrays, UnsupportedModelError for names of neither
+    Raises DTypeError where it is not a dictionary of real arrays, UnsupportedModelError for names of neither
     kind, ShapeError for a missing name or a wrong shape.
     """
     if not isinstance(parameters, Mapping):

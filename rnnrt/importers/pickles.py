@@ -295,7 +295,7 @@ class _Machine:
 
     def top(self, kind):
         if not isinstance(self.stack[-1], kind):  # torch's own machine once ran SETITEM on a tensor
-            raise ModelFileError("the pickle fills something that is no container")
+            raise ModelFileError("the pickle fills something that is not a container")
         return self.stack[-1]
 
     def set_items(self, items):

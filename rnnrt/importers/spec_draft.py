@@ -21,7 +21,7 @@ _CELLS = {4: "LSTMCell", 3: "GRUCell", 1: "RNNCell nonlinearity=?"}
 
 def draft(tensors: dict) -> str:
     """A draft spec for {name: array}: a line for every module the names show, in the order of the dict, which
-    is no order of running.
+    is not an order of running.
     """
     lines = []
     for prefix, group in _modules(tensors).items():

@@ -66,7 +66,7 @@ def _is_file(text):
 
 def parse(text: str) -> list[Line]:
     """The lines of a spec without comments and empty ones; UnsupportedModelError (naming the line) for what
-    is no spec.
+    is not a spec.
     """
     if not isinstance(text, str):
         raise UnsupportedModelError("a spec is text", expected="str", found=type(text).__name__)

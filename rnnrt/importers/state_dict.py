@@ -72,7 +72,7 @@ def _descend(checkpoint, prefix, wanted=()):
     for _ in range(8):
         if not isinstance(tree, dict):
             raise UnsupportedModelError(
-                "this is no state dict",
+                "this is not a state dict",
                 where=where,
                 expected="a dict of names and tensors",
                 found=type(tree).__name__,

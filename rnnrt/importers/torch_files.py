@@ -232,7 +232,7 @@ def _read_zip(archive, max_bytes):
     if len(pickled) != 1:
         found = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ModelFileError(
-            "the zip archive is no file of torch.save",
+            "the zip archive is not a file of torch.save",
             where=where,
             expected="one <name>/data.pkl",
             found=found or "no members",
@@ -269,7 +269,7 @@ def _read_legacy(data, where, max_bytes):
         or not isinstance(machine, dict)
         or not isinstance(keys, list)
     ):
-        raise ModelFileError("this is no legacy file of torch.save", where=where)
+        raise ModelFileError("this is not a legacy file of torch.save", where=where)
     if machine.get("little_endian") is not True:
         raise UnsupportedModelError(
             "the file was written on a big-endian machine",

@@ -444,7 +444,7 @@ class Program:
                 kept.append((str(name) if name is not None else f"output{number}", value))
             elif value is not None:
                 raise UnsupportedModelError(
-                    "forward returns something that is no tensor of the network", found=str(value)
+                    "forward returns something that is not a tensor of the network", found=str(value)
                 )
         if not kept:
             raise UnsupportedModelError(

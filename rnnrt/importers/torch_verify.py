@@ -18,7 +18,7 @@ from ..verification import distance, longest_row
 from .torch_copy import evaluated
 
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
-ROUNDING = 100  # times the reference's float32 error: a network that magnifies rounding is no wrong reading
+ROUNDING = 100  # times the reference's float32 error: magnified rounding is not a wrong reading
 COARSE = 16  # units in the last place that a half or bfloat16 module may be off
 LONG = 400  # frames from which an example is shortened to what the network needs
 NOT_COMPARED = "not compared with torch: "

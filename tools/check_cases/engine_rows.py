@@ -221,7 +221,8 @@ def _states():
     yield Row("engine/stream.state = another type", foreign)
     yield Row("engine/a State with forged bytes", forged)
     yield Row("engine/an edited State", edited)
-    yield Row("engine/a State without windows, as stream.state", without_windows, "must", ("window", "remembers frames"))
+    says = ("window", "remembers frames")
+    yield Row("engine/a State without windows, as stream.state", without_windows, "must", says)
     yield Row("engine/a stream's State, as initial_state", with_windows, "may", ("window", "state"))
     yield Row("engine/State bytes with one bit turned", flipped)
 

@@ -121,7 +121,8 @@ def _wrong_spec():
 def _mask_cut():
     from keras import layers as K
 
-    network = _keras(K.Embedding(50, 8, mask_zero=True), K.GRU(9, return_sequences=True), K.GRU(7), shape=(None,))
+    layers = K.Embedding(50, 8, mask_zero=True), K.GRU(9, return_sequences=True), K.GRU(7)
+    network = _keras(*layers, shape=(None,))
     path = _saved(network, "masked.keras")
     ids = np.random.default_rng(1).integers(1, 50, (4, 12))
     ids[:, 7:] = 0
