@@ -43,7 +43,9 @@ def push_rows(
     each input]).
     """
 
-def push_streams(streams: list[Stream[Any]], given: list[Any], one: bool) -> list[list[Any]]:
+def push_streams(
+    streams: list[Stream[Any]], given: list[Any], one: bool, check: Callable[[int], None] | None = None
+) -> list[list[Any]]:
     """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them
     in one go.
     """
@@ -69,6 +71,20 @@ class Call:
 
     def finish(self) -> None:
         """The last word to ``progress``."""
+
+@final
+class Group:
+    """Rows of one phase, with all that a push of them needs."""
+
+    def __new__(
+        cls,
+        plan: Plan,
+        rows: list[tuple[Stream[Any], int, list[Floats]]],
+        members: list[int],
+        every_step: bool,
+        frames: int,
+        ended: bool,
+    ) -> Group: ...
 
 @final
 class Plan:

@@ -30,7 +30,7 @@ cdef extern from "rnnrt.h" nogil:
     const char *rnnrt_norm_word(int32_t)
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
-        RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH, RNNRT_CANCELLED
+        RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH, RNNRT_CANCELLED, RNNRT_OUT_OF_PHASE
     struct rnnrt_error:
         int32_t row
         int64_t position, batch_row
@@ -179,6 +179,8 @@ cdef raise_status(int status, rnnrt_error *error, list names):
         too_few = error.value < error.position
         raise ShapeError("the input has a fixed length", where=f"input {names[error.row]!r}", expected=f"{error.position} frames in all", found=f"{error.value:.0f}",
                          fix="Push the others first, or reset() the stream." if too_few else "flush() ends this sequence, reset() starts the next.")
+    if status == RNNRT_OUT_OF_PHASE:
+        raise StateError("the rows began at different times and cannot run as one batch")
     if status == RNNRT_BAD_STATE:
         raise StateError("the state does not hold together: its counts are not those of a stream of this model", fix="Use only what Stream.state gave.")
     if status == RNNRT_NO_ISA:
@@ -475,13 +477,14 @@ cdef class Plan:
         return y
 
 
-def push_streams(list streams, list given, bint one):
+def push_streams(list streams, list given, bint one, check=None):
     """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them in one go.
 
-    Every check comes before the first row moves.
+    Every check comes before the first row moves, last ``check(room)``, where room is the most frames that a row is due.
     """
     cdef Stream stream
     cdef list rows = [], counts = [], entered = []
+    cdef size_t room = 0
     frames = None
     for stream, chunk in zip(streams, given):
         if one:
@@ -502,17 +505,52 @@ def push_streams(list streams, list given, bint one):
         for stream in streams:
             stream.enter()
             entered.append(stream)
+        for stream in streams:
+            room = max(room, stream.most_due(0, frames, False))
+        if check is not None:
+            check(room)
         made = push_rows(rows, frames or 0, False)
     finally:
         for stream in entered:
+            stream.find_phases()
             stream.busy = False
     answers, at = [], 0
     for stream, count in zip(streams, counts):
         answers.append(stream.shaped(made[at:at + count]))
-        if count > 1:
-            stream.find_phases()
         at += count
     return answers
+
+
+cdef class Group:
+    """Rows of one phase, with all that a push of them needs. Made before any row moves: after that nothing asks for memory here."""
+
+    cdef char **blocks
+    cdef rnnrt_array inputs[MOST_PORTS]
+    cdef rnnrt_array outputs[MOST_PORTS]
+    cdef size_t count
+    cdef list members, held, answers
+
+    def __cinit__(self, Plan plan, list rows, list members, bint every_step, size_t frames, bint ended):
+        cdef Stream stream
+        cdef size_t k
+        self.members, self.count = members, len(members)
+        self.blocks = <char **> calloc(self.count, sizeof(char *))
+        if self.blocks == NULL:
+            raise MemoryError()
+        for k, i in enumerate(members):
+            stream = rows[i][0]
+            self.blocks[k] = rnnrt_stream_row(stream.stream, rows[i][1])
+        self.held = [np.stack(arrays, 1) for arrays in zip(*[rows[i][2] for i in members])]
+        position = rnnrt_row_position(self.blocks[0])
+        self.answers = [np.empty((rnnrt_rows_due(plan.plan, position, every_step, k, frames, ended), self.count, width), np.float32)
+                        for k, width in enumerate(plan.widths)]
+        for k, a in enumerate(self.held):
+            describe(<cnp.ndarray> a, &self.inputs[k])
+        for k, a in enumerate(self.answers):
+            describe(<cnp.ndarray> a, &self.outputs[k])
+
+    def __dealloc__(self):
+        free(self.blocks)
 
 
 def push_rows(list rows, size_t frames, bint ended):
@@ -520,19 +558,18 @@ def push_rows(list rows, size_t frames, bint ended):
 
     Rows of one phase run as one batch, with the bits each would have alone. Returns a list of (k, width) arrays, one an output, for
     each row. The streams were entered by the caller; nothing has changed where a row could not take the frames. After a failure
-    half-way the streams it touched have ended.
+    half-way all of the streams have ended.
     """
-    cdef rnnrt_array c_inputs[MOST_PORTS]
-    cdef rnnrt_array c_outputs[MOST_PORTS]
     cdef rnnrt_error error
     cdef Stream stream
     cdef Plan plan
-    cdef int status
-    cdef size_t count, k
-    cdef char **blocks
+    cdef Group group
+    cdef Call call = None
+    cdef rnnrt_between *between = NULL
+    cdef int status = RNNRT_OK
     cdef bint every_step
     error.row, error.text = -1, NULL
-    groups, made = {}, [None] * len(rows)
+    members, made = {}, [None] * len(rows)
     for i, (stream, b, _) in enumerate(rows):
         if rnnrt_stream_ended(stream.stream):
             raise_status(RNNRT_ENDED, &error, stream.plan.names)
@@ -540,37 +577,32 @@ def push_rows(list rows, size_t frames, bint ended):
         if status:
             raise_status(status, &error, stream.plan.names)
         phase = rnnrt_plan_phase(stream.plan.plan, rnnrt_row_position(rnnrt_stream_row(stream.stream, b)))
-        groups.setdefault(phase, []).append(i)
-    for members in groups.values():
-        stream = rows[members[0]][0]
-        plan, every_step, count = stream.plan, stream.every_step, len(members)
-        blocks = <char **> calloc(count, sizeof(char *))
-        if blocks == NULL:
-            raise MemoryError()
-        try:
-            for k, i in enumerate(members):
-                stream = rows[i][0]
-                blocks[k] = rnnrt_stream_row(stream.stream, rows[i][1])
-            inputs = [np.stack(arrays, 1) for arrays in zip(*[rows[i][2] for i in members])]
-            position = rnnrt_row_position(blocks[0])
-            outputs = [np.empty((rnnrt_rows_due(plan.plan, position, every_step, k, frames, ended), count, width), np.float32)
-                       for k, width in enumerate(plan.widths)]
-            for k, a in enumerate(inputs):
-                describe(<cnp.ndarray> a, &c_inputs[k])
-            for k, a in enumerate(outputs):
-                describe(<cnp.ndarray> a, &c_outputs[k])
+        members.setdefault(phase, []).append(i)
+    if not rows:
+        return made
+    stream = rows[0][0]
+    plan, every_step = stream.plan, stream.every_step
+    groups = [Group(plan, rows, m, every_step, frames, ended) for m in members.values()]
+    if rnnrt_plan_work(plan.plan, frames) * len(rows) > long_work:
+        call = Call(0)
+        between = call.start()
+    try:
+        for group in groups:
             with nogil:
-                status = rnnrt_rows_push(plan.plan, blocks, count, every_step, c_inputs, frames, ended, c_outputs, NULL, &error)
-        finally:
-            free(blocks)
-        if status or ended:
-            for i in members:
-                stream = rows[i][0]
+                status = rnnrt_rows_push(plan.plan, group.blocks, group.count, every_step, group.inputs, frames, ended, group.outputs, between, &error)
+            if status == RNNRT_CANCELLED:
+                raise_cancelled(call)
+            if status:
+                raise_status(status, &error, plan.names)
+            for k, i in enumerate(group.members):
+                made[i] = [a[:group.outputs[o].frames, k] for o, a in enumerate(group.answers)]
+    except BaseException:
+        ended = True  # some rows have moved, and their answers are lost
+        raise
+    finally:
+        if ended:
+            for stream, _, _ in rows:
                 rnnrt_stream_end(stream.stream)
-        if status:
-            raise_status(status, &error, plan.names)
-        for k, i in enumerate(members):
-            made[i] = [a[:c_outputs[o].frames, k] for o, a in enumerate(outputs)]
     return made
 
 
@@ -897,16 +929,16 @@ cdef class Stream:
         one (k, ...) array a row where they do not."""
         self.enter()
         try:
-            due = {rnnrt_rows_due(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b)), self.every_step, 0, frames, ended) for b in range(self.batch)}
-            if out is not None and len(due) > 1:
-                raise StateError("some rows are due other numbers of frames than others: there is no one shape for out=",
-                                 fix="Call without out=: the answer is a list with one array a row.")
             if out is not None:
-                self.check_out(out, due.pop(), self.output_features[0][0])
+                self.check_out(out, self.most_due(0, frames, ended), self.output_features[0][0])
+                due = {rnnrt_rows_due(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b)), self.every_step, 0, frames, ended) for b in range(self.batch)}
+                if len(due) > 1 or (self.every_step and not self.output_features[0][1]):
+                    raise StateError("rows that began at different times may be due other numbers of frames than others: there is no one shape for out=",
+                                     fix="Call without out=: where they are, the answer is a list with one array a row.")
             made = push_rows([(self, b, [a[:, b] for a in inputs]) for b in range(self.batch)], frames, ended)
         finally:
+            self.find_phases()
             self.busy = False
-        self.find_phases()
         result = self.shaped(made)
         if out is not None:
             room = out[:, :result[0].shape[1]]
@@ -942,8 +974,15 @@ cdef class Stream:
         """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
         if not isinstance(n, (int, np.integer)) or not 0 <= n <= 1 << 48:
             raise ShapeError("the number of frames must be a whole number from 0", found=repr(n))
-        made = tuple(rnnrt_stream_due(self.stream, k, n, False) for k in range(len(self.output_features)))
+        made = tuple(self.most_due(k, n, False) for k in range(len(self.output_features)))
         return made[0] if len(made) == 1 else made
+
+    cdef size_t most_due(self, size_t output, size_t frames, bint ended):
+        """Most frames of an output that any row is due."""
+        cdef size_t b, most = rnnrt_stream_due(self.stream, output, frames, ended)
+        for b in range(1, self.batch if self.scattered else 1):
+            most = max(most, rnnrt_rows_due(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b)), self.every_step, output, frames, ended))
+        return most
 
     def reset(self, rows=None):
         """Start a new sequence, from where the network starts. ``rows``: numbers of the batch rows that do; the others go on.
@@ -953,7 +992,7 @@ cdef class Stream:
         """
         if rows is not None:
             rows = np.atleast_1d(as_array(rows, "rows"))
-            if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= self.batch):
+            if rows.ndim > 1 or rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= self.batch):
                 raise ShapeError("rows must be numbers of batch rows", expected=f"whole numbers from 0 to {self.batch - 1}", found=str(rows))
             if rnnrt_stream_ended(self.stream):
                 raise StateError("the sequences of all rows are over: a row cannot begin alone", fix="Call reset() without rows.")
@@ -1029,6 +1068,8 @@ cdef class Stream:
                     if name in held:
                         rnnrt_row_write(self.plan.plan, row, k, cnp.PyArray_DATA(<cnp.ndarray> held[name][b]))
             self.find_phases()
+            if status:
+                rnnrt_stream_end(self.stream)
         finally:
             self.busy = False
         if status:

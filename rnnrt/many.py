@@ -16,12 +16,9 @@ def step(model, streams, frames, out):
             "this model can answer with several frames to one step",
             fix="Use push_many(): (k, ...) frames a stream.",
         )
-    if out is not None:
-        _check_out(model, streams, out, 0)
-    answers = [
-        [_frame_of(a, s) for a in made]
-        for s, made in zip(streams, _engine.push_streams(streams, given, True))
-    ]
+    check = None if out is None else lambda room: _check_out(model, streams, out, None)
+    made = _engine.push_streams(streams, given, True, check)
+    answers = [[_frame_of(a, s) for a in outputs] for s, outputs in zip(streams, made)]
     if out is None:
         return [made[0] if len(made) == 1 else tuple(made) for made in answers]
     due = np.zeros(len(out), bool)
@@ -34,10 +31,8 @@ def step(model, streams, frames, out):
 def push(model, streams, chunks, out):
     """See ``Model.push_many``."""
     streams, given = _paired(model, streams, chunks, "chunk")
-    if out is not None:
-        lengths = [c.shape[-2] for c in map(np.asarray, given)] if len(model.inputs) == 1 else [0]
-        _check_out(model, streams, out, max((s.max_outputs(n) for s, n in zip(streams, lengths)), default=0))
-    answers = _engine.push_streams(streams, given, False)
+    check = None if out is None else lambda room: _check_out(model, streams, out, room)
+    answers = _engine.push_streams(streams, given, False, check)
     if out is None:
         return [made[0] if len(made) == 1 else tuple(made) for made in answers]
     counts = np.zeros(len(out), np.intp)
@@ -63,7 +58,7 @@ def _paired(model, streams, given, what):
             raise StateError("some streams answer every_step and some do not", fix="Step them in two calls.")
     if len({id(s) for s in streams}) < len(streams):
         raise StateError("a stream is named twice", fix="Each stream takes one frame a call.")
-    if isinstance(given, np.ndarray) and any(s.batch_size is not None for s in streams):
+    if isinstance(given, np.ndarray) and given.ndim and any(s.batch_size is not None for s in streams):
         given = _cut(given, streams)
     given = list(given) if np.iterable(given) else [given]
     if len(given) != len(streams):
@@ -88,17 +83,19 @@ def _cut(given, streams):
     ]
 
 
-def _check_out(model, streams, out, frames):
+def _check_out(model, streams, out, room):
+    """``out`` for one frame a row, or where ``room`` says how many frames a row may be due, for so many."""
     rows = sum(1 if s.batch_size is None else s.batch_size for s in streams)
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
         raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
     if len(model.outputs) != 1:
         raise ShapeError("out= works for models with one output only", found=f"{len(model.outputs)} outputs")
+    lead = (rows,) if room is None else (rows, room)
     features = model.graph.signals[model.graph.outputs[0].value].features
-    lead = out.shape[1 : out.ndim - len(features)]
-    fits = out.shape[:1] == (rows,) and out.shape[out.ndim - len(features) :] == features
-    if not fits or len(lead) != (frames > 0) or (lead and lead[0] < frames) or not out.flags.writeable:
-        wanted = (rows, *((f"at least {frames}",) if frames else ()), *features)
+    fits = out.ndim == len(lead) + len(features) and out.shape[:1] == (rows,)
+    fits = fits and out.shape[len(lead) :] == features and (room is None or out.shape[1] >= room)
+    if not fits or not out.flags.writeable:
+        wanted = (rows, *(() if room is None else (f"at least {room}",)), *features)
         raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
 
 

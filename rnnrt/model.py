@@ -891,7 +891,9 @@ class Model(Generic[Answer]):
         """All the arrays a stream keeps."""
         for name in {*value} ^ {*wanted}:
             fault = "is missing from the state" if name in wanted else "is not part of this stream's state"
-            raise StateError(f"{name!r} {fault}", expected=f"{sorted(wanted)}", found=f"{sorted(value)}")
+            raise StateError(
+                f"{name!r} {fault}", expected=f"{sorted(wanted)}", found=f"{sorted(map(str, value))}"
+            )
         arrays = {}
         for name, like in wanted.items():
             array, shape = value[name], like.shape if batch_size is not None else like.shape[1:]

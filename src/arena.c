@@ -56,8 +56,8 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         arena->work = rnnrt_aligned((work + 64) * sizeof(float));
         arena->work_floats = arena->work ? work + 64 : 0;
     }
-    char **table = realloc(arena->rows, rows);
-    if (table) arena->rows = table;
+    char **table = rows <= arena->row_room ? arena->rows : realloc(arena->rows, rows);
+    if (table) arena->rows = table, arena->row_room = rnnrt_larger(rows, arena->row_room);
     if (!arena->work || !table) return RNNRT_NO_MEMORY;
     arena->live = false;
     for (size_t r = 0; r < plan->count; r++) {

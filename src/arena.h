@@ -31,6 +31,7 @@ struct rnnrt_arena {
     bool live;                 /* no full-length buffers of an earlier whole run are attached */
     struct rnnrt_pulse *pulse; /* of the call at work, or NULL */
     char **rows;               /* (batch) the blocks this call works on */
+    size_t row_room;           /* bytes of it: it never shrinks, so that a smaller batch cannot want memory */
     float *work;
     size_t work_floats;
     float *whole; /* full-length buffers of whole runs */

@@ -503,6 +503,7 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
 static void find_phases(struct rnnrt_plan *plan) {
     const uint64_t most = (uint64_t)1 << 40;
     plan->period = 1;
+    plan->warm = 1;                            /* a row without frames ends without an answer */
     for (size_t r = 0; r < plan->count; r++) { /* the product of all strides is a period of every op's */
         const struct rnnrt_row *row = &plan->ops[r].row;
         if (row->kernel_size == 0 || !plan->period) continue;
@@ -517,6 +518,10 @@ static void find_phases(struct rnnrt_plan *plan) {
                    (uint64_t)row->pad_left + (uint64_t)row->pad_right + 1;
         bool first = op->once || (rnnrt_recurrent(row->kind) && row->inputs > 1) ||
                      row->kind == rnnrt_kind_global_max_pool;
+        if (op->once && row->timed && row->length) {
+            uint64_t l = (uint64_t)row->length;
+            plan->warm += l > most / rate ? most : l * rate;
+        }
         plan->warm += first ? rate : span > most / rate ? most : span * rate;
         if (plan->warm > most) plan->warm = most;
     }
@@ -639,7 +644,7 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
 
 size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
                         bool every_step) {
-    enum { FEW = 256 };
+    enum { FEW = 512 };
     size_t few[FEW], *total = few;
     struct rnnrt_arena *arena = NULL;
     if (plan->value_count > FEW) {

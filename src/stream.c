@@ -130,8 +130,9 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     if (stream->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena = stream->arena;
-    enum rnnrt_status status =
-        rnnrt_row_fits(stream->plan, row_of(stream, 0), stream->every_step, frames, ended, error);
+    enum rnnrt_status status = RNNRT_OK;
+    for (size_t b = 0; b < stream->batch && !status; b++)
+        status = rnnrt_row_fits(stream->plan, row_of(stream, b), stream->every_step, frames, ended, error);
     for (size_t b = 1; b < stream->batch && !status; b++)
         if (!in_phase(stream->plan, row_of(stream, 0), row_of(stream, b))) status = RNNRT_OUT_OF_PHASE;
     if (!status && !arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
@@ -223,7 +224,8 @@ uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream) {
 }
 
 uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position) {
-    return position < plan->warm ? position : plan->warm + (position - plan->warm) % plan->period;
+    return position < plan->warm || !plan->period ? position
+                                                  : plan->warm + (position - plan->warm) % plan->period;
 }
 
 size_t rnnrt_rows_due(const struct rnnrt_plan *plan, uint64_t position, bool every_step, size_t output,

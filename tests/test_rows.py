@@ -179,3 +179,150 @@ def test_streams_that_cannot_run_together_are_refused_and_nothing_moves():
     with pytest.raises(rnnrt.StateError, match="over"):
         model.step_many([a, b], x)
     assert a.position == 0
+
+
+def fixed(length):
+    b = L.GraphBuilder()
+    x = b.input("x", (2,), length=length)
+    b.output("y", b.add(L.Conv1D, "c", x, weight=np.ones((1, 2, 2)), stride=1))
+    return rnnrt.from_graph(b.graph())
+
+
+def test_a_fixed_length_holds_for_every_row():
+    model, x = fixed(20), np.zeros((2, 20, 2), np.float32)
+    stream = model.stream(2)
+    stream.push(x[:, :7])
+    stream.reset(rows=[0])
+    stream.push(x[:, :12])  # both are past the start now, and run as one batch
+    for frames in (2, 9):
+        with pytest.raises(rnnrt.ShapeError, match="fixed length"):
+            stream.push(x[:, :frames])  # row 1 has room for one
+    with pytest.raises(rnnrt.ShapeError, match="fixed length"):
+        stream.flush()
+    assert stream.position.tolist() == [12, 19]
+    stream.push(x[:, :1])
+    a, b = model.stream(), model.stream()
+    a.push(x[0, :19])
+    with pytest.raises(rnnrt.ShapeError, match="fixed length"):
+        model.push_many([b, a], x[:, :2])
+    assert (a.position, b.position) == (19, 0)
+
+
+def pooled():
+    b = L.GraphBuilder()
+    x = b.input("x", (2,))
+    b.output("y", b.add(L.GlobalAveragePool, "p", x))
+    return rnnrt.from_graph(b.graph())
+
+
+def test_a_row_without_frames_ends_beside_one_with_frames():
+    model, x = pooled(), np.random.default_rng(3).standard_normal((2, 5, 2)).astype(np.float32)
+    stream, alone = model.stream(2), Alone(model, 2)
+    stream.push(x), alone.push(x)
+    stream.reset(rows=[1]), alone.reset([1])
+    check(stream.flush(), [s.flush() for s in alone.streams])
+
+
+def test_what_is_asked_of_out_before_any_row_moves():
+    model, x = strided(), np.random.default_rng(4).standard_normal((2, 12, 2)).astype(np.float32)
+    a, b = model.stream(), model.stream()
+    a.push(x[0, :1])
+    out = np.empty((2, 0, 3), np.float32)
+    assert model.push_many([a, b], x[:, :0], out=out).tolist() == [0, 0]
+    for shape in ((2, 1, 3), (3, 9, 3), (2, 9, 4), (2, 9)):
+        with pytest.raises(rnnrt.ShapeError, match="out does not fit"):
+            model.push_many([a, b], x[:, 1:5], out=np.empty(shape, np.float32))
+    assert (a.position, b.position) == (1, 0)
+    streams, expected = [a.clone(), b.clone()], [s.push(row) for s, row in zip((a, b), x[:, 1:5])]
+    out = np.empty((2, 3, 3), np.float32)
+    counts = model.push_many(streams, x[:, 1:5], out=out)
+    assert counts.tolist() == [len(e) for e in expected]
+    assert all(same_bits(row[:n], e) for row, n, e in zip(out, counts, expected))
+
+
+def test_most_frames_of_a_push_are_those_of_the_row_that_is_due_most():
+    stream, x = strided().stream(2), np.zeros((2, 20, 2), np.float32)
+    stream.push(x[:, :1])
+    stream.reset(rows=[1])
+    for n in range(9):
+        made = stream.clone().push(x[:, :n])
+        assert stream.max_outputs(n) == max(map(len, made))
+
+
+def test_rows_are_one_list_of_numbers():
+    stream = strided().stream(2)
+    for rows in ([[0, 1]], [2], [-1], [0.0], "a"):
+        with pytest.raises(rnnrt.RnnrtError):
+            stream.reset(rows=rows)
+    stream.reset(rows=[])
+    stream.reset(rows=1)
+
+
+def test_one_number_is_not_a_list_of_frames():
+    model = strided()
+    for given in (np.float32(1), np.zeros(()), None):
+        with pytest.raises(rnnrt.RnnrtError):
+            model.step_many([model.stream(2), model.stream()], given)
+
+
+def given_once(length):
+    b = L.GraphBuilder()
+    x = b.input("x", (2,))
+    given = b.input("s", (2 * length,), time=False)
+    whole = b.add(L.Unflatten, "whole", given, length=length)
+    b.output("y", b.add(L.Concatenate, "joined", x, whole))
+    return rnnrt.from_graph(b.graph())
+
+
+def test_streams_at_different_positions_read_what_was_given_once():
+    model, random = given_once(10), np.random.default_rng(5)
+    x, given = (random.standard_normal(shape).astype(np.float32) for shape in ((2, 10, 2), (2, 20)))
+    streams = [model.stream(inputs={"s": g}) for g in given]
+    streams[0].push(x[0, :8]), streams[1].push(x[1, :3])
+    alone = [s.clone() for s in streams]
+    for k in range(2):
+        chunks = [x[0, 8 + k : 9 + k], x[1, 3 + k : 4 + k]]
+        for a, s, chunk in zip(model.push_many(streams, chunks), alone, chunks):
+            assert same_bits(a, s.push(chunk))
+    assert same_bits(streams[1].clone().push(x[1, 5:]), alone[1].push(x[1, 5:]))
+
+
+def test_a_network_without_a_period_takes_any_position():
+    b = L.GraphBuilder()
+    at = b.input("x", (1,))
+    for k in range(8):
+        weight = np.ones((1, 1, 1))
+        at = b.add(L.Conv1D, f"c{k}", at, weight=weight, stride=(1 << 13) - 1)
+    b.output("y", at)
+    model = rnnrt.from_graph(b.graph())
+    streams = [model.stream(), model.stream()]
+    state = streams[0].state
+    state.arrays()["position"][...] = 1 << 41
+    streams[0].state = state
+    made = model.push_many(streams, np.zeros((2, 3, 1), np.float32))
+    assert len(made) == 2 and streams[1].position == 3
+
+
+def test_answers_to_every_step_have_no_one_shape_where_rows_are_apart():
+    b = L.GraphBuilder()
+    x = b.input("x", (2,))
+    conv = b.add(L.Conv1D, "c", x, weight=np.ones((3, 3, 2)))
+    b.output("y", b.add(L.Last, "last", conv))
+    model, x = rnnrt.from_graph(b.graph()), np.zeros((2, 12, 2), np.float32)
+    stream = model.stream(2, every_step=True)
+    stream.push(x[:, :7])
+    stream.reset(rows=[1])
+    with pytest.raises(rnnrt.StateError, match="no one shape"):
+        stream.push(x[:, 7:8], out=np.empty((2, 5, 3), np.float32))
+    assert stream.position.tolist() == [7, 0]
+
+
+def test_a_state_of_other_names_is_refused_by_name():
+    stream = strided().stream()
+    with pytest.raises(rnnrt.RnnrtError):
+        stream.state = {3: np.zeros(1)}
+    with pytest.raises(rnnrt.RnnrtError):
+        strided().stream(inputs={3: np.zeros(1), "b": np.zeros(1)})
+    lstm = next(c for c in CASES if c.name.startswith("lstm"))
+    with pytest.raises(rnnrt.RnnrtError):
+        rnnrt.Model(lstm.graph())(lstm.sample(1, 3), initial_state={3: np.zeros(1), "b": np.zeros(1)})
