@@ -88,6 +88,7 @@ def environment():
 def test_killing_a_save_leaves_the_old_or_the_new_file(tmp_path):
     """kill -9 at random moments; the next save removes what the killed one left behind."""
     path, generator = tmp_path / "m.rnnrt", random.Random(2)
+    atomic.write(path, [bytes(4096)] * 50)  # there is an old file even if the disk takes its time
     program = (
         "import sys; from rnnrt import atomic\n"
         "n = 0\n"
