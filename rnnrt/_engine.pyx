@@ -777,7 +777,8 @@ cdef class Stream:
     cdef bad_out(self, out, shape):
         if not isinstance(out, np.ndarray) or out.dtype != np.float32:
             raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
-        raise ShapeError("out does not fit", expected=f"{shape}, C-contiguous and writeable", found=f"{out.shape}")
+        expected = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"  # "at least 7" without quotation marks
+        raise ShapeError("out does not fit", expected=f"{expected}, C-contiguous and writeable", found=f"{out.shape}")
 
     cdef tuple lead(self):
         """The axes before time: none, or the batch."""

@@ -96,7 +96,9 @@ def _check_out(model, streams, out, room):
     fits = fits and out.shape[len(lead) :] == features and (room is None or out.shape[1] >= room)
     if not fits or not out.flags.writeable:
         wanted = (rows, *(() if room is None else (f"at least {room}",)), *features)
-        raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
+        raise ShapeError(
+            "out does not fit", expected=f"({', '.join(map(str, wanted))}), writeable", found=str(out.shape)
+        )
 
 
 def _frame_of(answer, stream):

@@ -407,7 +407,7 @@ def test_out_of_step_push_and_flush(batch):
             ShapeError,
             lambda w=wrong: stream.push(x, w),
             "out does not fit",
-            "at least 7",
+            ", at least 7, 5)" if lead else "(at least 7, 5)",
             f"found {wrong.shape}",
         )
     refused(DTypeError, lambda: stream.push(x, np.empty((*lead, 7, 5))), "out", "found float64")

@@ -230,7 +230,7 @@ def test_what_is_asked_of_out_before_any_row_moves():
     out = np.empty((2, 0, 3), np.float32)
     assert model.push_many([a, b], x[:, :0], out=out).tolist() == [0, 0]
     for shape in ((2, 1, 3), (3, 9, 3), (2, 9, 4), (2, 9)):
-        with pytest.raises(rnnrt.ShapeError, match="out does not fit"):
+        with pytest.raises(rnnrt.ShapeError, match=r"out does not fit; expected \(2, at least 2, 3\)"):
             model.push_many([a, b], x[:, 1:5], out=np.empty(shape, np.float32))
     assert (a.position, b.position) == (1, 0)
     streams, expected = [a.clone(), b.clone()], [s.push(row) for s, row in zip((a, b), x[:, 1:5])]
