@@ -505,9 +505,9 @@ def push_streams(list streams, list given, bint one, check=None):
         for stream in streams:
             stream.enter()
             entered.append(stream)
-        for stream in streams:
-            room = max(room, stream.most_due(0, frames, False))
         if check is not None:
+            for stream in streams:
+                room = max(room, stream.most_due(0, frames, False))
             check(room)
         made = push_rows(rows, frames or 0, False)
     finally:
@@ -959,7 +959,7 @@ cdef class Stream:
         return result
 
     cdef find_phases(self):
-        self.scattered = len({rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b))) for b in range(self.batch)}) > 1
+        self.scattered = self.batch > 1 and len({rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(rnnrt_stream_row(self.stream, b))) for b in range(self.batch)}) > 1
 
     cdef check_out(self, out, size_t due, features):
         """Whether ``out`` can take ``due`` frames of the one output."""
