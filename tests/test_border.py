@@ -937,7 +937,7 @@ def test_a_stream_outlives_its_model():
 
 def test_a_busy_stream_refuses_a_second_thread_and_others_go_on():
     model = built(lambda b, x, r: recurrent(b, x, r, L.LSTM, 256), features=(64,))
-    x = frames(12000, 64)
+    x = frames(30000, 64)
     stream, other, made, failed = model.stream(), model.stream(), [], []
 
     def push():
@@ -968,7 +968,7 @@ def test_a_busy_stream_refuses_a_second_thread_and_others_go_on():
     assert worker.is_alive(), "the push was over before the other stream was: the test has shown nothing"
     worker.join()
     assert not failed
-    assert same_bits(made[0][:20], expected) and stream.position == 12000
+    assert same_bits(made[0][:20], expected) and stream.position == 30000
     assert same_bits(made[0], model(x))
 
 

@@ -28,6 +28,8 @@ from .spec_text import text_of
 _MAX_CALLS = 10_000
 #: Refused layers behind which a part of the network is looked for that would import.
 _MOST_PARTS = 100
+#: Layers walked in all to find them: a try walks every layer, and a stranger's file may hold thousands.
+_MOST_WALKED = 50_000
 
 
 def read(
@@ -491,7 +493,7 @@ def _parts(model, custom_objects, wiring):
     """(number of layers, the options that cut them out, what must be known of that) of parts before, between
     and behind the layers that are refused. Each has been imported."""
     start, order = [], [c.layer.name for c in wiring.calls if c.layer.class_name != "InputLayer"]
-    for _ in range(_MOST_PARTS):
+    for _ in range(min(_MOST_PARTS, 1 + _MOST_WALKED // len(wiring.calls))):
         importer, ends = _Importer(model, custom_objects), None
         try:
             importer.graph(wiring, _Cut(wiring, start))
