@@ -14,8 +14,8 @@ from . import atomic
 from .container import open_regular
 from .errors import ModelFileError, RnnrtError, did_you_mean
 from .graph import Graph
+from .importers.containers.npz import check_size, read_header
 from .importers.detection import detect
-from .importers.npz import check_size, read_header
 
 
 class UsageError(RnnrtError):
@@ -66,8 +66,8 @@ def read_array(path):
 def read_arrays(path):
     """{name: array} of an .npz file; raises UsageError, or what its reader raises."""
     from .container import read_whole
-    from .importers.archive import Archive
-    from .importers.npz import read_npz
+    from .importers.containers.npz import read_npz
+    from .importers.containers.zip import Archive
 
     return read_npz(Archive(read_whole(path, 2 << 30), str(path), 2 << 30))
 

@@ -111,8 +111,8 @@ def read(path, graph) -> Golden:
     and y where one is).
     """
     from .container import read_whole
-    from .importers.archive import Archive
-    from .importers.npz import read_npz
+    from .importers.containers.npz import read_npz
+    from .importers.containers.zip import Archive
 
     arrays = read_npz(Archive(read_whole(path, 2 << 30), path_text(path), 2 << 30))
     sides = []
@@ -186,7 +186,7 @@ def _first_line(error):
 def _by_torch(module, graph, inputs):
     import torch
 
-    from .importers.torch_copy import evaluated
+    from .importers.torch.copy import evaluated
 
     tensors = [*module.parameters(), *module.buffers()]
     types = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
@@ -302,7 +302,7 @@ def open_in_keras(source):
 
     Raises MissingExtraError without Keras, UnsupportedModelError where it or the copying refuses the file.
     """
-    from .importers.keras_rewrite import rewrite
+    from .importers.keras.rewrite import rewrite
 
     kind = detect(source)
     if kind.importer != "keras":

@@ -1046,17 +1046,18 @@ def from_keras(
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a
-    line: see importers/keras_spec.py; or a path to either), or a live Keras model.
+    line: see importers/keras/spec.py; or a path to either), or a live Keras model.
 
     ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become
     the golden sample: VerificationError where they are not answered. ``max_bytes``: the most that the file
     may take, unpacked (ResourceLimitError).
     """
-    from .importers import detection, keras
+    from .importers import detection
+    from .importers.keras import reader
 
     detection.expect(source, "keras")
     return _imported(
-        keras.read(
+        reader.read(
             source,
             spec,
             custom_objects=custom_objects,
@@ -1084,11 +1085,12 @@ def from_torch(
 
     ``check``, ``max_bytes``: as in ``from_keras``.
     """
-    from .importers import detection, torch
+    from .importers import detection
+    from .importers.torch import reader
 
     detection.expect(source, "torch")
     return _imported(
-        torch.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source, check=check
+        reader.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source, check=check
     )
 
 

@@ -117,7 +117,7 @@ def _made(factory, where, torch):
 
 
 def _state_dict(source, torch):
-    from .importers import torch_files
+    from .importers.torch import files
 
     kind = detect(source)
     if kind.importer != "torch":
@@ -126,7 +126,7 @@ def _state_dict(source, torch):
             where=path_text(source),
             fix="Give the weights with --source FILE.",
         )
-    tensors = torch_files.unwrap(torch_files.read_tensors(source), "")
+    tensors = files.unwrap(files.read_tensors(source), "")
     return {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}
 
 

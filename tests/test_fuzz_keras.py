@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from needs import need
 
-from rnnrt.importers import keras_wiring
+from rnnrt.importers.keras import wiring
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -37,7 +37,7 @@ def test_random_graphs_answer_as_keras_does(fuzz):
 
 def test_the_fuzzer_sees_a_call_counted_one_off(fuzz, monkeypatch):
     """With every check of the record gone and one offset for all, as the importer once had it."""
-    monkeypatch.setattr(keras_wiring, "_rule", lambda *_: (0, 0))
+    monkeypatch.setattr(wiring, "_rule", lambda *_: (0, 0))
     said = []
     _, wrong, refused, _ = fuzz.fuzz(20, 60, said.append)
     assert wrong or refused, said

@@ -20,7 +20,7 @@ import rnnrt
 from rnnrt import demo, file, golden, importers, reference, verification
 from rnnrt.errors import UnsupportedModelError, VerificationError
 from rnnrt.graph import LSTM, Conv1D, Dense, GraphBuilder
-from rnnrt.importers.keras_rewrite import rewrite
+from rnnrt.importers.keras.rewrite import rewrite
 
 need("h5py")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

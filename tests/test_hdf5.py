@@ -15,8 +15,8 @@ import pytest
 from keras_records import file
 
 from rnnrt.errors import ModelFileError, RnnrtError
-from rnnrt.importers import hdf5
-from rnnrt.importers import keras as importer
+from rnnrt.importers.containers import hdf5
+from rnnrt.importers.keras import reader as importer
 
 
 def reference_in(data, attribute):

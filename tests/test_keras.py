@@ -25,8 +25,8 @@ from needs import need
 
 from rnnrt import graph, reference
 from rnnrt.errors import ModelFileError, UnsupportedModelError
-from rnnrt.importers import keras as importer
-from rnnrt.importers.spec_text import text_of
+from rnnrt.importers.keras import reader as importer
+from rnnrt.importers.spec.text import text_of
 
 #: Keras's own variables, seen through NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -29,7 +29,7 @@ from rnnrt.errors import (
     RnnrtError,
     UnsupportedModelError,
 )
-from rnnrt.importers import keras as importer
+from rnnrt.importers.keras import reader as importer
 
 CLASSIFIER = "text_classifier.keras"
 

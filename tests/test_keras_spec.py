@@ -11,7 +11,7 @@ from needs import need
 import rnnrt
 from rnnrt import reference
 from rnnrt.errors import ModelFileError, ShapeError, UnsupportedModelError
-from rnnrt.importers import keras as importer
+from rnnrt.importers.keras import reader as importer
 
 #: Keras's own variables, seen through NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

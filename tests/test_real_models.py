@@ -14,8 +14,8 @@ import pytest
 from needs import absent, need
 
 from rnnrt import reference
-from rnnrt.importers import keras as keras_importer
-from rnnrt.importers import torch as torch_importer
+from rnnrt.importers.keras import reader as keras_importer
+from rnnrt.importers.torch import reader as torch_importer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from fetch_models import folder

@@ -11,8 +11,8 @@ from needs import need
 
 from rnnrt import reference
 from rnnrt.errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError
-from rnnrt.importers import spec
-from rnnrt.importers.torch_files import read_tensors, unwrap
+from rnnrt.importers.spec import build as spec
+from rnnrt.importers.torch.files import read_tensors, unwrap
 
 DATA = Path(__file__).parent / "data" / "torch"
 NET = """

@@ -15,8 +15,8 @@ import pytest
 from needs import need
 
 from rnnrt.errors import DTypeError, ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
-from rnnrt.importers.archive import Archive
-from rnnrt.importers.torch_files import read_bytes, read_tensors, unwrap
+from rnnrt.importers.containers.zip import Archive
+from rnnrt.importers.torch.files import read_bytes, read_tensors, unwrap
 
 DATA = Path(__file__).parent / "data" / "torch"
 

@@ -1,5 +1,5 @@
-"""torch_layers and the reference against recorded PyTorch answers (tools/record_torch.py); needs no
-PyTorch.
+"""importers/torch/layers.py and the reference against recorded PyTorch answers (tools/record_torch.py);
+needs no PyTorch.
 """
 
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from rnnrt import reference
 from rnnrt.graph import GraphBuilder
-from rnnrt.importers import torch_layers as layers
+from rnnrt.importers.torch import layers
 
 TOLERANCE = 1e-5
 SCALE = 64

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnrt import reference
 from rnnrt.errors import UnsupportedModelError
-from rnnrt.importers.torch import read
+from rnnrt.importers.torch.reader import read
 
 TOLERANCE = 1e-5
 

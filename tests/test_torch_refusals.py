@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnrt.errors import UnsupportedModelError
-from rnnrt.importers.torch import read
+from rnnrt.importers.torch.reader import read
 
 REFUSED = {}
 

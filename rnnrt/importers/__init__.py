@@ -27,11 +27,12 @@ def read(source, **options) -> Graph:
 
 
 def _reader(kind, source):
-    module = f"{__name__}.{kind.importer}"
+    folder = f"{__name__}.{kind.importer}"
+    module = f"{folder}.reader"
     try:
         return import_module(module).read
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name not in (folder, module):
             raise
         raise UnsupportedModelError(
             f"is {kind.what}, for which this rnnrt has no importer",
@@ -50,14 +51,20 @@ def _file(source, **options):
     return file.load(source, **options).graph
 
 
+def _textbook(source):
+    from . import numpy
+
+    return numpy.read(source)
+
+
 def _textbook_npz(source, max_bytes=2 << 30):
     from ..container import path_text, read_whole
     from . import numpy
-    from .archive import Archive
-    from .npz import read_npz
+    from .containers.npz import read_npz
+    from .containers.zip import Archive
 
     data = read_whole(source, max_bytes)
     return numpy.read(read_npz(Archive(data, path_text(source), max_bytes)))
 
 
-_READERS = {"graph": _graph, "file": _file, "textbook_npz": _textbook_npz}
+_READERS = {"graph": _graph, "file": _file, "numpy": _textbook, "textbook_npz": _textbook_npz}

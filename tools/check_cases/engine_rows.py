@@ -472,7 +472,7 @@ def _plans():
     def heap():
         import h5py
 
-        from rnnrt.importers import hdf5
+        from rnnrt.importers.containers import hdf5
 
         memory = io.BytesIO()
         with h5py.File(memory, "w") as file:

@@ -1,0 +1,3 @@
+"""Readers of the hostile files that models come in: every size is checked before it is believed, and nothing
+in a file is run.
+"""

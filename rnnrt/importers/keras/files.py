@@ -1,0 +1,302 @@
+"""What Keras wrote, opened: a .keras archive, an HDF5 file, a live model -> the network's description and its
+arrays.
+
+Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered
+arrays), legacy .h5 (Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), and weights
+alone in either layout.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from ...container import is_open, path_text, read_whole
+from ...errors import ModelFileError, UnsupportedModelError
+from ..containers import hdf5
+from ..containers.zip import Archive, unpacked_limit
+from .config import UNKNOWN, Description, Version, describe, is_json, parse
+from .spec import complete, sequential
+from .weights import TRAINING_GROUPS, fill_lists, fill_tree
+
+ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+@dataclass
+class KerasModel:
+    """A network as Keras describes it, and its arrays by path (see weights.py)."""
+
+    description: Description
+    weights: dict
+    version: Version
+    format: str
+
+
+def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
+    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's
+    ``to_json()`` text, or lines (see spec.py), for weights alone; ``{"keras_version": ...}`` for a file
+    that does not say who wrote it. ``custom``: names of classes that are not Keras's own, where a file does
+    not say which package a class is from.
+
+    Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
+    """
+    if is_live(source):
+        if spec is not None:
+            raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
+        return _live(source, custom)
+    data, where = file_bytes(source, max_bytes)
+    if data.startswith(ZIP_SIGNATURE):
+        return _keras_v3(data, where, spec, max_bytes, custom)
+    if data.startswith(hdf5.SIGNATURE):
+        return _hdf5(data, where, spec, max_bytes, custom)
+    raise ModelFileError(
+        "this is not a file Keras wrote",
+        where=where,
+        expected="a .keras or an HDF5 file",
+        found=repr(bytes(data[:24])) if data else "an empty file",
+    )
+
+
+def is_live(source):
+    """Whether ``source`` is a live Keras model or layer, told without importing Keras."""
+    return any(c.__module__.partition(".")[0] in ("keras", "tf_keras") for c in type(source).__mro__)
+
+
+def file_bytes(source, max_bytes):
+    """(the whole file, what messages call it) of a path, or of the bytes themselves."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), "the given bytes"
+    if not isinstance(source, (str, PathLike)) and not is_open(source):
+        raise UnsupportedModelError(
+            "from_keras takes a path, the bytes of a file or a Keras model", found=type(source).__name__
+        )
+    where = path_text(source)
+    return read_whole(source, max_bytes), where
+
+
+def _marked(value, custom):
+    """A description in which classes called as one in ``custom`` are custom, where the file does not say
+    whose they are.
+    """
+    if isinstance(value, list):
+        return [_marked(v, custom) for v in value]
+    if not isinstance(value, dict):
+        return value
+    made = {k: _marked(v, custom) for k, v in value.items()}
+    name = made.get("class_name")
+    if isinstance(name, str) and "module" not in made and {name, name.rpartition(">")[2]} & set(custom):
+        made |= {"module": None, "registered_name": name}
+    return made
+
+
+def _spec(spec, written):
+    """(the description, None where it says only who wrote the file; its Version) of ``to_json()`` text.
+
+    Keras 3 writes no version there, but fields of its own. ``written``: the file's.
+    """
+    if not isinstance(spec, str) or not is_json(spec):
+        found = f"{type(spec).__name__} {str(spec)[:40]!r}"
+        raise UnsupportedModelError(
+            "spec is not understood here", expected="the text of Keras's model.to_json()", found=found
+        )
+    values = parse(spec, "spec")
+    if "keras_version" in values:
+        version = Version(str(values["keras_version"]))
+    elif "registered_name" in values and not (written and written.number("", where="spec")[0] >= 3):
+        version = Version("3.0")
+    else:
+        version = written
+    return values if "class_name" in values else None, version
+
+
+# ---- .keras ------------------------------------------------------------------------------------------------
+
+
+def _keras_v3(data, where, spec, max_bytes, custom):
+    max_bytes = unpacked_limit(len(data), max_bytes)
+    archive = Archive(data, where, max_bytes)
+    names = set(archive.names)
+    if "config.json" not in names or "metadata.json" not in names:
+        raise ModelFileError(
+            "this zip archive is not a .keras file",
+            where=where,
+            expected="config.json and metadata.json",
+            found=", ".join(sorted(names)[:8]),
+        )
+    if "model.weights.h5" not in names:
+        raise UnsupportedModelError(
+            "the weights are in a form that is not supported",
+            where=where,
+            expected="model.weights.h5",
+            found=", ".join(sorted(n for n in names if "weights" in n)) or "no weights",
+            fix="Save the model as one .keras file again.",
+        )
+    metadata = parse(archive.read("metadata.json"), f"{where}: metadata.json")
+    version = Version(str(metadata.get("keras_version", "3.0")))
+    values = _spec(spec, version)[0] if spec is not None else None
+    if values is None:
+        values = parse(archive.read("config.json"), f"{where}: config.json")
+    described = describe(_marked(values, custom))
+    place = f"{where}: model.weights.h5"
+    root = hdf5.read(archive.read("model.weights.h5"), place, skip=TRAINING_GROUPS, max_bytes=max_bytes)
+    return KerasModel(described, fill_tree(_network(described, where), root, place), version, "keras-v3")
+
+
+def _network(described, where):
+    if described.custom or described.class_name not in ("Sequential", "Functional", "Model"):
+        raise UnsupportedModelError(
+            f"the model is of the class {described.class_name!r}",
+            where=where,
+            expected="a Sequential or Functional model",
+            fix="Build the same network with the functional API, load the weights into it and save that.",
+        )
+    return described
+
+
+# ---- HDF5 --------------------------------------------------------------------------------------------------
+
+
+def _hdf5(data, where, spec, max_bytes, custom):
+    root = hdf5.read(data, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
+    config = root.attributes.get("model_config")
+    held = root.groups.get("model_weights", root)
+    written = held.attributes.get("keras_version", root.attributes.get("keras_version"))
+    version, values = Version(written) if isinstance(written, str) else None, None
+    lines = isinstance(spec, str) and not is_json(spec)
+    if not lines and spec is not None:
+        values, version = _spec(spec, version)
+    if not lines and values is None and isinstance(config, str):
+        values = parse(config, f"{where}: model_config")
+        version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
+    if not re.match(r"[2-9]|\d\d", written if isinstance(written, str) else ""):
+        _check_keras1(held, where)
+    if lines:
+        described = sequential(spec)
+    elif values is not None:
+        described = describe(_marked(values, custom))
+    else:
+        raise UnsupportedModelError(
+            "the file holds weights alone and does not say what network they belong to",
+            where=where,
+            fix="Give spec=, the text of model.to_json() or one layer a line (lstm: LSTM, dense: Dense "
+            "activation=softmax), or save the whole model.",
+        )
+    described = _network(described, where)
+    if (
+        held is root
+        and ("layers" in root.groups or "_layer_checkpoint_dependencies" in root.groups)
+        and "layer_names" not in root.attributes
+    ):
+        weights = fill_tree(described, root, where)
+        if lines:
+            complete(described, weights, folders=True)
+        return KerasModel(described, weights, version or Version(UNKNOWN, recent=True), "hdf5")
+    weights = fill_lists(described, _lists(held, where), where)
+    if lines:
+        complete(described, weights, folders=False)
+    return KerasModel(described, weights, version or Version(UNKNOWN), "hdf5")
+
+
+def _check_keras1(held, where):
+    """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i,
+    ... A later Keras says so in its files, and names like these are then somebody's own (kernel_b)."""
+    for group in held.groups.values():
+        for name in group.attributes.get("weight_names") or ():
+            if re.fullmatch(r".*_[WUb](_[a-z])?(:0)?", name):
+                raise UnsupportedModelError(
+                    "the arrays are laid out as Keras 1 wrote them, which is not supported",
+                    where=where,
+                    found=name,
+                    fix="Load the model in Keras 2 (the last that reads Keras 1) and save it again.",
+                )
+
+
+def _lists(held, where):
+    """{layer name: [(variable name, array), ...]} of a legacy file, in the order its attributes state."""
+    made = {}
+    names = _strings(held, "layer_names", where)
+    stray = set(held.groups) - {n.partition("/")[0] for n in names} - {"top_level_model_weights"}
+    if len(set(names)) != len(names) or stray:
+        raise ModelFileError(
+            "layer_names does not fit the groups of the file",
+            where=where,
+            found=", ".join(sorted(stray)) or "a name twice",
+        )
+    for name in names + ["top_level_model_weights"]:
+        group = held.group(name)
+        if group is None:
+            if name != "top_level_model_weights":
+                raise ModelFileError("a layer's group is missing", where=where, expected=name)
+            continue
+        stored = _strings(group, "weight_names", where)
+        arrays = {n: group.array(n) for n in stored}
+        missing = [n for n, a in arrays.items() if a is None]
+        if missing or len(arrays) != len(stored) or sum(1 for _ in group.walk()) < len(stored):
+            raise ModelFileError(
+                "weight_names does not fit the arrays of the layer",
+                where=f"{where}: {group.path}",
+                found=", ".join(missing[:8]) or "a name twice",
+            )
+        made[name] = list(arrays.items())
+    return made
+
+
+def _strings(group, name, where):
+    """An attribute that holds a list of strings, split into name0, name1, ... where it was too large for one
+    (64 kB).
+    """
+    found = group.attributes.get(name)
+    if found is None:
+        parts = []
+        while isinstance(part := group.attributes.get(f"{name}{len(parts)}"), list):
+            parts.append(part)
+        found = [text for part in parts for text in part]
+    if not isinstance(found, list):
+        raise ModelFileError(
+            f"the attribute {name} must be a list of strings", where=f"{where}: {group.path or '/'}"
+        )
+    return found
+
+
+# ---- live models -------------------------------------------------------------------------------------------
+
+
+def _live(model, custom):
+    """A keras.Model in memory: its own JSON, and each layer's variables in the order a legacy file would hold
+    them.
+    """
+    where = f"the model {getattr(model, 'name', '')!r}"
+    if not hasattr(model, "to_json") or not hasattr(model, "layers"):
+        raise UnsupportedModelError(
+            "only whole Keras models are imported",
+            where=where,
+            found=type(model).__name__,
+            fix="Wrap it: keras.Sequential([keras.Input(shape), layer]).",
+        )
+    try:
+        text = model.to_json()
+        values = parse(text, where)
+        lists = {
+            layer.name: [
+                (_name(v), np.asarray(v.numpy()))
+                for v in (*layer.trainable_weights, *layer.non_trainable_weights)
+            ]
+            for layer in model.layers
+        }
+    except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError) as error:
+        raise UnsupportedModelError(
+            "Keras cannot describe this model", where=where, found=str(error)[:300]
+        ) from error
+    root = type(model).__mro__
+    package = next(p for p in (c.__module__.partition(".")[0] for c in root) if p in ("keras", "tf_keras"))
+    version = Version(str(values.get("keras_version") or sys.modules[package].__version__))
+    described = _network(describe(_marked(values, custom)), where)
+    return KerasModel(described, fill_lists(described, lists, where), version, "live")
+
+
+def _name(variable):
+    return getattr(variable, "path", None) or variable.name

@@ -1,0 +1,555 @@
+"""What each Keras layer without recurrence becomes: options and arrays -> graph layers, one small function a
+class.
+
+A function takes a Site and the references of its inputs and returns a reference, or a list of them where the
+layer has several outputs. LAYERS at the end is the table the importer looks classes up in. Semantics: the
+Keras 3 layers of the same names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from ... import graph
+from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
+from .config import Config, Description, Version, layer_activation
+
+#: Numbers that the layers of one network may be given without a file holding them: indices, factors, taps.
+_MOST_INVENTED = 1 << 21
+
+
+class Findings(list):
+    """What was assumed of a network, line by line; and ``invented``: the numbers its layers were given that
+    no file holds.
+    """
+
+    invented = 0
+
+
+@dataclass
+class Site:
+    """One call of one layer: where its graph layers are built, under which name, from which options and
+    arrays.
+    """
+
+    builder: graph.GraphBuilder
+    layer: Description
+    name: str
+    arrays: dict
+    version: Version
+    custom_objects: dict
+    assumptions: Findings
+    config: Config = field(init=False)
+
+    def __post_init__(self):
+        self.config = Config(self.layer, self.version)
+
+    def inside(self, layer, arrays, name=None) -> Site:
+        """The site of a layer or cell that this layer's config holds."""
+        return Site(
+            self.builder,
+            layer,
+            name or self.name,
+            arrays,
+            self.version,
+            self.custom_objects,
+            self.assumptions,
+        )
+
+    def add(self, kind, *inputs, suffix="", **fields):
+        return self.builder.add(kind, self.name + suffix, *inputs, **fields)
+
+    def activated(self, kind, x, **fields):
+        """A layer that applies the option ``activation`` to its own result."""
+        function = self.config.activation("activation")
+        if function == "softmax":
+            return self.add(graph.Softmax, self.add(kind, x, **fields), suffix=".softmax")
+        return self.add(kind, x, activation=function, **fields)
+
+    def array(self, role, *shape):
+        """The array called ``role``, of ``shape``, where None stands for any size."""
+        value = self.arrays.get(role)
+        if not isinstance(value, np.ndarray):
+            raise ModelFileError(f"the array {role} is missing", where=self.layer.where)
+        if value.ndim != len(shape) or any(
+            wanted not in (None, size) for wanted, size in zip(shape, value.shape)
+        ):
+            raise ModelFileError(
+                f"the array {role} does not fit the options",
+                where=self.layer.where,
+                expected=str(tuple("any" if n is None else n for n in shape)),
+                found=str(value.shape),
+            )
+        return value
+
+    def bias(self, *shape):
+        return self.array("bias", *shape) if self.config.flag("use_bias", True) else None
+
+    def last_axis(self, x, option="axis", default=-1):
+        """Refuses an ``axis`` option that is not the last axis of ``x``."""
+        axes, signal = self.config.integers(option, default), self.builder.signal(x)
+        rank = 1 + signal.time + len(signal.features)
+        if axes not in ([-1], [rank - 1]):
+            raise self.config.unsupported(option, axes, "the last axis")
+
+    def channels_last(self):
+        self.config.only("data_format", "channels_last", None)
+
+    def invent(self, numbers):
+        """Refuses a network whose options alone ask for more numbers than any should: the file holds none of
+        them.
+        """
+        self.assumptions.invented += numbers
+        if self.assumptions.invented > _MOST_INVENTED:
+            raise ResourceLimitError(
+                "the network would move or make too many numbers",
+                where=self.layer.where,
+                expected=f"at most {_MOST_INVENTED}, those of the layers before it counted",
+            )
+        return numbers
+
+    def width(self, x):
+        """Numbers in one frame; refuses more than any array here should have."""
+        width = self.builder.signal(x).width
+        if width > 1 << 24:
+            raise ModelFileError(
+                "the frames are too wide",
+                where=self.layer.where,
+                expected="at most 2**24 numbers",
+                found=str(width),
+            )
+        return width
+
+    def length(self, x):
+        """The fixed number of frames of a sequence; refuses one that is not fixed."""
+        signal = self.builder.signal(x)
+        if not signal.time or signal.length is None or len(signal.features) > 1:
+            raise UnsupportedModelError(
+                "is supported only on sequences of fixed length",
+                where=self.layer.where,
+                expected="(batch, a fixed number, features)",
+                found=str(signal),
+            )
+        return signal.length
+
+
+# ---- products ----------------------------------------------------------------------------------------------
+
+
+def _dense(site, x):
+    units, signal = site.config.integer("units"), site.builder.signal(x)
+    site.config.only("quantization_config", None)
+    if (
+        signal.time and len(signal.features) == 2
+    ):  # over the last axis alone: the frame's first axis is an inner time
+        inside = graph.GraphBuilder()
+        outer, site.builder = site.builder, inside
+        y = _dense_of(
+            site, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
+        )
+        site.builder = outer
+        inside.output("y", y)
+        return site.add(graph.TimeDistributed, x, graph=inside.graph())
+    if len(signal.features) != 1:
+        raise UnsupportedModelError(
+            "is supported only on (batch, time, features) and (batch, time, n, features)",
+            where=site.layer.where,
+            found=str(signal),
+        )
+    return _dense_of(site, x, units)
+
+
+def _dense_of(site, x, units):
+    return site.activated(graph.Dense, x, weight=site.array("kernel", None, units).T, bias=site.bias(units))
+
+
+def _embedding(site, x):
+    shape = site.config.integer("input_dim"), site.config.integer("output_dim")
+    site.config.only("quantization_config", None)
+    site.config.flag("mask_zero", False)  # what it means is followed from layer to layer by the importer
+    site.config.harmless("input_length", "sparse")
+    signal = site.builder.signal(x)
+    if signal.features not in ((), (1,)):
+        raise UnsupportedModelError(
+            "ids of more than one axis are not supported",
+            where=site.layer.where,
+            expected="(batch, time)",
+            found=str(signal),
+        )
+    return site.add(graph.Embedding, x, weight=site.array("embeddings", *shape))
+
+
+def _window(site):
+    """Options every convolution has: (taps, {stride, dilation, padding})."""
+    config = site.config
+    site.channels_last()
+    taps, dilation = config.integer("kernel_size"), config.integer("dilation_rate", 1)
+    padding = config.text("padding", "valid")
+    if padding not in ("valid", "same", "causal"):
+        raise config.unsupported("padding", padding, "valid, same or causal")
+    if taps < 1 or dilation < 1:
+        raise ModelFileError("kernel_size and dilation_rate must be positive", where=site.layer.where)
+    sides = {"valid": (0, 0), "causal": (dilation * (taps - 1), 0), "same": "same"}[padding]
+    return taps, {"stride": config.integer("strides", 1), "dilation": dilation, "padding": sides}
+
+
+def _conv1d(site, x):
+    """Keras's kernel is (tap, in per group, out)."""
+    taps, window = _window(site)
+    filters = site.config.integer("filters")
+    weight = site.array("kernel", taps, None, filters).transpose(2, 0, 1)
+    return site.activated(
+        graph.Conv1D,
+        x,
+        weight=weight,
+        bias=site.bias(filters),
+        groups=site.config.integer("groups", 1),
+        **window,
+    )
+
+
+def _depthwise(site, taps):
+    """The kernel (tap, in, multiplier) as (in * multiplier, tap, 1): output c * multiplier + m reads input
+    c.
+    """
+    multiplier = site.config.integer("depth_multiplier", 1)
+    site.config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it; the input's features are the groups
+    kernel = site.array("depthwise_kernel", taps, None, multiplier)
+    return kernel.transpose(1, 2, 0).reshape(-1, taps, 1), kernel.shape[1]
+
+
+def _depthwise_conv1d(site, x):
+    taps, window = _window(site)
+    weight, groups = _depthwise(site, taps)
+    return site.activated(
+        graph.Conv1D, x, weight=weight, bias=site.bias(len(weight)), groups=groups, **window
+    )
+
+
+def _separable_conv1d(site, x):
+    taps, window = _window(site)
+    weight, groups = _depthwise(site, taps)
+    filters = site.config.integer("filters")
+    x = site.add(graph.Conv1D, x, suffix=".depthwise", weight=weight, groups=groups, **window)
+    pointwise = site.array("pointwise_kernel", 1, len(weight), filters)
+    return site.activated(graph.Dense, x, weight=pointwise[0].T, bias=site.bias(filters))
+
+
+# ---- normalisation, activations ----------------------------------------------------------------------------
+
+
+def _scale_and_offset(site):
+    return (
+        site.array(role, None) if site.config.flag(option, True) else None
+        for role, option in (("gamma", "scale"), ("beta", "center"))
+    )
+
+
+def _batch_normalization(site, x):
+    config = site.config
+    site.last_axis(x)
+    config.only("renorm", False)
+    config.only("mode", 0)
+    config.harmless(
+        "momentum",
+        "synchronized",
+        "fused",
+        "renorm_clipping",
+        "renorm_momentum",
+        "virtual_batch_size",
+        "adjustment",
+    )
+    gamma, beta = _scale_and_offset(site)
+    mean, variance = site.array("moving_mean", None), site.array("moving_variance", None)
+    return site.add(
+        graph.BatchNormalization,
+        x,
+        mean=mean,
+        variance=variance,
+        gamma=gamma,
+        beta=beta,
+        epsilon=config.number("epsilon", 1e-3),
+    )
+
+
+def _layer_normalization(site, x):
+    site.last_axis(x)
+    site.config.only("rms_scaling", False)
+    gamma, beta = _scale_and_offset(site)
+    width = site.width(x)
+    return site.add(
+        graph.LayerNormalization,
+        x,
+        size=width,
+        gamma=gamma,
+        beta=beta,
+        epsilon=site.config.number("epsilon", 1e-3),
+    )
+
+
+def _activation(site, x):
+    site.config.harmless(*site.layer.config)  # layer_activation reads them all, and refuses the unknown
+    options = dict(site.layer.config)
+    if site.layer.class_name == "Softmax":
+        site.last_axis(x)
+        options.pop("axis", None)
+    function = layer_activation(Description(site.layer.class_name, site.layer.name, options), site.version)
+    return (
+        site.add(graph.Softmax, x)
+        if function == "softmax"
+        else site.add(graph.Activation, x, activation=function)
+    )
+
+
+def _rescaling(site, x):
+    width = site.invent(site.width(x))
+    scale, offset = (
+        np.broadcast_to(site.config.numbers(name, default, width), width)
+        for name, default in (("scale", 1.0), ("offset", 0.0))
+    )
+    return site.add(graph.Affine, x, scale=scale, offset=offset)
+
+
+# ---- pooling and time --------------------------------------------------------------------------------------
+
+
+def _pool(kind):
+    def build(site, x):
+        site.channels_last()
+        size = site.config.integer("pool_size", 2)
+        stride = site.config.integer("strides", None)
+        padding = site.config.text("padding", "valid")
+        if padding not in ("valid", "same"):
+            raise site.config.unsupported("padding", padding, "valid or same")
+        return site.add(
+            kind,
+            x,
+            size=size,
+            stride=size if stride is None else stride,
+            padding="same" if padding == "same" else (0, 0),
+        )
+
+    return build
+
+
+def _global_pool(kind):
+    def build(site, x):
+        site.channels_last()
+        y = site.add(kind, x)
+        return (
+            site.add(graph.Unflatten, y, suffix=".keepdims", length=1)
+            if site.config.flag("keepdims", False)
+            else y
+        )
+
+    return build
+
+
+def _flatten(site, x):
+    site.channels_last()
+    return _flat(site, x)
+
+
+def _flat(site, x):
+    """(batch, everything else)."""
+    signal = site.builder.signal(x)
+    if len(signal.features) != 1:
+        x = site.add(graph.Reshape, x, suffix=".frames", features=(signal.width,))
+    return site.add(graph.Flatten, x) if signal.time else x
+
+
+def _reshape(site, x):
+    shape, signal = site.config.integers("target_shape"), site.builder.signal(x)
+    if signal.time and signal.length is None:
+        if len(shape) > 1 and shape[0] == -1 and prod(shape[1:]) == signal.width:
+            return site.add(graph.Reshape, x, features=shape[1:])
+        raise site.config.unsupported(
+            "target_shape", shape, "(-1, features) on a sequence whose length is not fixed"
+        )
+    numbers = signal.width * (signal.length if signal.time else 1)
+    known = prod(n for n in shape if n != -1)
+    if (
+        shape.count(-1) > 1
+        or any(n < 1 and n != -1 for n in shape)
+        or numbers % known
+        or (-1 not in shape and known != numbers)
+    ):
+        raise ModelFileError(
+            "target_shape does not fit the input",
+            where=site.layer.where,
+            expected=f"{numbers} numbers",
+            found=str(shape),
+        )
+    shape = [numbers // known if n == -1 else n for n in shape]
+    if signal.time and len(shape) > 1 and shape[0] == signal.length:
+        return site.add(graph.Reshape, x, features=shape[1:])
+    x = _flat(site, x)
+    if len(shape) == 1:
+        return x
+    x = site.add(graph.Unflatten, x, suffix=".frames" if len(shape) > 2 else "", length=shape[0])
+    return site.add(graph.Reshape, x, features=shape[1:]) if len(shape) > 2 else x
+
+
+def _permute(site, x):
+    """(2, 1): time and features change places, by way of all numbers side by side."""
+    dims = site.config.integers("dims")
+    if dims == list(range(1, len(dims) + 1)):
+        return x
+    length, width = site.length(x), site.width(x)
+    if dims != [2, 1]:
+        raise site.config.unsupported("dims", dims, "(2, 1)")
+    _check_copies(site, length * width)
+    index = np.arange(length * width).reshape(length, width).T.ravel()
+    x = site.add(graph.Select, site.add(graph.Flatten, x, suffix=".flat"), suffix=".order", index=index)
+    return site.add(graph.Unflatten, x, length=width)
+
+
+def _repeat_vector(site, x):
+    n, width = site.config.integer("n"), site.width(x)
+    _check_copies(site, n * width)
+    return site.add(
+        graph.Unflatten,
+        site.add(graph.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
+        length=n,
+    )
+
+
+def _check_copies(site, numbers):
+    """An index is stored for each of them."""
+    if not 1 <= numbers <= 1 << 20:
+        raise UnsupportedModelError(
+            "would move too many numbers", where=site.layer.where, expected="1 to 2**20", found=str(numbers)
+        )
+    site.invent(numbers)
+
+
+def _both_sides(site, option):
+    value = site.config.integers(option, [1, 1])
+    left, right = value * 2 if len(value) == 1 else value if len(value) == 2 else (-1, -1)
+    if min(left, right) < 0 or max(left, right) > 1 << 24:
+        raise ModelFileError(
+            f"{option} must be one number or two, not negative", where=site.layer.where, found=str(value)
+        )
+    return left, right
+
+
+def _zero_padding1d(site, x):
+    """A convolution that multiplies each feature by 1 and pads."""
+    site.channels_last()
+    width = site.invent(site.width(x))
+    return site.add(
+        graph.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding")
+    )
+
+
+def _cropping1d(site, x):
+    """A convolution whose only weight that is not 0 is a 1 at the frame that stays; the dilation keeps its
+    taps few.
+    """
+    left, right = _both_sides(site, "cropping")
+    step = int(np.gcd(left, right)) or 1
+    taps, width = (left + right) // step + 1, site.width(x)
+    if taps * width > 1 << 20:
+        raise site.config.unsupported("cropping", [left, right], "sides with a large common divisor")
+    site.invent(taps * width)
+    weight = np.zeros((width, taps, 1))
+    weight[:, left // step] = 1
+    return site.add(graph.Conv1D, x, weight=weight, groups=width, dilation=step)
+
+
+# ---- merging -----------------------------------------------------------------------------------------------
+
+
+def _concatenate(site, *xs):
+    site.last_axis(xs[0])
+    return site.add(graph.Concatenate, *xs)
+
+
+def _add(site, *xs):
+    _check_no_broadcast(site, xs)
+    return site.add(graph.Add, *xs)
+
+
+def _multiply(site, *xs):
+    _check_no_broadcast(site, xs)
+    return site.add(graph.Multiply, *xs)
+
+
+def _check_no_broadcast(site, xs):
+    """Keras lets one frame or one feature stand for all."""
+    signals = [site.builder.signal(x) for x in xs]
+    lengths = {s.length for s in signals if s.time}
+    if (
+        len({s.features for s in signals}) > 1
+        or len({s.time for s in signals}) > 1
+        or (1 in lengths and len(lengths) > 1)
+    ):
+        raise UnsupportedModelError(
+            "broadcasting is not supported", where=site.layer.where, found=", ".join(map(str, signals))
+        )
+
+
+def _scaled(site, x, factor, suffix=""):
+    width = site.invent(site.width(x))
+    return site.add(graph.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
+
+
+def average(site, *xs):
+    _check_no_broadcast(site, xs)
+    return _scaled(site, site.add(graph.Add, *xs, suffix=".sum"), 1 / len(xs))
+
+
+def _subtract(site, *xs):
+    if len(xs) != 2:
+        raise ModelFileError("subtracts two inputs", where=site.layer.where, found=str(len(xs)))
+    _check_no_broadcast(site, xs)
+    return site.add(graph.Add, xs[0], _scaled(site, xs[1], -1.0, ".negative"))
+
+
+#: Layers that do nothing at inference, and what they may be told.
+IDENTITIES = {
+    "Dropout": ("rate", "noise_shape", "seed", "p"),
+    "SpatialDropout1D": ("rate", "seed", "p", "noise_shape"),
+    "GaussianNoise": ("stddev", "seed", "sigma"),
+    "GaussianDropout": ("rate", "seed", "p"),
+    "AlphaDropout": ("rate", "seed", "noise_shape"),
+    "ActivityRegularization": ("l1", "l2"),
+    "Identity": (),
+}
+
+#: keras.ops functions that Keras records as layers: x + y, x * y, x - y.
+OPERATIONS = {"Add": _add, "Multiply": _multiply, "Subtract": _subtract}
+
+LAYERS = {
+    "Dense": _dense,
+    "Embedding": _embedding,
+    "Conv1D": _conv1d,
+    "DepthwiseConv1D": _depthwise_conv1d,
+    "SeparableConv1D": _separable_conv1d,
+    "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _layer_normalization,
+    "Activation": _activation,
+    "ReLU": _activation,
+    "LeakyReLU": _activation,
+    "ELU": _activation,
+    "Softmax": _activation,
+    "Rescaling": _rescaling,
+    "MaxPooling1D": _pool(graph.MaxPool1D),
+    "AveragePooling1D": _pool(graph.AveragePool1D),
+    "GlobalMaxPooling1D": _global_pool(graph.GlobalMaxPool),
+    "GlobalAveragePooling1D": _global_pool(graph.GlobalAveragePool),
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Permute": _permute,
+    "RepeatVector": _repeat_vector,
+    "ZeroPadding1D": _zero_padding1d,
+    "Cropping1D": _cropping1d,
+    "Concatenate": _concatenate,
+    "Add": _add,
+    "Multiply": _multiply,
+    "Average": average,
+    "Subtract": _subtract,
+}

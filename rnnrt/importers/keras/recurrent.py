@@ -1,0 +1,406 @@
+"""Keras's recurrent layers: SimpleRNN, LSTM, GRU, their cuDNN forms, RNN over cells, Bidirectional -> graph
+layers.
+
+Keras runs a ``go_backwards`` layer over the reversed input and leaves its outputs in that order; a graph
+layer with ``reverse`` leaves every output at its own frame. So a Reverse is added where Keras's order is
+seen, and Bidirectional, which turns the backward half round again, needs none.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+
+from ... import graph
+from ...errors import ModelFileError, UnsupportedModelError
+from .layers import average
+from .weights import children, from_cudnn, inner
+
+#: Options that change nothing at inference, or only how the same numbers are computed.
+_HARMLESS = (
+    "unroll",
+    "zero_output_for_mask",
+    "implementation",
+    "input_dim",
+    "input_length",
+    "dropout",
+    "recurrent_dropout",
+    "seed",
+    "unit_forget_bias",
+    "ragged",
+    "num_constants",
+    "use_cudnn",
+)
+
+
+# ---- cells: (graph class, its fields) ----------------------------------------------------------------------
+
+
+def _arrays(site, gates):
+    """(weight, recurrent_weight, bias) of a cell, rows as outputs; the bias as the file has it."""
+    units = site.config.integer("units")
+    kernel, recurrent = (
+        site.array("kernel", None, gates * units),
+        site.array("recurrent_kernel", units, gates * units),
+    )
+    bias = site.arrays.get("bias")
+    if (
+        gates > 1 and bias is not None and bias.shape == (2 * gates * units,)
+    ):  # no other layout has such a bias
+        kernel, recurrent, bias = from_cudnn(gates, kernel, recurrent, bias)
+        site.arrays = site.arrays | {"bias": bias}
+    return kernel.T, recurrent.T, units
+
+
+def _functions(site, gated=True):
+    """activation and recurrent_activation, which must be elementwise."""
+    made = {"activation": site.config.activation("activation", "tanh")}
+    if gated:
+        name = "recurrent_activation"
+        default = None if name in site.config.values else site.version.recurrent_activation(site.layer.where)
+        made[name] = site.config.activation(name, default)
+    for name, function in made.items():
+        if function == "softmax":
+            raise site.config.unsupported(name, function, "an elementwise function")
+    return made
+
+
+def _simple_rnn(site):
+    weight, recurrent, units = _arrays(site, 1)
+    return graph.SimpleRNN, {
+        "weight": weight,
+        "recurrent_weight": recurrent,
+        "bias": site.bias(units),
+        **_functions(site, gated=False),
+    }
+
+
+def _lstm(site):
+    """Keras's gates i f c o are the graph's i f g o."""
+    weight, recurrent, units = _arrays(site, 4)
+    return graph.LSTM, {
+        "weight": weight,
+        "recurrent_weight": recurrent,
+        "bias": site.bias(4 * units),
+        **_functions(site),
+    }
+
+
+def _gru(site):
+    """Keras's gates z r h are the graph's z r n; a bias of two rows holds the recurrent one second."""
+    weight, recurrent, units = _arrays(site, 3)
+    bias = site.arrays.get("bias") if site.config.flag("use_bias", True) else None
+    two_rows = bias is not None and bias.ndim == 2
+    if "reset_after" in site.config.values:
+        reset_after = site.config.flag("reset_after")
+    elif bias is not None or site.version.recent:
+        reset_after = two_rows or bias is None
+    else:
+        number = site.version.number("reset_after, which is missing, has had two defaults", site.layer.where)
+        if number[0] < 3 and "tf" in site.version.text:
+            raise UnsupportedModelError(
+                "the file does not say reset_after, and its default changed",
+                where=site.layer.where,
+                found=site.version.text,
+            )
+        reset_after = number[0] >= 3
+    if "reset_after" not in site.config.values and bias is None:
+        site.assumptions.append(
+            f"layer {site.name!r} (GRU): reset_after={reset_after} taken, the default of Keras "
+            f"{site.version.text}; without a bias nothing in the weights tells"
+        )
+    fields = {"weight": weight, "recurrent_weight": recurrent, "reset_after": reset_after, **_functions(site)}
+    if bias is None or not reset_after:
+        return graph.GRU, fields | {"bias": site.bias(3 * units)}
+    both = site.array("bias", 2, 3 * units)
+    return graph.GRU, fields | {"bias": both[0], "recurrent_bias": both[1]}
+
+
+def _cudnn(cell, **fixed):
+    """CuDNNLSTM and CuDNNGRU have no options for what cuDNN computes: tanh, sigmoid, biases."""
+
+    def read(site):
+        site.config.values = site.config.values | fixed
+        return cell(site)
+
+    return read
+
+
+CELLS = {
+    "SimpleRNN": _simple_rnn,
+    "SimpleRNNCell": _simple_rnn,
+    "LSTM": _lstm,
+    "LSTMCell": _lstm,
+    "GRU": _gru,
+    "GRUCell": _gru,
+    "CuDNNLSTM": _cudnn(_lstm, activation="tanh", recurrent_activation="sigmoid", use_bias=True),
+    "CuDNNGRU": _cudnn(
+        _gru, activation="tanh", recurrent_activation="sigmoid", use_bias=True, reset_after=True
+    ),
+}
+
+
+def _normalised_cell(site):
+    """The textbook's LNSimpleRNNCell: SimpleRNNCell(units, activation=None), LayerNormalization(), then the
+    activation.
+    """
+    found = {}
+    for path, array in site.arrays.items():
+        owner, _, last = path.replace("/vars/", "/").rpartition("/")
+        owner, last = owner.rpartition("/")[2], last.partition(":")[0]
+        for start, roles in (
+            ("simple_rnn_cell", ("kernel", "recurrent_kernel", "bias")),
+            ("layer_norm", ("gamma", "beta")),
+        ):
+            if owner.startswith(start):
+                found[roles[int(last)] if last in ("0", "1", "2")[: len(roles)] else last] = array
+    if set(found) != {"kernel", "recurrent_kernel", "bias", "gamma", "beta"} or len(site.arrays) != 5:
+        raise _unknown(site, f"its arrays are {', '.join(site.arrays) or 'missing'}")
+    site.arrays = found
+    weight, recurrent, units = _arrays(site, 1)
+    site.assumptions.append(
+        f"layer {site.name!r} ({site.layer.class_name}): taken for the textbook's cell, "
+        "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after "
+        "the normalisation."
+    )
+    norm = {
+        "norm": "gates",
+        "gamma": site.array("gamma", units),
+        "beta": site.array("beta", units),
+        "epsilon": 1e-3,
+    }
+    return graph.SimpleRNN, {
+        "weight": weight,
+        "recurrent_weight": recurrent,
+        "bias": site.array("bias", units),
+        **_functions(site, gated=False),
+        **norm,
+    }
+
+
+def custom_layers(site) -> list[graph.Layer]:
+    """The layers that the caller's function for a custom class makes of its options and arrays."""
+    make = site.custom_objects.get(site.layer.class_name) or site.custom_objects.get(
+        site.layer.class_name.rpartition(">")[2]
+    )
+    if make is None:
+        raise _unknown(site)
+    made = make(copy.deepcopy(site.layer.config), {path: array.copy() for path, array in site.arrays.items()})
+    made = list(made) if isinstance(made, (list, tuple)) else [made]
+    if not made or not all(isinstance(x, graph.Layer) for x in made):
+        raise UnsupportedModelError(
+            "the function in custom_objects must return an rnnrt layer, or a list of them",
+            where=site.layer.where,
+            found=repr(made)[:80],
+        )
+    return made
+
+
+def fields_of(layer):
+    """A layer's fields but its name and inputs."""
+    return {
+        f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name not in ("name", "inputs")
+    }
+
+
+def _unknown(site, why=None):
+    name = site.layer.class_name
+    return UnsupportedModelError(
+        f"the custom class {name!r} is not known here" + (f" ({why})" if why else ""),
+        where=site.layer.where,
+        expected="one of Keras's own layers or cells, or the textbook's LNSimpleRNNCell",
+        fix=f"Say what it is: custom_objects={{{name!r}: f}}, where f(config, arrays) returns an rnnrt "
+        f"layer.",
+    )
+
+
+def _custom_cells(site):
+    name = site.layer.class_name
+    if (
+        name.rpartition(">")[2] == "LNSimpleRNNCell"
+        and {"units", "activation"} <= set(site.layer.config)
+        and not {name, "LNSimpleRNNCell"} & set(site.custom_objects)
+    ):
+        made = _normalised_cell(site)
+        site.config.harmless("dtype")
+        site.config.finish()
+        return [made]
+    made = custom_layers(site)
+    if any(type(x) not in (graph.SimpleRNN, graph.LSTM, graph.GRU) or x.reverse for x in made):
+        raise UnsupportedModelError(
+            "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not "
+            "reversed",
+            where=site.layer.where,
+        )
+    return [(type(x), fields_of(x)) for x in made]
+
+
+def _cells(site) -> list:
+    """The (class, fields) of every cell in a recurrent layer or cell, bottom first."""
+    layer = site.layer
+    if layer.class_name in CELLS and not layer.custom:
+        made = [CELLS[layer.class_name](site)]
+    elif layer.class_name == "RNN" and not layer.custom:
+        site.config.value("cell")
+        made = _cells(site.inside(inner(layer, "cell"), _below(site, "cell")))
+    elif layer.class_name == "StackedRNNCells" and not layer.custom:
+        site.config.value("cells")
+        site.config.only("reverse_state_order", False)
+        folders = _below(site, "cells")
+        made = [
+            c
+            for child, folder in children(layer, "cells")
+            for c in _cells(site.inside(child, folders.get(folder, {})))
+        ]
+    else:
+        return _custom_cells(site)
+    site.config.harmless("dtype", *_HARMLESS)
+    if layer.class_name.endswith(("Cell", "Cells")):
+        site.config.finish()
+    return made
+
+
+def _below(site, name):
+    found = site.arrays.get(name, {})
+    if not isinstance(found, dict):
+        raise ModelFileError(f"the arrays of {name} are missing", where=site.layer.where)
+    return found
+
+
+# ---- layers ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """A recurrent layer at work: every frame's output at its own frame, the last one computed, all final
+    states.
+    """
+
+    sequence: str
+    last: str
+    states: list[str]
+    reverse: bool
+    return_sequences: bool
+    return_state: bool
+
+    def output(self, site, suffix, flipped=False):
+        """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last
+        of it.
+        """
+        if not self.return_sequences:
+            return self.last
+        return (
+            site.add(graph.Reverse, self.sequence, suffix=suffix)
+            if self.reverse != flipped
+            else self.sequence
+        )
+
+
+def _run(site, x, initial) -> _Run:
+    config = site.config
+    config.only("time_major", False)
+    if config.flag("stateful", False):
+        site.assumptions.append(
+            f"{site.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps its "
+            f"state until reset."
+        )
+    reverse, sequences, state = (
+        config.flag(name, False) for name in ("go_backwards", "return_sequences", "return_state")
+    )
+    if site.layer.class_name != "RNN" and isinstance(site.arrays.get("cell"), dict):
+        site.arrays = site.arrays["cell"]
+    cells = _cells(site)
+    config.finish()
+    wanted = sum(len(kind.states) for kind, _ in cells)
+    if len(initial) not in (0, wanted):
+        raise ModelFileError(
+            "the initial state is incomplete",
+            where=site.layer.where,
+            expected=f"{wanted} tensors",
+            found=str(len(initial)),
+        )
+    initial, states = list(initial), []
+    for number, (kind, fields) in enumerate(cells):
+        own, initial = initial[: len(kind.states)], initial[len(kind.states) :]
+        x = site.add(
+            kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **fields | {"reverse": reverse}
+        )
+        states += [f"{x}:{s}" for s in kind.states]
+    return _Run(x, f"{x}:h", states, reverse, sequences, state)
+
+
+def recurrent(site, x, *initial):
+    """SimpleRNN, LSTM, GRU, CuDNNLSTM, CuDNNGRU and RNN: the output, then with return_state the final
+    states.
+    """
+    run = _run(site, x, initial)
+    return [run.output(site, ".processed"), *(run.states if run.return_state else ())]
+
+
+def bidirectional(site, x, *initial):
+    """Two layers in opposite directions, merged; without return_sequences, the last output each of them
+    computed.
+    """
+    config = site.config
+    config.value("layer")
+    config.harmless(
+        "dtype",
+        "go_backwards",
+        "return_sequences",
+        "return_state",
+        "stateful",
+        "weights",
+        "num_constants",
+        "input_dim",
+        "input_length",
+    )
+    backward = inner(site.layer, "backward_layer" if config.value("backward_layer", None) else "layer")
+    if not config.values.get("backward_layer"):
+        backward = dataclasses.replace(
+            backward,
+            config=backward.config | {"go_backwards": not backward.config.get("go_backwards", False)},
+        )
+    half = len(initial) // 2
+    halves = []
+    for layer, folder, states in (
+        (inner(site.layer, "layer"), "forward", initial[:half]),
+        (backward, "backward", initial[half:]),
+    ):
+        if layer.custom or layer.class_name not in RECURRENT or layer.class_name == "Bidirectional":
+            raise UnsupportedModelError(
+                f"holds a {layer.class_name}",
+                where=site.layer.where,
+                expected="one of Keras's recurrent layers",
+            )
+        halves.append(
+            _run(site.inside(layer, _below(site, f"{folder}_layer"), f"{site.name}.{folder}"), x, states)
+        )
+    first, second = halves
+    if (first.return_sequences, first.return_state) != (second.return_sequences, second.return_state):
+        raise ModelFileError("the two directions return different things", where=site.layer.where)
+    outputs = (
+        first.output(site, ".forward.processed"),
+        second.output(site, ".backward.processed", flipped=True),
+    )
+    return [*_merged(site, outputs), *(first.states + second.states if first.return_state else ())]
+
+
+def _merged(site, outputs):
+    match mode := site.config.value("merge_mode", "concat"):
+        case "concat":
+            return [site.add(graph.Concatenate, *outputs)]
+        case "sum":
+            return [site.add(graph.Add, *outputs)]
+        case "mul":
+            return [site.add(graph.Multiply, *outputs)]
+        case "ave":
+            return [average(site, *outputs)]
+        case None:
+            return list(outputs)
+    raise site.config.unsupported("merge_mode", mode, "concat, sum, mul, ave or null")
+
+
+RECURRENT = dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU", "RNN"), recurrent) | {
+    "Bidirectional": bidirectional
+}

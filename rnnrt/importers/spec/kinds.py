@@ -1,0 +1,125 @@
+"""The kinds of a spec's lines: which tensors each has, which options, and what written sizes must agree
+with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..torch import layers as torch_layers
+
+#: Options whose value is a word, or a number that may be a fraction; all others are whole numbers or truth
+#: values.
+WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
+FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
+MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A layer with tensors: its function of torch/layers.py, the tensors' names, the options the function
+    takes, what written sizes must agree with, options that mean nothing at inference, and the axes PyTorch
+    runs it in."""
+
+    add: object
+    tensors: tuple[str, ...]
+    options: tuple[str, ...]
+    sizes: object
+    harmless: tuple[str, ...]
+    axes: str
+
+
+def _linear_sizes(t, options):
+    return {"in_features": t["weight"].shape[1], "out_features": t["weight"].shape[0], "bias": "bias" in t}
+
+
+def _conv_sizes(t, options):
+    out, per_group, taps = t["weight"].shape
+    return {
+        "in_channels": per_group * options.get("groups", 1),
+        "out_channels": out,
+        "kernel_size": taps,
+        "bias": "bias" in t,
+    }
+
+
+def _batch_norm_sizes(t, options):
+    return {"num_features": t["running_mean"].size, "affine": "weight" in t, "track_running_stats": True}
+
+
+def _layer_norm_sizes(t, options):
+    return {"elementwise_affine": "weight" in t, "bias": "bias" in t}
+
+
+def _embedding_sizes(t, options):
+    return {"num_embeddings": t["weight"].shape[0], "embedding_dim": t["weight"].shape[1]}
+
+
+PARAMETRIC = {
+    "Linear": Kind(torch_layers.add_linear, ("weight", "bias"), (), _linear_sizes, (), "btf"),
+    "Conv1d": Kind(
+        torch_layers.add_conv1d,
+        ("weight", "bias"),
+        ("stride", "padding", "dilation", "groups", "padding_mode"),
+        _conv_sizes,
+        (),
+        "bft",
+    ),
+    "BatchNorm1d": Kind(
+        torch_layers.add_batch_norm,
+        ("weight", "bias", "running_mean", "running_var"),
+        ("eps",),
+        _batch_norm_sizes,
+        ("momentum",),
+        "bft",
+    ),
+    "LayerNorm": Kind(
+        torch_layers.add_layer_norm,
+        ("weight", "bias"),
+        ("eps", "normalized_shape"),
+        _layer_norm_sizes,
+        (),
+        "btf",
+    ),
+    "Embedding": Kind(
+        torch_layers.add_embedding,
+        ("weight",),
+        ("padding_idx", "max_norm"),
+        _embedding_sizes,
+        ("scale_grad_by_freq", "sparse"),
+        "btf",
+    ),
+}
+RANKS = {("Linear", "weight"): 2, ("Conv1d", "weight"): 3, ("Embedding", "weight"): 2}
+RNNS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+CELL_TENSORS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+RNN_TENSOR = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d{1,4}(_reverse)?")
+POOLS = {
+    "MaxPool1d": (
+        torch_layers.add_max_pool,
+        "kernel_size",
+        {},
+        ("stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    ),
+    "AvgPool1d": (
+        torch_layers.add_average_pool,
+        "kernel_size",
+        {},
+        ("stride", "padding", "ceil_mode", "count_include_pad"),
+    ),
+    "AdaptiveMaxPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "max"}, ()),
+    "AdaptiveAvgPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "average"}, ()),
+}
+#: functional names -> the class above or the spec's own word
+ALIASES = {
+    "max_pool1d": "MaxPool1d",
+    "adaptive_max_pool1d": "AdaptiveMaxPool1d",
+    "avg_pool1d": "AvgPool1d",
+    "adaptive_avg_pool1d": "AdaptiveAvgPool1d",
+    "softmax": "Softmax",
+    "Flatten": "flatten",
+    "dropout": "Dropout",
+    "Dropout1d": "Dropout",
+    "AlphaDropout": "Dropout",
+}

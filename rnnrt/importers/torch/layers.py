@@ -1,0 +1,480 @@
+"""PyTorch's layers as graph layers: one function a layer, from its tensors (NumPy) and its constructor's own
+options.
+
+Every ``add_*`` takes a GraphBuilder, a layer name, the reference it reads, the layer's tensors by PyTorch's
+names relative to the module ("weight_ih_l0") and the module's options under PyTorch's names and defaults; it
+returns the reference it made. Frames are (batch, time, features) whatever axes PyTorch used: axes belong to
+who calls. Semantics: the pages of torch.nn for each class. Never imports torch.
+
+Errors: ModelFileError for tensors missing or left over (by name), ShapeError for sizes, UnsupportedModelError
+for options.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import ModelFileError, ShapeError, UnsupportedModelError
+from ...graph import (
+    GRU,
+    LSTM,
+    Activation,
+    AveragePool1D,
+    BatchNormalization,
+    Concatenate,
+    Conv1D,
+    Dense,
+    Embedding,
+    Function,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    LayerNormalization,
+    MaxPool1D,
+    SimpleRNN,
+)
+
+#: torch.nn class -> (its functional name, our function, the options that are its parameters with PyTorch's
+#: defaults)
+_ELEMENTWISE = {
+    "Identity": ("identity", "linear", {}),
+    "ReLU": ("relu", "relu", {}),
+    "ReLU6": ("relu6", "clipped_relu", {}),
+    "LeakyReLU": ("leaky_relu", "leaky_relu", {"negative_slope": 0.01}),
+    "Tanh": ("tanh", "tanh", {}),
+    "Sigmoid": ("sigmoid", "sigmoid", {}),
+    "Hardtanh": ("hardtanh", "hard_tanh", {"min_val": -1.0, "max_val": 1.0}),
+    "Hardsigmoid": ("hardsigmoid", "hard_sigmoid", {}),
+    "Hardswish": ("hardswish", "hard_silu", {}),
+    "ELU": ("elu", "elu", {"alpha": 1.0}),
+    "SELU": ("selu", "selu", {}),
+    "SiLU": ("silu", "silu", {}),
+    "Softsign": ("softsign", "softsign", {}),
+    "GELU": ("gelu", "gelu_tanh", {"approximate": "none"}),
+    "Exp": ("exp", "exponential", {}),
+}
+#: Every word ``elementwise`` knows, "ReLU" and "relu" alike -> the class's row above.
+FUNCTIONS = {word: kind for kind, row in _ELEMENTWISE.items() for word in (kind, row[0])}
+
+
+def elementwise(word, **options) -> Function:
+    """The Function a torch.nn class or a torch.nn.functional name means, e.g. ``elementwise("LeakyReLU",
+    negative_slope=0.2)``.
+    """
+    if word not in FUNCTIONS:
+        raise UnsupportedModelError(
+            f"the activation {word} is not supported", expected=f"one of {', '.join(sorted(FUNCTIONS))}"
+        )
+    kind = FUNCTIONS[word]
+    _, name, defaults = _ELEMENTWISE[kind]
+    unknown = sorted(set(options) - set(defaults) - {"inplace"})
+    if unknown:
+        raise UnsupportedModelError(
+            f"{word} has no option {', '.join(unknown)}", expected=f"{sorted(defaults)}"
+        )
+    values = {option: options.get(option, default) for option, default in defaults.items()}
+    if kind == "GELU":
+        if values["approximate"] != "tanh":
+            raise UnsupportedModelError(
+                "GELU with the error function is not supported",
+                expected="approximate='tanh'",
+                found=repr(values["approximate"]),
+            )
+        return Function(name)
+    if kind == "Hardtanh":
+        low, high = float(values["min_val"]), float(values["max_val"])
+        if (low, high) == (-1.0, 1.0):
+            return Function(name)
+        if low == 0.0 and high > 0.0:
+            return Function("clipped_relu", (high,))
+        raise UnsupportedModelError(
+            "Hardtanh is supported from -1 to 1 and from 0 up", found=f"{low:g} to {high:g}"
+        )
+    return Function(name, (6.0,) if kind == "ReLU6" else tuple(values.values()))
+
+
+def elementwise_options(word) -> tuple[str, ...]:
+    """The options of an elementwise activation, in the order PyTorch takes them."""
+    return tuple(_ELEMENTWISE[FUNCTIONS[word]][2])
+
+
+# ---- what the functions below are written with -------------------------------------------------------------
+
+
+def take(tensors, where, required, optional=()):
+    """The tensors named, required ones first, None for an optional one that is absent; raises on missing or
+    left-over names.
+    """
+    missing = [name for name in required if name not in tensors]
+    unexpected = sorted(set(tensors) - set(required) - set(optional))
+    if missing or unexpected:
+        found = (
+            ", ".join(f"{name} {tuple(np.shape(tensors[name]))}" for name in sorted(tensors)) or "no tensors"
+        )
+        what = [f"the tensors {', '.join(missing)} are missing"] * bool(missing)
+        what += [f"the tensors {', '.join(unexpected)} do not belong to it"] * bool(unexpected)
+        raise ModelFileError(
+            " and ".join(what),
+            where=where,
+            expected=", ".join((*required, *(f"[{o}]" for o in optional))),
+            found=found,
+        )
+    return [tensors.get(name) for name in (*required, *optional)]
+
+
+def one(value, option, where):
+    """The single number of a 1-D layer's option: PyTorch keeps 3, (3,) and [3] alike."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise UnsupportedModelError(f"{option} must be one whole number", where=where, found=repr(value))
+    return int(value)
+
+
+def zrn(array):
+    """PyTorch's GRU rows, reset update new (r z n), as z r n: the gates are blocks of the first axis."""
+    r, z, n = np.split(np.asarray(array), 3)
+    return np.concatenate([z, r, n])
+
+
+def taps_first(weight):
+    """A convolution weight (out, in / groups, tap) as (out, tap, in / groups)."""
+    return np.swapaxes(np.asarray(weight), 1, 2)
+
+
+def join(builder, name, references):
+    """Several values side by side; a single one is itself."""
+    return references[0] if len(references) == 1 else builder.add(Concatenate, name, *references)
+
+
+# ---- recurrence --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RnnResult:
+    """What an RNN makes, as references. ``sequence``: the last layer's output, directions joined.
+
+    ``h``, ``c``: the final states, one tuple of directions a layer (``h[-1]``: the last layer's, forward then
+    reverse); ``c`` is () for an RNN and a GRU. ``layers``: names of the layers made, in h_n's order: layer *
+    directions + direction.
+    """
+
+    sequence: str
+    h: tuple[tuple[str, ...], ...]
+    c: tuple[tuple[str, ...], ...]
+    layers: tuple[str, ...]
+
+
+_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+_KEY = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d{1,4})(_reverse)?")
+
+
+def rnn_kind(tensors):
+    """ "RNN", "GRU" or "LSTM" by the shapes of the first layer's weights (importing needs no more), or None
+    where they fit none.
+    """
+    ih, hh, hr = (np.shape(tensors.get(f"{key}_l0", ())) for key in ("weight_ih", "weight_hh", "weight_hr"))
+    if len(ih) != 2 or len(hh) != 2 or ih[0] != hh[0]:
+        return None
+    if len(hr) == 2:
+        return "LSTM" if hh[0] == 4 * hr[1] and hh[1] == hr[0] else None
+    return next((kind for kind, gates in _GATES.items() if hh[0] == gates * hh[1]), None)
+
+
+def rnn_sizes(tensors, where="the RNN"):
+    """(layers, directions, bias, projection) that the names of an RNN's tensors tell; raises where names are
+    no RNN's or leave a gap.
+    """
+    parts = {name: _KEY.fullmatch(name) for name in tensors}
+    take({name: tensors[name] for name, part in parts.items() if part is None}, where, ())
+    keys = [part.groups() for part in parts.values()]
+    layers = 1 + max((int(layer) for _, layer, _ in keys), default=0)
+    directions = 1 + any(reverse for _, _, reverse in keys)
+    stems = ["weight_ih", "weight_hh"] + [
+        s for s in ("bias_ih", "bias_hh") if any(k.startswith("bias") for k, _, _ in keys)
+    ]
+    stems += ["weight_hr"] * any(k == "weight_hr" for k, _, _ in keys)
+    if (
+        layers * directions * len(stems) > 8 * len(keys) + 8
+    ):  # a lone weight_ih_l9999 must not make a list of 40,000 names
+        raise ModelFileError(
+            "most layers' tensors are missing", where=where, found=", ".join(sorted(tensors)[:8])
+        )
+    take(
+        tensors,
+        where,
+        [f"{s}_l{k}{d}" for k in range(layers) for d in ("", "_reverse")[:directions] for s in stems],
+    )
+    return layers, directions, "bias_ih" in stems, "weight_hr" in stems
+
+
+def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=None, packed=True) -> RnnResult:
+    """A whole torch.nn.RNN, LSTM or GRU stack: layers, directions, bias, sizes and projection are read off
+    its tensors.
+
+    Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions
+    "{name}.l0_joined". ``initial``: initial states by reference, one (h,) or (h, c) a layer and direction in
+    h_0's order. ``packed``: whether the rows' lengths count for it. An LSTM's and an RNN's two biases are
+    summed, which is exact; a GRU's stay two, for its reset gate stands between them.
+    """
+    where = f"{name} ({kind})"
+    if kind not in _GATES:
+        raise UnsupportedModelError(
+            f"{kind} is not a recurrent layer of PyTorch", where=name, expected="RNN, GRU or LSTM"
+        )
+    if nonlinearity not in ("tanh", "relu"):
+        raise UnsupportedModelError(
+            "the nonlinearity is not supported",
+            where=where,
+            expected="tanh or relu",
+            found=repr(nonlinearity),
+        )
+    if nonlinearity != "tanh" and kind != "RNN":
+        raise UnsupportedModelError(f"{kind} has no option nonlinearity", where=where)
+    layers, directions, _, projected = rnn_sizes(tensors, where)
+    if projected and kind != "LSTM":
+        raise ModelFileError("only an LSTM has a projection (weight_hr)", where=where)
+    if initial is not None and len(initial) != layers * directions:
+        raise ShapeError(
+            "one initial state a layer and direction is needed",
+            where=where,
+            expected=str(layers * directions),
+            found=str(len(initial)),
+        )
+    made, h, c = [], [], []
+    for k in range(layers):
+        for suffix in ("", "_reverse")[:directions]:
+            cell = {stem: np.asarray(tensors[f"{stem}_l{k}{suffix}"]) for stem in _stems(tensors)}
+            state = initial[len(made)] if initial is not None else ()
+            fields = {"reverse": bool(suffix), "packed": packed}
+            where_cell = f"{where}, {name}.l{k}{suffix}"
+            made.append(
+                _add_cell(
+                    builder, f"{name}.l{k}{suffix}", x, state, cell, kind, nonlinearity, where_cell, fields
+                )
+            )
+        here = made[-directions:]
+        h.append(tuple(f"{layer}:h" for layer in here))
+        c.append(tuple(f"{layer}:c" for layer in here))
+        x = join(builder, f"{name}.l{k}_joined", here)
+    return RnnResult(x, tuple(h), tuple(c) if kind == "LSTM" else (), tuple(made))
+
+
+def _stems(tensors):
+    return [
+        stem
+        for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        if f"{stem}_l0" in tensors
+    ]
+
+
+def add_ended(builder, name, x):
+    """The frames of ``x``, and zeros past the end of each row, as packing and unpacking leave them: a
+    recurrence whose new state is its input, so that the rows' lengths act on it as on any other."""
+    width = builder.signal(x).width
+    fields = {"weight": np.eye(width), "recurrent_weight": np.zeros((width, width)), "activation": "linear"}
+    return builder.add(SimpleRNN, name, x, **fields)
+
+
+def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where, fields):
+    """One direction of one layer; ``tensors`` by stem ("weight_ih"). Returns the layer's name."""
+    ih, hh, hr = tensors["weight_ih"], tensors["weight_hh"], tensors.get("weight_hr")
+    gates = _GATES[kind]
+    if ih.ndim != 2 or hh.ndim != 2 or (hr is not None and hr.ndim != 2):
+        raise ShapeError("the weights must be matrices", where=where, found=f"{ih.shape}, {hh.shape}")
+    units, width = hh.shape[0] // gates, hh.shape[1]
+    fits = (
+        units
+        and ih.shape[0] == hh.shape[0] == gates * units
+        and (width == units if hr is None else hr.shape == (width, units))
+    )
+    biases = [tensors[b] for b in ("bias_ih", "bias_hh") if b in tensors]
+    if not fits or any(b.shape != (gates * units,) for b in biases):
+        found = ", ".join(f"{stem} {array.shape}" for stem, array in tensors.items())
+        raise ShapeError(
+            f"the tensors are not {kind}'s",
+            where=where,
+            expected=f"{gates} * hidden_size rows, hidden_size columns in weight_hh",
+            found=found,
+        )
+    if kind == "GRU":
+        fields |= {"weight": zrn(ih), "recurrent_weight": zrn(hh), "reset_after": True}
+        if biases:
+            fields |= {"bias": zrn(biases[0]), "recurrent_bias": zrn(biases[1])}
+        return builder.add(GRU, name, x, *state, **fields)
+    # added in float64: the rounding to float32 then happens once
+    fields |= {
+        "weight": ih,
+        "recurrent_weight": hh,
+        "bias": biases[0].astype(np.float64) + biases[1] if biases else None,
+    }
+    if kind == "LSTM":
+        return builder.add(LSTM, name, x, *state, projection=hr, **fields)
+    return builder.add(SimpleRNN, name, x, *state, activation=nonlinearity, **fields)
+
+
+# ---- products ----------------------------------------------------------------------------------------------
+
+
+def add_linear(builder, name, x, tensors):
+    """torch.nn.Linear on every frame: weight (out_features, in_features)."""
+    weight, bias = take(tensors, f"{name} (Linear)", ["weight"], ["bias"])
+    return builder.add(Dense, name, x, weight=weight, bias=bias)
+
+
+def add_embedding(builder, name, x, tensors, *, padding_idx=None, max_norm=None):
+    """torch.nn.Embedding. ``padding_idx`` only stops a gradient; ``max_norm`` would rewrite the table while
+    it is read.
+    """
+    if max_norm is not None:
+        raise UnsupportedModelError("an Embedding with max_norm is not supported", where=name)
+    (weight,) = take(tensors, f"{name} (Embedding)", ["weight"])
+    if padding_idx is not None and not -len(weight) <= padding_idx < len(weight):
+        raise ShapeError(
+            "padding_idx is outside the table",
+            where=name,
+            expected=f"below {len(weight)}",
+            found=str(padding_idx),
+        )
+    return builder.add(Embedding, name, x, weight=weight)
+
+
+def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
+    """torch.nn.Conv1d: weight (out, in / groups, tap); ``padding`` a number (on both sides), "valid" or
+    "same" (stride 1 only).
+    """
+    where = f"{name} (Conv1d)"
+    weight, bias = take(tensors, where, ["weight"], ["bias"])
+    if np.ndim(weight) != 3:
+        raise ShapeError("weight must be (out, in / groups, tap)", where=where, found=str(np.shape(weight)))
+    stride, dilation, groups = (
+        one(stride, "stride", where),
+        one(dilation, "dilation", where),
+        one(groups, "groups", where),
+    )
+    if padding == "same" and stride != 1:
+        raise UnsupportedModelError(
+            "padding='same' exists only with stride 1", where=where, found=f"stride {stride}"
+        )
+    if isinstance(padding, str) and padding not in ("same", "valid"):
+        raise UnsupportedModelError(
+            "the padding is not supported",
+            where=where,
+            expected="a number, 'valid' or 'same'",
+            found=repr(padding),
+        )
+    if padding != "same":
+        sides = 0 if padding == "valid" else one(padding, "padding", where)
+        padding = (sides, sides)
+    if padding_mode != "zeros" and padding != (0, 0):
+        raise UnsupportedModelError(
+            f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'"
+        )
+    fields = {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
+    return builder.add(Conv1D, name, x, weight=taps_first(weight), bias=bias, **fields)
+
+
+# ---- normalisation and activations -------------------------------------------------------------------------
+
+
+def add_batch_norm(builder, name, x, tensors, *, eps=1e-5):
+    """torch.nn.BatchNorm1d as it is after ``eval()``: running statistics. One without them would use each
+    batch's own: refused.
+    """
+    where = f"{name} (BatchNorm1d)"
+    if "running_mean" not in tensors and "running_var" not in tensors:
+        raise UnsupportedModelError(
+            "a BatchNorm1d without running statistics (track_running_stats=False) is not supported",
+            where=where,
+        )
+    optional = ["weight", "bias", "num_batches_tracked"]
+    mean, variance, gamma, beta, _ = take(tensors, where, ["running_mean", "running_var"], optional)
+    return builder.add(
+        BatchNormalization, name, x, mean=mean, variance=variance, gamma=gamma, beta=beta, epsilon=eps
+    )
+
+
+def add_layer_norm(builder, name, x, tensors, *, eps=1e-5, normalized_shape=None):
+    """torch.nn.LayerNorm over the features of each frame; without weights its size is the frame's."""
+    where = f"{name} (LayerNorm)"
+    gamma, beta = take(tensors, where, [], ["weight", "bias"])
+    width = builder.signal(x).width
+    size = one(normalized_shape, "normalized_shape", where) if normalized_shape is not None else width
+    if size != width or builder.signal(x).features != (width,):
+        raise ShapeError(
+            "normalized_shape must be the features of a frame",
+            where=where,
+            expected=str(builder.signal(x).features),
+            found=f"({size},)",
+        )
+    return builder.add(LayerNormalization, name, x, size=size, gamma=gamma, beta=beta, epsilon=eps)
+
+
+def add_activation(builder, name, x, word, **options):
+    """An elementwise activation by its torch name, class ("ReLU") or function ("relu"); Identity adds no
+    layer.
+    """
+    made = elementwise(word, **options)
+    return x if made.name == "linear" else builder.add(Activation, name, x, activation=made)
+
+
+# ---- pooling -----------------------------------------------------------------------------------------------
+
+
+def add_max_pool(
+    builder,
+    name,
+    x,
+    *,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode=False,
+    return_indices=False,
+):
+    """torch.nn.MaxPool1d; padding never wins."""
+    where = f"{name} (MaxPool1d)"
+    if one(dilation, "dilation", where) != 1 or return_indices:
+        raise UnsupportedModelError("MaxPool1d with dilation or return_indices is not supported", where=where)
+    return builder.add(MaxPool1D, name, x, **_window(where, kernel_size, stride, padding, ceil_mode))
+
+
+def add_average_pool(
+    builder, name, x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True
+):
+    """torch.nn.AvgPool1d; padded zeros count, unless ``count_include_pad=False``."""
+    fields = _window(f"{name} (AvgPool1d)", kernel_size, stride, padding, ceil_mode)
+    return builder.add(AveragePool1D, name, x, count_padding=bool(count_include_pad), **fields)
+
+
+def _window(where, kernel_size, stride, padding, ceil_mode):
+    if ceil_mode:
+        raise UnsupportedModelError("ceil_mode=True is not supported", where=where)
+    size = one(kernel_size, "kernel_size", where)
+    sides = one(padding, "padding", where)
+    if 2 * sides > size:
+        raise ShapeError(
+            "padding must be at most half the window",
+            where=where,
+            expected=f"at most {size // 2}",
+            found=str(sides),
+        )
+    return {
+        "size": size,
+        "stride": size if stride is None or stride == () else one(stride, "stride", where),
+        "padding": (sides, sides),
+    }
+
+
+def add_global_pool(builder, name, x, *, kind, output_size=1):
+    """torch.nn.AdaptiveAvgPool1d(1) ("average") or AdaptiveMaxPool1d(1) ("max"): over all frames, to one
+    value a sequence.
+    """
+    if one(output_size, "output_size", name) != 1:
+        raise UnsupportedModelError(
+            "adaptive pooling is supported to one frame only", where=name, found=f"output_size={output_size}"
+        )
+    return builder.add({"average": GlobalAveragePool, "max": GlobalMaxPool}[kind], name, x)

@@ -1,0 +1,312 @@
+"""A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, read
+(program.py) and compared with the module's own answers (verify.py). The first way to trace that holds
+is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import itertools
+import logging
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+import torch.fx
+from torch.nn.utils import rnn as packing
+
+from ...errors import RnnrtError, UnsupportedModelError
+from ...graph import Graph
+from .copy import evaluated
+from .export import exported
+from .modules import kind
+from .program import RECURRENT, Program, own_line
+from .verify import compare, leaves
+
+
+class _Tracer(torch.fx.Tracer):
+    """torch.fx's tracer, with every supported layer a leaf and every call's line kept."""
+
+    def __init__(self):
+        super().__init__(
+            autowrap_functions=(packing.pack_padded_sequence, packing.pad_packed_sequence, torch.zeros)
+        )
+        self._autowrap_search += [packing, torch]
+        self.record_stack_traces = True
+
+    def is_leaf_module(self, m, module_qualified_name):
+        return kind(m) is not None or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(module, example=None) -> Graph:
+    """The Graph of a live module; ``example``: an input, a tuple of them or {parameter of forward: input},
+    for sizes that the layers do not tell and for a forward that torch.fx cannot trace. The graph is compared
+    with the module at several sizes; what could not be compared stands in the metadata's "assumptions".
+
+    Raises UnsupportedModelError naming the call and its line.
+    """
+    module = _unwrapped(module)
+    where, random = f"torch module {type(module).__name__}", torch.get_rng_state()
+    try:
+        if module._forward_hooks or module._forward_pre_hooks and kind(module) is None:
+            raise UnsupportedModelError(
+                "a forward hook may change what the module does", fix="Remove the hook first."
+            )
+        example = _by_parameter(module, example)
+        return _first_that_holds(module, example)
+    except RnnrtError as error:
+        raise error.at(where)
+    finally:
+        torch.set_rng_state(random)
+
+
+def _unwrapped(module):
+    """The module behind DataParallel and torch.compile; TorchScript is refused, for it has no Python to
+    trace.
+    """
+    while True:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModelError(
+                "TorchScript modules are not read",
+                where=f"torch module {module.original_name}",
+                fix="Give the module it was made from, or its state_dict() with a spec.",
+            )
+        if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif type(module).__name__ == "OptimizedModule" and isinstance(
+            getattr(module, "_orig_mod", None), torch.nn.Module
+        ):
+            module = module._orig_mod
+        else:
+            return module
+
+
+def _by_parameter(module, example):
+    """{parameter of forward: a tensor, None, or a tuple of these}, or None without an example."""
+    if example is None:
+        return None
+    names = list(inspect.signature(module.forward).parameters)
+    if not isinstance(example, Mapping):
+        values = list(example) if isinstance(example, (tuple, list)) else [example]
+        if len(values) > len(names):
+            raise UnsupportedModelError(
+                "example holds more values than forward has arguments",
+                expected=f"at most {len(names)}: {', '.join(names)}",
+                found=str(len(values)),
+            )
+        example = dict(zip(names, values))
+    unknown = [name for name in example if name not in names]
+    if unknown:
+        raise UnsupportedModelError(
+            f"forward has no argument {unknown[0]!r}, for which example gives a value",
+            expected=", ".join(names),
+        )
+    return {name: _tensors(example[name], name) for name in names if name in example}
+
+
+def _tensors(value, name):
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, (tuple, list)) and not all(isinstance(v, (int, float)) for v in value):
+        return tuple(_tensors(part, name) for part in value)
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UnsupportedModelError(
+            f"the example for {name!r} is not an array of numbers",
+            expected="a tensor or an array, or a tuple of these",
+            found=type(value).__name__,
+        ) from error
+
+
+def _first_that_holds(module, example):
+    """The graph of the first way to trace whose reading the module's own answers confirm."""
+    untraced, refusals, ways = None, [], _ways(module, example)
+    while ways:
+        way, optional = ways.pop(0)
+        try:
+            graph, modules = way(optional)
+        except _Untraceable as error:
+            untraced = error
+            continue
+        try:
+            program = Program(graph, modules, type(module).__name__, example)
+            absent = [name for name in optional if program.role(name) is None]
+            if absent:  # no state and no lengths: what forward does without it is another program
+                ways.insert(0, (way, [name for name in optional if name not in absent]))
+                continue
+            made = program.graph(optional)
+            made = _as_packed(made) if kind(module) in RECURRENT else made
+            least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
+            options = {"optional": optional, "finals": program.finals, "least": least}
+            if "" in modules and not isinstance(
+                modules[""], torch.fx.GraphModule
+            ):  # torch.export keeps guards
+                options["traced"] = _Traced(modules[""].cpu(), graph)
+            notes = compare(module, made, example, **options)
+            made.metadata.update({"assumptions": notes} if notes else {})
+            return made
+        except RnnrtError as error:
+            if not optional or kind(module):
+                refusals.append(error)
+    raise refusals[0] if refusals else untraced
+
+
+def _ways(module, example):
+    """[(a function of the optional parameters to leave open that traces, those parameters)], the best
+    first.
+    """
+    if kind(module) is not None:
+        return [(lambda optional: _called(module, optional), ["hx"] * (kind(module) in RECURRENT))]
+    given = {name for name, value in (example or {}).items() if value is not None}
+    parameters = inspect.signature(module.forward).parameters.values()
+    pinned = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
+    pinned |= {name: None for name, value in (example or {}).items() if value is None}
+    ways = [
+        (lambda optional: _symbolic(module, pinned, optional), [n for n, v in pinned.items() if v is None])
+    ]
+    if ways[0][1]:
+        ways.append((ways[0][0], []))
+    if example is not None:
+        ways.append((lambda _: _exported(module, example), []))
+        if (wider := _of_two(example)) is not None:
+            ways.append((lambda _: _exported(module, wider), []))
+    return ways
+
+
+def _of_two(example):
+    """An example of one row as one of two, for torch.export takes a size of one for a constant; None where it
+    is no such example.
+    """
+    tensors = [value for value in example.values() if value is not None]
+    if not all(isinstance(x, torch.Tensor) and x.ndim > 1 for x in tensors):
+        return None
+    axis = next((k for k in range(2) if all(x.shape[k] == 1 for x in tensors)), None)
+    wider = lambda x: x if x is None or axis is None else torch.cat([x, x], axis)
+    return None if axis is None else {name: wider(x) for name, x in example.items()}
+
+
+def _called(module, optional):
+    """(the fx graph of calling one layer, its modules)."""
+    name, graph = type(module).__name__.lower(), torch.fx.Graph()
+    parameters = list(inspect.signature(module.forward).parameters)[:1] + list(optional)
+    graph.output(graph.call_module(name, tuple(graph.placeholder(p) for p in parameters)))
+    return graph, {name: evaluated(module)}
+
+
+def _as_packed(graph):
+    """A bare RNN's graph: the caller may give it a packed sequence."""
+    layers = [replace(x, packed=True) if hasattr(x, "packed") else x for x in graph.layers]
+    return graph.replace(layers, metadata=graph.metadata | {"packed": True})
+
+
+def _symbolic(module, pinned, optional):
+    """(fx graph, {dotted name: submodule}) by torch.fx; parameters of ``pinned`` that are not ``optional``
+    have their value there.
+    """
+    copied, random_before = evaluated(module), torch.get_rng_state()
+    held = _tensors_held(copied)
+    values = {name: value for name, value in pinned.items() if name not in optional}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph = _Tracer().trace(copied, concrete_args=values or None)
+        except (
+            Exception
+        ) as error:  # whatever the user's own forward raises when it meets a value without numbers
+            raise _untraceable(module, error) from error
+    _refuse_memory(copied, held, _tensors_held(copied), random_before)
+    return graph, dict(copied.named_modules()) | {"": copied}
+
+
+def _exported(module, example):
+    quiet = logging.root.manager.disable
+    said = (
+        io.StringIO()
+    )  # what torch.export prints and logs of a forward it does not get through is said below
+    with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        warnings.simplefilter("ignore")
+        logging.disable()
+        try:
+            return exported(evaluated(module), example)
+        except Exception as error:  # the user's own, and torch.export's many
+            raise _untraceable(module, error) from error
+        finally:
+            logging.disable(quiet)
+
+
+def _tensors_held(module):
+    """{dotted name: (tensor, how often it was written)} of parameters, buffers and tensors that are plain
+    attributes.
+    """
+    return {
+        f"{name}.{key}".lstrip("."): (t, 0 if t.is_inference() else t._version)
+        for name, part in module.named_modules()
+        for key, t in itertools.chain(part._parameters.items(), part._buffers.items(), vars(part).items())
+        if isinstance(t, torch.Tensor)
+    }
+
+
+def _refuse_memory(copied, before, after, random_before):
+    """Raise where one run of forward left something behind: the next run would answer otherwise than the
+    trace.
+    """
+    for name, (tensor, version) in after.items():
+        old, old_version = before.get(name, (tensor, version))
+        if version != old_version if old is tensor else not torch.equal(old, tensor):
+            raise UnsupportedModelError(
+                f"forward changes the tensor {name!r} of its module",
+                fix="Take a state as an argument instead.",
+            )
+    for name, part in copied.named_modules():
+        for key, value in vars(part).items():
+            if any(isinstance(v, torch.fx.Proxy) for v in leaves(value)):
+                raise UnsupportedModelError(
+                    f"forward keeps a tensor in {f'{name}.{key}'.lstrip('.')}",
+                    fix="Take a state as an argument and return it instead.",
+                )
+    if not torch.equal(random_before, torch.get_rng_state()):
+        raise UnsupportedModelError(
+            "forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training."
+        )
+
+
+class _Traced:
+    """A traced program that runs, as torch.fx's interpreter does; a GraphModule would have torch.fx wrap its
+    functions for good.
+    """
+
+    def __init__(self, module, graph):
+        self.module, self.graph = module, graph
+
+    def __call__(self, *positional, **named):
+        bound = inspect.signature(self.module.forward).bind(*positional, **named)
+        bound.apply_defaults()
+        places = [node.name for node in self.graph.nodes if node.op == "placeholder"]
+        values = [bound.arguments[n if n in bound.arguments else n.rpartition("_")[0]] for n in places]
+        return torch.fx.Interpreter(self.module, graph=self.graph).run(*values)
+
+
+class _Untraceable(UnsupportedModelError):
+    """A forward that this way of tracing does not get through."""
+
+
+def _untraceable(module, error):
+    if isinstance(error, UnsupportedModelError):
+        return error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _Untraceable(
+        f"forward cannot be traced: {lines[0]}",
+        where=_raised_at(error),
+        fix="Control flow and loops that depend on the data or on the number of frames are not supported: "
+        "use whole-sequence layers."
+        " Where only sizes are asked for, example= may help.",
+    )
+
+
+def _raised_at(error):
+    frames = traceback.extract_tb(error.__traceback__)
+    return own_line([(f.filename, f.lineno) for f in frames]) or "forward"
