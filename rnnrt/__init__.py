@@ -4,6 +4,7 @@ framework.
 
 from typing import TYPE_CHECKING
 
+from . import layers
 from ._engine import Stream
 from .errors import (
     DTypeError,
@@ -24,7 +25,7 @@ from .state import State
 from .value import by_path
 
 if TYPE_CHECKING:
-    from . import layers, textbook
+    from . import textbook
 
 __version__ = "0.1.0"
 
@@ -60,8 +61,8 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for a module
 
     def __getattr__(name):
-        """The modules ``layers`` and ``textbook``, imported when first used: few programs need them."""
-        if name not in ("layers", "textbook"):
+        """The module ``textbook``, imported when first used: few programs need it."""
+        if name != "textbook":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Buffer, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
-    from .graph import Function, Layer, Output
+    from .graph import Output
+    from .layers import Function, Layer
     from .state import State
 
 Floats: TypeAlias = NDArray[np.float32]

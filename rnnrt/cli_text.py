@@ -7,7 +7,8 @@ import dataclasses
 import json
 import sys
 
-from .graph import Graph, Input
+from .graph import Graph
+from .layers import Input
 
 
 def table(header, rows):

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from . import reference
-from .graph import GRU, LSTM, Conv1D, Dense, GraphBuilder
+from .graph import GraphBuilder
+from .layers import GRU, LSTM, Conv1D, Dense
 
 #: Optional packages and what each is for.
 EXTRAS = {

@@ -14,8 +14,9 @@ import numpy as np
 
 from . import strict_json
 from .errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
-from .graph import LAYERS, Function, Graph, Output
-from .scan import Scan  # noqa: F401 - a kind in LAYERS
+from .graph import Graph, Output
+from .layers import Function
+from .layers.base import LAYERS
 
 MAX_LAYERS = 1024
 MAX_WIDTH = 1 << 24

@@ -15,19 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import (
-    GRU,
-    LINEAR,
-    LSTM,
-    Activation,
-    Add,
-    Concatenate,
-    Dense,
-    Graph,
-    Reshape,
-    SimpleRNN,
-)
-from .scan import Scan
+from .graph import Graph
+from .layers import GRU, LSTM, Activation, Add, Concatenate, Dense, Reshape, Scan, SimpleRNN
+from .layers.function import LINEAR
 
 #: Functions with f(-x) = 1 - f(x).
 _COMPLEMENTED = ("sigmoid", "hard_sigmoid", "hard_sigmoid_keras2")

@@ -20,7 +20,8 @@ from .errors import (
     StateError,
     UnsupportedModelError,
 )
-from .graph import Graph, Input
+from .graph import Graph
+from .layers import Input, Scan
 from .ports import (
     Port,
     as_array,
@@ -32,7 +33,6 @@ from .ports import (
     shape_of,
     tables_of,
 )
-from .scan import Scan
 from .state import State
 
 if TYPE_CHECKING:

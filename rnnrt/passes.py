@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from .graph import (
-    LINEAR,
+from .graph import Graph
+from .layers import (
     Activation,
     Add,
     Affine,
@@ -20,16 +20,16 @@ from .graph import (
     Concatenate,
     Conv1D,
     Dense,
-    Graph,
     Input,
     Reshape,
     Reverse,
+    Scan,
     Select,
     TimeDistributed,
-    _Recurrent,
 )
+from .layers.function import LINEAR
+from .layers.recurrent import Recurrent
 from .lifting import cut_products, lift
-from .scan import Scan
 
 
 def optimise(graph: Graph, lifted=True) -> Graph:
@@ -205,7 +205,7 @@ def _scaled_output(product, layer):
 def _scaled_input(product, reference, scale, offset):
     """W (scale x + offset) + b as one product, x coming in by ``reference``; or None."""
     if (
-        not isinstance(product, (Dense, Conv1D, _Recurrent))
+        not isinstance(product, (Dense, Conv1D, Recurrent))
         or product.inputs[0] != reference
         or product.inputs.count(reference) > 1
     ):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .axes import letters, to_source
 from .errors import DTypeError, ShapeError
-from .graph import Embedding
+from .layers import Embedding
 
 
 def tables_of(graph, name):

@@ -14,7 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import ShapeError
-from .graph import Graph, Input, same_padding
+from .graph import Graph
+from .layers import Input
+from .layers.window import same_padding
 
 
 def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=None, dtype=np.float64):
@@ -65,7 +67,7 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
 
 
 def apply(function, x):
-    """A Function of graph.FUNCTIONS, elementwise."""
+    """A Function of layers.FUNCTIONS, elementwise."""
     with np.errstate(over="ignore", under="ignore"):
         return _value(function.name, function.parameters, x.astype(np.float64)).astype(x.dtype)
 

@@ -1,10 +1,12 @@
-"""What a graph does to time, worked out from the time facts of its layers (see graph.TIME_FACTS)."""
+"""What a graph does to time, worked out from the time facts of its layers (see layers/base.py)."""
 
 from __future__ import annotations
 
 from itertools import combinations
 
-from .graph import Graph, Input, same_padding
+from .graph import Graph
+from .layers import Input
+from .layers.window import same_padding
 
 
 def receptive_field(graph: Graph):

@@ -17,7 +17,8 @@ import numpy as np
 
 from . import reference
 from .errors import ShapeError, VerificationError
-from .graph import BatchNormalization, Embedding, Graph, Input, TimeDistributed
+from .graph import Graph
+from .layers import BatchNormalization, Embedding, Input, TimeDistributed
 
 #: A framework may sum in another order than the reference does in float32: by how much more its error may
 #: then be called rounding.

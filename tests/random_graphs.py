@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnnrt.graph import (
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import (
     FUNCTIONS,
     GRU,
     LSTM,
@@ -22,19 +23,18 @@ from rnnrt.graph import (
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
-    GraphBuilder,
     Last,
     LayerNormalization,
     MaxPool1D,
     Multiply,
     Reshape,
     Reverse,
+    Scan,
     Select,
     SimpleRNN,
     Softmax,
     TimeDistributed,
 )
-from rnnrt.scan import Scan
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
 #: Functions whose answers stay small whatever they are given; the others may grow from layer to layer.

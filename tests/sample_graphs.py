@@ -5,7 +5,8 @@ occurs.
 import numpy as np
 
 from rnnrt import file, graph_json
-from rnnrt.graph import (
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import (
     GRU,
     LSTM,
     Activation,
@@ -20,20 +21,19 @@ from rnnrt.graph import (
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
-    GraphBuilder,
     Last,
     LayerNormalization,
     MaxPool1D,
     Multiply,
     Reshape,
     Reverse,
+    Scan,
     Select,
     SimpleRNN,
     Softmax,
     TimeDistributed,
     Unflatten,
 )
-from rnnrt.scan import Scan
 
 
 def normal(*shape, seed=0):

@@ -15,7 +15,8 @@ import pytest
 
 from rnnrt import atomic, file
 from rnnrt.errors import ModelFileError
-from rnnrt.graph import Dense, GraphBuilder
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import Dense
 
 
 def graph(width=2):
@@ -62,7 +63,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
     program = (
         "import resource, signal, sys, numpy as np; from rnnrt import file; from rnnrt.errors import "
         "ModelFileError\n"
-        "from rnnrt.graph import Dense, GraphBuilder\n"
+        "from rnnrt.graph import GraphBuilder; from rnnrt.layers import Dense\n"
         "b = GraphBuilder(); b.output('y', b.add(Dense, 'fc', b.input('x', (64,)), weight=np.ones((64, "
         "64)))); graph = b.graph()\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, "

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rnnrt import bench
-from rnnrt.graph import Dense, Embedding, GraphBuilder
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import Dense, Embedding
 
 
 def test_percentiles_are_of_single_calls():

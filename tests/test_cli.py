@@ -13,7 +13,8 @@ from needs import need
 
 import rnnrt
 from rnnrt import bench, cli, cli_commands, demo, errors
-from rnnrt.graph import LSTM, Add, Conv1D, Dense, GraphBuilder, Last
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import LSTM, Add, Conv1D, Dense, Last
 
 need("rnnrt._engine")
 need("h5py")

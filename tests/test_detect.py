@@ -21,9 +21,10 @@ from needs import need
 
 from rnnrt import file, reference, textbook
 from rnnrt.errors import ModelFileError, RnnrtError, UnsupportedModelError
-from rnnrt.graph import Dense, GraphBuilder
+from rnnrt.graph import GraphBuilder
 from rnnrt.importers import detect, read
 from rnnrt.importers.detection import TABLE
+from rnnrt.layers import Dense
 
 
 def zipped(**members):

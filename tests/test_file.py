@@ -13,7 +13,9 @@ from sample_graphs import graph_with_every_layer, normal, same, small_graph
 
 from rnnrt import file, graph_json, reference, strict_json, verification
 from rnnrt.errors import DTypeError, ModelFileError
-from rnnrt.graph import LAYERS, Activation, Conv1D, Dense, GraphBuilder, TimeDistributed
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import Activation, Conv1D, Dense, TimeDistributed
+from rnnrt.layers.base import LAYERS
 
 
 @pytest.fixture

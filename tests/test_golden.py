@@ -19,8 +19,9 @@ from needs import need
 import rnnrt
 from rnnrt import demo, file, golden, importers, reference, verification
 from rnnrt.errors import UnsupportedModelError, VerificationError
-from rnnrt.graph import LSTM, Conv1D, Dense, GraphBuilder
+from rnnrt.graph import GraphBuilder
 from rnnrt.importers.keras.rewrite import rewrite
+from rnnrt.layers import LSTM, Conv1D, Dense
 
 need("h5py")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -23,7 +23,7 @@ from keras_records import (
 )
 from needs import need
 
-from rnnrt import graph, reference
+from rnnrt import layers, reference
 from rnnrt.errors import ModelFileError, UnsupportedModelError
 from rnnrt.importers.keras import reader as importer
 from rnnrt.importers.spec.text import text_of
@@ -336,8 +336,8 @@ def test_custom_objects_say_what_a_class_is_in_every_kind_of_file(suffix):
     def mine(config, arrays):
         assert config["units"] == 3 and len(arrays) == 2
         kernel, bias = sorted(arrays.values(), key=lambda a: -a.ndim)
-        dense = graph.Dense(name="mine", inputs=("x",), weight=kernel.T, bias=bias)
-        return [dense, graph.Softmax(name="soft", inputs=("mine",))]
+        dense = layers.Dense(name="mine", inputs=("x",), weight=kernel.T, bias=bias)
+        return [dense, layers.Softmax(name="soft", inputs=("mine",))]
 
     assert_answers(importer.read(data, custom_objects={"Mine": mine}), "text_classifier")
     with pytest.raises(UnsupportedModelError, match=r"Mine.*custom_objects=\{'Mine': f\}"):
@@ -605,7 +605,7 @@ def test_other_cells_are_refused_by_name_and_may_be_described_by_the_caller():
             "gamma": gamma,
             "beta": beta,
         }
-        return graph.SimpleRNN("any", ("x",), activation=config["activation"], norm="gates", **weights)
+        return layers.SimpleRNN("any", ("x",), activation=config["activation"], norm="gates", **weights)
 
     assert_answers(importer.read(data, custom_objects={"Mine": mine}), "normalised")
     assert seen == [
@@ -614,7 +614,7 @@ def test_other_cells_are_refused_by_name_and_may_be_described_by_the_caller():
     ]
 
 
-@pytest.mark.parametrize("answer", [None, [], "LSTM", graph.Dense("d", ("x",), weight=[[1.0]])])
+@pytest.mark.parametrize("answer", [None, [], "LSTM", layers.Dense("d", ("x",), weight=[[1.0]])])
 def test_a_description_that_is_no_cell_is_refused(answer):
     with pytest.raises(UnsupportedModelError, match="custom_objects"):
         importer.read(renamed_cells(), custom_objects={"Mine": lambda config, arrays: answer})
@@ -625,8 +625,8 @@ def test_a_custom_layer_may_stand_for_several():
         find(config, "dense").update(module="elsewhere", class_name="Swish", registered_name="Swish")
 
     def swish(config, arrays):
-        dense = graph.Dense("a", ("x",), weight=arrays["vars/0"].T, bias=arrays["vars/1"])
-        return [dense, graph.Activation("b", ("a",), activation="silu")]
+        dense = layers.Dense("a", ("x",), weight=arrays["vars/0"].T, bias=arrays["vars/1"])
+        return [dense, layers.Activation("b", ("a",), activation="silu")]
 
     moved = with_weights(file("normalised.keras"), lambda opened: opened["layers"].move("dense", "swish"))
     data = with_config(moved, rename)

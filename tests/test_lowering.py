@@ -5,7 +5,8 @@ import pytest
 
 import rnnrt
 from rnnrt import _engine, layers, lowering
-from rnnrt.graph import FUNCTIONS, LAYERS
+from rnnrt.layers import FUNCTIONS
+from rnnrt.layers.base import LAYERS
 
 
 def test_every_layer_and_function_of_the_graph_is_one_of_the_engine():

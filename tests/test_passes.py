@@ -8,9 +8,9 @@ from random_graphs import frames_needed, random_graph
 
 import rnnrt
 from rnnrt import file, passes, reference, verification
-from rnnrt.graph import (
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import (
     GRU,
-    LINEAR,
     LSTM,
     Activation,
     Add,
@@ -22,7 +22,6 @@ from rnnrt.graph import (
     Embedding,
     Flatten,
     Function,
-    GraphBuilder,
     MaxPool1D,
     Multiply,
     Reshape,
@@ -31,6 +30,7 @@ from rnnrt.graph import (
     SimpleRNN,
     TimeDistributed,
 )
+from rnnrt.layers.function import LINEAR
 
 
 def normal(*shape, seed=0):

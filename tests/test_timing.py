@@ -10,8 +10,9 @@ import pytest
 from random_graphs import random_graph
 
 import rnnrt
-from rnnrt import NotStreamableError, ShapeError, UnsupportedModelError, graph, reference
+from rnnrt import NotStreamableError, ShapeError, UnsupportedModelError, reference
 from rnnrt import layers as L
+from rnnrt.layers.base import LAYERS, TIME_FACTS
 
 
 def weights(*shape, seed=0):
@@ -28,12 +29,12 @@ def built(make):
 
 
 def test_every_layer_states_its_time_facts():
-    assert len(graph.LAYERS) > 20
-    for cls in graph.LAYERS.values():
-        assert all(hasattr(cls, fact) for fact in graph.TIME_FACTS), cls
+    assert len(LAYERS) > 20
+    for cls in LAYERS.values():
+        assert all(hasattr(cls, fact) for fact in TIME_FACTS), cls
 
 
-@pytest.mark.parametrize("left_out", [*graph.TIME_FACTS, None])
+@pytest.mark.parametrize("left_out", [*TIME_FACTS, None])
 def test_a_layer_class_that_leaves_a_fact_out_is_refused(left_out):
     facts = {
         "span": 1,
@@ -49,11 +50,20 @@ def test_a_layer_class_that_leaves_a_fact_out_is_refused(left_out):
     def infer(self, x):
         return (x,)
 
-    body = {"kind": "activation", "activation": L.Function("relu"), "infer": infer, **facts}
-    stated = dict(graph.LAYERS)
+    def engine_fields(self, x):
+        return {"activation": self.activation.pair}
+
+    body = {
+        "kind": "activation",
+        "activation": L.Function("relu"),
+        "infer": infer,
+        "engine_fields": engine_fields,
+        **facts,
+    }
+    stated = dict(LAYERS)
     try:
-        cls = type("Novel", (graph.Layer,), body)
-        network = graph.Graph(
+        cls = type("Novel", (L.Layer,), body)
+        network = L.Graph(
             (L.Input("x", features=(2,)), cls("novel", ("x",))), ("x",), (L.Output("y", "novel"),)
         )
         if left_out is None:
@@ -62,8 +72,8 @@ def test_a_layer_class_that_leaves_a_fact_out_is_refused(left_out):
         with pytest.raises(UnsupportedModelError, match=rf"'novel' \(Novel\).*{left_out!r}"):
             rnnrt.from_graph(network)
     finally:
-        graph.LAYERS.clear()
-        graph.LAYERS.update(stated)
+        LAYERS.clear()
+        LAYERS.update(stated)
 
 
 def test_a_fact_that_is_none_is_refused():
@@ -74,7 +84,7 @@ def test_a_fact_that_is_none_is_refused():
 
     with pytest.raises(UnsupportedModelError, match=r"'keeps'.*'everything'"):
         rnnrt.from_graph(
-            graph.Graph(
+            L.Graph(
                 (L.Input("x", features=(2,)), Odd("odd", ("x",), "relu")), ("x",), (L.Output("y", "odd"),)
             )
         )

@@ -14,7 +14,8 @@ from test_cli import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run, run_json
 import rnnrt
 from rnnrt import demo, verification
 from rnnrt.errors import ShapeError, VerificationError
-from rnnrt.graph import LSTM, BatchNormalization, Dense, Embedding, GraphBuilder
+from rnnrt.graph import GraphBuilder
+from rnnrt.layers import LSTM, BatchNormalization, Dense, Embedding
 
 need("rnnrt._engine")
 SPEC = (demo.FOLDER / "lstm_torch.spec").read_text()

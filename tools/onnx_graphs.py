@@ -14,7 +14,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from rnnrt.errors import UnsupportedModelError
-from rnnrt.graph import Graph, Layer
+from rnnrt.graph import Graph
+from rnnrt.layers import Layer
 
 OPSET = 17
 FUNCTIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, UnsupportedModelError
-from ..graph import LSTM, Dense, Graph, GraphBuilder, SimpleRNN, Softmax
+from ..graph import Graph, GraphBuilder
+from ..layers import LSTM, Dense, SimpleRNN, Softmax
 from ..textbook import LSTM_PARAMETERS, RNN_PARAMETERS, read_parameters
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from math import prod
 
 from ...errors import ShapeError, UnsupportedModelError
-from ...graph import Concatenate, Conv1D, Flatten, GlobalMaxPool, Last, Reshape, Reverse, Select
+from ...layers import Concatenate, Conv1D, Flatten, GlobalMaxPool, Last, Reshape, Reverse, Select
 from .values import Harmless, LengthError, Lengths, MaxOverTime, Refused, Size, StateInput, Tensor
 
 #: name of the call (function, method or aten operator) -> f(network, *arguments, **options)

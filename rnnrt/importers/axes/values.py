@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...graph import GraphBuilder, Input, Reshape, Signal, Unflatten
+from ...graph import GraphBuilder
+from ...layers import Input, Reshape, Signal, Unflatten
 
 _WORDS = {
     "b": "batch",

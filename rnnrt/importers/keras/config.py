@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ... import strict_json
 from ...errors import ModelFileError, UnsupportedModelError, did_you_mean
-from ...graph import FUNCTIONS, Function
+from ...layers import FUNCTIONS, Function
 
 _REQUIRED = object()
 #: Levels of the JSON text: a network within a network is four or five deeper.
@@ -266,7 +266,7 @@ class Config:
             )
 
 
-#: Keras's names that differ from those of graph.FUNCTIONS, or fix a parameter. Slope 0.2:
+#: Keras's names that differ from those of layers.FUNCTIONS, or fix a parameter. Slope 0.2:
 #: keras.activations.leaky_relu.
 _ACTIVATIONS = {
     "swish": ("silu",),

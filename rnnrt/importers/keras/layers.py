@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from ... import graph
+from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from .config import Config, Description, Version, layer_activation
 
@@ -35,7 +35,7 @@ class Site:
     arrays.
     """
 
-    builder: graph.GraphBuilder
+    builder: layers.GraphBuilder
     layer: Description
     name: str
     arrays: dict
@@ -66,7 +66,7 @@ class Site:
         """A layer that applies the option ``activation`` to its own result."""
         function = self.config.activation("activation")
         if function == "softmax":
-            return self.add(graph.Softmax, self.add(kind, x, **fields), suffix=".softmax")
+            return self.add(layers.Softmax, self.add(kind, x, **fields), suffix=".softmax")
         return self.add(kind, x, activation=function, **fields)
 
     def array(self, role, *shape):
@@ -145,14 +145,14 @@ def _dense(site, x):
     if (
         signal.time and len(signal.features) == 2
     ):  # over the last axis alone: the frame's first axis is an inner time
-        inside = graph.GraphBuilder()
+        inside = layers.GraphBuilder()
         outer, site.builder = site.builder, inside
         y = _dense_of(
             site, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
         )
         site.builder = outer
         inside.output("y", y)
-        return site.add(graph.TimeDistributed, x, graph=inside.graph())
+        return site.add(layers.TimeDistributed, x, graph=inside.graph())
     if len(signal.features) != 1:
         raise UnsupportedModelError(
             "is supported only on (batch, time, features) and (batch, time, n, features)",
@@ -163,7 +163,7 @@ def _dense(site, x):
 
 
 def _dense_of(site, x, units):
-    return site.activated(graph.Dense, x, weight=site.array("kernel", None, units).T, bias=site.bias(units))
+    return site.activated(layers.Dense, x, weight=site.array("kernel", None, units).T, bias=site.bias(units))
 
 
 def _embedding(site, x):
@@ -179,7 +179,7 @@ def _embedding(site, x):
             expected="(batch, time)",
             found=str(signal),
         )
-    return site.add(graph.Embedding, x, weight=site.array("embeddings", *shape))
+    return site.add(layers.Embedding, x, weight=site.array("embeddings", *shape))
 
 
 def _window(site):
@@ -202,7 +202,7 @@ def _conv1d(site, x):
     filters = site.config.integer("filters")
     weight = site.array("kernel", taps, None, filters).transpose(2, 0, 1)
     return site.activated(
-        graph.Conv1D,
+        layers.Conv1D,
         x,
         weight=weight,
         bias=site.bias(filters),
@@ -225,7 +225,7 @@ def _depthwise_conv1d(site, x):
     taps, window = _window(site)
     weight, groups = _depthwise(site, taps)
     return site.activated(
-        graph.Conv1D, x, weight=weight, bias=site.bias(len(weight)), groups=groups, **window
+        layers.Conv1D, x, weight=weight, bias=site.bias(len(weight)), groups=groups, **window
     )
 
 
@@ -233,9 +233,9 @@ def _separable_conv1d(site, x):
     taps, window = _window(site)
     weight, groups = _depthwise(site, taps)
     filters = site.config.integer("filters")
-    x = site.add(graph.Conv1D, x, suffix=".depthwise", weight=weight, groups=groups, **window)
+    x = site.add(layers.Conv1D, x, suffix=".depthwise", weight=weight, groups=groups, **window)
     pointwise = site.array("pointwise_kernel", 1, len(weight), filters)
-    return site.activated(graph.Dense, x, weight=pointwise[0].T, bias=site.bias(filters))
+    return site.activated(layers.Dense, x, weight=pointwise[0].T, bias=site.bias(filters))
 
 
 # ---- normalisation, activations ----------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def _batch_normalization(site, x):
     gamma, beta = _scale_and_offset(site)
     mean, variance = site.array("moving_mean", None), site.array("moving_variance", None)
     return site.add(
-        graph.BatchNormalization,
+        layers.BatchNormalization,
         x,
         mean=mean,
         variance=variance,
@@ -281,7 +281,7 @@ def _layer_normalization(site, x):
     gamma, beta = _scale_and_offset(site)
     width = site.width(x)
     return site.add(
-        graph.LayerNormalization,
+        layers.LayerNormalization,
         x,
         size=width,
         gamma=gamma,
@@ -298,9 +298,9 @@ def _activation(site, x):
         options.pop("axis", None)
     function = layer_activation(Description(site.layer.class_name, site.layer.name, options), site.version)
     return (
-        site.add(graph.Softmax, x)
+        site.add(layers.Softmax, x)
         if function == "softmax"
-        else site.add(graph.Activation, x, activation=function)
+        else site.add(layers.Activation, x, activation=function)
     )
 
 
@@ -310,7 +310,7 @@ def _rescaling(site, x):
         np.broadcast_to(site.config.numbers(name, default, width), width)
         for name, default in (("scale", 1.0), ("offset", 0.0))
     )
-    return site.add(graph.Affine, x, scale=scale, offset=offset)
+    return site.add(layers.Affine, x, scale=scale, offset=offset)
 
 
 # ---- pooling and time --------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def _global_pool(kind):
         site.channels_last()
         y = site.add(kind, x)
         return (
-            site.add(graph.Unflatten, y, suffix=".keepdims", length=1)
+            site.add(layers.Unflatten, y, suffix=".keepdims", length=1)
             if site.config.flag("keepdims", False)
             else y
         )
@@ -357,15 +357,15 @@ def _flat(site, x):
     """(batch, everything else)."""
     signal = site.builder.signal(x)
     if len(signal.features) != 1:
-        x = site.add(graph.Reshape, x, suffix=".frames", features=(signal.width,))
-    return site.add(graph.Flatten, x) if signal.time else x
+        x = site.add(layers.Reshape, x, suffix=".frames", features=(signal.width,))
+    return site.add(layers.Flatten, x) if signal.time else x
 
 
 def _reshape(site, x):
     shape, signal = site.config.integers("target_shape"), site.builder.signal(x)
     if signal.time and signal.length is None:
         if len(shape) > 1 and shape[0] == -1 and prod(shape[1:]) == signal.width:
-            return site.add(graph.Reshape, x, features=shape[1:])
+            return site.add(layers.Reshape, x, features=shape[1:])
         raise site.config.unsupported(
             "target_shape", shape, "(-1, features) on a sequence whose length is not fixed"
         )
@@ -385,12 +385,12 @@ def _reshape(site, x):
         )
     shape = [numbers // known if n == -1 else n for n in shape]
     if signal.time and len(shape) > 1 and shape[0] == signal.length:
-        return site.add(graph.Reshape, x, features=shape[1:])
+        return site.add(layers.Reshape, x, features=shape[1:])
     x = _flat(site, x)
     if len(shape) == 1:
         return x
-    x = site.add(graph.Unflatten, x, suffix=".frames" if len(shape) > 2 else "", length=shape[0])
-    return site.add(graph.Reshape, x, features=shape[1:]) if len(shape) > 2 else x
+    x = site.add(layers.Unflatten, x, suffix=".frames" if len(shape) > 2 else "", length=shape[0])
+    return site.add(layers.Reshape, x, features=shape[1:]) if len(shape) > 2 else x
 
 
 def _permute(site, x):
@@ -403,16 +403,16 @@ def _permute(site, x):
         raise site.config.unsupported("dims", dims, "(2, 1)")
     _check_copies(site, length * width)
     index = np.arange(length * width).reshape(length, width).T.ravel()
-    x = site.add(graph.Select, site.add(graph.Flatten, x, suffix=".flat"), suffix=".order", index=index)
-    return site.add(graph.Unflatten, x, length=width)
+    x = site.add(layers.Select, site.add(layers.Flatten, x, suffix=".flat"), suffix=".order", index=index)
+    return site.add(layers.Unflatten, x, length=width)
 
 
 def _repeat_vector(site, x):
     n, width = site.config.integer("n"), site.width(x)
     _check_copies(site, n * width)
     return site.add(
-        graph.Unflatten,
-        site.add(graph.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
+        layers.Unflatten,
+        site.add(layers.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
         length=n,
     )
 
@@ -441,7 +441,7 @@ def _zero_padding1d(site, x):
     site.channels_last()
     width = site.invent(site.width(x))
     return site.add(
-        graph.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding")
+        layers.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding")
     )
 
 
@@ -457,7 +457,7 @@ def _cropping1d(site, x):
     site.invent(taps * width)
     weight = np.zeros((width, taps, 1))
     weight[:, left // step] = 1
-    return site.add(graph.Conv1D, x, weight=weight, groups=width, dilation=step)
+    return site.add(layers.Conv1D, x, weight=weight, groups=width, dilation=step)
 
 
 # ---- merging -----------------------------------------------------------------------------------------------
@@ -465,17 +465,17 @@ def _cropping1d(site, x):
 
 def _concatenate(site, *xs):
     site.last_axis(xs[0])
-    return site.add(graph.Concatenate, *xs)
+    return site.add(layers.Concatenate, *xs)
 
 
 def _add(site, *xs):
     _check_no_broadcast(site, xs)
-    return site.add(graph.Add, *xs)
+    return site.add(layers.Add, *xs)
 
 
 def _multiply(site, *xs):
     _check_no_broadcast(site, xs)
-    return site.add(graph.Multiply, *xs)
+    return site.add(layers.Multiply, *xs)
 
 
 def _check_no_broadcast(site, xs):
@@ -494,19 +494,19 @@ def _check_no_broadcast(site, xs):
 
 def _scaled(site, x, factor, suffix=""):
     width = site.invent(site.width(x))
-    return site.add(graph.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
+    return site.add(layers.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
 
 
 def average(site, *xs):
     _check_no_broadcast(site, xs)
-    return _scaled(site, site.add(graph.Add, *xs, suffix=".sum"), 1 / len(xs))
+    return _scaled(site, site.add(layers.Add, *xs, suffix=".sum"), 1 / len(xs))
 
 
 def _subtract(site, *xs):
     if len(xs) != 2:
         raise ModelFileError("subtracts two inputs", where=site.layer.where, found=str(len(xs)))
     _check_no_broadcast(site, xs)
-    return site.add(graph.Add, xs[0], _scaled(site, xs[1], -1.0, ".negative"))
+    return site.add(layers.Add, xs[0], _scaled(site, xs[1], -1.0, ".negative"))
 
 
 #: Layers that do nothing at inference, and what they may be told.
@@ -537,10 +537,10 @@ LAYERS = {
     "ELU": _activation,
     "Softmax": _activation,
     "Rescaling": _rescaling,
-    "MaxPooling1D": _pool(graph.MaxPool1D),
-    "AveragePooling1D": _pool(graph.AveragePool1D),
-    "GlobalMaxPooling1D": _global_pool(graph.GlobalMaxPool),
-    "GlobalAveragePooling1D": _global_pool(graph.GlobalAveragePool),
+    "MaxPooling1D": _pool(layers.MaxPool1D),
+    "AveragePooling1D": _pool(layers.AveragePool1D),
+    "GlobalMaxPooling1D": _global_pool(layers.GlobalMaxPool),
+    "GlobalAveragePooling1D": _global_pool(layers.GlobalAveragePool),
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Permute": _permute,

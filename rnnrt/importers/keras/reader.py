@@ -13,7 +13,7 @@ from inspect import signature
 from itertools import count
 from os import PathLike
 
-from ... import graph
+from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, did_you_mean
 from ..spec.text import text_of
 from .config import Config, Description
@@ -34,7 +34,7 @@ _MOST_WALKED = 50_000
 
 def read(
     source, spec=None, *, custom_objects=None, inputs=None, outputs=None, max_bytes=2 << 30
-) -> graph.Graph:
+) -> layers.Graph:
     """The Graph of a Keras model.
 
     ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be
@@ -105,11 +105,11 @@ class _Importer:
 
     def __init__(self, model: KerasModel, custom_objects):
         self.model, self.custom_objects = model, custom_objects
-        self.builder, self.assumptions = graph.GraphBuilder(), Findings()
+        self.builder, self.assumptions = layers.GraphBuilder(), Findings()
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
         self.shapes_alone = False  # whether only the shapes are asked for, which no mask changes
 
-    def graph(self, wiring, cut) -> graph.Graph:
+    def graph(self, wiring, cut) -> layers.Graph:
         """The whole network, or the part of it that ``cut`` names."""
         arrays = self.model.weights.get("layers", {})
         _network_options(self.model.description, self.model.version)
@@ -280,7 +280,7 @@ class _Importer:
         if len(made) != 1:
             raise UnsupportedModelError("holds a layer with several outputs", where=site.layer.where)
         frame.builder.output("y", frame.reference(made[0]))
-        return site.add(graph.TimeDistributed, x, graph=frame.builder.graph())
+        return site.add(layers.TimeDistributed, x, graph=frame.builder.graph())
 
     def _shape(self, wiring, key):
         """The shape of a graph input, batch axis first: an InputLayer's own, or that of the tensor where the

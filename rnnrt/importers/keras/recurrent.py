@@ -12,7 +12,7 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 
-from ... import graph
+from ... import layers
 from ...errors import ModelFileError, UnsupportedModelError
 from .layers import average
 from .weights import children, from_cudnn, inner
@@ -68,7 +68,7 @@ def _functions(site, gated=True):
 
 def _simple_rnn(site):
     weight, recurrent, units = _arrays(site, 1)
-    return graph.SimpleRNN, {
+    return layers.SimpleRNN, {
         "weight": weight,
         "recurrent_weight": recurrent,
         "bias": site.bias(units),
@@ -79,7 +79,7 @@ def _simple_rnn(site):
 def _lstm(site):
     """Keras's gates i f c o are the graph's i f g o."""
     weight, recurrent, units = _arrays(site, 4)
-    return graph.LSTM, {
+    return layers.LSTM, {
         "weight": weight,
         "recurrent_weight": recurrent,
         "bias": site.bias(4 * units),
@@ -112,9 +112,9 @@ def _gru(site):
         )
     fields = {"weight": weight, "recurrent_weight": recurrent, "reset_after": reset_after, **_functions(site)}
     if bias is None or not reset_after:
-        return graph.GRU, fields | {"bias": site.bias(3 * units)}
+        return layers.GRU, fields | {"bias": site.bias(3 * units)}
     both = site.array("bias", 2, 3 * units)
-    return graph.GRU, fields | {"bias": both[0], "recurrent_bias": both[1]}
+    return layers.GRU, fields | {"bias": both[0], "recurrent_bias": both[1]}
 
 
 def _cudnn(cell, **fixed):
@@ -170,7 +170,7 @@ def _normalised_cell(site):
         "beta": site.array("beta", units),
         "epsilon": 1e-3,
     }
-    return graph.SimpleRNN, {
+    return layers.SimpleRNN, {
         "weight": weight,
         "recurrent_weight": recurrent,
         "bias": site.array("bias", units),
@@ -179,7 +179,7 @@ def _normalised_cell(site):
     }
 
 
-def custom_layers(site) -> list[graph.Layer]:
+def custom_layers(site) -> list[layers.Layer]:
     """The layers that the caller's function for a custom class makes of its options and arrays."""
     make = site.custom_objects.get(site.layer.class_name) or site.custom_objects.get(
         site.layer.class_name.rpartition(">")[2]
@@ -188,7 +188,7 @@ def custom_layers(site) -> list[graph.Layer]:
         raise _unknown(site)
     made = make(copy.deepcopy(site.layer.config), {path: array.copy() for path, array in site.arrays.items()})
     made = list(made) if isinstance(made, (list, tuple)) else [made]
-    if not made or not all(isinstance(x, graph.Layer) for x in made):
+    if not made or not all(isinstance(x, layers.Layer) for x in made):
         raise UnsupportedModelError(
             "the function in custom_objects must return an rnnrt layer, or a list of them",
             where=site.layer.where,
@@ -227,7 +227,7 @@ def _custom_cells(site):
         site.config.finish()
         return [made]
     made = custom_layers(site)
-    if any(type(x) not in (graph.SimpleRNN, graph.LSTM, graph.GRU) or x.reverse for x in made):
+    if any(type(x) not in (layers.SimpleRNN, layers.LSTM, layers.GRU) or x.reverse for x in made):
         raise UnsupportedModelError(
             "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not "
             "reversed",
@@ -291,7 +291,7 @@ class _Run:
         if not self.return_sequences:
             return self.last
         return (
-            site.add(graph.Reverse, self.sequence, suffix=suffix)
+            site.add(layers.Reverse, self.sequence, suffix=suffix)
             if self.reverse != flipped
             else self.sequence
         )
@@ -389,11 +389,11 @@ def bidirectional(site, x, *initial):
 def _merged(site, outputs):
     match mode := site.config.value("merge_mode", "concat"):
         case "concat":
-            return [site.add(graph.Concatenate, *outputs)]
+            return [site.add(layers.Concatenate, *outputs)]
         case "sum":
-            return [site.add(graph.Add, *outputs)]
+            return [site.add(layers.Add, *outputs)]
         case "mul":
-            return [site.add(graph.Multiply, *outputs)]
+            return [site.add(layers.Multiply, *outputs)]
         case "ave":
             return [average(site, *outputs)]
         case None:

@@ -49,7 +49,8 @@ from fnmatch import fnmatchcase
 
 from ... import state_form
 from ...errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
-from ...graph import Flatten, Graph, GraphBuilder, Last, Reshape, Select, Softmax, TimeDistributed
+from ...graph import Graph, GraphBuilder
+from ...layers import Flatten, Last, Reshape, Select, Softmax, TimeDistributed
 from ..torch import layers as torch_layers
 from .draft import draft, rnn_alone
 from .frames import Packing, add_untransposed

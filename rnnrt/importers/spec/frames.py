@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import ShapeError
-from ...graph import BatchNormalization, Dense, Flatten, Unflatten
+from ...layers import BatchNormalization, Dense, Flatten, Unflatten
 from ..axes.values import Clock
 from ..torch.layers import add_ended, one
 

@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...graph import (
+from ...layers import (
     Activation,
     Add,
     Affine,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import ModelFileError, ShapeError, UnsupportedModelError
-from ...graph import (
+from ...layers import (
     GRU,
     LSTM,
     Activation,

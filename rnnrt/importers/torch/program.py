@@ -21,7 +21,8 @@ from torch.nn.utils import rnn as packing
 
 from ... import state_form
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
-from ...graph import Graph, Input, Reshape, Unflatten
+from ...graph import Graph
+from ...layers import Input, Reshape, Unflatten
 from ..axes.shapes import SHAPES
 from ..axes.values import (
     AxesError,

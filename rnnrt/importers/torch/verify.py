@@ -13,7 +13,7 @@ import torch
 
 from ... import reference, state_form
 from ...errors import StateError, UnsupportedModelError
-from ...graph import Embedding, Input
+from ...layers import Embedding, Input
 from ...verification import distance, longest_row
 from .copy import evaluated
 

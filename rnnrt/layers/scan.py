@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .errors import ShapeError, UnsupportedModelError
-from .graph import Graph, Input, Layer, Signal, _aligned, layer_class
+from ..errors import ShapeError, UnsupportedModelError
+from .base import Layer, Signal, aligned, layer_class
+from .input import Input
 
 if TYPE_CHECKING:
-    from .annotations import Floats, OptionalWeights, References
+    from ..annotations import Floats, OptionalWeights, References
+    from ..graph import Graph
+
 
 #: Most outputs of a step: what the engine keeps track of for one layer.
 MOST_OUTPUTS = 64
@@ -60,11 +63,17 @@ class Scan(Layer):
     def length(self) -> int | None:
         return self.steps
 
+    @property
+    def joined_inputs(self) -> int:
+        return self.per_step if self.per_step > 1 else 0
+
     arrays: ClassVar[tuple[str, ...]] = ("initial",)
 
     def check(self) -> None:
         for name in ("states", "started"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        from ..graph import Graph  # it imports the layers
+
         if not isinstance(self.graph, Graph):
             raise ShapeError(
                 "graph is missing: a Graph of one step", where=self.where, found=repr(self.graph)
@@ -193,12 +202,25 @@ class Scan(Layer):
                     expected=str(dataclasses.replace(inside, time=k < self.per_step)),
                     found=str(signal),
                 )
-        length = _aligned(self, signals[: self.per_step]).length if self.per_step else int(self.steps)
+        length = aligned(self, signals[: self.per_step]).length if self.per_step else int(self.steps)
         answers = [step.signals[o.value].features for o in step.outputs[len(self.states) :]]
         return (
             *(Signal(features, True, length) for features in answers),
             *(self.state_signal(s) for s in self.states),
         )
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        first = 1 if self.per_step else 0
+        at = {s: first + k for k, s in enumerate(self.started)}
+        return {
+            "inner": inputs_first(self.graph),
+            "per_step": self.per_step,
+            "states": len(self.states),
+            "index": np.array([at.get(s, -1) for s in self.states], np.int32),
+            "start": self.initial,
+            "length": self.steps or 0,
+            "reverse": int(self.reverse),
+        }
 
 
 def inputs_first(graph: Graph) -> Graph:

@@ -1,0 +1,257 @@
+"""What every layer is: the signals it reads and makes, its time facts, the checks it is written with."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ShapeError, UnsupportedModelError
+from .function import function
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..annotations import References
+    from ..annotations import layer_class as layer_class  # noqa: PLC0414 - so that checkers see it exported
+else:
+    # Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
+    layer_class = dataclass(frozen=True, eq=False, repr=False, match_args=False)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What flows along an edge: frames over time, or (``time=False``) one value per sequence.
+
+    ``features``: shape of one frame, () for a single id or number. ``length``: number of frames where it is
+    fixed.
+    """
+
+    features: tuple[int, ...]
+    time: bool = True
+    length: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Numbers in one frame."""
+        return prod(self.features)
+
+    def __str__(self) -> str:
+        axes = (("time" if self.length is None else str(self.length)),) if self.time else ()
+        return "(" + ", ".join(("batch",) + axes + tuple(map(str, self.features))) + ")"
+
+
+#: kind -> class, filled as the layer classes below are defined.
+LAYERS: dict[str, type[Layer]] = {}
+
+
+#: What every layer class says about time, as class attributes or properties of these names, each with the
+#: values it may have. Nothing is assumed of a class that leaves one out: a graph that holds it is refused
+#: when it is planned.
+#:
+#: ``span``: input frames one output frame is made of; None: all frames before it, or all there are.
+#: ``stride``: input frames from one output frame to the next. ``padding``: (left, right) frames made up
+#: before the first and after the last, or "same" as in Conv1D. What makes frames up on the right looks ahead:
+#: its last answers come when the sequence is over. ``emits``: "each": one frame every ``stride`` frames in;
+#: "end": one value, when the sequence is over; "length": ``length`` frames for the one value in. ``keeps``:
+#: what must survive between frames: "nothing"; "state": the recurrent states it names in ``states``;
+#: "frames": past frames, sums of them, frames still to be given, or the place in its stride. ``whole``:
+#: whether it needs every frame before it gives the first. ``lengths``: where rows of a batch end at different
+#: frames: "honours": it stops at each row's end; "keeps": frame t of its output depends on frame t alone;
+#: "moves": neither, so what follows cannot tell where a row ends.
+TIME_FACTS = {
+    "span": lambda v: v is None or (isinstance(v, (int, np.integer)) and v >= 1),
+    "stride": lambda v: isinstance(v, (int, np.integer)) and v >= 1,
+    "padding": lambda v: v == "same" or (isinstance(v, tuple) and len(v) == 2),
+    "emits": ("each", "end", "length").__contains__,
+    "keeps": ("nothing", "state", "frames").__contains__,
+    "whole": (True, False).__contains__,
+    "lengths": ("honours", "keeps", "moves").__contains__,
+}
+
+
+def check_time_facts(layer: Layer) -> None:
+    """UnsupportedModelError where the layer's class leaves out a time fact, or says something that is not
+    one.
+    """
+    for name, fits in TIME_FACTS.items():
+        value = getattr(layer, name, TIME_FACTS)
+        if value is TIME_FACTS or not fits(value):
+            raise UnsupportedModelError(
+                f"its class does not say {name!r}, a fact about time that every layer must state",
+                where=layer.where,
+                found="nothing" if value is TIME_FACTS else repr(value),
+                fix=f"Give {type(layer).__name__} the class attributes {', '.join(TIME_FACTS)}: "
+                "see rnnrt.layers.base.TIME_FACTS.",
+            )
+
+
+@layer_class
+class Layer:
+    """Base of every layer: a name, the references it reads, and what it makes of their signals.
+
+    ``kind`` is the layer's word everywhere: its function in reference.py and its name in the engine. Fields
+    that hold arrays are made float32, contiguous and read-only; fields named ``*activation`` accept a name.
+    A class states everything about its layer: its fields and their check, the shapes of its outputs
+    (``infer``), what the engine is told (``engine_fields``) and its time facts (see TIME_FACTS).
+    """
+
+    name: str
+    inputs: References
+
+    kind: ClassVar[str] = ""
+    extra_outputs: ClassVar[tuple[str, ...]] = ()
+    arrays: ClassVar[tuple[str, ...]] = ()
+    #: So many inputs, the first ones, reach the engine side by side as one sequence.
+    joined_inputs: ClassVar[int] = 0
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.kind:
+            LAYERS[cls.kind] = cls
+
+    def __post_init__(self) -> None:
+        if not self.name or ":" in self.name:
+            raise ShapeError("a layer's name must not be empty or hold ':'", found=repr(self.name))
+        if isinstance(self.inputs, str):
+            object.__setattr__(self, "inputs", (self.inputs,))
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name in self.arrays and value is not None:
+                object.__setattr__(self, item.name, _frozen(value, self.name, item.name))
+            elif item.name.endswith("activation"):
+                object.__setattr__(self, item.name, function(value))
+        self.check()
+
+    def check(self) -> None:
+        """Whether the layer's own fields agree with one another; raises ShapeError."""
+
+    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+        """The signals of ``("",) + extra_outputs`` from those of ``inputs``; raises ShapeError."""
+        raise NotImplementedError
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        """What the engine is told beyond the wiring, by the names of ``struct rnnrt_row`` (src/rnnrt.h), in
+        words where the engine has words; ``x`` is the first input's signal, None without inputs. ``kind``:
+        the engine's word where it is not the layer's own. ``needs_length``: whether it must be told for one
+        length of the input at a time.
+        """
+        raise UnsupportedModelError(
+            "its class does not say what the engine is told of it",
+            where=self.where,
+            fix=f"Give {type(self).__name__} a method engine_fields, or engine_fields = no_fields.",
+        )
+
+    # -- what the checks below are written with --------------------------------------------------------------
+    def _expect(self, array, shape, what):
+        value = getattr(self, array)
+        if value is not None and value.shape != tuple(shape):
+            raise ShapeError(
+                f"{array} has the wrong shape",
+                where=self.where,
+                expected=f"{tuple(shape)}, {what}",
+                found=f"{value.shape}",
+            )
+
+    def _expect_matrix(self, name):
+        value = getattr(self, name)
+        if value is None or value.ndim != 2 or 0 in value.shape:
+            raise ShapeError(
+                f"{name} must be a matrix with a row for every output",
+                where=self.where,
+                found=shape_text(value),
+            )
+
+    def _positive(self, *names):
+        for name in names:
+            value = getattr(self, name)
+            if (
+                not isinstance(value, (int, np.integer))
+                or isinstance(value, bool)
+                or not 1 <= value <= 1 << 24
+            ):
+                raise ShapeError(
+                    f"{name} must be a whole number from 1 to {1 << 24}", where=self.where, found=repr(value)
+                )
+
+    def _frames(self, signal):
+        if not signal.time:
+            raise ShapeError(
+                "needs a sequence of frames",
+                where=self.where,
+                expected="(batch, time, features)",
+                found=str(signal),
+            )
+        return signal
+
+    def _width(self, signal, expected, of):
+        if signal.features != (expected,):
+            raise ShapeError(
+                f"the input does not fit {of}",
+                where=self.where,
+                expected=f"frames of ({expected},)",
+                found=str(signal),
+            )
+        return signal
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {', '.join(self.inputs) or 'the caller'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew where it is unpickled or copied, so that its checks are made and its arrays are read-only
+        there too.
+        """
+        return type(self), tuple(getattr(self, item.name) for item in dataclasses.fields(self))
+
+    @property
+    def where(self) -> str:
+        return f"layer {self.name!r} ({type(self).__name__})"
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights held."""
+        return sum(getattr(self, a).size for a in self.arrays if getattr(self, a) is not None)
+
+
+def no_fields(self: Layer, x: Signal) -> dict[str, Any]:
+    """``engine_fields`` of a layer whose kind and wiring say all."""
+    return {}
+
+
+class FrameByFrame(Layer):
+    """A layer whose output frame t is made of the input frames t alone."""
+
+    span, stride, padding = 1, 1, (0, 0)
+    emits, keeps, whole, lengths = "each", "nothing", False, "keeps"
+
+
+def _frozen(value, layer, name):
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"{name} must hold real numbers", where=f"layer {layer!r}", found=str(array.dtype))
+    array = np.array(array, dtype=np.float32, order="C", copy=True)
+    array.setflags(write=False)
+    return array
+
+
+def shape_text(value: NDArray[Any] | None) -> str:
+    """The shape of an array field, for a message."""
+    return "nothing" if value is None else str(value.shape)
+
+
+def aligned(layer: Layer, signals: tuple[Signal, ...]) -> Signal:
+    """The first of ``signals``, of the length that any of them states; ShapeError where they do not run over
+    the same time.
+    """
+    if not signals:
+        raise ShapeError("needs at least one input", where=layer.where)
+    if len({s.time for s in signals}) > 1 or len({s.length for s in signals if s.length is not None}) > 1:
+        raise ShapeError(
+            "the inputs must run over the same time", where=layer.where, found=", ".join(map(str, signals))
+        )
+    length = next((s.length for s in signals if s.length is not None), None)
+    return dataclasses.replace(signals[0], length=length)

@@ -1,0 +1,57 @@
+"""Products with a matrix, frame by frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import ShapeError
+from .base import FrameByFrame, Signal, layer_class
+from .function import LINEAR
+
+if TYPE_CHECKING:
+    from ..annotations import Elementwise, OptionalWeights, Weights
+
+
+@layer_class
+class Dense(FrameByFrame):
+    """y = activation(W x + b), on every frame. weight (out, in), bias (out,) or None."""
+
+    weight: Weights = None
+    bias: OptionalWeights = None
+    activation: Elementwise = LINEAR
+    kind: ClassVar[str] = "dense"
+    arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
+
+    def check(self) -> None:
+        self._expect_matrix("weight")
+        self._expect("bias", self.weight.shape[:1], "one per output")
+
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
+        self._width(x, self.weight.shape[1], "the weight")
+        return (dataclasses.replace(x, features=(self.weight.shape[0],)),)
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        return {"weight": self.weight, "bias": self.bias, "activation": self.activation.pair}
+
+
+@layer_class
+class Embedding(FrameByFrame):
+    """Row ``id`` of a table. weight (ids, out); the input is one id a frame."""
+
+    weight: Weights = None
+    kind: ClassVar[str] = "embedding"
+    arrays: ClassVar[tuple[str, ...]] = ("weight",)
+
+    def check(self) -> None:
+        self._expect_matrix("weight")
+
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
+        if x.width != 1:
+            raise ShapeError(
+                "an embedding takes one id a frame", where=self.where, expected="(batch, time)", found=str(x)
+            )
+        return (dataclasses.replace(x, features=(self.weight.shape[1],)),)
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        return {"weight": self.weight, "length": self.weight.shape[0]}

@@ -1,0 +1,50 @@
+"""Where signals enter."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, ClassVar
+
+from ..errors import ShapeError
+from .base import FrameByFrame, Signal, layer_class, no_fields
+
+if TYPE_CHECKING:
+    from ..annotations import References, Sizes
+
+
+@layer_class
+class Input(FrameByFrame):
+    """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft".
+
+    ``ids``: whole numbers for an Embedding.
+    """
+
+    inputs: References = ()
+    features: Sizes = ()
+    time: bool = True
+    length: int | None = None
+    ids: bool = False
+    axes: str = "btf"
+    kind: ClassVar[str] = "input"
+    engine_fields = no_fields
+
+    def check(self) -> None:
+        object.__setattr__(self, "features", tuple(int(n) for n in self.features))
+        if any(n < 1 or n > 1 << 24 for n in self.features) or prod(self.features) > 1 << 24:
+            raise ShapeError(
+                "an input's sizes must be from 1 to 2**24", where=self.where, found=str(self.features)
+            )
+        if self.length is not None:
+            self._positive("length")
+            if not self.time:
+                raise ShapeError("an input without a time axis has no length", where=self.where)
+        wanted = ("b", "t", "f") if self.time else ("b", "f")
+        if not self.time and self.axes == "btf":
+            object.__setattr__(self, "axes", "bf")
+        if sorted(self.axes) != sorted(wanted):
+            raise ShapeError(
+                "axes must name each axis once", where=self.where, expected="".join(wanted), found=self.axes
+            )
+
+    def infer(self) -> tuple[Signal, ...]:
+        return (Signal(self.features, self.time, self.length),)

@@ -1,0 +1,48 @@
+"""Layers that join several inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from ..errors import ShapeError
+from .base import FrameByFrame, Signal, aligned, layer_class, no_fields
+
+
+@layer_class
+class Concatenate(FrameByFrame):
+    """The features of every input, side by side."""
+
+    kind: ClassVar[str] = "concatenate"
+    engine_fields = no_fields
+
+    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+        first = aligned(self, signals)
+        if any(len(s.features) != 1 for s in signals):
+            raise ShapeError(
+                "concatenation needs one feature axis", where=self.where, found=", ".join(map(str, signals))
+            )
+        return (dataclasses.replace(first, features=(sum(s.width for s in signals),)),)
+
+
+@layer_class
+class Add(FrameByFrame):
+    """The sum of the inputs, from the first to the last."""
+
+    kind: ClassVar[str] = "add"
+    engine_fields = no_fields
+
+    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+        first = aligned(self, signals)
+        if any(s.features != first.features for s in signals):
+            raise ShapeError(
+                "the inputs must have one shape", where=self.where, found=", ".join(map(str, signals))
+            )
+        return (first,)
+
+
+@layer_class
+class Multiply(Add):
+    """The product of the inputs, from the first to the last."""
+
+    kind: ClassVar[str] = "multiply"

@@ -1,0 +1,80 @@
+"""Pooling over a window or over all frames, feature by feature."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import ShapeError
+from .base import Layer, Signal, layer_class, no_fields
+from .window import Window, checked_padding, windows
+
+if TYPE_CHECKING:
+    from ..annotations import Padding
+
+
+@layer_class
+class Pool1D(Window):
+    """A window over time, feature by feature. ``padding`` as in Conv1D; "same" is Keras's."""
+
+    size: int = 2
+    stride: int = 2
+    padding: Padding = (0, 0)
+
+    @property
+    def span(self) -> int:
+        return self.size
+
+    def check(self) -> None:
+        self._positive("size", "stride")
+        object.__setattr__(self, "padding", checked_padding(self, self.padding))
+        if self.padding != "same" and max(self.padding) >= self.size:
+            raise ShapeError(
+                "padding must be smaller than the window", where=self.where, found=str(self.padding)
+            )
+
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
+        return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.span)),)
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        return {"kernel_size": self.size, "stride": self.stride, "dilation": 1} | self.padding_fields(x)
+
+
+@layer_class
+class MaxPool1D(Pool1D):
+    """The greatest in each window; padding never wins."""
+
+    kind: ClassVar[str] = "max_pool1d"
+
+
+@layer_class
+class AveragePool1D(Pool1D):
+    """The mean of each window; ``count_padding``: padded zeros count too (PyTorch's default; Keras leaves
+    them out).
+    """
+
+    count_padding: bool = False
+    kind: ClassVar[str] = "average_pool1d"
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        return super().engine_fields(x) | {"count_padding": int(self.count_padding)}
+
+
+@layer_class
+class GlobalMaxPool(Layer):
+    """The greatest over all frames."""
+
+    kind: ClassVar[str] = "global_max_pool"
+    engine_fields = no_fields
+    span, stride, padding = None, 1, (0, 0)
+    emits, keeps, whole, lengths = "end", "frames", False, "moves"
+
+    def infer(self, x: Signal) -> tuple[Signal, ...]:
+        return (dataclasses.replace(self._frames(x), time=False, length=None),)
+
+
+@layer_class
+class GlobalAveragePool(GlobalMaxPool):
+    """The mean over all frames."""
+
+    kind: ClassVar[str] = "global_average_pool"

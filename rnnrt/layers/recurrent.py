@@ -1,0 +1,196 @@
+"""The recurrent cells the engine has kernels of its own for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ShapeError, UnsupportedModelError
+from .base import Layer, Signal, layer_class
+from .function import SIGMOID, TANH
+
+if TYPE_CHECKING:
+    from ..annotations import Elementwise, OptionalWeights, Weights
+
+
+@layer_class
+class Recurrent(Layer):
+    """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM),
+    without time; one left out is zero.
+
+    ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final
+    state is the one after frame 0. ``packed``: the lengths of a call count for it, as for an RNN over a
+    packed sequence: outputs past a row's end are 0, its state stays, and the reverse direction starts at the
+    row's end. ``norm``: where the cell's layer normalisation stands: "none"; "gates": each gate's
+    pre-activation W x + U h + b is normalised over its own units (two-pass variance, ``epsilon`` inside the
+    root), scaled by gamma and shifted by beta, both (gates * units,), before its activation; "joint": the
+    same over all gates at once.
+    """
+
+    weight: Weights = None
+    recurrent_weight: Weights = None
+    bias: OptionalWeights = None
+    activation: Elementwise = TANH
+    reverse: bool = False
+    packed: bool = True
+    norm: str = "none"
+    gamma: OptionalWeights = None
+    beta: OptionalWeights = None
+    epsilon: float = 1e-3
+    gates: ClassVar[int] = 1
+    states: ClassVar[tuple[str, ...]] = ("h",)
+    extra_outputs: ClassVar[tuple[str, ...]] = ("h",)
+    arrays: ClassVar[tuple[str, ...]] = ("weight", "recurrent_weight", "bias", "gamma", "beta")
+    span, stride, padding = None, 1, (0, 0)
+    emits, keeps, lengths = "each", "state", "honours"
+
+    @property
+    def whole(self) -> bool:
+        return self.reverse
+
+    @property
+    def units(self) -> int:
+        return self.weight.shape[0] // self.gates
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    def check(self) -> None:
+        self._expect_matrix("weight")
+        rows = self.gates * self.units
+        if rows != self.weight.shape[0] or not self.units:
+            raise ShapeError(
+                f"weight must have {self.gates} rows a unit", where=self.where, found=str(self.weight.shape)
+            )
+        if self.recurrent_weight is None:
+            raise ShapeError("recurrent_weight is missing", where=self.where)
+        self._expect("recurrent_weight", (rows, self.output_size), "gates * units rows, one column a unit")
+        self._expect("bias", (rows,), "gates * units")
+        if self.norm not in ("none", "gates", "joint") or (self.norm == "joint" and self.gates == 3):
+            raise UnsupportedModelError(
+                "this placement of the cell's normalisation is not supported",
+                where=self.where,
+                expected="none, gates, or joint (not for a GRU)",
+                found=repr(self.norm),
+            )
+        if self.norm == "none" and (self.gamma is not None or self.beta is not None):
+            raise ShapeError("gamma and beta mean nothing without norm", where=self.where)
+        self._expect("gamma", (rows,), "gates * units")
+        self._expect("beta", (rows,), "gates * units")
+        if not (np.isfinite(self.epsilon) and self.epsilon >= 0):
+            raise ShapeError(
+                "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
+            )
+
+    def infer(self, x: Signal, *initial: Signal) -> tuple[Signal, ...]:
+        self._width(self._frames(x), self.weight.shape[1], "the weight")
+        if len(initial) > len(self.states):
+            raise ShapeError(
+                "there are too many initial states",
+                where=self.where,
+                expected=f"at most {self.states}",
+                found=f"{len(initial)} inputs",
+            )
+        sizes = {"h": self.output_size, "c": self.units}
+        for state, signal in zip(self.states, initial):
+            if signal != Signal((sizes[state],), False):
+                raise ShapeError(
+                    f"the initial {state} does not fit",
+                    where=self.where,
+                    expected=f"(batch, {sizes[state]})",
+                    found=str(signal),
+                )
+        made = {
+            "": dataclasses.replace(x, features=(self.output_size,)),
+            "cells": dataclasses.replace(x, features=(self.units,)),
+        }
+        made |= {state: Signal((sizes[state],), False) for state in self.states}
+        return tuple(made[o] for o in ("",) + self.extra_outputs)
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        return {
+            "units": self.units,
+            "reverse": int(self.reverse),
+            "unpacked": int(not self.packed),
+            "norm": self.norm,
+            "epsilon": self.epsilon,
+            "activation": self.activation.pair,
+            "recurrent_activation": self.activation.pair,
+            "reset_after": 0,
+            **{name: getattr(self, name) for name in self.arrays},
+        }
+
+
+@layer_class
+class SimpleRNN(Recurrent):
+    """Elman cell: h' = activation(W x + U h + b). weight (units, in), recurrent_weight (units, units)."""
+
+    kind: ClassVar[str] = "rnn"
+
+
+@layer_class
+class GRU(Recurrent):
+    """Gates z r n; h' = (1 - z) n + z h. weight (3 units, in), recurrent_weight (3 units, units), bias (3
+    units,).
+
+    reset_after: n = act(Wn x + bn + r (Un h + recurrent_bias_n)) (PyTorch, Keras default, cuDNN); otherwise
+    n = act(Wn x + Un (r h) + bn), which has no recurrent_bias (Cho et al. 2014; Keras reset_after=False).
+    """
+
+    recurrent_bias: OptionalWeights = None
+    recurrent_activation: Elementwise = SIGMOID
+    reset_after: bool = True
+    kind: ClassVar[str] = "gru"
+    gates: ClassVar[int] = 3
+    arrays: ClassVar[tuple[str, ...]] = Recurrent.arrays + ("recurrent_bias",)
+
+    def check(self) -> None:
+        super().check()
+        self._expect("recurrent_bias", (3 * self.units,), "gates * units")
+        if self.recurrent_bias is not None and not self.reset_after:
+            raise ShapeError(
+                "recurrent_bias exists only with reset_after", where=self.where, fix="Add it to bias."
+            )
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        gates = {"recurrent_activation": self.recurrent_activation.pair, "reset_after": int(self.reset_after)}
+        return super().engine_fields(x) | gates
+
+
+@layer_class
+class LSTM(Recurrent):
+    """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o
+    act(c')).
+
+    weight (4 units, in), recurrent_weight (4 units, units or projected), bias (4 units,).
+    Further outputs: "h", "c" the final state, "cells" the cell state at every step.
+    """
+
+    projection: OptionalWeights = None
+    recurrent_activation: Elementwise = SIGMOID
+    kind: ClassVar[str] = "lstm"
+    gates: ClassVar[int] = 4
+    states: ClassVar[tuple[str, ...]] = ("h", "c")
+    extra_outputs: ClassVar[tuple[str, ...]] = ("h", "c", "cells")
+    arrays: ClassVar[tuple[str, ...]] = Recurrent.arrays + ("projection",)
+
+    @property
+    def output_size(self) -> int:
+        return self.units if self.projection is None else self.projection.shape[0]
+
+    def check(self) -> None:
+        if self.projection is not None:
+            self._expect_matrix("projection")
+            if self.projection.shape[1] != self.weight.shape[0] // 4:
+                raise ShapeError(
+                    "projection must have one column a unit",
+                    where=self.where,
+                    found=str(self.projection.shape),
+                )
+        super().check()
+
+    def engine_fields(self, x: Signal) -> dict[str, Any]:
+        return super().engine_fields(x) | {"recurrent_activation": self.recurrent_activation.pair}
