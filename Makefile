@@ -2,8 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(abspath $(VENV))/bin
-C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/*.[ch] tools/*.[ch])
-ENGINE_TESTS := test_engine.py test_stream.py test_kernels.py
+C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/c/*.[ch] tools/*.[ch])
+ENGINE_TESTS := $(addprefix tests/test_,layers.py options.py stream.py rows.py kernels.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test bench format lint asan clean fetch
@@ -34,8 +34,8 @@ lint: $(BIN)/python ## what CI holds the code to: ruff's rules, the layout of bo
 asan: build ## run the engine's tests on a build with the address and undefined-behaviour sanitizers
 	rm -rf build
 	RNNRT_SANITIZE=1 $(BIN)/pip install --no-deps --target build/asan .
-	cd tests && LD_PRELOAD=$$($${CC:-cc} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
-		PYTHONPATH=$(abspath build/asan) $(BIN)/python -m pytest $(ENGINE_TESTS)
+	cd build && LD_PRELOAD=$$($${CC:-cc} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH=$(abspath build/asan) $(BIN)/python -m pytest $(abspath $(ENGINE_TESTS))
 
 clean: ## remove everything that was built; models and the virtual environment stay
 	rm -rf build dist *.egg-info rnnrt/_engine.c rnnrt/*.so .pytest_cache .ruff_cache .hypothesis .benchmarks

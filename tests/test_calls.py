@@ -96,7 +96,7 @@ def lstm(b, x, units=128, reverse=False):
 
 @pytest.mark.parametrize("how", ["whole", "backward", "threads", "integers", "push", "flush"])
 def test_ctrl_c_ends_any_long_call_and_the_model_goes_on(how):
-    script = Path(__file__).parent / "interrupted.py"
+    script = Path(__file__).parent / "support" / "interrupted.py"
     done = subprocess.run(
         [sys.executable, script, how], capture_output=True, text=True, timeout=300, check=False
     )

@@ -3,17 +3,13 @@
 import hashlib
 import importlib.util
 import io
-import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
-import pytest
-from needs import absent
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import fetch_models
+import pytest
 from fetch_models import FetchError, ModelFile, download, is_right, read_member, store
+from needs import absent
 
 CONTENT = b"weights" * 100
 

@@ -4,16 +4,11 @@ A tolerance does not see a sum taken in another order on one instruction set. Th
 that has that one alone.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+import record_hashes
 
 from rnnrt import _engine, layers
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import record_hashes
 
 
 def fuses(isa):

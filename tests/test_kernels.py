@@ -5,18 +5,14 @@ import ctypes
 import platform
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sweep
 from needs import absent
 
 import rnnrt
 from rnnrt import _engine, layers, reference
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import sweep
 
 ISAS = _engine.isas()
 #: Where something changes: zeros, the ends of the normal numbers, thresholds of the functions and of their

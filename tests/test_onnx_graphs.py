@@ -1,8 +1,5 @@
 """The ONNX models that the peers benchmark runs are the networks rnnrt runs."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from cases import CASES
@@ -12,7 +9,6 @@ from rnnrt import UnsupportedModelError, reference
 
 need("onnx")
 onnxruntime = need("onnxruntime")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import onnx_graphs
 
 CASE = {c.name: c for c in CASES}

@@ -6,19 +6,16 @@ through the float64 reference and through the engine. The golden files hold inpu
 keras 3.15.1 and torch 2.13.0, or, for g2p-en, with the package's own NumPy code.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fetch_models import folder
 from needs import absent, need
 
 from rnnrt import reference
 from rnnrt.importers.keras import reader as keras_importer
 from rnnrt.importers.torch import reader as torch_importer
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from fetch_models import folder
 
 GOLDEN = Path(__file__).resolve().parent / "data" / "golden"
 

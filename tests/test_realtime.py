@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from needs import absent
@@ -103,7 +104,7 @@ def found(tmp_path_factory):
     )
     environment = {**os.environ, "LD_PRELOAD": str(folder / "counter.so"), "PYTHONMALLOC": "malloc"}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, os.path.dirname(__file__)],
+        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent / "support")],
         env=environment,
         capture_output=True,
         text=True,

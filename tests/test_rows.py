@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 from cases import CASES
+from expect import refused, same_bits
 from random_graphs import random_graph
+from small_models import net
 
 import rnnrt
+from rnnrt import DTypeError, ShapeError
 from rnnrt import layers as L
 
 STREAMS = [c for c in CASES if c.streams and not c.length]
@@ -21,10 +24,6 @@ def free_stream(seed):
 
 
 SEEDS = [seed for seed in range(0, 120, 2) if free_stream(seed)]
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 class Alone:
@@ -326,3 +325,22 @@ def test_a_state_of_other_names_is_refused_by_name():
     lstm = next(c for c in CASES if c.name.startswith("lstm"))
     with pytest.raises(rnnrt.RnnrtError):
         rnnrt.Model(lstm.graph())(lstm.sample(1, 3), initial_state={3: np.zeros(1), "b": np.zeros(1)})
+
+
+def test_step_many_fills_the_rows_of_out():
+    model, x = net(), np.random.default_rng(1).standard_normal((3, 3)).astype(np.float32)
+    streams, out = [model.stream() for _ in range(3)], np.empty((3, 5), np.float32)
+    assert model.step_many(streams, x, out=out).tolist() == [True] * 3
+    expected = np.stack([model(frame[None])[0] for frame in x])
+    assert same_bits(out, expected)
+    assert same_bits(np.stack(model.step_many((model.stream() for _ in range(3)), x)), expected)
+    refused(
+        ShapeError, lambda: model.step_many(streams, x[:2]), "one frame a stream", "expected 3", "found 2"
+    )
+    for wrong in (out[:2], np.empty((3, 4), np.float32)):
+        refused(
+            ShapeError, lambda w=wrong: model.step_many(streams, x, w), "out does not fit", str(wrong.shape)
+        )
+    refused(DTypeError, lambda: model.step_many(streams, x, 3), "out", "found int")
+    refused(DTypeError, lambda: model.step_many([streams[0], 3], x[:2]), "streams[1]", "found int")
+    refused(DTypeError, lambda: model.step_many(3, x), "streams[0]", "found int")

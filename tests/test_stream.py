@@ -5,39 +5,13 @@ block length.
 import numpy as np
 import pytest
 from cases import CASES
+from expect import VECTOR_ROWS, enough, keeps_promise_1, pushed, same_bits
 from random_graphs import frames_needed, random_graph
-from test_engine import enough, keeps_promise_1
 
 import rnnrt
-from rnnrt import _engine, reference
+from rnnrt import reference
 
 STREAMS = [c for c in CASES if c.streams]
-VECTOR_ROWS = [i for i in _engine.isas() if i != "scalar"]
-
-
-def frames_of(model):
-    """Frames of one default block for a single row."""
-    return 56
-
-
-def pushed(stream, x, sizes):
-    """Outputs of ``stream`` for x (time, features) or (batch, time, features), cut into chunks of the sizes
-    in turn.
-    """
-    axis = x.ndim - 2 if x.ndim > 1 else 0
-    axis = 0 if stream.batch_size is None else 1
-    made, at, k = [], 0, 0
-    while at < x.shape[axis]:
-        n = sizes[k % len(sizes)]
-        made.append(stream.push(x[at : at + n] if axis == 0 else x[:, at : at + n]))
-        assert made[-1].shape[axis] <= max(1, n) or n == 0 or stream.max_outputs(0) == 0
-        at, k = at + n, k + 1
-    made.append(stream.flush())
-    return np.concatenate(made, axis)
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("case", STREAMS, ids=lambda c: c.name)

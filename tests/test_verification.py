@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from command import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run, run_json
 from keras_records import file as keras_file
 from keras_records import recorded
 from needs import need
-from test_cli import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run, run_json
 
 import rnnrt
 from rnnrt import demo, verification

@@ -53,7 +53,7 @@ if __name__ == "__main__" and "RNNRT_BENCH_PINNED" not in os.environ:
     )
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the checkout's rnnrt, and the builders of its cases
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]  # the checkout's rnnrt, and its cases
 
 import numpy as np
 from cases import CASES, Case, conv, one, stack

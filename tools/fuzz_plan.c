@@ -4,9 +4,9 @@
  * get a status fuzz_plan memory SEED PLANS    the same where the first allocation fails, the second, the
  * third, ...
  *
- * PLANS of 1 shows the rows of that seed. tests/test_embed.py compiles it with the sanitizers, which see what
- * is read or written beyond. Exit code 0: every check held. */
-#include "../tests/checked.h"
+ * PLANS of 1 shows the rows of that seed. tests/c/test_embed.py compiles it with the sanitizers, which see
+ * what is read or written beyond. Exit code 0: every check held. */
+#include "../tests/c/checked.h"
 
 static int chance(int percent) { return below(100) < percent; }
 

@@ -1,4 +1,4 @@
-"""What every case of tests/cases.py answers on the native kernels, as one hash a case: writes
+"""What every case of tests/support/cases.py answers on the native kernels, as one hash a case: writes
 tests/data/hashes.json.
 
     python tools/record_hashes.py            names the cases whose answers changed, and records them
@@ -24,7 +24,7 @@ from rnnrt import graph_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "data" / "hashes.json"
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 from cases import CASES
 
 #: Batch and frames of the samples whose answers are hashed: a single frame, and more than one block of 56.

@@ -1,0 +1,425 @@
+/* rnnrt from C, without Python: what a program that embeds it writes, and rows that a plan must refuse.
+ *
+ * tests/c/test_embed.py compiles it with the sanitizers. Exit code 0: every check held. */
+#include <math.h>
+
+#include "checked.h"
+
+/* ---- the example: LSTM -> dense, step by step, in chunks and whole ---- */
+
+enum { IN = 3, UNITS = 5, OUT = 2, FRAMES = 23 };
+
+struct network {
+    float weight[4 * UNITS * IN], recurrent[4 * UNITS * UNITS], bias[4 * UNITS], dense[OUT * UNITS],
+        dense_bias[OUT];
+};
+
+static void fill(float *p, size_t count) {
+    for (size_t i = 0; i < count; i++) p[i] = number();
+}
+
+static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
+    struct rnnrt_row rows[3];
+    memset(rows, 0, sizeof rows);
+    rows[0] = (struct rnnrt_row){.kind = rnnrt_kind_input, .output_size = IN, .timed = 1};
+    rows[1] = (struct rnnrt_row){.kind = rnnrt_kind_lstm,
+                                 .inputs = 1,
+                                 .input = {0},
+                                 .input_size = IN,
+                                 .output_size = UNITS,
+                                 .timed = 1,
+                                 .units = UNITS,
+                                 .activation = {RNNRT_TANH, 0},
+                                 .recurrent_activation = {RNNRT_SIGMOID, 0},
+                                 .weight = n->weight,
+                                 .recurrent_weight = n->recurrent,
+                                 .bias = n->bias};
+    rows[2] = (struct rnnrt_row){.kind = rnnrt_kind_dense,
+                                 .inputs = 1,
+                                 .input = {1},
+                                 .input_size = UNITS,
+                                 .output_size = OUT,
+                                 .timed = 1,
+                                 .weight = n->dense,
+                                 .bias = n->dense_bias};
+    int32_t output = rnnrt_value(rows, 2, 0);
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, 3, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    return plan;
+}
+
+/* ---- the whole state of a stream, as bytes: position and arrays of every row ---- */
+
+static size_t array_bytes(const struct rnnrt_state_array *array) {
+    return array->frames * array->width * (array->wide ? sizeof(double) : sizeof(float));
+}
+
+static size_t state_bytes(const struct rnnrt_plan *plan, size_t batch) {
+    struct rnnrt_state_array array;
+    size_t bytes = sizeof(uint64_t);
+    for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++) bytes += array_bytes(&array);
+    return bytes * batch;
+}
+
+static void state_get(const struct rnnrt_plan *plan, const struct rnnrt_stream *stream, size_t batch,
+                      char *to) {
+    struct rnnrt_state_array array;
+    for (size_t b = 0; b < batch; b++) {
+        char *row = rnnrt_stream_row(stream, b);
+        uint64_t position = rnnrt_row_position(row);
+        memcpy(to, &position, sizeof position);
+        to += sizeof position;
+        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, to += array_bytes(&array))
+            rnnrt_row_read(plan, row, k, to);
+    }
+}
+
+static enum rnnrt_status state_set(const struct rnnrt_plan *plan, struct rnnrt_stream *stream, size_t batch,
+                                   bool every_step, const char *from) {
+    struct rnnrt_state_array array;
+    rnnrt_stream_reset(stream);
+    for (size_t b = 0; b < batch; b++) {
+        char *row = rnnrt_stream_row(stream, b);
+        uint64_t position;
+        memcpy(&position, from, sizeof position);
+        from += sizeof position;
+        enum rnnrt_status status = rnnrt_row_seek(plan, row, position, every_step);
+        if (status) return status;
+        for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, from += array_bytes(&array))
+            rnnrt_row_write(plan, row, k, from);
+    }
+    return RNNRT_OK;
+}
+
+/* The same network as a textbook writes it, in double. */
+static void textbook(const struct network *n, const float *x, double *y) {
+    double h[UNITS] = {0}, c[UNITS] = {0}, gate[4 * UNITS];
+    for (int t = 0; t < FRAMES; t++) {
+        for (int r = 0; r < 4 * UNITS; r++) {
+            gate[r] = (double)n->bias[r];
+            for (int k = 0; k < IN; k++) gate[r] += (double)n->weight[r * IN + k] * (double)x[t * IN + k];
+            for (int k = 0; k < UNITS; k++) gate[r] += (double)n->recurrent[r * UNITS + k] * h[k];
+        }
+        for (int u = 0; u < UNITS; u++) {
+            double i = 1 / (1 + exp(-gate[u])), f = 1 / (1 + exp(-gate[UNITS + u])),
+                   o = 1 / (1 + exp(-gate[3 * UNITS + u]));
+            c[u] = f * c[u] + i * tanh(gate[2 * UNITS + u]);
+            h[u] = o * tanh(c[u]);
+        }
+        for (int r = 0; r < OUT; r++) {
+            y[t * OUT + r] = (double)n->dense_bias[r];
+            for (int k = 0; k < UNITS; k++) y[t * OUT + r] += (double)n->dense[r * UNITS + k] * h[k];
+        }
+    }
+}
+
+static void example(void) {
+    struct network n;
+    struct rnnrt_error error;
+    float x[FRAMES * IN], stepped[FRAMES * OUT], pushed[FRAMES * OUT], whole[FRAMES * OUT], end[UNITS];
+    double wanted[FRAMES * OUT];
+    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
+        fill(n.bias, sizeof n.bias / 4);
+    fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4), fill(x, sizeof x / 4);
+    textbook(&n, x, wanted);
+    struct rnnrt_plan *plan = lstm_and_dense(&n);
+    struct rnnrt_stream *stream;
+    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
+
+    size_t before = allocations;
+    for (int t = 0; t < FRAMES; t++)
+        CHECK(rnnrt_stream_step(stream, x + t * IN, stepped + t * OUT, &error) == 1);
+    CHECK(rnnrt_stream_position(stream) == FRAMES);
+    for (int i = 0; i < FRAMES * OUT; i++) CHECK(fabs((double)stepped[i] - wanted[i]) < 1e-5);
+
+    rnnrt_stream_reset(stream);
+    for (size_t at = 0, made = 0, chunk = 0; at < FRAMES; at += chunk, chunk++) {
+        chunk = chunk < FRAMES - at ? chunk : FRAMES - at;
+        struct rnnrt_array in = {x + at * IN, IN, IN, chunk},
+                           out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, chunk, false)};
+        CHECK(rnnrt_stream_push(stream, &in, chunk, &out, NULL, &error) == RNNRT_OK && out.frames == chunk);
+        made += out.frames;
+    }
+    CHECK(!memcmp(pushed, stepped, sizeof pushed));
+    CHECK(allocations == before); /* neither step nor push nor reset allocates */
+
+    struct rnnrt_state_array array;
+    float h[UNITS];
+    CHECK(rnnrt_plan_state_array(plan, 0, &array) && !strcmp(array.word, "h") && array.width == UNITS);
+    CHECK(rnnrt_plan_state_array(plan, 1, &array) && !strcmp(array.word, "c") && array.row == 1);
+    CHECK(!rnnrt_plan_state_array(plan, 2, &array));
+    rnnrt_row_read(plan, rnnrt_stream_row(stream, 0), 0, h);
+    struct rnnrt_array in = {x, IN, IN, FRAMES}, out = {whole, OUT, OUT, FRAMES};
+    struct rnnrt_state_value final = {2, end};
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, NULL, &error) == RNNRT_OK &&
+          out.frames == FRAMES);
+    CHECK(!memcmp(whole, stepped, sizeof whole) && !memcmp(h, end, sizeof end));
+    CHECK(rnnrt_run(plan, 0, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_NO_MEMORY);
+
+    /* half a sequence, its state kept, given to another stream, and gone on with */
+    struct rnnrt_stream *other;
+    CHECK(rnnrt_stream_create(&other, plan, 1, 0, false, false, &error) == RNNRT_OK);
+    char *state = __real_malloc(state_bytes(plan, 1));
+    rnnrt_stream_reset(stream);
+    for (int t = 0; t < 10; t++) CHECK(rnnrt_stream_step(stream, x + t * IN, pushed, &error) == 1);
+    state_get(plan, stream, 1, state);
+    CHECK(state_set(plan, other, 1, false, state) == RNNRT_OK && rnnrt_stream_position(other) == 10);
+    for (int t = 10; t < FRAMES; t++) {
+        CHECK(rnnrt_stream_step(other, x + t * IN, pushed, &error) == 1);
+        CHECK(!memcmp(pushed, stepped + t * OUT, OUT * sizeof *pushed));
+    }
+    memset(state, 0x5a, state_bytes(plan, 1));
+    CHECK(state_set(plan, other, 1, false, state) == RNNRT_BAD_STATE && rnnrt_stream_position(other) == 0);
+
+    out = (struct rnnrt_array){pushed, OUT, OUT, 0};
+    CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
+    CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_ENDED &&
+          rnnrt_stream_step(other, x, pushed, &error) == RNNRT_ENDED);
+    rnnrt_stream_reset(other);
+    CHECK(rnnrt_stream_step(other, x, pushed, &error) == 1 && !memcmp(pushed, stepped, OUT * sizeof *pushed));
+    free(state);
+    rnnrt_stream_free(other);
+    rnnrt_stream_free(stream);
+    rnnrt_plan_free(plan);
+    rnnrt_plan_free(NULL), rnnrt_stream_free(NULL);
+}
+
+/* ---- a long call is asked whether to go on ---- */
+
+struct patience {
+    struct rnnrt_between between;
+    int asked, most;
+};
+
+static int ask(void *argument) {
+    struct patience *p = argument;
+    return ++p->asked > p->most;
+}
+
+static void cancelled(void) {
+    enum { LONG = 200000 };
+    struct network n;
+    struct rnnrt_error error;
+    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
+        fill(n.bias, sizeof n.bias / 4);
+    fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4);
+    float *x = __real_malloc(LONG * IN * sizeof *x), *y = __real_malloc(2 * LONG * OUT * sizeof *y),
+          *z = y + LONG * OUT;
+    fill(x, LONG * IN);
+    struct rnnrt_plan *plan = lstm_and_dense(&n);
+    struct rnnrt_stream *stream;
+    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
+    struct rnnrt_array in = {x, IN, IN, LONG}, out = {y, OUT, OUT, LONG};
+    double work = rnnrt_plan_work(plan, LONG);
+    struct patience end = {{ask, &end, 0, 0}, 0, INT32_MAX}, third = {{ask, &third, 0, 0}, 0, 2};
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &end.between, &error) == RNNRT_OK);
+    CHECK(end.asked >= 4 && end.asked >= (int)(work / 2e7) && end.between.done == work);
+    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &third.between, &error) ==
+          RNNRT_CANCELLED);
+    CHECK(third.asked == 3 && third.between.done < 7e7);
+    third.asked = 0, third.between.done = third.between.asked = 0;
+    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    CHECK(rnnrt_stream_push(stream, &in, LONG, &out, &third.between, &error) == RNNRT_CANCELLED);
+    CHECK(rnnrt_stream_step(stream, x, z, &error) == RNNRT_ENDED);
+    rnnrt_stream_reset(stream);
+    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    CHECK(rnnrt_stream_push(stream, &in, LONG, &out, NULL, &error) == RNNRT_OK && out.frames == LONG);
+    CHECK(!memcmp(y, z, LONG * OUT * sizeof *y)); /* the plan is as it was, the stream begins anew */
+    rnnrt_stream_free(stream);
+    rnnrt_plan_free(plan);
+    free(x);
+    free(y);
+}
+
+/* ---- plans of a family: one copy of the weights, read once ---- */
+
+static void families(void) {
+    enum { TAPS = 5, LENGTH = 9 };
+    float *w = __real_malloc(OUT * TAPS * IN * sizeof *w), x[LENGTH * IN], y[LENGTH * OUT], z[LENGTH * OUT];
+    fill(w, OUT * TAPS * IN), fill(x, LENGTH * IN);
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1, .length = LENGTH},
+                                {.kind = rnnrt_kind_conv1d,
+                                 .inputs = 1,
+                                 .input_size = IN,
+                                 .output_size = OUT,
+                                 .timed = 1,
+                                 .kernel_size = TAPS,
+                                 .stride = 2,
+                                 .dilation = 1,
+                                 .groups = 1,
+                                 .pad_left = 2,
+                                 .pad_right = 2,
+                                 .weight = w}};
+    int32_t output = 1;
+    struct rnnrt_plan *first, *second, *none;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&first, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    struct rnnrt_array in = {x, IN, IN, LENGTH}, out = {y, OUT, OUT, LENGTH};
+    CHECK(rnnrt_run(first, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    free(w); /* so that a second reading is seen; that the row has weights still counts */
+    CHECK(rnnrt_plan_create(&second, rows, 2, &output, 1, NULL, first, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_bytes(second) == rnnrt_plan_bytes(first));
+    for (int k = 0; k < 4; k++) {
+        struct rnnrt_row other[2] = {rows[0], rows[1]};
+        if (k == 0) other[1].kernel_size = 3, other[1].pad_left = other[1].pad_right = 1;
+        if (k == 1) other[1].output_size = OUT + 1;
+        if (k == 2) other[1].bias = x;
+        if (k == 3) other[1].weight = NULL;
+        CHECK(rnnrt_plan_create(&none, other, 2, &output, 1, NULL, first, &error) == RNNRT_BAD_ROW && !none &&
+              error.row == 1);
+    }
+    CHECK(rnnrt_plan_create(&none, rows, 1, (int32_t[]){0}, 1, NULL, first, &error) == RNNRT_BAD_ROW);
+    rnnrt_plan_free(first);
+    out = (struct rnnrt_array){z, OUT, OUT, LENGTH};
+    CHECK(rnnrt_run(second, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    CHECK(!memcmp(y, z, out.frames * OUT * sizeof *y));
+    rnnrt_plan_free(second);
+}
+
+/* ---- a batch in slices of rows is the rows one by one ---- */
+
+static void slices(void) {
+    enum { ROWS = 70000 };
+    struct network n;
+    struct rnnrt_error error;
+    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
+        fill(n.bias, sizeof n.bias / 4);
+    fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4);
+    struct rnnrt_plan *plan = lstm_and_dense(&n);
+    CHECK(rnnrt_plan_rows(plan, 2) < ROWS);
+    float *x = __real_malloc(ROWS * 2 * IN * sizeof *x), *y = __real_malloc(ROWS * 2 * OUT * sizeof *y),
+          *h = __real_malloc(2 * ROWS * UNITS * sizeof *h), one[2 * OUT], end[UNITS];
+    fill(x, ROWS * 2 * IN), fill(h, ROWS * UNITS);
+    struct rnnrt_array in = {x, IN, 2 * IN, 2}, out = {y, OUT, 2 * OUT, 2};
+    struct rnnrt_state_value first = {2, h}, last = {2, h + ROWS * UNITS};
+    CHECK(rnnrt_run(plan, ROWS, &in, &out, NULL, &first, 1, &last, 1, 0, NULL, &error) == RNNRT_OK &&
+          out.frames == 2);
+    for (size_t b = 0; b < ROWS; b += 997) {
+        struct rnnrt_array a = {x + b * 2 * IN, IN, IN, 2}, c = {one, OUT, OUT, 2};
+        struct rnnrt_state_value from = {first.value, h + b * UNITS}, to = {last.value, end};
+        CHECK(rnnrt_run(plan, 1, &a, &c, NULL, &from, 1, &to, 1, 0, NULL, &error) == RNNRT_OK);
+        CHECK(!memcmp(one, y + b * 2 * OUT, sizeof one) && !memcmp(end, h + (ROWS + b) * UNITS, sizeof end));
+    }
+    rnnrt_plan_free(plan);
+    free(x);
+    free(y);
+    free(h);
+}
+
+/* ---- rows that lie: each would have the engine read or write beyond its memory ---- */
+
+static void refuses(struct rnnrt_row row, const char *word) {
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, row};
+    int32_t output = 1;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_BAD_ROW && !plan &&
+          error.row == 1 && strstr(error.text, word));
+}
+
+/* The step of a scan: s' = y = W x + s, x of IN numbers, s of 2. */
+static struct rnnrt_plan *step_plan(const float *weight, int32_t timed) {
+    struct rnnrt_row rows[4] = {
+        {.kind = rnnrt_kind_input, .output_size = IN, .timed = timed},
+        {.kind = rnnrt_kind_input, .output_size = 2, .timed = timed},
+        {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = timed},
+        {.kind = rnnrt_kind_add, .inputs = 2, .input = {2, 1}, .input_size = 2, .output_size = 2}};
+    int32_t outputs[2] = {3, 3};
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    rows[2].weight = weight, rows[3].timed = timed;
+    CHECK(rnnrt_plan_create(&plan, rows, 4, outputs, 2, NULL, NULL, &error) == RNNRT_OK);
+    return plan;
+}
+
+static void scans_that_lie(struct rnnrt_row scan) {
+    const float w[64] = {0};
+    const int32_t zero[1] = {-1}, far[1] = {7}, sequence[1] = {0};
+    struct rnnrt_plan *step = step_plan(w, 0), *over_time = step_plan(w, 1);
+    scan.inner = step, scan.states = 1, scan.index = zero;
+    struct rnnrt_row row = scan;
+    row.inner = over_time, refuses(row, "step");
+    row = scan, row.index = NULL, refuses(row, "step");
+    row = scan, row.states = 2, refuses(row, "step");
+    row = scan, row.states = -1, refuses(row, "step");
+    row = scan, row.per_step = 2, refuses(row, "step");
+    row = scan, row.length = 3, refuses(row, "time");
+    row = scan, row.index = far, refuses(row, "states");
+    row = scan, row.index = sequence, refuses(row, "states");
+    row = scan, row.states = 0, row.index = NULL, refuses(row, "once");
+    row = scan, row.output_size = 3, refuses(row, "output size");
+    row = scan, row.inputs = 2, row.input[1] = 0, refuses(row, "time");
+
+    /* and one that does not */
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, scan};
+    const float start[2] = {1, 2};
+    int32_t outputs[2] = {rnnrt_value(rows, 1, 0), rnnrt_value(rows, 1, 1)};
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    rows[1].start = start;
+    CHECK(rnnrt_row_slots(&scan) == 2 &&
+          rnnrt_plan_create(&plan, rows, 2, outputs, 2, NULL, NULL, &error) == RNNRT_OK);
+    float x[IN] = {0}, y[2], last[2];
+    struct rnnrt_array in = {x, IN, IN, 1}, out[2] = {{y, 2, 2, 1}, {last, 2, 2, 1}};
+    CHECK(rnnrt_run(plan, 1, &in, out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    CHECK(out[0].frames == 1 && !memcmp(y, start, sizeof y) && !memcmp(last, start, sizeof last));
+    rnnrt_plan_free(plan);
+    rnnrt_plan_free(over_time);
+    rnnrt_plan_free(step);
+}
+
+static void lies(void) {
+    const float w[64] = {0};
+    const struct rnnrt_row dense = {
+        .kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = 1, .weight = w};
+    struct rnnrt_row row = dense;
+    row.reverse = 1, refuses(row, "reverse");
+    row = dense, row.timed = 0, refuses(row, "time");
+    row = dense, row.input_size = 2, refuses(row, "input size");
+    row = dense, row.output_size = 0, refuses(row, "output size");
+    row = dense, row.length = -1, refuses(row, "length");
+    row = dense, row.inputs = 2, refuses(row, "one input");
+    row = dense, row.input[0] = 1, refuses(row, "no row before");
+    row = dense, row.input[0] = 2, refuses(row, "no row before");
+    row = dense, row.weight = NULL, refuses(row, "weights");
+    row = dense, row.kind = RNNRT_KINDS, refuses(row, "kind");
+    row = dense, row.activation.name = RNNRT_FUNCTIONS, refuses(row, "activation");
+    static const int32_t same_size[] = {
+        rnnrt_kind_reverse, rnnrt_kind_last,       rnnrt_kind_global_max_pool, rnnrt_kind_global_average_pool,
+        rnnrt_kind_softmax, rnnrt_kind_activation, rnnrt_kind_reshape};
+    for (size_t k = 0; k < sizeof same_size / sizeof *same_size; k++) {
+        row = dense, row.kind = same_size[k];
+        row.timed = k == 0 || k > 3;
+        refuses(row, "sizes differ");
+        row.output_size = IN, row.timed = !row.timed, refuses(row, "time");
+    }
+    row = dense, row.kind = rnnrt_kind_conv1d, row.kernel_size = row.stride = row.dilation = row.groups = 1;
+    struct rnnrt_row conv = row;
+    row.same = 1, row.pad_left = 1, refuses(row, "window");
+    row = conv, row.pad_left = -1, refuses(row, "window");
+    row = conv, row.kernel_size = INT32_MAX, row.dilation = INT32_MAX, refuses(row, "window");
+    row = conv, row.groups = 2, refuses(row, "groups");
+    row = conv, row.kind = rnnrt_kind_max_pool1d, row.output_size = IN, row.pad_right = 1,
+    refuses(row, "window");
+    row = dense, row.kind = rnnrt_kind_gru, row.units = 2, refuses(row, "recurrent_weight");
+    row = dense, row.kind = rnnrt_kind_lstm, row.units = 3, row.recurrent_weight = w, refuses(row, "sizes");
+    row = dense, row.kind = rnnrt_kind_embedding, row.length = 5, refuses(row, "one id");
+    row = dense, row.kind = rnnrt_kind_flatten, row.length = 5, row.timed = 0, refuses(row, "length");
+    row = dense, row.kind = rnnrt_kind_select, refuses(row, "index");
+    row = dense, row.kind = rnnrt_kind_concatenate, refuses(row, "wide");
+    row = dense, row.kind = rnnrt_kind_time_distributed, refuses(row, "inside");
+    row = dense, row.kind = rnnrt_kind_scan, row.per_step = 1, refuses(row, "step");
+    scans_that_lie(row);
+}
+
+int main(void) {
+    seed(1);
+    example();
+    cancelled();
+    families();
+    slices();
+    lies();
+    return 0;
+}

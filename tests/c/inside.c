@@ -1,0 +1,166 @@
+/* What cannot be seen through rnnrt.h. How far the branches of a join run apart, as plan.c works it out, is
+ * held against a walk along the frames: random graphs of windows and joins, then some that no walk would
+ * finish. And the arenas a plan keeps for its next calls stay within their bounds.
+ *
+ * tests/c/test_embed.py compiles it with the sanitizers. Exit code 0: every check held. */
+#include "checked.h"
+#include "plan.h"
+
+enum { MOST_ROWS = 10, WALK = 3000 };
+
+static float taps[8];
+static int lags_seen, apart_seen, fixed_seen; /* how much of the testing reached how far */
+
+static struct rnnrt_row a_row(int32_t kind, int32_t inputs, int32_t timed) {
+    return (struct rnnrt_row){.kind = kind,
+                              .inputs = inputs,
+                              .input_size = 1,
+                              .output_size = 1,
+                              .timed = timed,
+                              .stride = 1,
+                              .dilation = 1,
+                              .groups = 1,
+                              .weight = taps};
+}
+
+static struct rnnrt_row a_window(int32_t from) {
+    struct rnnrt_row row = a_row(below(2) ? rnnrt_kind_conv1d : rnnrt_kind_average_pool1d, 1, 1);
+    bool conv = row.kind == rnnrt_kind_conv1d;
+    row.input[0] = from;
+    row.kernel_size = 1 + below(4);
+    row.stride = below(3) ? 1 : 1 + below(3);
+    row.dilation = 1 + (conv && !below(3) ? below(20) : 0);
+    row.pad_left = below(conv && !below(4) ? 12 : row.kernel_size);
+    row.pad_right = below(row.kernel_size);
+    row.same = !below(8) && row.pad_left <= (row.kernel_size - 1) * row.dilation;
+    return row;
+}
+
+/* The furthest each input of row r is ahead of the slowest, over `frames` frames. */
+static void walk(const struct rnnrt_plan *plan, size_t r, size_t frames, size_t *furthest) {
+    const struct rnnrt_row *row = &plan->ops[r].row;
+    size_t total[MOST_ROWS];
+    memset(furthest, 0, RNNRT_MAX_INPUTS * sizeof *furthest);
+    for (size_t n = 1; n <= frames; n++) {
+        size_t least = SIZE_MAX;
+        rnnrt_plan_totals(plan, n, false, false, total);
+        for (int32_t i = 0; i < row->inputs; i++) least = rnnrt_smaller(least, total[row->input[i]]);
+        for (int32_t i = 0; i < row->inputs; i++)
+            furthest[i] = rnnrt_larger(furthest[i], total[row->input[i]] - least);
+    }
+}
+
+static void random_joins(uint64_t s) {
+    struct rnnrt_row rows[MOST_ROWS];
+    seed(s);
+    int32_t count = 3 + below(MOST_ROWS - 2), length = below(4) ? 0 : 1 + below(60);
+    rows[0] = a_row(rnnrt_kind_input, 0, 1), rows[0].length = length;
+    for (int32_t r = 1; r < count; r++) {
+        int32_t from[3];
+        for (int i = 0; i < 3; i++) do
+                from[i] = below(r);
+            while (!rows[from[i]].timed);
+        if (below(10) < 5) {
+            rows[r] = a_window(from[0]);
+        } else if (r + 1 < count && !below(12)) { /* one value at the end, laid out over time */
+            rows[r] = a_row(rnnrt_kind_last, 1, 0), rows[r].input[0] = from[0];
+            rows[r + 1] = a_row(rnnrt_kind_unflatten, 1, 1), rows[r + 1].length = 1;
+            rows[r + 1].input[0] = r, r++;
+        } else {
+            rows[r] = a_row(rnnrt_kind_add, 2 + below(2), 1);
+            memcpy(rows[r].input, from, sizeof from);
+        }
+    }
+    int32_t output = count - 1;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, (size_t)count, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    for (size_t r = 0; r < (size_t)count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        size_t furthest[RNNRT_MAX_INPUTS], early[RNNRT_MAX_INPUTS], drifting = 0;
+        if (!rnnrt_joins(op)) continue;
+        walk(plan, r, length ? (size_t)length : WALK, furthest);
+        if (op->apart) { /* and it is true: some input has not stopped gaining on another */
+            walk(plan, r, WALK / 2, early);
+            for (int32_t i = 0; i < op->row.inputs; i++) drifting += furthest[i] > early[i] + WALK / 200;
+            for (size_t k = 0; k < r; k++) drifting += plan->ops[k].apart;
+            CHECK(drifting && !length && !plan->streams);
+            apart_seen++;
+            continue;
+        }
+        for (int32_t i = 0; i < op->row.inputs; i++) {
+            CHECK(op->lag[i] >= furthest[i]);
+            if (!length) CHECK(op->lag[i] == furthest[i]);
+            else CHECK(op->lag[i] <= 4 * (size_t)length + 60);
+            lags_seen += furthest[i] > 0, fixed_seen += length > 0;
+        }
+    }
+    rnnrt_plan_free(plan);
+}
+
+/* `levels` times two poolings of `stride` side by side, joined; every other time one of them sees `delay`
+ * frames further. */
+static void ladder(int32_t levels, int32_t stride, int32_t delay) {
+    size_t count = 1 + 3 * (size_t)levels;
+    struct rnnrt_row *rows = __real_calloc(count, sizeof *rows);
+    rows[0] = a_row(rnnrt_kind_input, 0, 1);
+    for (size_t r = 1; r < count; r += 3) {
+        int32_t from = (int32_t)(r - 1);
+        rows[r] = a_row(rnnrt_kind_conv1d, 1, 1), rows[r + 1] = a_row(rnnrt_kind_conv1d, 1, 1);
+        rows[r].input[0] = rows[r + 1].input[0] = from;
+        rows[r].kernel_size = rows[r + 1].kernel_size = 2;
+        rows[r].stride = rows[r + 1].stride = stride;
+        rows[r].dilation = delay + 1, rows[r].pad_right = delay;
+        rows[r + 2] = a_row(rnnrt_kind_add, 2, 1);
+        rows[r + 2].input[0] = (int32_t)r;
+        rows[r + 2].input[1] = (int32_t)(r + 1);
+    }
+    int32_t output = (int32_t)count - 1;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, count, &output, 1, NULL, NULL, &error) == RNNRT_OK && plan->streams);
+    for (size_t r = 3; r < count; r += 3) /* the later branch waits for `delay` frames: so many strides */
+        CHECK(plan->ops[r].lag[0] == 0 && plan->ops[r].lag[1] == (size_t)((delay + stride - 1) / stride));
+    rnnrt_plan_free(plan);
+    free(rows);
+}
+
+static void idle_arenas(void) {
+    struct rnnrt_row rows[2];
+    rows[0] = a_row(rnnrt_kind_input, 0, 1), rows[0].output_size = 4096;
+    rows[1] = a_row(rnnrt_kind_reverse, 1, 1), rows[1].input_size = rows[1].output_size = 4096;
+    int32_t output = 1;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    for (size_t batch = 1; batch < 12; batch++)
+        for (size_t frames = 1; frames < 1000; frames *= 3) {
+            size_t numbers = batch * frames * 4096;
+            float *x = __real_malloc(numbers * sizeof *x), *y = __real_malloc(numbers * sizeof *y);
+            for (size_t i = 0; i < numbers; i++) x[i] = (float)(i % 1000);
+            struct rnnrt_array in = {x, 4096, (ptrdiff_t)(4096 * frames), frames},
+                               out = {y, 4096, (ptrdiff_t)(4096 * frames), frames};
+            CHECK(rnnrt_run(plan, batch, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+            for (size_t b = 0; b < batch; b++)
+                CHECK(!memcmp(y + b * frames * 4096, x + ((b + 1) * frames - 1) * 4096, 4096 * sizeof *x));
+            CHECK(plan->idle_bytes <= 32 << 20);
+            free(x);
+            free(y);
+        }
+    size_t used = 0, before = plan->idle_bytes;
+    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) used += plan->idle[i] != NULL;
+    CHECK(used > 1 && before > 0); /* batches of different sizes keep an arena each */
+    rnnrt_plan_free(plan);
+}
+
+int main(void) {
+    for (size_t k = 0; k < sizeof taps / sizeof *taps; k++) taps[k] = number();
+    for (uint64_t s = 1; s <= 1500; s++) random_joins(s);
+    printf("%d lags, %d inputs of fixed length, %d joins apart\n", lags_seen, fixed_seen, apart_seen);
+    CHECK(lags_seen > 500 && fixed_seen > 300 && apart_seen > 100);
+    idle_arenas();
+    ladder(12, 3, 5);
+    ladder(30, 2, 4);
+    ladder(400, 1, 1 << 20);
+    return 0;
+}

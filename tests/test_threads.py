@@ -1,0 +1,123 @@
+"""A stream belongs to one thread at a time; models and other streams go on."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from cases import recurrent
+from expect import refused, same_bits
+from small_models import built, case, frames, lstm, network, normal
+
+import rnnrt
+from rnnrt import (
+    StreamBusyError,
+)
+from rnnrt import layers as L
+
+
+def test_a_busy_stream_refuses_a_second_thread_and_others_go_on():
+    model = built(lambda b, x, r: recurrent(b, x, r, L.LSTM, 256), features=(64,))
+    x = frames(30000, 64)
+    stream, other, made, failed = model.stream(), model.stream(), [], []
+
+    def push():
+        try:
+            made.append(stream.push(x))
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            failed.append(error)
+
+    start, expected = stream.state, model(x[:20])
+    worker = threading.Thread(target=push)
+    worker.start()
+    while not stream.position and worker.is_alive():  # reading the position does not enter the stream
+        time.sleep(0.001)
+    entries = {
+        "step": lambda: stream.step(x[0]),
+        "push": lambda: stream.push(x[:2]),
+        "push out": lambda: stream.push(x[:2], np.empty((2, 256), np.float32)),
+        "flush": stream.flush,
+        "reset": stream.reset,
+        "state": lambda: stream.state,
+        "state set": lambda: setattr(stream, "state", start),
+        "clone": stream.clone,
+    }
+    for name, enter in entries.items():
+        refused(StreamBusyError, enter, "another thread", "model.stream()")
+        assert worker.is_alive(), f"the push was over before {name}: the test has shown nothing"
+    assert same_bits(np.stack([other.step(frame) for frame in x[:20]]), expected)
+    assert worker.is_alive(), "the push was over before the other stream was: the test has shown nothing"
+    worker.join()
+    assert not failed
+    assert same_bits(made[0][:20], expected) and stream.position == 30000
+    assert same_bits(made[0], model(x))
+
+
+def test_eight_threads_with_a_stream_each():
+    model = rnnrt.Model(case("textbook_conv_gru").graph())
+    x = frames(8, 400, 1)
+    serial = model(x)
+    made, ready = [None] * 8, threading.Barrier(8)
+
+    def work(row):
+        ready.wait()
+        stream, parts, at, r = model.stream(), [], 0, np.random.default_rng(row)
+        while at < 400:
+            n = int(r.integers(0, 60))
+            parts.append(stream.push(x[row, at : at + n]))
+            at += n
+        made[row] = np.concatenate([*parts, stream.flush()]), model(x[row])
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    for row in range(8):
+        assert same_bits(made[row][0], serial[row]) and same_bits(made[row][1], serial[row])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network(lambda b: lstm(b, "lstm", b.input("x", (3,)), 4))
+
+
+def test_a_second_thread_in_a_stream_is_refused_while_other_streams_go_on():
+    model = network(
+        lambda b: lstm(b, "lstm", b.input("x", (64,)), 256)
+    )  # enough work for the GIL to be released
+    x, short = normal(12_000, 64), normal(3, 64)
+    stream, other, expected = model.stream(), model.stream(), model(x)
+    started, made, refusals = threading.Event(), [], []
+
+    def push():
+        started.set()
+        made.append(stream.push(x))
+
+    calls = {
+        "step": lambda: stream.step(short[0]),
+        "step out": lambda: stream.step(short[0], out=np.empty(256, np.float32)),
+        "push": lambda: stream.push(short),
+        "push out": lambda: stream.push(short, out=np.empty((3, 256), np.float32)),
+        "flush": lambda: stream.flush(),
+        "reset": lambda: stream.reset(),
+        "state": lambda: stream.state,
+        "set state": lambda: setattr(stream, "state", {}),
+        "clone": lambda: stream.clone(),
+    }
+    worker = threading.Thread(target=push)
+    worker.start()
+    started.wait()
+    while stream.position == 0 and worker.is_alive():
+        pass  # inside the engine once the position moves
+    for name, call in calls.items():
+        if worker.is_alive():
+            refused(StreamBusyError, call, "another thread", "model.stream()")
+            refusals.append(name)
+        assert same_bits(other.step(short[0]), model(short[:1])[0])
+        other.reset()
+    worker.join()
+    assert refusals == list(calls), "the push ended too early for this test to mean anything"
+    assert same_bits(made[0], expected)
+    stream.reset()
+    assert same_bits(stream.push(short), model(short))
