@@ -1,13 +1,13 @@
-"""What a PyTorch program's values are while it is read: references into a graph, and the order of their torch
-axes.
+"""What the values of a foreign program are while it is read: references into a graph, and the order of their
+axes there.
 
-A graph keeps every sequence as (batch, time, features); a torch program permutes, squeezes and reshapes. So a
-traced tensor is a reference plus a tuple of axes, and layout calls change only the axes. An axis is
+A graph keeps every sequence as (batch, time, features); a program permutes, squeezes and reshapes. So a
+traced tensor is a reference plus a tuple of axes, and operators that move axes change only the tuple. An axis
+is
 
-    "b" batch    "t" time    "f" features    "1" of size one    "s" several references side by side (h_n's
-    layers and directions) "bt", "tb"   batch and time merged by a reshape
-
-Never imports torch.
+    "b" batch    "t" time    "f" features    "1" of size one
+    "s" several references side by side (the layers and directions of final states)
+    "bt", "tb" batch and time merged by a reshape
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...graph import GraphBuilder
+from ...graph import Graph, GraphBuilder
 from ...layers import Input, Reshape, Signal, Unflatten
 
 _WORDS = {
@@ -34,19 +34,19 @@ _WORDS = {
 
 
 class AxesError(UnsupportedModelError):
-    """A call met a tensor whose axes do not fit it: under another reading of the inputs they may."""
+    """An operator met a tensor whose axes do not fit it: under another reading of the inputs they may."""
 
 
 class LengthError(UnsupportedModelError):
-    """A call is possible only where the number of frames is fixed."""
+    """An operator is possible only where the number of frames is fixed."""
 
 
 class Clock(NamedTuple):
     """Which frames a tensor's frames are: (n - span) // stride + 1 of them where ``input`` has n.
 
     Windows that change the number of frames compose to one span and one stride, so tensors join where these
-    agree, whatever windows made them. ``longest``: cut to the longest length given, as pad_packed_sequence
-    does without total_length. A value given once that was made a sequence has input "", stride 0 and its
+    agree, whatever windows made them. ``longest``: cut to the longest length given, as unpacking does that is
+    not told a length. A value given once that was made a sequence has input "", stride 0 and its
     number of frames as ``span``.
     """
 
@@ -64,9 +64,9 @@ class Clock(NamedTuple):
 class Tensor:
     """A traced tensor.
 
-    ``clock``: which frames it has. ``padding``: zeros a call put before and after, which only a convolution
-    can take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already.
-    ``root``: the storage; views share it, as in torch.
+    ``clock``: which frames it has. ``padding``: zeros put before and after it, which only a convolution can
+    take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already. ``root``:
+    the storage, which views share.
     """
 
     references: tuple[str, ...]
@@ -120,14 +120,14 @@ class Constant:
 
 @dataclass(frozen=True)
 class Zeros:
-    """torch.zeros of a shape, Sizes and numbers; as an initial state it is the default."""
+    """Zeros of a shape, Sizes and numbers; as an initial state they are the default."""
 
     shape: tuple
 
 
 @dataclass(frozen=True)
 class StateInput:
-    """A parameter of forward that only ever is an RNN's initial state; ``path``: the items of it that were
+    """An input that only ever is the initial state of a recurrent layer; ``path``: the items of it that were
     taken, one after the other, numbers and slices."""
 
     name: str
@@ -136,16 +136,19 @@ class StateInput:
 
 @dataclass(frozen=True)
 class Lengths:
-    """A parameter of forward that only ever is the lengths of a packed sequence."""
+    """An input that only ever is the lengths of a packed sequence."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Harmless:
-    """A device, a dtype, a memory format: nothing a result depends on, or checked where it is used."""
+    """A device, a type, a memory format: nothing a result depends on, or checked where it is used."""
 
     word: str
+
+    def __str__(self):
+        return self.word
 
 
 @dataclass(frozen=True)
@@ -162,25 +165,29 @@ def shown(value):
     return str(value)
 
 
-class MaxOverTime(NamedTuple):
-    """What torch's max over one axis returns."""
-
-    values: Tensor
-    indices: Refused
+#: What to do about a refusal, for programs of no framework in particular; a source may say it in its own
+#: words.
+ADVICE = {
+    "sizes": "Write sizes as sizes of the input, not as numbers, and let -1 stand for the features.",
+    "states": "Take states by their number, the last one by -1.",
+    "length": "Give the input a fixed length.",
+    "cut": "Unpack to the input's own length, or take the last state.",
+}
 
 
 class Network:
-    """The graph being written, with what the calls below need to know of the program.
+    """The graph being written, with what operators need to know of the program.
 
-    ``name``: the layer name for the call at hand. ``overwritten``: storages changed in place, by the call
-    that did it: torch would show the change in every view, so such a tensor must not be read again.
-    ``lengths``: the name of the packing lengths, ``packing``: the clock they count on. ``states``: (what was
-    given, the states it starts, by name) of every RNN that starts from an argument of forward. ``clocks``:
-    what a window layer's input ran on. ``placed``: how many calls have found the axes they need.
+    ``advice``: the source's own words for entries of ADVICE. ``name``: the layer name for the call at hand.
+    ``overwritten``: storages changed in place, by the word that did it: the source would show the change in
+    every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths,
+    ``packing``: the clock they count on. ``states``: (what was given, the states it starts, by name) of every
+    recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on.
+    ``placed``: how many operators have found the axes they need.
     """
 
-    def __init__(self):
-        self.builder, self.name = GraphBuilder(), ""
+    def __init__(self, advice=None):
+        self.builder, self.name, self.advice = GraphBuilder(), "", ADVICE | (advice or {})
         self.overwritten: dict[object, str] = {}
         self.lengths: str | None = None
         self.packing: Clock | None = None
@@ -189,12 +196,11 @@ class Network:
         self.placed = 0
 
     def input(self, name, axes, size, *, ids=False, length=None):
-        """A forward parameter with torch axes such as "btf", "bt" or "bf"; ``size`` its features, None where
-        it has no such axis.
+        """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it
+        has no such axis.
         """
         timed = "t" in axes
-        order = axes if "f" in axes else axes + "f"
-        fields = {"time": timed, "ids": ids, "axes": order, "length": length if timed else None}
+        fields = {"time": timed, "ids": ids, "axes": graph_axes(axes), "length": length if timed else None}
         reference = self.builder.input(name, () if size is None else (size,), **fields)
         return Tensor((reference,), tuple(axes), clock=Clock(name) if timed else None)
 
@@ -219,16 +225,15 @@ class Network:
         layer = self.layer(x)
         return isinstance(layer, Input) and layer.ids
 
-    def made(self, reference, axes, clock):
+    def tensor(self, reference, axes, clock):
         """A new tensor (a storage of its own)."""
         return Tensor((reference,), tuple(axes), clock if any("t" in a for a in axes) else None)
 
     def layered(self, x, kind, **fields):
         """One layer over a tensor (over each member of a stack) that keeps its axes and its frames."""
-        made = self.made(self.add(kind, x.reference, **fields), x.axes, x.clock)
-        return made.view(
-            references=made.references + tuple(self.add(kind, r, **fields) for r in x.references[1:])
-        )
+        first = self.tensor(self.add(kind, x.reference, **fields), x.axes, x.clock)
+        others = tuple(self.add(kind, r, **fields) for r in x.references[1:])
+        return first.view(references=first.references + others)
 
     def single(self, x):
         """A stack of one as a tensor whose first axis has size one."""
@@ -241,19 +246,19 @@ class Network:
         return [numbers[a] if a in numbers else Size(tuple(symbols[part] for part in a)) for a in x.axes]
 
     def axis(self, x, dim):
-        """The position a torch dim means; negative ones count from the end."""
+        """The position an axis number means; negative ones count from the end."""
         if isinstance(dim, bool) or not isinstance(dim, int) or not -len(x.axes) <= dim < len(x.axes):
             raise UnsupportedModelError(f"dim must be a number of an axis of {x}", found=str(dim))
         return dim % len(x.axes)
 
     def whole(self, x):
-        """Refuse a tensor cut to its batch's longest length where a call would see where it ends: a graph
-        keeps every frame.
+        """Refuse a tensor cut to its batch's longest length where an operator would see where it ends: a
+        graph keeps every frame.
         """
         if x.clock is not None and x.clock.longest:
             raise UnsupportedModelError(
-                "pad_packed_sequence cuts to the longest length, and this call would see the end",
-                fix="Give it total_length=x.size(1), or take the last state from h_n.",
+                "unpacking cuts to the longest length, and this call would see the end",
+                fix=self.advice["cut"],
             )
 
     def arranged(self, x, *wanted):
@@ -283,7 +288,7 @@ class Network:
         raise AxesError("the axes do not fit this call", expected=expected, found=str(x))
 
     def featured(self, x):
-        """``x`` with its features on the last axis, as Linear and LayerNorm see them."""
+        """``x`` with its features on the last axis, as products and layer norms see them."""
         x = self.single(x)
         if x.axes and x.axes[-1] == "1" and "f" not in x.axes:
             return x.view(x.axes[:-1] + ("f",), (self.add(Reshape, x.reference, features=(1,)),))
@@ -300,5 +305,39 @@ class Network:
             return clock._replace(span=self.builder.signal(layer_name).length)
         return clock.behind(span - sum(layer.padding), layer.stride)
 
-    def overwrite(self, x, call):
-        self.overwritten[x.root] = call
+    # -- what the program returns ----------------------------------------------------------------------------
+    def output(self, name, x):
+        """A tensor as an output of the graph: an axis of size one is a feature there, or the one frame."""
+        if (
+            "s" in x.axes
+            or any(x.padding)
+            or x.packed
+            or any(len(a) > 1 for a in x.axes)
+            or "b" not in x.axes
+            or x.axes.count("1") > 1
+        ):
+            raise UnsupportedModelError(
+                "an output must be (batch, time, features) or (batch, features), in some order", found=str(x)
+            )
+        self.name = name
+        reference, axes = x.reference, "".join(x.axes)
+        if "1" in axes and "f" not in axes:
+            reference, axes = self.add(Reshape, reference, features=(1,)), axes.replace("1", "f")
+        elif "1" in axes:
+            reference, axes = self.add(Unflatten, reference, length=1), axes.replace("1", "t")
+        self.builder.output(name, reference, graph_axes(axes))
+
+    def graph(self, metadata, kept=()) -> Graph:
+        """The graph, without layers that no output and none of the references ``kept`` needs."""
+        graph = self.builder.graph(metadata=metadata)
+        needed = {r.partition(":")[0] for r in (*(o.value for o in graph.outputs), *kept)}
+        needed |= set(graph.inputs)
+        for layer in reversed(graph.layers):
+            if layer.name in needed:
+                needed |= {r.partition(":")[0] for r in layer.inputs}
+        return graph.replace([layer for layer in graph.layers if layer.name in needed])
+
+
+def graph_axes(axes):
+    """The axes of an input or an output of a graph, which always have features."""
+    return axes if "f" in axes else axes + "f"

@@ -51,6 +51,7 @@ from ... import state_form
 from ...errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
 from ...graph import Graph, GraphBuilder
 from ...layers import Flatten, Last, Reshape, Select, Softmax, TimeDistributed
+from ..operators.recurrence import join
 from ..torch import layers as torch_layers
 from .draft import draft, rnn_alone
 from .frames import Packing, add_untransposed
@@ -427,7 +428,7 @@ class _Network:
     def _last_state(self, line):
         if self.rnn is None or self.x != self.rnn.sequence:
             raise line.refuse("last_state must follow the line of an RNN, LSTM or GRU")
-        self.x = torch_layers.join(self.builder, "last_state", self.rnn.h[-1])
+        self.x = join(self.builder, "last_state", self.rnn.h[-1])
         self.packing.packed = False
 
     def _pack(self, line):

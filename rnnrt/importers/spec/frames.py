@@ -8,7 +8,8 @@ import numpy as np
 from ...errors import ShapeError
 from ...layers import BatchNormalization, Dense, Flatten, Unflatten
 from ..axes.values import Clock
-from ..torch.layers import add_ended, one
+from ..operators.recurrence import add_ended
+from ..torch.layers import one
 
 #: Lines whose answer shows where a sequence ends.
 _SEE_THE_END = {"last", "mean", "max", "flatten", "Conv1d", "MaxPool1d", "AvgPool1d"}

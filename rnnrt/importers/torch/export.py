@@ -1,8 +1,8 @@
 """The second way to trace a live module: torch.export, which runs the module on an example and so sees
 through Python that asks for shapes.
 
-It yields aten operators; they are written back as the calls and modules that trace.py reads. Recurrent
-modules stand in for themselves as one operator, for torch.export would unroll them over the example's time.
+It yields aten operators. Recurrent modules stand in for themselves as one operator, for torch.export would
+unroll them over the example's time; that operator is written back as the call of the module.
 What Python decided by the example's batch or length leaves no trace in a program: verify.py runs the
 module at other sizes and compares.
 """
@@ -17,8 +17,6 @@ import torch.fx
 from .modules import kind
 
 _RECURRENT = ("RNN", "LSTM", "GRU")
-#: Positions of the arguments of aten operators whose order is not that of the call of the same name.
-_ORDER = {"batch_norm": (0, 3, 4, 1, 2, 5, 6, 7), "embedding": (1, 0, 2)}
 _ASSERTS = (
     "_assert_scalar",
     "_assert_tensor_metadata",
@@ -98,7 +96,7 @@ def _paths(name, path, value):
 
 
 def _rewritten(graph, ranges, arguments):
-    made, nodes, recurrent, parameters = torch.fx.Graph(), {}, {}, {}
+    rewritten, nodes, recurrent, parameters = torch.fx.Graph(), {}, {}, {}
     given = iter(arguments)
     for node in graph.nodes:
         if (
@@ -110,10 +108,10 @@ def _rewritten(graph, ranges, arguments):
             if not node.users:  # None, or never used
                 continue
             if name not in parameters:
-                parameters[name] = made.placeholder(name)
+                parameters[name] = rewritten.placeholder(name)
             nodes[node] = parameters[name]
             for item in path:
-                nodes[node] = made.call_function(operator.getitem, (nodes[node], item))
+                nodes[node] = rewritten.call_function(operator.getitem, (nodes[node], item))
             if not path:
                 nodes[node].meta["least"] = [_least(n, ranges) for n in node.meta["val"].shape]
             continue
@@ -123,18 +121,13 @@ def _rewritten(graph, ranges, arguments):
             x, states, target, _, _, cells = arguments
             op, arguments = "call_module", (x, *((tuple(states) if cells else states[0],) if states else ()))
             recurrent[node] = cells
-        elif namespace == "aten":
-            op, target = "call_method", node.target._opname
-            arguments = tuple(
-                arguments[k] for k in _ORDER.get(target, range(len(arguments))) if k < len(arguments)
-            )
         elif (
             target is operator.getitem and recurrent.get(node.args[0]) and node.args[1]
         ):  # (out, h, c) was (out, (h, c))
-            arguments = (made.call_function(operator.getitem, (arguments[0], 1)), node.args[1] - 1)
-        nodes[node] = made.create_node(op, target, arguments, options, name=node.name)
+            arguments = (rewritten.call_function(operator.getitem, (arguments[0], 1)), node.args[1] - 1)
+        nodes[node] = rewritten.create_node(op, target, arguments, options, name=node.name)
         nodes[node].stack_trace = node.stack_trace
-    return made
+    return rewritten
 
 
 def _least(size, ranges):

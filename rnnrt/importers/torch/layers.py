@@ -1,8 +1,9 @@
 """PyTorch's layers as graph layers: one function a layer, from its tensors (NumPy) and its constructor's own
 options.
 
-Every ``add_*`` takes a GraphBuilder, a layer name, the reference it reads, the layer's tensors by PyTorch's
-names relative to the module ("weight_ih_l0") and the module's options under PyTorch's names and defaults; it
+The ``*_options`` and ``rnn_cells`` turn PyTorch's options and tensors into those of graph layers. Every
+``add_*`` takes a GraphBuilder, a layer name, the reference it reads, the layer's tensors by PyTorch's names
+relative to the module ("weight_ih_l0") and the module's options under PyTorch's names and defaults; it
 returns the reference it made. Frames are (batch, time, features) whatever axes PyTorch used: axes belong to
 who calls. Semantics: the pages of torch.nn for each class. Never imports torch.
 
@@ -13,7 +14,6 @@ for options.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from ...layers import (
     Activation,
     AveragePool1D,
     BatchNormalization,
-    Concatenate,
     Conv1D,
     Dense,
     Embedding,
@@ -35,10 +34,13 @@ from ...layers import (
     MaxPool1D,
     SimpleRNN,
 )
+from ..operators.activations import clipping, gelu_of
+from ..operators.layers import taps_first
+from ..operators.recurrence import Stack, add_stack
 
 #: torch.nn class -> (its functional name, our function, the options that are its parameters with PyTorch's
 #: defaults)
-_ELEMENTWISE = {
+ELEMENTWISE = {
     "Identity": ("identity", "linear", {}),
     "ReLU": ("relu", "relu", {}),
     "ReLU6": ("relu6", "clipped_relu", {}),
@@ -56,7 +58,7 @@ _ELEMENTWISE = {
     "Exp": ("exp", "exponential", {}),
 }
 #: Every word ``elementwise`` knows, "ReLU" and "relu" alike -> the class's row above.
-FUNCTIONS = {word: kind for kind, row in _ELEMENTWISE.items() for word in (kind, row[0])}
+FUNCTIONS = {word: kind for kind, row in ELEMENTWISE.items() for word in (kind, row[0])}
 
 
 def elementwise(word, **options) -> Function:
@@ -68,7 +70,7 @@ def elementwise(word, **options) -> Function:
             f"the activation {word} is not supported", expected=f"one of {', '.join(sorted(FUNCTIONS))}"
         )
     kind = FUNCTIONS[word]
-    _, name, defaults = _ELEMENTWISE[kind]
+    _, name, defaults = ELEMENTWISE[kind]
     unknown = sorted(set(options) - set(defaults) - {"inplace"})
     if unknown:
         raise UnsupportedModelError(
@@ -76,28 +78,10 @@ def elementwise(word, **options) -> Function:
         )
     values = {option: options.get(option, default) for option, default in defaults.items()}
     if kind == "GELU":
-        if values["approximate"] != "tanh":
-            raise UnsupportedModelError(
-                "GELU with the error function is not supported",
-                expected="approximate='tanh'",
-                found=repr(values["approximate"]),
-            )
-        return Function(name)
+        return gelu_of(values["approximate"])
     if kind == "Hardtanh":
-        low, high = float(values["min_val"]), float(values["max_val"])
-        if (low, high) == (-1.0, 1.0):
-            return Function(name)
-        if low == 0.0 and high > 0.0:
-            return Function("clipped_relu", (high,))
-        raise UnsupportedModelError(
-            "Hardtanh is supported from -1 to 1 and from 0 up", found=f"{low:g} to {high:g}"
-        )
+        return clipping(values["min_val"], values["max_val"])
     return Function(name, (6.0,) if kind == "ReLU6" else tuple(values.values()))
-
-
-def elementwise_options(word) -> tuple[str, ...]:
-    """The options of an elementwise activation, in the order PyTorch takes them."""
-    return tuple(_ELEMENTWISE[FUNCTIONS[word]][2])
 
 
 # ---- what the functions below are written with -------------------------------------------------------------
@@ -139,32 +123,7 @@ def zrn(array):
     return np.concatenate([z, r, n])
 
 
-def taps_first(weight):
-    """A convolution weight (out, in / groups, tap) as (out, tap, in / groups)."""
-    return np.swapaxes(np.asarray(weight), 1, 2)
-
-
-def join(builder, name, references):
-    """Several values side by side; a single one is itself."""
-    return references[0] if len(references) == 1 else builder.add(Concatenate, name, *references)
-
-
 # ---- recurrence --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RnnResult:
-    """What an RNN makes, as references. ``sequence``: the last layer's output, directions joined.
-
-    ``h``, ``c``: the final states, one tuple of directions a layer (``h[-1]``: the last layer's, forward then
-    reverse); ``c`` is () for an RNN and a GRU. ``layers``: names of the layers made, in h_n's order: layer *
-    directions + direction.
-    """
-
-    sequence: str
-    h: tuple[tuple[str, ...], ...]
-    c: tuple[tuple[str, ...], ...]
-    layers: tuple[str, ...]
 
 
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -210,19 +169,16 @@ def rnn_sizes(tensors, where="the RNN"):
     return layers, directions, "bias_ih" in stems, "weight_hr" in stems
 
 
-def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=None, packed=True) -> RnnResult:
-    """A whole torch.nn.RNN, LSTM or GRU stack: layers, directions, bias, sizes and projection are read off
-    its tensors.
+def rnn_cells(tensors, kind, nonlinearity="tanh", where="the RNN"):
+    """(the class of graph layer, a tuple of directions a layer, each the fields of one graph layer) of a
+    torch.nn.RNN, LSTM or GRU: layers, directions, bias, sizes and projection are read off its tensors.
 
-    Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions
-    "{name}.l0_joined". ``initial``: initial states by reference, one (h,) or (h, c) a layer and direction in
-    h_0's order. ``packed``: whether the rows' lengths count for it. An LSTM's and an RNN's two biases are
-    summed, which is exact; a GRU's stay two, for its reset gate stands between them.
+    An LSTM's and an RNN's two biases are summed, which is exact; a GRU's stay two, for its reset gate stands
+    between them.
     """
-    where = f"{name} ({kind})"
     if kind not in _GATES:
         raise UnsupportedModelError(
-            f"{kind} is not a recurrent layer of PyTorch", where=name, expected="RNN, GRU or LSTM"
+            f"{kind} is not a recurrent layer of PyTorch", where=where, expected="RNN, GRU or LSTM"
         )
     if nonlinearity not in ("tanh", "relu"):
         raise UnsupportedModelError(
@@ -236,50 +192,19 @@ def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=Non
     layers, directions, _, projected = rnn_sizes(tensors, where)
     if projected and kind != "LSTM":
         raise ModelFileError("only an LSTM has a projection (weight_hr)", where=where)
-    if initial is not None and len(initial) != layers * directions:
-        raise ShapeError(
-            "one initial state a layer and direction is needed",
-            where=where,
-            expected=str(layers * directions),
-            found=str(len(initial)),
-        )
-    made, h, c = [], [], []
+    stems = [s for s in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr") if f"{s}_l0" in tensors]
+    cells = []
     for k in range(layers):
+        own = []
         for suffix in ("", "_reverse")[:directions]:
-            cell = {stem: np.asarray(tensors[f"{stem}_l{k}{suffix}"]) for stem in _stems(tensors)}
-            state = initial[len(made)] if initial is not None else ()
-            fields = {"reverse": bool(suffix), "packed": packed}
-            where_cell = f"{where}, {name}.l{k}{suffix}"
-            made.append(
-                _add_cell(
-                    builder, f"{name}.l{k}{suffix}", x, state, cell, kind, nonlinearity, where_cell, fields
-                )
-            )
-        here = made[-directions:]
-        h.append(tuple(f"{layer}:h" for layer in here))
-        c.append(tuple(f"{layer}:c" for layer in here))
-        x = join(builder, f"{name}.l{k}_joined", here)
-    return RnnResult(x, tuple(h), tuple(c) if kind == "LSTM" else (), tuple(made))
+            arrays = {stem: np.asarray(tensors[f"{stem}_l{k}{suffix}"]) for stem in stems}
+            own.append(_cell(arrays, kind, nonlinearity, f"{where}, l{k}{suffix}"))
+        cells.append(tuple(own))
+    return {"RNN": SimpleRNN, "GRU": GRU, "LSTM": LSTM}[kind], tuple(cells)
 
 
-def _stems(tensors):
-    return [
-        stem
-        for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        if f"{stem}_l0" in tensors
-    ]
-
-
-def add_ended(builder, name, x):
-    """The frames of ``x``, and zeros past the end of each row, as packing and unpacking leave them: a
-    recurrence whose new state is its input, so that the rows' lengths act on it as on any other."""
-    width = builder.signal(x).width
-    fields = {"weight": np.eye(width), "recurrent_weight": np.zeros((width, width)), "activation": "linear"}
-    return builder.add(SimpleRNN, name, x, **fields)
-
-
-def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where, fields):
-    """One direction of one layer; ``tensors`` by stem ("weight_ih"). Returns the layer's name."""
+def _cell(tensors, kind, nonlinearity, where):
+    """The fields of one direction of one layer; ``tensors`` by stem ("weight_ih")."""
     ih, hh, hr = tensors["weight_ih"], tensors["weight_hh"], tensors.get("weight_hr")
     gates = _GATES[kind]
     if ih.ndim != 2 or hh.ndim != 2 or (hr is not None and hr.ndim != 2):
@@ -300,19 +225,18 @@ def _add_cell(builder, name, x, state, tensors, kind, nonlinearity, where, field
             found=found,
         )
     if kind == "GRU":
-        fields |= {"weight": zrn(ih), "recurrent_weight": zrn(hh), "reset_after": True}
-        if biases:
-            fields |= {"bias": zrn(biases[0]), "recurrent_bias": zrn(biases[1])}
-        return builder.add(GRU, name, x, *state, **fields)
+        both = {"bias": zrn(biases[0]), "recurrent_bias": zrn(biases[1])} if biases else {}
+        return {"weight": zrn(ih), "recurrent_weight": zrn(hh), "reset_after": True} | both
     # added in float64: the rounding to float32 then happens once
-    fields |= {
-        "weight": ih,
-        "recurrent_weight": hh,
-        "bias": biases[0].astype(np.float64) + biases[1] if biases else None,
-    }
-    if kind == "LSTM":
-        return builder.add(LSTM, name, x, *state, projection=hr, **fields)
-    return builder.add(SimpleRNN, name, x, *state, activation=nonlinearity, **fields)
+    bias = biases[0].astype(np.float64) + biases[1] if biases else None
+    fields = {"weight": ih, "recurrent_weight": hh, "bias": bias}
+    return fields | ({"projection": hr} if kind == "LSTM" else {"activation": nonlinearity})
+
+
+def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", packed=True) -> Stack:
+    """A whole torch.nn.RNN, LSTM or GRU stack. ``packed``: whether the rows' lengths count for it."""
+    layer, cells = rnn_cells(tensors, kind, nonlinearity, f"{name} ({kind})")
+    return add_stack(builder, name, x, layer, cells, packed=packed)
 
 
 # ---- products ----------------------------------------------------------------------------------------------
@@ -349,6 +273,12 @@ def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, gr
     weight, bias = take(tensors, where, ["weight"], ["bias"])
     if np.ndim(weight) != 3:
         raise ShapeError("weight must be (out, in / groups, tap)", where=where, found=str(np.shape(weight)))
+    options = conv1d_options(where, stride, padding, dilation, groups, padding_mode)
+    return builder.add(Conv1D, name, x, weight=taps_first(weight), bias=bias, **options)
+
+
+def conv1d_options(where, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
+    """The options of torch.nn.Conv1d as fields of a graph's Conv1D."""
     stride, dilation, groups = (
         one(stride, "stride", where),
         one(dilation, "dilation", where),
@@ -372,8 +302,7 @@ def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, gr
         raise UnsupportedModelError(
             f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'"
         )
-    fields = {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
-    return builder.add(Conv1D, name, x, weight=taps_first(weight), bias=bias, **fields)
+    return {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
 
 
 # ---- normalisation and activations -------------------------------------------------------------------------
@@ -401,7 +330,7 @@ def add_layer_norm(builder, name, x, tensors, *, eps=1e-5, normalized_shape=None
     where = f"{name} (LayerNorm)"
     gamma, beta = take(tensors, where, [], ["weight", "bias"])
     width = builder.signal(x).width
-    size = one(normalized_shape, "normalized_shape", where) if normalized_shape is not None else width
+    size = normalized_size(normalized_shape, where) if normalized_shape is not None else width
     if size != width or builder.signal(x).features != (width,):
         raise ShapeError(
             "normalized_shape must be the features of a frame",
@@ -412,12 +341,17 @@ def add_layer_norm(builder, name, x, tensors, *, eps=1e-5, normalized_shape=None
     return builder.add(LayerNormalization, name, x, size=size, gamma=gamma, beta=beta, epsilon=eps)
 
 
+def normalized_size(shape, where):
+    """The number of features that a LayerNorm's normalized_shape names."""
+    return one(shape, "normalized_shape", where)
+
+
 def add_activation(builder, name, x, word, **options):
     """An elementwise activation by its torch name, class ("ReLU") or function ("relu"); Identity adds no
     layer.
     """
-    made = elementwise(word, **options)
-    return x if made.name == "linear" else builder.add(Activation, name, x, activation=made)
+    function = elementwise(word, **options)
+    return x if function.name == "linear" else builder.add(Activation, name, x, activation=function)
 
 
 # ---- pooling -----------------------------------------------------------------------------------------------
@@ -439,18 +373,19 @@ def add_max_pool(
     where = f"{name} (MaxPool1d)"
     if one(dilation, "dilation", where) != 1 or return_indices:
         raise UnsupportedModelError("MaxPool1d with dilation or return_indices is not supported", where=where)
-    return builder.add(MaxPool1D, name, x, **_window(where, kernel_size, stride, padding, ceil_mode))
+    return builder.add(MaxPool1D, name, x, **window_options(where, kernel_size, stride, padding, ceil_mode))
 
 
 def add_average_pool(
     builder, name, x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True
 ):
     """torch.nn.AvgPool1d; padded zeros count, unless ``count_include_pad=False``."""
-    fields = _window(f"{name} (AvgPool1d)", kernel_size, stride, padding, ceil_mode)
+    fields = window_options(f"{name} (AvgPool1d)", kernel_size, stride, padding, ceil_mode)
     return builder.add(AveragePool1D, name, x, count_padding=bool(count_include_pad), **fields)
 
 
-def _window(where, kernel_size, stride, padding, ceil_mode):
+def window_options(where, kernel_size, stride=None, padding=0, ceil_mode=False):
+    """The options of a pooling window as fields of a graph's pooling layer."""
     if ceil_mode:
         raise UnsupportedModelError("ceil_mode=True is not supported", where=where)
     size = one(kernel_size, "kernel_size", where)
@@ -464,7 +399,7 @@ def _window(where, kernel_size, stride, padding, ceil_mode):
         )
     return {
         "size": size,
-        "stride": size if stride is None or stride == () else one(stride, "stride", where),
+        "stride": size if stride in (None, (), []) else one(stride, "stride", where),
         "padding": (sides, sides),
     }
 

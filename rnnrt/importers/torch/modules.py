@@ -6,12 +6,16 @@ A module is recognised by its class, and only where it runs that class's own ``f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Constant, Tensor, shown
-from .calls import CALLS, activation, conv1d, rnn
-from .layers import FUNCTIONS, elementwise_options, one
+from ..axes.values import Constant, StateInput, Tensor, shown
+from ..operators import table
+from .aten import ATEN
+from .functional import FUNCTIONAL
+from .layers import ELEMENTWISE, conv1d_options, one, rnn_cells
 
 #: torch.nn class name -> f(network, module, constants, *arguments)
 MODULES = {}
@@ -120,26 +124,71 @@ _RECURRENT = ("RNN", "LSTM", "GRU")
 def _rnn(net, module, constants, input, hx=None):
     if not isinstance(input, Tensor):
         raise UnsupportedModelError("the module must be given a tensor", found=str(input))
-    word, _, nonlinearity = module.mode.partition("_")
-    tensors = {n: c.array for n, c in constants.items()}
+    kind, _, nonlinearity = module.mode.partition("_")
     options = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
-    return rnn(net, input, hx, tensors, kind=word, batch_first=module.batch_first, **options)
+    _, cells = rnn_cells(
+        {n: c.array for n, c in constants.items()}, kind, where=f"{net.name} ({kind})", **options
+    )
+    states = dict(zip(("initial_h", "initial_c"), _states(hx, 2 if kind == "LSTM" else 1)))
+    sequence, *finals = table.apply(
+        net, kind.lower(), x=input, cells=cells, batch_first=module.batch_first, **states
+    )
+    return sequence, tuple(finals) if kind == "LSTM" else finals[0]
 
 
-@_module("Linear", "NonDynamicallyQuantizableLinear")
-def _linear(net, module, constants, x):
-    return CALLS["linear"](net, x, **constants)
+def _states(hx, count):
+    """h_0, or h_0 and c_0, of what a recurrent module was given for its initial state."""
+    if hx is None or count == 1:
+        return (hx,)
+    if isinstance(hx, StateInput):
+        return tuple(replace(hx, path=(*hx.path, k)) for k in range(count))
+    if not isinstance(hx, (tuple, list)) or len(hx) != count:
+        raise UnsupportedModelError(
+            "the initial state is not supported", expected="(h_0, c_0)", found=shown(hx)
+        )
+    return tuple(hx)
 
 
 @_module("Conv1d")
 def _conv1d(net, module, constants, x):
     options = {o: getattr(module, o) for o in ("stride", "padding", "dilation", "groups", "padding_mode")}
-    return conv1d(net, x, **constants, **options)
+    options = conv1d_options("Conv1d", **options)
+    return table.apply(net, "conv1d", x=x, weight=constants["weight"], bias=constants.get("bias"), **options)
 
 
-@_module("Embedding")
-def _embedding(net, module, constants, x):
-    return CALLS["embedding"](net, x, **constants, max_norm=module.max_norm)
+def _called(word, *attributes, **named):
+    """A module that is a function of torch.nn.functional over its tensors: ``attributes`` of the module are
+    arguments of the same name, ``named`` those of another name.
+    """
+    words = ATEN | FUNCTIONAL
+
+    def lower(net, module, constants, x):
+        options = {o: getattr(module, o) for o in attributes if hasattr(module, o)}
+        options |= {argument: getattr(module, o) for argument, o in named.items()}
+        return table.call(net, words, word, x, **constants, **options)
+
+    return lower
+
+
+_WINDOW = ("kernel_size", "stride", "padding", "ceil_mode")
+MODULES |= {
+    "Linear": _called("linear"),
+    "NonDynamicallyQuantizableLinear": _called("linear"),
+    "Embedding": _called("embedding", "max_norm"),
+    "LayerNorm": _called("layer_norm", "normalized_shape", "eps"),
+    "MaxPool1d": _called("max_pool1d", *_WINDOW, "dilation", "return_indices"),
+    "AvgPool1d": _called("avg_pool1d", *_WINDOW, "count_include_pad"),
+    "AdaptiveAvgPool1d": _called("adaptive_avg_pool1d", "output_size"),
+    "AdaptiveMaxPool1d": _called("adaptive_max_pool1d", "output_size", "return_indices"),
+    "Flatten": _called("flatten", "start_dim", "end_dim"),
+    "Softmax": _called("softmax", "dim"),
+    "GLU": _called("glu", "dim"),
+    "ZeroPad1d": _called("pad", pad="padding"),
+    "ConstantPad1d": _called("pad", "value", pad="padding"),
+}
+for _kind, (_word, _, _options) in ELEMENTWISE.items():
+    if _kind not in ("Identity", "Exp"):
+        MODULES[_kind] = _called(_word, *_options, "inplace")
 
 
 @_module("BatchNorm1d")
@@ -149,71 +198,19 @@ def _batch_norm(net, module, constants, x):
             "a BatchNorm1d without running statistics (track_running_stats=False) is not supported"
         )
     constants.pop("num_batches_tracked", None)
-    return CALLS["batch_norm"](net, x, **constants, eps=module.eps)
-
-
-@_module("LayerNorm")
-def _layer_norm(net, module, constants, x):
-    return CALLS["layer_norm"](net, x, module.normalized_shape, **constants, eps=module.eps)
-
-
-@_module("MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d", "AdaptiveMaxPool1d")
-def _pool(net, module, constants, x):
-    word, options = {
-        "MaxPool1d": (
-            "max_pool1d",
-            ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
-        ),
-        "AvgPool1d": ("avg_pool1d", ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
-        "AdaptiveAvgPool1d": ("adaptive_avg_pool1d", ("output_size",)),
-        "AdaptiveMaxPool1d": ("adaptive_max_pool1d", ("output_size", "return_indices")),
-    }[kind(module)]
-    return CALLS[word](net, x, **{o: getattr(module, o) for o in options})
-
-
-@_module("Flatten")
-def _flatten(net, module, constants, x):
-    return CALLS["flatten"](net, x, module.start_dim, module.end_dim)
-
-
-@_module("Softmax")
-def _softmax(net, module, constants, x):
-    return CALLS["softmax"](net, x, module.dim)
-
-
-@_module("GLU")
-def _glu(net, module, constants, x):
-    return CALLS["glu"](net, x, module.dim)
+    return table.call(net, FUNCTIONAL, "batch_norm", x, **constants, eps=module.eps)
 
 
 @_module("PReLU")
 def _prelu(net, module, constants, x):
     if constants["weight"].array.size != 1:
         raise UnsupportedModelError("a PReLU with a slope for each channel is not supported")
-    return activation(net, x, "LeakyReLU", negative_slope=float(constants["weight"].array.item()))
+    return table.apply(net, "leaky_relu", x=x, slope=float(constants["weight"].array.item()))
 
 
-@_module("ZeroPad1d", "ConstantPad1d")
-def _pad(net, module, constants, x):
-    return CALLS["pad"](
-        net, x, tuple(module.padding), value=module.value if kind(module) == "ConstantPad1d" else 0
-    )
-
-
-@_module("Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
+@_module("Identity", "Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
 def _identity(net, module, constants, x):
-    return x
-
-
-def _elementwise(net, module, constants, x):
-    word = kind(module)
-    options = {o: getattr(module, o) for o in (*elementwise_options(word), "inplace") if hasattr(module, o)}
-    return activation(net, x, word, **options)
-
-
-for _word in FUNCTIONS:
-    if not _word.islower() and _word != "Exp":
-        MODULES[_word] = _elementwise
+    return table.apply(net, "identity", x=x)
 
 
 def input_sizes(module):

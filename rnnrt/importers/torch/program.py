@@ -22,54 +22,47 @@ from torch.nn.utils import rnn as packing
 from ... import state_form
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
-from ...layers import Input, Reshape, Unflatten
-from ..axes.shapes import SHAPES
+from ...layers import Input
 from ..axes.values import (
     AxesError,
     Constant,
     Harmless,
     LengthError,
     Lengths,
-    MaxOverTime,
     Network,
-    Refused,
     StateInput,
     Tensor,
-    shown,
+    graph_axes,
 )
-from .calls import CALLS
+from ..operators.table import readable
+from .aten import ATEN, ATTRIBUTES, METHODS, MaxOverTime
+from .functional import FUNCTIONAL, PACKING, PYTHON
 from .modules import array_of, call_module, input_sizes, kind, weight_sizes
 from .verify import leaves
 
-#: torch.<name> takes other arguments than torch.nn.functional.<name>, which CALLS is written for.
-_OTHER_SIGNATURE = ("embedding", "batch_norm", "adaptive_max_pool1d")
-#: function object -> its name in CALLS
+#: function object -> (its name in a message, Word)
 _FUNCTIONS = {}
-for _name in CALLS:
-    for _namespace in (torch.nn.functional, torch, operator, packing):
-        _function = getattr(_namespace, _name, None)
-        if callable(_function) and not (_namespace is torch and _name in _OTHER_SIGNATURE):
-            _FUNCTIONS[_function] = _name
+for _namespace, _words in (
+    (torch.nn.functional, ATEN | FUNCTIONAL),
+    (torch, ATEN),
+    (packing, PACKING),
+    (operator, PYTHON),
+):
+    for _name, _word in _words.items():
+        if callable(getattr(_namespace, _name, None)):
+            _FUNCTIONS[getattr(_namespace, _name)] = (_name, _word)
 
 _ASSERTS = ("_assert", "_assert_is_none")
-_PASSING = (
-    "cpu",
-    "to",
-    "long",
-    "int",
-    "tolist",
-    "detach",
-    "clone",
-    "contiguous",
-    "requires_grad_",
-    "float",
-    "cuda",
-)
-_KEEPS_PADDING = ("conv1d", "pad", "Conv1d", "ZeroPad1d", "ConstantPad1d")
 RECURRENT = ("RNN", "LSTM", "GRU")
-_KEEPS_PACKING = (*RECURRENT, "pad_packed_sequence")
-_TAKES_IDS = ("embedding", "Embedding", "getattr", *SHAPES)
+#: operators behind which a state or lengths still are what they were
+_PASSING = ("identity", "cast", "to_list")
 _MOST_TRIALS = 20_000
+ADVICE = {
+    "sizes": "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
+    "states": "Take states by number, as h_n[-1].",
+    "length": "Give example= so that it is known.",
+    "cut": "Give pad_packed_sequence total_length=x.size(1), or take the last state from h_n.",
+}
 
 
 class Program:
@@ -105,7 +98,9 @@ class Program:
                 self.skipped.add(node)
 
     def _word(self, node):
-        """The name in CALLS or MODULES that a call means; raises for an unknown one."""
+        """What a call means: the class of a module, (name, Word) of a function or a method, None for a part
+        of max's result; raises for what is not known.
+        """
         if node.op == "call_module":
             module = self.modules[node.target]
             if kind(module) is None:
@@ -117,22 +112,30 @@ class Program:
                     else None,
                 )
             return kind(module)
+        target = node.target
         if node.op == "call_method":
-            name, shown = (node.target if node.target in CALLS else None), f"torch.Tensor.{node.target}"
-        elif node.target is builtins.getattr:
+            found, shown = (target, METHODS.get(target)), f"torch.Tensor.{target}"
+        elif target is builtins.getattr:
             attribute = node.args[1]
-            name, shown = (
-                ("getattr" if attribute in CALLS or attribute in MaxOverTime._fields else None),
-                f"torch.Tensor.{attribute}",
-            )
+            found, shown = (attribute, ATTRIBUTES.get(attribute)), f"torch.Tensor.{attribute}"
+            if attribute in MaxOverTime._fields:
+                return None
+        elif getattr(target, "namespace", None) == "aten":
+            found, shown = (target._opname, ATEN.get(target._opname)), f"torch.ops.aten.{target._opname}"
         else:
-            name = _FUNCTIONS.get(node.target)
-            module = getattr(node.target, "__module__", None) or "torch"
+            found = _FUNCTIONS.get(target, (None, None))
+            module = getattr(target, "__module__", None) or "torch"
             module = "torch" if module.startswith("torch._C") else module.lstrip("_")
-            shown = f"{module}.{getattr(node.target, '__name__', node.target)}"
-        if name is None:
+            shown = f"{module}.{getattr(target, '__name__', target)}"
+        if found[1] is None:
             raise UnsupportedModelError(f"the call {shown} is not supported", where=_line(node))
-        return name
+        return found
+
+    def _bound(self, node):
+        """A call's arguments by the names of its operator, as nodes; raises for one that is not known."""
+        name, word = self.words[node]
+        positional = node.args[:1] if node.target is builtins.getattr else node.args
+        return word.bind(name, _plain(positional), _plain(node.kwargs))
 
     def _role(self, node):
         """StateInput or Lengths where a parameter of forward is only ever that, else None."""
@@ -145,14 +148,14 @@ class Program:
         def follow(node):
             for user in node.users:
                 word = self.words.get(user)
-                if word in _PASSING or _takes_item(word, user):
-                    follow(user)
-                elif word == "pack_padded_sequence" and node in (*user.args[1:2], user.kwargs.get("lengths")):
-                    ends.add(Lengths)
-                elif word in RECURRENT and node is not user.args[0]:
+                if word in RECURRENT and node is not user.args[0]:
                     ends.add(StateInput)
-                else:
+                elif user.op == "call_module" or word is None:
                     ends.add(None)
+                elif (passed := self._passed(user, node)) is _THROUGH:
+                    follow(user)
+                else:
+                    ends.add(passed)
 
         follow(node)
         if not ends:
@@ -161,6 +164,19 @@ class Program:
             )
         (end,) = ends if len(ends) == 1 else (None,)
         return None if end is None else end(node.target)
+
+    def _passed(self, user, node):
+        """What a call takes a parameter of forward for: _THROUGH where its result still is that, Lengths or
+        None.
+        """
+        try:
+            arguments = self._bound(user).arguments
+        except UnsupportedModelError:
+            return None  # the call is refused where it is read
+        name = self.words[user][1].operator
+        if name in _PASSING or _takes_item(name, arguments):
+            return _THROUGH
+        return Lengths if name == "pack" and arguments["lengths"] is node else None
 
     def role(self, name):
         """StateInput, Lengths or None, as ``_role``, of a parameter by name."""
@@ -272,14 +288,14 @@ class Program:
                 )
             try:
                 fitting.append((assumed, self._read(assumed)))
-            except _Misfit as misfit:
-                impossible.append({n: assumed[n] for n in self.ancestors[misfit.node]})
+            except _LayoutMismatch as mismatch:
+                impossible.append({n: assumed[n] for n in self.ancestors[mismatch.node]})
                 # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading
                 # under which no call found the axes it needs says little: it may be the reading that is
                 # wrong.
-                telling = {AxesError: 0, ShapeError: 1}.get(type(misfit.error), 2)
-                rank = (telling == 2 or misfit.placed > 0, self.nodes.index(misfit.node), telling)
-                furthest = max(furthest, (rank, misfit.error), key=lambda f: f[0])
+                telling = {AxesError: 0, ShapeError: 1}.get(type(mismatch.error), 2)
+                rank = (telling == 2 or mismatch.placed > 0, self.nodes.index(mismatch.node), telling)
+                furthest = max(furthest, (rank, mismatch.error), key=lambda f: f[0])
         return fitting, furthest
 
     def _refuse_constants(self, assumed):
@@ -316,7 +332,7 @@ class Program:
             len(fitting) > 1
         ):  # layers that act on each frame alike fit several readings, and mean the same under each
             graph.metadata["assumed"] = {
-                node.target: Input(node.target, time="t" in axes, axes=_graph_axes(axes)).axes
+                node.target: Input(node.target, time="t" in axes, axes=graph_axes(axes)).axes
                 for node, (axes, *_) in assumed.items()
             }
         return graph
@@ -330,20 +346,20 @@ class Program:
             return ids or bool(self._sizes(node))
         try:
             self._read(assumed | {node: (axes, size + 1, ids, length)})
-        except _Misfit:
+        except _LayoutMismatch:
             return True
         return False
 
     # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed) -> Graph:
-        net, values = Network(), {}
+        net, values = Network(ADVICE), {}
         for node in self.nodes:
             if node in self.skipped:
                 continue
             try:
                 values[node] = self._value(net, node, values, assumed)
             except RnnrtError as error:
-                raise _Misfit(
+                raise _LayoutMismatch(
                     node,
                     net.placed,
                     error
@@ -373,51 +389,20 @@ class Program:
             and all(isinstance(v, Constant) for v in read)
         ):
             return _folded(node, values)
-        load = lambda tree: torch.fx.node.map_arg(tree, lambda n: self._loaded(net, node, values[n]))
-        arguments, options = _plain(load(node.args)), _plain(load(node.kwargs))
+        load = lambda tree: _plain(torch.fx.node.map_arg(tree, values.__getitem__))
         if node.op == "output":
-            return self._finished(net, arguments[0])
-        word = self.words[node]
+            return self._finished(net, load(node.args[0]))
         if node.op == "call_module":
+            arguments, options = load(node.args), load(node.kwargs)
             return call_module(net, self.modules[node.target], node.target, arguments, options)
-        if word == "getattr":
-            value, word = arguments
-            if isinstance(value, MaxOverTime):
-                return getattr(value, word)
-            arguments = (value,)
-        try:
-            return CALLS[word](net, *arguments, **options)
-        except RnnrtError:  # some are kinds of ValueError and TypeError too
-            raise
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            LookupError,
-        ) as error:  # arguments of another kind than the call is written for
-            given = ", ".join([*map(shown, arguments), *(f"{k}={shown(v)}" for k, v in options.items())])
-            raise UnsupportedModelError(
-                f"{word} is not supported with these arguments", found=given
-            ) from error
-
-    def _loaded(self, net, node, value):
-        """A value as a call reads it; raises where torch would show something else by then."""
-        if isinstance(value, Refused):
-            raise UnsupportedModelError(value.why)
-        if isinstance(value, Tensor):
-            word = self.words.get(node)
-            if value.root in net.overwritten:
-                raise UnsupportedModelError(
-                    f"reads a tensor that {net.overwritten[value.root]} has changed in place",
-                    fix="Use the call that makes a new tensor.",
-                )
-            if net.is_ids(value) and word is not None and word not in _TAKES_IDS:
-                raise AxesError("whole numbers can only be embedded")
-            if any(value.padding) and word not in _KEEPS_PADDING:
-                raise UnsupportedModelError("padding is supported only right before a convolution")
-            if value.packed and word not in _KEEPS_PACKING:
-                raise UnsupportedModelError("a packed sequence can only be given to an RNN and unpacked")
-        return value
+        if self.words[node] is None:
+            value, attribute = load(node.args)
+            if not isinstance(value, MaxOverTime):
+                raise UnsupportedModelError(f"the attribute {attribute} is not supported", found=str(value))
+            return getattr(value, attribute)
+        name, word = self.words[node]
+        bound = self._bound(node)
+        return word.lower(net, name, bound._replace(arguments=load(bound.arguments)))
 
     def _attribute(self, node):
         value = self.modules[""]
@@ -434,6 +419,7 @@ class Program:
         )
         states, kept = [], []
         for position, (name, value) in enumerate(named):
+            readable(net, value)
             if (
                 isinstance(value, Tensor)
                 and value.axes == ("s", "b", "f")
@@ -453,19 +439,14 @@ class Program:
                 fix="Return h_n[-1] instead of h_n.",
             )
         for name, value in kept:
-            net.name = name
-            reference, axes = _output(net, value)
-            net.builder.output(name, reference, axes)
+            net.output(name, value)
         self.finals = [
             (position, [r.replace(":", "/") for r in value.references]) for position, value in states
         ]
         metadata = {"source": "torch", "torch_version": torch.__version__, "module": self.name}
         metadata |= self._packing(net, kept) | self._initial_states(net)
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
-        return _needed(
-            net.builder.graph(metadata=metadata),
-            [r.partition(":")[0] for _, value in states for r in value.references],
-        )
+        return net.graph(metadata, [r for _, value in states for r in value.references])
 
     def _packing(self, net, kept):
         """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row,
@@ -505,7 +486,7 @@ def _folded(node, values):
     return Constant(node.name, made.numpy()) if isinstance(made, torch.Tensor) else made
 
 
-class _Misfit(Exception):
+class _LayoutMismatch(Exception):
     """A reading that does not hold: where, and why."""
 
     def __init__(self, node, placed, error):
@@ -513,21 +494,22 @@ class _Misfit(Exception):
         self.node, self.placed, self.error = node, placed, error
 
 
-def _takes_item(word, node):
-    """Whether a call takes a part of its first axis by number, or gives it one."""
-    first = node.args[1] if len(node.args) > 1 else None
-    plain = lambda n: isinstance(n, int) and not isinstance(n, bool)
-    if word == "getitem":
-        return (
-            plain(first)
-            or isinstance(first, slice)
-            and not any(isinstance(n, torch.fx.Node) for n in (first.start, first.stop, first.step))
-        )
-    return word in ("select", "slice", "unsqueeze") and first == 0 and all(map(plain, node.args[1:]))
+_THROUGH = object()
 
 
-def _graph_axes(axes):
-    return axes if "f" in axes else axes + "f"
+def _takes_item(name, arguments):
+    """Whether an operator takes a part of the first axis by number, or adds an axis before it."""
+    plain = lambda n: n is None or isinstance(n, int) and not isinstance(n, bool)
+    if name == "item":
+        index = arguments["index"]
+        bounds = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
+        return all(map(plain, bounds)) and index is not None
+    first = arguments.get("axis") == 0
+    if name == "select":
+        return first and plain(arguments["index"])
+    if name == "slice":
+        return first and all(plain(arguments[n]) for n in ("start", "end", "step"))
+    return name == "unsqueeze" and first
 
 
 def _plain(tree):
@@ -549,36 +531,6 @@ def _plain(tree):
     )
 
 
-def _output(net, x):
-    """(reference, axes) a graph output needs: axes of size one read as a feature or as the one frame."""
-    if (
-        "s" in x.axes
-        or any(x.padding)
-        or x.packed
-        or any(len(a) > 1 for a in x.axes)
-        or "b" not in x.axes
-        or x.axes.count("1") > 1
-    ):
-        raise UnsupportedModelError(
-            "an output must be (batch, time, features) or (batch, features), in some order", found=str(x)
-        )
-    reference, axes = x.reference, "".join(x.axes)
-    if "1" in axes and "f" not in axes:
-        reference, axes = net.add(Reshape, reference, features=(1,)), axes.replace("1", "f")
-    elif "1" in axes:
-        reference, axes = net.add(Unflatten, reference, length=1), axes.replace("1", "t")
-    return reference, _graph_axes(axes)
-
-
-def _needed(graph, kept):
-    """The graph without layers that no output and no kept state needs."""
-    needed = {o.value.partition(":")[0] for o in graph.outputs} | set(kept) | set(graph.inputs)
-    for layer in reversed(graph.layers):
-        if layer.name in needed:
-            needed |= {r.partition(":")[0] for r in layer.inputs}
-    return graph.replace([layer for layer in graph.layers if layer.name in needed])
-
-
 def _line(node):
     return (
         own_line(re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")) or f"the call {node.name}"
@@ -587,6 +539,6 @@ def _line(node):
 
 def own_line(frames):
     """The innermost line that is neither PyTorch's nor ours."""
-    foreign = (str(PurePath(torch.__file__).parent), str(PurePath(__file__).parent))
+    foreign = (str(PurePath(torch.__file__).parent), str(PurePath(__file__).parents[1]))
     own = [(file, line) for file, line in frames if not file.startswith(foreign)]
     return f"line {own[-1][1]} of {PurePath(own[-1][0]).name}" if own else None

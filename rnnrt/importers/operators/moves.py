@@ -1,0 +1,169 @@
+"""Operators that move axes, take sizes or change a tensor's type. Most only rename axes and add nothing to
+the graph.
+"""
+
+from __future__ import annotations
+
+from ...errors import UnsupportedModelError
+from ...layers import Reshape
+from ..axes.regroup import flattened, reshaped
+from ..axes.values import Harmless, Lengths, Refused, Size, StateInput, Tensor, Zeros
+from .table import operator
+
+# ---- axes --------------------------------------------------------------------------------------------------
+
+
+@operator(ids=True)
+def transpose(net, x, first, second):
+    """Two axes change places."""
+    axes = list(x.axes)
+    first, second = net.axis(x, first), net.axis(x, second)
+    axes[first], axes[second] = axes[second], axes[first]
+    return x.view(axes)
+
+
+@operator(ids=True)
+def transpose_matrix(net, x):
+    """The two axes of a matrix change places."""
+    if len(x.axes) != 2:
+        raise UnsupportedModelError("is supported for two axes only", found=str(x))
+    return x.view(x.axes[::-1])
+
+
+@operator(ids=True)
+def permute(net, x, order):
+    """The axes in the order of their old numbers."""
+    positions = [net.axis(x, d) for d in order]
+    if sorted(positions) != list(range(len(x.axes))):
+        raise UnsupportedModelError("an order of axes must name every axis once", found=str(order))
+    return x.view([x.axes[k] for k in positions])
+
+
+@operator(ids=True)
+def move_axis(net, x, source, destination):
+    """One axis moves to another place, the others keep their order."""
+    axes = list(x.axes)
+    axis = axes.pop(net.axis(x, source))
+    axes.insert(net.axis(x, destination), axis)
+    return x.view(axes)
+
+
+@operator(ids=True)
+def unsqueeze(net, x, axis):
+    """A new axis of size one at a place of the result."""
+    if isinstance(x, StateInput) and axis == 0:
+        return x  # (batch, units) of one layer and direction is read as (1, batch, units)
+    rank = len(x.axes) + 1
+    if not isinstance(axis, int) or not -rank <= axis < rank:
+        raise UnsupportedModelError("the axis must be a number of an axis", found=str(axis))
+    axes = list(x.axes)
+    axes.insert(axis % rank, "1")
+    return x.view(axes)
+
+
+@operator(ids=True)
+def squeeze(net, x, axes=None):
+    """The named axes are dropped where their size is one."""
+    if axes is None:
+        raise UnsupportedModelError(
+            "squeeze without dim drops the batch axis of a batch of one", fix="Name the axis: squeeze(-1)."
+        )
+    positions = {net.axis(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}
+    for position in sorted(positions, reverse=True):
+        size = net.sizes(x)[position]
+        if isinstance(size, Size):
+            raise UnsupportedModelError(
+                f"squeeze of the {x.axes[position]} axis depends on its size", found=str(x)
+            )
+        if size == 1:
+            x = _without(net, x, position)
+    return x
+
+
+def _without(net, x, position):
+    """``x`` without an axis of size one."""
+    axes = x.axes[:position] + x.axes[position + 1 :]
+    if x.axes[position] == "f":
+        return x.view(axes, (net.add(Reshape, x.reference, features=()),))
+    return x.view(axes)
+
+
+@operator(ids=True)
+def reshape(net, x, shape):
+    """Another shape, of Sizes and numbers; -1 stands for what is left."""
+    return reshaped(net, x, shape)
+
+
+@operator(ids=True)
+def flatten(net, x, first=0, last=-1):
+    """The axes from ``first`` to ``last`` as one."""
+    return flattened(net, x, first, last)
+
+
+# ---- types -------------------------------------------------------------------------------------------------
+
+_TYPES = {"float16", "float32", "float64", "bfloat16", "bool", "complex64", "complex128"}
+_TYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+
+
+@operator(ids=True)
+def identity(net, x):
+    """The tensor itself."""
+    return x
+
+
+@operator(ids=True)
+def cast(net, x, type=None):
+    """The tensor as numbers of another type: float32, or whole numbers that already are. None: as it is."""
+    ids = isinstance(x, Lengths) or isinstance(x, Tensor) and net.is_ids(x)
+    if type is not None and type not in _TYPES:
+        raise UnsupportedModelError("is not a type of number", found=str(type))
+    if type not in (None, "float32") and not (ids and type in ("int64", "int32")):
+        raise UnsupportedModelError(f"a change of type to {type} is not supported", expected="float32")
+    return x
+
+
+@operator(ids=True)
+def to_list(net, x):
+    """The values themselves: only of lengths, which stay what they are."""
+    if isinstance(x, Lengths):
+        return x
+    raise UnsupportedModelError("the values of a tensor are not known while a model is read")
+
+
+# ---- sizes -------------------------------------------------------------------------------------------------
+
+
+@operator(ids=True)
+def shape(net, x, axis=None):
+    """The size of every axis, or of one."""
+    if isinstance(x, (StateInput, Lengths)):
+        raise UnsupportedModelError("the size of a state or of lengths is not known")
+    sizes = tuple(net.sizes(x))
+    return sizes if axis is None else sizes[net.axis(x, axis)]
+
+
+@operator(ids=True)
+def rank(net, x):
+    """The number of axes."""
+    return len(x.axes)
+
+
+@operator(ids=True)
+def device_or_type(net, x):
+    """Where a tensor is and what it is made of: nothing an answer depends on."""
+    return Harmless("of a tensor")
+
+
+@operator()
+def zeros(net, shape):
+    """Zeros of a shape, Sizes and numbers."""
+    return Zeros(tuple(shape))
+
+
+@operator(ids=True)
+def zeros_like(net, x):
+    """Zeros of a tensor's shape."""
+    if isinstance(x, Tensor):
+        return Zeros(tuple(net.sizes(x)))
+    return x if isinstance(x, Zeros) else Refused("zeros_like is not supported here")

@@ -1,0 +1,189 @@
+"""Recurrent operators: stacks of RNN, GRU and LSTM layers, and sequences packed with lengths of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import ShapeError, UnsupportedModelError
+from ...layers import GRU, LSTM, Concatenate, SimpleRNN
+from ..axes.values import Constant, Lengths, Size, StateInput, Tensor, Zeros
+from .table import operator
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What recurrent layers make, as references. ``sequence``: the last layer's output, directions joined.
+
+    ``h``, ``c``: the final states, one tuple of directions a layer (``h[-1]``: the last layer's, forward then
+    reverse); ``c`` is () for an RNN and a GRU. ``layers``: names of the layers made, the directions of one
+    layer before the next layer.
+    """
+
+    sequence: str
+    h: tuple[tuple[str, ...], ...]
+    c: tuple[tuple[str, ...], ...]
+    layers: tuple[str, ...]
+
+
+def add_stack(builder, name, x, kind, cells, *, initial=None, packed=True) -> Stack:
+    """Recurrent layers one on the other. ``kind``: the class of each; ``cells``: a tuple of directions a
+    layer, each the fields of one graph layer, the second direction in reverse. ``initial``: initial states by
+    reference, one (h,) or (h, c) a layer and direction. ``packed``: whether the rows' lengths count for them.
+
+    Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions
+    "{name}.l0_joined".
+    """
+    count = sum(map(len, cells))
+    if initial is not None and len(initial) != count:
+        raise ShapeError(
+            "one initial state a layer and direction is needed",
+            where=name,
+            expected=str(count),
+            found=str(len(initial)),
+        )
+    names, h, c = [], [], []
+    for k, directions in enumerate(cells):
+        for suffix, fields in zip(("", "_reverse"), directions):
+            state = initial[len(names)] if initial is not None else ()
+            options = {"reverse": bool(suffix), "packed": packed}
+            names.append(builder.add(kind, f"{name}.l{k}{suffix}", x, *state, **options, **fields))
+        own = names[-len(directions) :]
+        h.append(tuple(f"{layer}:h" for layer in own))
+        c.append(tuple(f"{layer}:c" for layer in own))
+        x = join(builder, f"{name}.l{k}_joined", own)
+    return Stack(x, tuple(h), tuple(c) if kind is LSTM else (), tuple(names))
+
+
+def join(builder, name, references):
+    """Several values side by side; a single one is itself."""
+    return references[0] if len(references) == 1 else builder.add(Concatenate, name, *references)
+
+
+def add_ended(builder, name, x):
+    """The frames of ``x``, and zeros past the end of each row, as packing and unpacking leave them: a
+    recurrence whose new state is its input, so that the rows' lengths act on it as on any other."""
+    width = builder.signal(x).width
+    fields = {"weight": np.eye(width), "recurrent_weight": np.zeros((width, width)), "activation": "linear"}
+    return builder.add(SimpleRNN, name, x, **fields)
+
+
+# ---- layers ------------------------------------------------------------------------------------------------
+
+
+@operator(packed=True)
+def rnn(net, x, cells, initial_h=None, batch_first=False):
+    """(sequence, final h) of RNN layers; ``cells`` as ``add_stack`` takes them."""
+    return _recurrent(net, x, SimpleRNN, cells, (initial_h,), batch_first)
+
+
+@operator(packed=True)
+def gru(net, x, cells, initial_h=None, batch_first=False):
+    """(sequence, final h) of GRU layers."""
+    return _recurrent(net, x, GRU, cells, (initial_h,), batch_first)
+
+
+@operator(packed=True)
+def lstm(net, x, cells, initial_h=None, initial_c=None, batch_first=False):
+    """(sequence, final h, final c) of LSTM layers."""
+    return _recurrent(net, x, LSTM, cells, (initial_h, initial_c), batch_first)
+
+
+def _recurrent(net, x, kind, cells, initial, batch_first):
+    orders = ("btf", "tbf") if x.packed else ("btf" if batch_first else "tbf",)
+    x = net.arranged(x, *orders)
+    given, inputs = _initial(initial, sum(map(len, cells)))
+    stack = add_stack(net.builder, net.name, x.reference, kind, cells, initial=given, packed=x.packed)
+    for word, state in zip("hc", inputs):
+        net.states.append((state, [f"{layer}/{word}" for layer in stack.layers]))
+    sequence = net.tensor(stack.sequence, x.axes, x.clock)
+    finals = [
+        Tensor(tuple(r for directions in own for r in directions), ("s", "b", "f"))
+        for own in ((stack.h, stack.c) if kind is LSTM else (stack.h,))
+    ]
+    return (dataclasses.replace(sequence, packed=x.packed, ended=x.packed), *finals)
+
+
+def _initial(parts, cells):
+    """(references to the initial states, one tuple a cell, or None where they are zero or the caller's to
+    give; the inputs of the program that the caller gives, h first).
+    """
+    if all(part is None for part in parts):
+        return None, ()
+    if all(isinstance(p, StateInput) for p in parts):
+        return None, parts
+    if any(isinstance(p, Constant) and not p.array.any() for p in parts):
+        parts = tuple(Zeros(p.array.shape) if isinstance(p, Constant) else p for p in parts)
+    if all(isinstance(p, Zeros) for p in parts):
+        for part in parts:
+            if len(part.shape) != 3 or part.shape[0] != cells or part.shape[1] != Size(("b",)):
+                raise UnsupportedModelError(
+                    "the zeros of the initial state do not follow the input's batch",
+                    expected=f"({cells}, batch of the input, units)",
+                    found=str(part.shape),
+                )
+        return None, ()
+    stacks = []
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise UnsupportedModelError(
+                "the initial state must be zeros, an input of the program, or made from other layers",
+                found=str(part),
+            )
+        if part.axes == ("1", "b", "f"):
+            part = part.view(("s", "b", "f"))
+        if part.axes != ("s", "b", "f") or len(part.references) != cells:
+            raise UnsupportedModelError(
+                "the initial state does not fit", expected=f"({cells}, batch, units)", found=str(part)
+            )
+        stacks.append(part.references)
+    return list(zip(*stacks)), ()
+
+
+# ---- packing -----------------------------------------------------------------------------------------------
+
+
+@operator()
+def pack(net, x, lengths, batch_first=False):
+    """A sequence whose rows end at lengths of their own. Frames past a row's length no longer count: nothing
+    behind reads them, so a tensor cut to the longest row is as good.
+    """
+    if not isinstance(lengths, Lengths):
+        raise UnsupportedModelError(
+            "the lengths of a packed sequence must be an argument of forward", found=str(lengths)
+        )
+    if x.clock is not None:
+        x = dataclasses.replace(x, clock=x.clock._replace(longest=False))
+    x = net.arranged(x, "btf" if batch_first else "tbf")
+    if net.lengths not in (None, lengths.name):
+        raise UnsupportedModelError(
+            "sequences packed with lengths of their own are not supported",
+            expected=f"{net.lengths!r} everywhere",
+            found=repr(lengths.name),
+        )
+    if net.packing is not None and net.packing[1:] != x.clock[1:]:
+        raise UnsupportedModelError("the same lengths are counted in different frames")
+    net.lengths, net.packing = lengths.name, x.clock
+    return dataclasses.replace(x, packed=True)
+
+
+@operator(packed=True)
+def unpack(net, x, batch_first=False, total_length=None):
+    """(a packed sequence with its frames back, zeros past each row's end; the lengths). ``total_length``: the
+    number of frames it gets, None for those of the longest row.
+    """
+    if not isinstance(x, Tensor) or not x.packed:
+        raise UnsupportedModelError("only a packed sequence can be unpacked", found=str(x))
+    whole = Size((("t", x.clock),))
+    longest = Size((("t", x.clock._replace(longest=True)),))
+    if total_length is not None and total_length not in (whole, longest):
+        raise UnsupportedModelError(
+            "total_length must be the input's number of frames", found=str(total_length)
+        )
+    if not x.ended:
+        x = x.view(references=(add_ended(net.builder, net.name, x.reference),))
+    axes = ("b", "t", "f") if batch_first else ("t", "b", "f")
+    clock = x.clock._replace(longest=total_length != whole)
+    return dataclasses.replace(x, axes=axes, clock=clock, packed=False), Lengths(net.lengths)

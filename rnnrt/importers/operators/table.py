@@ -1,0 +1,230 @@
+"""The operator table: what foreign programs are made of, under names of no framework, and how a framework's
+own words are translated into it.
+
+An *operator* is a function of a Network and named arguments that adds to the graph, or only moves axes:
+``apply(net, "conv1d", x=..., weight=..., ...)``. A *vocabulary* is a dict of a source's words; each is a
+``Word``, which says which operator is meant and what becomes of every argument the source can give: the
+operator's own argument, known harmless, or refused unless it has one value. An argument that a word does not
+list is refused by name. A new source brings a vocabulary; the operators stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import RnnrtError, UnsupportedModelError
+from ..axes.values import AxesError, Harmless, Refused, Tensor, shown
+
+
+class Operator(NamedTuple):
+    """``lower``: f(net, **arguments). ``ids``, ``padding``, ``packed``: whether it takes whole numbers, a
+    tensor with zeros put around it, a packed sequence. ``items``: it takes an item of another operator's
+    result, so the other items do not matter.
+    """
+
+    lower: Callable
+    ids: bool = False
+    padding: bool = False
+    packed: bool = False
+    items: bool = False
+
+
+#: name -> Operator, filled as the modules of this folder are imported
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(name=None, **takes):
+    """Registers a function as the operator of its own name, or of ``name``."""
+
+    def register(function):
+        OPERATORS[name or function.__name__] = Operator(function, **takes)
+        return function
+
+    return register
+
+
+def apply(net, name, **arguments):
+    """What an operator makes of its arguments; raises where one cannot be read there."""
+    own = OPERATORS[name]
+    _check(net, own, tuple(arguments.values()), 1)
+    return own.lower(net, **arguments)
+
+
+def _check(net, own, values, depth):
+    for value in values:
+        if isinstance(value, (tuple, list)) and depth and not own.items:
+            _check(net, own, value, depth + 1)
+        readable(net, value)
+        if isinstance(value, Tensor):
+            if net.is_ids(value) and not own.ids:
+                raise AxesError("whole numbers can only be embedded")
+            if any(value.padding) and not own.padding:
+                raise UnsupportedModelError("padding is supported only right before a convolution")
+            if value.packed and not own.packed:
+                raise UnsupportedModelError(
+                    "a packed sequence can only be given to a recurrent layer and unpacked"
+                )
+
+
+def readable(net, value):
+    """Raise where a value cannot be carried on, or the source would show something else by then."""
+    if isinstance(value, Refused):
+        raise UnsupportedModelError(value.why)
+    if isinstance(value, Tensor) and value.root in net.overwritten:
+        raise UnsupportedModelError(
+            f"reads a tensor that {net.overwritten[value.root]} has changed in place",
+            fix="Use the call that makes a new tensor.",
+        )
+
+
+# ---- words -------------------------------------------------------------------------------------------------
+
+_REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument as a source gives it. ``names``: what the source calls it. ``argument``: what the operator
+    calls it, None where it is not passed on. ``allowed``: the only values that are honoured; () for any.
+    ``rest``: it takes all positional arguments that are left, or one sequence of them. ``in_place``: where it
+    is true, the first argument is overwritten.
+    """
+
+    names: tuple[str, ...]
+    argument: str | None = None
+    default: object = _REQUIRED
+    allowed: tuple = ()
+    rest: bool = False
+    in_place: bool = False
+
+
+def takes(name, argument=None, default=_REQUIRED):
+    """An argument that the operator takes, as ``argument`` (by default under the same name). ``name`` may
+    hold several, "split_size|split_sizes".
+    """
+    names = tuple(name.split("|"))
+    return Parameter(names, argument or names[0], default)
+
+
+def optional(name, argument=None):
+    """An argument that the operator takes, or None."""
+    return takes(name, argument, None)
+
+
+def rest(name, argument):
+    """All positional arguments that are left, as one tuple."""
+    return Parameter(tuple(name.split("|")), argument, (), rest=True)
+
+
+def only(name, *values):
+    """An argument that is honoured only where it has one of ``values``, the first of them its default."""
+    return Parameter((name,), None, values[0], allowed=values)
+
+
+def harmless(*names):
+    """Arguments on which no answer depends."""
+    return [Parameter((name,), None, None) for name in names]
+
+
+def in_place(name="inplace"):
+    """Whether the result is written over the first argument."""
+    return Parameter((name,), None, False, in_place=True)
+
+
+class Bound(NamedTuple):
+    """A call taken apart. ``arguments``: by the operator's names. ``overwrites``: whether its result is
+    written over its first argument.
+    """
+
+    arguments: dict
+    overwrites: bool
+
+
+class Word:
+    """What a source's word means: an operator, its parameters in the source's order, and arguments that the
+    word itself fixes.
+
+    ``prepare``: a function from the operator's arguments as the source gives them to those the operator takes
+    (layouts, options of another form). ``result``: a function from the operator's result to what the source
+    returns. ``overwrites``: the word writes its result over its first argument.
+    """
+
+    def __init__(self, operator, *parameters, prepare=None, result=None, overwrites=False, **fixed):
+        self.operator, self.parameters, self.fixed = operator, parameters, fixed
+        self.prepare, self.result, self.overwrites = prepare, result, overwrites
+
+    def in_place(self):
+        """The same word, its result written over its first argument."""
+        settings = {"prepare": self.prepare, "result": self.result, "overwrites": True}
+        return Word(self.operator, *self.parameters, **settings, **self.fixed)
+
+    def bind(self, word, positional, named) -> Bound:
+        """A call of this word taken apart, its arguments as they are; raises for one that is missing, not
+        known or not honoured.
+        """
+        given, left, positional = [], dict(named), list(positional)
+        for parameter in self.parameters:
+            own = [name for name in parameter.names if name in left]
+            if parameter.rest:
+                items = positional if not own else left.pop(own[0])
+                items = items[0] if len(items) == 1 and isinstance(items[0], (tuple, list)) else items
+                value, positional = tuple(items), []
+            elif positional:
+                value = positional.pop(0)
+            elif own:
+                value = left.pop(own[0])
+            elif parameter.default is _REQUIRED:
+                raise UnsupportedModelError(f"{word} is called without its argument {parameter.names[0]}")
+            else:
+                value = parameter.default
+            given.append((parameter, value))
+        if left or positional:
+            unknown = next(iter(left), None) or f"number {len(self.parameters) + 1}"
+            raise UnsupportedModelError(
+                f"{word} has an argument that is not known: {unknown}",
+                expected=", ".join(p.names[0] for p in self.parameters),
+                found=shown(left.get(unknown, positional[0] if positional else None)),
+            )
+        for parameter, value in given:
+            if parameter.allowed and not any(_same(value, allowed) for allowed in parameter.allowed):
+                raise UnsupportedModelError(
+                    f"{word} with {parameter.names[0]}={shown(value)} is not supported",
+                    expected=f"{parameter.names[0]}={' or '.join(map(str, parameter.allowed))}",
+                )
+        arguments = {p.argument: value for p, value in given if p.argument}
+        overwrites = self.overwrites or any(p.in_place and value for p, value in given)
+        return Bound(self.fixed | arguments, overwrites)
+
+    def lower(self, net, word, bound):
+        """What a call of this word makes."""
+        try:
+            arguments = self.prepare(**bound.arguments) if self.prepare else bound.arguments
+            value = apply(net, self.operator, **arguments)
+        except RnnrtError:  # some are kinds of ValueError and TypeError too
+            raise
+        except (TypeError, ValueError, AttributeError, LookupError) as error:  # arguments of another kind
+            given = ", ".join(f"{name}={shown(v)}" for name, v in bound.arguments.items())
+            raise UnsupportedModelError(
+                f"{word} is not supported with these arguments", found=given
+            ) from error
+        first = bound.arguments.get(self.parameters[0].argument)
+        if bound.overwrites and value is not first:
+            net.overwritten[first.root] = word
+        return self.result(value) if self.result else value
+
+
+def _same(value, allowed):
+    return value is allowed or (isinstance(value, (int, float, str, Harmless)) and value == allowed)
+
+
+def vocabulary(table):
+    """{"cat concat": Word} as one entry a word."""
+    return {name: word for names, word in table.items() for name in names.split()}
+
+
+def call(net, words, word, *positional, **named):
+    """What a call of a vocabulary's word makes."""
+    own = words[word]
+    return own.lower(net, word, own.bind(word, positional, named))

@@ -1,0 +1,299 @@
+"""The words of PyTorch's own operators, by the argument names, order and defaults of their schemas: the
+functions of ``torch``, the methods and attributes of a tensor, and the aten operators that torch.export
+yields. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...errors import UnsupportedModelError
+from ..axes.values import Harmless, Refused, Tensor
+from ..operators.table import Word, harmless, only, optional, rest, takes, vocabulary
+from .layers import conv1d_options, normalized_size, one, window_options
+
+x = takes("input|self", "x")
+dim = takes("dim", "axis")
+a, b = takes("input|self", "a"), takes("other", "b")
+memory = harmless("memory_format")
+#: the type a result gets: that of the tensors
+AS_IT_IS = only("dtype", None, Harmless("torch.float32"))
+
+
+class MaxOverTime(NamedTuple):
+    """What torch's max over one axis returns."""
+
+    values: Tensor
+    indices: Refused
+
+
+def max_over_time(values):
+    return MaxOverTime(values, Refused("the indices of max are not supported"))
+
+
+# ---- options in another form -------------------------------------------------------------------------------
+
+
+def cast_type(x, given=(), dtype=None):
+    """The type among what ``Tensor.to`` was given: a type, a device, another tensor, or several of these."""
+    for value in given:
+        if not isinstance(value, (Harmless, Tensor, str, bool, type(None))):
+            raise UnsupportedModelError("is not a type, a device or a tensor", found=str(value))
+    words = [getattr(v, "word", v) for v in (*given, dtype) if isinstance(v, (Harmless, str))]
+    types = [w.removeprefix("torch.") for w in words if w.startswith("torch.") and not w.endswith("_format")]
+    return {"x": x, "type": types[0] if types else None}
+
+
+def convolution(x, weight, bias, **options):
+    return {"x": x, "weight": weight, "bias": bias} | conv1d_options("conv1d", **options)
+
+
+def max_window(x, dilation=1, return_indices=False, **options):
+    if one(dilation, "dilation", "max_pool1d") != 1 or return_indices:
+        raise UnsupportedModelError("MaxPool1d with dilation or return_indices is not supported")
+    return {"x": x} | window_options("max_pool1d", **options)
+
+
+def average_window(x, count_include_pad=True, **options):
+    return {"x": x, "count_padding": count_include_pad} | window_options("avg_pool1d", **options)
+
+
+def one_frame(x, output_size, return_indices=False):
+    """Adaptive pooling, to one frame."""
+    if one(output_size, "output_size", "adaptive pooling") != 1:
+        raise UnsupportedModelError(
+            "adaptive pooling is supported to one frame only", found=f"output_size={output_size}"
+        )
+    if return_indices:
+        raise UnsupportedModelError("return_indices is not supported")
+    return {"x": x}
+
+
+def over_features(size, **arguments):
+    return arguments | {"size": normalized_size(size, "layer_norm")}
+
+
+def fixed_table(x, table, padding_idx=None, max_norm=None):
+    """An embedding's table; what stops a gradient does not matter, what rewrites the table while it is read
+    does.
+    """
+    if max_norm is not None:
+        raise UnsupportedModelError("an Embedding with max_norm is not supported")
+    return {"x": x, "table": table}
+
+
+# ---- words -------------------------------------------------------------------------------------------------
+
+ACTIVATIONS = vocabulary(
+    {
+        "relu": Word("relu", x),
+        "relu6": Word("clip", x, low=0.0, high=6.0),
+        "leaky_relu": Word("leaky_relu", x, takes("negative_slope", "slope", 0.01)),
+        "tanh": Word("tanh", x),
+        "sigmoid": Word("sigmoid", x),
+        "hardtanh": Word("clip", x, takes("min_val", "low", -1.0), takes("max_val", "high", 1.0)),
+        "hardsigmoid": Word("hard_sigmoid", x),
+        "hardswish": Word("hard_silu", x),
+        "elu": Word("elu", x, takes("alpha", "alpha", 1.0), only("scale", 1.0), only("input_scale", 1.0)),
+        "selu": Word("selu", x),
+        "silu": Word("silu", x),
+        "gelu": Word("gelu", x, takes("approximate", "approximation", "none")),
+        "exp": Word("exponential", x),
+        "clamp clip": Word("clip", x, optional("min", "low"), optional("max", "high")),
+        "neg negative": Word("negate", x),
+        "softmax": Word("softmax", x, dim, AS_IT_IS),
+        "glu": Word("glu", x, takes("dim", "axis", -1)),
+        "dropout feature_dropout alpha_dropout feature_alpha_dropout": Word(
+            "dropout", x, takes("p", "rate"), takes("train", "active")
+        ),
+    }
+)
+
+SHAPES = vocabulary(
+    {
+        "transpose swapaxes swapdims": Word(
+            "transpose", x, takes("dim0|axis0", "first"), takes("dim1|axis1", "second")
+        ),
+        "t": Word("transpose_matrix", x),
+        "permute": Word("permute", x, rest("dims", "order")),
+        "movedim moveaxis": Word("move_axis", x, takes("source"), takes("destination")),
+        "unsqueeze": Word("unsqueeze", x, dim),
+        "squeeze": Word("squeeze", x, optional("dim", "axes")),
+        "flatten": Word("flatten", x, takes("start_dim", "first", 0), takes("end_dim", "last", -1)),
+        "view reshape _unsafe_view": Word("reshape", x, rest("shape|size", "shape")),
+        "contiguous clone": Word("identity", x, *memory),
+        "detach detach_ alias lift_fresh_copy": Word("identity", x),
+        "to": Word(
+            "cast",
+            x,
+            rest("other", "given"),
+            optional("dtype"),
+            *harmless("device", "layout", "non_blocking", "copy", "pin_memory", "memory_format"),
+            prepare=cast_type,
+        ),
+        "_to_copy": Word(
+            "cast",
+            x,
+            optional("dtype"),
+            *harmless("layout", "device", "pin_memory", "non_blocking", "memory_format"),
+            prepare=cast_type,
+        ),
+        "sym_size": Word("shape", x, dim),
+        "select": Word("select", x, dim, takes("index")),
+        "slice": Word(
+            "slice", x, takes("dim", "axis", 0), optional("start"), optional("end"), takes("step", "step", 1)
+        ),
+        "narrow": Word("narrow", x, dim, takes("start"), takes("length")),
+        "chunk": Word("chunk", x, takes("chunks", "parts"), takes("dim", "axis", 0)),
+        "split split_with_sizes": Word(
+            "split",
+            takes("input|self|tensor", "x"),
+            takes("split_size|split_sizes|split_size_or_sections", "sizes"),
+            takes("dim", "axis", 0),
+        ),
+        "flip": Word("flip", x, rest("dims", "axes")),
+        "cat concat concatenate": Word("concat", takes("tensors"), takes("dim", "axis", 0)),
+    }
+)
+
+ARITHMETIC = vocabulary(
+    {
+        "add": Word("add", a, b, only("alpha", 1)),
+        "sub subtract": Word("subtract", a, b, only("alpha", 1)),
+        "rsub": Word("subtract", takes("input|self", "b"), takes("other", "a"), only("alpha", 1)),
+        "mul multiply": Word("multiply", a, b),
+        "div true_divide divide": Word("divide", a, b, only("rounding_mode", None)),
+        "matmul": Word("matmul", a, b),
+        "mm": Word("matmul", a, takes("mat2", "b")),
+        "addmm": Word(
+            "gemm",
+            takes("input|self", "c"),
+            takes("mat1", "a"),
+            takes("mat2", "b"),
+            only("beta", 1),
+            only("alpha", 1),
+        ),
+    }
+)
+
+LAYERS = vocabulary(
+    {
+        "linear": Word("linear", x, takes("weight"), optional("bias")),
+        "embedding": Word(
+            "embedding",
+            takes("weight", "table"),
+            takes("indices", "x"),
+            *harmless("padding_idx", "scale_grad_by_freq", "sparse"),
+        ),
+        "conv1d": Word(
+            "conv1d",
+            x,
+            takes("weight"),
+            optional("bias"),
+            takes("stride", "stride", 1),
+            takes("padding", "padding", 0),
+            takes("dilation", "dilation", 1),
+            takes("groups", "groups", 1),
+            prepare=convolution,
+        ),
+        "pad": Word("pad", x, takes("pad", "widths"), only("mode", "constant"), optional("value")),
+        "constant_pad_nd": Word("pad", x, takes("pad", "widths"), takes("value", "value", 0)),
+        "batch_norm": Word(
+            "batch_norm",
+            x,
+            takes("weight", "scale"),
+            takes("bias", "offset"),
+            takes("running_mean", "mean"),
+            takes("running_var", "variance"),
+            takes("training", "own_statistics"),
+            *harmless("momentum"),
+            takes("eps", "epsilon"),
+            *harmless("cudnn_enabled"),
+        ),
+        "layer_norm": Word(
+            "layer_norm",
+            x,
+            takes("normalized_shape", "size"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("eps", "epsilon", 1e-5),
+            *harmless("cudnn_enable"),
+            prepare=over_features,
+        ),
+        "max_pool1d": Word(
+            "max_pool1d",
+            x,
+            takes("kernel_size"),
+            optional("stride"),
+            takes("padding", "padding", 0),
+            takes("dilation", "dilation", 1),
+            takes("ceil_mode", "ceil_mode", False),
+            prepare=max_window,
+        ),
+        "avg_pool1d": Word(
+            "average_pool1d",
+            x,
+            takes("kernel_size"),
+            optional("stride"),
+            takes("padding", "padding", 0),
+            takes("ceil_mode", "ceil_mode", False),
+            takes("count_include_pad", "count_include_pad", True),
+            prepare=average_window,
+        ),
+        "adaptive_avg_pool1d": Word("global_average_pool", x, takes("output_size"), prepare=one_frame),
+        "adaptive_max_pool1d": Word(
+            "global_max_pool", x, takes("output_size"), prepare=one_frame, result=max_over_time
+        ),
+        "mean": Word(
+            "reduce_mean",
+            x,
+            optional("dim", "axes"),
+            takes("keepdim", "keep", False),
+            AS_IT_IS,
+        ),
+        "amax": Word("reduce_max", x, optional("dim", "axes"), takes("keepdim", "keep", False)),
+        "max": Word(
+            "reduce_max", x, optional("dim", "axes"), takes("keepdim", "keep", False), result=max_over_time
+        ),
+    }
+)
+
+_MADE_OF = harmless("dtype", "layout", "device", "pin_memory", "requires_grad")
+ZEROS = vocabulary(
+    {
+        "zeros": Word("zeros", rest("size", "shape"), *_MADE_OF),
+        "new_zeros": Word("zeros", *harmless("self"), rest("size", "shape"), *_MADE_OF),
+        "zeros_like": Word("zeros_like", x, *_MADE_OF, *memory),
+    }
+)
+
+ATEN = ACTIVATIONS | SHAPES | ARITHMETIC | LAYERS | ZEROS
+#: with a "_" the result is written over the first argument
+ATEN |= {f"{name}_": ATEN[name].in_place() for name in (*ACTIVATIONS, "add", "sub", "mul", "div")}
+
+#: what a tensor can do -> Word; the attributes too
+METHODS = ATEN | vocabulary(
+    {
+        "size": Word("shape", x, optional("dim", "axis")),
+        "dim ndimension": Word("rank", x),
+        "get_device": Word("device_or_type", x),
+        "float cpu": Word("identity", x, *memory),
+        "cuda": Word("identity", x, *harmless("device", "non_blocking"), *memory),
+        "requires_grad_": Word("identity", x, *harmless("requires_grad")),
+        "long": Word("cast", x, *memory, type="int64"),
+        "int": Word("cast", x, *memory, type="int32"),
+        "type": Word(
+            "cast", x, rest("other", "given"), optional("dtype"), *harmless("non_blocking"), prepare=cast_type
+        ),
+        "tolist": Word("to_list", x),
+    }
+)
+ATTRIBUTES = vocabulary(
+    {
+        "shape": Word("shape", x),
+        "ndim": Word("rank", x),
+        "T": Word("transpose_matrix", x),
+        "mT": Word("transpose", x, first=-2, second=-1),
+        "device dtype": Word("device_or_type", x),
+    }
+)

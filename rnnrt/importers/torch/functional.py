@@ -1,0 +1,114 @@
+"""The words of torch.nn.functional, of torch.nn.utils.rnn and of Python's operators, where they take other
+arguments than the operators of aten. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from ..operators.table import Word, harmless, in_place, only, optional, takes, vocabulary
+from .aten import AS_IT_IS, a, b, fixed_table, max_window, one_frame, over_features, x
+
+FUNCTIONAL = vocabulary(
+    {
+        "relu": Word("relu", x, in_place()),
+        "relu6": Word("clip", x, in_place(), low=0.0, high=6.0),
+        "leaky_relu": Word("leaky_relu", x, takes("negative_slope", "slope", 0.01), in_place()),
+        "tanh": Word("tanh", x),
+        "sigmoid": Word("sigmoid", x),
+        "hardtanh": Word("clip", x, takes("min_val", "low", -1.0), takes("max_val", "high", 1.0), in_place()),
+        "hardsigmoid": Word("hard_sigmoid", x, in_place()),
+        "hardswish": Word("hard_silu", x, in_place()),
+        "elu": Word("elu", x, takes("alpha", "alpha", 1.0), in_place()),
+        "selu": Word("selu", x, in_place()),
+        "silu": Word("silu", x, in_place()),
+        "softsign": Word("softsign", x),
+        "softmax": Word("softmax", x, optional("dim", "axis"), only("_stacklevel", 3, None), AS_IT_IS),
+        "glu": Word("glu", x, takes("dim", "axis", -1)),
+        "dropout dropout1d": Word(
+            "dropout", x, takes("p", "rate", 0.5), takes("training", "active", True), in_place()
+        ),
+        "alpha_dropout feature_alpha_dropout": Word(
+            "dropout", x, takes("p", "rate", 0.5), takes("training", "active", False), in_place()
+        ),
+        "embedding": Word(
+            "embedding",
+            x,
+            takes("weight", "table"),
+            *harmless("padding_idx"),
+            optional("max_norm"),
+            *harmless("norm_type", "scale_grad_by_freq", "sparse"),
+            prepare=fixed_table,
+        ),
+        "batch_norm": Word(
+            "batch_norm",
+            x,
+            takes("running_mean", "mean"),
+            takes("running_var", "variance"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("training", "own_statistics", False),
+            *harmless("momentum"),
+            takes("eps", "epsilon", 1e-5),
+        ),
+        "layer_norm": Word(
+            "layer_norm",
+            x,
+            takes("normalized_shape", "size"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("eps", "epsilon", 1e-5),
+            prepare=over_features,
+        ),
+        "max_pool1d": Word(
+            "max_pool1d",
+            x,
+            takes("kernel_size"),
+            optional("stride"),
+            takes("padding", "padding", 0),
+            takes("dilation", "dilation", 1),
+            takes("ceil_mode", "ceil_mode", False),
+            takes("return_indices", "return_indices", False),
+            prepare=max_window,
+        ),
+        "adaptive_max_pool1d": Word(
+            "global_max_pool",
+            x,
+            takes("output_size"),
+            takes("return_indices", "return_indices", False),
+            prepare=one_frame,
+        ),
+        "pad": Word("pad", x, takes("pad", "widths"), only("mode", "constant"), optional("value")),
+    }
+)
+
+PACKING = vocabulary(
+    {
+        "pack_padded_sequence": Word(
+            "pack",
+            x,
+            takes("lengths"),
+            takes("batch_first", "batch_first", False),
+            *harmless("enforce_sorted"),
+        ),
+        "pad_packed_sequence": Word(
+            "unpack",
+            takes("sequence", "x"),
+            takes("batch_first", "batch_first", False),
+            only("padding_value", 0.0),
+            optional("total_length"),
+        ),
+    }
+)
+
+#: functions of the module ``operator``
+PYTHON = vocabulary(
+    {
+        "add": Word("add", a, b),
+        "sub": Word("subtract", a, b),
+        "mul": Word("multiply", a, b),
+        "truediv": Word("divide", a, b),
+        "neg": Word("negate", x),
+        "matmul": Word("matmul", a, b),
+        "getitem": Word("item", x, takes("index")),
+    }
+)
+PYTHON |= {f"i{name}": PYTHON[name].in_place() for name in ("add", "sub", "mul", "truediv")}
