@@ -27,54 +27,6 @@ void *rnnrt_aligned(size_t bytes) {
     return p;
 }
 
-float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
-    struct rnnrt_weights *weights = plan->weights;
-    size_t k = plan->filled ? plan->weights_used++ : weights->count;
-    if (plan->filled) {
-        plan->misfit |= k >= weights->count || weights->blocks[k].size != count;
-        return plan->misfit ? NULL : weights->blocks[k].data;
-    }
-    /* 16 floats of slack: kernels may load a whole vector at the end of an array */
-    float *p = rnnrt_aligned(rnnrt_times(count + 16, sizeof(float)));
-    struct rnnrt_weights_block *blocks = p ? realloc(weights->blocks, (k + 1) * sizeof *blocks) : NULL;
-    if (!blocks) {
-        free(p);
-        return NULL;
-    }
-    weights->blocks = blocks;
-    weights->blocks[k] = (struct rnnrt_weights_block){p, count};
-    weights->count = k + 1;
-    weights->bytes += count * sizeof(float);
-    return p;
-}
-
-static void free_weights(struct rnnrt_weights *weights) {
-    if (!weights || __atomic_sub_fetch(&weights->plans, 1, __ATOMIC_ACQ_REL)) return;
-    for (size_t k = 0; k < weights->count; k++) free(weights->blocks[k].data);
-    free(weights->blocks);
-    free(weights);
-}
-
-const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
-                             enum rnnrt_status *status) {
-    if (!from || *status) return NULL;
-    float *p = rnnrt_plan_floats(plan, count);
-    if (!p) *status = RNNRT_NO_MEMORY;
-    else if (!plan->filled) memcpy(p, from, count * sizeof *p);
-    return p;
-}
-
-const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms,
-                             enum rnnrt_status *status) {
-    if (*status) return NULL;
-    float *p = rnnrt_times(outputs + 31, terms + 15) < RNNRT_MOST /* padded to panels, or to 16 terms */
-                   ? rnnrt_plan_floats(plan, plan->kernels->packed_size(outputs, terms))
-                   : NULL;
-    if (!p) *status = RNNRT_NO_MEMORY;
-    else if (!plan->filled) plan->kernels->pack(p, weight, outputs, terms);
-    return p;
-}
-
 static enum rnnrt_status bad_row(struct rnnrt_error *error, size_t row, const char *text) {
     if (error) *error = (struct rnnrt_error){.row = (int32_t)row, .text = text};
     return RNNRT_BAD_ROW;
@@ -606,7 +558,7 @@ fail:
 void rnnrt_plan_free(struct rnnrt_plan *plan) {
     if (!plan) return;
     for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) rnnrt_arena_free(plan->idle[i]);
-    free_weights(plan->weights);
+    rnnrt_weights_release(plan->weights);
     free(plan->ops);
     free(plan->values);
     free(plan->output);

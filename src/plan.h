@@ -94,8 +94,9 @@ struct rnnrt_op {
     const struct rnnrt_layer *layer;
     struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
     size_t value, slots;  /* its values are value .. value + slots - 1 */
-    const float *weight, *recurrent, *projection; /* packed */
-    const float *recurrent_n; /* gru without reset_after: Un, packed; `recurrent` holds Uz and Ur */
+    const struct rnnrt_matrix *weight, *recurrent, *projection; /* packed; convolutions: one weight a group */
+    const struct rnnrt_matrix *recurrent_n; /* gru without reset_after: Un; `recurrent` holds Uz and Ur */
+    const float *table; /* copied: embedding (id, number); depthwise convolution (tap, channel) */
     const float *bias, *recurrent_bias, *gamma, *beta, *mean; /* copied */
     const struct rnnrt_scan *scan;                            /* scan: how its step is run */
     size_t record, state; /* where the op's record and what it keeps stand in the block of a row */
@@ -163,9 +164,11 @@ float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count);
 /* A copy of `from`; NULL stays NULL and is not a failure: check *status. */
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
                              enum rnnrt_status *status);
-/* `weight` (outputs, terms), packed for products. */
-const float *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t outputs, size_t terms,
-                             enum rnnrt_status *status);
+/* `count` matrices of weight (count, outputs, depth), packed. */
+const struct rnnrt_matrix *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t count,
+                                           size_t outputs, size_t depth, enum rnnrt_status *status);
+/* One plan less holds them; the last one frees them. */
+void rnnrt_weights_release(struct rnnrt_weights *weights);
 
 /* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot
  * stream differ, one of fixed length ends with that many); total holds value_count numbers. */
@@ -219,7 +222,6 @@ static inline bool rnnrt_joins(const struct rnnrt_op *op) {
 }
 /* a b, or RNNRT_MOST. */
 static inline size_t rnnrt_times(size_t a, size_t b) { return b && a > RNNRT_MOST / b ? RNNRT_MOST : a * b; }
-static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }
 
 #define RNNRT_LAYER(word) extern const struct rnnrt_layer rnnrt_layer_##word;

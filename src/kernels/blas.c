@@ -8,31 +8,34 @@
 static rnnrt_sgemm *sgemm;
 static struct rnnrt_kernels table;
 
-static size_t packed_size(size_t outputs, size_t terms) { return outputs * terms; }
+static size_t packed_bytes(const struct rnnrt_matrix *w) { return w->outputs * w->depth * sizeof(float); }
 
-static void pack(float *packed, const float *weight, size_t outputs, size_t terms) {
-    memcpy(packed, weight, outputs * terms * sizeof *packed);
+static void pack(struct rnnrt_matrix *w, const float *weight, void *room) {
+    memcpy(room, weight, packed_bytes(w));
+    w->panels = room;
 }
 
 /* Row-major y = x W^T is column-major y^T = W x^T with W^T as stored. */
-static void product(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
-                    const float *x, size_t x_stride, size_t rows, float *y, size_t y_stride) {
+static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    size_t rows = call->rows;
     if (!rows) return;
-    int m = (int)outputs, n = (int)rows, k = (int)terms, lda = k, ldb = rows > 1 ? (int)x_stride : k,
-        ldc = rows > 1 ? (int)y_stride : m;
-    float one = 1.0f, beta = add || bias ? 1.0f : 0.0f;
+    int m = (int)w->outputs, n = (int)rows, k = (int)call->depth, lda = (int)w->depth,
+        ldb = rows > 1 ? (int)call->x_stride : k, ldc = rows > 1 ? (int)call->y_stride : m;
+    float one = 1.0f, beta = call->add || call->bias ? 1.0f : 0.0f, *x = (float *)call->x,
+          *weight = (float *)w->panels + call->first; /* Fortran knows no const */
     char transposed = 'T', plain = 'N';
     if (ldb < k) ldb = k; /* overlapping windows: Fortran wants ldb >= k, so they go one by one */
-    if (!add && bias)
-        for (size_t r = 0; r < rows; r++) memcpy(y + r * y_stride, bias, outputs * sizeof *y);
-    if (rows > 1 && x_stride < terms) {
+    if (!call->add && call->bias)
+        for (size_t r = 0; r < rows; r++)
+            memcpy(call->y + r * call->y_stride, call->bias, w->outputs * sizeof *call->y);
+    if (rows > 1 && call->x_stride < call->depth) {
         n = 1;
         for (size_t r = 0; r < rows; r++)
-            sgemm(&transposed, &plain, &m, &n, &k, &one, (float *)packed, &lda, (float *)(x + r * x_stride),
-                  &ldb, &beta, y + r * y_stride, &ldc);
+            sgemm(&transposed, &plain, &m, &n, &k, &one, weight, &lda, x + r * call->x_stride, &ldb, &beta,
+                  call->y + r * call->y_stride, &ldc);
         return;
     }
-    sgemm(&transposed, &plain, &m, &n, &k, &one, (float *)packed, &lda, (float *)x, &ldb, &beta, y, &ldc);
+    sgemm(&transposed, &plain, &m, &n, &k, &one, weight, &lda, x, &ldb, &beta, call->y, &ldc);
 }
 
 void rnnrt_use_sgemm(rnnrt_sgemm *function) {
@@ -40,11 +43,11 @@ void rnnrt_use_sgemm(rnnrt_sgemm *function) {
     if (!best) return; /* RNNRT_ISA names none: the plan that asks for "blas" says so */
     table = *best;
     table.isa = "blas";
-    table.packed_size = packed_size;
+    table.packed_bytes = packed_bytes;
     table.pack = pack;
     table.product = product;
-    table.product_beside = NULL;
-    table.finish_job = NULL;
+    table.product_overlapped = NULL;
+    table.finish_overlapped = NULL;
     sgemm = function;
 }
 

@@ -1,7 +1,7 @@
 /* Every kernel, once, over the vf operations of the simd header included before; and the table that holds
  * them. */
 #include "bodies_product.h"
-#include "bodies_beside.h"
+#include "bodies_overlapped.h"
 #include "bodies_math.h"
 #include "bodies_cell.h"
 
@@ -12,12 +12,12 @@
 
 const struct rnnrt_kernels NAME_OF(ISA) = {
     .isa = TEXT_OF(ISA),
-    .packed_size = packed_size,
+    .packed_bytes = packed_bytes,
     .pack = pack,
     .product = product,
 #if LANES == 16
-    .product_beside = product_beside,
-    .finish_job = finish_job,
+    .product_overlapped = product_overlapped,
+    .finish_overlapped = finish_overlapped,
 #endif
     .activate = activate,
     .softmax = softmax,
@@ -29,6 +29,6 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .lstm = lstm,
     .gru = gru,
     .lstm_cells = lstm_cells,
-    .blend = blend,
+    .lerp = lerp,
     .multiply_add = multiply_add,
 };

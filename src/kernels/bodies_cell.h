@@ -7,8 +7,8 @@ VECTOR void store_some(float *p, vf a, size_t n) {
 }
 
 /* c = f c + i g, h = o tanh(c) */
-static void lstm(size_t units, size_t rows, const float *gates, size_t gates_stride, float *c, float *h,
-                 size_t h_stride) {
+static void lstm(size_t units, size_t rows, const float *restrict gates, size_t gates_stride,
+                 float *restrict c, float *restrict h, size_t h_stride) {
     for (size_t r = 0; r < rows; r++, gates += gates_stride, c += units, h += h_stride)
         for (size_t u = 0; u < units; u += LANES) {
             size_t n = units - u;
@@ -23,8 +23,9 @@ static void lstm(size_t units, size_t rows, const float *gates, size_t gates_str
 }
 
 /* z = s(pz + qz), r = s(pr + qr), n = tanh(pn + r qn), h' = n + z (h - n) */
-static void gru(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
-                const float *h, size_t h_stride, float *h_new, size_t h_new_stride) {
+static void gru(size_t units, size_t rows, const float *restrict p, size_t p_stride, const float *restrict q,
+                size_t q_stride, const float *restrict h, size_t h_stride, float *restrict h_new,
+                size_t h_new_stride) {
     for (size_t row = 0; row < rows;
          row++, p += p_stride, q += q_stride, h += h_stride, h_new += h_new_stride)
         for (size_t u = 0; u < units; u += LANES) {
@@ -37,7 +38,7 @@ static void gru(size_t units, size_t rows, const float *p, size_t p_stride, cons
         }
 }
 
-static void lstm_cells(size_t units, const float *gates, float *c) {
+static void lstm_cells(size_t units, const float *restrict gates, float *restrict c) {
     for (size_t u = 0; u < units; u += LANES) {
         size_t n = units - u;
         vf kept = vf_mul(load_some(gates + u, n), load_some(gates + 2 * units + u, n));
@@ -45,7 +46,8 @@ static void lstm_cells(size_t units, const float *gates, float *c) {
     }
 }
 
-static void blend(size_t units, const float *z, const float *n, const float *h, float *h_new) {
+static void lerp(size_t units, const float *restrict z, const float *restrict n, const float *restrict h,
+                 float *restrict h_new) {
     for (size_t u = 0; u < units; u += LANES) {
         size_t count = units - u;
         vf candidate = load_some(n + u, count);
@@ -55,7 +57,7 @@ static void blend(size_t units, const float *z, const float *n, const float *h, 
     }
 }
 
-static void multiply_add(size_t n, const float *a, const float *b, float *y) {
+static void multiply_add(size_t n, const float *restrict a, const float *restrict b, float *restrict y) {
     for (size_t i = 0; i < n; i += LANES) {
         size_t count = n - i;
         store_some(y + i, vf_fma(load_some(a + i, count), load_some(b + i, count), load_some(y + i, count)),

@@ -37,7 +37,7 @@ VECTOR vf vf_expm1(vf x) {
 
 /* sigmoid and tanh as numerator and denominator, so that a product of two of them costs one division. */
 typedef struct {
-    vf over, under;
+    vf num, den;
 } ratio;
 
 /* e^-|x|, which cannot overflow; e^-88 is 0 here, so that a sigmoid saturates exactly. */
@@ -58,8 +58,8 @@ VECTOR ratio tanh_ratio(vf x) {
     return (ratio){vf_copysign(m, x), vf_add(m, vf_set(2.0f))};
 }
 
-VECTOR vf quotient(ratio a) { return vf_div(a.over, a.under); }
-VECTOR vf product_of(ratio a, ratio b) { return vf_div(vf_mul(a.over, b.over), vf_mul(a.under, b.under)); }
+VECTOR vf quotient(ratio a) { return vf_div(a.num, a.den); }
+VECTOR vf product_of(ratio a, ratio b) { return vf_div(vf_mul(a.num, b.num), vf_mul(a.den, b.den)); }
 
 /* e / (1 + e) with e = e^-|x|, or 1 less that: near 1 the last step alone rounds. (1 / (1 + e) rounds 1 + e
  * first, to twice the spacing of the result: a forget gate that stays there makes the same error at every

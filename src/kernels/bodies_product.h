@@ -1,29 +1,36 @@
 /* Matrix products. Weights are packed in panels two vectors wide, term after term, zero-padded: a panel is
- * (terms, 2 * LANES). Up to RNNRT_FEW outputs are kept as rows, padded to 16 terms. */
+ * (depth, 2 * LANES). Up to RNNRT_DOT_MAX_OUTPUTS outputs are kept as rows, padded to 16 terms. */
 
 #define PANEL (2 * LANES)
 
-static size_t packed_size(size_t outputs, size_t terms) {
-    if (outputs <= RNNRT_FEW) return outputs * ((terms + 15) / 16 * 16);
-    return (outputs + PANEL - 1) / PANEL * PANEL * terms;
+/* Floats from one kept row to the next. */
+VECTOR size_t padded_depth(const struct rnnrt_matrix *w) { return (w->depth + 15) / 16 * 16; }
+
+static size_t packed_bytes(const struct rnnrt_matrix *w) {
+    size_t floats = w->outputs <= RNNRT_DOT_MAX_OUTPUTS ? w->outputs * padded_depth(w)
+                                                        : (w->outputs + PANEL - 1) / PANEL * PANEL * w->depth;
+    return floats * sizeof(float);
 }
 
-static void pack(float *packed, const float *weight, size_t outputs, size_t terms) {
-    memset(packed, 0, packed_size(outputs, terms) * sizeof *packed);
-    size_t padded = (terms + 15) / 16 * 16;
-    for (size_t row = 0; row < outputs; row++)
-        for (size_t k = 0; k < terms; k++) {
-            size_t place =
-                outputs <= RNNRT_FEW ? row * padded + k : (row / PANEL * terms + k) * PANEL + row % PANEL;
-            packed[place] = weight[row * terms + k];
+static void pack(struct rnnrt_matrix *w, const float *restrict weight, void *restrict room) {
+    float *packed = room;
+    size_t depth = w->depth, padded = padded_depth(w);
+    memset(packed, 0, packed_bytes(w));
+    for (size_t row = 0; row < w->outputs; row++)
+        for (size_t k = 0; k < depth; k++) {
+            size_t place = w->outputs <= RNNRT_DOT_MAX_OUTPUTS
+                               ? row * padded + k
+                               : (row / PANEL * depth + k) * PANEL + row % PANEL;
+            packed[place] = weight[row * depth + k];
         }
+    w->panels = packed;
 }
 
-/* rows x vectors outputs over all terms. Vector v of term k stands at w + (v / 2) * panel + k * PANEL + (v %
- * 2) * LANES. Segment totals stay in registers where there are enough of them, so weights stream in without a
- * pause between segments. `start`: what y starts from, the bias (`start_stride` 0), y itself, or NULL for
- * nothing. `last`: how many lanes of the last vector exist. */
-VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, size_t terms,
+/* rows x vectors outputs over `depth` terms. Vector v of term k stands at w + (v / 2) * panel + k * PANEL +
+ * (v % 2) * LANES. Segment totals stay in registers where there are enough of them, so weights stream in
+ * without a pause between segments. `start`: what y starts from, the bias (`start_stride` 0), y itself, or
+ * NULL for nothing. `last`: how many lanes of the last vector exist. */
+VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, size_t depth,
                  const float *start, size_t start_stride, const float *x, size_t x_stride, float *y,
                  size_t y_stride, size_t last) {
     vf sum[TILE_ROWS][8], total[TILE_ROWS][8];
@@ -34,8 +41,8 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
                           : v == vectors - 1 && last < LANES ? vf_load_n(place, last)
                                                              : vf_load(place);
         }
-    for (size_t from = 0; from < terms; from += RNNRT_SEGMENT) {
-        size_t to = terms - from < RNNRT_SEGMENT ? terms : from + RNNRT_SEGMENT;
+    for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
+        size_t to = depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT;
         UNROLL_FOR(int r = 0; r < rows; r++)
             UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
         for (size_t k = from; k < to; k++) {
@@ -58,50 +65,55 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
         }
 }
 
-typedef void tile_function(const float *w, size_t panel, size_t terms, const float *start,
-                           size_t start_stride, const float *x, size_t x_stride, float *y, size_t y_stride,
-                           size_t last);
-
-#define TALL_TILE(r, v) TALL_PASTE(r, v)
-#define TALL_PASTE(r, v) tile_##r##x##v
-#define TILE(r, v)                                                                              \
-    static void TALL_TILE(r, v)(const float *w, size_t panel, size_t terms, const float *start, \
-                                size_t start_stride, const float *x, size_t x_stride, float *y, \
-                                size_t y_stride, size_t last) {                                 \
-        tile(r, v, w, panel, terms, start, start_stride, x, x_stride, y, y_stride, last);       \
-    }
 /* One row against up to four panels: eight sums in flight hide the latency of the fma. */
-TILE(1, 1)
-TILE(1, 2)
-TILE(1, 3)
-TILE(1, 4)
-TILE(1, 5)
-TILE(1, 6)
-TILE(1, 7)
-TILE(1, 8)
-static tile_function *const wide_tiles[] = {tile_1x1, tile_1x2, tile_1x3, tile_1x4,
-                                            tile_1x5, tile_1x6, tile_1x7, tile_1x8};
-/* Many rows against one panel: the tallest tile that fits runs first. */
-TILE(2, 1)
-TILE(2, 2)
-TILE(4, 1)
-TILE(4, 2)
+typedef void wide_tile(const float *w, size_t panel, size_t depth, const float *start, const float *x,
+                       float *y, size_t last);
+#define WIDE_TILE(v)                                                                                     \
+    static void wide_##v(const float *w, size_t panel, size_t depth, const float *start, const float *x, \
+                         float *y, size_t last) {                                                        \
+        tile(1, v, w, panel, depth, start, 0, x, 0, y, 0, last);                                         \
+    }
+WIDE_TILE(1)
+WIDE_TILE(2)
+WIDE_TILE(3)
+WIDE_TILE(4)
+WIDE_TILE(5)
+WIDE_TILE(6)
+WIDE_TILE(7)
+WIDE_TILE(8)
+#undef WIDE_TILE
+static wide_tile *const wide_tiles[] = {wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8};
+
+/* Several rows against one panel: the tallest tile that fits runs first. */
+typedef void tall_tile(const float *w, size_t depth, const float *start, size_t start_stride, const float *x,
+                       size_t x_stride, float *y, size_t y_stride, size_t last);
+#define TALL_NAME(r, v) TALL_PASTE(r, v)
+#define TALL_PASTE(r, v) tall_##r##x##v
+#define TALL_TILE(r, v)                                                                                    \
+    static void TALL_NAME(r, v)(const float *w, size_t depth, const float *start, size_t start_stride,     \
+                                const float *x, size_t x_stride, float *y, size_t y_stride, size_t last) { \
+        tile(r, v, w, 0, depth, start, start_stride, x, x_stride, y, y_stride, last);                      \
+    }
+TALL_TILE(2, 1)
+TALL_TILE(2, 2)
+TALL_TILE(4, 1)
+TALL_TILE(4, 2)
 #if TILE_ROWS > 4
-TILE(TILE_ROWS, 1)
-TILE(TILE_ROWS, 2)
+TALL_TILE(TILE_ROWS, 1)
+TALL_TILE(TILE_ROWS, 2)
 #endif
 static const struct {
     size_t rows;
-    tile_function *run[2];
+    tall_tile *run[2];
 } tall_tiles[] = {
 #if TILE_ROWS > 4
-    {TILE_ROWS, {TALL_TILE(TILE_ROWS, 1), TALL_TILE(TILE_ROWS, 2)}},
+    {TILE_ROWS, {TALL_NAME(TILE_ROWS, 1), TALL_NAME(TILE_ROWS, 2)}},
 #endif
-    {4, {tile_4x1, tile_4x2}},
-    {2, {tile_2x1, tile_2x2}},
-    {1, {tile_1x1, tile_1x2}},
+    {4, {tall_4x1, tall_4x2}},
+    {2, {tall_2x1, tall_2x2}},
 };
-#undef TILE
+enum { TALL_TILES = sizeof tall_tiles / sizeof *tall_tiles };
+#undef TALL_TILE
 
 /* Sixteen virtual lanes as whatever vectors there are. */
 #define PARTS (16 / LANES)
@@ -146,43 +158,69 @@ static float dot(const float *w, const float *x, size_t n) {
         UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], b.part[i], sum.part[i]);
     }
     if (k < n) {
-        v16 a = v16_load(w + k), b = v16_load_n(x + k, n - k);
+        v16 a = v16_load_n(w + k, n - k), b = v16_load_n(x + k, n - k);
         UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], b.part[i], sum.part[i]);
     }
     return v16_sum(sum);
 }
 
-/* Products of panels, however few outputs are left of them. */
-static void product_panels(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
-                           const float *x, size_t x_stride, size_t rows, float *y, size_t y_stride) {
-    size_t panel = PANEL * terms, group = rows == 1 ? 4 : 1, start_stride = add ? y_stride : 0;
-    const float *from = add ? y : bias;
-    for (size_t column = 0; column < outputs; column += group * PANEL) {
-        size_t columns = outputs - column < group * PANEL ? outputs - column : group * PANEL;
-        size_t vectors = (columns + LANES - 1) / LANES, last = columns - (vectors - 1) * LANES, r = 0;
-        const float *w = packed + column * terms, *start = from ? from + column : NULL;
-        if (rows == 1) {
-            wide_tiles[vectors - 1](w, panel, terms, start, 0, x, x_stride, y + column, y_stride, last);
-            continue;
-        }
-        for (size_t size = 0; r < rows; size++)
-            for (size_t height = tall_tiles[size].rows; rows - r >= height; r += height)
-                tall_tiles[size].run[vectors - 1](w, panel, terms, start ? start + r * start_stride : NULL,
-                                                  start_stride, x + r * x_stride, x_stride,
-                                                  y + r * y_stride + column, y_stride, last);
+/* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row (a GEMV). */
+static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t end,
+                          const struct rnnrt_product *call) {
+    size_t depth = call->depth, panel = PANEL * w->depth;
+    const float *x = call->x, *start = call->add ? call->y : call->bias;
+    const float *weight = (const float *)w->panels + call->first * PANEL + column * w->depth;
+    float *y = call->y + column;
+    if (start) start += column;
+    for (size_t left = end - column, count; left; left -= count) {
+        count = rnnrt_smaller(left, 4 * PANEL);
+        size_t vectors = (count + LANES - 1) / LANES;
+        wide_tiles[vectors - 1](weight, panel, depth, start, x, y, count - (vectors - 1) * LANES);
+        weight += 4 * panel, y += 4 * PANEL;
+        if (start) start += 4 * PANEL;
     }
 }
 
-static void product(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
-                    const float *x, size_t x_stride, size_t rows, float *y, size_t y_stride) {
-    if (outputs <= RNNRT_FEW) {
-        size_t padded = (terms + 15) / 16 * 16;
-        for (size_t r = 0; r < rows; r++)
-            for (size_t j = 0; j < outputs; j++) {
-                float sum = dot(packed + j * padded, x + r * x_stride, terms), *place = y + r * y_stride + j;
-                *place = add ? *place + sum : bias ? bias[j] + sum : sum;
-            }
+/* The same of several rows. */
+static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t end,
+                           const struct rnnrt_product *call) {
+    size_t depth = call->depth, rows = call->rows, panel = PANEL * w->depth, x_stride = call->x_stride,
+           y_stride = call->y_stride, start_stride = call->add ? y_stride : 0;
+    const float *panels = (const float *)w->panels + call->first * PANEL, *x = call->x,
+                *from = call->add ? call->y : call->bias;
+    for (; column < end; column += PANEL) {
+        size_t columns = rnnrt_smaller(end - column, PANEL), vectors = (columns + LANES - 1) / LANES,
+               last = columns - (vectors - 1) * LANES, r = 0;
+        const float *weight = panels + column * w->depth, *start = from ? from + column : NULL;
+        float *y = call->y + column;
+        for (size_t size = 0; size < TALL_TILES; size++)
+            for (size_t height = tall_tiles[size].rows; rows - r >= height; r += height)
+                tall_tiles[size].run[vectors - 1](weight, depth, start ? start + r * start_stride : NULL,
+                                                  start_stride, x + r * x_stride, x_stride, y + r * y_stride,
+                                                  y_stride, last);
+        if (r < rows)
+            wide_tiles[vectors - 1](weight, panel, depth, start ? start + r * start_stride : NULL,
+                                    x + r * x_stride, y + r * y_stride, last);
+    }
+}
+
+static void product_panels(const struct rnnrt_matrix *w, size_t column, size_t end,
+                           const struct rnnrt_product *call) {
+    if (call->rows == 1) panels_of_row(w, column, end, call);
+    else panels_of_rows(w, column, end, call);
+}
+
+static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    size_t outputs = w->outputs;
+    if (outputs > RNNRT_DOT_MAX_OUTPUTS) {
+        product_panels(w, 0, outputs, call);
         return;
     }
-    product_panels(packed, outputs, terms, bias, add, x, x_stride, rows, y, y_stride);
+    const float *weight = (const float *)w->panels + call->first;
+    for (size_t r = 0; r < call->rows; r++)
+        for (size_t j = 0; j < outputs; j++) {
+            float sum = dot(weight + j * padded_depth(w), call->x + r * call->x_stride, call->depth),
+                  *y = call->y + r * call->y_stride + j;
+            *y = call->add ? *y + sum : call->bias ? call->bias[j] + sum : sum;
+        }
 }

@@ -3,14 +3,12 @@
  *
  * All arrays are float32 unless said; rows are `stride` floats apart; outputs never overlap inputs except
  * where a kernel is said to work in place. The sequence of floating-point operations behind one number
- * depends on the sizes `outputs` and `terms` alone: not on `rows`, nor on which row it is, nor on the table
+ * depends on the sizes `outputs` and `depth` alone: not on `rows`, nor on which row it is, nor on the table
  * (scalar without hardware fma agrees with itself only). */
 #ifndef RNNRT_KERNELS_H
 #define RNNRT_KERNELS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
+#include "../matrix.h"
 #include "../rnnrt.h"
 
 /* On 32-bit x86 floats are computed in SSE registers: the x87 unit rounds when it pleases and keeps
@@ -31,39 +29,34 @@
 
 /* Up to this many outputs a product sums over 16 virtual lanes (term modulo 16) instead of lying across
  * outputs. */
-#define RNNRT_FEW 4
+enum { RNNRT_DOT_MAX_OUTPUTS = 4 };
 
-/* A product of many rows that is done a little at a time beside products of one row: set up all but the last
- * three, which start at 0. */
-enum { JOB_ROWS = 6 };
-struct rnnrt_job {
-    const float *packed, *bias;
-    size_t outputs, terms;
-    const float *x;
-    size_t x_stride, rows;
-    float *y;
-    size_t y_stride;
-    size_t tile, term;
-    float sum[JOB_ROWS][2][16];
+/* A product of many rows (a GEMM) that is done a little at a time while products of one row run: `weight` and
+ * `call` as `product` takes them, `add` false; the rest starts at 0. */
+enum { OVERLAP_ROWS = 6 };
+struct rnnrt_overlapped {
+    const struct rnnrt_matrix *weight;
+    struct rnnrt_product call;
+    size_t tile, k; /* the tile it stands at, and how many of that tile's terms are done */
+    float sum[OVERLAP_ROWS][2][16];
 };
 
-static inline size_t rnnrt_least(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 struct rnnrt_kernels {
     const char *isa;
 
-    /* y = (add ? y : bias) + W x for every row. W is (outputs, terms), packed by `pack` into packed_size
-     * floats; bias may be NULL. */
-    size_t (*packed_size)(size_t outputs, size_t terms);
-    void (*pack)(float *packed, const float *weight, size_t outputs, size_t terms);
-    void (*product)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
-                    const float *x, size_t x_stride, size_t rows, float *y, size_t y_stride);
+    /* Bytes of the panels and scales of a matrix of this dtype, outputs and depth; and makes them, in `room`,
+     * from weight (outputs, depth): the matrix then points into `room`. */
+    size_t (*packed_bytes)(const struct rnnrt_matrix *shape);
+    void (*pack)(struct rnnrt_matrix *w, const float *weight, void *room);
+    void (*product)(const struct rnnrt_matrix *w, const struct rnnrt_product *call);
 
-    /* The product of one row, y contiguous, which takes the job some way on; and what is left of the job.
-     * NULL where it would not pay. */
-    void (*product_beside)(const float *packed, size_t outputs, size_t terms, const float *bias, bool add,
-                           const float *x, float *y, struct rnnrt_job *job);
-    void (*finish_job)(struct rnnrt_job *job);
+    /* The product of one row, which takes the overlapped one some way on; and what is left of that. NULL
+     * where it would not pay. */
+    void (*product_overlapped)(const struct rnnrt_matrix *w, const struct rnnrt_product *call,
+                               struct rnnrt_overlapped *overlapped);
+    void (*finish_overlapped)(struct rnnrt_overlapped *overlapped);
 
     /* y = function(x), n numbers; x and y may be the same. */
     void (*activate)(struct rnnrt_function function, size_t n, const float *x, float *y);
@@ -73,8 +66,8 @@ struct rnnrt_kernels {
      * and y may be the same. */
     void (*normalize)(size_t n, size_t rows, const float *gamma, const float *beta, float epsilon,
                       const float *x, size_t x_stride, float *y, size_t y_stride);
-    /* y = scale x + offset for each row of n. */
-    /* y = fma(x - mean, scale, offset), the difference rounded once (exact where x is near the mean);
+    /* For each row of n: y = fma(x - mean, scale, offset), the difference rounded once (exact where x is near
+     * the mean);
      * `mean` NULL: y = fma(x, scale, offset) */
     void (*affine)(size_t n, size_t rows, const float *mean, const float *scale, const float *offset,
                    const float *x, float *y);
@@ -90,10 +83,10 @@ struct rnnrt_kernels {
                  size_t h_stride);
     void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
                 const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
-    /* The same once the gates are activated: lstm_cells c = f c + i g; blend h_new = (1 - z) n + z h;
-     * fma_rows y = y + a b. */
+    /* The same once the gates are activated: lstm_cells c = f c + i g; lerp h_new = (1 - z) n + z h;
+     * multiply_add y = y + a b. */
     void (*lstm_cells)(size_t units, const float *gates, float *c);
-    void (*blend)(size_t units, const float *z, const float *n, const float *h, float *h_new);
+    void (*lerp)(size_t units, const float *z, const float *n, const float *h, float *h_new);
     void (*multiply_add)(size_t n, const float *a, const float *b, float *y);
 };
 

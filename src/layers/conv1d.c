@@ -1,12 +1,11 @@
 /* y[k] = activation(b + sum over taps of W[tap] x[k * stride - pad_left + tap * dilation]), weight (out, tap,
  * in per group).
  *
- * Three ways, chosen by the layer's shape alone. Wide inputs: one matrix product per tap, added in order,
- * straight from the ring. Narrow inputs: the window as one long row of kernel_size * in numbers, gathered
- * into scratch, and one product. Depthwise: multiply and add along the channels, tap after tap. Where a tap
- * hangs over either end of the input it is left out (or gathered as zeros). */
-#include <stdlib.h>
-
+ * Each group's weight is a matrix (out, tap * in). Three ways, chosen by the layer's shape alone. Wide
+ * inputs: one product per tap, with that tap's columns, added in order, straight from the ring. Narrow
+ * inputs: the window as one long row of kernel_size * in numbers, gathered into scratch, and one product.
+ * Depthwise: multiply and add along the channels, tap after tap. Where a tap hangs over either end of the
+ * input it is left out (or gathered as zeros). */
 #include "window.h"
 
 enum { GATHERED_ROWS = 64 };
@@ -16,7 +15,7 @@ static bool depthwise(const struct rnnrt_row *row) {
 }
 static size_t per_group(const struct rnnrt_row *row) { return (size_t)(row->input_size / row->groups); }
 static bool tap_by_tap(const struct rnnrt_row *row) { return per_group(row) >= 16 || row->kernel_size == 1; }
-static size_t group_terms(const struct rnnrt_row *row) { return (size_t)row->kernel_size * per_group(row); }
+static size_t group_depth(const struct rnnrt_row *row) { return (size_t)row->kernel_size * per_group(row); }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     const struct rnnrt_row *row = &op->row;
@@ -25,37 +24,22 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         row->output_size % row->groups)
         return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
-    size_t terms = group_terms(row), outputs = (size_t)(row->output_size / row->groups),
-           groups = (size_t)row->groups, taps = (size_t)row->kernel_size;
-    op->bias = rnnrt_plan_copy(plan, row->bias, (size_t)row->output_size, &status);
-    if (depthwise(row)) { /* (tap, channel) */
-        float *weight =
-            rnnrt_plan_floats(plan, rnnrt_times((size_t)row->output_size, (size_t)row->kernel_size));
-        if (!weight) return RNNRT_NO_MEMORY;
+    size_t taps = (size_t)row->kernel_size, groups = (size_t)row->groups, out = (size_t)row->output_size;
+    op->bias = rnnrt_plan_copy(plan, row->bias, out, &status);
+    if (depthwise(row)) {
+        float *table = rnnrt_plan_floats(plan, rnnrt_times(out, taps));
+        if (!table) return RNNRT_NO_MEMORY;
         for (size_t c = 0; c < groups && !plan->filled; c++)
-            for (size_t tap = 0; tap < terms; tap++) weight[tap * groups + c] = row->weight[c * terms + tap];
-        op->weight = weight;
+            for (size_t tap = 0; tap < taps; tap++) table[tap * groups + c] = row->weight[c * taps + tap];
+        op->table = table;
         return status;
     }
-    if (rnnrt_times(outputs + 31, terms + 15) >= RNNRT_MOST) return RNNRT_NO_MEMORY; /* a group, padded */
-    size_t parts = tap_by_tap(row) ? taps : 1, part = terms / parts,
-           size = plan->kernels->packed_size(outputs, part);
-    float *packed = rnnrt_plan_floats(plan, rnnrt_times(size, parts * groups)),
-          *rows = plan->filled ? NULL : malloc(outputs * part * sizeof *rows);
-    for (size_t g = 0; g < groups && packed && rows; g++)
-        for (size_t tap = 0; tap < parts; tap++) { /* (group, tap), or (group) with all taps in a row */
-            for (size_t o = 0; o < outputs; o++)
-                memcpy(rows + o * part, row->weight + (g * outputs + o) * terms + tap * part,
-                       part * sizeof *rows);
-            plan->kernels->pack(packed + (g * parts + tap) * size, rows, outputs, part);
-        }
-    free(rows);
-    op->weight = packed;
-    return packed && (rows || plan->filled) ? status : RNNRT_NO_MEMORY;
+    op->weight = rnnrt_plan_pack(plan, row->weight, groups, out / groups, group_depth(row), &status);
+    return status;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    size_t wide = tap_by_tap(&op->row) ? (size_t)op->row.input_size : group_terms(&op->row);
+    size_t wide = tap_by_tap(&op->row) ? (size_t)op->row.input_size : group_depth(&op->row);
     sizes->scratch = window_scratch(batch) + rnnrt_times(GATHERED_ROWS, wide);
     sizes->capacity = window_capacity(op, frames);
 }
@@ -64,11 +48,10 @@ static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, stru
 static void gather(const struct window *w, size_t k, size_t b, size_t g, float *to) {
     const struct rnnrt_row *row = &w->op->row;
     size_t part = per_group(row);
-    for (int32_t tap = 0; tap < row->kernel_size; tap++, to += part) {
-        int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * row->dilation;
+    int64_t frame = w->first + (int64_t)k * w->stride;
+    for (int32_t tap = 0; tap < row->kernel_size; tap++, to += part, frame += row->dilation)
         if (frame < w->begin || frame >= w->end) memset(to, 0, part * sizeof *to);
         else memcpy(to, window_at(w, frame, b) + g * part, part * sizeof *to);
-    }
 }
 
 static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
@@ -94,7 +77,7 @@ static bool run_depthwise(const struct window *w, float *y) {
             for (int32_t tap = 0; tap < op->row.kernel_size; tap++) {
                 int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->row.dilation;
                 if (frame < w->begin || frame >= w->end) continue;
-                w->visit->kernels->multiply_add(width, op->weight + (size_t)tap * width,
+                w->visit->kernels->multiply_add(width, op->table + (size_t)tap * width,
                                                 window_at(w, frame, b), y);
             }
             if (worked(w, 1, op->row.kernel_size)) return false;
@@ -106,15 +89,20 @@ static bool run_gathered(const struct window *w, float *scratch, float *y) {
     const struct rnnrt_op *op = w->op;
     const struct rnnrt_kernels *kernels = w->visit->kernels;
     size_t out = (size_t)op->row.output_size, groups = (size_t)op->row.groups, batch = w->visit->batch,
-           terms = group_terms(&op->row), outputs = out / groups, rows = w->due * batch;
-    size_t size = kernels->packed_size(outputs, terms);
+           depth = group_depth(&op->row), outputs = out / groups, rows = w->due * batch;
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(rows - done, GATHERED_ROWS);
         for (size_t g = 0; g < groups; g++) {
             for (size_t r = 0; r < count; r++)
-                gather(w, (done + r) / batch, (done + r) % batch, g, scratch + r * terms);
-            kernels->product(op->weight + g * size, outputs, terms, op->bias ? op->bias + g * outputs : NULL,
-                             false, scratch, terms, count, y + done * out + g * outputs, out);
+                gather(w, (done + r) / batch, (done + r) % batch, g, scratch + r * depth);
+            const struct rnnrt_product call = {.x = scratch,
+                                               .x_stride = depth,
+                                               .depth = depth,
+                                               .rows = count,
+                                               .y = y + done * out + g * outputs,
+                                               .y_stride = out,
+                                               .bias = op->bias ? op->bias + g * outputs : NULL};
+            kernels->product(&op->weight[g], &call);
         }
         if (worked(w, count, op->row.kernel_size)) return false;
     }
@@ -125,12 +113,18 @@ static bool run_gathered(const struct window *w, float *scratch, float *y) {
 static void add_tap(const struct window *w, int32_t tap, const float *x, size_t x_stride, size_t rows,
                     float *y, size_t y_stride) {
     const struct rnnrt_row *row = &w->op->row;
-    const struct rnnrt_kernels *kernels = w->visit->kernels;
-    size_t groups = (size_t)row->groups, outputs = (size_t)row->output_size / groups, part = per_group(row),
-           size = kernels->packed_size(outputs, part);
-    for (size_t g = 0; g < groups; g++)
-        kernels->product(w->op->weight + (g * (size_t)row->kernel_size + (size_t)tap) * size, outputs, part,
-                         NULL, true, x + g * part, x_stride, rows, y + g * outputs, y_stride);
+    size_t groups = (size_t)row->groups, outputs = (size_t)row->output_size / groups, part = per_group(row);
+    for (size_t g = 0; g < groups; g++) {
+        const struct rnnrt_product call = {.x = x + g * part,
+                                           .x_stride = x_stride,
+                                           .first = (size_t)tap * part,
+                                           .depth = part,
+                                           .rows = rows,
+                                           .y = y + g * outputs,
+                                           .y_stride = y_stride,
+                                           .add = true};
+        w->visit->kernels->product(&w->op->weight[g], &call);
+    }
 }
 
 /* Windows from .. to - 1 whose frame under this tap is kept from earlier visits. One row reads its ring where
@@ -206,7 +200,7 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
 }
 
 static double work(const struct rnnrt_op *op) {
-    return ((double)group_terms(&op->row) + 4) * op->row.output_size / op->row.stride;
+    return ((double)group_depth(&op->row) + 4) * op->row.output_size / op->row.stride;
 }
 
 const struct rnnrt_layer rnnrt_layer_conv1d = {.prepare = prepare,

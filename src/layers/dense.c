@@ -1,4 +1,4 @@
-/* y = activation(W x + b) on every frame; and its trivial relatives: a table row, a graph input. */
+/* y = activation(W x + b) on every frame; and a graph input. */
 #include "../plan.h"
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
@@ -7,7 +7,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     if (!row->weight) return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
     op->weight =
-        rnnrt_plan_pack(plan, row->weight, (size_t)row->output_size, (size_t)row->input_size, &status);
+        rnnrt_plan_pack(plan, row->weight, 1, (size_t)row->output_size, (size_t)row->input_size, &status);
     op->bias = rnnrt_plan_copy(plan, row->bias, (size_t)row->output_size, &status);
     return status;
 }
@@ -19,8 +19,14 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(most, rows - done);
         float *y = visit->y[0] + done * out;
-        visit->kernels->product(op->weight, out, in, op->bias, false, visit->x[0] + done * in, in, count, y,
-                                out);
+        const struct rnnrt_product call = {.x = visit->x[0] + done * in,
+                                           .x_stride = in,
+                                           .depth = in,
+                                           .rows = count,
+                                           .y = y,
+                                           .y_stride = out,
+                                           .bias = op->bias};
+        visit->kernels->product(op->weight, &call);
         if (op->row.activation.name != RNNRT_LINEAR)
             visit->kernels->activate(op->row.activation, count * out, y, y);
         if (rnnrt_worked(visit->pulse, op->work * (double)count)) return RNNRT_CANCELLED;

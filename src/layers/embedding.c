@@ -9,8 +9,8 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     *text = "an embedding needs a table and one id a frame";
     if (!op->row.weight || op->row.length < 1 || op->row.input_size != 1) return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
-    op->weight = rnnrt_plan_copy(plan, op->row.weight,
-                                 rnnrt_times((size_t)op->row.length, (size_t)op->row.output_size), &status);
+    op->table = rnnrt_plan_copy(plan, op->row.weight,
+                                rnnrt_times((size_t)op->row.length, (size_t)op->row.output_size), &status);
     return status;
 }
 
@@ -25,7 +25,7 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
                                                      .value = (double)id};
             return RNNRT_BAD_ID;
         }
-        memcpy(visit->y[0] + row * out, op->weight + (size_t)id * out, out * sizeof(float));
+        memcpy(visit->y[0] + row * out, op->table + (size_t)id * out, out * sizeof(float));
     }
     visit->made[0] = visit->frames;
     return RNNRT_OK;

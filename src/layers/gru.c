@@ -17,7 +17,7 @@ static void finish(const struct rnnrt_step *step) {
     for (size_t b = 0; b < step->batch; b++) {
         float *z = step->gates + b * wide, *n = z + 2 * units;
         step->kernels->activate(step->op->row.activation, units, n, n);
-        step->kernels->blend(units, z, n, step->h + b * units, step->h_new + b * units);
+        step->kernels->lerp(units, z, n, step->h + b * units, step->h_new + b * units);
     }
 }
 
@@ -25,8 +25,7 @@ static void cell_after(const struct rnnrt_step *step) {
     const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)step->op->row.units, wide = 3 * units;
     float *gates = step->gates, *held = step->held;
-    rnnrt_recurrent_product(step, step->op->recurrent, wide, units, step->op->recurrent_bias, false, step->h,
-                            held, wide);
+    rnnrt_recurrent_product(step, step->op->recurrent, step->op->recurrent_bias, false, step->h, held, wide);
     if (step->op->standard) {
         kernels->gru(units, step->batch, gates, wide, held, wide, step->h, units, step->h_new, units);
         return;
@@ -43,12 +42,11 @@ static void cell_after(const struct rnnrt_step *step) {
 static void cell_before(const struct rnnrt_step *step) {
     size_t units = (size_t)step->op->row.units, wide = 3 * units;
     float *gates = step->gates;
-    rnnrt_recurrent_product(step, step->op->recurrent, 2 * units, units, NULL, true, step->h, gates, wide);
+    rnnrt_recurrent_product(step, step->op->recurrent, NULL, true, step->h, gates, wide);
     activate_zr(step);
     for (size_t b = 0; b < step->batch; b++)
         step->kernels->multiply(units, gates + b * wide + units, step->h + b * units, step->held + b * units);
-    rnnrt_recurrent_product(step, step->op->recurrent_n, units, units, NULL, true, step->held,
-                            gates + 2 * units, wide);
+    rnnrt_recurrent_product(step, step->op->recurrent_n, NULL, true, step->held, gates + 2 * units, wide);
     finish(step);
 }
 
@@ -57,11 +55,11 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     if (status) return status;
     size_t units = (size_t)op->row.units;
     if (op->row.reset_after) {
-        op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 3 * units, units, &status);
+        op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 1, 3 * units, units, &status);
     } else {
-        op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 2 * units, units, &status);
+        op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 1, 2 * units, units, &status);
         op->recurrent_n =
-            rnnrt_plan_pack(plan, op->row.recurrent_weight + 2 * units * units, units, units, &status);
+            rnnrt_plan_pack(plan, op->row.recurrent_weight + 2 * units * units, 1, units, units, &status);
     }
     return status;
 }

@@ -7,7 +7,7 @@ static void cell(const struct rnnrt_step *step) {
     const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = 4 * units;
     float *y = op->projection ? step->held : step->h_new; /* (batch, units) */
-    rnnrt_recurrent_product(step, op->recurrent, wide, out, NULL, true, step->h, step->gates, wide);
+    rnnrt_recurrent_product(step, op->recurrent, NULL, true, step->h, step->gates, wide);
     if (op->standard) {
         kernels->lstm(units, step->batch, step->gates, wide, step->c, y, units);
     } else {
@@ -23,15 +23,23 @@ static void cell(const struct rnnrt_step *step) {
             kernels->multiply(units, o, g, y + b * units);
         }
     }
-    if (op->projection)
-        kernels->product(op->projection, out, units, NULL, false, y, units, step->batch, step->h_new, out);
+    if (op->projection) {
+        const struct rnnrt_product call = {.x = y,
+                                           .x_stride = units,
+                                           .depth = units,
+                                           .rows = step->batch,
+                                           .y = step->h_new,
+                                           .y_stride = out};
+        kernels->product(op->projection, &call);
+    }
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 4, text);
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
-    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 4 * units, out, &status);
-    if (op->row.projection) op->projection = rnnrt_plan_pack(plan, op->row.projection, out, units, &status);
+    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 1, 4 * units, out, &status);
+    if (op->row.projection)
+        op->projection = rnnrt_plan_pack(plan, op->row.projection, 1, out, units, &status);
     return status;
 }
 

@@ -4,10 +4,10 @@
 enum {
     STRETCH_ROWS = 64, /* rows of the input product worked on at a time: a few tiles, small enough to stay in
                           the L2 cache */
-    STRETCH_BESIDE = 18, /* the same where the next stretch's product runs beside the steps of this one: three
-                            tiles of a job */
-    BESIDE_FLOATS = 16384, /* recurrent weights from this size on come from beyond the L1 cache, and a step
-                              waits for them */
+    STRETCH_OVERLAPPED = 18, /* the same where the next stretch's product runs while the steps of this one do:
+                                three tiles of it */
+    OVERLAP_FLOATS = 16384,  /* recurrent weights from this size on come from beyond the L1 cache, and a step
+                                waits for them */
 };
 
 /* h (batch, output_size), then c (batch, units) for an LSTM: where one row keeps them, or gathered from
@@ -73,7 +73,7 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
             return RNNRT_BAD_ROW;
     enum rnnrt_status status = RNNRT_OK;
     size_t rows = gates * (size_t)row->units;
-    op->weight = rnnrt_plan_pack(plan, row->weight, rows, (size_t)row->input_size, &status);
+    op->weight = rnnrt_plan_pack(plan, row->weight, 1, rows, (size_t)row->input_size, &status);
     op->bias = rnnrt_plan_copy(plan, row->bias, rows, &status);
     op->recurrent_bias = rnnrt_plan_copy(plan, row->recurrent_bias, rows, &status);
     op->gamma = rnnrt_plan_copy(plan, row->gamma, rows, &status);
@@ -97,19 +97,17 @@ double rnnrt_work_recurrent(const struct rnnrt_op *op) {
     return gates * units * (op->row.input_size + out + 10) + (op->row.projection ? units * out : 0);
 }
 
-/* The input part W x + b of `count` frames from `first` on, as a product or as a job. */
-static void project(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t wide, size_t first,
-                    size_t count, float *parts, struct rnnrt_job *job) {
+/* The input part W x + b of `count` frames from `first` on. */
+static struct rnnrt_product input_part(const struct rnnrt_op *op, const struct rnnrt_visit *visit,
+                                       size_t first, size_t count, float *parts) {
     size_t in = (size_t)op->row.input_size;
-    const float *x = visit->x[0] + first * visit->batch * in;
-    if (!job) {
-        visit->kernels->product(op->weight, wide, in, op->bias, false, x, in, count * visit->batch, parts,
-                                wide);
-        return;
-    }
-    job->packed = op->weight, job->bias = op->bias, job->outputs = wide, job->terms = in;
-    job->x = x, job->x_stride = in, job->rows = count, job->y = parts, job->y_stride = wide;
-    job->tile = job->term = 0;
+    return (struct rnnrt_product){.x = visit->x[0] + first * visit->batch * in,
+                                  .x_stride = in,
+                                  .depth = in,
+                                  .rows = count * visit->batch,
+                                  .y = parts,
+                                  .y_stride = op->weight->outputs,
+                                  .bias = op->bias};
 }
 
 /* Packed sequences: a row past its end keeps its state and says 0. */
@@ -136,12 +134,12 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
     struct states s = take_states(op, visit, visit->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? visit->y[RNNRT_SLOT_CELLS] : NULL;
     const bool packed = visit->lengths && !op->row.unpacked;
-    bool beside = batch == 1 && frames > STRETCH_BESIDE && wide * out >= BESIDE_FLOATS &&
-                  visit->kernels->product_beside;
-    size_t most = beside ? STRETCH_BESIDE : stretch(batch), room = stretch(batch) * batch * wide;
-    float *parts = visit->scratch + batch * (out + units), *next_parts = parts + STRETCH_BESIDE * wide;
+    bool overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && wide * out >= OVERLAP_FLOATS &&
+                    visit->kernels->product_overlapped;
+    size_t most = overlaps ? STRETCH_OVERLAPPED : stretch(batch), room = stretch(batch) * batch * wide;
+    float *parts = visit->scratch + batch * (out + units), *next_parts = parts + STRETCH_OVERLAPPED * wide;
     float *spare[2] = {parts + room, parts + room + batch * out}, *c_before = spare[1] + batch * out;
-    struct rnnrt_job job;
+    struct rnnrt_overlapped overlapped;
     struct rnnrt_step step = {.op = op,
                               .kernels = visit->kernels,
                               .batch = batch,
@@ -152,11 +150,16 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
         count = rnnrt_smaller(most, frames - done);
         size_t first = op->row.reverse ? frames - done - count : done,
                after = rnnrt_smaller(most, frames - done - count);
-        if (!beside || done == 0) project(op, visit, wide, first, count, parts, NULL);
-        step.job = beside && after ? &job : NULL;
-        if (step.job)
-            project(op, visit, wide, op->row.reverse ? first - after : first + count, after, next_parts,
-                    &job);
+        if (!overlaps || done == 0) {
+            const struct rnnrt_product call = input_part(op, visit, first, count, parts);
+            visit->kernels->product(op->weight, &call);
+        }
+        step.overlapped = overlaps && after ? &overlapped : NULL;
+        if (step.overlapped) {
+            overlapped.weight = op->weight, overlapped.tile = overlapped.k = 0;
+            overlapped.call =
+                input_part(op, visit, op->row.reverse ? first - after : first + count, after, next_parts);
+        }
         for (size_t i = 0; i < count; i++) {
             size_t local = op->row.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
@@ -172,8 +175,8 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
             }
             if (rnnrt_worked(visit->pulse, op->work * (double)batch)) return RNNRT_CANCELLED;
         }
-        if (!step.job) continue;
-        visit->kernels->finish_job(&job);
+        if (!step.overlapped) continue;
+        visit->kernels->finish_overlapped(&overlapped);
         float *swap = parts;
         parts = next_parts;
         next_parts = swap;

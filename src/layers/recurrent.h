@@ -10,8 +10,8 @@
 #include "../plan.h"
 
 /* One step of a cell for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c
- * in place; `held` is scratch of the size rnnrt_measure_recurrent is told. h_new never is h. `job`: the input
- * part of frames to come, done beside this step, or NULL. */
+ * in place; `held` is scratch of the size rnnrt_measure_recurrent is told. h_new never is h. `overlapped`:
+ * the input part of frames to come, which runs while this step does, or NULL. */
 struct rnnrt_step {
     const struct rnnrt_op *op;
     const struct rnnrt_kernels *kernels;
@@ -19,16 +19,24 @@ struct rnnrt_step {
     float *gates;
     const float *h;
     float *h_new, *c, *held;
-    struct rnnrt_job *job;
+    struct rnnrt_overlapped *overlapped;
 };
 typedef void rnnrt_cell(const struct rnnrt_step *step);
 
 /* y = (add ? y : bias) + U h for all batch rows of the step. */
-static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const float *packed, size_t outputs,
-                                           size_t terms, const float *bias, bool add, const float *h,
-                                           float *y, size_t y_stride) {
-    if (step->job) step->kernels->product_beside(packed, outputs, terms, bias, add, h, y, step->job);
-    else step->kernels->product(packed, outputs, terms, bias, add, h, terms, step->batch, y, y_stride);
+static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const struct rnnrt_matrix *u,
+                                           const float *bias, bool add, const float *h, float *y,
+                                           size_t y_stride) {
+    const struct rnnrt_product call = {.x = h,
+                                       .x_stride = u->depth,
+                                       .depth = u->depth,
+                                       .rows = step->batch,
+                                       .y = y,
+                                       .y_stride = y_stride,
+                                       .bias = bias,
+                                       .add = add};
+    if (step->overlapped) step->kernels->product_overlapped(u, &call, step->overlapped);
+    else step->kernels->product(u, &call);
 }
 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,

@@ -3,14 +3,14 @@
 
 static void cell(const struct rnnrt_step *step) {
     size_t units = (size_t)step->op->row.units;
-    rnnrt_recurrent_product(step, step->op->recurrent, units, units, NULL, true, step->h, step->gates, units);
+    rnnrt_recurrent_product(step, step->op->recurrent, NULL, true, step->h, step->gates, units);
     rnnrt_cell_norm(step, 0, 1, step->gates, units);
     step->kernels->activate(step->op->row.activation, step->batch * units, step->gates, step->h_new);
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 1, text);
-    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, (size_t)op->row.units,
+    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 1, (size_t)op->row.units,
                                     (size_t)op->row.units, &status);
     return status;
 }

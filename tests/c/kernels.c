@@ -4,7 +4,9 @@
  *     kernels [ISA]      the best table by default
  *     kernels avx2 > tests/data/kernels.txt      records, after a change of arithmetic on purpose
  *
- * Exit code 1 where two products at once answer otherwise than one after the other. */
+ * Exit code 1 where two products at once answer otherwise than one after the other, or some columns of a
+ * matrix otherwise than a matrix of them alone. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,65 +54,107 @@ static void begin(void) {
 
 static void finish(const char *kernel) { printf("%s %016llx\n", kernel, (unsigned long long)hash); }
 
-static float *packed_of(const struct rnnrt_kernels *t, const float *w, size_t outputs, size_t terms) {
-    float *packed = aligned_alloc(64, (t->packed_size(outputs, terms) * sizeof *packed + 127) / 64 * 64);
-    if (!packed) exit(2);
-    t->pack(packed, w, outputs, terms);
-    return packed;
+static struct rnnrt_matrix packed_of(const struct rnnrt_kernels *t, const float *w, size_t outputs,
+                                     size_t depth) {
+    struct rnnrt_matrix matrix = {.dtype = RNNRT_FLOAT32, .outputs = outputs, .depth = depth};
+    void *room = aligned_alloc(64, (t->packed_bytes(&matrix) + 127) / 64 * 64);
+    if (!room) exit(2);
+    t->pack(&matrix, w, room);
+    return matrix;
+}
+
+static void release(const struct rnnrt_matrix *w) { free((void *)w->panels); }
+
+static struct rnnrt_product call_of(const float *x, size_t depth, size_t rows, float *y, size_t outputs) {
+    return (struct rnnrt_product){
+        .x = x, .x_stride = depth, .depth = depth, .rows = rows, .y = y, .y_stride = outputs};
 }
 
 static void products(const struct rnnrt_kernels *t) {
     begin();
     for (size_t o = 0; o < SIZES; o++)
         for (size_t k = 0; k < SIZES; k++) {
-            size_t outputs = sizes[o], terms = sizes[k], rows = 2 + (o + k) % 17, stride = terms + (k & 1);
-            float *w = numbers(outputs * terms), *bias = numbers(outputs), *x = numbers(rows * stride),
-                  *y = numbers(rows * (outputs + 1)), *packed = packed_of(t, w, outputs, terms);
-            t->product(packed, outputs, terms, bias, false, x, stride, rows, y, outputs + 1);
+            size_t outputs = sizes[o], depth = sizes[k], rows = 2 + (o + k) % 17, stride = depth + (k & 1);
+            float *w = numbers(outputs * depth), *bias = numbers(outputs), *x = numbers(rows * stride),
+                  *y = numbers(rows * (outputs + 1));
+            struct rnnrt_matrix matrix = packed_of(t, w, outputs, depth);
+            struct rnnrt_product call = call_of(x, depth, rows, y, outputs + 1);
+            call.x_stride = stride, call.bias = bias;
+            t->product(&matrix, &call);
             take(y, rows * (outputs + 1));
-            t->product(packed, outputs, terms, NULL, true, x, stride, 1, y, outputs);
+            call.bias = NULL, call.rows = 1, call.add = true;
+            t->product(&matrix, &call);
             take(y, outputs);
-            t->product(packed, outputs, terms, NULL, false, x, stride, 1 + rows / 2, y, outputs + 1);
+            call.rows = 1 + rows / 2, call.add = false;
+            t->product(&matrix, &call);
             take(y, outputs);
-            free(w), free(bias), free(x), free(y), free(packed);
+            free(w), free(bias), free(x), free(y), release(&matrix);
         }
     finish("product");
 }
 
 static int differ(const float *a, const float *b, size_t n) { return memcmp(a, b, n * sizeof *a) != 0; }
 
-/* A product of one row, again and again, beside a job: each must answer as it does alone. */
+/* Columns first .. first + depth - 1 of a matrix as a matrix of their own. */
+static void products_of_columns(const struct rnnrt_kernels *t) {
+    static const size_t outputs[] = {1, 4, 5, 33, 130}, whole[] = {20, 51, 192}, rows[] = {1, 2, 9};
+    for (int i = 0; i < 5 * 3 * 3 * 3; i++) {
+        size_t n = outputs[i % 5], all = whole[i / 5 % 3], r = rows[i / 15 % 3], part = all / 3,
+               first = (size_t)(i / 45) * part;
+        float *w = numbers(n * all), *some = numbers(n * part), *x = numbers(r * part), *bias = numbers(n),
+              *y = numbers(r * n), *wanted = numbers(r * n);
+        w[first ? 0 : all - 1] = HUGE_VALF; /* other columns have no part in it */
+        for (size_t j = 0; j < n; j++) memcpy(some + j * part, w + j * all + first, part * sizeof *w);
+        struct rnnrt_matrix matrix = packed_of(t, w, n, all), alone = packed_of(t, some, n, part);
+        struct rnnrt_product call = call_of(x, part, r, wanted, n);
+        call.bias = bias;
+        t->product(&alone, &call);
+        call.y = y, call.first = first;
+        t->product(&matrix, &call);
+        if (differ(y, wanted, r * n)) {
+            fprintf(stderr, "columns from %zu of %zu x %zu differ\n", first, n, all);
+            exit(1);
+        }
+        free(w), free(some), free(x), free(bias), free(y), free(wanted), release(&matrix), release(&alone);
+    }
+}
+
+/* A product of one row, again and again, while one of many rows runs: each must answer as it does alone. */
 static void products_at_once(const struct rnnrt_kernels *t) {
-    static const size_t outputs[] = {3, 64, 127, 128, 130, 512, 515, MOST}, terms[] = {1, 20, 64, 130},
-                        job_outputs[] = {4, 16, 32, 40, 64, 97}, job_terms[] = {1, 63, 64, 65, 200},
+    static const size_t outputs[] = {3, 64, 127, 128, 130, 512, 515, MOST}, depth[] = {1, 20, 64, 130},
+                        many_outputs[] = {4, 16, 32, 40, 64, 97}, many_depth[] = {1, 63, 64, 65, 200},
                         rows[] = {1, 5, 6, 7, 13, 24};
     for (int i = 0; i < 8 * 4 * 6 * 5 * 6; i++) {
         int rest = i;
-        size_t n = outputs[rest % 8], k = terms[(rest /= 8) % 4], jn = job_outputs[(rest /= 4) % 6],
-               jk = job_terms[(rest /= 6) % 5], r = rows[(rest /= 5) % 6];
+        size_t n = outputs[rest % 8], k = depth[(rest /= 8) % 4], mn = many_outputs[(rest /= 4) % 6],
+               mk = many_depth[(rest /= 6) % 5], r = rows[(rest /= 5) % 6];
         float *w = numbers(n * k), *x = numbers(k), *bias = numbers(n), *y = numbers(n), *wanted = numbers(n);
-        float *jw = numbers(jn * jk), *jx = numbers(r * jk), *jbias = numbers(jn), *jy = numbers(r * jn),
-              *jwanted = numbers(r * jn);
-        float *packed = packed_of(t, w, n, k), *jpacked = packed_of(t, jw, jn, jk);
-        struct rnnrt_job job = {jpacked, i % 3 ? jbias : NULL, jn, jk, jx, jk, r, jy, jn, 0, 0, {{{0}}}};
-        t->product(jpacked, jn, jk, job.bias, false, jx, jk, r, jwanted, jn);
+        float *mw = numbers(mn * mk), *mx = numbers(r * mk), *mbias = numbers(mn), *my = numbers(r * mn),
+              *mwanted = numbers(r * mn);
+        struct rnnrt_matrix matrix = packed_of(t, w, n, k), many = packed_of(t, mw, mn, mk);
+        struct rnnrt_overlapped overlapped = {.weight = &many, .call = call_of(mx, mk, r, mwanted, mn)};
+        overlapped.call.bias = i % 3 ? mbias : NULL;
+        t->product(&many, &overlapped.call);
+        overlapped.call.y = my;
         for (int times = 0; times < 1 + i % 4; times++) {
-            bool add = times & 1;
             memcpy(wanted, y, n * sizeof *y);
-            t->product(packed, n, k, bias, add, x, k, 1, wanted, n);
-            t->product_beside(packed, n, k, bias, add, x, y, &job);
+            struct rnnrt_product call = call_of(x, k, 1, wanted, n);
+            call.bias = bias, call.add = times & 1;
+            t->product(&matrix, &call);
+            call.y = y;
+            t->product_overlapped(&matrix, &call, &overlapped);
             if (differ(y, wanted, n)) {
-                fprintf(stderr, "beside a job %zu x %zu differs\n", n, k);
+                fprintf(stderr, "%zu x %zu with an overlapped product differs\n", n, k);
                 exit(1);
             }
         }
-        t->finish_job(&job);
-        if (differ(jy, jwanted, r * jn)) {
-            fprintf(stderr, "a job of %zu rows, %zu x %zu, beside %zu x %zu differs\n", r, jn, jk, n, k);
+        t->finish_overlapped(&overlapped);
+        if (differ(my, mwanted, r * mn)) {
+            fprintf(stderr, "%zu rows, %zu x %zu, overlapped with %zu x %zu differ\n", r, mn, mk, n, k);
             exit(1);
         }
-        free(w), free(x), free(bias), free(y), free(wanted), free(packed);
-        free(jw), free(jx), free(jbias), free(jy), free(jwanted), free(jpacked);
+        free(w), free(x), free(bias), free(y), free(wanted), release(&matrix);
+        free(mw), free(mx), free(mbias), free(my), free(mwanted), release(&many);
     }
 }
 
@@ -179,7 +223,7 @@ static void pairs_of_numbers(const struct rnnrt_kernels *t) {
 static void cells(const struct rnnrt_kernels *t) {
     enum { ROWS = 3, UNITS = 200 };
     static float p[ROWS * 4 * UNITS], q[ROWS * 3 * UNITS], h[ROWS * UNITS], c[ROWS * UNITS], y[ROWS * UNITS];
-    static const char *const names[] = {"lstm", "gru", "lstm_cells", "blend", "multiply_add"};
+    static const char *const names[] = {"lstm", "gru", "lstm_cells", "lerp", "multiply_add"};
     for (int k = 0; k < 5; k++) {
         begin();
         for (size_t s = 0; s < SIZES; s++) {
@@ -189,7 +233,7 @@ static void cells(const struct rnnrt_kernels *t) {
             case 0: t->lstm(n, ROWS, p, 4 * n, c, y, n); break;
             case 1: t->gru(n, ROWS, p, 3 * n, q, 3 * n, h, n, y, n); break;
             case 2: t->lstm_cells(n, p, c); break;
-            case 3: t->blend(n, p, q, h, y); break;
+            case 3: t->lerp(n, p, q, h, y); break;
             case 4: t->multiply_add(n, p, q, y); break;
             }
             take(c, ROWS * n), take(y, made);
@@ -206,7 +250,8 @@ int main(int count, char **words) {
     }
     fprintf(stderr, "%s\n", t->isa);
     products(t);
-    if (t->product_beside) products_at_once(t);
+    products_of_columns(t);
+    if (t->product_overlapped) products_at_once(t);
     functions(t);
     rows_of_features(t);
     pairs_of_numbers(t);

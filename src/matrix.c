@@ -1,0 +1,65 @@
+/* What a plan keeps of the weights of its rows: packed for its kernels or copied, once for all plans of a
+ * family, which ask for the same blocks in the same order. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan.h"
+
+float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
+    struct rnnrt_weights *weights = plan->weights;
+    size_t k = plan->filled ? plan->weights_used++ : weights->count;
+    if (plan->filled) {
+        plan->misfit |= k >= weights->count || weights->blocks[k].size != count;
+        return plan->misfit ? NULL : weights->blocks[k].data;
+    }
+    /* 16 floats of slack: kernels may load a whole vector at the end of an array */
+    float *p = rnnrt_aligned(rnnrt_times(count + 16, sizeof(float)));
+    struct rnnrt_weights_block *blocks = p ? realloc(weights->blocks, (k + 1) * sizeof *blocks) : NULL;
+    if (!blocks) {
+        free(p);
+        return NULL;
+    }
+    weights->blocks = blocks;
+    weights->blocks[k] = (struct rnnrt_weights_block){p, count};
+    weights->count = k + 1;
+    weights->bytes += count * sizeof(float);
+    return p;
+}
+
+void rnnrt_weights_release(struct rnnrt_weights *weights) {
+    if (!weights || __atomic_sub_fetch(&weights->plans, 1, __ATOMIC_ACQ_REL)) return;
+    for (size_t k = 0; k < weights->count; k++) free(weights->blocks[k].data);
+    free(weights->blocks);
+    free(weights);
+}
+
+const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
+                             enum rnnrt_status *status) {
+    if (!from || *status) return NULL;
+    float *p = rnnrt_plan_floats(plan, count);
+    if (!p) *status = RNNRT_NO_MEMORY;
+    else if (!plan->filled) memcpy(p, from, count * sizeof *p);
+    return p;
+}
+
+static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+const struct rnnrt_matrix *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t count,
+                                           size_t outputs, size_t depth, enum rnnrt_status *status) {
+    if (*status) return NULL;
+    *status = RNNRT_NO_MEMORY;
+    if (rnnrt_times(outputs + 31, depth + 15) >= RNNRT_MOST) return NULL; /* padded to panels, or 16 terms */
+    struct rnnrt_matrix shape = {.dtype = RNNRT_FLOAT32, .outputs = outputs, .depth = depth};
+    size_t head = rnnrt_times(count, sizeof shape), each = whole_lines(plan->kernels->packed_bytes(&shape));
+    if (head >= RNNRT_MOST || each >= RNNRT_MOST) return NULL;
+    head = whole_lines(head);
+    struct rnnrt_matrix *w =
+        (void *)rnnrt_plan_floats(plan, (head + rnnrt_times(each, count)) / sizeof(float));
+    if (!w) return NULL;
+    for (size_t g = 0; g < count && !plan->filled; g++) {
+        w[g] = shape;
+        plan->kernels->pack(&w[g], weight + g * outputs * depth, (char *)w + head + g * each);
+    }
+    *status = RNNRT_OK;
+    return w;
+}

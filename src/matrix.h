@@ -1,0 +1,29 @@
+/* Matrices of weights, which layers hold and kernels read, and one product with such a matrix. */
+#ifndef RNNRT_MATRIX_H
+#define RNNRT_MATRIX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum rnnrt_dtype { RNNRT_FLOAT32 };
+
+/* W (outputs, depth). Only the kernel table that packed the panels can read them. */
+struct rnnrt_matrix {
+    enum rnnrt_dtype dtype; /* of the panels */
+    size_t outputs, depth;
+    const void *panels;
+    const float *scales; /* (outputs), of integer panels: W is a row's scale times its panel; else NULL */
+};
+
+/* y = (add ? y : bias) + W[:, first .. first + depth - 1] x for every row: x (rows, depth), y (rows,
+ * outputs). Rows are x_stride and y_stride floats apart; y does not overlap x. */
+struct rnnrt_product {
+    const float *x;
+    size_t x_stride, first, depth, rows;
+    float *y;
+    size_t y_stride;
+    const float *bias; /* (outputs), or NULL; not read where `add` */
+    bool add;
+};
+
+#endif
