@@ -14,11 +14,11 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         const struct rnnrt_op *op = &plan->ops[r];
         struct op_place *place = &arena->ops[r];
         size_t frames = SIZE_MAX;
-        bool joins = rnnrt_joins(op);
+        bool joins = op->joins;
         for (int32_t i = 0; i < op->row.inputs; i++) {
             size_t capacity = arena->values[op->row.input[i]].capacity;
             if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
-            if (rnnrt_reads_whole(plan, op, i)) capacity = block;
+            if (op->from_whole[i]) capacity = block;
             if (joins) capacity += op->lag[i];
             frames = rnnrt_smaller(frames, capacity);
         }
@@ -33,7 +33,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         place->scratch = work;
         work = rnnrt_round_up(work + sizes.scratch + 16, 16);
         for (int32_t i = 0; joins && i < op->row.inputs; i++) {
-            if (!op->lag[i] || rnnrt_reads_whole(plan, op, i)) continue;
+            if (!op->lag[i] || op->from_whole[i]) continue;
             size_t width = (size_t)plan->values[op->row.input[i]].width * batch;
             place->joined[i] = work;
             work = rnnrt_round_up(
@@ -67,7 +67,10 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         struct rnnrt_arena **inner = &arena->inner[r];
         rnnrt_arena_free(*inner);
         enum rnnrt_status status = rnnrt_arena_borrow(op->row.inner, batch, rnnrt_block(0, batch), inner);
-        if (!status) status = rnnrt_arena_own_rows(*inner);
+        if (status) return status;
+        rnnrt_arena_keep(*inner);
+        arena->has_inner = true;
+        status = rnnrt_arena_own_rows(*inner);
         if (!status) status = rnnrt_arena_whole(*inner, first->timed ? (size_t)first->length : 1);
         if (status) return status;
     }
@@ -80,6 +83,7 @@ static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
     struct rnnrt_arena *arena = calloc(1, sizeof *arena);
     if (!arena) return NULL;
     arena->plan = plan;
+    arena->home = -1;
     arena->count = plan->count;
     arena->ops = calloc(plan->count, sizeof *arena->ops);
     arena->values = calloc(plan->value_count, sizeof *arena->values);
@@ -92,6 +96,7 @@ static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
 
 void rnnrt_arena_free(struct rnnrt_arena *arena) {
     if (!arena) return;
+    rnnrt_arena_keep(arena);
     for (size_t r = 0; arena->inner && r < arena->count; r++) rnnrt_arena_free(arena->inner[r]);
     free(arena->inner);
     free(arena->ops);
@@ -107,61 +112,103 @@ void rnnrt_arena_free(struct rnnrt_arena *arena) {
 /* ---- the idle ones: taken and left without a lock ---- */
 
 /* The cache is not part of what a plan means. */
-static struct rnnrt_plan *cache_of(const struct rnnrt_plan *plan) { return (struct rnnrt_plan *)plan; }
-
-static size_t bytes_of(const struct rnnrt_arena *arena) {
-    return (arena->work_floats + arena->whole_floats) * sizeof(float) + arena->block_bytes;
+static struct rnnrt_idle *places_of(const struct rnnrt_plan *plan) {
+    return ((struct rnnrt_plan *)plan)->idle;
 }
 
-static struct rnnrt_arena *pop(const struct rnnrt_plan *plan, size_t i) {
-    struct rnnrt_plan *cache = cache_of(plan);
-    if (!__atomic_load_n(&cache->idle[i], __ATOMIC_RELAXED)) return NULL;
-    struct rnnrt_arena *arena = __atomic_exchange_n(&cache->idle[i], NULL, __ATOMIC_ACQUIRE);
-    if (arena) __atomic_fetch_sub(&cache->idle_bytes, bytes_of(arena), __ATOMIC_RELAXED);
-    return arena;
+static size_t bytes_of(const struct rnnrt_arena *arena) {
+    size_t bytes = (arena->work_floats + arena->whole_floats) * sizeof(float) + arena->block_bytes;
+    for (size_t r = 0; r < arena->count && arena->has_inner; r++)
+        if (arena->inner[r]) bytes += bytes_of(arena->inner[r]);
+    return bytes;
+}
+
+/* Adds to the plan's count; the new one. */
+static size_t count_bytes(const struct rnnrt_plan *plan, size_t bytes) {
+    return __atomic_add_fetch(&((struct rnnrt_plan *)plan)->idle_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+static bool take_place(struct rnnrt_idle *place) {
+    return !__atomic_load_n(&place->taken, __ATOMIC_RELAXED) &&
+           !__atomic_exchange_n(&place->taken, true, __ATOMIC_ACQUIRE);
+}
+
+static void leave_place(struct rnnrt_idle *place) {
+    __atomic_store_n(&place->taken, false, __ATOMIC_RELEASE);
+}
+
+static void put(struct rnnrt_idle *place, struct rnnrt_arena *arena) {
+    __atomic_store_n(&place->arena, arena, __ATOMIC_RELAXED);
+}
+
+/* The arena that waits at place i, taken; NULL where there is none. */
+static struct rnnrt_arena *taken_from(const struct rnnrt_plan *plan, size_t i) {
+    struct rnnrt_idle *place = &places_of(plan)[i];
+    if (!__atomic_load_n(&place->arena, __ATOMIC_RELAXED) || !take_place(place)) return NULL;
+    if (!place->arena) leave_place(place);
+    return place->arena;
+}
+
+void rnnrt_arena_keep(struct rnnrt_arena *arena) {
+    if (arena->home < 0) return;
+    struct rnnrt_idle *place = &places_of(arena->plan)[arena->home];
+    count_bytes(arena->plan, (size_t)0 - place->bytes);
+    place->bytes = 0;
+    put(place, NULL);
+    leave_place(place);
+    arena->home = -1;
+}
+
+static void find_place(struct rnnrt_arena *arena) {
+    struct rnnrt_idle *places = places_of(arena->plan);
+    for (int32_t i = 0; i < RNNRT_IDLE_ARENAS && arena->home < 0; i++) {
+        if (__atomic_load_n(&places[i].arena, __ATOMIC_RELAXED) || !take_place(&places[i])) continue;
+        if (places[i].arena) leave_place(&places[i]);
+        else arena->home = i, put(&places[i], arena);
+    }
 }
 
 void rnnrt_arena_return(struct rnnrt_arena *arena) {
-    struct rnnrt_plan *cache = cache_of(arena->plan);
-    if (bytes_of(arena) > RNNRT_IDLE_BYTES / RNNRT_IDLE_ARENAS) { /* what depends on the length goes first */
+    size_t bytes = bytes_of(arena);
+    if (bytes > RNNRT_IDLE_BYTES / RNNRT_IDLE_ARENAS) { /* what depends on the length goes first */
         free(arena->whole);
         arena->whole = NULL;
         arena->whole_floats = 0;
         arena->live = false;
+        bytes = bytes_of(arena);
     }
-    size_t bytes = bytes_of(arena);
-    if (__atomic_add_fetch(&cache->idle_bytes, bytes, __ATOMIC_RELAXED) <= RNNRT_IDLE_BYTES)
-        for (size_t i = 0; i < RNNRT_IDLE_ARENAS; i++) {
-            struct rnnrt_arena *none = NULL;
-            if (__atomic_load_n(&cache->idle[i], __ATOMIC_RELAXED)) continue;
-            if (__atomic_compare_exchange_n(&cache->idle[i], &none, arena, false, __ATOMIC_RELEASE,
-                                            __ATOMIC_RELAXED))
-                return;
-        }
-    __atomic_fetch_sub(&cache->idle_bytes, bytes, __ATOMIC_RELAXED);
-    rnnrt_arena_free(arena);
+    if (arena->home < 0) find_place(arena);
+    struct rnnrt_idle *place = arena->home < 0 ? NULL : &places_of(arena->plan)[arena->home];
+    size_t before = place ? place->bytes : 0, all = 0;
+    if (place && bytes != before) {
+        place->bytes = bytes;
+        all = count_bytes(arena->plan, bytes - before);
+    }
+    if (place && all <= RNNRT_IDLE_BYTES) leave_place(place);
+    else rnnrt_arena_free(arena);
 }
 
 struct rnnrt_arena *rnnrt_arena_take(const struct rnnrt_plan *plan) {
     struct rnnrt_arena *arena = NULL;
-    for (size_t i = 0; i < RNNRT_IDLE_ARENAS && !arena; i++) arena = pop(plan, i);
+    for (size_t i = 0; i < RNNRT_IDLE_ARENAS && !arena; i++) arena = taken_from(plan, i);
     return arena ? arena : make(plan);
 }
 
 enum rnnrt_status rnnrt_arena_borrow(const struct rnnrt_plan *plan, size_t batch, size_t block,
                                      struct rnnrt_arena **out) {
-    struct rnnrt_arena *other[RNNRT_IDLE_ARENAS], *arena = NULL;
+    struct rnnrt_arena *arena = NULL;
     size_t others = 0;
     *out = NULL;
     if (!batch || batch > 1 << 24) return RNNRT_NO_MEMORY;
-    for (size_t i = 0; i < RNNRT_IDLE_ARENAS && !arena; i++) {
-        struct rnnrt_arena *idle = pop(plan, i);
-        if (idle && idle->batch == batch && idle->block == block) arena = idle;
-        else if (idle) other[others++] = idle;
+    for (size_t i = 0; i < RNNRT_IDLE_ARENAS; i++) {
+        if (!(arena = taken_from(plan, i))) continue;
+        if (arena->batch == batch && arena->block == block) break;
+        leave_place(&places_of(plan)[i]);
+        arena = NULL;
+        others++;
     }
     /* one that has to be laid out anew only where no more may wait than do */
-    if (!arena && others == RNNRT_IDLE_ARENAS) arena = other[--others];
-    while (others) rnnrt_arena_return(other[--others]);
+    if (!arena && others == RNNRT_IDLE_ARENAS) arena = taken_from(plan, RNNRT_IDLE_ARENAS - 1);
     if (!arena) arena = make(plan);
     if (!arena) return RNNRT_NO_MEMORY;
     if (arena->batch != batch || arena->block != block) {

@@ -25,7 +25,8 @@ struct value_place {
 
 struct rnnrt_arena {
     const struct rnnrt_plan *plan;
-    size_t count; /* ops; the plan may be gone when the arena goes */
+    size_t count; /* ops; the plan may be gone when an arena without a place goes */
+    int32_t home; /* its place among the plan's idle ones, or -1 */
     size_t batch, block;
     bool every_step;
     bool live;                 /* no full-length buffers of an earlier whole run are attached */
@@ -42,6 +43,7 @@ struct rnnrt_arena {
     struct value_place *values;
     size_t *total;              /* room for rnnrt_plan_totals */
     struct rnnrt_arena **inner; /* of the plans inside */
+    bool has_inner;
 };
 
 static inline size_t rnnrt_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
@@ -49,10 +51,27 @@ static inline size_t rnnrt_round_up(size_t n, size_t to) { return (n + to - 1) /
 /* An arena for `batch` rows and blocks of `block` frames: an idle one of the plan, fitted, or a new one. */
 enum rnnrt_status rnnrt_arena_borrow(const struct rnnrt_plan *plan, size_t batch, size_t block,
                                      struct rnnrt_arena **arena);
+/* The same where one waits at place 0 that fits, as it does in a step; NULL otherwise. */
+static inline struct rnnrt_arena *rnnrt_arena_waiting(const struct rnnrt_plan *plan, size_t batch,
+                                                      size_t block) {
+    struct rnnrt_idle *place = &((struct rnnrt_plan *)plan)->idle[0];
+    if (!__atomic_load_n(&place->arena, __ATOMIC_RELAXED) ||
+        __atomic_exchange_n(&place->taken, true, __ATOMIC_ACQUIRE))
+        return NULL;
+    if (place->arena && place->arena->batch == batch && place->arena->block == block) return place->arena;
+    __atomic_store_n(&place->taken, false, __ATOMIC_RELEASE);
+    return NULL;
+}
+/* Leaves it at its place after a call that cannot have changed its size. */
+static inline void rnnrt_arena_leave(struct rnnrt_arena *arena) {
+    __atomic_store_n(&((struct rnnrt_plan *)arena->plan)->idle[arena->home].taken, false, __ATOMIC_RELEASE);
+}
 /* Any idle arena of the plan, fitted to nothing, or a bare one; NULL when there is no memory. */
 struct rnnrt_arena *rnnrt_arena_take(const struct rnnrt_plan *plan);
 /* Leaves it to the next call, or frees it where enough are idle. */
 void rnnrt_arena_return(struct rnnrt_arena *arena);
+/* Takes it from the plan for good: it belongs to whoever frees it. */
+void rnnrt_arena_keep(struct rnnrt_arena *arena);
 void rnnrt_arena_free(struct rnnrt_arena *arena);
 /* Rows of the arena's own for a run whose state ends with it. */
 enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena);
@@ -64,8 +83,6 @@ void rnnrt_row_begin(const struct rnnrt_plan *plan, char *row);
 
 /* ---- ops at work (execute.c) ---- */
 
-/* Whether input i of the op comes from a full-length buffer. */
-bool rnnrt_reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i);
 /* Takes what is ready through op r. */
 enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
                                  struct rnnrt_error *error);

@@ -3,16 +3,6 @@
 
 #include "arena.h"
 
-bool rnnrt_reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
-    const struct rnnrt_value *value = &plan->values[op->row.input[i]];
-    const struct rnnrt_op *from = &plan->ops[value->row];
-    if (!value->full) return false;
-    if (op->whole || from->whole || (rnnrt_recurrent(op->row.kind) && i > 0) ||
-        (!plan->streams && rnnrt_joins(op)))
-        return true;
-    return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
-}
-
 /* ---- queues: frames of one branch of a join that wait for the others ---- */
 
 static size_t *waiting_of(const struct rnnrt_op *op, char *row, int32_t i) {
@@ -65,33 +55,32 @@ static bool producer_done(const struct rnnrt_arena *arena, int32_t value) {
 }
 
 /* Points the visit at its inputs; `ready`: frames each has. False where an initial state is not there yet. */
-static bool gather_inputs(struct rnnrt_arena *arena, size_t r, int32_t counted, struct rnnrt_visit *visit,
-                          size_t *ready) {
+static bool gather_inputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visit *visit, size_t *ready) {
     const struct rnnrt_plan *plan = arena->plan;
     const struct rnnrt_op *op = &plan->ops[r];
     const struct op_place *place = &arena->ops[r];
     size_t consumed = (size_t)record_of(arena, r)->consumed;
-    bool begins = true, joins = rnnrt_joins(op);
+    bool begins = true;
     for (int32_t i = 0; i < op->row.inputs; i++) {
         int32_t v = op->row.input[i];
         struct value_place *value = &arena->values[v];
-        if (i >= counted && place->initial[i]) {
+        if (i >= op->counted && place->initial[i]) {
             visit->x[i] = place->initial[i];
-        } else if (rnnrt_reads_whole(plan, op, i)) {
-            bool again = i >= counted ||
+        } else if (op->from_whole[i]) {
+            bool again = i >= op->counted ||
                          (arena->every_step && !plan->values[v].timed); /* given once, read at every visit */
             size_t start = again ? 0 : consumed;
             visit->x[i] = value->whole + start * (size_t)plan->values[v].width * arena->batch;
             ready[i] = value->total - start;
-            begins &= i < counted || ready[i];
-            if (!op->whole && i < counted) visit->frames = rnnrt_smaller(visit->frames, place->frames);
-        } else if (joins) {
+            begins &= i < op->counted || ready[i];
+            if (!op->whole && i < op->counted) visit->frames = rnnrt_smaller(visit->frames, place->frames);
+        } else if (op->joins) {
             gather_queue(arena, op, place, i, visit, &ready[i]);
         } else {
             visit->x[i] = value->data;
             ready[i] = value->fresh;
         }
-        if (i >= counted) continue;
+        if (i >= op->counted) continue;
         visit->frames = rnnrt_smaller(visit->frames, ready[i]);
         if (place->initial[i]) visit->x[i] = place->initial[i]; /* a scan without sequences starts at it */
     }
@@ -101,7 +90,8 @@ static bool gather_inputs(struct rnnrt_arena *arena, size_t r, int32_t counted, 
 /* Where the op writes: whole ops straight into full-length buffers. */
 static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visit *visit) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
-    for (size_t slot = 0; slot < op->slots; slot++) {
+    for (size_t slot = op->shown; slot < op->slots; slot++) visit->y[slot] = NULL;
+    for (size_t slot = 0; slot < op->shown; slot++) {
         struct value_place *value = &arena->values[op->value + slot];
         visit->made[slot] = 0;
         visit->y[slot] = value->capacity ? arena->work + value->work : NULL;
@@ -113,7 +103,7 @@ static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visi
 /* What the op made is its values' news; full-length buffers take it too. */
 static void hand_on(struct rnnrt_arena *arena, size_t r, const struct rnnrt_visit *visit) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
-    for (size_t slot = 0; slot < op->slots; slot++) {
+    for (size_t slot = 0; slot < op->shown; slot++) {
         size_t v = op->value + slot;
         struct value_place *value = &arena->values[v];
         value->fresh = value->capacity ? visit->made[slot] : 0;
@@ -147,8 +137,8 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
     visit.run_inner = rnnrt_run_inner;
     visit.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
-    int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs, exhausted = 0;
-    bool begins = gather_inputs(arena, r, counted, &visit, ready);
+    int32_t counted = op->counted, exhausted = 0;
+    bool begins = gather_inputs(arena, r, &visit, ready);
     for (int32_t i = 0; i < counted; i++)
         exhausted += ready[i] == visit.frames && producer_done(arena, op->row.input[i]);
     visit.final = exhausted == counted;
@@ -173,8 +163,8 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
             record->done = visit.final && !arena->every_step;
         }
     }
-    for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++)
-        if (!rnnrt_reads_whole(plan, op, i) && (op->lag[i] || ready[i] > visit.frames)) {
+    for (int32_t i = 0; op->joins && i < op->row.inputs; i++)
+        if (!op->from_whole[i] && (op->lag[i] || ready[i] > visit.frames)) {
             enum rnnrt_status status = keep_queue(arena, op, i, &visit, ready[i] - visit.frames);
             if (status) return failed(error, r, status);
         }

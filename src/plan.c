@@ -147,7 +147,7 @@ static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
  * size could hold the first until the others come. */
 static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op) {
     bool late = false, live = false;
-    for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+    for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
         int32_t v = op->row.input[i];
         if (!plan->values[v].timed) return false;
         if (comes_late(plan, v)) late = true;
@@ -177,6 +177,15 @@ static void order(struct rnnrt_plan *plan) {
     }
 }
 
+/* Whether input i of the op comes from a full-length buffer. */
+static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
+    const struct rnnrt_value *value = &plan->values[op->row.input[i]];
+    const struct rnnrt_op *from = &plan->ops[value->row];
+    if (!value->full) return false;
+    if (op->whole || from->whole || i >= op->counted || (!plan->streams && op->joins)) return true;
+    return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
+}
+
 /* What is kept for its whole length. */
 static void keep_whole_values(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
@@ -200,8 +209,13 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
     /* Where the branches of a join may be any distance apart they wait for one another in full-length
      * buffers. */
     for (size_t r = 0; r < plan->count && !plan->streams; r++)
-        for (int32_t i = 0; rnnrt_joins(&plan->ops[r]) && i < plan->ops[r].row.inputs; i++)
+        for (int32_t i = 0; plan->ops[r].joins && i < plan->ops[r].row.inputs; i++)
             plan->values[plan->ops[r].row.input[i]].full = true;
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        for (int32_t i = 0; i < op->row.inputs; i++) op->from_whole[i] = reads_whole(plan, op, i);
+        for (op->shown = op->slots; op->shown && !plan->values[op->value + op->shown - 1].used;) op->shown--;
+    }
 }
 
 /* ---- counting frames ---- */
@@ -225,11 +239,10 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
             else made[0] = ended && op->row.length && !plan->streams ? (size_t)op->row.length : frames;
             continue;
         }
-        int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
         bool over =
             ended ||
             (op->once && frames); /* what hangs on inputs given once alone is over with the first frame */
-        for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
+        for (int32_t i = 0; i < op->counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
         if (every_step && closes(op->row.kind)) made[0] = in;
         else made[0] = op->whole && !over ? 0 : op_due(op, in, over);
         if (rnnrt_recurrent(op->row.kind)) {
@@ -333,7 +346,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
             continue;
         }
         p = pace_of_value(plan, paces, op->row.input[0]);
-        for (int32_t i = 1; rnnrt_joins(op) && i < op->row.inputs; i++)
+        for (int32_t i = 1; op->joins && i < op->row.inputs; i++)
             p = slower(p, pace_of_value(plan, paces, op->row.input[i]));
         if (op->once) { /* over with the first frame */
             p.most = (int64_t)op_due(op, (size_t)p.most, true);
@@ -347,7 +360,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
             p.first = NEVER;
         }
         paces[r] = p;
-        if (rnnrt_joins(op)) count_lag(plan, op, paces, length, total);
+        if (op->joins) count_lag(plan, op, paces, length, total);
     }
     enum rnnrt_status status = paces && total ? RNNRT_OK : RNNRT_NO_MEMORY;
     free(paces);
@@ -437,7 +450,7 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
                 op->state = at;
                 at = round_up(at + (size_t)op->row.output_size * sizeof(float), 8);
             }
-            for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+            for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
                 if (!op->lag[i]) continue;
                 size_t width = (size_t)plan->values[op->row.input[i]].width;
                 if (zeroed) op->waiting[i] = at, at += 8;
@@ -524,6 +537,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         }
         op->row = rows[r];
         op->layer = layers[rows[r].kind];
+        op->counted = rnnrt_recurrent(op->row.kind) && op->row.inputs ? 1 : op->row.inputs;
+        op->joins = op->counted > 1;
         if (!windowed(op->row.kind))
             op->row.kernel_size = 0; /* what tells windows from other ops from here on */
         plan->inputs += op->row.kind == rnnrt_kind_input;
@@ -557,7 +572,7 @@ fail:
 
 void rnnrt_plan_free(struct rnnrt_plan *plan) {
     if (!plan) return;
-    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) rnnrt_arena_free(plan->idle[i]);
+    for (size_t i = 0; i < RNNRT_IDLE_ARENAS; i++) rnnrt_arena_free(plan->idle[i].arena);
     rnnrt_weights_release(plan->weights);
     free(plan->ops);
     free(plan->values);

@@ -94,6 +94,7 @@ struct rnnrt_op {
     const struct rnnrt_layer *layer;
     struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
     size_t value, slots;  /* its values are value .. value + slots - 1 */
+    size_t shown;         /* no slot from this one on is read by anybody */
     const struct rnnrt_matrix *weight, *recurrent, *projection; /* packed; convolutions: one weight a group */
     const struct rnnrt_matrix *recurrent_n; /* gru without reset_after: Un; `recurrent` holds Uz and Ur */
     const float *table; /* copied: embedding (id, number); depthwise convolution (tap, channel) */
@@ -108,11 +109,14 @@ struct rnnrt_op {
     bool once;                        /* depends on inputs given once alone */
     bool whole;                       /* runs once over its whole input, after the other ops of its stage */
     bool apart;                       /* the inputs it joins drift apart, or one comes only at the end */
-    bool standard;                 /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
-    size_t lag[RNNRT_MAX_INPUTS];  /* frames input i may run ahead of the others by */
-    size_t part[RNNRT_MAX_INPUTS]; /* concatenate: width of input i */
-    double work;                   /* multiply-adds behind one frame of input 0, one batch row */
-    double rate, few;              /* about rate * n + few frames of slot 0 for n input frames */
+    bool standard; /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
+    bool joins;    /* it needs its inputs frame by frame side by side */
+    bool from_whole[RNNRT_MAX_INPUTS]; /* input i comes from a full-length buffer */
+    int32_t counted;                   /* inputs whose frames it goes through: the others are there at once */
+    size_t lag[RNNRT_MAX_INPUTS];      /* frames input i may run ahead of the others by */
+    size_t part[RNNRT_MAX_INPUTS];     /* concatenate: width of input i */
+    double work;                       /* multiply-adds behind one frame of input 0, one batch row */
+    double rate, few;                  /* about rate * n + few frames of slot 0 for n input frames */
 };
 
 struct rnnrt_value {
@@ -121,6 +125,13 @@ struct rnnrt_value {
     bool used;     /* somebody reads it */
     bool full;     /* kept for its whole length */
     bool timed;
+};
+
+/* A place where an arena waits for the next call, and which stays its own while the call goes on. */
+struct rnnrt_idle {
+    struct rnnrt_arena *arena; /* or NULL; changed by who has taken the place */
+    size_t bytes;              /* of it, as idle_bytes counts them */
+    bool taken;                /* changed atomically */
 };
 
 struct rnnrt_plan {
@@ -144,8 +155,8 @@ struct rnnrt_plan {
     bool once_inputs;      /* some input is given once */
     bool starts;           /* some op begins with other values than zero */
     uint64_t warm, period; /* rows at these positions and one period later are in phase; period 0: never */
-    struct rnnrt_arena *idle[RNNRT_IDLE_ARENAS]; /* waiting for the next call; taken and left atomically */
-    size_t idle_bytes;
+    struct rnnrt_idle idle[RNNRT_IDLE_ARENAS];
+    size_t idle_bytes; /* of the arenas that have a place, changed atomically */
 };
 
 /* Packed and copied arrays: of one plan, or of a family that made them in the same order. */
@@ -216,10 +227,6 @@ static inline bool rnnrt_recurrent(int32_t kind) {
 }
 /* The input that the state of slot `slot` of a scan starts at, or -1. */
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
-/* Whether an op needs its inputs frame by frame side by side. */
-static inline bool rnnrt_joins(const struct rnnrt_op *op) {
-    return op->row.inputs > 1 && !rnnrt_recurrent(op->row.kind);
-}
 /* a b, or RNNRT_MOST. */
 static inline size_t rnnrt_times(size_t a, size_t b) { return b && a > RNNRT_MOST / b ? RNNRT_MOST : a * b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }

@@ -36,7 +36,7 @@ static const struct rnnrt_op *find(const struct rnnrt_plan *plan, size_t index,
             if (!index--) return op;
             *at += kept[k].frames * kept[k].width * (kept[k].wide ? sizeof(double) : sizeof(float));
         }
-        for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+        for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
             if (!op->lag[i]) continue;
             *array = (struct rnnrt_state_array){
                 (int32_t)r, i, "queue", op->lag[i], (size_t)plan->values[op->row.input[i]].width, false};
@@ -100,15 +100,15 @@ enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, uint6
         const struct rnnrt_op *op = &plan->ops[r];
         struct rnnrt_record *record = rnnrt_record_of(op, row);
         if (op->row.kind == rnnrt_kind_input) continue;
-        int32_t counted = rnnrt_recurrent(op->row.kind) ? 1 : op->row.inputs;
+        int32_t counted = op->counted;
         size_t in = SIZE_MAX;
         for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
         record->consumed = in;
         record->done = op->once && position && !every_step;
-        for (int32_t i = 0; rnnrt_joins(op) && i < op->row.inputs; i++) {
+        for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
             bool fresh =
                 every_step && !plan->values[op->row.input[i]].timed; /* each frame brings a newer one */
-            if (op->lag[i] && !rnnrt_reads_whole(plan, op, i) && !fresh)
+            if (op->lag[i] && !op->from_whole[i] && !fresh)
                 *(uint64_t *)(void *)(row + op->waiting[i]) = total[op->row.input[i]] - in;
         }
     }

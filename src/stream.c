@@ -38,7 +38,9 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
         rnnrt_stream_free(stream);
         return status;
     }
-    if (!realtime) {
+    if (realtime) {
+        rnnrt_arena_keep(stream->arena);
+    } else {
         rnnrt_arena_return(stream->arena);
         stream->arena = NULL;
     }
@@ -56,12 +58,9 @@ void rnnrt_stream_free(struct rnnrt_stream *stream) {
 
 /* ---- frames ---- */
 
-/* Points an arena at the rows of a call; inputs given once are gathered from them. */
-static void attach(struct rnnrt_arena *arena, char *const *rows, bool every_step) {
+/* Inputs given once are gathered from the rows of an arena. */
+static void gather_once(struct rnnrt_arena *arena) {
     const struct rnnrt_plan *plan = arena->plan;
-    arena->every_step = every_step;
-    if (rows) memcpy(arena->rows, rows, arena->batch * sizeof *rows);
-    if (arena->live && !plan->once_inputs) return;
     for (size_t v = 0; v < plan->value_count && !arena->live; v++)
         arena->values[v].whole = NULL, arena->values[v].total = 0;
     arena->live = true;
@@ -77,12 +76,15 @@ static void attach(struct rnnrt_arena *arena, char *const *rows, bool every_step
     }
 }
 
-/* Frames of every input through the attached rows, block by block, and with `ended` their end. */
-static enum rnnrt_status advance(struct rnnrt_arena *arena, const struct rnnrt_array *inputs, size_t frames,
-                                 bool ended, struct rnnrt_array *outputs, struct rnnrt_between *between,
-                                 struct rnnrt_error *error) {
+/* Frames of every input through the rows of an arena, block by block, and with `ended` their end. */
+static inline enum rnnrt_status advance(struct rnnrt_arena *arena, bool every_step,
+                                        const struct rnnrt_array *inputs, size_t frames, bool ended,
+                                        struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                        struct rnnrt_error *error) {
     size_t room[RNNRT_PLAN_OUTPUTS];
     enum rnnrt_status status = RNNRT_OK;
+    arena->every_step = every_step;
+    if (!arena->live || arena->plan->once_inputs) gather_once(arena);
     for (size_t o = 0; o < arena->plan->outputs; o++) {
         room[o] = outputs[o].frames;
         outputs[o].frames = 0;
@@ -129,18 +131,20 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
-    struct rnnrt_arena *arena = stream->arena;
+    struct rnnrt_arena *arena = stream->arena, *waiting = NULL;
     enum rnnrt_status status = RNNRT_OK;
-    for (size_t b = 0; b < stream->batch && !status; b++)
+    for (size_t b = 0; stream->plan->length && b < stream->batch && !status; b++)
         status = rnnrt_row_fits(stream->plan, row_of(stream, b), stream->every_step, frames, ended, error);
     for (size_t b = 1; b < stream->batch && !status; b++)
         if (!in_phase(stream->plan, row_of(stream, 0), row_of(stream, b))) status = RNNRT_OUT_OF_PHASE;
-    if (!status && !arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
+    if (status) return status;
+    if (!arena) arena = waiting = rnnrt_arena_waiting(stream->plan, stream->batch, stream->block);
+    if (!arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
     if (status) return status;
     for (size_t b = 0; b < stream->batch; b++) arena->rows[b] = row_of(stream, b);
-    attach(arena, NULL, stream->every_step);
-    status = advance(arena, inputs, frames, ended, outputs, between, error);
-    if (!stream->arena) rnnrt_arena_return(arena);
+    status = advance(arena, stream->every_step, inputs, frames, ended, outputs, between, error);
+    if (waiting) rnnrt_arena_leave(waiting);
+    else if (!stream->arena) rnnrt_arena_return(arena);
     if (ended || status)
         stream->ended = true; /* ops before the one that failed have gone on: the sequence cannot */
     return status;
@@ -183,8 +187,8 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
     if (status) return status;
     status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
     if (status) return status;
-    attach(arena, rows, every_step);
-    status = advance(arena, inputs, frames, ended, outputs, between, error);
+    memcpy(arena->rows, rows, count * sizeof *rows);
+    status = advance(arena, every_step, inputs, frames, ended, outputs, between, error);
     rnnrt_arena_return(arena);
     return status;
 }

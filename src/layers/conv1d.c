@@ -8,7 +8,10 @@
  * input it is left out (or gathered as zeros). */
 #include "window.h"
 
-enum { GATHERED_ROWS = 64 };
+enum {
+    GATHERED_ROWS = 64,
+    KEPT_RUN = 4, /* windows of one row that pay for a product of their own */
+};
 
 static bool depthwise(const struct rnnrt_row *row) {
     return row->groups > 1 && row->groups == row->input_size && row->output_size == row->input_size;
@@ -64,6 +67,7 @@ static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
 /* Whether the call is to end, after work on `rows` output rows by `taps` taps of the window. */
 static bool worked(const struct window *w, size_t rows, int32_t taps) {
     const struct rnnrt_row *row = &w->op->row;
+    if (!w->visit->pulse) return false;
     double all = w->op->work * row->stride / row->kernel_size;
     return rnnrt_worked(w->visit->pulse, all * (double)rows * taps);
 }
@@ -127,20 +131,19 @@ static void add_tap(const struct window *w, int32_t tap, const float *x, size_t 
     }
 }
 
-/* Windows from .. to - 1 whose frame under this tap is kept from earlier visits. One row reads its ring where
- * it lies, several are gathered. */
+/* Windows from .. to - 1 whose frame under this tap is kept from earlier visits. A row that has several reads
+ * its ring where it lies; single frames of several rows are gathered. */
 static void add_kept(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to,
                      float *scratch, float *y) {
     size_t batch = w->visit->batch, out = (size_t)w->op->row.output_size, stride = (size_t)w->stride;
-    if (batch == 1) {
+    for (size_t b = 0; b < batch && (batch == 1 || to - from >= KEPT_RUN); b++)
         for (size_t k = from, count; k < to; k += count) {
-            const float *x = window_at(w, offset + (int64_t)(k * stride), 0);
-            size_t slot = (size_t)(x - (const float *)rnnrt_kept_of(w->op, w->visit, 0)) / w->in;
-            count = rnnrt_smaller(to - k, (w->history - slot + stride - 1) / stride);
-            add_tap(w, tap, x, stride * w->in, count, y + k * out, out);
+            size_t slot = window_slot(w, offset + (int64_t)(k * stride), b), left = w->history - slot;
+            const float *x = (const float *)rnnrt_kept_of(w->op, w->visit, b) + slot * w->in;
+            count = rnnrt_smaller(to - k, stride == 1 ? left : (left + stride - 1) / stride);
+            add_tap(w, tap, x, stride * w->in, count, y + (k * batch + b) * out, batch * out);
         }
-        return;
-    }
+    if (batch == 1 || to - from >= KEPT_RUN) return;
     for (size_t r = from * batch, count; r < to * batch; r += count) {
         count = rnnrt_smaller(to * batch - r, GATHERED_ROWS);
         for (size_t i = 0; i < count; i++)
@@ -167,7 +170,9 @@ static void add_new(const struct window *w, int32_t tap, int64_t offset, size_t 
 
 /* The first window of the visit whose frame under the tap is `frame` or later. */
 static size_t window_from(const struct window *w, int64_t offset, int64_t frame) {
-    int64_t k = frame > offset ? (frame - offset + w->stride - 1) / w->stride : 0;
+    int64_t k = frame <= offset  ? 0
+                : w->stride == 1 ? frame - offset
+                                 : (frame - offset + w->stride - 1) / w->stride;
     return k < (int64_t)w->due ? (size_t)k : w->due;
 }
 

@@ -18,6 +18,10 @@ static inline size_t window_due(const struct rnnrt_op *op, size_t frames, bool e
     const struct rnnrt_row *row = &op->row;
     size_t stride = (size_t)row->stride, span = window_span(row);
     if (frames == 0) return 0;
+    if (stride == 1 && !row->same) { /* no division: a step of a small network feels it */
+        size_t all = frames + (size_t)row->pad_left + (ended ? (size_t)row->pad_right : 0);
+        return all < span ? 0 : all - span + 1;
+    }
     if (ended && row->same) return (frames + stride - 1) / stride;
     size_t padded = frames + (size_t)row->pad_left + (ended ? (size_t)row->pad_right : 0);
     return padded < span ? 0 : (padded - span) / stride + 1;
@@ -69,27 +73,36 @@ static inline struct window window_open(const struct rnnrt_op *op, const struct 
         row->stride,
         (uint32_t *)(void *)visit->scratch,
     };
-    for (size_t b = 0; b < visit->batch && history; b++)
-        w.phase[b] = (uint32_t)(rnnrt_start(op, visit, b) % history);
+    for (size_t b = 0; b < visit->batch && history; b++) {
+        uint64_t seen = rnnrt_start(op, visit, b); /* 32-bit divisions where they do: twice as fast */
+        w.phase[b] = seen >> 32 ? (uint32_t)(seen % history) : (uint32_t)seen % (uint32_t)history;
+    }
     return w;
+}
+
+/* The slot of row b's ring in which frame `frame` stands, one of those kept. */
+static inline size_t window_slot(const struct window *w, int64_t frame, size_t b) {
+    int64_t slot = (int64_t)w->phase[b] + frame;
+    return (size_t)(slot < 0 ? slot + (int64_t)w->history : slot);
 }
 
 /* Frame `frame` of row b, which there must be. */
 static inline const float *window_at(const struct window *w, int64_t frame, size_t b) {
     if (frame >= 0) return w->visit->x[0] + ((size_t)frame * w->visit->batch + b) * w->in;
-    int64_t slot = (int64_t)w->phase[b] + frame;
-    if (slot < 0) slot += (int64_t)w->history;
-    return (const float *)rnnrt_kept_of(w->op, w->visit, b) + (size_t)slot * w->in;
+    return (const float *)rnnrt_kept_of(w->op, w->visit, b) + window_slot(w, frame, b) * w->in;
 }
 
 /* Keeps the last frames of the visit for the next one. */
 static inline void window_close(const struct window *w) {
     size_t frames = w->visit->frames, from = frames > w->history ? frames - w->history : 0;
-    for (size_t b = 0; b < w->visit->batch; b++) {
+    for (size_t b = 0; b < w->visit->batch && w->history; b++) {
         float *ring = rnnrt_kept_of(w->op, w->visit, b);
-        size_t slot = w->history ? (w->phase[b] + from) % w->history : 0;
-        for (size_t t = from; t < frames && w->history; t++, slot = slot + 1 == w->history ? 0 : slot + 1)
-            memcpy(ring + slot * w->in, window_at(w, (int64_t)t, b), w->in * sizeof *ring);
+        size_t slot = from ? (w->phase[b] + from) % w->history : w->phase[b];
+        for (size_t t = from, run; t < frames; t += run) { /* a row alone lies in its chunk without gaps */
+            run = w->visit->batch == 1 ? rnnrt_smaller(frames - t, w->history - slot) : 1;
+            memcpy(ring + slot * w->in, window_at(w, (int64_t)t, b), run * w->in * sizeof *ring);
+            slot = slot + run == w->history ? 0 : slot + run;
+        }
     }
 }
 

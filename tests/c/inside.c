@@ -148,7 +148,7 @@ static void idle_arenas(void) {
             free(y);
         }
     size_t used = 0, before = plan->idle_bytes;
-    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) used += plan->idle[i] != NULL;
+    for (size_t i = 0; i < sizeof plan->idle / sizeof *plan->idle; i++) used += plan->idle[i].arena != NULL;
     CHECK(used > 1 && before > 0); /* batches of different sizes keep an arena each */
     rnnrt_plan_free(plan);
 }
