@@ -15,11 +15,16 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .errors import RnnrtError, ShapeError
+from .layers.base import frozen
 from .layers.input import Input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
 
     from .annotations import Layers, Names, Outputs, layer_class
     from .layers.base import Layer, Signal
@@ -44,14 +49,17 @@ class Graph:
 
     ``inputs``: names of the Input layers in the source's order; by default all in the order of the layers.
     ``outputs``: in the source's order; a value's reference alone is an Output of that name. ``metadata``:
-    where it came from and what was assumed, plain JSON values. Raises ShapeError where the wiring or the
-    sizes do not fit.
+    where it came from and what was assumed, plain JSON values. ``start``: where a sequence begins if not at
+    zero: {"lstm/h": (units,), "conv/window": one frame (features,), which stands before the first in every
+    place of the padding}, names as in a State; ``initial_state`` of a call overrides it by name. Raises
+    ShapeError where the wiring or the sizes do not fit.
     """
 
     layers: Layers
     inputs: Names = None
     outputs: Outputs = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     signals: dict[str, Signal] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +111,33 @@ class Graph:
             outputs.append(dataclasses.replace(output, axes=axes))
         object.__setattr__(self, "outputs", tuple(outputs))
         object.__setattr__(self, "signals", signals)
+        object.__setattr__(self, "start", {name: self._start(name, a) for name, a in self.start.items()})
+
+    def _start(self, name, value):
+        """The array ``start`` holds for ``name``, checked."""
+        layer_name, _, array = name.rpartition("/")
+        layer = next((x for x in self.layers if x.name == layer_name), None)
+        shapes = {} if layer is None else layer.startable(*(self.signals[r] for r in layer.inputs))
+        if array not in shapes:
+            known = [
+                f"{x.name}/{a}"
+                for x in self.layers
+                for a in x.startable(*(self.signals[r] for r in x.inputs))
+            ]
+            raise ShapeError(
+                f"nothing called {name!r} can start elsewhere than at zero",
+                where="start",
+                expected=f"one of {', '.join(known)}" if known else "nothing: no layer here can",
+            )
+        value = frozen(value, name, "start")
+        if value.shape != shapes[array]:
+            raise ShapeError(
+                "the start has the wrong shape",
+                where=f"start of {name!r}",
+                expected=str(shapes[array]),
+                found=str(value.shape),
+            )
+        return value
 
     def __repr__(self) -> str:
         return (
@@ -111,7 +146,7 @@ class Graph:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Graph, (self.layers, self.inputs, self.outputs, self.metadata)
+        return Graph, (self.layers, self.inputs, self.outputs, self.metadata, self.start)
 
     def __getitem__(self, name: str) -> Layer:
         return next(x for x in self.layers if x.name == name)
@@ -126,12 +161,16 @@ class Graph:
         return [x for x in self.layers if any(r.partition(":")[0] == name for r in x.inputs)]
 
     def replace(self, layers: Iterable[Layer], **changes: Any) -> Graph:
-        """The same graph with other layers (and other fields)."""
+        """The same graph with other layers (and other fields); starts of layers that are gone go too."""
+        layers = tuple(layers)
+        names = {x.name for x in layers}
+        start = {name: a for name, a in self.start.items() if name.rpartition("/")[0] in names}
         return Graph(
             layers,
             changes.get("inputs", self.inputs),
             changes.get("outputs", self.outputs),
             changes.get("metadata", self.metadata),
+            changes.get("start", start),
         )
 
 
@@ -145,6 +184,7 @@ class GraphBuilder:
     def __init__(self) -> None:
         self.layers: list[Layer] = []
         self.outputs: list[Output] = []
+        self.start: dict[str, ArrayLike] = {}
         self._signals: dict[str, Signal] = {}
 
     def free_name(self, wanted: str) -> str:
@@ -182,4 +222,4 @@ class GraphBuilder:
     def graph(self, inputs: Iterable[str] | None = None, metadata: Mapping[str, Any] | None = None) -> Graph:
         """The finished Graph; ``inputs`` in their order, by default the order they were added in."""
         inputs = inputs or [x.name for x in self.layers if isinstance(x, Input)]
-        return Graph(tuple(self.layers), tuple(inputs), tuple(self.outputs), dict(metadata or {}))
+        return Graph(tuple(self.layers), tuple(inputs), tuple(self.outputs), dict(metadata or {}), self.start)

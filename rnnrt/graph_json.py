@@ -37,7 +37,15 @@ def _encode_graph(graph, prefix, arrays):
         "inputs": list(graph.inputs),
         "outputs": [dataclasses.asdict(output) for output in graph.outputs],
         "metadata": graph.metadata,
-    }
+    } | ({"start": _encode_start(graph, prefix, arrays)} if graph.start else {})
+
+
+def _encode_start(graph, prefix, arrays):
+    made = {}
+    for name, array in graph.start.items():
+        made[name] = tensor = _free_name(f"{prefix}{name}/start", arrays)
+        arrays[tensor] = array
+    return made
 
 
 def _encode_layer(layer, prefix, arrays):
@@ -71,7 +79,7 @@ def decode(value, take, where):
     Raises ModelFileError naming the place as a path ("$.layers[2].units"), or what the layers themselves
     raise.
     """
-    parts = _object(value, where, ("layers", "inputs", "outputs", "metadata"))
+    parts = _object(value, where, ("layers", "inputs", "outputs", "metadata"), ("start",))
     layers = _check_number(_list(parts["layers"], f"{where}.layers"), where)
     layers = [_layer(layer, take, f"{where}.layers[{i}]") for i, layer in enumerate(layers)]
     inputs = _strings(parts["inputs"], f"{where}.inputs")
@@ -82,8 +90,14 @@ def decode(value, take, where):
     metadata = _check(
         isinstance(parts["metadata"], dict), parts["metadata"], f"{where}.metadata", "an object"
     )
+    start = parts.get("start", {})
+    _check(isinstance(start, dict), start, f"{where}.start", "an object")
+    start = {
+        name: take(_string(tensor, f"{where}.start"), f"{where}.start.{name}")
+        for name, tensor in start.items()
+    }
     try:
-        graph = Graph(layers, inputs, outputs, metadata)
+        graph = Graph(layers, inputs, outputs, metadata, start)
     except RnnrtError as error:
         raise error.at(where)
     for reference, signal in graph.signals.items():
@@ -161,13 +175,13 @@ def _check(sound, value, where, expected):
     return value
 
 
-def _object(value, where, keys):
+def _object(value, where, keys, optional=()):
     _check(isinstance(value, dict), value, where, "an object")
     for key in keys:
         if key not in value:
             raise ModelFileError(f"lacks the key {key!r}", where=where)
     for key in value:
-        if key not in keys:
+        if key not in keys and key not in optional:
             raise UnsupportedModelError(f"holds the unknown key {key!r}", where=where, fix=NEWER)
     return value
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ._engine import MAX_INPUTS, NORMS
 from .errors import UnsupportedModelError
 from .graph import Graph
@@ -71,10 +73,23 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
         row |= layer.engine_fields(signals[0] if signals else None)
         if row.pop("needs_length", False):
             needs_length = needs_length or layer.name
+        starts = layer.startable(*signals)
+        if any(f"{layer.name}/{array}" in graph.start for array in starts):
+            row["start"] = _start_of(graph, layer, starts)
         if "norm" in row:
             row["norm"] = NORMS[row["norm"]]
         rows.append(row)
     return rows, [number[o.value] for o in graph.outputs], needs_length
+
+
+def _start_of(graph, layer, starts):
+    """What the layer keeps, all of it side by side, where a sequence begins; a state that an edge sets is
+    there too.
+    """
+    if layer.keeps == "state":
+        starts = {s: graph.signals[f"{layer.name}:{s}"].features for s in layer.states}
+    parts = [graph.start.get(f"{layer.name}/{array}", np.zeros(shape)) for array, shape in starts.items()]
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def state_names(graph: Graph) -> dict[str, list[str]]:

@@ -27,7 +27,9 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
     direction starts there. Returns ({output name: array}, {"lstm/h": final state, ...}).
     """
     values, states = {}, {}
-    initial_state = initial_state or {}
+    initial_state = {n: a for n, a in graph.start.items() if not n.endswith("/window")} | (
+        initial_state or {}
+    )
     for layer in graph.layers:
         if isinstance(layer, Input):
             x = np.asarray(inputs[layer.name], dtype)
@@ -47,7 +49,7 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
         elif layer.keeps == "state":
             given = {s: a for s, a in zip(layer.states, arguments[1:])}
             given |= {
-                s: np.asarray(initial_state[f"{layer.name}/{s}"], dtype)
+                s: _rows(np.asarray(initial_state[f"{layer.name}/{s}"], dtype), len(arguments[0]))
                 for s in layer.states
                 if f"{layer.name}/{s}" in initial_state
             }
@@ -59,8 +61,15 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
         else:
             if layer.kind == "reshape":  # the one layer whose meaning needs to know where the features begin
                 arguments.append(graph.signals[layer.name])
+            if f"{layer.name}/window" in graph.start:
+                arguments.append(graph.start[f"{layer.name}/window"])
             values[layer.name] = globals()[layer.kind](layer, *arguments)
     return {o.name: values[o.value] for o in graph.outputs}, states
+
+
+def _rows(state, batch):
+    """One start for every row."""
+    return state if state.ndim > 1 else np.broadcast_to(state, (batch, *state.shape))
 
 
 # ---- activations -------------------------------------------------------------------------------------------
@@ -166,9 +175,12 @@ def embedding(layer, x):
     return layer.weight.astype(x.dtype)[ids]
 
 
-def conv1d(layer, x):
+def conv1d(layer, x, before=None):
+    """``before``: the frame that stands in place of the zeros on the left."""
     out, taps, per_group = layer.weight.shape
     x = _pad(layer, x, layer.span, 0.0)
+    if before is not None:
+        x[:, : layer.padding[0]] = before
     frames = (x.shape[1] - layer.span) // layer.stride + 1
     if frames < 1:
         raise ShapeError(

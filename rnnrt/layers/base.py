@@ -13,7 +13,7 @@ from ..errors import ShapeError, UnsupportedModelError
 from .function import function
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from ..annotations import References
     from ..annotations import layer_class as layer_class  # noqa: PLC0414 - so that checkers see it exported
@@ -122,7 +122,7 @@ class Layer:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if item.name in self.arrays and value is not None:
-                object.__setattr__(self, item.name, _frozen(value, self.name, item.name))
+                object.__setattr__(self, item.name, frozen(value, self.name, item.name))
             elif item.name.endswith("activation"):
                 object.__setattr__(self, item.name, function(value))
         self.check()
@@ -145,6 +145,12 @@ class Layer:
             where=self.where,
             fix=f"Give {type(self).__name__} a method engine_fields, or engine_fields = no_fields.",
         )
+
+    def startable(self, *signals: Signal) -> dict[str, tuple[int, ...]]:
+        """{array it keeps for a sequence: shape} of those that may begin elsewhere than at zero (see
+        Graph.start): none unless the class says so.
+        """
+        return {}
 
     # -- what the checks below are written with --------------------------------------------------------------
     def _expect(self, array, shape, what):
@@ -229,7 +235,8 @@ class FrameByFrame(Layer):
     emits, keeps, whole, lengths = "each", "nothing", False, "keeps"
 
 
-def _frozen(value, layer, name):
+def frozen(value: ArrayLike, layer: str, name: str) -> NDArray[np.float32]:
+    """``value`` as a read-only float32 array of its own; ShapeError where it does not hold real numbers."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise ShapeError(f"{name} must hold real numbers", where=f"layer {layer!r}", found=str(array.dtype))

@@ -68,6 +68,10 @@ class Conv1D(Window):
         self._width(self._frames(x), self.weight.shape[2] * self.groups, "the weight and groups")
         return (Signal(self.weight.shape[:1], True, windows(self, x.length, self.span)),)
 
+    def startable(self, x: Signal) -> dict[str, tuple[int, ...]]:
+        """The frame that stands before the first in place of the zeros of a padding on the left."""
+        return {"window": x.features} if self.padding != "same" and self.padding[0] else {}
+
     def engine_fields(self, x: Signal) -> dict[str, Any]:
         return {
             "kernel_size": self.weight.shape[1],

@@ -110,6 +110,10 @@ class Recurrent(Layer):
         made |= {state: Signal((sizes[state],), False) for state in self.states}
         return tuple(made[o] for o in ("",) + self.extra_outputs)
 
+    def startable(self, x: Signal, *initial: Signal) -> dict[str, tuple[int, ...]]:
+        sizes = {"h": (self.output_size,), "c": (self.units,)}
+        return {s: sizes[s] for s in self.states[len(initial) :]}
+
     def engine_fields(self, x: Signal) -> dict[str, Any]:
         return {
             "units": self.units,

@@ -308,6 +308,19 @@ def _decoder_of_fixed_steps(b, x, r, once=()):
     return b.add(L.Scan, "decoder", "encoder:h", *once, graph=step.graph(), **fields)
 
 
+def _from_a_start(b, x, r, stride=1):
+    """A network that begins in the middle of things: windows, h and c alone, one direction from the end."""
+    y = b.add(L.Conv1D, "window", x, weight=weights(r, 5, 3, 3), padding=(4, 0), dilation=2, stride=stride)
+    y = recurrent(b, y, r, L.LSTM, 6, name="lstm")
+    y = recurrent(b, y, r, L.GRU, 5, name="gru")
+    b.start = {
+        "window/window": weights(r, 3),
+        "lstm/c": weights(r, 6),
+        "gru/h": weights(r, 5),
+    }
+    return y
+
+
 def _textbook(kind, **fields):
     return stack(one(kind, 20, name="one", **fields), one(kind, 20, name="two", **fields), _to_dense(10))
 
@@ -415,6 +428,8 @@ case("last", stack(one(L.LSTM, 9), _layer(L.Last), _to_dense(1, activation="sigm
 case("final_state", _final_state)
 case("last_after_stride", stack(lambda b, x, r: conv(b, x, r, 6, 3, stride=2), one(L.GRU, 5), _layer(L.Last)))
 case("reverse", stack(_layer(L.Reverse), one(L.SimpleRNN, 5)), streams=False)
+case("start", _from_a_start)
+case("start_strided", lambda b, x, r: _from_a_start(b, x, r, stride=3))
 case(
     "flatten",
     stack(
