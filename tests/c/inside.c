@@ -78,7 +78,7 @@ static void random_joins(uint64_t s) {
     for (size_t r = 0; r < (size_t)count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         size_t furthest[RNNRT_MAX_INPUTS], early[RNNRT_MAX_INPUTS], drifting = 0;
-        if (!rnnrt_joins(op)) continue;
+        if (!op->joins) continue;
         walk(plan, r, length ? (size_t)length : WALK, furthest);
         if (op->apart) { /* and it is true: some input has not stopped gaining on another */
             walk(plan, r, WALK / 2, early);
