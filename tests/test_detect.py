@@ -19,6 +19,7 @@ import pytest
 import safetensors.numpy
 from needs import need
 
+import rnnrt
 from rnnrt import file, reference, textbook
 from rnnrt.errors import ModelFileError, RnnrtError, UnsupportedModelError
 from rnnrt.graph import GraphBuilder
@@ -204,10 +205,15 @@ WRONG = {
     "json": (b'{"a": 1}', "json", ModelFileError, "JSON"),
     "yaml": ("größe: 3\nlayers:\n- lstm\n".encode() * 500, "text", ModelFileError, "text file"),
     "python": (b"import torch\nclass Net: ...\n", "text", ModelFileError, "text file"),
-    "png": (b"\x89PNG\r\n\x1a\n" + bytes(range(200)), None, ModelFileError, "no kind rnnrt knows.*PNG"),
-    "noise": (random.Random(0).randbytes(5000), None, ModelFileError, "no kind rnnrt knows"),
-    "zeros": (bytes(5000), None, ModelFileError, "no kind rnnrt knows"),
-    "one_byte": (b"\x80", None, ModelFileError, "no kind rnnrt knows"),
+    "png": (
+        b"\x89PNG\r\n\x1a\n" + bytes(range(200)),
+        None,
+        ModelFileError,
+        "not a kind of file that rnnrt knows.*PNG",
+    ),
+    "noise": (random.Random(0).randbytes(5000), None, ModelFileError, "not a kind of file that rnnrt knows"),
+    "zeros": (bytes(5000), None, ModelFileError, "not a kind of file that rnnrt knows"),
+    "one_byte": (b"\x80", None, ModelFileError, "not a kind of file that rnnrt knows"),
 }
 
 
@@ -291,7 +297,7 @@ def test_folders_and_special_paths(tmp_path):
 
 @pytest.mark.parametrize("source", [5, None, 1.5, [1, 2], np.ones(3), object(), Dense])
 def test_what_is_no_source_is_refused_by_type(source):
-    with pytest.raises(UnsupportedModelError, match="nothing rnnrt imports.*found"):
+    with pytest.raises(UnsupportedModelError, match="not something that rnnrt imports.*found"):
         detect(source)
 
 
@@ -340,6 +346,9 @@ def test_live_torch_modules_and_the_files_torch_writes(tmp_path):
     torch.save(module.state_dict(), tmp_path / "new")
     torch.save(module.state_dict(), tmp_path / "old", _use_new_zipfile_serialization=False)
     assert detect(tmp_path / "new").name == "torch-zip" and detect(tmp_path / "old").name == "torch-legacy"
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(3, 2),))
+    with pytest.raises(UnsupportedModelError, match="a program of torch.export, .*Give the module that was"):
+        rnnrt.from_torch(program)
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script")
     with pytest.raises(UnsupportedModelError, match="TorchScript"):
         detect(tmp_path / "script")

@@ -18,6 +18,7 @@ from ..container import MAX_HEADER, is_open, open_regular, path_text
 from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
 from ..file import is_rnnrt
 from ..graph import Graph
+from .containers import HDF5_SIGNATURE, ZIP_SIGNATURE
 from .numpy import is_textbook
 
 START = 4096
@@ -62,7 +63,7 @@ class Content:
         """
         tail = (
             self.part(max(0, self.size - MAX_DIRECTORY), MAX_DIRECTORY)
-            if self.start[:4] == b"PK\x03\x04"
+            if self.start.startswith(ZIP_SIGNATURE)
             else b""
         )
         end = tail.rfind(b"PK\x05\x06")
@@ -189,7 +190,7 @@ TABLE = (
     ),
     Kind("rnnrt", "an rnnrt file", lambda c: is_rnnrt(c.header), "file"),
     Kind("safetensors", "a safetensors file", lambda c: bool(c.header), "torch"),
-    Kind("keras-h5", "an HDF5 file", _starts(b"\x89HDF\r\n\x1a\n"), "keras"),
+    Kind("keras-h5", "an HDF5 file", _starts(HDF5_SIGNATURE), "keras"),
     # zip archives
     Kind(
         "savedmodel",
@@ -241,7 +242,7 @@ TABLE = (
     Kind(
         "zip-cut",
         "a zip archive whose end is missing",
-        _starts(b"PK\x03\x04"),
+        _starts(ZIP_SIGNATURE),
         fix="Is this an incomplete copy? Copy or download it again.",
         error=ModelFileError,
     ),
@@ -356,11 +357,13 @@ def detect(source) -> Kind:
     Raises UnsupportedModelError or ModelFileError, with the way out, for whatever rnnrt does not read.
     """
     live = _live_kind(source)
+    if live and live.importer is None:
+        raise live.error(f"is {live.what}", where="the given object", fix=live.fix)
     if live:
         return live
     if not isinstance(source, (str, bytes, os.PathLike)) and not is_open(source):
         raise UnsupportedModelError(
-            "this is nothing rnnrt imports",
+            "this is not something that rnnrt imports",
             expected="a path, a dictionary of arrays, or a live Keras or PyTorch model",
             found=f"{type(source).__module__}.{type(source).__qualname__}",
         )
@@ -376,7 +379,7 @@ def detect(source) -> Kind:
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=where) from error
     if kind is None:
         raise ModelFileError(
-            "is of no kind rnnrt knows",
+            "is not a kind of file that rnnrt knows",
             where=where,
             found=f"first bytes {start!r}",
             fix="Is it damaged or encrypted?",
@@ -415,30 +418,43 @@ def expect(source, importer):
         )
 
 
-# ---- what is no file ---------------------------------------------------------------------------------------
+# ---- what is not a file ------------------------------------------------------------------------------------
 
 
-def _live_kind(source):
-    """The row of an object that is not a path. Frameworks are told by their classes' names: nothing is
-    imported for it.
+def framework(source) -> str | None:
+    """ "keras", "torch" or "onnx" where ``source`` is a live model of that framework, else None; by the names
+    of its classes, so that nothing is imported to ask.
     """
     classes = [(c.__module__, c.__name__) for c in type(source).__mro__]
     packages = {module.partition(".")[0] for module, _ in classes}
-    if isinstance(source, Graph):
-        return Kind("graph", "a graph", _never, "graph")
     if packages & {
         "keras",
         "tf_keras",
-    }:  # before torch: a Keras layer on the torch backend is a torch module as well
+    }:  # first: a Keras layer on the torch backend is a torch module, too
+        return "keras"
+    if ("torch.nn.modules.module", "Module") in classes or _EXPORTED in classes:
+        return "torch"
+    if "ModelProto" in {name for _, name in classes} and any(p.startswith("onnx") for p in packages):
+        return "onnx"
+    return None
+
+
+_EXPORTED = ("torch.export.exported_program", "ExportedProgram")
+
+
+def _live_kind(source):
+    """The row of an object that is not a path."""
+    if isinstance(source, Graph):
+        return Kind("graph", "a graph", _never, "graph")
+    live = framework(source)
+    if live == "keras":
         return Kind("keras-model", "a live Keras model", _never, "keras")
-    if ("torch.nn.modules.module", "Module") in classes or (
-        "torch.export.exported_program",
-        "ExportedProgram",
-    ) in classes:
+    if live == "torch" and _EXPORTED in [(c.__module__, c.__name__) for c in type(source).__mro__]:
+        fix = "Give the module that was exported, with example=."
+        return Kind("torch-program", "a program of torch.export, which is not read", _never, fix=fix)
+    if live == "torch":
         return Kind("torch-module", "a live PyTorch module", _never, "torch")
-    if "ModelProto" in {name for _, name in classes} and any(
-        package.startswith("onnx") for package in packages
-    ):
+    if live == "onnx":
         return Kind("onnx-model", "a live ONNX model", _never, "onnx")
     if isinstance(source, Mapping):
         if is_textbook(source):

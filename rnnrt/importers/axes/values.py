@@ -218,7 +218,7 @@ class Network:
         """Whether a reference is an RNN's final state."""
         name, _, output = reference.partition(":")
         return output in ("h", "c") and any(
-            layer.name == name and hasattr(layer, "states") for layer in self.builder.layers
+            layer.name == name and layer.keeps == "state" for layer in self.builder.layers
         )
 
     def is_ids(self, x):

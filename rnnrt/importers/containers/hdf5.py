@@ -16,10 +16,11 @@ import numpy as np
 
 from ...container import RAISE
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, require
+from . import HDF5_SIGNATURE
+from .bfloat16 import widened
 from .hdf5_objects import Objects
 from .zip import unpacked_limit
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: gzip, shuffle, fletcher32 (H5Z_FILTER_*): built into the library, no plug-in is ever loaded for them.
 _FILTERS = {1, 2, 3}
 _MAX_DEPTH, _MAX_OBJECTS, _MAX_STRINGS = 64, 50_000, 100_000
@@ -78,7 +79,7 @@ def read(data: bytes, where: str, *, skip=(), max_bytes: int = 2 << 30) -> Group
     whichever is more), or than any that come from a file of this size.
     """
     h5py = require("h5py", "keras", "reading HDF5 (.h5, .keras)")
-    if not data.startswith(SIGNATURE):
+    if not data.startswith(HDF5_SIGNATURE):
         raise ModelFileError("this is not an HDF5 file", where=where, found=repr(bytes(data[:12])))
     objects = Objects(data, where)
     try:
@@ -109,7 +110,7 @@ class _Reader:
 
     def group(self, handle, path, skip=()):
         self.visit(handle, path)
-        made = Group(path, self.attributes(handle, path))
+        result = Group(path, self.attributes(handle, path))
         for name in handle:
             inner = f"{path}/{name}"
             if name in skip:
@@ -123,15 +124,15 @@ class _Reader:
                 raise ModelFileError("a virtual dataset leads elsewhere", where=self.at(inner))
             item = handle[name]
             if isinstance(item, self.h5py.Group):
-                made.groups[name] = self.group(item, inner)
+                result.groups[name] = self.group(item, inner)
             elif isinstance(item, self.h5py.Dataset):
                 self.visit(item, inner)
-                made.arrays[name] = self.array(item, inner)
+                result.arrays[name] = self.array(item, inner)
             else:
                 raise ModelFileError(
                     "neither a group nor an array", where=self.at(inner), found=type(item).__name__
                 )
-        return made
+        return result
 
     def visit(self, item, path):
         """Bounds the walk, and ends it where hard links make a circle or name one object twice."""
@@ -183,7 +184,7 @@ class _Reader:
         self.left -= size
         value = dataset[()]
         if bfloat16:
-            return (np.asarray(value).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+            return widened(np.asarray(value).view(np.uint16))
         return np.asarray(value, dtype=dtype.newbyteorder("="))
 
     def attributes(self, item, path):

@@ -151,16 +151,16 @@ class Objects:
         length, address, index = self.number(at, 4), self.number(at + 4, 8), self.number(at + 12, 4)
         if length == 0 or address == 0:  # an empty string; none
             return
-        held = self.heap(address).get(index, 0)
-        if length > held:
-            raise self.damaged(f"a string of {length} bytes where {held} are")
+        stored = self.heap(address).get(index, 0)
+        if length > stored:
+            raise self.damaged(f"a string of {length} bytes where {stored} are")
 
     def heap(self, start):
         """{index: bytes} of the objects in the global heap at ``start``, each of which must end within it."""
         if start in self.heaps:
             return self.heaps[start]
         if self.data[start : start + 5] != b"GCOL\1":
-            raise self.damaged(f"no heap of strings at {start}")
+            raise self.damaged(f"a heap of strings that is not there, at {start}")
         size = self.number(start + 8, 8)
         self.heap_bytes += size
         if self.heap_bytes > len(self.data):  # HDF5 never lays one into another; to read such takes for ever

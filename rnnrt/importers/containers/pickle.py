@@ -158,10 +158,10 @@ def _parameter(data, requires_grad=True, hooks=None, state=None):
 
 
 def _mapping(items=()):
-    made = {}
+    mapping = {}
     for key, value in items.items() if isinstance(items, dict) else items:
-        made[_key(key)] = value
-    return made
+        mapping[_key(key)] = value
+    return mapping
 
 
 def _sequence(items=()):

@@ -15,6 +15,7 @@ import zlib
 
 from ...container import RAISE
 from ...errors import ModelFileError, ResourceLimitError
+from . import ZIP_SIGNATURE
 
 #: A model has some hundreds of members; the largest network of thousands of tensors stays far below this.
 MAX_ENTRIES = 1 << 16
@@ -172,7 +173,7 @@ class Archive:
         start = offset + _LOCAL.size + name_size + extra_size
         raw = self._data[offset + _LOCAL.size : offset + _LOCAL.size + name_size]
         agree = (
-            signature == b"PK\x03\x04"
+            signature == ZIP_SIGNATURE
             and method == entry.compress_type
             and not (flags ^ entry.flag_bits) & (_ENCRYPTED | _SIZES_FOLLOW)
         )

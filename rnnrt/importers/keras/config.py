@@ -337,20 +337,20 @@ def layer_activation(description, version) -> Function | str:
     config.harmless("dtype")
     match description.class_name:
         case "Activation":
-            made = config.activation("activation")
+            function = config.activation("activation")
         case "ReLU":
-            made = _relu(config)
+            function = _relu(config)
         case "LeakyReLU":
-            made = Function("leaky_relu", (config.number("negative_slope", config.number("alpha", 0.3)),))
+            function = Function("leaky_relu", (config.number("negative_slope", config.number("alpha", 0.3)),))
         case "ELU":
-            made = Function("elu", (config.number("alpha", 1.0),))
+            function = Function("elu", (config.number("alpha", 1.0),))
         case "Softmax":
             config.only("axis", -1)
-            made = "softmax"
+            function = "softmax"
         case other:
             raise UnsupportedModelError(f"the activation {other!r} is not supported", where=description.where)
     config.finish()
-    return made
+    return function
 
 
 def _relu(config):

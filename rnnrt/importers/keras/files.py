@@ -17,13 +17,12 @@ import numpy as np
 
 from ...container import is_open, path_text, read_whole
 from ...errors import ModelFileError, UnsupportedModelError
-from ..containers import hdf5
+from ..containers import HDF5_SIGNATURE, ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive, unpacked_limit
+from ..detection import framework
 from .config import UNKNOWN, Description, Version, describe, is_json, parse
 from .spec import complete, sequential
 from .weights import TRAINING_GROUPS, fill_lists, fill_tree
-
-ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 @dataclass
@@ -44,14 +43,14 @@ def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
 
     Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
     """
-    if is_live(source):
+    if framework(source) == "keras":
         if spec is not None:
             raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
         return _live(source, custom)
     data, where = file_bytes(source, max_bytes)
     if data.startswith(ZIP_SIGNATURE):
         return _keras_v3(data, where, spec, max_bytes, custom)
-    if data.startswith(hdf5.SIGNATURE):
+    if data.startswith(HDF5_SIGNATURE):
         return _hdf5(data, where, spec, max_bytes, custom)
     raise ModelFileError(
         "this is not a file Keras wrote",
@@ -59,11 +58,6 @@ def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
         expected="a .keras or an HDF5 file",
         found=repr(bytes(data[:24])) if data else "an empty file",
     )
-
-
-def is_live(source):
-    """Whether ``source`` is a live Keras model or layer, told without importing Keras."""
-    return any(c.__module__.partition(".")[0] in ("keras", "tf_keras") for c in type(source).__mro__)
 
 
 def file_bytes(source, max_bytes):
@@ -86,11 +80,11 @@ def _marked(value, custom):
         return [_marked(v, custom) for v in value]
     if not isinstance(value, dict):
         return value
-    made = {k: _marked(v, custom) for k, v in value.items()}
-    name = made.get("class_name")
-    if isinstance(name, str) and "module" not in made and {name, name.rpartition(">")[2]} & set(custom):
-        made |= {"module": None, "registered_name": name}
-    return made
+    marked = {k: _marked(v, custom) for k, v in value.items()}
+    name = marked.get("class_name")
+    if isinstance(name, str) and "module" not in marked and {name, name.rpartition(">")[2]} & set(custom):
+        marked |= {"module": None, "registered_name": name}
+    return marked
 
 
 def _spec(spec, written):
@@ -163,8 +157,8 @@ def _network(described, where):
 def _hdf5(data, where, spec, max_bytes, custom):
     root = hdf5.read(data, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     config = root.attributes.get("model_config")
-    held = root.groups.get("model_weights", root)
-    written = held.attributes.get("keras_version", root.attributes.get("keras_version"))
+    group = root.groups.get("model_weights", root)
+    written = group.attributes.get("keras_version", root.attributes.get("keras_version"))
     version, values = Version(written) if isinstance(written, str) else None, None
     lines = isinstance(spec, str) and not is_json(spec)
     if not lines and spec is not None:
@@ -173,7 +167,7 @@ def _hdf5(data, where, spec, max_bytes, custom):
         values = parse(config, f"{where}: model_config")
         version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
     if not re.match(r"[2-9]|\d\d", written if isinstance(written, str) else ""):
-        _check_keras1(held, where)
+        _check_keras1(group, where)
     if lines:
         described = sequential(spec)
     elif values is not None:
@@ -187,7 +181,7 @@ def _hdf5(data, where, spec, max_bytes, custom):
         )
     described = _network(described, where)
     if (
-        held is root
+        group is root
         and ("layers" in root.groups or "_layer_checkpoint_dependencies" in root.groups)
         and "layer_names" not in root.attributes
     ):
@@ -195,16 +189,16 @@ def _hdf5(data, where, spec, max_bytes, custom):
         if lines:
             complete(described, weights, folders=True)
         return KerasModel(described, weights, version or Version(UNKNOWN, recent=True), "hdf5")
-    weights = fill_lists(described, _lists(held, where), where)
+    weights = fill_lists(described, _lists(group, where), where)
     if lines:
         complete(described, weights, folders=False)
     return KerasModel(described, weights, version or Version(UNKNOWN), "hdf5")
 
 
-def _check_keras1(held, where):
+def _check_keras1(root, where):
     """Refuses the arrays of Keras 1, an LSTM's or GRU's cut up by gates: lstm_1_W_i, lstm_1_U_i, lstm_1_b_i,
     ... A later Keras says so in its files, and names like these are then somebody's own (kernel_b)."""
-    for group in held.groups.values():
+    for group in root.groups.values():
         for name in group.attributes.get("weight_names") or ():
             if re.fullmatch(r".*_[WUb](_[a-z])?(:0)?", name):
                 raise UnsupportedModelError(
@@ -215,11 +209,11 @@ def _check_keras1(held, where):
                 )
 
 
-def _lists(held, where):
+def _lists(root, where):
     """{layer name: [(variable name, array), ...]} of a legacy file, in the order its attributes state."""
-    made = {}
-    names = _strings(held, "layer_names", where)
-    stray = set(held.groups) - {n.partition("/")[0] for n in names} - {"top_level_model_weights"}
+    lists = {}
+    names = _strings(root, "layer_names", where)
+    stray = set(root.groups) - {n.partition("/")[0] for n in names} - {"top_level_model_weights"}
     if len(set(names)) != len(names) or stray:
         raise ModelFileError(
             "layer_names does not fit the groups of the file",
@@ -227,7 +221,7 @@ def _lists(held, where):
             found=", ".join(sorted(stray)) or "a name twice",
         )
     for name in names + ["top_level_model_weights"]:
-        group = held.group(name)
+        group = root.group(name)
         if group is None:
             if name != "top_level_model_weights":
                 raise ModelFileError("a layer's group is missing", where=where, expected=name)
@@ -241,8 +235,8 @@ def _lists(held, where):
                 where=f"{where}: {group.path}",
                 found=", ".join(missing[:8]) or "a name twice",
             )
-        made[name] = list(arrays.items())
-    return made
+        lists[name] = list(arrays.items())
+    return lists
 
 
 def _strings(group, name, where):

@@ -1,9 +1,9 @@
 """What each Keras layer without recurrence becomes: options and arrays -> graph layers, one small function a
 class.
 
-A function takes a Site and the references of its inputs and returns a reference, or a list of them where the
-layer has several outputs. LAYERS at the end is the table the importer looks classes up in. Semantics: the
-Keras 3 layers of the same names.
+A function takes a LayerContext and the references of its inputs and returns a reference, or a list of them
+where the layer has several outputs. LAYERS at the end is the table the importer looks classes up in.
+Semantics: the Keras 3 layers of the same names.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from .config import Config, Description, Version, layer_activation
 
 #: Numbers that the layers of one network may be given without a file holding them: indices, factors, taps.
-_MOST_INVENTED = 1 << 21
+_MOST_SYNTHESIZED = 1 << 21
 
 
-class Findings(list):
-    """What was assumed of a network, line by line; and ``invented``: the numbers its layers were given that
-    no file holds.
+class Assumptions(list):
+    """What was assumed of a network, line by line. ``synthesized``: how many numbers its layers were given
+    that no file holds.
     """
 
-    invented = 0
+    synthesized = 0
 
 
 @dataclass
-class Site:
+class LayerContext:
     """One call of one layer: where its graph layers are built, under which name, from which options and
     arrays.
     """
@@ -41,15 +41,15 @@ class Site:
     arrays: dict
     version: Version
     custom_objects: dict
-    assumptions: Findings
+    assumptions: Assumptions
     config: Config = field(init=False)
 
     def __post_init__(self):
         self.config = Config(self.layer, self.version)
 
-    def inside(self, layer, arrays, name=None) -> Site:
-        """The site of a layer or cell that this layer's config holds."""
-        return Site(
+    def inside(self, layer, arrays, name=None) -> LayerContext:
+        """The context of a layer or cell that this layer's config holds."""
+        return LayerContext(
             self.builder,
             layer,
             name or self.name,
@@ -98,16 +98,16 @@ class Site:
     def channels_last(self):
         self.config.only("data_format", "channels_last", None)
 
-    def invent(self, numbers):
+    def synthesize(self, numbers):
         """Refuses a network whose options alone ask for more numbers than any should: the file holds none of
         them.
         """
-        self.assumptions.invented += numbers
-        if self.assumptions.invented > _MOST_INVENTED:
+        self.assumptions.synthesized += numbers
+        if self.assumptions.synthesized > _MOST_SYNTHESIZED:
             raise ResourceLimitError(
                 "the network would move or make too many numbers",
                 where=self.layer.where,
-                expected=f"at most {_MOST_INVENTED}, those of the layers before it counted",
+                expected=f"at most {_MOST_SYNTHESIZED}, those of the layers before it counted",
             )
         return numbers
 
@@ -139,118 +139,120 @@ class Site:
 # ---- products ----------------------------------------------------------------------------------------------
 
 
-def _dense(site, x):
-    units, signal = site.config.integer("units"), site.builder.signal(x)
-    site.config.only("quantization_config", None)
+def _dense(context, x):
+    units, signal = context.config.integer("units"), context.builder.signal(x)
+    context.config.only("quantization_config", None)
     if (
         signal.time and len(signal.features) == 2
     ):  # over the last axis alone: the frame's first axis is an inner time
         inside = layers.GraphBuilder()
-        outer, site.builder = site.builder, inside
+        outer, context.builder = context.builder, inside
         y = _dense_of(
-            site, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
+            context, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
         )
-        site.builder = outer
+        context.builder = outer
         inside.output("y", y)
-        return site.add(layers.TimeDistributed, x, graph=inside.graph())
+        return context.add(layers.TimeDistributed, x, graph=inside.graph())
     if len(signal.features) != 1:
         raise UnsupportedModelError(
             "is supported only on (batch, time, features) and (batch, time, n, features)",
-            where=site.layer.where,
+            where=context.layer.where,
             found=str(signal),
         )
-    return _dense_of(site, x, units)
+    return _dense_of(context, x, units)
 
 
-def _dense_of(site, x, units):
-    return site.activated(layers.Dense, x, weight=site.array("kernel", None, units).T, bias=site.bias(units))
+def _dense_of(context, x, units):
+    return context.activated(
+        layers.Dense, x, weight=context.array("kernel", None, units).T, bias=context.bias(units)
+    )
 
 
-def _embedding(site, x):
-    shape = site.config.integer("input_dim"), site.config.integer("output_dim")
-    site.config.only("quantization_config", None)
-    site.config.flag("mask_zero", False)  # what it means is followed from layer to layer by the importer
-    site.config.harmless("input_length", "sparse")
-    signal = site.builder.signal(x)
+def _embedding(context, x):
+    shape = context.config.integer("input_dim"), context.config.integer("output_dim")
+    context.config.only("quantization_config", None)
+    context.config.flag("mask_zero", False)  # what it means is followed from layer to layer by the importer
+    context.config.harmless("input_length", "sparse")
+    signal = context.builder.signal(x)
     if signal.features not in ((), (1,)):
         raise UnsupportedModelError(
             "ids of more than one axis are not supported",
-            where=site.layer.where,
+            where=context.layer.where,
             expected="(batch, time)",
             found=str(signal),
         )
-    return site.add(layers.Embedding, x, weight=site.array("embeddings", *shape))
+    return context.add(layers.Embedding, x, weight=context.array("embeddings", *shape))
 
 
-def _window(site):
+def _window(context):
     """Options every convolution has: (taps, {stride, dilation, padding})."""
-    config = site.config
-    site.channels_last()
+    config = context.config
+    context.channels_last()
     taps, dilation = config.integer("kernel_size"), config.integer("dilation_rate", 1)
     padding = config.text("padding", "valid")
     if padding not in ("valid", "same", "causal"):
         raise config.unsupported("padding", padding, "valid, same or causal")
     if taps < 1 or dilation < 1:
-        raise ModelFileError("kernel_size and dilation_rate must be positive", where=site.layer.where)
+        raise ModelFileError("kernel_size and dilation_rate must be positive", where=context.layer.where)
     sides = {"valid": (0, 0), "causal": (dilation * (taps - 1), 0), "same": "same"}[padding]
     return taps, {"stride": config.integer("strides", 1), "dilation": dilation, "padding": sides}
 
 
-def _conv1d(site, x):
+def _conv1d(context, x):
     """Keras's kernel is (tap, in per group, out)."""
-    taps, window = _window(site)
-    filters = site.config.integer("filters")
-    weight = site.array("kernel", taps, None, filters).transpose(2, 0, 1)
-    return site.activated(
+    taps, window = _window(context)
+    filters = context.config.integer("filters")
+    weight = context.array("kernel", taps, None, filters).transpose(2, 0, 1)
+    return context.activated(
         layers.Conv1D,
         x,
         weight=weight,
-        bias=site.bias(filters),
-        groups=site.config.integer("groups", 1),
+        bias=context.bias(filters),
+        groups=context.config.integer("groups", 1),
         **window,
     )
 
 
-def _depthwise(site, taps):
+def _depthwise(context, taps):
     """The kernel (tap, in, multiplier) as (in * multiplier, tap, 1): output c * multiplier + m reads input
     c.
     """
-    multiplier = site.config.integer("depth_multiplier", 1)
-    site.config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it; the input's features are the groups
-    kernel = site.array("depthwise_kernel", taps, None, multiplier)
+    multiplier = context.config.integer("depth_multiplier", 1)
+    context.config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it; the input's features are the groups
+    kernel = context.array("depthwise_kernel", taps, None, multiplier)
     return kernel.transpose(1, 2, 0).reshape(-1, taps, 1), kernel.shape[1]
 
 
-def _depthwise_conv1d(site, x):
-    taps, window = _window(site)
-    weight, groups = _depthwise(site, taps)
-    return site.activated(
-        layers.Conv1D, x, weight=weight, bias=site.bias(len(weight)), groups=groups, **window
+def _depthwise_conv1d(context, x):
+    taps, window = _window(context)
+    weight, groups = _depthwise(context, taps)
+    return context.activated(
+        layers.Conv1D, x, weight=weight, bias=context.bias(len(weight)), groups=groups, **window
     )
 
 
-def _separable_conv1d(site, x):
-    taps, window = _window(site)
-    weight, groups = _depthwise(site, taps)
-    filters = site.config.integer("filters")
-    x = site.add(layers.Conv1D, x, suffix=".depthwise", weight=weight, groups=groups, **window)
-    pointwise = site.array("pointwise_kernel", 1, len(weight), filters)
-    return site.activated(layers.Dense, x, weight=pointwise[0].T, bias=site.bias(filters))
+def _separable_conv1d(context, x):
+    taps, window = _window(context)
+    weight, groups = _depthwise(context, taps)
+    filters = context.config.integer("filters")
+    x = context.add(layers.Conv1D, x, suffix=".depthwise", weight=weight, groups=groups, **window)
+    pointwise = context.array("pointwise_kernel", 1, len(weight), filters)
+    return context.activated(layers.Dense, x, weight=pointwise[0].T, bias=context.bias(filters))
 
 
 # ---- normalisation, activations ----------------------------------------------------------------------------
 
 
-def _scale_and_offset(site):
+def _scale_and_offset(context):
     return (
-        site.array(role, None) if site.config.flag(option, True) else None
+        context.array(role, None) if context.config.flag(option, True) else None
         for role, option in (("gamma", "scale"), ("beta", "center"))
     )
 
 
-def _batch_normalization(site, x):
-    config = site.config
-    site.last_axis(x)
+def _batch_normalization(context, x):
+    config = context.config
+    context.last_axis(x)
     config.only("renorm", False)
     config.only("mode", 0)
     config.harmless(
@@ -262,9 +264,9 @@ def _batch_normalization(site, x):
         "virtual_batch_size",
         "adjustment",
     )
-    gamma, beta = _scale_and_offset(site)
-    mean, variance = site.array("moving_mean", None), site.array("moving_variance", None)
-    return site.add(
+    gamma, beta = _scale_and_offset(context)
+    mean, variance = context.array("moving_mean", None), context.array("moving_variance", None)
+    return context.add(
         layers.BatchNormalization,
         x,
         mean=mean,
@@ -275,56 +277,58 @@ def _batch_normalization(site, x):
     )
 
 
-def _layer_normalization(site, x):
-    site.last_axis(x)
-    site.config.only("rms_scaling", False)
-    gamma, beta = _scale_and_offset(site)
-    width = site.width(x)
-    return site.add(
+def _layer_normalization(context, x):
+    context.last_axis(x)
+    context.config.only("rms_scaling", False)
+    gamma, beta = _scale_and_offset(context)
+    width = context.width(x)
+    return context.add(
         layers.LayerNormalization,
         x,
         size=width,
         gamma=gamma,
         beta=beta,
-        epsilon=site.config.number("epsilon", 1e-3),
+        epsilon=context.config.number("epsilon", 1e-3),
     )
 
 
-def _activation(site, x):
-    site.config.harmless(*site.layer.config)  # layer_activation reads them all, and refuses the unknown
-    options = dict(site.layer.config)
-    if site.layer.class_name == "Softmax":
-        site.last_axis(x)
+def _activation(context, x):
+    context.config.harmless(*context.layer.config)  # layer_activation reads them all, and refuses the unknown
+    options = dict(context.layer.config)
+    if context.layer.class_name == "Softmax":
+        context.last_axis(x)
         options.pop("axis", None)
-    function = layer_activation(Description(site.layer.class_name, site.layer.name, options), site.version)
+    function = layer_activation(
+        Description(context.layer.class_name, context.layer.name, options), context.version
+    )
     return (
-        site.add(layers.Softmax, x)
+        context.add(layers.Softmax, x)
         if function == "softmax"
-        else site.add(layers.Activation, x, activation=function)
+        else context.add(layers.Activation, x, activation=function)
     )
 
 
-def _rescaling(site, x):
-    width = site.invent(site.width(x))
+def _rescaling(context, x):
+    width = context.synthesize(context.width(x))
     scale, offset = (
-        np.broadcast_to(site.config.numbers(name, default, width), width)
+        np.broadcast_to(context.config.numbers(name, default, width), width)
         for name, default in (("scale", 1.0), ("offset", 0.0))
     )
-    return site.add(layers.Affine, x, scale=scale, offset=offset)
+    return context.add(layers.Affine, x, scale=scale, offset=offset)
 
 
 # ---- pooling and time --------------------------------------------------------------------------------------
 
 
 def _pool(kind):
-    def build(site, x):
-        site.channels_last()
-        size = site.config.integer("pool_size", 2)
-        stride = site.config.integer("strides", None)
-        padding = site.config.text("padding", "valid")
+    def build(context, x):
+        context.channels_last()
+        size = context.config.integer("pool_size", 2)
+        stride = context.config.integer("strides", None)
+        padding = context.config.text("padding", "valid")
         if padding not in ("valid", "same"):
-            raise site.config.unsupported("padding", padding, "valid or same")
-        return site.add(
+            raise context.config.unsupported("padding", padding, "valid or same")
+        return context.add(
             kind,
             x,
             size=size,
@@ -336,37 +340,37 @@ def _pool(kind):
 
 
 def _global_pool(kind):
-    def build(site, x):
-        site.channels_last()
-        y = site.add(kind, x)
+    def build(context, x):
+        context.channels_last()
+        y = context.add(kind, x)
         return (
-            site.add(layers.Unflatten, y, suffix=".keepdims", length=1)
-            if site.config.flag("keepdims", False)
+            context.add(layers.Unflatten, y, suffix=".keepdims", length=1)
+            if context.config.flag("keepdims", False)
             else y
         )
 
     return build
 
 
-def _flatten(site, x):
-    site.channels_last()
-    return _flat(site, x)
+def _flatten(context, x):
+    context.channels_last()
+    return _flat(context, x)
 
 
-def _flat(site, x):
+def _flat(context, x):
     """(batch, everything else)."""
-    signal = site.builder.signal(x)
+    signal = context.builder.signal(x)
     if len(signal.features) != 1:
-        x = site.add(layers.Reshape, x, suffix=".frames", features=(signal.width,))
-    return site.add(layers.Flatten, x) if signal.time else x
+        x = context.add(layers.Reshape, x, suffix=".frames", features=(signal.width,))
+    return context.add(layers.Flatten, x) if signal.time else x
 
 
-def _reshape(site, x):
-    shape, signal = site.config.integers("target_shape"), site.builder.signal(x)
+def _reshape(context, x):
+    shape, signal = context.config.integers("target_shape"), context.builder.signal(x)
     if signal.time and signal.length is None:
         if len(shape) > 1 and shape[0] == -1 and prod(shape[1:]) == signal.width:
-            return site.add(layers.Reshape, x, features=shape[1:])
-        raise site.config.unsupported(
+            return context.add(layers.Reshape, x, features=shape[1:])
+        raise context.config.unsupported(
             "target_shape", shape, "(-1, features) on a sequence whose length is not fixed"
         )
     numbers = signal.width * (signal.length if signal.time else 1)
@@ -379,108 +383,113 @@ def _reshape(site, x):
     ):
         raise ModelFileError(
             "target_shape does not fit the input",
-            where=site.layer.where,
+            where=context.layer.where,
             expected=f"{numbers} numbers",
             found=str(shape),
         )
     shape = [numbers // known if n == -1 else n for n in shape]
     if signal.time and len(shape) > 1 and shape[0] == signal.length:
-        return site.add(layers.Reshape, x, features=shape[1:])
-    x = _flat(site, x)
+        return context.add(layers.Reshape, x, features=shape[1:])
+    x = _flat(context, x)
     if len(shape) == 1:
         return x
-    x = site.add(layers.Unflatten, x, suffix=".frames" if len(shape) > 2 else "", length=shape[0])
-    return site.add(layers.Reshape, x, features=shape[1:]) if len(shape) > 2 else x
+    x = context.add(layers.Unflatten, x, suffix=".frames" if len(shape) > 2 else "", length=shape[0])
+    return context.add(layers.Reshape, x, features=shape[1:]) if len(shape) > 2 else x
 
 
-def _permute(site, x):
+def _permute(context, x):
     """(2, 1): time and features change places, by way of all numbers side by side."""
-    dims = site.config.integers("dims")
+    dims = context.config.integers("dims")
     if dims == list(range(1, len(dims) + 1)):
         return x
-    length, width = site.length(x), site.width(x)
+    length, width = context.length(x), context.width(x)
     if dims != [2, 1]:
-        raise site.config.unsupported("dims", dims, "(2, 1)")
-    _check_copies(site, length * width)
+        raise context.config.unsupported("dims", dims, "(2, 1)")
+    _check_copies(context, length * width)
     index = np.arange(length * width).reshape(length, width).T.ravel()
-    x = site.add(layers.Select, site.add(layers.Flatten, x, suffix=".flat"), suffix=".order", index=index)
-    return site.add(layers.Unflatten, x, length=width)
+    x = context.add(
+        layers.Select, context.add(layers.Flatten, x, suffix=".flat"), suffix=".order", index=index
+    )
+    return context.add(layers.Unflatten, x, length=width)
 
 
-def _repeat_vector(site, x):
-    n, width = site.config.integer("n"), site.width(x)
-    _check_copies(site, n * width)
-    return site.add(
+def _repeat_vector(context, x):
+    n, width = context.config.integer("n"), context.width(x)
+    _check_copies(context, n * width)
+    return context.add(
         layers.Unflatten,
-        site.add(layers.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
+        context.add(layers.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
         length=n,
     )
 
 
-def _check_copies(site, numbers):
+def _check_copies(context, numbers):
     """An index is stored for each of them."""
     if not 1 <= numbers <= 1 << 20:
         raise UnsupportedModelError(
-            "would move too many numbers", where=site.layer.where, expected="1 to 2**20", found=str(numbers)
+            "would move too many numbers",
+            where=context.layer.where,
+            expected="1 to 2**20",
+            found=str(numbers),
         )
-    site.invent(numbers)
+    context.synthesize(numbers)
 
 
-def _both_sides(site, option):
-    value = site.config.integers(option, [1, 1])
+def _both_sides(context, option):
+    value = context.config.integers(option, [1, 1])
     left, right = value * 2 if len(value) == 1 else value if len(value) == 2 else (-1, -1)
     if min(left, right) < 0 or max(left, right) > 1 << 24:
         raise ModelFileError(
-            f"{option} must be one number or two, not negative", where=site.layer.where, found=str(value)
+            f"{option} must be one number or two, not negative", where=context.layer.where, found=str(value)
         )
     return left, right
 
 
-def _zero_padding1d(site, x):
+def _zero_padding1d(context, x):
     """A convolution that multiplies each feature by 1 and pads."""
-    site.channels_last()
-    width = site.invent(site.width(x))
-    return site.add(
-        layers.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(site, "padding")
+    context.channels_last()
+    width = context.synthesize(context.width(x))
+    return context.add(
+        layers.Conv1D, x, weight=np.ones((width, 1, 1)), groups=width, padding=_both_sides(context, "padding")
     )
 
 
-def _cropping1d(site, x):
+def _cropping1d(context, x):
     """A convolution whose only weight that is not 0 is a 1 at the frame that stays; the dilation keeps its
     taps few.
     """
-    left, right = _both_sides(site, "cropping")
+    left, right = _both_sides(context, "cropping")
     step = int(np.gcd(left, right)) or 1
-    taps, width = (left + right) // step + 1, site.width(x)
+    taps, width = (left + right) // step + 1, context.width(x)
     if taps * width > 1 << 20:
-        raise site.config.unsupported("cropping", [left, right], "sides with a large common divisor")
-    site.invent(taps * width)
+        raise context.config.unsupported("cropping", [left, right], "sides with a large common divisor")
+    context.synthesize(taps * width)
     weight = np.zeros((width, taps, 1))
     weight[:, left // step] = 1
-    return site.add(layers.Conv1D, x, weight=weight, groups=width, dilation=step)
+    return context.add(layers.Conv1D, x, weight=weight, groups=width, dilation=step)
 
 
 # ---- merging -----------------------------------------------------------------------------------------------
 
 
-def _concatenate(site, *xs):
-    site.last_axis(xs[0])
-    return site.add(layers.Concatenate, *xs)
+def _concatenate(context, *xs):
+    context.last_axis(xs[0])
+    return context.add(layers.Concatenate, *xs)
 
 
-def _add(site, *xs):
-    _check_no_broadcast(site, xs)
-    return site.add(layers.Add, *xs)
+def _add(context, *xs):
+    _check_no_broadcast(context, xs)
+    return context.add(layers.Add, *xs)
 
 
-def _multiply(site, *xs):
-    _check_no_broadcast(site, xs)
-    return site.add(layers.Multiply, *xs)
+def _multiply(context, *xs):
+    _check_no_broadcast(context, xs)
+    return context.add(layers.Multiply, *xs)
 
 
-def _check_no_broadcast(site, xs):
+def _check_no_broadcast(context, xs):
     """Keras lets one frame or one feature stand for all."""
-    signals = [site.builder.signal(x) for x in xs]
+    signals = [context.builder.signal(x) for x in xs]
     lengths = {s.length for s in signals if s.time}
     if (
         len({s.features for s in signals}) > 1
@@ -488,25 +497,25 @@ def _check_no_broadcast(site, xs):
         or (1 in lengths and len(lengths) > 1)
     ):
         raise UnsupportedModelError(
-            "broadcasting is not supported", where=site.layer.where, found=", ".join(map(str, signals))
+            "broadcasting is not supported", where=context.layer.where, found=", ".join(map(str, signals))
         )
 
 
-def _scaled(site, x, factor, suffix=""):
-    width = site.invent(site.width(x))
-    return site.add(layers.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
+def _scaled(context, x, factor, suffix=""):
+    width = context.synthesize(context.width(x))
+    return context.add(layers.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
 
 
-def average(site, *xs):
-    _check_no_broadcast(site, xs)
-    return _scaled(site, site.add(layers.Add, *xs, suffix=".sum"), 1 / len(xs))
+def average(context, *xs):
+    _check_no_broadcast(context, xs)
+    return _scaled(context, context.add(layers.Add, *xs, suffix=".sum"), 1 / len(xs))
 
 
-def _subtract(site, *xs):
+def _subtract(context, *xs):
     if len(xs) != 2:
-        raise ModelFileError("subtracts two inputs", where=site.layer.where, found=str(len(xs)))
-    _check_no_broadcast(site, xs)
-    return site.add(layers.Add, xs[0], _scaled(site, xs[1], -1.0, ".negative"))
+        raise ModelFileError("subtracts two inputs", where=context.layer.where, found=str(len(xs)))
+    _check_no_broadcast(context, xs)
+    return context.add(layers.Add, xs[0], _scaled(context, xs[1], -1.0, ".negative"))
 
 
 #: Layers that do nothing at inference, and what they may be told.

@@ -57,10 +57,10 @@ def flow(wiring, given=None, known=None) -> dict[tuple[str, int], str]:
     inputs have; ``known``: what networks inside were found to do, each looked at once however often it is
     called."""
     known = {} if known is None else known
-    made: dict[tuple[str, int], str] = {key[:2]: given for key in wiring.inputs if given}
+    masks: dict[tuple[str, int], str] = {key[:2]: given for key in wiring.inputs if given}
     for call in wiring.calls:
         name = (call.layer.name, call.number)
-        mask = next((made[key[:2]] for key in call.sources if key[:2] in made), call.mask)
+        mask = next((masks[key[:2]] for key in call.sources if key[:2] in masks), call.mask)
         if makes(call.layer):
             mask = call.layer.where
         elif call.layer.class_name in NETWORKS and not call.layer.custom:
@@ -70,9 +70,9 @@ def flow(wiring, given=None, known=None) -> dict[tuple[str, int], str]:
             mask = mask if known[inside] is _GIVEN else known[inside]
         elif not hands_on(call.layer):
             mask = None
-        if mask and name not in made:
-            made[name] = mask
-    return made
+        if mask and name not in masks:
+            masks[name] = mask
+    return masks
 
 
 def _through(network, mask, known):

@@ -18,7 +18,7 @@ from ...errors import ModelFileError, ResourceLimitError, RnnrtError, Unsupporte
 from ..spec.text import text_of
 from .config import Config, Description
 from .files import KerasModel, open_model
-from .layers import IDENTITIES, LAYERS, OPERATIONS, Findings, Site
+from .layers import IDENTITIES, LAYERS, OPERATIONS, Assumptions, LayerContext
 from .masks import POINTWISE, flow, hands_on, makes, uses
 from .recurrent import RECURRENT, custom_layers, fields_of
 from .weights import NETWORKS, inner
@@ -105,7 +105,7 @@ class _Importer:
 
     def __init__(self, model: KerasModel, custom_objects):
         self.model, self.custom_objects = model, custom_objects
-        self.builder, self.assumptions = layers.GraphBuilder(), Findings()
+        self.builder, self.assumptions = layers.GraphBuilder(), Assumptions()
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
         self.shapes_alone = False  # whether only the shapes are asked for, which no mask changes
 
@@ -118,12 +118,12 @@ class _Importer:
         entries = [
             _Tensor(None, masks.get(key[:2]), key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs
         ]
-        made = self.run(wiring, cut, entries, arrays, "")
+        answers = self.run(wiring, cut, entries, arrays, "")
         taken = {
             key[0] for key in cut.outputs
         }  # a layer's further outputs are lstm_1, ...: not the names of other layers
         for key in cut.outputs:
-            for tensor in made[key[:2]] if key[2] is None else [_item(made, key, wiring.where)]:
+            for tensor in answers[key[:2]] if key[2] is None else [_item(answers, key, wiring.where)]:
                 name = key[0]
                 if any(o.name == name for o in self.builder.outputs):
                     name = next(n for k in count(1) if (n := f"{key[0]}_{k}") not in taken)
@@ -146,23 +146,23 @@ class _Importer:
 
     def run(self, wiring, cut, entries, arrays, prefix):
         """Every call the cut needs, in order; {(layer, call): its tensors}."""
-        made = {}
+        answers = {}
         for key, entry in zip(cut.inputs, entries):
-            made[key[:2]] = [entry]
+            answers[key[:2]] = [entry]
         for call in cut.calls:
             key = (call.layer.name, call.number)
-            if key in made:
+            if key in answers:
                 continue
             self.at = call.layer.name if not prefix else self.at
-            tensors = [_item(made, source, call.layer.where) for source in call.sources]
+            tensors = [_item(answers, source, call.layer.where) for source in call.sources]
             if call.mask:
                 tensors = [replace(t, mask=t.mask or call.mask) for t in tensors]
-            made[key] = self.apply(
+            answers[key] = self.apply(
                 call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name, call.refusal
             )
             if not prefix:
                 self.done.append(call.layer.name)
-        return made
+        return answers
 
     def apply(self, layer: Description, arrays, tensors, name, refusal=None) -> list[_Tensor]:
         """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with."""
@@ -188,34 +188,34 @@ class _Importer:
                 "again.",
             )
         if layer.custom:
-            return self._custom(self._site(layer, arrays, name), [self.reference(t) for t in tensors])
+            return self._custom(self._context(layer, arrays, name), [self.reference(t) for t in tensors])
         if kind in NETWORKS:
             return self._nested(layer, arrays, tensors, name)
         if kind in IDENTITIES and not layer.operation:
             return self._identity(layer, tensors)
-        site = self._site(layer, arrays, name)
+        context = self._context(layer, arrays, name)
         references = [self.reference(t, ids=kind == "Embedding") for t in tensors]
         if kind == "TimeDistributed" and not layer.operation:
-            made = self._time_distributed(site, references)
+            result = self._time_distributed(context, references)
         else:
             build = (OPERATIONS if layer.operation else LAYERS | RECURRENT)[kind]
             try:
-                signature(build).bind(site, *references)
+                signature(build).bind(context, *references)
             except TypeError as error:
                 raise ModelFileError(
                     "the layer has the wrong number of inputs", where=layer.where, found=str(len(references))
                 ) from error
-            made = build(site, *references)
-        site.config.finish()
+            result = build(context, *references)
+        context.config.finish()
         mask = layer.where if makes(layer) else mask if hands_on(layer) else None
-        return [_Tensor(r, mask) for r in (made if isinstance(made, list) else [made])]
+        return [_Tensor(r, mask) for r in (result if isinstance(result, list) else [result])]
 
-    def _site(self, layer, arrays, name):
-        site = Site(
+    def _context(self, layer, arrays, name):
+        context = LayerContext(
             self.builder, layer, name, arrays, self.model.version, self.custom_objects, self.assumptions
         )
-        _check_dtype(site.config, self.assumptions)
-        return site
+        _check_dtype(context.config, self.assumptions)
+        return context
 
     def reference(self, tensor, ids=False):
         """The tensor's reference; an input enters the graph here, as ids or as numbers."""
@@ -241,13 +241,13 @@ class _Importer:
                 found=str(len(tensors)),
             )
         cut = _Cut(wiring)
-        made = self.run(wiring, cut, tensors, arrays.get("layers", {}), f"{name}/")
-        return [_item(made, key, layer.where) for key in cut.outputs]
+        answers = self.run(wiring, cut, tensors, arrays.get("layers", {}), f"{name}/")
+        return [_item(answers, key, layer.where) for key in cut.outputs]
 
-    def _custom(self, site, references):
+    def _custom(self, context, references):
         x = references[0]
-        for number, layer in enumerate(custom_layers(site)):
-            x = site.add(
+        for number, layer in enumerate(custom_layers(context)):
+            x = context.add(
                 type(layer),
                 x,
                 *(references[1:] if number == 0 else ()),
@@ -256,31 +256,31 @@ class _Importer:
             )
         return [_Tensor(x)]
 
-    def _time_distributed(self, site, references):
+    def _time_distributed(self, context, references):
         """A layer that treats every frame alike stands for itself; any other becomes a graph that runs inside
         each frame.
         """
         if len(references) != 1:
-            raise ModelFileError("takes one input", where=site.layer.where, found=str(len(references)))
-        x, held = references[0], inner(site.layer, "layer")
-        site.config.value("layer")
-        site.config.harmless("dtype")
-        arrays = site.arrays.get("layer", {})
+            raise ModelFileError("takes one input", where=context.layer.where, found=str(len(references)))
+        x, inside = references[0], inner(context.layer, "layer")
+        context.config.value("layer")
+        context.config.harmless("dtype")
+        arrays = context.arrays.get("layer", {})
         signal = self.builder.signal(x)
         if not signal.time:
-            raise ModelFileError("needs a sequence", where=site.layer.where, found=str(signal))
-        if held.class_name in POINTWISE and not held.custom and len(signal.features) == 1:
-            held = _over_time(held)
-            return self.apply(held, arrays, [_Tensor(x)], site.name)[0].reference
+            raise ModelFileError("needs a sequence", where=context.layer.where, found=str(signal))
+        if inside.class_name in POINTWISE and not inside.custom and len(signal.features) == 1:
+            inside = _over_time(inside)
+            return self.apply(inside, arrays, [_Tensor(x)], context.name)[0].reference
         frame = _Importer(self.model, self.custom_objects)
         frame.assumptions, frame.calls = self.assumptions, self.calls
-        entry = _Tensor(None, None, "frame", [None, *signal.features], site.layer.where)
-        made = frame.apply(held, arrays, [entry], held.name)
+        entry = _Tensor(None, None, "frame", [None, *signal.features], context.layer.where)
+        result = frame.apply(inside, arrays, [entry], inside.name)
         self.calls = frame.calls
-        if len(made) != 1:
-            raise UnsupportedModelError("holds a layer with several outputs", where=site.layer.where)
-        frame.builder.output("y", frame.reference(made[0]))
-        return site.add(layers.TimeDistributed, x, graph=frame.builder.graph())
+        if len(result) != 1:
+            raise UnsupportedModelError("holds a layer with several outputs", where=context.layer.where)
+        frame.builder.output("y", frame.reference(result[0]))
+        return context.add(layers.TimeDistributed, x, graph=frame.builder.graph())
 
     def _shape(self, wiring, key):
         """The shape of a graph input, batch axis first: an InputLayer's own, or that of the tensor where the
@@ -309,7 +309,7 @@ class _Importer:
         before = _Importer(self.model, self.custom_objects)
         before.shapes_alone = True
         try:
-            made = before.graph(wiring, _Cut(wiring, None, [key[0]]))
+            part = before.graph(wiring, _Cut(wiring, None, [key[0]]))
         except UnsupportedModelError as error:
             raise UnsupportedModelError(
                 "the network cannot be cut here: the file does not say the shape, and it cannot be worked "
@@ -317,7 +317,7 @@ class _Importer:
                 where=layer.where,
                 found=f"{error.where}: {error.what}",
             ) from error
-        signal = made.signals[made.outputs[0].value]
+        signal = part.signals[part.outputs[0].value]
         return [None, *((signal.length,) if signal.time else ()), *signal.features]
 
 
@@ -333,8 +333,8 @@ def _over_time(layer):
     return layer
 
 
-def _item(made, key, where):
-    tensors = made[key[:2]]
+def _item(answers, key, where):
+    tensors = answers[key[:2]]
     if key[2] >= len(tensors):
         raise ModelFileError(
             "reads an output that the layer does not have",
@@ -352,7 +352,7 @@ def _signal(tensor, ids):
     shape = tensor.shape
     if not isinstance(shape, list) or not shape or any(type(n) is not int and n is not None for n in shape):
         raise ModelFileError(
-            "the shape of the input is missing or no shape",
+            "the shape of the input is missing or is not a shape",
             where=tensor.where,
             found=repr(shape)[:80],
             fix="Build the model with keras.Input(shape) and save it again.",

@@ -37,92 +37,103 @@ _HARMLESS = (
 # ---- cells: (graph class, its fields) ----------------------------------------------------------------------
 
 
-def _arrays(site, gates):
+def _arrays(context, gates):
     """(weight, recurrent_weight, bias) of a cell, rows as outputs; the bias as the file has it."""
-    units = site.config.integer("units")
+    units = context.config.integer("units")
     kernel, recurrent = (
-        site.array("kernel", None, gates * units),
-        site.array("recurrent_kernel", units, gates * units),
+        context.array("kernel", None, gates * units),
+        context.array("recurrent_kernel", units, gates * units),
     )
-    bias = site.arrays.get("bias")
+    bias = context.arrays.get("bias")
     if (
         gates > 1 and bias is not None and bias.shape == (2 * gates * units,)
     ):  # no other layout has such a bias
         kernel, recurrent, bias = from_cudnn(gates, kernel, recurrent, bias)
-        site.arrays = site.arrays | {"bias": bias}
+        context.arrays = context.arrays | {"bias": bias}
     return kernel.T, recurrent.T, units
 
 
-def _functions(site, gated=True):
+def _functions(context, gated=True):
     """activation and recurrent_activation, which must be elementwise."""
-    made = {"activation": site.config.activation("activation", "tanh")}
+    functions = {"activation": context.config.activation("activation", "tanh")}
     if gated:
         name = "recurrent_activation"
-        default = None if name in site.config.values else site.version.recurrent_activation(site.layer.where)
-        made[name] = site.config.activation(name, default)
-    for name, function in made.items():
+        default = (
+            None
+            if name in context.config.values
+            else context.version.recurrent_activation(context.layer.where)
+        )
+        functions[name] = context.config.activation(name, default)
+    for name, function in functions.items():
         if function == "softmax":
-            raise site.config.unsupported(name, function, "an elementwise function")
-    return made
+            raise context.config.unsupported(name, function, "an elementwise function")
+    return functions
 
 
-def _simple_rnn(site):
-    weight, recurrent, units = _arrays(site, 1)
+def _simple_rnn(context):
+    weight, recurrent, units = _arrays(context, 1)
     return layers.SimpleRNN, {
         "weight": weight,
         "recurrent_weight": recurrent,
-        "bias": site.bias(units),
-        **_functions(site, gated=False),
+        "bias": context.bias(units),
+        **_functions(context, gated=False),
     }
 
 
-def _lstm(site):
+def _lstm(context):
     """Keras's gates i f c o are the graph's i f g o."""
-    weight, recurrent, units = _arrays(site, 4)
+    weight, recurrent, units = _arrays(context, 4)
     return layers.LSTM, {
         "weight": weight,
         "recurrent_weight": recurrent,
-        "bias": site.bias(4 * units),
-        **_functions(site),
+        "bias": context.bias(4 * units),
+        **_functions(context),
     }
 
 
-def _gru(site):
+def _gru(context):
     """Keras's gates z r h are the graph's z r n; a bias of two rows holds the recurrent one second."""
-    weight, recurrent, units = _arrays(site, 3)
-    bias = site.arrays.get("bias") if site.config.flag("use_bias", True) else None
+    weight, recurrent, units = _arrays(context, 3)
+    bias = context.arrays.get("bias") if context.config.flag("use_bias", True) else None
     two_rows = bias is not None and bias.ndim == 2
-    if "reset_after" in site.config.values:
-        reset_after = site.config.flag("reset_after")
-    elif bias is not None or site.version.recent:
+    if "reset_after" in context.config.values:
+        reset_after = context.config.flag("reset_after")
+    elif bias is not None or context.version.recent:
         reset_after = two_rows or bias is None
     else:
-        number = site.version.number("reset_after, which is missing, has had two defaults", site.layer.where)
-        if number[0] < 3 and "tf" in site.version.text:
+        number = context.version.number(
+            "reset_after, which is missing, has had two defaults", context.layer.where
+        )
+        if number[0] < 3 and "tf" in context.version.text:
             raise UnsupportedModelError(
                 "the file does not say reset_after, and its default changed",
-                where=site.layer.where,
-                found=site.version.text,
+                where=context.layer.where,
+                found=context.version.text,
             )
         reset_after = number[0] >= 3
-    if "reset_after" not in site.config.values and bias is None:
-        site.assumptions.append(
-            f"layer {site.name!r} (GRU): reset_after={reset_after} taken, the default of Keras "
-            f"{site.version.text}; without a bias nothing in the weights tells"
+    if "reset_after" not in context.config.values and bias is None:
+        context.assumptions.append(
+            f"layer {context.name!r} (GRU): reset_after={reset_after} taken, the default of Keras "
+            f"{context.version.text}; without a bias nothing in the weights tells"
         )
-    fields = {"weight": weight, "recurrent_weight": recurrent, "reset_after": reset_after, **_functions(site)}
+    fields = {
+        "weight": weight,
+        "recurrent_weight": recurrent,
+        "reset_after": reset_after,
+        **_functions(context),
+    }
     if bias is None or not reset_after:
-        return layers.GRU, fields | {"bias": site.bias(3 * units)}
-    both = site.array("bias", 2, 3 * units)
+        return layers.GRU, fields | {"bias": context.bias(3 * units)}
+    both = context.array("bias", 2, 3 * units)
     return layers.GRU, fields | {"bias": both[0], "recurrent_bias": both[1]}
 
 
 def _cudnn(cell, **fixed):
     """CuDNNLSTM and CuDNNGRU have no options for what cuDNN computes: tanh, sigmoid, biases."""
 
-    def read(site):
-        site.config.values = site.config.values | fixed
-        return cell(site)
+    def read(context):
+        context.config.values = context.config.values | fixed
+        return cell(context)
 
     return read
 
@@ -141,12 +152,12 @@ CELLS = {
 }
 
 
-def _normalised_cell(site):
+def _normalised_cell(context):
     """The textbook's LNSimpleRNNCell: SimpleRNNCell(units, activation=None), LayerNormalization(), then the
     activation.
     """
     found = {}
-    for path, array in site.arrays.items():
+    for path, array in context.arrays.items():
         owner, _, last = path.replace("/vars/", "/").rpartition("/")
         owner, last = owner.rpartition("/")[2], last.partition(":")[0]
         for start, roles in (
@@ -155,46 +166,48 @@ def _normalised_cell(site):
         ):
             if owner.startswith(start):
                 found[roles[int(last)] if last in ("0", "1", "2")[: len(roles)] else last] = array
-    if set(found) != {"kernel", "recurrent_kernel", "bias", "gamma", "beta"} or len(site.arrays) != 5:
-        raise _unknown(site, f"its arrays are {', '.join(site.arrays) or 'missing'}")
-    site.arrays = found
-    weight, recurrent, units = _arrays(site, 1)
-    site.assumptions.append(
-        f"layer {site.name!r} ({site.layer.class_name}): taken for the textbook's cell, "
+    if set(found) != {"kernel", "recurrent_kernel", "bias", "gamma", "beta"} or len(context.arrays) != 5:
+        raise _unknown(context, f"its arrays are {', '.join(context.arrays) or 'missing'}")
+    context.arrays = found
+    weight, recurrent, units = _arrays(context, 1)
+    context.assumptions.append(
+        f"layer {context.name!r} ({context.layer.class_name}): taken for the textbook's cell, "
         "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after "
         "the normalisation."
     )
     norm = {
         "norm": "gates",
-        "gamma": site.array("gamma", units),
-        "beta": site.array("beta", units),
+        "gamma": context.array("gamma", units),
+        "beta": context.array("beta", units),
         "epsilon": 1e-3,
     }
     return layers.SimpleRNN, {
         "weight": weight,
         "recurrent_weight": recurrent,
-        "bias": site.array("bias", units),
-        **_functions(site, gated=False),
+        "bias": context.array("bias", units),
+        **_functions(context, gated=False),
         **norm,
     }
 
 
-def custom_layers(site) -> list[layers.Layer]:
+def custom_layers(context) -> list[layers.Layer]:
     """The layers that the caller's function for a custom class makes of its options and arrays."""
-    make = site.custom_objects.get(site.layer.class_name) or site.custom_objects.get(
-        site.layer.class_name.rpartition(">")[2]
+    make = context.custom_objects.get(context.layer.class_name) or context.custom_objects.get(
+        context.layer.class_name.rpartition(">")[2]
     )
     if make is None:
-        raise _unknown(site)
-    made = make(copy.deepcopy(site.layer.config), {path: array.copy() for path, array in site.arrays.items()})
-    made = list(made) if isinstance(made, (list, tuple)) else [made]
-    if not made or not all(isinstance(x, layers.Layer) for x in made):
+        raise _unknown(context)
+    answered = make(
+        copy.deepcopy(context.layer.config), {path: array.copy() for path, array in context.arrays.items()}
+    )
+    answered = list(answered) if isinstance(answered, (list, tuple)) else [answered]
+    if not answered or not all(isinstance(x, layers.Layer) for x in answered):
         raise UnsupportedModelError(
             "the function in custom_objects must return an rnnrt layer, or a list of them",
-            where=site.layer.where,
-            found=repr(made)[:80],
+            where=context.layer.where,
+            found=repr(answered)[:80],
         )
-    return made
+    return answered
 
 
 def fields_of(layer):
@@ -204,67 +217,67 @@ def fields_of(layer):
     }
 
 
-def _unknown(site, why=None):
-    name = site.layer.class_name
+def _unknown(context, why=None):
+    name = context.layer.class_name
     return UnsupportedModelError(
         f"the custom class {name!r} is not known here" + (f" ({why})" if why else ""),
-        where=site.layer.where,
+        where=context.layer.where,
         expected="one of Keras's own layers or cells, or the textbook's LNSimpleRNNCell",
         fix=f"Say what it is: custom_objects={{{name!r}: f}}, where f(config, arrays) returns an rnnrt "
         f"layer.",
     )
 
 
-def _custom_cells(site):
-    name = site.layer.class_name
+def _custom_cells(context):
+    name = context.layer.class_name
     if (
         name.rpartition(">")[2] == "LNSimpleRNNCell"
-        and {"units", "activation"} <= set(site.layer.config)
-        and not {name, "LNSimpleRNNCell"} & set(site.custom_objects)
+        and {"units", "activation"} <= set(context.layer.config)
+        and not {name, "LNSimpleRNNCell"} & set(context.custom_objects)
     ):
-        made = _normalised_cell(site)
-        site.config.harmless("dtype")
-        site.config.finish()
-        return [made]
-    made = custom_layers(site)
-    if any(type(x) not in (layers.SimpleRNN, layers.LSTM, layers.GRU) or x.reverse for x in made):
+        cells = _normalised_cell(context)
+        context.config.harmless("dtype")
+        context.config.finish()
+        return [cells]
+    cells = custom_layers(context)
+    if any(type(x) not in (layers.SimpleRNN, layers.LSTM, layers.GRU) or x.reverse for x in cells):
         raise UnsupportedModelError(
             "the function in custom_objects must describe a cell by SimpleRNN, LSTM or GRU layers, not "
             "reversed",
-            where=site.layer.where,
+            where=context.layer.where,
         )
-    return [(type(x), fields_of(x)) for x in made]
+    return [(type(x), fields_of(x)) for x in cells]
 
 
-def _cells(site) -> list:
+def _cells(context) -> list:
     """The (class, fields) of every cell in a recurrent layer or cell, bottom first."""
-    layer = site.layer
+    layer = context.layer
     if layer.class_name in CELLS and not layer.custom:
-        made = [CELLS[layer.class_name](site)]
+        cells = [CELLS[layer.class_name](context)]
     elif layer.class_name == "RNN" and not layer.custom:
-        site.config.value("cell")
-        made = _cells(site.inside(inner(layer, "cell"), _below(site, "cell")))
+        context.config.value("cell")
+        cells = _cells(context.inside(inner(layer, "cell"), _below(context, "cell")))
     elif layer.class_name == "StackedRNNCells" and not layer.custom:
-        site.config.value("cells")
-        site.config.only("reverse_state_order", False)
-        folders = _below(site, "cells")
-        made = [
+        context.config.value("cells")
+        context.config.only("reverse_state_order", False)
+        folders = _below(context, "cells")
+        cells = [
             c
             for child, folder in children(layer, "cells")
-            for c in _cells(site.inside(child, folders.get(folder, {})))
+            for c in _cells(context.inside(child, folders.get(folder, {})))
         ]
     else:
-        return _custom_cells(site)
-    site.config.harmless("dtype", *_HARMLESS)
+        return _custom_cells(context)
+    context.config.harmless("dtype", *_HARMLESS)
     if layer.class_name.endswith(("Cell", "Cells")):
-        site.config.finish()
-    return made
+        context.config.finish()
+    return cells
 
 
-def _below(site, name):
-    found = site.arrays.get(name, {})
+def _below(context, name):
+    found = context.arrays.get(name, {})
     if not isinstance(found, dict):
-        raise ModelFileError(f"the arrays of {name} are missing", where=site.layer.where)
+        raise ModelFileError(f"the arrays of {name} are missing", where=context.layer.where)
     return found
 
 
@@ -284,65 +297,65 @@ class _Run:
     return_sequences: bool
     return_state: bool
 
-    def output(self, site, suffix, flipped=False):
+    def output(self, context, suffix, flipped=False):
         """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last
         of it.
         """
         if not self.return_sequences:
             return self.last
         return (
-            site.add(layers.Reverse, self.sequence, suffix=suffix)
+            context.add(layers.Reverse, self.sequence, suffix=suffix)
             if self.reverse != flipped
             else self.sequence
         )
 
 
-def _run(site, x, initial) -> _Run:
-    config = site.config
+def _run(context, x, initial) -> _Run:
+    config = context.config
     config.only("time_major", False)
     if config.flag("stateful", False):
-        site.assumptions.append(
-            f"{site.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps its "
-            f"state until reset."
+        context.assumptions.append(
+            f"{context.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps "
+            f"its state until reset."
         )
     reverse, sequences, state = (
         config.flag(name, False) for name in ("go_backwards", "return_sequences", "return_state")
     )
-    if site.layer.class_name != "RNN" and isinstance(site.arrays.get("cell"), dict):
-        site.arrays = site.arrays["cell"]
-    cells = _cells(site)
+    if context.layer.class_name != "RNN" and isinstance(context.arrays.get("cell"), dict):
+        context.arrays = context.arrays["cell"]
+    cells = _cells(context)
     config.finish()
     wanted = sum(len(kind.states) for kind, _ in cells)
     if len(initial) not in (0, wanted):
         raise ModelFileError(
             "the initial state is incomplete",
-            where=site.layer.where,
+            where=context.layer.where,
             expected=f"{wanted} tensors",
             found=str(len(initial)),
         )
     initial, states = list(initial), []
     for number, (kind, fields) in enumerate(cells):
         own, initial = initial[: len(kind.states)], initial[len(kind.states) :]
-        x = site.add(
+        x = context.add(
             kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **fields | {"reverse": reverse}
         )
         states += [f"{x}:{s}" for s in kind.states]
     return _Run(x, f"{x}:h", states, reverse, sequences, state)
 
 
-def recurrent(site, x, *initial):
+def recurrent(context, x, *initial):
     """SimpleRNN, LSTM, GRU, CuDNNLSTM, CuDNNGRU and RNN: the output, then with return_state the final
     states.
     """
-    run = _run(site, x, initial)
-    return [run.output(site, ".processed"), *(run.states if run.return_state else ())]
+    run = _run(context, x, initial)
+    return [run.output(context, ".processed"), *(run.states if run.return_state else ())]
 
 
-def bidirectional(site, x, *initial):
+def bidirectional(context, x, *initial):
     """Two layers in opposite directions, merged; without return_sequences, the last output each of them
     computed.
     """
-    config = site.config
+    config = context.config
     config.value("layer")
     config.harmless(
         "dtype",
@@ -355,7 +368,7 @@ def bidirectional(site, x, *initial):
         "input_dim",
         "input_length",
     )
-    backward = inner(site.layer, "backward_layer" if config.value("backward_layer", None) else "layer")
+    backward = inner(context.layer, "backward_layer" if config.value("backward_layer", None) else "layer")
     if not config.values.get("backward_layer"):
         backward = dataclasses.replace(
             backward,
@@ -364,41 +377,45 @@ def bidirectional(site, x, *initial):
     half = len(initial) // 2
     halves = []
     for layer, folder, states in (
-        (inner(site.layer, "layer"), "forward", initial[:half]),
+        (inner(context.layer, "layer"), "forward", initial[:half]),
         (backward, "backward", initial[half:]),
     ):
         if layer.custom or layer.class_name not in RECURRENT or layer.class_name == "Bidirectional":
             raise UnsupportedModelError(
                 f"holds a {layer.class_name}",
-                where=site.layer.where,
+                where=context.layer.where,
                 expected="one of Keras's recurrent layers",
             )
         halves.append(
-            _run(site.inside(layer, _below(site, f"{folder}_layer"), f"{site.name}.{folder}"), x, states)
+            _run(
+                context.inside(layer, _below(context, f"{folder}_layer"), f"{context.name}.{folder}"),
+                x,
+                states,
+            )
         )
     first, second = halves
     if (first.return_sequences, first.return_state) != (second.return_sequences, second.return_state):
-        raise ModelFileError("the two directions return different things", where=site.layer.where)
+        raise ModelFileError("the two directions return different things", where=context.layer.where)
     outputs = (
-        first.output(site, ".forward.processed"),
-        second.output(site, ".backward.processed", flipped=True),
+        first.output(context, ".forward.processed"),
+        second.output(context, ".backward.processed", flipped=True),
     )
-    return [*_merged(site, outputs), *(first.states + second.states if first.return_state else ())]
+    return [*_merged(context, outputs), *(first.states + second.states if first.return_state else ())]
 
 
-def _merged(site, outputs):
-    match mode := site.config.value("merge_mode", "concat"):
+def _merged(context, outputs):
+    match mode := context.config.value("merge_mode", "concat"):
         case "concat":
-            return [site.add(layers.Concatenate, *outputs)]
+            return [context.add(layers.Concatenate, *outputs)]
         case "sum":
-            return [site.add(layers.Add, *outputs)]
+            return [context.add(layers.Add, *outputs)]
         case "mul":
-            return [site.add(layers.Multiply, *outputs)]
+            return [context.add(layers.Multiply, *outputs)]
         case "ave":
-            return [average(site, *outputs)]
+            return [average(context, *outputs)]
         case None:
             return list(outputs)
-    raise site.config.unsupported("merge_mode", mode, "concat, sum, mul, ave or null")
+    raise context.config.unsupported("merge_mode", mode, "concat, sum, mul, ave or null")
 
 
 RECURRENT = dict.fromkeys(("SimpleRNN", "LSTM", "GRU", "CuDNNLSTM", "CuDNNGRU", "RNN"), recurrent) | {

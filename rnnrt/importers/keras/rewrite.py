@@ -14,12 +14,13 @@ import os
 import zipfile
 
 from ...errors import UnsupportedModelError, require
-from ..containers import hdf5
+from ..containers import ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive
 from .config import TRAINING_SUFFIXES, parse
-from .files import TRAINING_GROUPS, ZIP_SIGNATURE, file_bytes
+from .files import file_bytes
 from .layers import IDENTITIES, LAYERS, OPERATIONS
 from .recurrent import CELLS, RECURRENT
+from .weights import TRAINING_GROUPS
 
 #: Every class a config may name: layers, and the plain values Keras 3 writes as objects.
 _CLASSES = {
@@ -55,24 +56,24 @@ def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
             )
         weights = archive.read("model.weights.h5")
         hdf5.read(weights, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
-        with zipfile.ZipFile(path, "w") as made:
-            made.writestr("config.json", _cleaned(archive.read("config.json"), where))
-            made.writestr("metadata.json", json.dumps(parse(archive.read("metadata.json"), where)))
-            made.writestr("model.weights.h5", weights)
+        with zipfile.ZipFile(path, "w") as copy:
+            copy.writestr("config.json", _cleaned(archive.read("config.json"), where))
+            copy.writestr("metadata.json", json.dumps(parse(archive.read("metadata.json"), where)))
+            copy.writestr("model.weights.h5", weights)
         return path
     root = hdf5.read(data, where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
     config = root.attributes.get("model_config")
     if not isinstance(config, str):
         raise UnsupportedModelError("the file holds weights alone", where=where)
-    h5py, path, held = (
+    h5py, path, memory = (
         require("h5py", "keras", "reading Keras's files"),
         os.path.join(folder, "model.h5"),
         io.BytesIO(data),
     )
-    with h5py.File(held, "r+") as opened:
+    with h5py.File(memory, "r+") as opened:
         opened.attrs["model_config"] = _cleaned(config, where)
     with open(path, "wb") as file:
-        file.write(held.getbuffer())
+        file.write(memory.getbuffer())
     return path
 
 

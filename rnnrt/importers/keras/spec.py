@@ -103,7 +103,7 @@ def complete(network: Description, weights: dict, *, folders):
     the arrays' own.
     """
     (entry, _), *layers = children(network)
-    told, open_width = {}, True
+    known, open_width = {}, True
     for layer, folder in layers:
         if folders and layer.name != folder:
             raise ModelFileError(
@@ -112,28 +112,30 @@ def complete(network: Description, weights: dict, *, folders):
                 expected=f"{folder}:",
                 found=f"{layer.name}:",
             )
-        held, arrays = layer, weights.get("layers", {}).get(folder, {})
+        own, arrays = layer, weights.get("layers", {}).get(folder, {})
         if layer.class_name in _WRAPPERS:
-            held = inner(layer, "layer")
+            own = inner(layer, "layer")
             arrays = arrays.get("forward_layer", arrays.get("layer", {}))
         arrays = arrays.get("cell", arrays)
-        name, axes = _SIZES.get(held.class_name, ("", {}))
+        name, axes = _SIZES.get(own.class_name, ("", {}))
         if name and name in arrays and arrays[name].ndim > max(axes.values()):
             for option, axis in axes.items():
-                held.config.setdefault(option, arrays[name].shape[axis])
-        if held.class_name == "SeparableConv1D" and "pointwise_kernel" in arrays:
-            held.config.setdefault("filters", arrays["pointwise_kernel"].shape[-1])
-        if open_width and held.class_name not in _KEEPS_WIDTH:
-            told, open_width = _input(held, arrays), False
+                own.config.setdefault(option, arrays[name].shape[axis])
+        if own.class_name == "SeparableConv1D" and "pointwise_kernel" in arrays:
+            own.config.setdefault("filters", arrays["pointwise_kernel"].shape[-1])
+        if open_width and own.class_name not in _KEEPS_WIDTH:
+            known, open_width = _input(own, arrays), False
     stated = entry.config.pop("stated")
-    told |= stated
-    if not told.get("ids") and "features" not in told:
+    known |= stated
+    if not known.get("ids") and "features" not in known:
         raise UnsupportedModelError(
             "the size of the input's frames cannot be told",
             where="spec",
             fix="Add a first line: input features=N.",
         )
-    entry.config["batch_shape"] = [None, told.get("length")] + ([] if told.get("ids") else [told["features"]])
+    entry.config["batch_shape"] = [None, known.get("length")] + (
+        [] if known.get("ids") else [known["features"]]
+    )
 
 
 def _input(layer, arrays):

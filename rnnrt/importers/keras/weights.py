@@ -210,15 +210,15 @@ def children(layer, key="layers", count=None) -> list[tuple[Description, str]]:
         raise ModelFileError(
             f"too many {key}", where=layer.where, expected=f"at most {MAX_LAYERS}", found=str(len(entries))
         )
-    made, counts = [], {}
+    named, counts = [], {}
     for entry in entries:
         child = describe(entry, layer.where)
         base = snake_case(child.class_name.rpartition(">")[2])
         number = counts.get(base, 0)
         if not child.operation:
             counts[base] = number + (count(child) if count else 1)
-        made.append((child, f"{base}_{number}" if number else base))
-    return made
+        named.append((child, f"{base}_{number}" if number else base))
+    return named
 
 
 def _children(layer, key, count):
@@ -248,24 +248,24 @@ def fill_tree(model: Description, root: Group, where) -> dict:
         for path, array in left.items()
         if not _RANDOM & set(path.split("/")) and path.partition("/")[0] not in TRAINING_GROUPS
     }
-    made: dict = {}
+    tree: dict = {}
     numbers: dict[tuple, int] = {}
-    held, absent = slots(model), []
-    for slot, stored in zip(held, _stored(model, held, left), strict=True):
+    own, absent = slots(model), []
+    for slot, stored in zip(own, _stored(model, own, left), strict=True):
         owner = stored.path if slot.whole else stored.path[:-1]
         folder = "".join(f"{name}/" for name in owner)
         if slot.whole:
             found = {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)}
-            _put(made, slot.path, found)
+            _put(tree, slot.path, found)
             continue
         path = f"{folder}vars/{numbers.setdefault(owner, 0)}"
         numbers[owner] += 1
         if path in left:
-            _put(made, slot.path, left.pop(path))
+            _put(tree, slot.path, left.pop(path))
         else:
             absent.append((slot, path))
     gone = {slot.path for slot, _ in absent}
-    there = [s for s in held if absent and not s.whole and s.path not in gone]
+    there = [s for s in own if absent and not s.whole and s.path not in gone]
     alike, partly = _alike(there), {s.path[:-1] for s in there}
     for slot, path in absent:  # a layer in several networks is written once, where it was met first
         others = alike.get(slot.shared, [])
@@ -276,15 +276,15 @@ def fill_tree(model: Description, root: Group, where) -> dict:
                 expected=f"the {slot.path[-1]} of {'/'.join(slot.path[:-1])}",
                 found=f"{len(others)} layers like it, which may be meant" if others else None,
             )
-        _put(made, slot.path, _get(made, others[0].path))
+        _put(tree, slot.path, _get(tree, others[0].path))
     if left:
         raise ModelFileError(
             "arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8])
         )
-    return made
+    return tree
 
 
-def _stored(model, held, paths):
+def _stored(model, own, paths):
     """The slots under the names that the file gives the layers: those of TensorFlow 2.12 and 2.13 where all
     of them are there.
     """
@@ -295,10 +295,10 @@ def _stored(model, held, paths):
         unknown = tuple("/".join(s.path) + "/" for s in named if s.whole)
         return folders <= found and all(path.startswith(unknown) for path in found - folders)
 
-    if fits(held):
-        return held
+    if fits(own):
+        return own
     twice = slots(model, twice_with_weights)
-    return twice if fits(twice) else held
+    return twice if fits(twice) else own
 
 
 def _path(path):
@@ -312,53 +312,53 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
     """The arrays of {layer name: [(variable name, array), ...]}. Raises ModelFileError where they do not
     fit.
     """
-    made: dict = {}
+    tree: dict = {}
     lists = dict(lists)
     for layer, folder in children(model):
         arrays = lists.pop(layer.name, [])
-        held = slots(layer)
-        if len(held) == 1 and held[0].whole:
-            _put(made, ("layers", folder) + held[0].path, dict(arrays))
+        own = slots(layer)
+        if len(own) == 1 and own[0].whole:
+            _put(tree, ("layers", folder) + own[0].path, dict(arrays))
             continue
-        if any(s.whole for s in held):
+        if any(s.whole for s in own):
             raise UnsupportedModelError(
-                f"holds {_unknown(held)}, which is not known here, and its arrays cannot be told from others "
+                f"holds {_unknown(own)}, which is not known here, and its arrays cannot be told from others "
                 f"in a file of this kind",
                 where=layer.where,
                 fix="A custom layer: save the model as .keras. A layer of Keras's own: it is not supported.",
             )
-        alike = _alike(held) if len(arrays) < len(held) else {}
+        alike = _alike(own) if len(arrays) < len(own) else {}
         if len(alike) == len(arrays):  # a layer in several of its networks has its arrays here once
-            held = [slots_[0] for slots_ in alike.values()]
-        for slot, (_, array) in zip(_order(held, arrays, layer, where), arrays):
+            own = [slots_[0] for slots_ in alike.values()]
+        for slot, (_, array) in zip(_order(own, arrays, layer, where), arrays):
             for same in alike.get(slot.shared, [slot]) if alike else [slot]:
-                _put(made, ("layers", folder) + same.path, array)
+                _put(tree, ("layers", folder) + same.path, array)
     left = [name for name, arrays in lists.items() if arrays]
     if left:
         raise ModelFileError(
             "arrays belong to no layer of the network", where=where, found=", ".join(left[:8])
         )
-    return made
+    return tree
 
 
-def _unknown(held):
-    return ", ".join("/".join(s.path) for s in held if s.whole)
+def _unknown(own):
+    return ", ".join("/".join(s.path) for s in own if s.whole)
 
 
-def _order(held, arrays, layer, where):
+def _order(own, arrays, layer, where):
     """The slots in the file's order: trainable first; but a frozen layer's variables stay as they were
     created, and names decide.
     """
-    if len(held) != len(arrays):
+    if len(own) != len(arrays):
         names = [name for name, _ in arrays]
         raise ModelFileError(
             "the number of arrays does not fit the layer",
             where=f"{where}: {layer.where}",
-            expected=f"{len(held)}",
+            expected=f"{len(own)}",
             found=f"{len(arrays)}: {', '.join(names[:8])}",
         )
     roles = [_role(name) for name, _ in arrays]
-    for order in (sorted(held, key=lambda s: not s.trainable), held):
+    for order in (sorted(own, key=lambda s: not s.trainable), own):
         if all(
             role in (None, slot.path[-1], _OTHER_ROLE.get(slot.path[-1])) for role, slot in zip(roles, order)
         ):
@@ -366,7 +366,7 @@ def _order(held, arrays, layer, where):
     raise ModelFileError(
         "the arrays are not those of the layer",
         where=f"{where}: {layer.where}",
-        expected=", ".join(s.path[-1] for s in held[:8]),
+        expected=", ".join(s.path[-1] for s in own[:8]),
         found=", ".join(n for n, _ in arrays[:8]),
     )
 
@@ -389,12 +389,12 @@ def _said(value):
     return {k: _said(v) for k, v in value.items() if not k.endswith(left_out)}
 
 
-def _alike(held):
+def _alike(own):
     """{what they share: slots} of slots that may be of one layer."""
-    made: dict[tuple, list[Slot]] = {}
-    for slot in held:
-        made.setdefault(slot.shared, []).append(slot)
-    return made
+    groups: dict[tuple, list[Slot]] = {}
+    for slot in own:
+        groups.setdefault(slot.shared, []).append(slot)
+    return groups
 
 
 def _get(tree, path):

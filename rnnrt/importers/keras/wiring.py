@@ -211,17 +211,17 @@ def _sorted(calls, where, outputs):
     """The calls in an order they can run in, as near to the file's own as that allows. A cycle or a gap is a
     ModelFileError.
     """
-    made = {(c.layer.name, c.number): i for i, c in enumerate(calls)}
+    index = {(c.layer.name, c.number): i for i, c in enumerate(calls)}
     for call in calls:
         for name, number, _ in call.sources + call.others:
-            if (name, number) not in made:
+            if (name, number) not in index:
                 raise ModelFileError(
                     "reads a layer that is not there",
                     where=f"{where}: {call.layer.where}",
                     found=f"{name!r}, call {number}",
                 )
     for name, number, _ in outputs:
-        if (name, number) not in made:
+        if (name, number) not in index:
             raise ModelFileError(
                 "an output names a layer that is not there", where=where, found=f"{name!r}, call {number}"
             )
@@ -229,7 +229,7 @@ def _sorted(calls, where, outputs):
     readers: dict[int, list[int]] = {}
     for i, call in enumerate(calls):
         for key in {s[:2] for s in call.sources + call.others}:
-            readers.setdefault(made[key], []).append(i)
+            readers.setdefault(index[key], []).append(i)
     ready = [i for i, n in enumerate(waiting) if n == 0]
     heapify(ready)
     order = []

@@ -340,9 +340,9 @@ class _Network:
                 "untransposed means nothing here", expected="(batch, time, features)", found="other axes"
             )
         words = tuple(word for word in line.words if word != "untransposed")
-        told = Line(line.number, line.prefix, line.kind, words, line.options)
-        self._check_options(told)
-        self.x = add_untransposed(self.builder, told, kind, self.x, self.found.get(line.number))
+        stated = Line(line.number, line.prefix, line.kind, words, line.options)
+        self._check_options(stated)
+        self.x = add_untransposed(self.builder, stated, kind, self.x, self.found.get(line.number))
 
     def _transposed(self, line):
         """Note that a layer over (batch, channels, time) is taken to have been given that."""

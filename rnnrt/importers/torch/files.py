@@ -18,7 +18,8 @@ import safetensors
 
 from ...container import path_text, read_whole
 from ...errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
-from ..containers import pickle
+from ..containers import ZIP_SIGNATURE, pickle
+from ..containers.bfloat16 import widened
 from ..containers.npz import read_npz
 from ..containers.zip import Archive, unpacked_limit
 from ..detection import detect
@@ -149,12 +150,12 @@ def as_float32(array, dtype, where):
     fit.
     """
     if dtype == "bfloat16":
-        return (array.astype(np.uint32, order="C") << 16).view(np.float32)
+        return widened(array)
     with np.errstate(over="ignore"):
-        made = array.astype(np.float32, order="C")
-    if dtype == "float64" and (np.isinf(made) & np.isfinite(array)).any():
+        numbers = array.astype(np.float32, order="C")
+    if dtype == "float64" and (np.isinf(numbers) & np.isfinite(array)).any():
         raise DTypeError("a float64 number is too large for float32", where=where)
-    return made
+    return numbers
 
 
 def _live(leaf, where):
@@ -207,14 +208,14 @@ def _plain(mapping, depth=0):
 def read_bytes(data: bytes, where: str, max_bytes=2 << 30) -> Checkpoint:
     """The checkpoint in the content of a file; raises as ``read_tensors``."""
     max_bytes = unpacked_limit(len(data), max_bytes)
-    if data[:4] == b"PK\x03\x04":
+    if data.startswith(ZIP_SIGNATURE):
         return _read_zip(Archive(data, where, max_bytes), max_bytes)
     if data[2:14] == _LEGACY_START:
         return _read_legacy(data, where, max_bytes)
     if data[8:9] == b"{":
         return _read_safetensors(data, where, max_bytes)
     raise ModelFileError(
-        "this is no PyTorch file",
+        "this is not a PyTorch file",
         where=where,
         expected="torch.save's zip or legacy file, safetensors or .npz",
         found=repr(data[:8]),
@@ -335,5 +336,5 @@ def _read_safetensors(data, where, max_bytes):
         )
         block = pickle.Storage(dtype, name, prod(shape))
         tree[name] = pickle.TensorRecord(block, dtype, 0, shape, stride)
-    held = {name: entry["data"] for name, entry in entries}
-    return Checkpoint(tree, where, max_bytes, lambda key, where: held[key])
+    contents = {name: entry["data"] for name, entry in entries}
+    return Checkpoint(tree, where, max_bytes, lambda key, where: contents[key])

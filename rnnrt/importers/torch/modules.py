@@ -96,10 +96,10 @@ def tensors_of(module, where):
     found = {
         n: t for group in (module._parameters, module._buffers) for n, t in group.items() if t is not None
     }
-    made = {}
+    applied = {}
     for hook in module._forward_pre_hooks.values():  # torch.nn.utils.weight_norm and spectral_norm
         spectral = hasattr(hook, "n_power_iterations")
-        made[hook.name] = (
+        applied[hook.name] = (
             hook.compute_weight(module, do_power_iteration=False) if spectral else hook.compute_weight(module)
         )
         parts = ("_orig", "_u", "_v") if spectral else ("_g", "_v")
@@ -111,8 +111,8 @@ def tensors_of(module, where):
             where=where,
             fix="Call remove_parametrizations first.",
         )
-    made |= {n: getattr(module, n) for n in parametrized}
-    return {n: array_of(t, f"{where}, tensor {n!r}") for n, t in (found | made).items()}
+    applied |= {n: getattr(module, n) for n in parametrized}
+    return {n: array_of(t, f"{where}, tensor {n!r}") for n, t in (found | applied).items()}
 
 
 # ---- what each module means --------------------------------------------------------------------------------

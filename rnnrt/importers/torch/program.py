@@ -478,12 +478,12 @@ def _folded(node, values):
     arguments, options = load(node.args), load(node.kwargs)
     try:
         if node.op == "call_method":
-            made = getattr(arguments[0], node.target)(*arguments[1:], **options)
+            value = getattr(arguments[0], node.target)(*arguments[1:], **options)
         else:
-            made = node.target(*arguments, **options)
+            value = node.target(*arguments, **options)
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         raise UnsupportedModelError(f"cannot be worked out from the parameters alone ({error})") from error
-    return Constant(node.name, made.numpy()) if isinstance(made, torch.Tensor) else made
+    return Constant(node.name, value.numpy()) if isinstance(value, torch.Tensor) else value
 
 
 class _LayoutMismatch(Exception):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ...errors import RnnrtError, UnsupportedModelError
 from ...graph import Graph
+from ..detection import framework
 from ..spec import build as specs
 from ..spec import text as spec_text
 from . import files
@@ -24,7 +25,7 @@ def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Gr
     Raises ModelFileError for damage, UnsupportedModelError for what is not supported (with a draft spec where
     one is needed).
     """
-    if _is_live(source):
+    if framework(source) == "torch":
         if spec is not None or prefix:
             raise UnsupportedModelError(
                 "a live module takes no spec and no prefix",
@@ -42,10 +43,3 @@ def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Gr
         return specs.build(spec, files.unwrap(checkpoint, prefix, wanted), {"source": "torch"})
     except RnnrtError as error:
         raise error if (error.where or "").startswith(checkpoint.where) else error.at(checkpoint.where)
-
-
-def _is_live(source):
-    """Whether the source is an nn.Module, told by its classes' names so that torch is not imported to ask."""
-    return any(
-        (c.__module__, c.__name__) == ("torch.nn.modules.module", "Module") for c in type(source).__mro__
-    )

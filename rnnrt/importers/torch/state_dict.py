@@ -136,13 +136,13 @@ def _flat(checkpoint, tree, start="", depth=0):
         raise UnsupportedModelError(
             "the mapping is nested too deeply", where=checkpoint.where, fix="Give one state dict a layer."
         )
-    made = {}
+    arrays = {}
     for key, value in tree.items():
         if isinstance(key, str) and isinstance(value, dict):
-            made |= _flat(checkpoint, value, f"{start}{key}.", depth + 1)
+            arrays |= _flat(checkpoint, value, f"{start}{key}.", depth + 1)
         elif isinstance(key, str) and checkpoint.is_tensor(value):
-            made[start + key] = value
-    return made
+            arrays[start + key] = value
+    return arrays
 
 
 def _as_wanted(tensors, wanted):
@@ -156,11 +156,11 @@ def _as_wanted(tensors, wanted):
         same = [m for m in modules if own(m) == own(name)]
         if name not in modules and len(same) == 1 and own(name):
             renamed[same[0]] = name
-    made = {}
+    named = {}
     for name, array in tensors.items():
         module, _, last = name.rpartition(".")
-        made[f"{renamed[module]}.{last}" if module in renamed else name] = array
-    return made
+        named[f"{renamed[module]}.{last}" if module in renamed else name] = array
+    return named
 
 
 def _holds_tensors(checkpoint, tree):
@@ -169,13 +169,13 @@ def _holds_tensors(checkpoint, tree):
     """
     seen, waiting = set(), [tree]
     while waiting:
-        here = waiting.pop()
-        if id(here) in seen:
+        branch = waiting.pop()
+        if id(branch) in seen:
             continue
-        seen.add(id(here))
-        if any(checkpoint.is_tensor(v) for v in here.values()):
+        seen.add(id(branch))
+        if any(checkpoint.is_tensor(v) for v in branch.values()):
             return True
-        waiting += [v for v in here.values() if isinstance(v, dict)]
+        waiting += [v for v in branch.values() if isinstance(v, dict)]
     return False
 
 
@@ -227,7 +227,7 @@ def _without_weight_norm(tensors, where):
     """w = g v / |v| in place of its two parts: ``x_g``, ``x_v`` (old) and ``parametrizations.x.original0``,
     ``original1`` (new).
     """
-    made = {}
+    whole_arrays = {}
     for name, array in tensors.items():
         old = re.fullmatch(r"(.*weight\w*)_([gv])", name)
         new = re.fullmatch(r"(.*?)parametrizations\.(\w+)\.original([01])", name)
@@ -236,7 +236,7 @@ def _without_weight_norm(tensors, where):
         elif old:
             whole, pair = old[1], [f"{old[1]}_g", f"{old[1]}_v"]
         else:
-            made[name] = array
+            whole_arrays[name] = array
             continue
         if not all(part in tensors for part in pair):
             raise ModelFileError(
@@ -244,9 +244,11 @@ def _without_weight_norm(tensors, where):
                 where=f"{where}, tensor {name!r}",
                 expected=" and ".join(pair),
             )
-        if whole not in made:
-            made[whole] = _weight_norm(tensors[pair[0]], tensors[pair[1]], f"{where}, tensor {whole!r}")
-    return made
+        if whole not in whole_arrays:
+            whole_arrays[whole] = _weight_norm(
+                tensors[pair[0]], tensors[pair[1]], f"{where}, tensor {whole!r}"
+            )
+    return whole_arrays
 
 
 def _weight_norm(g, v, where):

@@ -138,17 +138,17 @@ def _first_that_holds(module, example):
             if absent:  # no state and no lengths: what forward does without it is another program
                 ways.insert(0, (way, [name for name in optional if name not in absent]))
                 continue
-            made = program.graph(optional)
-            made = _as_packed(made) if kind(module) in RECURRENT else made
+            result = program.graph(optional)
+            result = _as_packed(result) if kind(module) in RECURRENT else result
             least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
             options = {"optional": optional, "finals": program.finals, "least": least}
             if "" in modules and not isinstance(
                 modules[""], torch.fx.GraphModule
             ):  # torch.export keeps guards
                 options["traced"] = _Traced(modules[""].cpu(), graph)
-            notes = compare(module, made, example, **options)
-            made.metadata.update({"assumptions": notes} if notes else {})
-            return made
+            notes = compare(module, result, example, **options)
+            result.metadata.update({"assumptions": notes} if notes else {})
+            return result
         except RnnrtError as error:
             if not optional or kind(module):
                 refusals.append(error)
@@ -208,7 +208,7 @@ def _symbolic(module, pinned, optional):
     have their value there.
     """
     copied, random_before = evaluated(module), torch.get_rng_state()
-    held = _tensors_held(copied)
+    before = _tensors_held(copied)
     values = {name: value for name, value in pinned.items() if name not in optional}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -218,7 +218,7 @@ def _symbolic(module, pinned, optional):
             Exception
         ) as error:  # whatever the user's own forward raises when it meets a value without numbers
             raise _untraceable(module, error) from error
-    _refuse_memory(copied, held, _tensors_held(copied), random_before)
+    _refuse_memory(copied, before, _tensors_held(copied), random_before)
     return graph, dict(copied.named_modules()) | {"": copied}
 
 

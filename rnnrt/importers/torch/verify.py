@@ -224,7 +224,7 @@ class _Comparison:
         for layer in self.graph.layers:
             for state in getattr(layer, "states", ()):
                 sizes[f"{layer.name}/{state}"] = layer.output_size if state == "h" else layer.units
-        made = []
+        forms = []
         for stacked in (False, True):
             states = {}
             for k, name in enumerate(self.states):
@@ -237,8 +237,8 @@ class _Comparison:
                 states[name] = (
                     self._built(own, sizes, rows, stacked) if example is None else self._like(example, rows)
                 )
-            made.append(states)
-        return made if any(self.example.get(name) is None for name in self.states) else made[:1]
+            forms.append(states)
+        return forms if any(self.example.get(name) is None for name in self.states) else forms[:1]
 
     def _random(self, *shape):
         return (torch.randn(shape, generator=self.generator) * 0.5).to(self.real)
@@ -292,21 +292,11 @@ class _Comparison:
             return
         also = [" and given states"] * bool(initial) + [f", lengths {lengths}"] * (lengths is not None)
         raise UnsupportedModelError(
-            "the module's answer depends on the batch or the number of frames, or on "
-            "types "
-            "that "
-            "forward "
-            "asks "
-            "for, in a way the trace"
-            " does not hold",
+            "the module's answer depends on the batch or the number of frames, or on types that forward asks "
+            "for, in a way the trace does not hold",
             expected="torch's answer",
             found=f"another at batch {rows}, {frames} frames{''.join(also)} (difference {difference:.1g})",
-            fix="Give example= with one example of each input, so that torch.export "
-            "can "
-            "run "
-            "what "
-            "forward "
-            "asks."
+            fix="Give example= with one example of each input, so that torch.export runs what forward asks."
             if self.made_up
             else None,
         )
@@ -321,7 +311,7 @@ class _Comparison:
             arrays[name] = x.numpy().transpose([axes.index(a) for a in "btf" if a in axes])
         lengths = None if lengths is None else lengths.numpy()
         with np.errstate(all="ignore"):
-            (made, states), (rounded, _) = (
+            (outputs, states), (rounded, _) = (
                 reference.run(graph, arrays, initial, lengths=lengths, dtype=t)
                 for t in (np.float64, np.float32)
             )
@@ -339,7 +329,7 @@ class _Comparison:
             if wanted.ndim != len(axes):
                 return np.inf, 0.0
             end = int(lengths.max()) if output.name in cut and lengths is not None else None
-            y, r = (a[output.name][:, :end] for a in (made, rounded))
+            y, r = (a[output.name][:, :end] for a in (outputs, rounded))
             pairs.append((y, wanted.transpose([axes.index(a) for a in "btf" if a in axes]), r))
         if len(kept) != len(graph.outputs) or any(a.shape != b.shape for a, b, _ in pairs):
             return np.inf, 0.0
