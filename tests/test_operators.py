@@ -14,7 +14,8 @@ import pytest
 
 import rnnrt
 from rnnrt import reference
-from rnnrt.errors import UnsupportedModelError
+from rnnrt.errors import RnnrtError, ShapeError, UnsupportedModelError
+from rnnrt.importers.axes.layouts import Layout, LayoutMismatch, layouts_of, open_layouts, search
 from rnnrt.importers.axes.values import AxesError, Constant, Network
 from rnnrt.importers.operators import OPERATORS
 from rnnrt.importers.operators.table import (
@@ -95,15 +96,19 @@ def program():
     ]
 
 
-def lowered():
-    """The Graph of the program above."""
+def lowered(layout=None):
+    """The Graph of the program above, its input laid out as ``layout``, or as it says itself."""
+    layout = layout or Layout("bft", 3)
     net = Network()
     values = {name: Constant(name, array) for name, array in arrays().items()}
-    values["x"] = net.input("x", "bft", 3)
+    values["x"] = net.input("x", layout.axes, layout.size, ids=layout.ids, length=layout.length)
     look = lambda name: list(map(look, name)) if isinstance(name, list) else values[name]
-    for name, word, positional, named in program():
+    for place, (name, word, positional, named) in enumerate(program()):
         net.name = name
-        values[name] = call(net, WORDS, word, *map(look, positional), **named)
+        try:
+            values[name] = call(net, WORDS, word, *map(look, positional), **named)
+        except RnnrtError as error:
+            raise LayoutMismatch(place, net.placed, ["x"], error.at(name)) from error
     net.output("both", values["both"])
     net.output("flat", values["flat"])
     return net.graph({"source": "a source of its own words"})
@@ -133,6 +138,32 @@ def test_a_vocabulary_is_all_that_a_new_source_needs():
     np.testing.assert_allclose(outputs["flat"], worked_out(x).mean(axis=1), atol=1e-12)
     answered = rnnrt.from_graph(lowered()).run({"x": x.astype(np.float32)})
     np.testing.assert_allclose(answered["both"], worked_out(x), atol=1e-5)
+
+
+def test_axes_that_a_program_does_not_state_are_found():
+    fitting, _ = search({"x": open_layouts([3, 4, 8])}, lambda layouts: lowered(layouts["x"]))
+    assert [layouts["x"] for layouts, _ in fitting] == [Layout("bft", 3)]
+    (found,) = [graph for _, graph in fitting]
+    assert [layer.name for layer in found.layers] == [layer.name for layer in lowered().layers]
+    fitting, _ = search({"x": layouts_of((2, 3, 9), ids=False, fixed=False)}, lambda x: lowered(x["x"]))
+    assert [layouts["x"] for layouts, _ in fitting] == [Layout("bft", 3)]
+
+
+def test_the_reading_that_came_furthest_says_why_none_fits():
+    def read(layouts):
+        layout = layouts["x"]
+        place, error = {"btf": (4, ShapeError("four")), "bft": (4, UnsupportedModelError("five"))}.get(
+            layout.axes, (7, AxesError("seven"))
+        )
+        raise LayoutMismatch(place, layout.axes in ("btf", "bft"), ["x"], error)
+
+    fitting, error = search({"x": layouts_of((2, 3, 9), ids=False, fixed=False)}, read)
+    assert not fitting and error.what == "five"
+    assert layouts_of((2, 3, 4, 5), ids=False, fixed=False) == []
+    assert layouts_of((2, 9), ids=True, fixed=True) == [
+        Layout("bt", None, True, 9),
+        Layout("tb", None, True, 2),
+    ]
 
 
 def test_operators_need_no_framework():

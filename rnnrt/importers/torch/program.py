@@ -9,7 +9,6 @@ a number of frames.
 from __future__ import annotations
 
 import builtins
-import itertools
 import operator
 import re
 from pathlib import PurePath
@@ -23,8 +22,8 @@ from ... import state_form
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
 from ...layers import Input
+from ..axes.layouts import LayoutMismatch, layouts_of, open_layouts, search
 from ..axes.values import (
-    AxesError,
     Constant,
     Harmless,
     LengthError,
@@ -56,7 +55,7 @@ _ASSERTS = ("_assert", "_assert_is_none")
 RECURRENT = ("RNN", "LSTM", "GRU")
 #: operators behind which a state or lengths still are what they were
 _PASSING = ("identity", "cast", "to_list")
-_MOST_TRIALS = 20_000
+_EXAMPLE = "Give example= with one example of each input."
 ADVICE = {
     "sizes": "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
     "states": "Take states by number, as h_n[-1].",
@@ -230,29 +229,19 @@ class Program:
             [] if self.ancestors[node] else [w for n in node.all_input_nodes for w in self._weights_behind(n)]
         )
 
-    def _choices(self, node, fixed):
-        """Every (axes, size, ids, length) an input could have, the likeliest first."""
+    def _layouts(self, node, fixed):
+        """Every Layout an input could have, the likeliest first."""
         example = self.example.get(node)
         if example is None:
-            sizes = self._sizes(node)
-            floats = [(axes, size, False, None) for size in sizes for axes in ("btf", "bft", "tbf", "bf")]
-            return (
-                floats
-                + [(axes, None, False, None) for axes in ("bt", "tb")]
-                + [(axes, None, True, None) for axes in ("bt", "tb", "b")]
-            )
-        ids = not example.is_floating_point()
-        orders = {3: ("btf", "bft", "tbf"), 2: ("bt", "tb") if ids else ("bf", "bt", "tb"), 1: ("b",)}.get(
-            example.ndim, ()
-        )
-        if ids and example.ndim == 3 or not orders:
+            return open_layouts(self._sizes(node))
+        layouts = layouts_of(example.shape, not example.is_floating_point(), fixed)
+        if not layouts:
             raise UnsupportedModelError(
                 f"the example for {node.target!r} has a shape that is not supported",
                 expected="(batch, time, features) in some order",
                 found=str(tuple(example.shape)),
             )
-        shapes = [(axes, dict(zip(axes, example.shape))) for axes in orders]
-        return [(axes, shape.get("f"), ids, shape.get("t") if fixed else None) for axes, shape in shapes]
+        return layouts
 
     def graph(self, optional=()) -> Graph:
         """The one reading that fits; raises the error of the reading that came furthest. ``optional``:
@@ -261,9 +250,9 @@ class Program:
         inputs = [node for node, role in self.roles.items() if role is None]
         if not inputs:
             raise UnsupportedModelError("forward needs a tensor argument")
-        fitting, (_, error) = self._search(inputs, fixed=False)
+        fitting, error = search({n: self._layouts(n, fixed=False) for n in inputs}, self._read, _EXAMPLE)
         if isinstance(error, LengthError) and not fitting and self.example:
-            fitting, (_, error) = self._search(inputs, fixed=True)
+            fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
         if not fitting:
             if isinstance(error, ShapeError) and not self.example and not error.fix:
                 sizes = sorted({n for node in inputs for n in self._sizes(node)})
@@ -273,30 +262,6 @@ class Program:
                 )
             raise error
         return self._chosen(inputs, fitting)
-
-    def _search(self, inputs, fixed):
-        choices = [self._choices(node, fixed) for node in inputs]
-        fitting, impossible, furthest = [], [], ((-1,), None)
-        for trial, combination in enumerate(itertools.product(*choices)):
-            assumed = dict(zip(inputs, combination))
-            if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
-                continue
-            if trial > _MOST_TRIALS:
-                raise UnsupportedModelError(
-                    "the sizes of the inputs cannot be found",
-                    fix="Give example= with one example of each input.",
-                )
-            try:
-                fitting.append((assumed, self._read(assumed)))
-            except _LayoutMismatch as mismatch:
-                impossible.append({n: assumed[n] for n in self.ancestors[mismatch.node]})
-                # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading
-                # under which no call found the axes it needs says little: it may be the reading that is
-                # wrong.
-                telling = {AxesError: 0, ShapeError: 1}.get(type(mismatch.error), 2)
-                rank = (telling == 2 or mismatch.placed > 0, self.nodes.index(mismatch.node), telling)
-                furthest = max(furthest, (rank, mismatch.error), key=lambda f: f[0])
-        return fitting, furthest
 
     def _refuse_constants(self, assumed):
         """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
@@ -319,12 +284,11 @@ class Program:
     def _chosen(self, inputs, fitting):
         for node in inputs:
             sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
-            told = len(sizes) == 1 and (self.example or self._told(node, fitting[0][0]))
-            if not told:
+            if len(sizes) > 1 or not (self.example or self._is_stated(node, fitting[0][0])):
                 raise UnsupportedModelError(
                     f"the layers do not tell the shape of the input {node.target!r}",
                     expected="a layer that reads a number of features" if self.example else None,
-                    fix=None if self.example else "Give example= with one example of each input.",
+                    fix=None if self.example else _EXAMPLE,
                 )
         assumed, graph = fitting[0]
         self._refuse_constants(assumed)
@@ -337,35 +301,31 @@ class Program:
             }
         return graph
 
-    def _told(self, node, assumed):
-        """Whether the layers tell an input's number of features: a program that only picks some of them takes
-        one more as well.
+    def _is_stated(self, node, assumed):
+        """Whether the layers state an input's number of features: a program that only picks some of them
+        takes one more as well.
         """
-        axes, size, ids, length = assumed[node]
-        if size is None:
-            return ids or bool(self._sizes(node))
+        layout = assumed[node]
+        if layout.size is None:
+            return layout.ids or bool(self._sizes(node))
         try:
-            self._read(assumed | {node: (axes, size + 1, ids, length)})
-        except _LayoutMismatch:
+            self._read(assumed | {node: layout._replace(size=layout.size + 1)})
+        except LayoutMismatch:
             return True
         return False
 
     # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed) -> Graph:
         net, values = Network(ADVICE), {}
-        for node in self.nodes:
+        for place, node in enumerate(self.nodes):
             if node in self.skipped:
                 continue
             try:
                 values[node] = self._value(net, node, values, assumed)
             except RnnrtError as error:
-                raise _LayoutMismatch(
-                    node,
-                    net.placed,
-                    error
-                    if node.op == "placeholder"
-                    else error.at(_line(node) if node.op != "output" else "the output"),
-                ) from error
+                if node.op != "placeholder":
+                    error.at(_line(node) if node.op != "output" else "the output")
+                raise LayoutMismatch(place, net.placed, self.ancestors[node], error) from error
         return values[self.nodes[-1]]
 
     def _value(self, net, node, values, assumed):
@@ -484,14 +444,6 @@ def _folded(node, values):
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         raise UnsupportedModelError(f"cannot be worked out from the parameters alone ({error})") from error
     return Constant(node.name, value.numpy()) if isinstance(value, torch.Tensor) else value
-
-
-class _LayoutMismatch(Exception):
-    """A reading that does not hold: where, and why."""
-
-    def __init__(self, node, placed, error):
-        super().__init__(str(error))
-        self.node, self.placed, self.error = node, placed, error
 
 
 _THROUGH = object()

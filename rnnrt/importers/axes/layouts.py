@@ -1,0 +1,78 @@
+"""Which axes the inputs of a program have, where the program does not say: every layout an input could have
+is tried, and one must fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+from ...errors import ShapeError, UnsupportedModelError
+from .values import AxesError
+
+_MOST_TRIALS = 20_000
+
+
+class Layout(NamedTuple):
+    """``axes``: as "btf"; ``size``: the features, None without that axis; ``ids``: whole numbers; ``length``:
+    the frames where they are fixed.
+    """
+
+    axes: str
+    size: int | None
+    ids: bool = False
+    length: int | None = None
+
+
+def open_layouts(sizes):
+    """Every layout of an input of which nothing is known but the ``sizes`` that layers behind it read, the
+    likeliest first.
+    """
+    floats = [Layout(axes, size) for size in sizes for axes in ("btf", "bft", "tbf", "bf")]
+    single = [Layout(axes, None) for axes in ("bt", "tb")]
+    return floats + single + [Layout(axes, None, True) for axes in ("bt", "tb", "b")]
+
+
+def layouts_of(shape, ids, fixed):
+    """Every layout of an input of this shape, none where it can have none. ``fixed``: its frames stay so
+    many.
+    """
+    orders = {3: ("btf", "bft", "tbf"), 2: ("bf", "bt", "tb"), 1: ("b",)}
+    if ids:
+        orders = {2: ("bt", "tb"), 1: ("b",)}
+    named = [(axes, dict(zip(axes, shape))) for axes in orders.get(len(shape), ())]
+    return [Layout(axes, size.get("f"), ids, size.get("t") if fixed else None) for axes, size in named]
+
+
+class LayoutMismatch(Exception):
+    """A reading that does not hold. ``place``: the number of the call that it failed at; ``placed``: how many
+    calls before had found the axes they need; ``inputs``: those the call depends on; ``error``: why.
+    """
+
+    def __init__(self, place, placed, inputs, error):
+        super().__init__(str(error))
+        self.place, self.placed, self.inputs, self.error = place, placed, inputs, error
+
+
+def search(layouts, read, fix=None):
+    """([(layouts, what ``read`` made of them)] of every combination that fits, the error of the reading that
+    came furthest). ``layouts``: {input: every Layout it could have}; ``read``: raises LayoutMismatch.
+    ``fix``: what to do where there are too many.
+    """
+    fitting, impossible, furthest = [], [], ((-1,), None)
+    for trial, combination in enumerate(itertools.product(*layouts.values())):
+        assumed = dict(zip(layouts, combination))
+        if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
+            continue
+        if trial > _MOST_TRIALS:
+            raise UnsupportedModelError("the sizes of the inputs cannot be found", fix=fix)
+        try:
+            fitting.append((assumed, read(assumed)))
+        except LayoutMismatch as mismatch:
+            impossible.append({n: assumed[n] for n in mismatch.inputs})
+            # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading
+            # under which no call found the axes it needs says little: it may be the reading that is wrong.
+            telling = {AxesError: 0, ShapeError: 1}.get(type(mismatch.error), 2)
+            rank = (telling == 2 or mismatch.placed > 0, mismatch.place, telling)
+            furthest = max(furthest, (rank, mismatch.error), key=lambda f: f[0])
+    return fitting, furthest[1]
