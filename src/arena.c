@@ -36,8 +36,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
             if (!op->lag[i] || op->from_whole[i]) continue;
             size_t width = (size_t)plan->values[op->row.input[i]].width * batch;
             place->joined[i] = work;
-            work = rnnrt_round_up(
-                work + rnnrt_times(op->lag[i] + arena->values[op->row.input[i]].capacity, width) + 16, 16);
+            work = rnnrt_round_up(work + rnnrt_times(frames, width) + 16, 16);
         }
         for (size_t slot = 0; slot < op->slots; slot++) {
             size_t v = op->value + slot;

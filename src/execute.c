@@ -3,43 +3,56 @@
 
 #include "arena.h"
 
-/* ---- queues: frames of one branch of a join that wait for the others ---- */
+/* ---- queues: frames of one branch of a join that wait for the others ----
+ *
+ * Frame n of the input, counted from the beginning, waits at place n % lag of a ring in the block of the row.
+ */
 
-static size_t *waiting_of(const struct rnnrt_op *op, char *row, int32_t i) {
-    return (size_t *)(void *)(row + op->waiting[i]);
+static size_t waiting_frames(const struct rnnrt_op *op, char *row, int32_t i) {
+    return op->lag[i] ? *(size_t *)(void *)(row + op->waiting[i]) : 0;
 }
 
-/* Input i of a joining op: waiting frames and new ones side by side. */
-static void gather_queue(struct rnnrt_arena *arena, const struct rnnrt_op *op, const struct op_place *place,
-                         int32_t i, struct rnnrt_visit *visit, size_t *ready) {
-    struct value_place *value = &arena->values[op->row.input[i]];
+static float *queue_place(const struct rnnrt_op *op, char *row, int32_t i, uint64_t frame, size_t width) {
+    float *queue = (float *)(void *)(row + op->queue[i]);
+    return queue + (size_t)(frame % op->lag[i]) * width;
+}
+
+/* Input i of a visit of a joining op where frames wait: those first, then new ones, side by side. */
+static void gather_queue(struct rnnrt_arena *arena, size_t r, int32_t i, struct rnnrt_visit *visit) {
+    const struct rnnrt_op *op = &arena->plan->ops[r];
+    const struct value_place *value = &arena->values[op->row.input[i]];
     size_t width = (size_t)arena->plan->values[op->row.input[i]].width, batch = arena->batch,
-           waiting = op->lag[i] ? *waiting_of(op, arena->rows[0], i) : 0;
-    visit->x[i] = value->data;
-    *ready = waiting + value->fresh;
+           waiting = rnnrt_smaller(waiting_frames(op, arena->rows[0], i), visit->frames);
     if (!waiting) return;
-    float *joined = arena->work + place->joined[i];
+    float *joined = arena->work + arena->ops[r].joined[i];
     for (size_t b = 0; b < batch; b++) {
-        const float *queue = (const float *)(const void *)(arena->rows[b] + op->queue[i]);
+        uint64_t first = rnnrt_record_of(op, arena->rows[b])->consumed;
         for (size_t t = 0; t < waiting; t++)
-            memcpy(joined + (t * batch + b) * width, queue + t * width, width * sizeof *joined);
+            memcpy(joined + (t * batch + b) * width, queue_place(op, arena->rows[b], i, first + t, width),
+                   width * sizeof *joined);
     }
-    memcpy(joined + waiting * batch * width, value->data, value->fresh * batch * width * sizeof *joined);
+    memcpy(joined + waiting * batch * width, value->data,
+           (visit->frames - waiting) * batch * width * sizeof *joined);
     visit->x[i] = joined;
 }
 
+/* What came of input i and was not used waits behind what waits already. The visit's frames are consumed. */
 static enum rnnrt_status keep_queue(struct rnnrt_arena *arena, const struct rnnrt_op *op, int32_t i,
                                     const struct rnnrt_visit *visit, size_t left) {
+    const struct value_place *value = &arena->values[op->row.input[i]];
     size_t width = (size_t)arena->plan->values[op->row.input[i]].width, batch = arena->batch;
     if (arena->every_step && !arena->plan->values[op->row.input[i]].timed)
         left = 0; /* the next frame brings a newer one */
     if (left > op->lag[i]) return RNNRT_MISALIGNED;
     for (size_t b = 0; b < batch && op->lag[i]; b++) {
-        float *queue = (float *)(void *)(arena->rows[b] + op->queue[i]);
-        for (size_t t = 0; t < left; t++)
-            memcpy(queue + t * width, visit->x[i] + ((visit->frames + t) * batch + b) * width,
-                   width * sizeof *queue);
-        *waiting_of(op, arena->rows[b], i) = left;
+        char *row = arena->rows[b];
+        size_t waited = waiting_frames(op, row, i),
+               still = waited > visit->frames ? waited - visit->frames : 0; /* where they are */
+        uint64_t first = rnnrt_record_of(op, row)->consumed;
+        for (size_t t = still; t < left; t++)
+            memcpy(queue_place(op, row, i, first + t, width),
+                   value->data + ((visit->frames + t - waited) * batch + b) * width, width * sizeof(float));
+        *(size_t *)(void *)(row + op->waiting[i]) = left;
     }
     return RNNRT_OK;
 }
@@ -75,7 +88,8 @@ static bool gather_inputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visi
             begins &= i < op->counted || ready[i];
             if (!op->whole && i < op->counted) visit->frames = rnnrt_smaller(visit->frames, place->frames);
         } else if (op->joins) {
-            gather_queue(arena, op, place, i, visit, &ready[i]);
+            visit->x[i] = value->data;
+            ready[i] = waiting_frames(op, arena->rows[0], i) + value->fresh;
         } else {
             visit->x[i] = value->data;
             ready[i] = value->fresh;
@@ -84,6 +98,8 @@ static bool gather_inputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visi
         visit->frames = rnnrt_smaller(visit->frames, ready[i]);
         if (place->initial[i]) visit->x[i] = place->initial[i]; /* a scan without sequences starts at it */
     }
+    for (int32_t i = 0; op->joins && i < op->counted; i++)
+        if (op->lag[i] && !op->from_whole[i]) gather_queue(arena, r, i, visit);
     return begins;
 }
 

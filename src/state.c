@@ -52,8 +52,8 @@ bool rnnrt_plan_state_array(const struct rnnrt_plan *plan, size_t index, struct 
     return find(plan, index, array, &at) != NULL;
 }
 
-/* Copies an array between a row and `outside`. A window's frames stand oldest first outside and in a ring
- * inside; frames from before the sequence began, and places of a queue where nothing waits, are zeros
+/* Copies an array between a row and `outside`. Frames of a window or queue stand oldest first outside and in
+ * a ring inside; frames from before the sequence began, and places of a queue where nothing waits, are zeros
  * outside. */
 static void copy(const struct rnnrt_plan *plan, char *row, size_t index, char *outside, bool in) {
     struct rnnrt_state_array array;
@@ -68,8 +68,10 @@ static void copy(const struct rnnrt_plan *plan, char *row, size_t index, char *o
         if (!op->start) valid = (size_t)rnnrt_smaller((size_t)consumed, array.frames);
     }
     size_t first = array.frames - valid; /* windows: the oldest are missing */
-    if (!strcmp(array.word, "queue"))
+    if (!strcmp(array.word, "queue")) {
         valid = (size_t)*(uint64_t *)(void *)(row + op->waiting[array.input]), first = 0;
+        shift = (size_t)(rnnrt_record_of(op, row)->consumed % array.frames);
+    }
     for (size_t t = 0; t < array.frames; t++) {
         char *inside = row + at + (t + shift) % array.frames * frame, *there = outside + t * frame;
         bool real = t >= first && t < first + valid;
