@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli import main
+from .command.main import main
 
 if __name__ == "__main__":  # a tool that imports every module runs no command
     sys.exit(main())

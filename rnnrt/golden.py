@@ -23,7 +23,6 @@ import numpy as np
 
 from . import verification
 from .axes import to_canonical, to_source
-from .container import open_regular, path_text, printable
 from .errors import (
     MissingExtraError,
     ModelFileError,
@@ -32,6 +31,7 @@ from .errors import (
     UnsupportedModelError,
     VerificationError,
 )
+from .format.reading import open_regular, path_text, printable
 from .importers.detection import detect
 
 
@@ -110,7 +110,7 @@ def read(path, graph) -> Golden:
     """The user's own samples in an .npz file: arrays by the names of inputs and outputs, or x0.. and y0.. (x
     and y where one is).
     """
-    from .container import read_whole
+    from .format.reading import read_whole
     from .importers.containers.npz import read_npz
     from .importers.containers.zip import Archive
 

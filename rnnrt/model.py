@@ -941,7 +941,7 @@ class Model(Generic[Answer]):
     def fingerprint(self) -> str:
         """A hash of the network: its structure and every weight."""
         if self._fingerprint is None:
-            from . import graph_json
+            from .format import graph_json
 
             self._fingerprint = graph_json.fingerprint(self.graph)
         return self._fingerprint
@@ -952,7 +952,8 @@ class Model(Generic[Answer]):
         """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or
         float64 reference answers.
         """
-        from . import file, verification
+        from . import verification
+        from .format import file
 
         golden, by = (
             (self._golden, self._golden_by)
@@ -1157,8 +1158,8 @@ def load(
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
-    from . import file
-    from .container import path_text
+    from .format import file
+    from .format.reading import path_text
     from .importers import detect
 
     kind = detect(path)

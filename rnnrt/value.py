@@ -51,8 +51,8 @@ def by_path(model: Model[Answer]) -> Model[Answer]:
             "the model was not loaded from a .rnnrt file, so no path says what it is",
             fix="Save and load it first: model.save(path); rnnrt.load(path).",
         )
-    from . import file, graph_json
-    from .container import open_regular
+    from .format import file, graph_json
+    from .format.reading import open_regular
 
     with open_regular(model._path) as opened:
         size, digest = _measure(opened)
@@ -77,7 +77,7 @@ def reduced(model: Model[Any]) -> tuple[Any, ...]:
             found=type(model).__qualname__,
             fix="Give the subclass a __reduce__ of its own.",
         )
-    from . import file
+    from .format import file
 
     options = dict(model._options)
     if model._by_path is not None:
@@ -101,7 +101,7 @@ def restore(version: object, content: object = None, options: object = None, *ne
             found=repr(version)[:20],
             fix="Update rnnrt here, or send the .rnnrt file.",
         )
-    from .container import open_regular
+    from .format.reading import open_regular
 
     options = _checked(options)
     if isinstance(content, bytes):
@@ -132,7 +132,7 @@ def restore(version: object, content: object = None, options: object = None, *ne
 
 
 def _model(opened, size, options, where):
-    from . import file
+    from .format import file
 
     stored = file.load(opened, size, where)
     return Model(
@@ -146,7 +146,7 @@ def _model(opened, size, options, where):
 
 def _checked(options):
     """The options of a pickle, if they are ours."""
-    from . import graph_json
+    from .format import graph_json
 
     if not isinstance(options, dict):
         raise ModelFileError("has no options", where=WHERE, found=type(options).__name__)

@@ -9,17 +9,17 @@ def converted(tmp_path_factory):
     """The demo's LSTM as a .rnnrt file."""
     from command import LSTM_KERAS
 
-    from rnnrt import cli
+    from rnnrt.command import main
 
     path = tmp_path_factory.mktemp("models") / "lstm.rnnrt"
-    assert cli.main(["convert", LSTM_KERAS, "-o", str(path), "--json"]) == 0
+    assert main.main(["convert", LSTM_KERAS, "-o", str(path), "--json"]) == 0
     return path
 
 
 @pytest.fixture
 def window(tmp_path):
     """A held-out window of the demo as a .npy file, and what Keras answered for it."""
-    from rnnrt import demo
+    from rnnrt.command import demo
 
     with np.load(demo.FOLDER / "golden.npz") as golden:
         np.save(tmp_path / "x.npy", golden["x"])

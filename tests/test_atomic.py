@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnrt import atomic, file
 from rnnrt.errors import ModelFileError
+from rnnrt.format import atomic_write, file
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import Dense
 
@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
     """A real write error: the child may not make files longer than 4 KiB."""
     before = saved.read_bytes()
     program = (
-        "import resource, signal, sys, numpy as np; from rnnrt import file; from rnnrt.errors import "
+        "import resource, signal, sys, numpy as np; from rnnrt.format import file; from rnnrt.errors import "
         "ModelFileError\n"
         "from rnnrt.graph import GraphBuilder; from rnnrt.layers import Dense\n"
         "b = GraphBuilder(); b.output('y', b.add(Dense, 'fc', b.input('x', (64,)), weight=np.ones((64, "
@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
 
 
 def environment():
-    root = str(Path(file.__file__).parent.parent)
+    root = str(Path(file.__file__).parents[2])
     return os.environ | {
         "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
         "OMP_NUM_THREADS": "1",
@@ -89,12 +89,12 @@ def environment():
 def test_killing_a_save_leaves_the_old_or_the_new_file(tmp_path):
     """kill -9 at random moments; the next save removes what the killed one left behind."""
     path, generator = tmp_path / "m.rnnrt", random.Random(2)
-    atomic.write(path, [bytes(4096)] * 50)  # there is an old file even if the disk takes its time
+    atomic_write.write(path, [bytes(4096)] * 50)  # there is an old file even if the disk takes its time
     program = (
-        "import sys; from rnnrt import atomic\n"
+        "import sys; from rnnrt.format import atomic_write\n"
         "n = 0\n"
         "print('ready', flush=True)\n"
-        "while True: n += 1; atomic.write(sys.argv[1], [bytes([n % 256]) * 4096] * 50)\n"
+        "while True: n += 1; atomic_write.write(sys.argv[1], [bytes([n % 256]) * 4096] * 50)\n"
     )
     for _ in range(6):
         child = subprocess.Popen(
@@ -119,7 +119,7 @@ def test_many_savers_at_once_leave_one_whole_file(tmp_path):
     def save(byte):
         try:
             for _ in range(20):
-                atomic.write(path, [bytes([byte]) * 5000])
+                atomic_write.write(path, [bytes([byte]) * 5000])
         except Exception as error:  # noqa: BLE001 - reported below
             failures.append(error)
 

@@ -6,7 +6,7 @@ from command import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run, run_json
 from needs import need
 
 import rnnrt
-from rnnrt import demo
+from rnnrt.command import demo
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import LSTM, Conv1D, Dense, Last
 
@@ -190,7 +190,7 @@ def test_doctor_finds_this_machine_fit(capsys):
 
 
 def test_doctor_fails_where_denormals_are_flushed(capsys, monkeypatch):
-    from rnnrt import doctor
+    from rnnrt.command import doctor
 
     monkeypatch.setattr(
         doctor,

@@ -12,7 +12,8 @@ from command import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run
 from needs import need
 
 import rnnrt
-from rnnrt import bench, cli, cli_commands, errors
+from rnnrt import errors
+from rnnrt.command import bench, info, main, measure
 
 need("rnnrt._engine")
 need("h5py")
@@ -65,7 +66,7 @@ def test_a_file_of_another_kind_is_written_over_only_when_told(capsys, converted
 
 
 def test_a_full_disk_leaves_the_old_answer_and_says_why(capsys, converted, window, tmp_path, monkeypatch):
-    from rnnrt import atomic
+    from rnnrt.format import atomic_write
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -76,7 +77,7 @@ def test_a_full_disk_leaves_the_old_answer_and_says_why(capsys, converted, windo
         assert run(capsys, *command)[0] == 0
         before = output.read_bytes()
         with monkeypatch.context() as patched:
-            patched.setattr(atomic.os, "fsync", full)
+            patched.setattr(atomic_write.os, "fsync", full)
             code, _, err = run(capsys, *command)
         assert code == 2 and err == f"rnnrt: {output}: cannot be written: No space left on device\n"
         assert output.read_bytes() == before and len(list(tmp_path.glob("*tmp*"))) == 0
@@ -85,8 +86,9 @@ def test_a_full_disk_leaves_the_old_answer_and_says_why(capsys, converted, windo
 def test_a_disk_that_fills_while_numpy_writes_is_the_systems_reason(capsys, converted, window, tmp_path):
     """A limit on a file's size, set in a process of its own, stops the write itself in the middle."""
     code = (
-        "import resource, signal, sys; from rnnrt import cli; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(cli.main(sys.argv[1:]))"
+        "import resource, signal, sys; from rnnrt.command import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(main.main(sys.argv[1:]))"
     )
     command = ["run", converted, "--input", window[0], "--output", tmp_path / "y.npy"]
     done = subprocess.run(
@@ -277,20 +279,20 @@ def test_a_large_file_is_refused_by_its_size_and_the_limit_can_be_raised(capsys,
 
 
 def test_a_machine_that_others_use_is_called_noisy():
-    calm = bench.Latency(1, 1, 1.5, 1.9, 50, 1, 100_000, switches=3)
-    assert not calm.noisy and cli_commands.noise({"step": calm}) == []
-    assert not bench.Latency(1, 1, 1.1, 1.2, 1.3, 1, 1000, switches=100).noisy  # it shows in no figure
+    calm = measure.Latency(1, 1, 1.5, 1.9, 50, 1, 100_000, switches=3)
+    assert not calm.noisy and bench.noise({"step": calm}) == []
+    assert not measure.Latency(1, 1, 1.1, 1.2, 1.3, 1, 1000, switches=100).noisy  # it shows in no figure
     for noisy in (
-        bench.Latency(1, 1, 2, 300, 900, 1, 100_000, switches=150),
-        bench.Latency(90, 100, 120, 130, 130, 100, 10, switches=40),  # every call is interrupted
+        measure.Latency(1, 1, 2, 300, 900, 1, 100_000, switches=150),
+        measure.Latency(90, 100, 120, 130, 130, 100, 10, switches=40),  # every call is interrupted
     ):
-        assert noisy.noisy and "noisy machine" in cli_commands.noise({"step": noisy})[0]
+        assert noisy.noisy and "noisy machine" in bench.noise({"step": noisy})[0]
 
 
 def test_a_fault_of_rnnrt_itself_is_a_sentence_too(capsys, monkeypatch):
     def fails(*_, **__):
         raise ZeroDivisionError("deep inside")
 
-    monkeypatch.setattr(cli_commands, "open_model", fails)
+    monkeypatch.setattr(info, "open_model", fails)
     code, out, err = run(capsys, "info", LSTM_KERAS)
-    assert code == cli.FAULT and not out and "ZeroDivisionError: deep inside" in err and err.count("\n") == 1
+    assert code == main.FAULT and not out and "ZeroDivisionError: deep inside" in err and err.count("\n") == 1

@@ -8,7 +8,8 @@ from command import LSTM_KERAS, LSTM_TORCH, run, run_json
 from needs import need
 
 import rnnrt
-from rnnrt import cli, errors
+from rnnrt import errors
+from rnnrt.command import main
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import LSTM, Add
 
@@ -168,4 +169,4 @@ def test_exit_codes_by_kind_of_error():
         errors.UnsupportedModelError: 4,
         errors.NotStreamableError: 4,
     }
-    assert {kind: cli.exit_code(kind("what")) for kind in kinds} == kinds
+    assert {kind: main.exit_code(kind("what")) for kind in kinds} == kinds

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sample_graphs import same, small_graph
 
-from rnnrt import file, verification
+from rnnrt import verification
 from rnnrt.errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from rnnrt.format import file
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 from command import LSTM_KERAS, run, run_json
 from needs import need
 
-from rnnrt import demo
+from rnnrt.command import demo
 
 need("rnnrt._engine")
 need("h5py")
@@ -56,7 +56,7 @@ def test_the_demo_draws(capsys, tmp_path):
 def test_the_command_runs_as_a_module_without_importing_a_framework():
     frameworks = {"torch", "keras", "scipy", "rich", "matplotlib"}
     code = (
-        f"import sys; from rnnrt import cli; cli.main(['info', sys.argv[1], '--json']); "
+        f"import sys; from rnnrt.command import main; main.main(['info', sys.argv[1], '--json']); "
         f"print(sorted({frameworks} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -20,8 +20,9 @@ import safetensors.numpy
 from needs import need
 
 import rnnrt
-from rnnrt import file, reference, textbook
+from rnnrt import reference, textbook
 from rnnrt.errors import ModelFileError, RnnrtError, UnsupportedModelError
+from rnnrt.format import file
 from rnnrt.graph import GraphBuilder
 from rnnrt.importers import detect, read
 from rnnrt.importers.detection import TABLE
@@ -328,7 +329,7 @@ def test_detection_imports_no_framework(tmp_path):
         "print(sorted({'torch', 'keras', 'tensorflow', 'onnx', 'h5py', 'scipy', 'pickle'} & set(sys.modules) "
         "- before))"
     )
-    root = str(Path(file.__file__).parent.parent)
+    root = str(Path(file.__file__).parents[2])
     done = subprocess.run(
         check=False,
         args=[sys.executable, "-c", f"import numpy, sys; before = set(sys.modules)\n{program}", tmp_path],

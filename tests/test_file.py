@@ -11,8 +11,9 @@ import safetensors.numpy
 from safetensors import safe_open
 from sample_graphs import graph_with_every_layer, normal, same, small_graph
 
-from rnnrt import file, graph_json, reference, strict_json, verification
+from rnnrt import reference, verification
 from rnnrt.errors import DTypeError, ModelFileError
+from rnnrt.format import file, graph_json, strict_json
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import Activation, Conv1D, Dense, TimeDistributed
 from rnnrt.layers.base import LAYERS

@@ -17,8 +17,10 @@ import pytest
 from needs import need
 
 import rnnrt
-from rnnrt import demo, file, golden, importers, reference, verification
+from rnnrt import golden, importers, reference, verification
+from rnnrt.command import demo
 from rnnrt.errors import UnsupportedModelError, VerificationError
+from rnnrt.format import file
 from rnnrt.graph import GraphBuilder
 from rnnrt.importers.keras.rewrite import rewrite
 from rnnrt.layers import LSTM, Conv1D, Dense

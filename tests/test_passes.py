@@ -7,7 +7,8 @@ import pytest
 from random_graphs import frames_needed, random_graph
 
 import rnnrt
-from rnnrt import file, passes, reference, verification
+from rnnrt import passes, reference, verification
+from rnnrt.format import file
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import (
     GRU,

@@ -12,7 +12,8 @@ from keras_records import recorded
 from needs import need
 
 import rnnrt
-from rnnrt import demo, verification
+from rnnrt import verification
+from rnnrt.command import demo
 from rnnrt.errors import ShapeError, VerificationError
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import LSTM, BatchNormalization, Dense, Embedding

@@ -59,8 +59,8 @@ import numpy as np
 from cases import CASES, Case, conv, one, stack
 
 import rnnrt
-from rnnrt import bench
 from rnnrt import layers as L
+from rnnrt.command import measure
 
 TOLERANCE = 1e-4
 SHORT = "FALL SHORT"
@@ -382,8 +382,8 @@ def run(row: Row, seconds: float) -> list[Result]:
             )
         ]
     calls = {**contest.ours, row.peer: contest.theirs}
-    found = bench.measure(calls, max(seconds, TURNS * len(calls) * max(map(once, calls.values()))))
-    spent = bench.measure({"nothing": lambda: None}, 0.02)["nothing"]
+    found = measure.measure(calls, max(seconds, TURNS * len(calls) * max(map(once, calls.values()))))
+    spent = measure.measure({"nothing": lambda: None}, 0.02)["nothing"]
     timing = {k: Timing(t.min - spent.min, t.p50 - spent.p50, t.p99 - spent.p50) for k, t in found.items()}
     theirs, results = timing.pop(row.peer), []
     for call, ours in timing.items():
@@ -495,7 +495,7 @@ def python_cost(seconds):
     assert library.step_cost_run(opened, *addresses, calls) == calls
     python()
     assert (y == from_c).all(), "the C library answers otherwise"
-    found = bench.measure(
+    found = measure.measure(
         {"python": python, "c": lambda: library.step_cost_run(opened, *addresses, calls), "loop": loop},
         seconds,
     )

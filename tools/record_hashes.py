@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import rnnrt
-from rnnrt import graph_json
+from rnnrt.format import graph_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "data" / "hashes.json"

@@ -46,7 +46,7 @@ def _graph(source):
 
 
 def _file(source, **options):
-    from .. import file
+    from ..format import file
 
     return file.load(source, **options).graph
 
@@ -58,7 +58,7 @@ def _textbook(source):
 
 
 def _textbook_npz(source, max_bytes=2 << 30):
-    from ..container import path_text, read_whole
+    from ..format.reading import path_text, read_whole
     from . import numpy
     from .containers.npz import read_npz
     from .containers.zip import Archive

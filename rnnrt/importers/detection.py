@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from ..container import MAX_HEADER, is_open, open_regular, path_text
 from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
-from ..file import is_rnnrt
+from ..format.file import is_rnnrt
+from ..format.reading import is_open, open_regular, path_text
+from ..format.safetensors import MAX_HEADER
 from ..graph import Graph
 from .containers import HDF5_SIGNATURE, ZIP_SIGNATURE
 from .numpy import is_textbook

@@ -2,7 +2,7 @@
 
 import json
 
-from rnnrt import cli, demo
+from rnnrt.command import demo, main
 
 LSTM_KERAS = str(demo.FOLDER / "lstm.keras")
 LSTM_TORCH, LSTM_SPEC = str(demo.FOLDER / "lstm_torch.pt"), str(demo.FOLDER / "lstm_torch.spec")
@@ -10,7 +10,7 @@ LSTM_TORCH, LSTM_SPEC = str(demo.FOLDER / "lstm_torch.pt"), str(demo.FOLDER / "l
 
 def run(capsys, *arguments):
     """(exit code, stdout, stderr)."""
-    code = cli.main([str(a) for a in arguments])
+    code = main.main([str(a) for a in arguments])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 

@@ -4,7 +4,7 @@ occurs.
 
 import numpy as np
 
-from rnnrt import file, graph_json
+from rnnrt.format import file, graph_json
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import (
     GRU,

@@ -14,8 +14,8 @@ from math import prod
 
 import numpy as np
 
-from ...container import RAISE
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, require
+from ...format.reading import RAISE
 from . import HDF5_SIGNATURE
 from .bfloat16 import widened
 from .hdf5_objects import Objects

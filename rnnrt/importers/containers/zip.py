@@ -13,8 +13,8 @@ import struct
 import zipfile
 import zlib
 
-from ...container import RAISE
 from ...errors import ModelFileError, ResourceLimitError
+from ...format.reading import RAISE
 from . import ZIP_SIGNATURE
 
 #: A model has some hundreds of members; the largest network of thousands of tensors stays far below this.

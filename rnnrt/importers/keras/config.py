@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ... import strict_json
 from ...errors import ModelFileError, UnsupportedModelError, did_you_mean
+from ...format import strict_json
 from ...layers import FUNCTIONS, Function
 
 _REQUIRED = object()

@@ -15,8 +15,8 @@ from os import PathLike
 
 import numpy as np
 
-from ...container import is_open, path_text, read_whole
 from ...errors import ModelFileError, UnsupportedModelError
+from ...format.reading import is_open, path_text, read_whole
 from ..containers import HDF5_SIGNATURE, ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive, unpacked_limit
 from ..detection import framework

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from math import isfinite
 
-from ...container import open_regular, path_text
 from ...errors import ModelFileError, UnsupportedModelError
+from ...format.reading import open_regular, path_text
 
 MAX_LINES = 4096
 _MOST_BYTES = 16 << 20

@@ -16,8 +16,8 @@ from math import prod
 import numpy as np
 import safetensors
 
-from ...container import path_text, read_whole
 from ...errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
+from ...format.reading import path_text, read_whole
 from ..containers import ZIP_SIGNATURE, pickle
 from ..containers.bfloat16 import widened
 from ..containers.npz import read_npz

@@ -10,12 +10,12 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from . import atomic
-from .container import open_regular
-from .errors import ModelFileError, RnnrtError, did_you_mean
-from .graph import Graph
-from .importers.containers.npz import check_size, read_header
-from .importers.detection import detect
+from ..errors import ModelFileError, RnnrtError, did_you_mean
+from ..format import atomic_write
+from ..format.reading import open_regular
+from ..graph import Graph
+from ..importers.containers.npz import check_size, read_header
+from ..importers.detection import detect
 
 
 class UsageError(RnnrtError):
@@ -65,9 +65,9 @@ def read_array(path):
 
 def read_arrays(path):
     """{name: array} of an .npz file; raises UsageError, or what its reader raises."""
-    from .container import read_whole
-    from .importers.containers.npz import read_npz
-    from .importers.containers.zip import Archive
+    from ..format.reading import read_whole
+    from ..importers.containers.npz import read_npz
+    from ..importers.containers.zip import Archive
 
     return read_npz(Archive(read_whole(path, 2 << 30), str(path), 2 << 30))
 
@@ -215,7 +215,7 @@ def write_outputs(path, outputs: dict):
     if kind == ".csv":
         only = _table(path, only)
     try:
-        with atomic.replacing(path) as file:
+        with atomic_write.replacing(path) as file:
             if kind == ".csv":
                 np.savetxt(file, only, fmt="%.9g", delimiter=",")  # nine digits are a float32, whole
             elif kind == ".npz":

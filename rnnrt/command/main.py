@@ -11,10 +11,7 @@ import os
 import sys
 import traceback
 
-from .cli_arguments import Said, parser
-from .cli_files import UsageError
-from .container import printable
-from .errors import (
+from ..errors import (
     ModelFileError,
     NotStreamableError,
     ResourceLimitError,
@@ -22,6 +19,9 @@ from .errors import (
     UnsupportedModelError,
     VerificationError,
 )
+from ..format.reading import printable
+from .arguments import Said, parser
+from .files import UsageError
 
 OK, CHECK_FAILED, USAGE, BAD_FILE, UNSUPPORTED = range(5)
 FAULT = 70  # EX_SOFTWARE of sysexits.h: what is wrong is rnnrt itself
@@ -129,7 +129,3 @@ def _said(error, as_json):
         )
     one_line = " ".join(message.split("\n"))
     return printable(draft.rstrip()) if draft else "", printable(f"rnnrt: {one_line}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 
-from . import __version__, cli_commands
-from .cli_files import UsageError
-from .errors import did_you_mean
-from .peers import PEERS
+from .. import __version__
+from ..errors import did_you_mean
+from . import bench, convert, demo, doctor, info, run, verify
+from .files import UsageError
+from .frameworks import PEERS
 
 _HELP = """exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package),
 3 a bad file, 4 not supported.
@@ -149,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
             help="write over a file of another kind (never over one that is read)",
         )
 
-    added = command(cli_commands.convert, "convert", "write a model as a .rnnrt file", "source")
+    added = command(convert.convert, "convert", "write a model as a .rnnrt file", "source")
     added.add_argument("-o", "--output", required=True, metavar="DST", help="the .rnnrt file to write")
     added.add_argument(
         "--golden",
@@ -161,12 +162,12 @@ def parser() -> argparse.ArgumentParser:
     )
     force(added)
     command(
-        cli_commands.info,
+        info.info,
         "info",
         "show layers, sizes, inputs, outputs, assumptions; or the draft of a spec where one is needed",
         "file",
     )
-    added = command(cli_commands.run, "run", "run a model on whole arrays", "model")
+    added = command(run.run, "run", "run a model on whole arrays", "model")
     added.add_argument("--input", required=True, nargs="+", metavar="[NAME=]X.npy")
     added.add_argument(
         "--output",
@@ -176,9 +177,7 @@ def parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     force(added)
-    added = command(
-        cli_commands.stream, "stream", "run a model chunk by chunk, as a live stream would", "model"
-    )
+    added = command(run.stream, "stream", "run a model chunk by chunk, as a live stream would", "model")
     added.add_argument(
         "--input",
         required=True,
@@ -190,11 +189,11 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--output", metavar="Y.npy", help="as run writes it")
     force(added)
     added = command(
-        cli_commands.verify, "verify", "replay the answers stored in the file, or ask a framework", "model"
+        verify.verify, "verify", "replay the answers stored in the file, or ask a framework", "model"
     )
     against(added, "ask your own file in its own framework instead")
     added = command(
-        cli_commands.benchmark, "bench", "measure steps, chunks and whole calls on this machine", "model"
+        bench.benchmark, "bench", "measure steps, chunks and whole calls on this machine", "model"
     )
     added.add_argument("--seconds", type=_positive, default=3.0, help="how long to measure (default 3)")
     added.add_argument(
@@ -206,14 +205,14 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     against(added, "run your own file in its own framework too, in turns in this process")
     added = command(
-        cli_commands.demo, "demo", "run the networks that come with rnnrt on a real signal and check them"
+        demo.command, "demo", "run the networks that come with rnnrt on a real signal and check them"
     )
     added.add_argument("--plot", metavar="FILE", help="draw the forecasts (needs matplotlib)")
     added.add_argument(
         "--seconds", type=_positive, default=2.0, help="how long to measure in all (default 2)"
     )
     force(added)
-    command(cli_commands.doctor, "doctor", "examine this machine and this installation")
+    command(doctor.command, "doctor", "examine this machine and this installation")
     return root
 
 

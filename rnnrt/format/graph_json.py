@@ -12,11 +12,11 @@ import math
 
 import numpy as np
 
+from ..errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from ..graph import Graph, Output
+from ..layers import Function
+from ..layers.base import LAYERS
 from . import strict_json
-from .errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
-from .graph import Graph, Output
-from .layers import Function
-from .layers.base import LAYERS
 
 MAX_LAYERS = 1024
 MAX_WIDTH = 1 << 24

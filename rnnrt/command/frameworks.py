@@ -12,10 +12,10 @@ import sys
 
 import numpy as np
 
-from . import golden
-from .container import path_text
-from .errors import MissingExtraError, UnsupportedModelError
-from .importers.detection import detect
+from .. import golden
+from ..errors import MissingExtraError, UnsupportedModelError
+from ..format.reading import path_text
+from ..importers.detection import detect
 
 PEERS = ("keras", "torch", "onnxruntime", "litert")
 
@@ -117,7 +117,7 @@ def _made(factory, where, torch):
 
 
 def _state_dict(source, torch):
-    from .importers.torch import files
+    from ..importers.torch import files
 
     kind = detect(source)
     if kind.importer != "torch":

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import atomic, graph_json, strict_json
-from .container import MAX_HEADER, Container, encode_header, open_regular, path_text
-from .errors import ModelFileError, UnsupportedModelError
-from .graph import Graph
+from ..errors import ModelFileError, UnsupportedModelError
+from ..graph import Graph
+from . import atomic_write, graph_json, strict_json
+from .reading import open_regular, path_text
+from .safetensors import MAX_HEADER, Container, encode_header
 
 FORMAT_VERSION = 1
 _TEXTS = ("graph", "provenance", "golden_by")
@@ -41,14 +42,14 @@ class Stored:
 
 
 def save(graph, path, golden=None, golden_by="reference", provenance=None):
-    """Write ``graph`` to ``path``, whole or not at all (see ``atomic.write``), as ``encode`` makes it.
+    """Write ``graph`` to ``path``, whole or not at all (see ``atomic_write.write``), as ``encode`` makes it.
 
     Raises ModelFileError where the path cannot be written or holds the source itself, and what ``encode``
     raises.
     """
     parts = encode(graph, path_text(path), golden, golden_by, provenance)
     _spare_source(path, (provenance or {}).get("sha256"))
-    atomic.write(path, parts)
+    atomic_write.write(path, parts)
 
 
 def _spare_source(path, digest):

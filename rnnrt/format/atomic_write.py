@@ -8,7 +8,7 @@ import stat
 from contextlib import contextmanager, suppress
 from secrets import token_hex
 
-from .errors import ModelFileError
+from ..errors import ModelFileError
 
 
 def write(path, parts):

@@ -1,7 +1,7 @@
 """``rnnrt demo``: five trained networks forecast a heart's signal, checked against what Keras and PyTorch
 answered.
 
-Data and provenance: the folder demo/ beside this file and its README.md. Nothing here needs a framework or a
+Data and provenance: the folder rnnrt/demo/ and its README.md. Nothing here needs a framework or a
 network; reading the .keras files needs h5py (the extra "keras").
 """
 
@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from . import atomic, bench
-from .errors import MissingExtraError, require
+from ..errors import MissingExtraError, require
+from ..format import atomic_write
+from . import measure
+from .files import UsageError, check_destination
+from .report import Report
+from .tables import progress, table
 
-FOLDER = Path(__file__).resolve().parent / "demo"
+FOLDER = Path(__file__).resolve().parents[1] / "demo"
 RATE = 120  # samples a second
 TRAINED = 20000  # samples the networks were trained on; the rest is held out
 AHEAD = 10  # values forecast at every step
@@ -42,10 +46,10 @@ def load(name):
     return rnnrt.from_keras(FOLDER / f"{name}.keras")
 
 
-def run(plot=None, seconds=2.0, progress=None) -> dict:
+def run(plot=None, seconds=2.0, tell=None) -> dict:
     """Import, check, run and time every network.
 
-    ``plot``: a file to draw forecasts into; ``seconds``: how long to measure in all; ``progress(fraction)``.
+    ``plot``: a file to draw forecasts into; ``seconds``: how long to measure in all; ``tell(fraction)``.
     Returns {"ok", "networks": [...], "skipped": [...], "rate", "held_out_samples", "plot"}, all plain JSON
     values.
     """
@@ -62,8 +66,8 @@ def run(plot=None, seconds=2.0, progress=None) -> dict:
             skipped.append({"network": name, "reason": str(error)})
             continue
         networks.append(_examine(name, models[name], golden, held_out, seconds / len(NETWORKS)))
-        if progress:
-            progress((done + 1) / len(NETWORKS))
+        if tell:
+            tell((done + 1) / len(NETWORKS))
     if plot:
         _draw(plot, models, held_out)
     return {
@@ -81,7 +85,7 @@ def _examine(name, model, golden, held_out, seconds):
     difference = float(np.abs(model(x) - recorded).max())
     made = model(held_out[:, None])
     mae, naive_mae = forecast_error(name, made, held_out)
-    latency = bench.measure({"step": bench.stream_calls(model, 1)["step"]}, seconds)["step"]
+    latency = measure.measure({"step": measure.stream_calls(model, 1)["step"]}, seconds)["step"]
     return {
         "network": name,
         "framework": "torch" if name == "lstm_torch" else "keras",
@@ -140,15 +144,13 @@ def _draw(path, models, held_out):
         row.set_title(name, loc="left", fontsize=9)
     rows[-1, 0].set_xlabel("seconds of held-out signal (grey: truth; blue: forecasts of the next 10 samples)")
     figure.tight_layout()
-    with atomic.replacing(path) as file:
+    with atomic_write.replacing(path) as file:
         figure.savefig(file, dpi=100, format=Path(path).suffix.removeprefix("."))
     pyplot.close(figure)
 
 
 def text(data) -> list[str]:
     """``run``'s findings for people."""
-    from .cli_text import table
-
     header = (
         "network",
         "from",
@@ -205,3 +207,29 @@ def text(data) -> list[str]:
         if data["ok"] and not data["skipped"]
         else ("ok, as far as it could run" if data["ok"] else "FAILED"),
     ]
+
+
+def command(options):
+    """The Report of ``run``, with a bar of progress."""
+    if options.plot:
+        _check_plot(options.plot)
+        check_destination(options.plot, (), "picture", options.force)
+    with progress("demo") as tell:
+        data = run(plot=options.plot, seconds=options.seconds, tell=tell)
+    return Report(data, text(data), data["ok"])
+
+
+def _check_plot(path):
+    """Whether a picture can be written there: asked before the work, not after it."""
+    formats = require(
+        "matplotlib.backend_bases", "report", "rnnrt demo --plot"
+    ).FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".") not in formats:
+        raise UsageError(
+            "is not a kind of picture",
+            where=path,
+            expected=f"a name that ends in one of {', '.join(formats)}",
+        )
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot be written: {folder} is not a folder", where=path)

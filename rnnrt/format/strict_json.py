@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 
-from .errors import ModelFileError
+from ..errors import ModelFileError
 
 MAX_DEPTH = 32
 MAX_INTEGER = 1 << 53  # beyond it a reader with doubles sees another number

@@ -1,52 +1,46 @@
-"""What the command shows people: tables, a bar of progress, and what a network holds."""
+"""``rnnrt info``: what a network holds."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import sys
 
-from .graph import Graph
-from .layers import Input
+from ..errors import NotStreamableError
+from ..graph import Graph
+from ..layers import Input
+from .models import open_model
+from .report import WHY, Report, golden_line
+from .tables import table
 
 
-def table(header, rows):
-    """Lines of aligned columns: text to the left, numbers to the right."""
-    cells = [[str(c) for c in row] for row in [header, *rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    right = [
-        all(
-            isinstance(row[k], (int, float)) or str(row[k])[:1].isdigit() or row[k] in ("", "-")
-            for row in rows
-        )
-        for k in range(len(header))
+def info(options):
+    model = open_model(options.file, options)
+    data = {"file": str(options.file)} | describe(model.graph)
+    origin = {key: value for key, value in model.provenance.items() if key not in model.graph.metadata}
+    data |= {
+        "nbytes": int(model.nbytes),
+        "golden_by": model.golden_by,
+        "assumptions": list(model.assumptions),
+        "streamable": model.streamable,
+        "provenance": origin,
+    }
+    lines = [
+        f"{data['file']}",
+        *described(data),
+        *(f"source {key}: {value}" for key, value in origin.items() if key not in (WHY, "compared")),
     ]
-    return [
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip()
-        for row in cells
-    ]
-
-
-@contextlib.contextmanager
-def progress(label):
-    """Yields progress(fraction): a bar on stderr (rich where it is installed, plain where not), silent unless
-    that is a terminal.
-    """
-    if not sys.stderr.isatty():
-        yield lambda fraction: None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        yield lambda fraction: print(
-            f"\r{label} {fraction:4.0%}", end="" if fraction < 1 else "\r\033[K", file=sys.stderr, flush=True
-        )
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=1.0)
-        yield lambda fraction: bar.update(task, completed=fraction)
+    lines += ["assumptions:", *(f"  {text}" for text in model.assumptions)] if model.assumptions else []
+    lines += [golden_line(model), f"packed weights: {data['nbytes'] / 1024:.0f} KiB"]
+    if model.streamable:
+        data["delay"] = int(model.delay)
+        lines.append(f"streams, {data['delay']} frames behind its input" if data["delay"] else "streams")
+    else:
+        try:
+            model.stream()
+        except NotStreamableError as error:
+            data["not_streamable"] = str(error)
+            lines.append(f"does not stream: {error}")
+    return Report(data, lines)
 
 
 def describe(graph: Graph) -> dict:

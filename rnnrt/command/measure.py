@@ -15,11 +15,11 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from . import verification
-from .axes import to_source
-from .errors import NotStreamableError, RnnrtError
-from .graph import Graph
-from .layers import Input
+from .. import verification
+from ..axes import to_source
+from ..errors import NotStreamableError, RnnrtError
+from ..graph import Graph
+from ..layers import Input
 
 #: Nanoseconds one contender runs before the next one's turn: short enough that a busy machine slows all of
 #: them alike.

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import reference
-from .graph import GraphBuilder
-from .layers import GRU, LSTM, Conv1D, Dense
+from .. import reference
+from ..graph import GraphBuilder
+from ..layers import GRU, LSTM, Conv1D, Dense
+from .report import Report
 
 #: Optional packages and what each is for.
 EXTRAS = {
@@ -167,3 +168,21 @@ def kernels() -> list[dict]:
                 "with this output."
             )
     return checks
+
+
+def command(options):
+    """The Report of ``examine``."""
+    data = examine()
+    lines = [f"{k}: {', '.join(v) if isinstance(v, list) else v}" for k, v in data["config"].items()] + [""]
+    lines += [
+        f"{name} {x['version']}"
+        if x["version"]
+        else f"{name} is not installed ({x['for']}): pip install 'rnnrt[{x['extra']}]'"
+        for name, x in data["extras"].items()
+    ] + [""]
+    lines += [
+        f"{'ok    ' if c['ok'] else 'FAILED'} {c['check']}: {c['found']}"
+        + ("" if c["ok"] else f". {c['fix']}")
+        for c in data["checks"]
+    ]
+    return Report(data, lines, all(c["ok"] for c in data["checks"]))

@@ -1,0 +1,54 @@
+"""The model that a command is about, in any file rnnrt reads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ..errors import ShapeError
+from ..importers.detection import detect
+from .files import UsageError, check_destination, output_kind, read_text, split_input
+
+
+@contextlib.contextmanager
+def reading():
+    """A model file whose parts do not fit one another is a bad file, whatever kind of error says so."""
+    try:
+        yield
+    except ShapeError as error:
+        error.while_reading = True
+        raise
+
+
+def open_model(path, options, **settings):
+    """The Model in any file rnnrt reads: its own by load, another's by convert; ``settings`` as
+    ``with_options`` takes them.
+    """
+    import rnnrt
+
+    with reading():
+        if detect(path).name == "rnnrt":
+            if options.spec:
+                raise UsageError("a .rnnrt file needs no spec: it says what it is", where=str(path))
+            return rnnrt.load(path, max_bytes=options.max_bytes, **settings)
+        model = rnnrt.convert(path, **importing(options))
+    return model.with_options(**settings) if settings.get("num_threads", 1) > 1 else model
+
+
+def importing(options):
+    """The importer's own options among those of a command."""
+    made = {"max_bytes": options.max_bytes}
+    return made | {"spec": read_text(options.spec)} if options.spec else made
+
+
+def files_read(options):
+    """The files that a command reads beside its model."""
+    return [
+        path for path in (options.spec, getattr(options, "golden", None)) if path and os.path.exists(path)
+    ]
+
+
+def check_output(options, graph):
+    """Whether the answers may be written where they shall be: asked before the work, not after it."""
+    read = (options.model, *files_read(options), *(split_input(graph, item)[1] for item in options.input))
+    check_destination(options.output, read, output_kind(options.output), options.force)

@@ -1,0 +1,101 @@
+"""``rnnrt run`` and ``rnnrt stream``: arrays in, answers out, whole or chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from .files import UsageError, output_kind, read_inputs, write_outputs
+from .measure import summarise
+from .models import check_output, open_model
+from .report import Report, shapes
+
+
+def run(options):
+    output_kind(options.output)
+    model = open_model(options.model, options, num_threads=options.threads)
+    check_output(options, model.graph)
+    inputs = read_inputs(model.graph, options.input)
+    start = time.perf_counter()
+    outputs = model.run(inputs)
+    seconds = time.perf_counter() - start
+    write_outputs(options.output, outputs)
+    data = {"output": options.output, "outputs": shapes(outputs), "seconds": seconds}
+    return Report(
+        data,
+        [f"{name}: {y.shape} {y.dtype}" for name, y in outputs.items()]
+        + [f"{seconds * 1000:.3f} ms -> {options.output}"],
+    )
+
+
+def stream(options):
+    if options.output:
+        output_kind(options.output)
+    model = open_model(options.model, options)
+    graph = model.graph
+    if options.output:
+        check_output(options, graph)
+    inputs = read_inputs(graph, options.input)
+    timed = [name for name in graph.inputs if graph[name].time]
+    once = {name: inputs[name] for name in graph.inputs if not graph[name].time}
+    parts = [inputs[name] for name in timed]
+    batch, total = _rows_and_frames(graph, timed, parts)
+    live = model.stream(batch, inputs=once) if once else model.stream(batch)
+    along = 0 if batch is None else 1
+    collected, taken = [], []
+    for begin in range(0, total, options.chunk):
+        chunk = tuple(np.take(x, range(begin, min(begin + options.chunk, total)), axis=along) for x in parts)
+        start = time.perf_counter_ns()
+        made = live.push(chunk if len(chunk) > 1 else chunk[0])
+        taken.append(time.perf_counter_ns() - start)
+        collected.append(made)
+    tail = live.flush()
+    collected.append(tail)
+    joined = [
+        np.concatenate(column, axis=along)
+        for column in zip(*(c if isinstance(c, tuple) else (c,) for c in collected))
+    ]
+    outputs = {o.name: y for o, y in zip(graph.outputs, joined)}
+    if options.output:
+        write_outputs(options.output, outputs)
+    latency = summarise(taken) if taken else None
+    flushed = (tail[0] if isinstance(tail, tuple) else tail).shape[along]
+    data = {
+        "frames_in": total,
+        "chunk": options.chunk,
+        "outputs": shapes(outputs),
+        "flushed": flushed,
+        "delay": model.delay,
+    }
+    data["latency_us"] = latency.as_dict() if latency else None
+    lines = [f"{total} frames in, chunks of {options.chunk}"] + [
+        f"{name}: {y.shape}, {flushed} of them from flush" for name, y in outputs.items()
+    ]
+    if latency:
+        lines.append(
+            f"a chunk took p50 {latency.p50:.1f} µs, p99 {latency.p99:.1f} µs, at most {latency.max:.1f} µs"
+        )
+    return Report(data, lines)
+
+
+def _rows_and_frames(graph, names, arrays):
+    """(rows or None without a batch axis, frames) of the arrays of the inputs ``names``, which must agree."""
+    made = set()
+    for name, x in zip(names, arrays):
+        extra = x.ndim - len(graph[name].features) - 1
+        if extra not in (0, 1):
+            raise UsageError(
+                "the input has the wrong shape",
+                where=f"input {name!r}",
+                expected=f"{graph.signals[name]}, or the same without batch",
+                found=str(x.shape),
+            )
+        made.add((x.shape[0] if extra else None, x.shape[extra]))
+    if len(made) != 1:
+        raise UsageError(
+            "the inputs differ in their batch or their frames",
+            expected="the same of each",
+            found=", ".join(str(x.shape) for x in arrays),
+        )
+    return made.pop()

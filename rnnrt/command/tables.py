@@ -1,0 +1,44 @@
+"""What the command shows people: tables, and a bar of progress."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+
+def table(header, rows):
+    """Lines of aligned columns: text to the left, numbers to the right."""
+    cells = [[str(c) for c in row] for row in [header, *rows]]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    right = [
+        all(
+            isinstance(row[k], (int, float)) or str(row[k])[:1].isdigit() or row[k] in ("", "-")
+            for row in rows
+        )
+        for k in range(len(header))
+    ]
+    return [
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip()
+        for row in cells
+    ]
+
+
+@contextlib.contextmanager
+def progress(label):
+    """Yields progress(fraction): a bar on stderr (rich where it is installed, plain where not), silent unless
+    that is a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda fraction: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda fraction: print(
+            f"\r{label} {fraction:4.0%}", end="" if fraction < 1 else "\r\033[K", file=sys.stderr, flush=True
+        )
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda fraction: bar.update(task, completed=fraction)

@@ -1,0 +1,1 @@
+"""The .rnnrt file, and what reading and writing any file safely takes."""
