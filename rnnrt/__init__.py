@@ -20,7 +20,8 @@ from .errors import (
     VerificationError,
 )
 from .graph import Graph
-from .model import Model, convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
+from .loading import convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
+from .model import Model
 from .state import State
 from .value import by_path
 

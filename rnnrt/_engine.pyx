@@ -692,7 +692,7 @@ cdef class Stream:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> next(given)))
         self.realtime = realtime
         self.work, self.block = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch, block
-        self.bursts = model.bursts
+        self.bursts = model._may_emit_many
         # `simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python object
         first = all_inputs[0].signal.features if len(all_inputs) == len(self.timed_inputs) == 1 and not all_inputs[0].holds_ids else ()
         self.simple = len(first) == 1 and len(output_features) == 1 and len(output_features[0][0]) == 1
@@ -1033,7 +1033,7 @@ cdef class Stream:
             self.busy = False
         if self.batch_size is None:
             arrays = {name: a.reshape(a.shape[1:]) for name, a in arrays.items()}
-        return self.model.make_state(arrays, self.batch_size, self.kind())
+        return self.model._states.make(arrays, self.batch_size, self.kind())
 
     cdef dict kind(self):
         """What a State must have in common with this stream, beside the batch, to be its state."""
@@ -1046,7 +1046,7 @@ cdef class Stream:
 
     @state.setter
     def state(self, value):
-        self.write(self.model.read_state(value, self.batch_size, self.kind(), self.blank()))
+        self.write(self.model._states.read(value, self.batch_size, self.kind(), self.blank()))
 
     def _start_from(self, arrays):
         """A new sequence that starts from {state name: (batch, size) array}, checked by the model; the rest is zero."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from .axes import letters, to_source
 from .errors import DTypeError, ShapeError
-from .layers import Embedding
+from .layers import Embedding, Input
 
 
 def tables_of(graph, name):
@@ -62,7 +62,7 @@ def engine_form(a):
     return a if readable(a) else np.ascontiguousarray(a, np.float32)
 
 
-class Port:
+class InputSpec:
     """One graph input: how the source's array becomes the engine's (time, batch, width)."""
 
     def __init__(self, layer, signal, tables, optional):
@@ -168,3 +168,93 @@ def finish_output(axes, signal, array, batched, out):
         out[...] = array
         return out
     return array
+
+
+class Ports:
+    """The inputs and the outputs of a network. ``inputs``: an InputSpec each, in the source's order;
+    ``outputs``: (Output, Signal) each; ``engine_order``: places in ``inputs`` in the order of the rows of
+    ``run_graph``, which the engine runs.
+    """
+
+    def __init__(self, graph, run_graph):
+        optional = graph.metadata.get("optional_inputs", ())
+        self.inputs = [
+            InputSpec(graph[name], graph.signals[name], tables_of(graph, name), name in optional)
+            for name in graph.inputs
+        ]
+        self.outputs = [(o, graph.signals[o.value]) for o in graph.outputs]
+        order = [x.name for x in run_graph.layers if isinstance(x, Input)]
+        self.engine_order = [graph.inputs.index(name) for name in order]
+
+    @property
+    def names(self):
+        """Names of the inputs, in the source's order."""
+        return [spec.layer.name for spec in self.inputs]
+
+    def any_length(self):
+        """A number of frames that the inputs may have."""
+        return next((s.signal.length for s in self.inputs if s.signal.time and s.signal.length), 64)
+
+    def plain(self):
+        """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for
+        which calls have a short way.
+        """
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            return None
+        port, (output, signal) = self.inputs[0], self.outputs[0]
+        if (
+            port.layer.axes != "btf"
+            or port.layer.ids
+            or port.tables
+            or len(port.signal.features) != 1
+            or len(signal.features) != 1
+            or output.axes not in ("btf", "bf")
+        ):
+            return None
+        return port.signal.width, port.signal.length or 0, signal.time
+
+    def canonical(self, given):
+        """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ),
+        and whether a batch axis was given."""
+        batched, batch, free, arrays = None, 1, {}, []
+        for port, x in zip(self.inputs, given):
+            if x is None:
+                if not port.optional:
+                    raise ShapeError(f"the input {port.layer.name!r} is missing", expected=f"{self.names}")
+                arrays.append(None)
+                continue
+            x = as_array(x, port.where)
+            has_batch = x.ndim == port.rank
+            if not has_batch and x.ndim != port.rank - 1:
+                raise port.wrong(x)
+            port.check_ids(x, [a for a in port.letters if has_batch or a != "b"])
+            if batched is not None and has_batch != batched:
+                raise ShapeError(
+                    "some inputs have a batch axis and some have not",
+                    where=port.where,
+                    expected=f"{port.rank - (not batched)} axes",
+                    found=str(x.shape),
+                )
+            batched = has_batch
+            array = port.canonical(x, has_batch)
+            if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
+                raise ShapeError(
+                    "the inputs have different batch sizes", where=port.where, found=str(x.shape)
+                )
+            batch = array.shape[1]
+            if port.signal.time and port.signal.length is None:
+                free[port.layer.name] = array.shape[0]
+            arrays.append(array)
+        # a network may take inputs of different lengths: what joins them says where it cannot
+        frames = free if len(set(free.values())) > 1 else next(iter(free.values()), None)
+        if frames is None:
+            frames = next((p.signal.length for p in self.inputs if p.signal.time), 1)
+        if not batch:
+            raise ShapeError(
+                "the batch is empty", where=self.inputs[0].where, expected="at least one row", found="0 rows"
+            )
+        arrays = [
+            np.zeros((1, batch, p.signal.width), np.float32) if a is None else a
+            for p, a in zip(self.inputs, arrays)
+        ]
+        return arrays, batch, frames, True if batched is None else batched

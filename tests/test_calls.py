@@ -271,7 +271,7 @@ def test_plans_for_other_lengths_share_the_packed_weights():
     for frames in range(20, 45):
         alone = rnnrt.Model(model.graph)
         assert model(x[:frames]).tobytes() == alone(x[:frames]).tobytes()
-    first = model._family
+    first = model._plans.family
     again = _engine.plan_of(lowering.with_length(model._run_graph, 50), None, first)
     assert again.nbytes == first.nbytes
     other = built(lambda b, x: b.add(L.Conv1D, "c", x, weight=weights(6, 5, 4), stride=2, padding="same"))

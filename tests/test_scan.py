@@ -344,7 +344,7 @@ def test_a_given_start_takes_the_place_of_an_edge(name):
     case = next(c for c in CASES if c.name == name)
     graph, x = case.graph(), case.sample(2, 9)
     model = rnnrt.Model(graph, lift=False)
-    for state, number, size in model.state_values:
+    for state, number, size in model._states.values:
         given = {state: generator(27, number).standard_normal((2, size)).astype(np.float32)}
         expected, _ = reference.run(graph, {"x": x}, given)
         assert np.abs(model(x, initial_state=given) - expected["y"]).max() <= 1e-5, state

@@ -71,7 +71,7 @@ def test_an_edit_of_the_arrays_is_the_state(batch, through_bytes):
         stream.push(x[..., :pushed, :])
         state = stream.state
         state.arrays()["one/h"][...] = h
-        recurrent = {name: state.arrays()[name] for name, _, _ in model.state_values}
+        recurrent = {name: state.arrays()[name] for name, _, _ in model._states.values}
         wanted = model(x, initial_state={**recurrent, "one/h": h})
         assert np.abs(wanted - model(x, initial_state=stream.state)).max() > 1e-3
         other = model.stream(batch)
@@ -131,7 +131,7 @@ def test_a_state_from_a_dict_resets_all_the_rest():
 @pytest.mark.parametrize("make", [stacked, convolved])
 def test_a_stream_may_start_from_a_state(make):
     model, x = make(), weights(2, 6, 3)
-    given = {name: np.full((2, 4), 0.25, np.float32) for name, _, _ in model.state_values}
+    given = {name: np.full((2, 4), 0.25, np.float32) for name, _, _ in model._states.values}
     _, final = model(x, return_state=True)
     for start in (given, final):
         stream = model.stream(2, initial_state=start)

@@ -26,15 +26,16 @@ def test_a_step_that_may_bring_several_frames_is_refused():
     laid_out.output("frames", laid_out.add(L.Unflatten, "unflatten", seed, length=4))
     laid_out.output("y", dense(laid_out, x, np.random.default_rng(0), 2))
     for model, given in ((wide, None), (rnnrt.Model(laid_out.graph()), {"seed": frames(8)})):
-        assert model.bursts
         stream = model.stream(inputs=given)
+        assert stream.bursts
         refused(StateError, lambda s=stream: s.step(frames(3)), "several frames", "push()")
         refused(StateError, lambda s=stream: s.step([1, 2, 3]), "several frames", "push()")
         assert stream.position == 0
     x = frames(9, 3)
     stream = wide.stream()
     assert len(stream.push(x[:1])) == 5
-    assert not net().bursts and not built(lambda b, x, r: conv(b, x, r, 4, 3, padding=(2, 0))).bursts
+    causal = built(lambda b, x, r: conv(b, x, r, 4, 3, padding=(2, 0)))
+    assert not net().stream().bursts and not causal.stream().bursts
 
 
 def test_after_flush_only_reset_or_a_state_is_legal():

@@ -1,0 +1,226 @@
+"""Whole inputs: in the source's axes in and out, in slices of rows, on several threads."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from . import _engine
+from .errors import DTypeError, ShapeError, UnsupportedModelError
+from .ports import as_array, engine_form, finish_output, make_output, readable
+
+#: Numbers of an input that are converted at a time.
+SLICE = 1 << 20
+
+
+class WholeCalls:
+    """Answers of one network to whole inputs: by its ports, plans and states, on ``num_threads``."""
+
+    def __init__(self, graph, ports, plans, states, num_threads):
+        self.graph, self.ports, self.plans, self.states = graph, ports, plans, states
+        self.num_threads = num_threads
+
+    def answer(self, given, lengths=None, initial_state=None, return_state=False, out=None, progress=None):
+        """What ``Model.__call__`` answers to ``given``, one array or None for every input."""
+        if progress is not None and not callable(progress):
+            raise DTypeError(
+                "progress must be a function", expected="f(done, total)", found=type(progress).__name__
+            )
+        arrays, batch, frames, batched = self.ports.canonical(given)
+        required = self.graph.metadata.get("lengths_input")
+        if lengths is not None:
+            if isinstance(frames, dict):
+                raise ShapeError("lengths= needs inputs that are equally long", found=f"{frames}")
+            lengths = self._check_lengths(lengths, batch, frames)
+        elif required:
+            raise ShapeError(f"this module was traced with lengths ({required!r})", fix="Pass lengths=.")
+        plan = self.plans.for_frames(frames)
+        if isinstance(frames, dict):
+            frames = max(frames.values())
+        made, views = [], []
+        for k, (output, signal) in enumerate(self.ports.outputs):
+            count = plan.due(k, frames, True)
+            if not count:
+                raise ShapeError(
+                    "the input is too short for this network",
+                    where=f"output {output.name!r}",
+                    found=f"{frames} frames",
+                )
+            end = self._cut_at(output.name, lengths)
+            shared = out is not None and any(np.may_share_memory(out, a) for a in arrays)
+            array, view = make_output(
+                output.axes,
+                signal,
+                batch,
+                count,
+                batched,
+                out if len(self.ports.outputs) == 1 and end is None else None,
+                shared,
+            )
+            made.append(array)
+            views.append(view)
+        if out is not None and len(self.ports.outputs) != 1:
+            found = f"{len(self.ports.outputs)} outputs"
+            raise ShapeError("out= works for models with one output only", found=found)
+        initial = self.states.initial(initial_state, batch, batched)
+        final = (
+            [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.states.values]
+            if return_state
+            else []
+        )
+        self._run(
+            plan,
+            batch,
+            [arrays[k] for k in self.ports.engine_order],
+            views,
+            lengths,
+            initial,
+            [(v, a) for _, v, a in final],
+            progress,
+        )
+        results = tuple(
+            finish_output(output.axes, signal, array, batched, out)
+            if (end := self._cut_at(output.name, lengths)) is None
+            else self._cut(output.axes, signal, array, view, end, batched, out)
+            for (output, signal), array, view in zip(self.ports.outputs, made, views)
+        )
+        result = results[0] if len(results) == 1 else results
+        if not return_state:
+            return result
+        return result, self.states.make(
+            {name: a if batched else a[0] for name, _, a in final}, batch if batched else None
+        )
+
+    def _cut_at(self, output, lengths):
+        """Frames that an output has with these lengths where pad_packed_sequence cuts it to the longest row;
+        else None.
+        """
+        if lengths is None or output not in self.graph.metadata.get("cut_outputs", ()):
+            return None
+        return max(1, int(lengths.max()))
+
+    def _cut(self, axes, signal, array, view, end, batched, out):
+        shorter, cut = make_output(axes, signal, view.shape[1], end, batched, out, out is not None)
+        cut[...] = view[:end]
+        return finish_output(axes, signal, shorter, batched, out)
+
+    def _run(self, plan, batch, arrays, views, lengths, initial, final, progress):
+        """Run the plan. Inputs that the engine cannot read as they are become what it reads some rows at a
+        time, and threads share out the rows where there is enough work for them."""
+        frames = max(a.shape[0] for a in arrays)
+        total = plan.work(frames) * batch
+        long = total > _engine.LONG_WORK
+        call = _engine.Call(total, progress) if long or progress is not None else None
+        threads = min(self.num_threads, batch) if long else 1
+        size = batch
+        if threads > 1 or any(a.size > SLICE and not readable(a) for a in arrays):
+            numbers = sum(a.shape[0] * a.shape[2] for a in arrays)
+            rows = plan.rows(frames)
+            size = min(-(-batch // threads), rows * max(1, SLICE // (rows * numbers)))
+        cuts = iter([(k, min(k + size, batch)) for k in range(0, batch, size)])
+
+        def rows_of(a, b, part):
+            if (a, b) == (0, batch):
+                plan.run(batch, [engine_form(x) for x in arrays], views, lengths, initial, final, 0, part)
+                return
+            kept = [(v, np.empty_like(x[a:b])) for v, x in final]
+            plan.run(
+                b - a,
+                [engine_form(x[:, a:b]) for x in arrays],
+                [y[:, a:b] for y in views],
+                None if lengths is None else lengths[a:b].copy(),
+                [(v, np.ascontiguousarray(x[a:b])) for v, x in initial],
+                kept,
+                0,
+                part,
+                a,
+            )
+            for (_, x), (_, y) in zip(final, kept):
+                x[a:b] = y
+
+        if threads < 2:
+            for a, b in cuts:
+                rows_of(a, b, call)
+        else:
+            _share_out(cuts, rows_of, call, threads)
+        if call is not None:
+            call.finish()
+
+    def _check_lengths(self, lengths, batch, frames):
+        from . import verification
+
+        facts = self.graph.metadata
+        if facts.get("source") == "torch" and not facts.get("packed"):
+            raise UnsupportedModelError(
+                "lengths= counts only where the program packs its rows (pack_padded_sequence), and this one "
+                "does not",
+                fix="Run rows of equal length together, or each row alone, cut to its length."
+                " A spec says where forward packs: pack ... pad.",
+            )
+        if facts.get("source") == "keras":
+            raise UnsupportedModelError(
+                "lengths= on a Keras model is not supported yet",
+                fix="Run rows of different lengths one by one.",
+            )
+        lengths = as_array(lengths, "lengths")
+        if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):
+            raise ShapeError(
+                "lengths must be one whole number a row",
+                expected=f"({batch},)",
+                found=f"{lengths.dtype} {lengths.shape}",
+            )
+        most = verification.longest_row(self.graph, frames)
+        bad = np.flatnonzero((lengths < 0) | (lengths > most))
+        if bad.size:
+            raise ShapeError(
+                f"the length of row {bad[0]} is out of range",
+                expected=f"0 to {most}",
+                found=str(lengths[bad[0]]),
+            )
+        if not facts.get("packed"):
+            self._refuse_moved_time()
+        return np.ascontiguousarray(lengths, np.int64)
+
+    def _refuse_moved_time(self):
+        """Lengths given to a graph built by hand count input frames: refuse them where a layer before a
+        recurrent one changed those.
+        """
+        moved = set()
+        for layer in self.plans.graph.layers:
+            sequences = [r.partition(":")[0] for r in layer.inputs if self.plans.graph.signals[r].time]
+            if layer.lengths == "honours" and not moved.isdisjoint(sequences):
+                raise UnsupportedModelError(
+                    "lengths= means nothing here: a layer before it changed the time axis",
+                    where=layer.where,
+                    fix="Run rows of different lengths one by one.",
+                )
+            if layer.lengths == "moves" or any(r.partition(":")[0] in moved for r in layer.inputs):
+                moved.add(layer.name)
+
+
+def _share_out(cuts, rows_of, call, threads):
+    """Run every cut by one of ``threads`` threads, the caller's among them. The first error ends all, as does
+    what interrupts the caller.
+    """
+
+    def drain(part):
+        try:
+            for a, b in cuts:
+                if call.error is None:
+                    rows_of(a, b, part)
+        except BaseException as error:  # noqa: BLE001 - given back to the caller below
+            call.cancel(error)
+
+    workers = [threading.Thread(target=drain, args=(call.part(),)) for _ in range(threads - 1)]
+    for w in workers:
+        w.start()
+    drain(call)
+    for w in workers:
+        while w.is_alive():
+            try:
+                w.join()
+            except BaseException as error:  # noqa: BLE001 - likewise
+                call.cancel(error)
+    if call.error is not None:
+        raise call.error

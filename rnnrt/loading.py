@@ -1,0 +1,231 @@
+"""The ways in: a Model from a file, a live object, or a graph."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from . import _engine
+from .errors import ModelFileError, UnsupportedModelError
+from .model import Model
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .annotations import Answer, Backend, Check, CustomObjects, File, Floats, Path, WeightType
+    from .graph import Graph
+
+
+def from_keras(
+    source: Any,
+    spec: str | os.PathLike[str] | None = None,
+    *,
+    custom_objects: CustomObjects | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a
+    line: see importers/keras/spec.py; or a path to either), or a live Keras model.
+
+    ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become
+    the golden sample: VerificationError where they are not answered. ``max_bytes``: the most that the file
+    may take, unpacked (ResourceLimitError).
+    """
+    from .importers import detection
+    from .importers.keras import reader
+
+    detection.expect(source, "keras")
+    return _imported(
+        reader.read(
+            source,
+            spec,
+            custom_objects=custom_objects,
+            inputs=inputs,
+            outputs=outputs,
+            max_bytes=max_bytes,
+        ),
+        source,
+        hindrance=_hindrance(inputs, outputs),
+        check=check,
+    )
+
+
+def from_torch(
+    source: Any,
+    spec: str | os.PathLike[str] | None = None,
+    *,
+    example: Any = None,
+    prefix: str = "",
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a
+    live module.
+
+    ``check``, ``max_bytes``: as in ``from_keras``.
+    """
+    from .importers import detection
+    from .importers.torch import reader
+
+    detection.expect(source, "torch")
+    return _imported(
+        reader.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source, check=check
+    )
+
+
+def _imported(graph, source, *, ask=None, hindrance=None, check=None):
+    """The Model of a graph imported from ``source``, with its provenance and, where it is to be asked
+    (``ask``, by default a live source) and nothing hinders it, the answers of the framework."""
+    from . import golden
+
+    provenance = golden.provenance(source, graph)
+    if check is not None:
+        return _checked(graph, check, provenance)
+    if not (golden.is_live(source) if ask is None else ask):
+        return Model(graph, provenance=provenance)
+    made = golden.of(source, graph, hindrance)
+    provenance |= {"golden_by_reference_because": made.why} if made.why else {}
+    return Model(graph, golden=(made.inputs, made.outputs), golden_by=made.by, provenance=provenance)
+
+
+def _checked(graph, check, provenance):
+    """The Model of a graph with the user's samples ``check`` ((x, y), or the path of an .npz) as its golden
+    ones, after it answered them.
+    """
+    from . import golden
+
+    is_pair = isinstance(check, (tuple, list)) and len(check) == 2
+    made = golden.given(graph, *check) if is_pair else golden.read(check, graph)
+    model = Model(graph, golden=(made.inputs, made.outputs), golden_by=made.by, provenance=provenance)
+    model.verify()
+    return model
+
+
+def _hindrance(inputs=None, outputs=None, spec=None, **_):
+    """Why an importer's options keep the framework from answering for the graph, or None."""
+    return (
+        "only a part of the network was imported"
+        if inputs or outputs
+        else "the file holds weights alone"
+        if spec is not None
+        else None
+    )
+
+
+def from_numpy(parameters: Mapping[str, ArrayLike]) -> Model[tuple[Floats, ...]]:
+    """A Model from the textbook's parameter dictionaries (see rnnrt.textbook), in their own axes."""
+    from .importers import numpy
+
+    return Model(numpy.read(parameters))
+
+
+def from_graph(graph: Graph, *, lift: bool = True) -> Model[Answer]:
+    """A Model from a Graph built by hand (see rnnrt.layers). ``lift``: Scans that are an LSTM, GRU or
+    SimpleRNN run as those layers do; otherwise as the arithmetic they state."""
+    return Model(graph, lift=lift)
+
+
+def load(
+    path: File,
+    *,
+    num_threads: int = 1,
+    backend: Backend = "native",
+    weights: WeightType = "float32",
+    isa: str | None = None,
+    verify: bool = False,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
+    from .format import file
+    from .format.reading import path_text
+    from .importers import detect
+
+    kind = detect(path)
+    if kind.name != "rnnrt":
+        raise ModelFileError(
+            f"is {kind.what}, not a .rnnrt file", where=path_text(path), fix="Import it with rnnrt.convert()."
+        )
+    stored = file.load(path, max_bytes)
+    model = Model(
+        stored.graph,
+        num_threads=num_threads,
+        backend=backend,
+        weights=weights,
+        isa=isa,
+        golden=stored.golden,
+        golden_by=stored.golden_by,
+        provenance=stored.provenance,
+    )
+    if isinstance(path, (str, bytes, os.PathLike)):
+        model._path = os.path.abspath(path_text(path))
+    if verify:
+        model.verify()
+    return model
+
+
+def convert(
+    source: Any,
+    destination: Path | None = None,
+    *,
+    golden: Literal["auto", "reference"] | Check = "auto",
+    **options: Any,
+) -> Model[Answer]:
+    """A Model from any source rnnrt knows, told by content; saved to ``destination`` where one is given,
+    after ``Model.verify``.
+
+    ``golden``: who answers the sample that the file carries. "auto": the source's own framework, where it is
+    live or its file can be run by the installed Keras; else, or with "reference", the float64 reference. Or
+    your own samples: (x, y) as ``Model.verify`` takes them, or the path of an .npz that holds them by name
+    (or x0.. and y0..); VerificationError where they are not answered. ``options``: as the importer takes
+    them.
+    """
+    from . import importers, verification
+
+    own = isinstance(golden, str) and golden in ("auto", "reference")
+    if isinstance(golden, str) and not own and not os.path.exists(golden):
+        raise UnsupportedModelError(
+            "golden must name who answers the sample",
+            expected="'auto', 'reference', samples (x, y), or the path of an .npz",
+            found=repr(golden),
+        )
+    if importers.detect(source).name == "rnnrt":
+        model = load(source, **options)
+        if not own:
+            model = _checked(model.graph, golden, model.provenance)
+    else:
+        ask = False if golden == "reference" else True if destination is not None else None
+        graph = importers.read(source, **options)
+        model = _imported(
+            graph, source, ask=ask, hindrance=_hindrance(**options), check=None if own else golden
+        )
+    if destination is not None:
+        _, outputs = model._golden or verification.reference_sample(model.graph)
+        if all(
+            np.isfinite(y).all() for y in outputs.values()
+        ):  # else it verifies nothing, and ``verify`` fails
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # who answered is in the file and in ``assumptions``
+                model.verify()
+        model.save(destination)
+    return model
+
+
+def show_config() -> dict[str, Any]:
+    """CPU, instruction sets, and the versions of what rnnrt stands on, as a dict."""
+    import platform
+
+    from . import __version__
+
+    return {
+        "rnnrt": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "isas": _engine.isas(),
+    }

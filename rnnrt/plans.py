@@ -1,0 +1,58 @@
+"""The engine's plans of one network: one for all lengths, except where a layer's padding depends on the
+length, or inputs are not equally long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _engine, lowering
+from .errors import ShapeError
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+#: Most plans kept beside the common one; all are dropped when there would be more.
+MOST = 8
+
+
+class Plans:
+    """The plans of ``graph``, all with the packed weights of the first. ``isa``: the instruction set, "blas",
+    or None for the machine's best.
+
+    ``common``: the Plan for every length, or None where ``needs_length``, the name of a layer, needs to know
+    it.
+    """
+
+    def __init__(self, graph: Graph, isa: str | None) -> None:
+        self.graph, self._isa = graph, isa
+        self.family: _engine.Plan | None = None
+        self._by_length: dict[object, _engine.Plan] = {}
+        _, _, self.needs_length = lowering.rows_of(graph)
+        self.common = None if self.needs_length else self._make(graph)
+
+    def _make(self, graph):
+        plan = _engine.plan_of(graph, self._isa, self.family)
+        self.family = self.family or plan
+        return plan
+
+    def for_frames(self, frames: int | dict[str, int]) -> _engine.Plan:
+        """The plan for inputs of ``frames``: a number, or {input: number} where they differ."""
+        differ = isinstance(frames, dict)
+        if self.common is not None and not differ:
+            return self.common
+        key = tuple(frames.items()) if differ else frames
+        plan = self._by_length.get(key)
+        if plan is None:
+            if len(self._by_length) >= MOST:
+                self._by_length.clear()
+            try:
+                graph = lowering.with_length(self.graph, frames)
+            except ShapeError as error:
+                if differ and error.fix is None:
+                    error.fix = (
+                        f"The inputs have different lengths here ({frames}), and these layers need one."
+                    )
+                raise
+            plan = self._by_length[key] = self._make(graph)
+        return plan
