@@ -213,7 +213,7 @@ ROWS = (
     ("annotations",),
     ("errors",),
     ("layers", "graph", "textbook", "axes", "state_form"),
-    ("reference", "passes", "lifting", "format", "timing"),
+    ("reference", "passes", "format", "timing"),
     ("verification",),
     ("importers",),
     ("golden", "lowering", "ports", "state", "_engine"),

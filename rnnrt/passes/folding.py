@@ -1,72 +1,17 @@
-"""Graph -> graph, each pass exact up to rounding: the same outputs under the same names from fewer layers.
-
-Names of inputs, of outputs and of the layers that hold a state stay; other layers may vanish. New weights are
-computed in float64; where they would leave float32's range the layers are left as they are.
-"""
+"""Batch normalisations and activations taken into the products beside them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import numpy as np
 
-from .graph import Graph
-from .layers import (
-    Activation,
-    Add,
-    Affine,
-    BatchNormalization,
-    Concatenate,
-    Conv1D,
-    Dense,
-    Input,
-    Reshape,
-    Reverse,
-    Scan,
-    Select,
-    TimeDistributed,
-)
-from .layers.function import LINEAR
-from .layers.recurrent import Recurrent
-from .lifting import cut_products, lift
-
-
-def optimise(graph: Graph, lifted=True) -> Graph:
-    """``graph`` after every pass; with ``lifted`` false the known cells among its scans stay scans."""
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # what leaves float32's range is looked at, not warned of
-        for one in PASSES:
-            if one is optimise_inner:
-                graph = one(graph, lifted)
-            elif lifted or one is not lift:
-                graph = one(graph)
-    return graph
-
-
-def optimise_inner(graph: Graph, lifted=True) -> Graph:
-    """Every pass on the graphs inside TimeDistributed and Scan layers."""
-    return graph.replace(
-        [
-            dataclasses.replace(x, graph=optimise(x.graph, lifted))
-            if isinstance(x, (TimeDistributed, Scan))
-            else x
-            for x in graph.layers
-        ]
-    )
-
-
-def drop_trivial(graph: Graph) -> Graph:
-    """Without layers that change nothing."""
-    kept, alias = {}, {}
-    for layer in graph.layers:
-        same = _unchanged(layer := _rewired(layer, alias), kept, graph.signals)
-        if same is None:
-            kept[layer.name] = layer
-        else:
-            alias[layer.name] = same
-    return _rebuilt(graph, kept, alias)
+from ..graph import Graph
+from ..layers import Activation, Affine, BatchNormalization, Conv1D, Dense
+from ..layers.function import LINEAR
+from ..layers.recurrent import Recurrent
+from .rewriting import absorb
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -78,91 +23,12 @@ def fold_batch_norm(graph: Graph) -> Graph:
     before costs none: what cancels in W x + b against the mean is rounded before it cancels where the two are
     apart, too, and in the fold the bias and the mean cancel in float64.
     """
-    return _fold_into_readers(_absorb(graph, _scaled_output))
+    return _fold_into_readers(absorb(graph, _scaled_output))
 
 
 def fuse_activation(graph: Graph) -> Graph:
     """An activation taken into the Dense or Conv1D before it, where nothing else reads that."""
-    return _absorb(graph, _activated)
-
-
-def drop_dead(graph: Graph) -> Graph:
-    """Without layers that reach no output; inputs stay."""
-    needed = {_layer_of(output.value) for output in graph.outputs}
-    for layer in reversed(graph.layers):
-        if layer.name in needed:
-            needed.update(map(_layer_of, layer.inputs))
-    return graph.replace([x for x in graph.layers if x.name in needed or isinstance(x, Input)])
-
-
-#: In this order: what is dead or trivial would count as a reader and stand in the way of folding.
-PASSES = (
-    optimise_inner,
-    lift,
-    cut_products,
-    drop_trivial,
-    drop_dead,
-    fold_batch_norm,
-    fuse_activation,
-)
-
-
-# ---- rewriting ---------------------------------------------------------------------------------------------
-
-
-def _layer_of(reference):
-    return reference.partition(":")[0]
-
-
-def _rewired(layer, alias):
-    """The layer reading what ``alias`` {reference: reference} puts in place of its inputs."""
-    inputs = tuple(alias.get(r, r) for r in layer.inputs)
-    return layer if inputs == layer.inputs else dataclasses.replace(layer, inputs=inputs)
-
-
-def _rebuilt(graph, layers, alias):
-    outputs = [dataclasses.replace(o, value=alias.get(o.value, o.value)) for o in graph.outputs]
-    return graph.replace(layers.values(), outputs=outputs)
-
-
-def _absorb(graph, joined):
-    """Lets layers be taken into the layer they read, where they alone read it and ``joined(layer before,
-    layer)`` is one.
-    """
-    uses = Counter(_layer_of(r) for x in graph.layers for r in x.inputs)
-    uses.update(_layer_of(output.value) for output in graph.outputs)
-    kept, alias = {}, {}
-    for layer in graph.layers:
-        layer = _rewired(layer, alias)
-        before = kept.get(layer.inputs[0]) if len(layer.inputs) == 1 else None
-        one = joined(before, layer) if before is not None and uses[before.name] == 1 else None
-        if one is None:
-            kept[layer.name] = layer
-        else:
-            kept[before.name], alias[layer.name] = one, before.name
-            uses[before.name] = uses[layer.name]
-    return _rebuilt(graph, kept, alias)
-
-
-def _unchanged(layer, kept, signals):
-    """The reference whose value this layer repeats, or None."""
-    match layer:
-        case Activation(activation=function) if function == LINEAR:
-            return layer.inputs[0]
-        case Reshape(features=features) if (
-            features == signals[layer.name].features == signals[layer.inputs[0]].features
-        ):
-            return layer.inputs[0]
-        case Select(index=index) if index == tuple(range(signals[layer.inputs[0]].width)):
-            return layer.inputs[0]
-        case Concatenate() | Add() if len(layer.inputs) == 1:
-            return layer.inputs[0]
-        case Reverse() if isinstance(kept.get(layer.inputs[0]), Reverse):
-            return kept[layer.inputs[0]].inputs[0]
-    return None
-
-
-# ---- batch normalisation and activations -------------------------------------------------------------------
+    return absorb(graph, _activated)
 
 
 def _scale_and_offset(layer):
