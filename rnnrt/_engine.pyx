@@ -663,7 +663,7 @@ cdef class Stream:
     cdef Plan plan
     cdef readonly object batch_size
     cdef readonly bint every_step
-    cdef readonly bint bursts       # one frame in can bring several out
+    cdef readonly bint may_emit_many  # one frame in can bring several out
     cdef size_t batch, block
     cdef bint busy, simple, realtime
     cdef bint scattered             # its rows are not in phase: they get and give frames at different times
@@ -692,7 +692,7 @@ cdef class Stream:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> next(given)))
         self.realtime = realtime
         self.work, self.block = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch, block
-        self.bursts = model._may_emit_many
+        self.may_emit_many = model._may_emit_many
         # `simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python object
         first = all_inputs[0].signal.features if len(all_inputs) == len(self.timed_inputs) == 1 and not all_inputs[0].holds_ids else ()
         self.simple = len(first) == 1 and len(output_features) == 1 and len(output_features[0][0]) == 1
@@ -724,7 +724,7 @@ cdef class Stream:
         cdef cnp.npy_intp shape[2]
         cdef rnnrt_error error
         cdef int made
-        if not (self.simple and not self.bursts and not self.scattered and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
+        if not (self.simple and not self.may_emit_many and not self.scattered and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> frame) == self.frame_ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> frame)
                 and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> frame) and cnp.PyArray_ISALIGNED(<cnp.ndarray> frame)
                 and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
@@ -786,7 +786,7 @@ cdef class Stream:
 
     cdef step_checked(self, frame, out):
         """`step` for everything the fast path does not take: other types and strides, several inputs or outputs, ids."""
-        if self.bursts:
+        if self.may_emit_many:
             raise StateError("this model can answer with several frames to one step", fix="Use push(), which returns (k, ...) frames.")
         axis = len(self.lead())
         chunks = [np.expand_dims(self.checked(f, port, self.lead(), False), axis) for port, f in self.paired(frame)]

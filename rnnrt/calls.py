@@ -8,6 +8,7 @@ import numpy as np
 
 from . import _engine
 from .errors import DTypeError, ShapeError, UnsupportedModelError
+from .layers.base import layer_of
 from .ports import as_array, engine_form, finish_output, make_output, readable
 
 #: Numbers of an input that are converted at a time.
@@ -38,7 +39,7 @@ class WholeCalls:
         plan = self.plans.for_frames(frames)
         if isinstance(frames, dict):
             frames = max(frames.values())
-        made, views = [], []
+        arrays_out, views = [], []
         for k, (output, signal) in enumerate(self.ports.outputs):
             count = plan.due(k, frames, True)
             if not count:
@@ -58,7 +59,7 @@ class WholeCalls:
                 out if len(self.ports.outputs) == 1 and end is None else None,
                 shared,
             )
-            made.append(array)
+            arrays_out.append(array)
             views.append(view)
         if out is not None and len(self.ports.outputs) != 1:
             found = f"{len(self.ports.outputs)} outputs"
@@ -83,7 +84,7 @@ class WholeCalls:
             finish_output(output.axes, signal, array, batched, out)
             if (end := self._cut_at(output.name, lengths)) is None
             else self._cut(output.axes, signal, array, view, end, batched, out)
-            for (output, signal), array, view in zip(self.ports.outputs, made, views)
+            for (output, signal), array, view in zip(self.ports.outputs, arrays_out, views)
         )
         result = results[0] if len(results) == 1 else results
         if not return_state:
@@ -124,19 +125,19 @@ class WholeCalls:
             if (a, b) == (0, batch):
                 plan.run(batch, [engine_form(x) for x in arrays], views, lengths, initial, final, 0, part)
                 return
-            kept = [(v, np.empty_like(x[a:b])) for v, x in final]
+            own_final = [(v, np.empty_like(x[a:b])) for v, x in final]
             plan.run(
                 b - a,
                 [engine_form(x[:, a:b]) for x in arrays],
                 [y[:, a:b] for y in views],
                 None if lengths is None else lengths[a:b].copy(),
                 [(v, np.ascontiguousarray(x[a:b])) for v, x in initial],
-                kept,
+                own_final,
                 0,
                 part,
                 a,
             )
-            for (_, x), (_, y) in zip(final, kept):
+            for (_, x), (_, y) in zip(final, own_final):
                 x[a:b] = y
 
         if threads < 2:
@@ -188,14 +189,14 @@ class WholeCalls:
         """
         moved = set()
         for layer in self.plans.graph.layers:
-            sequences = [r.partition(":")[0] for r in layer.inputs if self.plans.graph.signals[r].time]
+            sequences = [layer_of(r) for r in layer.inputs if self.plans.graph.signals[r].time]
             if layer.lengths == "honours" and not moved.isdisjoint(sequences):
                 raise UnsupportedModelError(
-                    "lengths= means nothing here: a layer before it changed the time axis",
+                    "lengths= cannot be applied: a layer before this one changed the time axis",
                     where=layer.where,
                     fix="Run rows of different lengths one by one.",
                 )
-            if layer.lengths == "moves" or any(r.partition(":")[0] in moved for r in layer.inputs):
+            if layer.lengths == "moves" or any(layer_of(r) in moved for r in layer.inputs):
                 moved.add(layer.name)
 
 

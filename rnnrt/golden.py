@@ -4,7 +4,7 @@ replays it.
 The framework answers where it can run the source: a live Keras model or PyTorch module as soon as it is
 imported, for training may change its weights later (and nothing then keeps it alive); a Keras file when a
 .rnnrt file is written of it and Keras is installed, for importing a framework costs seconds. Elsewhere the
-float64 reference answers, and ``why`` says what hindered the framework. The engine never does.
+float64 reference answers, and ``why`` says why the framework could not answer. The engine never does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .importers.detection import detect
 
 class Golden(NamedTuple):
     """Arrays by name, canonical axes; who answered ("keras 3.15.1 (torch)", "torch 2.13.0" or "reference");
-    why it was no framework.
+    why it was not a framework.
     """
 
     inputs: dict[str, np.ndarray]
@@ -46,25 +46,25 @@ class Golden(NamedTuple):
     why: str | None = None
 
 
-class _Hindered(Exception):
+class _Unavailable(Exception):
     """The framework cannot be asked; the text says why."""
 
 
-def of(source, graph, hindrance=None) -> Golden:
+def of(source, graph, unavailable=None) -> Golden:
     """The sample of ``graph``, answered by the framework of ``source`` it was imported from, or by the
-    reference where something hinders it.
+    reference where that cannot answer.
 
-    ``source``: a path or a live object. ``hindrance``: what hinders it, where the caller knows. Raises
+    ``source``: a path or a live object. ``unavailable``: why it cannot answer, where the caller knows. Raises
     VerificationError where the framework answers in another shape than the graph.
     """
-    if hindrance is None:
+    if unavailable is None:
         try:
             inputs = verification.sample_inputs(graph)
             outputs, by = _answers(source, graph, inputs)
             return Golden(inputs, canonical(outputs, graph, by), by)
-        except _Hindered as hindered:
-            hindrance = str(hindered)
-    return Golden(*verification.reference_sample(graph), "reference", hindrance)
+        except _Unavailable as error:
+            unavailable = str(error)
+    return Golden(*verification.reference_sample(graph), "reference", unavailable)
 
 
 def given(graph, x, y) -> Golden:
@@ -83,11 +83,11 @@ def given(graph, x, y) -> Golden:
             value = dict(zip(names, value)) if several and len(value) == len(names) else {names[0]: value}
         if set(value) != set(names):
             raise ShapeError(
-                f"the sample's {what}s are not the network's",
+                f"the sample's {what}s do not have the names of the network's",
                 expected=", ".join(names),
                 found=", ".join(map(str, value)),
             )
-        made = {}
+        arrays = {}
         for name in names:
             port = graph[name] if what == "input" else next(o for o in graph.outputs if o.name == name)
             signal = graph.signals[name if what == "input" else port.value]
@@ -101,8 +101,8 @@ def given(graph, x, y) -> Golden:
                     expected=str(signal),
                     found=str(array.shape),
                 )
-            made[name] = to_canonical(array, port.axes)
-        sides.append(made)
+            arrays[name] = to_canonical(array, port.axes)
+        sides.append(arrays)
     return Golden(*sides, verification.USER)
 
 
@@ -132,7 +132,7 @@ def read(path, graph) -> Golden:
 
 
 def is_live(source):
-    """Whether ``source`` is a framework's own object: no path, no bytes, no mapping of names to arrays."""
+    """Whether ``source`` is a framework's own object: not a path, bytes or a mapping of names to arrays."""
     return not isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)) and detect(
         source
     ).name in ("keras-model", "torch-module")
@@ -161,12 +161,12 @@ def _answers(source, graph, inputs):
     if kind.name == "keras-model":
         return _by_keras(source, graph, inputs)
     if kind.importer != "keras":
-        raise _Hindered(f"no framework runs {kind.what} by itself")
+        raise _Unavailable(f"no framework runs {kind.what} by itself")
     _same_keras(graph.metadata["keras_version"])
     try:
         model = open_in_keras(source)
     except RnnrtError as error:
-        raise _Hindered(error.what) from error
+        raise _Unavailable(error.what) from error
     return _by_keras(model, graph, inputs)
 
 
@@ -176,7 +176,7 @@ def _hindering():
     try:
         yield
     except Exception as error:
-        raise _Hindered(f"it could not be run: {_first_line(error)}") from error
+        raise _Unavailable(f"it could not be run: {_first_line(error)}") from error
 
 
 def _first_line(error):
@@ -191,7 +191,7 @@ def _by_torch(module, graph, inputs):
     tensors = [*module.parameters(), *module.buffers()]
     types = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
     if types not in ({torch.float32}, {torch.float64}) or any(t.device.type != "cpu" for t in tensors):
-        raise _Hindered("the module does not compute in float32 or float64 on the CPU")
+        raise _Unavailable("the module does not compute in float32 or float64 on the CPU")
     (real,) = types
     given = {}
     for name, x in inputs.items():
@@ -219,16 +219,16 @@ def _by_keras(model, graph, inputs):
                 and layer.padding == "same"
                 and keras.backend.backend() == "torch"
             ):
-                raise _Hindered(
+                raise _Unavailable(
                     f"the layer {layer.name!r} pads with copies of the border in Keras on torch, and leaves "
                     f"padding out elsewhere"
                 )
             if getattr(layer, "stateful", False):
-                raise _Hindered(
+                raise _Unavailable(
                     f"the layer {layer.name!r} is stateful: its answer depends on the calls before"
                 )
             if layer.compute_dtype not in ("float32", "float64", None):
-                raise _Hindered(f"the layer {layer.name!r} computes in {layer.compute_dtype}")
+                raise _Unavailable(f"the layer {layer.name!r} computes in {layer.compute_dtype}")
         names = [x.name for x in model.inputs]
         arrays = [inputs[n] for n in (names if set(names) == set(inputs) else graph.inputs)]
         rows = [slice(0, 1), slice(1, 2)] if model.inputs[0].shape[0] == 1 else [slice(None)]
@@ -288,9 +288,9 @@ def _same_keras(written):
     try:
         installed = importlib.metadata.version("keras")
     except importlib.metadata.PackageNotFoundError:
-        raise _Hindered("keras is not installed") from None
+        raise _Unavailable("keras is not installed") from None
     if installed.partition(".")[0] != written.partition(".")[0]:
-        raise _Hindered(
+        raise _Unavailable(
             f"the file was written by keras {written}, and {installed} is installed, which runs some layers "
             f"otherwise"
         )

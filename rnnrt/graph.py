@@ -4,9 +4,10 @@ A :class:`Graph` is a DAG of frozen layers. Weights stand in one canonical form 
 outputs, LSTM gates are ``i f g o``, GRU gates ``z r n``, a convolution weight is (out, tap, in per group),
 every array is float32, C-contiguous and read-only.
 
-What flows along an edge is a Signal: a sequence of frames (batch, time, *features), or, with ``time=False``,
-a value given once per sequence (batch, *features). A layer names its inputs by reference: ``"lstm"`` is a
-layer's main output, ``"lstm:h"`` a further one (see ``Layer.extra_outputs``).
+What flows along an edge is a signal, as a TensorSpec describes it: a sequence of frames (batch, time,
+*features), or, with ``time=False``, a value given once per sequence (batch, *features). A layer names its
+inputs by reference: ``"lstm"`` is a layer's main output, ``"lstm:h"`` a further one (see
+``Layer.extra_outputs``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import RnnrtError, ShapeError
-from .layers.base import frozen
+from .layers.base import frozen, layer_of
 from .layers.input import Input
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .annotations import Layers, Names, Outputs, layer_class
-    from .layers.base import Layer, Signal
+    from .layers.base import Layer, TensorSpec
 else:
     from .layers.base import layer_class
 
@@ -60,7 +61,7 @@ class Graph:
     outputs: Outputs = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     start: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    signals: dict[str, Signal] = field(init=False, repr=False)
+    signals: dict[str, TensorSpec] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -69,7 +70,7 @@ class Graph:
         outputs = tuple(Output(o, o) if isinstance(o, str) else o for o in outputs)
         object.__setattr__(self, "inputs", (inputs,) if isinstance(inputs, str) else tuple(inputs))
         object.__setattr__(self, "outputs", outputs)
-        signals: dict[str, Signal] = {}
+        signals: dict[str, TensorSpec] = {}
         names = set()
         for layer in self.layers:
             if layer.name in names:
@@ -158,7 +159,7 @@ class Graph:
 
     def consumers(self, name: str) -> list[Layer]:
         """Layers that read any output of the layer called ``name``."""
-        return [x for x in self.layers if any(r.partition(":")[0] == name for r in x.inputs)]
+        return [x for x in self.layers if any(layer_of(r) == name for r in x.inputs)]
 
     def replace(self, layers: Iterable[Layer], **changes: Any) -> Graph:
         """The same graph with other layers (and other fields); starts of layers that are gone go too."""
@@ -185,7 +186,7 @@ class GraphBuilder:
         self.layers: list[Layer] = []
         self.outputs: list[Output] = []
         self.start: dict[str, ArrayLike] = {}
-        self._signals: dict[str, Signal] = {}
+        self._signals: dict[str, TensorSpec] = {}
 
     def free_name(self, wanted: str) -> str:
         """``wanted``, or with a number behind it where a layer is already called so."""
@@ -211,7 +212,7 @@ class GraphBuilder:
         """Append an Input with frames of ``features``; returns the reference to it."""
         return self.add(Input, name, features=tuple(features), **fields)
 
-    def signal(self, reference: str) -> Signal:
+    def signal(self, reference: str) -> TensorSpec:
         """What flows along the edge called ``reference``."""
         return self._signals[reference]
 

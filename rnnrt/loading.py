@@ -51,7 +51,7 @@ def from_keras(
             max_bytes=max_bytes,
         ),
         source,
-        hindrance=_hindrance(inputs, outputs),
+        unavailable=_unavailable(inputs, outputs),
         check=check,
     )
 
@@ -79,9 +79,10 @@ def from_torch(
     )
 
 
-def _imported(graph, source, *, ask=None, hindrance=None, check=None):
+def _imported(graph, source, *, ask=None, unavailable=None, check=None):
     """The Model of a graph imported from ``source``, with its provenance and, where it is to be asked
-    (``ask``, by default a live source) and nothing hinders it, the answers of the framework."""
+    (``ask``, by default a live source) and can answer, the framework's answers. ``unavailable``: why it
+    cannot."""
     from . import golden
 
     provenance = golden.provenance(source, graph)
@@ -89,9 +90,9 @@ def _imported(graph, source, *, ask=None, hindrance=None, check=None):
         return _checked(graph, check, provenance)
     if not (golden.is_live(source) if ask is None else ask):
         return Model(graph, provenance=provenance)
-    made = golden.of(source, graph, hindrance)
-    provenance |= {"golden_by_reference_because": made.why} if made.why else {}
-    return Model(graph, golden=(made.inputs, made.outputs), golden_by=made.by, provenance=provenance)
+    sample = golden.of(source, graph, unavailable)
+    provenance |= {"golden_by_reference_because": sample.why} if sample.why else {}
+    return Model(graph, golden=(sample.inputs, sample.outputs), golden_by=sample.by, provenance=provenance)
 
 
 def _checked(graph, check, provenance):
@@ -101,14 +102,14 @@ def _checked(graph, check, provenance):
     from . import golden
 
     is_pair = isinstance(check, (tuple, list)) and len(check) == 2
-    made = golden.given(graph, *check) if is_pair else golden.read(check, graph)
-    model = Model(graph, golden=(made.inputs, made.outputs), golden_by=made.by, provenance=provenance)
+    sample = golden.given(graph, *check) if is_pair else golden.read(check, graph)
+    model = Model(graph, golden=(sample.inputs, sample.outputs), golden_by=sample.by, provenance=provenance)
     model.verify()
     return model
 
 
-def _hindrance(inputs=None, outputs=None, spec=None, **_):
-    """Why an importer's options keep the framework from answering for the graph, or None."""
+def _unavailable(inputs=None, outputs=None, spec=None, **_):
+    """Why, by an importer's options, the framework cannot answer for the graph, or None."""
     return (
         "only a part of the network was imported"
         if inputs or outputs
@@ -202,7 +203,7 @@ def convert(
         ask = False if golden == "reference" else True if destination is not None else None
         graph = importers.read(source, **options)
         model = _imported(
-            graph, source, ask=ask, hindrance=_hindrance(**options), check=None if own else golden
+            graph, source, ask=ask, unavailable=_unavailable(**options), check=None if own else golden
         )
     if destination is not None:
         _, outputs = model._golden or verification.reference_sample(model.graph)

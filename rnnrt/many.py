@@ -11,18 +11,18 @@ from .errors import DTypeError, ShapeError, StateError
 def step(model, streams, frames, out):
     """See ``Model.step_many``."""
     streams, given = _paired(model, streams, frames, "frame")
-    if any(s.bursts for s in streams):
+    if any(s.may_emit_many for s in streams):
         raise StateError(
             "this model can answer with several frames to one step",
             fix="Use push_many(): (k, ...) frames a stream.",
         )
     check = None if out is None else lambda room: _check_out(model, streams, out, None)
-    made = _engine.push_streams(streams, given, True, check)
-    answers = [[_frame_of(a, s) for a in outputs] for s, outputs in zip(streams, made)]
+    answers = _engine.push_streams(streams, given, True, check)
+    answers = [[_frame_of(a, s) for a in outputs] for s, outputs in zip(streams, answers)]
     if out is None:
-        return [made[0] if len(made) == 1 else tuple(made) for made in answers]
+        return [outputs[0] if len(outputs) == 1 else tuple(outputs) for outputs in answers]
     due = np.zeros(len(out), bool)
-    for row, frame in enumerate(_by_row(streams, [made[0] for made in answers])):
+    for row, frame in enumerate(_by_row(streams, [outputs[0] for outputs in answers])):
         if frame is not None:
             out[row], due[row] = frame, True
     return due
@@ -34,9 +34,9 @@ def push(model, streams, chunks, out):
     check = None if out is None else lambda room: _check_out(model, streams, out, room)
     answers = _engine.push_streams(streams, given, False, check)
     if out is None:
-        return [made[0] if len(made) == 1 else tuple(made) for made in answers]
+        return [outputs[0] if len(outputs) == 1 else tuple(outputs) for outputs in answers]
     counts = np.zeros(len(out), np.intp)
-    for row, chunk in enumerate(_by_row(streams, [made[0] for made in answers])):
+    for row, chunk in enumerate(_by_row(streams, [outputs[0] for outputs in answers])):
         out[row, : len(chunk)], counts[row] = chunk, len(chunk)
     return counts
 
@@ -57,7 +57,7 @@ def _paired(model, streams, given, what):
         if stream.every_step != streams[0].every_step:
             raise StateError("some streams answer every_step and some do not", fix="Step them in two calls.")
     if len({id(s) for s in streams}) < len(streams):
-        raise StateError("a stream is named twice", fix="Each stream takes one frame a call.")
+        raise StateError("the same stream is given twice", fix="Each stream takes one frame a call.")
     if isinstance(given, np.ndarray) and given.ndim and any(s.batch_size is not None for s in streams):
         given = _cut(given, streams)
     given = list(given) if np.iterable(given) else [given]

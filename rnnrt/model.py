@@ -73,7 +73,7 @@ class Model(Generic[Answer]):
                 "this backend does not exist", expected="'native' or 'blas'", found=repr(backend)
             )
         if not isinstance(weights, str) or weights != "float32":
-            raise UnsupportedModelError(f"weights={weights!r} is not there yet", expected="'float32'")
+            raise UnsupportedModelError(f"weights={weights!r} is not supported yet", expected="'float32'")
         if not isinstance(num_threads, int) or num_threads < 1:
             raise ShapeError("num_threads must be a whole number from 1", found=repr(num_threads))
         if isa is not None and isa not in _engine.isas():

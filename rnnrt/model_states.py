@@ -9,7 +9,6 @@ import numpy as np
 
 from . import lowering, state_form
 from .errors import StateError
-from .layers import Scan
 from .ports import as_float32
 from .state import State
 
@@ -33,11 +32,7 @@ class ModelStates:
             for x in recurrent
             for s, name in states[x.name].items()
         ]
-        self.started = {
-            f"{x.name}/{states[x.name][s]}"
-            for x in recurrent
-            for s in (x.started if isinstance(x, Scan) else x.states[: len(x.inputs) - 1])
-        }
+        self.started = {f"{x.name}/{states[x.name][s]}" for x in recurrent for s in x.started}
         self.windows = [x for x in run_graph.layers if x.keeps == "frames"]
 
     @cached_property
@@ -73,8 +68,8 @@ class ModelStates:
             return self._complete(value, batch_size, wanted)
         if self.windows:
             raise StateError(
-                "this state holds recurrent values alone, but the network remembers frames as well: the "
-                "stream would go on from frames it never saw",
+                "this state holds recurrent values only, but the network also remembers frames: a stream "
+                "cannot go on from it",
                 where=self.windows[0].where,
                 fix="Set what Stream.state gave; to start a new sequence from it: "
                 "model.stream(initial_state=...).",
@@ -119,7 +114,7 @@ class ModelStates:
             self._check_owner(state)
             if state.of_stream and self.windows:
                 raise StateError(
-                    "this state came from a stream and holds frames too, which a new sequence would lose",
+                    "this state came from a stream and also holds frames, which a new sequence would lose",
                     where=self.windows[0].where,
                     fix="Set it as stream.state to go on there; a dict of its recurrent arrays starts a new "
                     "sequence.",
@@ -164,7 +159,7 @@ class ModelStates:
             form = self.graph.metadata.get("initial_states") or self._lone_form()
             if form is None:
                 raise StateError(
-                    "forward takes no states in a form of its own",
+                    "the source's forward() does not define a form for initial states",
                     expected=f"{{name: array}} of {names}",
                     found=type(given).__name__,
                 )

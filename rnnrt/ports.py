@@ -172,7 +172,7 @@ def finish_output(axes, signal, array, batched, out):
 
 class Ports:
     """The inputs and the outputs of a network. ``inputs``: an InputSpec each, in the source's order;
-    ``outputs``: (Output, Signal) each; ``engine_order``: places in ``inputs`` in the order of the rows of
+    ``outputs``: (Output, TensorSpec) each; ``engine_order``: places in ``inputs`` in the order of the rows of
     ``run_graph``, which the engine runs.
     """
 
@@ -201,49 +201,49 @@ class Ports:
         """
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             return None
-        port, (output, signal) = self.inputs[0], self.outputs[0]
+        spec, (output, signal) = self.inputs[0], self.outputs[0]
         if (
-            port.layer.axes != "btf"
-            or port.layer.ids
-            or port.tables
-            or len(port.signal.features) != 1
+            spec.layer.axes != "btf"
+            or spec.layer.ids
+            or spec.tables
+            or len(spec.signal.features) != 1
             or len(signal.features) != 1
             or output.axes not in ("btf", "bf")
         ):
             return None
-        return port.signal.width, port.signal.length or 0, signal.time
+        return spec.signal.width, spec.signal.length or 0, signal.time
 
     def canonical(self, given):
         """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ),
         and whether a batch axis was given."""
         batched, batch, free, arrays = None, 1, {}, []
-        for port, x in zip(self.inputs, given):
+        for spec, x in zip(self.inputs, given):
             if x is None:
-                if not port.optional:
-                    raise ShapeError(f"the input {port.layer.name!r} is missing", expected=f"{self.names}")
+                if not spec.optional:
+                    raise ShapeError(f"the input {spec.layer.name!r} is missing", expected=f"{self.names}")
                 arrays.append(None)
                 continue
-            x = as_array(x, port.where)
-            has_batch = x.ndim == port.rank
-            if not has_batch and x.ndim != port.rank - 1:
-                raise port.wrong(x)
-            port.check_ids(x, [a for a in port.letters if has_batch or a != "b"])
+            x = as_array(x, spec.where)
+            has_batch = x.ndim == spec.rank
+            if not has_batch and x.ndim != spec.rank - 1:
+                raise spec.wrong(x)
+            spec.check_ids(x, [a for a in spec.letters if has_batch or a != "b"])
             if batched is not None and has_batch != batched:
                 raise ShapeError(
                     "some inputs have a batch axis and some have not",
-                    where=port.where,
-                    expected=f"{port.rank - (not batched)} axes",
+                    where=spec.where,
+                    expected=f"{spec.rank - (not batched)} axes",
                     found=str(x.shape),
                 )
             batched = has_batch
-            array = port.canonical(x, has_batch)
+            array = spec.canonical(x, has_batch)
             if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
                 raise ShapeError(
-                    "the inputs have different batch sizes", where=port.where, found=str(x.shape)
+                    "the inputs have different batch sizes", where=spec.where, found=str(x.shape)
                 )
             batch = array.shape[1]
-            if port.signal.time and port.signal.length is None:
-                free[port.layer.name] = array.shape[0]
+            if spec.signal.time and spec.signal.length is None:
+                free[spec.layer.name] = array.shape[0]
             arrays.append(array)
         # a network may take inputs of different lengths: what joins them says where it cannot
         frames = free if len(set(free.values())) > 1 else next(iter(free.values()), None)

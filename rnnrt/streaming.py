@@ -13,8 +13,8 @@ from .ports import as_array, as_float32
 
 def obstacle_of(ports, plans, every_step):
     """(layer, reason) why the network cannot stream, or None."""
-    if not any(p.signal.time for p in ports.inputs):
-        return ports.inputs[0].layer.name, "has no time axis, nor has any other input"
+    if not any(s.signal.time for s in ports.inputs):
+        return ports.inputs[0].layer.name, "has no time axis, and neither has any other input"
     if plans.common is None:
         return plans.needs_length, "its padding depends on how long the whole input is"
     return plans.common.obstacle(every_step)
@@ -44,36 +44,36 @@ def stream_of(model, ports, plans, states, batch_size, *, every_step, inputs, in
         )
     given, once = dict(inputs or {}), []
     specs = [ports.inputs[k] for k in ports.engine_order]
-    for port in specs:
-        if port.signal.time:
+    for spec in specs:
+        if spec.signal.time:
             continue
-        value = given.pop(port.layer.name, None)
-        if value is None and not port.optional:
+        value = given.pop(spec.layer.name, None)
+        if value is None and not spec.optional:
             raise ShapeError(
-                f"the input {port.layer.name!r} has no time axis: give it once",
+                f"the input {spec.layer.name!r} has no time axis: give it once",
                 fix="stream(inputs={name: array})",
             )
-        shape = (batch_size or 1, port.signal.width)
-        a = np.zeros(shape, np.float32) if value is None else as_array(value, port.where)
-        rows = a.shape == (shape[0], *port.signal.features)
-        if value is not None and not rows and a.shape != port.signal.features:
+        shape = (batch_size or 1, spec.signal.width)
+        a = np.zeros(shape, np.float32) if value is None else as_array(value, spec.where)
+        rows = a.shape == (shape[0], *spec.signal.features)
+        if value is not None and not rows and a.shape != spec.signal.features:
             raise ShapeError(
                 "the input has the wrong shape",
-                where=port.where,
-                expected=f"{port.signal.features}, or {(shape[0], *port.signal.features)}",
+                where=spec.where,
+                expected=f"{spec.signal.features}, or {(shape[0], *spec.signal.features)}",
                 found=str(a.shape),
             )
         if value is not None:
-            port.check_ids(a, ["b"] * rows)
-        a = as_float32(a, port.where)
-        once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, port.signal.width), shape))[None])
+            spec.check_ids(a, ["b"] * rows)
+        a = as_float32(a, spec.where)
+        once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, spec.signal.width), shape))[None])
     if given:
         raise ShapeError(
             f"there is no input {next(iter(given))!r} without a time axis",
-            expected=f"{[p.layer.name for p in specs if not p.signal.time]}",
+            expected=f"{[s.layer.name for s in specs if not s.signal.time]}",
         )
     outs = [(signal.features, signal.time) for _, signal in ports.outputs]
-    made = _engine.Stream(
+    stream = _engine.Stream(
         model,
         plans.common,
         None if batch_size is None else int(batch_size),
@@ -85,7 +85,7 @@ def stream_of(model, ports, plans, states, batch_size, *, every_step, inputs, in
         realtime,
     )
     if initial_state is not None:
-        start = states.initial_arrays(initial_state, made.batch_size)
+        start = states.initial_arrays(initial_state, stream.batch_size)
         states.check_started(start)
-        made._start_from(start)
-    return made
+        stream._start_from(start)
+    return stream

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from .graph import Graph
 from .layers import Input
+from .layers.base import layer_of
 from .layers.window import same_padding
 
 
@@ -13,7 +14,7 @@ def receptive_field(graph: Graph):
     """Input frames one output frame depends on; None where that is all of them."""
     reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
     for layer in graph.layers:
-        seen = [reach[_layer_of(r)] for r in layer.inputs] or [(0, 0, 1)]
+        seen = [reach[layer_of(r)] for r in layer.inputs] or [(0, 0, 1)]
         if None in seen or layer.span is None:
             reach[layer.name] = None
             continue
@@ -24,7 +25,7 @@ def receptive_field(graph: Graph):
             last + (layer.span - 1 - left) * jump,
             jump * layer.stride,
         )
-    fields = [reach[_layer_of(o.value)] for o in graph.outputs]
+    fields = [reach[layer_of(o.value)] for o in graph.outputs]
     return None if None in fields else max(last - first + 1 for first, last, _ in fields)
 
 
@@ -61,14 +62,14 @@ def delay(graph: Graph):
         timed = [
             r for r in layer.inputs if graph.signals[r].time
         ]  # without where states start, and values given once
-        sources = [_layer_of(r) for r in timed or layer.inputs]
+        sources = [layer_of(r) for r in timed or layer.inputs]
         before = [running[s] for s in sources] or [{1: 1}], [flushed[s] for s in sources] or [{1: 1}]
         length = graph.signals[layer.inputs[0]].length if layer.inputs else None
         (left, right), span = _padding(layer, length), layer.span or 1
         first = 1 if layer.padding == "same" and length is None else span - left - right
         running[layer.name] = _after(_latest(before[0]), layer.stride, span - left)
         flushed[layer.name] = _after(_latest(before[1]), layer.stride, first)
-    shown = [_layer_of(o.value) for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
+    shown = [layer_of(o.value) for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
     return max((_most_apart(running[name], flushed[name]) for name in shown), default=0)
 
 
@@ -79,7 +80,7 @@ def _given_once(graph):
     """Names of the layers that depend on inputs without a time axis alone."""
     once = set()
     for layer in graph.layers:
-        if not layer.time if isinstance(layer, Input) else all(_layer_of(r) in once for r in layer.inputs):
+        if not layer.time if isinstance(layer, Input) else all(layer_of(r) in once for r in layer.inputs):
             once.add(layer.name)
     return once
 
@@ -132,7 +133,3 @@ def _padding(layer, length):
     if layer.padding == "same":
         return same_padding(length or layer.span, layer.span, layer.stride)
     return layer.padding
-
-
-def _layer_of(reference):
-    return reference.partition(":")[0]

@@ -205,7 +205,7 @@ def _range(values):
 
 def distance(expected, found) -> float:
     """The largest difference, relative to the largest expected magnitude where that is above 1; equal
-    infinities and NaN are no difference.
+    infinities and NaN do not count as a difference.
     """
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     with np.errstate(invalid="ignore"):

@@ -244,7 +244,7 @@ GRAPH_LIES = {
     "forgotten_tensor": (
         lambda g: g["layers"][3].update(bias=None),
         ModelFileError,
-        "'fc/bias' belongs to nothing",
+        "'fc/bias' is not used by",
     ),
     "wide": (
         lambda g: g["layers"].insert(

@@ -72,7 +72,7 @@ def test_rows_can_be_reset_in_every_network(case):
 @pytest.mark.parametrize("case", STREAMS, ids=lambda c: c.name)
 def test_streams_at_different_positions_step_together(case):
     model = rnnrt.Model(case.graph())
-    if model.stream().bursts:
+    if model.stream().may_emit_many:
         with pytest.raises(rnnrt.StateError, match="push_many"):
             model.step_many([model.stream()], [case.sample(1, 1)[0, 0]])
     x = case.sample(3, 40)
@@ -83,7 +83,7 @@ def test_streams_at_different_positions_step_together(case):
     chunk = x[:, 10:17]
     for made, expected in zip(model.push_many(streams, chunk), alone.push(chunk)):
         assert same_bits(made, expected)
-    if not streams[0].bursts:
+    if not streams[0].may_emit_many:
         frames = x[:, 20]
         made = model.step_many(streams, frames)
         for a, s, frame in zip(made, alone.streams, frames):
@@ -163,7 +163,7 @@ def test_streams_that_cannot_run_together_are_refused_and_nothing_moves():
     model, x = strided(), np.zeros((2, 2), np.float32)
     a, b = model.stream(), model.stream()
     for call, words in (
-        (lambda: model.step_many([a, a], x), "named twice"),
+        (lambda: model.step_many([a, a], x), "given twice"),
         (lambda: model.step_many([a, strided().stream()], x), "another model"),
         (lambda: model.step_many([a, 3], x), "not a stream"),
         (lambda: model.step_many([a, b], x[:1]), "one frame a stream"),

@@ -163,7 +163,7 @@ def test_recurrent_values_alone_do_not_continue_a_network_with_windows(window):
         with pytest.raises(StateError, match=r"'window'.*remembers frames.*initial_state="):
             stream.state = given
     middle = stream.state
-    with pytest.raises(StateError, match="holds frames too"):
+    with pytest.raises(StateError, match="also holds frames"):
         model(x, initial_state=middle)
     assert (stream.push(x[4:]) == rest).all()  # nothing changed
     stream.state = middle

@@ -27,7 +27,7 @@ def test_a_step_that_may_bring_several_frames_is_refused():
     laid_out.output("y", dense(laid_out, x, np.random.default_rng(0), 2))
     for model, given in ((wide, None), (rnnrt.Model(laid_out.graph()), {"seed": frames(8)})):
         stream = model.stream(inputs=given)
-        assert stream.bursts
+        assert stream.may_emit_many
         refused(StateError, lambda s=stream: s.step(frames(3)), "several frames", "push()")
         refused(StateError, lambda s=stream: s.step([1, 2, 3]), "several frames", "push()")
         assert stream.position == 0
@@ -35,7 +35,7 @@ def test_a_step_that_may_bring_several_frames_is_refused():
     stream = wide.stream()
     assert len(stream.push(x[:1])) == 5
     causal = built(lambda b, x, r: conv(b, x, r, 4, 3, padding=(2, 0)))
-    assert not net().stream().bursts and not causal.stream().bursts
+    assert not net().stream().may_emit_many and not causal.stream().may_emit_many
 
 
 def test_after_flush_only_reset_or_a_state_is_legal():

@@ -9,7 +9,7 @@ from .. import __version__
 from ..errors import did_you_mean
 from . import bench, convert, demo, doctor, info, run, verify
 from .files import UsageError
-from .frameworks import PEERS
+from .frameworks import FRAMEWORKS
 
 _HELP = """exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package),
 3 a bad file, 4 not supported.
@@ -88,11 +88,11 @@ def _golden(text):
     )
 
 
-def _peer(text):
+def _framework(text):
     name = text.partition(":")[0]
-    if text not in PEERS and not (name == "torch" and text.count(":") > 1):
-        close = did_you_mean(name, PEERS)
-        words = ", ".join((*PEERS, "torch:FILE.py:CLASS"))
+    if text not in FRAMEWORKS and not (name == "torch" and text.count(":") > 1):
+        close = did_you_mean(name, FRAMEWORKS)
+        words = ", ".join((*FRAMEWORKS, "torch:FILE.py:CLASS"))
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {words}" + (f". {close}" if close else ""))
     return text
 
@@ -137,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
 
     def against(added, text):
         added.add_argument(
-            "--against", type=_peer, metavar="|".join((*PEERS, "torch:FILE.py:CLASS")), help=text
+            "--against", type=_framework, metavar="|".join((*FRAMEWORKS, "torch:FILE.py:CLASS")), help=text
         )
         added.add_argument(
             "--source", metavar="FILE", help="the file that --against opens (default: the model itself)"

@@ -25,8 +25,8 @@ def benchmark(options):
     values = list(inputs.values())
     calls = measure.stream_calls(model, options.chunk) | {whole: lambda: model(*values)}
     steps = {"step": 1, f"chunk of {options.chunk}": options.chunk, whole: frames * options.batch}
-    with progress("bench") as tell:
-        found = measure.measure(calls, options.seconds, tell)
+    with progress("bench") as report:
+        found = measure.measure(calls, options.seconds, report)
     clock = round(measure.clock_cost(), 3)
     data = {"model": options.model, "unit": "microseconds", "clock": clock, "rows": []}
     rows = []
@@ -61,28 +61,28 @@ def noise(found):
 
 def against(options):
     """The same file, input, process and thread; the contenders take turns of 20 ms."""
-    open_peer = opener(options.against, options.source or options.model)
+    open_framework = opener(options.against, options.source or options.model)
     model = open_model(options.model, options)
-    peers = open_peer()
+    others = open_framework()
     values = list(measure.whole_input(model.graph, options.batch, options.time).values())
-    made = model(*values)
-    made = list(made) if isinstance(made, tuple) else [made]
+    answers = model(*values)
+    answers = list(answers) if isinstance(answers, tuple) else [answers]
     errors = {}
-    for label, call in peers.items():
+    for label, call in others.items():
         wanted = call(values)
-        if [y.shape for y in wanted] != [y.shape for y in made]:
+        if [y.shape for y in wanted] != [y.shape for y in answers]:
             raise VerificationError(
                 f"{label} answers in another shape",
                 where=options.model,
                 expected=str([y.shape for y in wanted]),
-                found=str([y.shape for y in made]),
+                found=str([y.shape for y in answers]),
             )
-        errors[label] = max(float(np.abs(a - b).max()) for a, b in zip(wanted, made))
+        errors[label] = max(float(np.abs(a - b).max()) for a, b in zip(wanted, answers))
     calls = {"rnnrt": lambda: model(*values)} | {
-        label: lambda call=call: call(values) for label, call in peers.items()
+        label: lambda call=call: call(values) for label, call in others.items()
     }
-    with progress(f"bench against {options.against}") as tell:
-        found = measure.measure(calls, options.seconds, tell)
+    with progress(f"bench against {options.against}") as report:
+        found = measure.measure(calls, options.seconds, report)
     own = found["rnnrt"].p50
     data = {
         "model": options.model,

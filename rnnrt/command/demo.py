@@ -46,10 +46,10 @@ def load(name):
     return rnnrt.from_keras(FOLDER / f"{name}.keras")
 
 
-def run(plot=None, seconds=2.0, tell=None) -> dict:
+def run(plot=None, seconds=2.0, report=None) -> dict:
     """Import, check, run and time every network.
 
-    ``plot``: a file to draw forecasts into; ``seconds``: how long to measure in all; ``tell(fraction)``.
+    ``plot``: a file to draw forecasts into; ``seconds``: how long to measure in all; ``report(fraction)``.
     Returns {"ok", "networks": [...], "skipped": [...], "rate", "held_out_samples", "plot"}, all plain JSON
     values.
     """
@@ -66,8 +66,8 @@ def run(plot=None, seconds=2.0, tell=None) -> dict:
             skipped.append({"network": name, "reason": str(error)})
             continue
         networks.append(_examine(name, models[name], golden, held_out, seconds / len(NETWORKS)))
-        if tell:
-            tell((done + 1) / len(NETWORKS))
+        if report:
+            report((done + 1) / len(NETWORKS))
     if plot:
         _draw(plot, models, held_out)
     return {
@@ -214,8 +214,8 @@ def command(options):
     if options.plot:
         _check_plot(options.plot)
         check_destination(options.plot, (), "picture", options.force)
-    with progress("demo") as tell:
-        data = run(plot=options.plot, seconds=options.seconds, tell=tell)
+    with progress("demo") as report:
+        data = run(plot=options.plot, seconds=options.seconds, report=report)
     return Report(data, text(data), data["ok"])
 
 

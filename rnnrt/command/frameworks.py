@@ -17,15 +17,15 @@ from ..errors import MissingExtraError, UnsupportedModelError
 from ..format.reading import path_text
 from ..importers.detection import detect
 
-PEERS = ("keras", "torch", "onnxruntime", "litert")
+FRAMEWORKS = ("keras", "torch", "onnxruntime", "litert")
 
 
 def opener(name: str, source: str):
     """What opens ``source`` in the framework ``name``: f() -> {label: callable(inputs in the source's order)
     -> list of outputs}.
 
-    ``name``: one of PEERS, or "torch:FILE.py:CLASS", whose module gets the weights in ``source``. All run on
-    one thread. Raises UnsupportedModelError where the file does not say enough to run there,
+    ``name``: one of FRAMEWORKS, or "torch:FILE.py:CLASS", whose module gets the weights in ``source``. All
+    run on one thread. Raises UnsupportedModelError where the file does not say enough to run there,
     MissingExtraError where the framework is not installed.
     """
     framework, _, program = name.partition(":")
@@ -218,7 +218,7 @@ def open_in_keras(path):
     def predict(inputs):
         return listed(model.predict(inputs[0] if len(inputs) == 1 else inputs, verbose=0))
 
-    peers = {f"keras {keras.__version__} predict()": predict}
+    calls = {f"keras {keras.__version__} predict()": predict}
     if keras.backend.backend() == "torch":
         import torch
 
@@ -231,5 +231,5 @@ def open_in_keras(path):
                 )
             return [y.numpy() for y in (made if isinstance(made, (list, tuple)) else [made])]
 
-        peers[f"keras {keras.__version__} call, no_grad"] = call
-    return peers
+        calls[f"keras {keras.__version__} call, no_grad"] = call
+    return calls

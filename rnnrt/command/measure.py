@@ -82,8 +82,9 @@ def summarise(nanoseconds, switches=0) -> Latency:
 def measure(calls: dict, seconds: float, progress=None) -> dict[str, Latency]:
     """Time each callable of ``calls`` for about ``seconds`` in all, in turns of BLOCK, in this thread.
 
-    Each is called at least LEAST times, and once before that untimed. ``progress(fraction)`` is told of the
-    work done, between blocks. The garbage collector is off while it runs: what is measured is the callable.
+    Each is called at least LEAST times, and once before that untimed. ``progress(fraction)`` is called
+    between blocks with the work done. The garbage collector is off meanwhile: what is measured is the
+    callable.
     """
     samples = {name: array("q") for name in calls}
     spent, switches = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0)

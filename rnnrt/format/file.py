@@ -124,7 +124,7 @@ def load(path, max_bytes=2 << 30, where=None) -> Stored:
         golden = _read_golden(graph, left, take, where)
         by = file.metadata.get("golden_by")
         if (golden is None) != (by is None):
-            raise ModelFileError("golden_by and the golden arrays must stand together", where=where)
+            raise ModelFileError("golden_by and the golden arrays must come together", where=where)
         provenance = strict_json.loads(file.metadata["provenance"], f"{where}: provenance")
         if not isinstance(provenance, dict):
             raise ModelFileError("provenance must be an object", where=where)
@@ -199,7 +199,7 @@ def _check_texts(file, checksums, where):
         )
     if set(checksums["tensors"]) != set(file.entries):
         name = min(set(checksums["tensors"]) ^ set(file.entries))
-        raise ModelFileError(f"the tensor {name!r} and its checksum do not stand together", where=where)
+        raise ModelFileError(f"the tensor {name!r} and its checksum must both be there", where=where)
     return checksums["tensors"]
 
 
@@ -248,6 +248,6 @@ def _read_golden(graph, names, take, where):
                 part[name.removeprefix(prefix)] = take(name, where)
                 break
         else:
-            raise ModelFileError(f"the tensor {name!r} belongs to nothing in the graph", where=where)
+            raise ModelFileError(f"the tensor {name!r} is not used by the graph", where=where)
     _check_golden(graph, golden, where)
     return golden

@@ -37,8 +37,8 @@ def path_text(path):
 
 
 def printable(text) -> str:
-    """Text that a terminal only shows: line breaks and tabs stay, what else is no character to print is
-    escaped (\\x1b).
+    """Text that a terminal only shows: line breaks and tabs stay, other characters that cannot be
+    printed are escaped (\\x1b).
     """
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape", "surrogatepass").decode()

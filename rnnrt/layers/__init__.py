@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .activation import Activation, Softmax
-from .base import Layer, Signal
+from .base import Layer, TensorSpec
 from .conv import Conv1D
 from .dense import Dense, Embedding
 from .features import Reshape, Select, TimeDistributed
@@ -49,9 +49,9 @@ __all__ = [
     "Reverse",
     "Scan",
     "Select",
-    "Signal",
     "SimpleRNN",
     "Softmax",
+    "TensorSpec",
     "TimeDistributed",
     "Unflatten",
 ]

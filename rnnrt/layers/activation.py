@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, Signal, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, layer_class, no_fields
 from .function import LINEAR
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ class Activation(FrameByFrame):
     activation: Elementwise = LINEAR
     kind: ClassVar[str] = "activation"
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (x,)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"activation": self.activation.pair}
 
 
@@ -33,7 +33,7 @@ class Softmax(FrameByFrame):
     kind: ClassVar[str] = "softmax"
     engine_fields = no_fields
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if len(x.features) != 1:
             raise ShapeError("softmax needs one feature axis", where=self.where, found=str(x))
         return (x,)

@@ -23,7 +23,7 @@ else:
 
 
 @dataclass(frozen=True)
-class Signal:
+class TensorSpec:
     """What flows along an edge: frames over time, or (``time=False``) one value per sequence.
 
     ``features``: shape of one frame, () for a single id or number. ``length``: number of frames where it is
@@ -81,7 +81,7 @@ def check_time_facts(layer: Layer) -> None:
         value = getattr(layer, name, TIME_FACTS)
         if value is TIME_FACTS or not fits(value):
             raise UnsupportedModelError(
-                f"its class does not say {name!r}, a fact about time that every layer must state",
+                f"its class does not state {name!r}, a fact about time that every layer must state",
                 where=layer.where,
                 found="nothing" if value is TIME_FACTS else repr(value),
                 fix=f"Give {type(layer).__name__} the class attributes {', '.join(TIME_FACTS)}: "
@@ -96,7 +96,7 @@ class Layer:
     ``kind`` is the layer's word everywhere: its function in reference.py and its name in the engine. Fields
     that hold arrays are made float32, contiguous and read-only; fields named ``*activation`` accept a name.
     A class states everything about its layer: its fields and their check, the shapes of its outputs
-    (``infer``), what the engine is told (``engine_fields``) and its time facts (see TIME_FACTS).
+    (``infer``), how it is described to the engine (``engine_fields``) and its time facts (see TIME_FACTS).
     """
 
     name: str
@@ -130,23 +130,23 @@ class Layer:
     def check(self) -> None:
         """Whether the layer's own fields agree with one another; raises ShapeError."""
 
-    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+    def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
         """The signals of ``("",) + extra_outputs`` from those of ``inputs``; raises ShapeError."""
         raise NotImplementedError
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
-        """What the engine is told beyond the wiring, by the names of ``struct rnnrt_row`` (src/rnnrt.h), in
-        words where the engine has words; ``x`` is the first input's signal, None without inputs. ``kind``:
-        the engine's word where it is not the layer's own. ``needs_length``: whether it must be told for one
-        length of the input at a time.
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        """The layer as the engine knows it, beyond the wiring: values by the names of ``struct rnnrt_row``
+        (src/rnnrt.h), in words where the engine has words. ``x``: the first input's signal, None without
+        inputs. ``kind`` among them: the engine's word where it is not the layer's own; ``needs_length``:
+        whether they hold for one length of the input only.
         """
         raise UnsupportedModelError(
-            "its class does not say what the engine is told of it",
+            "its class does not define engine_fields, which describe a layer to the engine",
             where=self.where,
-            fix=f"Give {type(self).__name__} a method engine_fields, or engine_fields = no_fields.",
+            fix=f"Define {type(self).__name__}.engine_fields, or set it to no_fields.",
         )
 
-    def startable(self, *signals: Signal) -> dict[str, tuple[int, ...]]:
+    def startable(self, *signals: TensorSpec) -> dict[str, tuple[int, ...]]:
         """{array it keeps for a sequence: shape} of those that may begin elsewhere than at zero (see
         Graph.start): none unless the class says so.
         """
@@ -223,7 +223,12 @@ class Layer:
         return sum(getattr(self, a).size for a in self.arrays if getattr(self, a) is not None)
 
 
-def no_fields(self: Layer, x: Signal) -> dict[str, Any]:
+def layer_of(reference: str) -> str:
+    """The layer that a reference, "layer" or "layer:output", belongs to."""
+    return reference.partition(":")[0]
+
+
+def no_fields(self: Layer, x: TensorSpec) -> dict[str, Any]:
     """``engine_fields`` of a layer whose kind and wiring say all."""
     return {}
 
@@ -250,7 +255,7 @@ def shape_text(value: NDArray[Any] | None) -> str:
     return "nothing" if value is None else str(value.shape)
 
 
-def aligned(layer: Layer, signals: tuple[Signal, ...]) -> Signal:
+def aligned(layer: Layer, signals: tuple[TensorSpec, ...]) -> TensorSpec:
     """The first of ``signals``, of the length that any of them states; ShapeError where they do not run over
     the same time.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import Signal, layer_class, shape_text
+from .base import TensorSpec, layer_class, shape_text
 from .function import LINEAR
 from .window import Window, checked_padding, windows
 
@@ -64,15 +64,15 @@ class Conv1D(Window):
         """Frames between the first and the last tap, both counted."""
         return (self.weight.shape[1] - 1) * self.dilation + 1
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         self._width(self._frames(x), self.weight.shape[2] * self.groups, "the weight and groups")
-        return (Signal(self.weight.shape[:1], True, windows(self, x.length, self.span)),)
+        return (TensorSpec(self.weight.shape[:1], True, windows(self, x.length, self.span)),)
 
-    def startable(self, x: Signal) -> dict[str, tuple[int, ...]]:
+    def startable(self, x: TensorSpec) -> dict[str, tuple[int, ...]]:
         """The frame that stands before the first in place of the zeros of a padding on the left."""
         return {"window": x.features} if self.padding != "same" and self.padding[0] else {}
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {
             "kernel_size": self.weight.shape[1],
             "stride": self.stride,

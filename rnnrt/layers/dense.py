@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, Signal, layer_class
+from .base import FrameByFrame, TensorSpec, layer_class
 from .function import LINEAR
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class Dense(FrameByFrame):
         self._expect_matrix("weight")
         self._expect("bias", self.weight.shape[:1], "one per output")
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         self._width(x, self.weight.shape[1], "the weight")
         return (dataclasses.replace(x, features=(self.weight.shape[0],)),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"weight": self.weight, "bias": self.bias, "activation": self.activation.pair}
 
 
@@ -46,12 +46,12 @@ class Embedding(FrameByFrame):
     def check(self) -> None:
         self._expect_matrix("weight")
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if x.width != 1:
             raise ShapeError(
                 "an embedding takes one id a frame", where=self.where, expected="(batch, time)", found=str(x)
             )
         return (dataclasses.replace(x, features=(self.weight.shape[1],)),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"weight": self.weight, "length": self.weight.shape[0]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .base import FrameByFrame, Signal, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, layer_class, no_fields
 
 if TYPE_CHECKING:
     from ..annotations import Sizes
@@ -27,7 +27,7 @@ class Reshape(FrameByFrame):
     def check(self) -> None:
         object.__setattr__(self, "features", tuple(int(n) for n in self.features))
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if prod(self.features) != x.width or any(n < 1 for n in self.features):
             raise ShapeError(
                 "a frame cannot take this shape",
@@ -48,7 +48,7 @@ class Select(FrameByFrame):
     def check(self) -> None:
         object.__setattr__(self, "index", tuple(int(n) for n in self.index))
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if not self.index or len(x.features) != 1 or min(self.index) < 0 or max(self.index) >= x.width:
             raise ShapeError(
                 "index is empty or out of range",
@@ -58,7 +58,7 @@ class Select(FrameByFrame):
             )
         return (dataclasses.replace(x, features=(len(self.index),)),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"index": np.array(self.index, np.int32)}
 
 
@@ -81,7 +81,7 @@ class TimeDistributed(FrameByFrame):
     def parameters(self) -> int:
         return self.graph.parameters
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         inner = self.graph.signals[self.graph.inputs[0]]
         wanted = ((inner.length,) if inner.time else ()) + inner.features
         if x.features != wanted:
@@ -94,5 +94,5 @@ class TimeDistributed(FrameByFrame):
         made = self.graph.signals[self.graph.outputs[0].value]
         return (dataclasses.replace(x, features=((made.length,) if made.time else ()) + made.features),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"inner": self.graph}

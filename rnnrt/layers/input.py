@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, Signal, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, layer_class, no_fields
 
 if TYPE_CHECKING:
     from ..annotations import References, Sizes
@@ -46,5 +46,5 @@ class Input(FrameByFrame):
                 "axes must name each axis once", where=self.where, expected="".join(wanted), found=self.axes
             )
 
-    def infer(self) -> tuple[Signal, ...]:
-        return (Signal(self.features, self.time, self.length),)
+    def infer(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec(self.features, self.time, self.length),)

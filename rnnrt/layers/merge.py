@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, Signal, aligned, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, aligned, layer_class, no_fields
 
 
 @layer_class
@@ -16,7 +16,7 @@ class Concatenate(FrameByFrame):
     kind: ClassVar[str] = "concatenate"
     engine_fields = no_fields
 
-    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+    def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
         first = aligned(self, signals)
         if any(len(s.features) != 1 for s in signals):
             raise ShapeError(
@@ -32,7 +32,7 @@ class Add(FrameByFrame):
     kind: ClassVar[str] = "add"
     engine_fields = no_fields
 
-    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+    def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
         first = aligned(self, signals)
         if any(s.features != first.features for s in signals):
             raise ShapeError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from .base import FrameByFrame, Signal, layer_class, shape_text
+from .base import FrameByFrame, TensorSpec, layer_class, shape_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class BatchNormalization(FrameByFrame):
         if not (self.epsilon >= 0 and np.all(self.variance + np.float32(self.epsilon) > 0)):
             raise ShapeError("variance + epsilon must be positive", where=self.where)
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (self._width(x, self.mean.size, "the statistics"),)
 
     @property
@@ -57,7 +57,7 @@ class BatchNormalization(FrameByFrame):
         offset = -self.mean * self.scale
         return self.scale, offset if self.beta is None else offset + self.beta
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         """An affine of (x - mean) * scale + beta: with one offset in place of the mean, a mean far from zero
         would cost digits.
         """
@@ -82,10 +82,10 @@ class Affine(FrameByFrame):
             )
         self._expect("offset", self.scale.shape, "one per feature")
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (self._width(x, self.scale.size, "scale"),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"gamma": self.scale, "beta": self.offset}
 
 
@@ -111,8 +111,8 @@ class LayerNormalization(FrameByFrame):
                 "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
             )
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (self._width(x, self.size, "size"),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"gamma": self.gamma, "beta": self.beta, "epsilon": self.epsilon}

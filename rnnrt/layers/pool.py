@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import Layer, Signal, layer_class, no_fields
+from .base import Layer, TensorSpec, layer_class, no_fields
 from .window import Window, checked_padding, windows
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ class Pool1D(Window):
                 "padding must be smaller than the window", where=self.where, found=str(self.padding)
             )
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.span)),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"kernel_size": self.size, "stride": self.stride, "dilation": 1} | self.padding_fields(x)
 
 
@@ -56,7 +56,7 @@ class AveragePool1D(Pool1D):
     count_padding: bool = False
     kind: ClassVar[str] = "average_pool1d"
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return super().engine_fields(x) | {"count_padding": int(self.count_padding)}
 
 
@@ -69,7 +69,7 @@ class GlobalMaxPool(Layer):
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths = "end", "frames", False, "moves"
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
 
 

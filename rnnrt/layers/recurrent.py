@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .base import Layer, Signal, layer_class
+from .base import Layer, TensorSpec, layer_class
 from .function import SIGMOID, TANH
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class Recurrent(Layer):
         return self.reverse
 
     @property
+    def started(self) -> tuple[str, ...]:
+        """States that an input sets at the beginning."""
+        return self.states[: len(self.inputs) - 1]
+
+    @property
     def units(self) -> int:
         return self.weight.shape[0] // self.gates
 
@@ -77,7 +82,7 @@ class Recurrent(Layer):
                 found=repr(self.norm),
             )
         if self.norm == "none" and (self.gamma is not None or self.beta is not None):
-            raise ShapeError("gamma and beta mean nothing without norm", where=self.where)
+            raise ShapeError("gamma and beta are allowed only with norm", where=self.where)
         self._expect("gamma", (rows,), "gates * units")
         self._expect("beta", (rows,), "gates * units")
         if not (np.isfinite(self.epsilon) and self.epsilon >= 0):
@@ -85,7 +90,7 @@ class Recurrent(Layer):
                 "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
             )
 
-    def infer(self, x: Signal, *initial: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec, *initial: TensorSpec) -> tuple[TensorSpec, ...]:
         self._width(self._frames(x), self.weight.shape[1], "the weight")
         if len(initial) > len(self.states):
             raise ShapeError(
@@ -96,25 +101,25 @@ class Recurrent(Layer):
             )
         sizes = {"h": self.output_size, "c": self.units}
         for state, signal in zip(self.states, initial):
-            if signal != Signal((sizes[state],), False):
+            if signal != TensorSpec((sizes[state],), False):
                 raise ShapeError(
                     f"the initial {state} does not fit",
                     where=self.where,
                     expected=f"(batch, {sizes[state]})",
                     found=str(signal),
                 )
-        made = {
+        outputs = {
             "": dataclasses.replace(x, features=(self.output_size,)),
             "cells": dataclasses.replace(x, features=(self.units,)),
         }
-        made |= {state: Signal((sizes[state],), False) for state in self.states}
-        return tuple(made[o] for o in ("",) + self.extra_outputs)
+        outputs |= {state: TensorSpec((sizes[state],), False) for state in self.states}
+        return tuple(outputs[o] for o in ("",) + self.extra_outputs)
 
-    def startable(self, x: Signal, *initial: Signal) -> dict[str, tuple[int, ...]]:
+    def startable(self, x: TensorSpec, *initial: TensorSpec) -> dict[str, tuple[int, ...]]:
         sizes = {"h": (self.output_size,), "c": (self.units,)}
         return {s: sizes[s] for s in self.states[len(initial) :]}
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {
             "units": self.units,
             "reverse": int(self.reverse),
@@ -159,7 +164,7 @@ class GRU(Recurrent):
                 "recurrent_bias exists only with reset_after", where=self.where, fix="Add it to bias."
             )
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         gates = {"recurrent_activation": self.recurrent_activation.pair, "reset_after": int(self.reset_after)}
         return super().engine_fields(x) | gates
 
@@ -196,5 +201,5 @@ class LSTM(Recurrent):
                 )
         super().check()
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return super().engine_fields(x) | {"recurrent_activation": self.recurrent_activation.pair}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .base import Layer, Signal, aligned, layer_class
+from .base import Layer, TensorSpec, aligned, layer_class
 from .input import Input
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Scan(Layer):
         """{state: numbers in it}, in their order."""
         return {s: self.state_signal(s).width for s in self.states}
 
-    def state_signal(self, name: str) -> Signal:
+    def state_signal(self, name: str) -> TensorSpec:
         """What the step takes as the state ``name``."""
         return self.graph.signals[self.graph.inputs[self.per_step + self.states.index(name)]]
 
@@ -180,7 +180,7 @@ class Scan(Layer):
         first = sum(sizes[s] for s in self.states[: self.states.index(name)])
         return self.initial[first : first + sizes[name]]
 
-    def infer(self, *signals: Signal) -> tuple[Signal, ...]:
+    def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
         step, given_once = self.graph, self.per_step + len(self.states)
         wanted = [step.signals[name] for name in step.inputs[: self.per_step]]
         wanted += [self.state_signal(s) for s in self.started]
@@ -205,11 +205,11 @@ class Scan(Layer):
         length = aligned(self, signals[: self.per_step]).length if self.per_step else int(self.steps)
         answers = [step.signals[o.value].features for o in step.outputs[len(self.states) :]]
         return (
-            *(Signal(features, True, length) for features in answers),
+            *(TensorSpec(features, True, length) for features in answers),
             *(self.state_signal(s) for s in self.states),
         )
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         first = 1 if self.per_step else 0
         at = {s: first + k for k, s in enumerate(self.started)}
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..errors import ShapeError
-from .base import Layer, Signal, layer_class, no_fields
+from .base import Layer, TensorSpec, layer_class, no_fields
 from .pool import GlobalMaxPool
 
 
@@ -26,7 +26,7 @@ class Reverse(Layer):
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths = "each", "frames", True, "moves"
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (self._frames(x),)
 
 
@@ -40,7 +40,7 @@ class Flatten(Layer):
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths = "end", "frames", False, "moves"
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if self._frames(x).length is None:
             raise ShapeError(
                 "a sequence can be flattened only when its length is fixed",
@@ -48,9 +48,9 @@ class Flatten(Layer):
                 found=str(x),
                 fix="Give the model's input a fixed length.",
             )
-        return (Signal((x.length * x.width,), False),)
+        return (TensorSpec((x.length * x.width,), False),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"length": x.length}
 
 
@@ -66,7 +66,7 @@ class Unflatten(Layer):
     def check(self) -> None:
         self._positive("length")
 
-    def infer(self, x: Signal) -> tuple[Signal, ...]:
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if x.time or len(x.features) != 1 or x.width % self.length:
             raise ShapeError(
                 "the input cannot be cut into frames",
@@ -74,7 +74,7 @@ class Unflatten(Layer):
                 expected=f"(batch, {self.length} * features)",
                 found=str(x),
             )
-        return (Signal((x.width // self.length,), True, self.length),)
+        return (TensorSpec((x.width // self.length,), True, self.length),)
 
-    def engine_fields(self, x: Signal) -> dict[str, Any]:
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"length": self.length}

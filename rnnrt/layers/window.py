@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from .base import Layer, Signal
+from .base import Layer, TensorSpec
 
 
 class Window(Layer):
@@ -25,7 +25,7 @@ class Window(Layer):
     def lengths(self) -> str:
         return "keeps" if self.span == self.stride == 1 and self.padding == (0, 0) else "moves"
 
-    def padding_fields(self, x: Signal) -> dict[str, Any]:
+    def padding_fields(self, x: TensorSpec) -> dict[str, Any]:
         """The engine's words for ``padding``. ``needs_length``: how many zeros stand in front depends on the
         length.
         """

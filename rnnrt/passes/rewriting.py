@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-
-def layer_of(reference):
-    return reference.partition(":")[0]
+from ..layers.base import layer_of
 
 
 def rewired(layer, alias):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..graph import Graph
 from ..layers import Activation, Add, Concatenate, Input, Reshape, Reverse, Select
+from ..layers.base import layer_of
 from ..layers.function import LINEAR
-from .rewriting import layer_of, rebuilt, rewired
+from .rewriting import rebuilt, rewired
 
 
 def drop_trivial(graph: Graph) -> Graph:

@@ -271,7 +271,7 @@ def test_initial_state_is_taken_as_forward_takes_it(kind):
 
 
 def test_a_forward_that_takes_no_states_has_no_form_for_them():
-    with pytest.raises(StateError, match="no states in a form of its own"):
+    with pytest.raises(StateError, match="does not define a form for initial states"):
         rnnrt.from_torch(Chain())(X.numpy(), initial_state=np.zeros((2, 3, 5), np.float32))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...graph import Graph, GraphBuilder
-from ...layers import Input, Reshape, Signal, Unflatten
+from ...layers import Input, Reshape, TensorSpec, Unflatten
 
 _WORDS = {
     "b": "batch",
@@ -207,7 +207,7 @@ class Network:
     def add(self, kind, *references, **fields):
         return self.builder.add(kind, self.name, *references, **fields)
 
-    def signal(self, x) -> Signal:
+    def signal(self, x) -> TensorSpec:
         return self.builder.signal(x.reference)
 
     def layer(self, x):
