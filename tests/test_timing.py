@@ -12,7 +12,7 @@ from random_graphs import random_graph
 import rnnrt
 from rnnrt import NotStreamableError, ShapeError, UnsupportedModelError, reference
 from rnnrt import layers as L
-from rnnrt.layers.base import LAYERS, TIME_FACTS
+from rnnrt.layers.base import LAYERS, TIME_FACTS, FrameByFrame
 
 
 def weights(*shape, seed=0):
@@ -74,6 +74,14 @@ def test_a_layer_class_that_leaves_a_fact_out_is_refused(left_out):
     finally:
         LAYERS.clear()
         LAYERS.update(stated)
+
+
+def test_a_layer_class_that_does_not_describe_itself_to_the_engine_is_refused():
+    body = {"kind": "", "infer": lambda self, x: (x,)}
+    cls = type("Novel", (FrameByFrame,), body)
+    layers = (L.Input("x", features=(2,)), cls("novel", ("x",)))
+    with pytest.raises(UnsupportedModelError, match=r"'novel' \(Novel\).*Define Novel.engine_fields"):
+        rnnrt.from_graph(L.Graph(layers, ("x",), (L.Output("y", "novel"),)))
 
 
 def test_a_fact_that_is_none_is_refused():
