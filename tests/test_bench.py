@@ -1,8 +1,6 @@
 """The measurement behind every latency this project prints."""
 
 import gc
-import itertools
-import time
 
 import numpy as np
 import pytest
@@ -19,34 +17,43 @@ def test_percentiles_are_of_single_calls():
     assert found.mean == pytest.approx((989 + 50 + 9) / 1000)
 
 
-def test_a_call_is_timed_by_itself():
-    found = measure.measure({"sleep": lambda: time.sleep(0.002)}, 0.05)["sleep"]
-    assert 2000 <= found.min <= found.p50 <= found.p99 <= found.max
-    assert 10 <= found.calls <= 25
+@pytest.fixture
+def takes(monkeypatch):
+    """``takes(milliseconds, note)``: a call that lasts so long on the clock of measure, which nothing else
+    moves."""
+    now = 0
+    monkeypatch.setattr(measure, "perf_counter_ns", lambda: now)
 
-
-def test_contenders_take_turns_and_each_gets_its_calls():
-    order = []
-
-    def contender(name):
+    def make(milliseconds, note=lambda: None):
         def call():
-            order.append(name)
-            time.sleep(0.004)
+            nonlocal now
+            now += int(milliseconds * 1e6)
+            note()
 
         return call
 
-    found = measure.measure({"a": contender("a"), "b": contender("b")}, 0.16)
-    turns = sum(x != y for x, y in itertools.pairwise(order))
-    assert turns >= 5 and all(latency.calls >= measure.LEAST for latency in found.values())
-    assert order[:2] == ["a", "b"] and len(order) == 2 + sum(
-        latency.calls for latency in found.values()
-    )  # the first call is untimed
+    return make
 
 
-def test_progress_is_told_and_the_collector_comes_back_even_after_an_error():
+def test_a_call_is_timed_by_itself(takes):
+    found = measure.measure({"one": takes(2)}, 0.05)["one"]
+    assert found.min == found.p50 == found.p999 == found.max == found.mean == 2000
+    assert found.calls == 25
+
+
+def test_contenders_take_turns_and_each_gets_its_calls(takes):
+    order = []
+    calls = {name: takes(time, lambda n=name: order.append(n)) for name, time in (("a", 4), ("b", 10))}
+    found = measure.measure(calls, 0.16)
+    # once each untimed; turns of 20 ms until each has had half of the time; LEAST calls for the slow one
+    assert order == [*"ab", *(5 * "a" + 2 * "b") * 4, *"bb"]
+    assert (found["a"].calls, found["b"].calls) == (20, measure.LEAST)
+
+
+def test_progress_is_told_and_the_collector_comes_back_even_after_an_error(takes):
     told = []
-    measure.measure({"": lambda: time.sleep(0.001)}, 0.1, told.append)
-    assert told == sorted(told) and told[-1] == 1.0
+    measure.measure({"": takes(1)}, 0.1, told.append)
+    assert told == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
     def failing():
         raise ValueError("no")

@@ -1,9 +1,11 @@
 """Every layer, as the cases hold it, on every row of the kernel table against the float64 reference."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from cases import CASES
-from expect import ROWS, enough, keeps_promise_1, options, scaled
+from expect import ROWS, keeps_promise_1, options, scaled
 
 import rnnrt
 from rnnrt import layers, reference
@@ -15,6 +17,16 @@ def named(case):
     return f"{case.name}:{'+'.join(kind for kind in kinds if kind != 'input')}"
 
 
+@lru_cache(maxsize=8)  # the rows of a case follow each other
+def exact(case, batch, frames):
+    """(input, outputs, states) as the float64 reference has them, or None where the input is too short."""
+    x = case.sample(batch, frames)
+    try:
+        return x, *reference.run(case.graph(), {"x": x})
+    except rnnrt.ShapeError:
+        return None
+
+
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_layer_matches_reference(case, row):
@@ -23,12 +35,12 @@ def test_layer_matches_reference(case, row):
     graph = case.graph()
     model = rnnrt.Model(graph, **options(row))
     for batch, frames in ((1, 1), (1, 2), (3, 50), (2, 171)):
-        if not enough(case, frames):
+        found = exact(case, batch, frames)
+        if found is None:
             with pytest.raises(rnnrt.ShapeError, match="too short"):
                 model(case.sample(batch, frames))
             continue
-        x = case.sample(batch, frames)
-        expected, states = reference.run(graph, {"x": x})
+        x, expected, states = found
         y, state = model(x, return_state=True)
         assert y.shape == expected["y"].shape
         assert y.dtype == np.float32
