@@ -27,6 +27,10 @@ def test_max_outputs_delay_and_receptive_field():
         lambda b, x, r: conv(b, conv(b, x, r, 4, 3, padding="same"), r, 4, 3, padding="same", name="two")
     ) == (2, 5)
     assert facts(lambda b, x, r: conv(b, conv(b, x, r, 4, 4, stride=2), r, 4, 3, name="two"))[1] == 4 + 2 * 2
+    # padding behind a stride reaches as far as the frames it stands for
+    assert facts(
+        lambda b, x, r: conv(b, conv(b, x, r, 4, 3, stride=2), r, 4, 3, padding=(2, 0), name="two")
+    ) == (0, 3 + 2 * 2)
     wavenet = rnnrt.Model(case("wavenet").graph())
     assert (wavenet.delay, wavenet.receptive_field) == (0, 16)
     stream = built(lambda b, x, r: conv(b, x, r, 4, 4, stride=2)).stream()

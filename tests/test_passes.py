@@ -2,6 +2,8 @@
 else.
 """
 
+import math
+
 import numpy as np
 import pytest
 from random_graphs import frames_needed, random_graph
@@ -227,6 +229,23 @@ def test_folding_is_computed_in_float64():
     np.testing.assert_array_equal(
         made["dense"].bias, (graph["dense"].bias * scale + offset).astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("groups", [None, 1, 3])
+def test_folding_forward_is_computed_in_float64(groups):
+    """Each new weight and bias is the exact one, rounded once."""
+    b = Chain()
+    x = b.bn(b.x)
+    graph = b.done(y=b.dense(x, "after") if groups is None else b.conv(x, "after", groups=groups))
+    made, before = passes.optimise(graph)["after"], graph["after"]
+    scale, offset = graph["bn"].affine()
+    if groups:
+        group = np.repeat(np.arange(groups), 6 // groups)
+        scale, offset = (a.reshape(groups, 1, -1)[group] for a in (scale, offset))
+    weight = before.weight.astype(np.float64)
+    bias = [float(b) + math.fsum(row.ravel()) for b, row in zip(before.bias, weight * offset)]
+    np.testing.assert_array_equal(made.weight, (weight * scale).astype(np.float32))
+    np.testing.assert_array_equal(made.bias, np.array(bias).astype(np.float32))
 
 
 NORMALISED = {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from expect import same_bits
 
 import rnnrt
 from rnnrt import State, StateError
@@ -230,6 +231,41 @@ def test_a_state_belongs_to_the_inputs_given_once():
     same = model.stream(inputs={"z": np.ones(4)})
     same.state = stream.state
     assert (same.push(x) == stream.push(x)).all()
+
+
+@pytest.mark.parametrize("every_step", [False, True])
+def test_a_state_from_before_the_first_frame_is_a_beginning(every_step):
+    """What depends on values given once alone is worked out with the first frame that comes after it."""
+
+    def make(b):
+        value = b.add(L.Dense, "value", b.input("z", (4,), time=False), weight=weights(4, 4, seed=3))
+        last = b.add(L.Last, "last", cell(b, L.GRU, "gru", b.input("x", (3,)), 3))
+        return b.add(L.Concatenate, "both", last, value)
+
+    model, x, z = built(make), weights(6, 3), weights(4, seed=5)
+    stream, other = (model.stream(inputs={"z": z}, every_step=every_step) for _ in range(2))
+    other.push(x[:2])
+    other.state = State.from_bytes(stream.state.to_bytes())
+    made = np.concatenate([other.push(x), other.flush()])
+    assert same_bits(made[-1], model(z, x)) and len(made) == (len(x) if every_step else 1)
+
+
+def test_a_state_between_answers_to_every_step_goes_on_where_branches_answer_first_at_different_frames():
+    """Values that each step replaces do not queue up while the other branch is silent."""
+
+    def make(b):
+        x = b.input("x", (2,))
+        near = b.add(L.Conv1D, "near", x, weight=weights(2, 3, 2))
+        far = b.add(L.Conv1D, "far", near, weight=weights(2, 3, 2), dilation=3)
+        return b.add(L.Add, "sum", b.add(L.Last, "now", x), b.add(L.GlobalMaxPool, "most", far))
+
+    model, x = built(make), weights(14, 2)
+    whole = model.stream(every_step=True).push(x)
+    for at in range(14):
+        stream, other = model.stream(every_step=True), model.stream(every_step=True)
+        first = stream.push(x[:at])
+        other.state = stream.state
+        assert same_bits(np.concatenate([first, other.push(x[at:])]), whole), at
 
 
 # ---- what is not a state -----------------------------------------------------------------------------------

@@ -34,8 +34,11 @@ def test_a_step_that_may_bring_several_frames_is_refused():
     x = frames(9, 3)
     stream = wide.stream()
     assert len(stream.push(x[:1])) == 5
-    causal = built(lambda b, x, r: conv(b, x, r, 4, 3, padding=(2, 0)))
-    assert not net().stream().may_emit_many and not causal.stream().may_emit_many
+    assert not net().stream().may_emit_many
+    for padding, stride, count in ((2, 1, 1), (3, 1, 2), (3, 2, 1), (4, 2, 2)):
+        edge = built(lambda b, x, r, p=padding, s=stride: conv(b, x, r, 4, 3, padding=(p, 0), stride=s))
+        stream = edge.stream()
+        assert stream.may_emit_many == (count > 1) and len(stream.push(x[:1])) == count
 
 
 def test_after_flush_only_reset_or_a_state_is_legal():

@@ -150,6 +150,21 @@ def test_the_delay_has_no_upper_bound(residual):
     assert len(stream.push(np.zeros((1, 1), np.float32))) == 1
 
 
+@pytest.mark.parametrize("end", ["last", "state"])
+def test_what_comes_at_the_end_has_no_delay(end):
+    def make(b):
+        weight, recurrent = weights(4, 2), weights(4, 4)
+        rnn = b.add(L.SimpleRNN, "rnn", b.input("x", (2,)), weight=weight, recurrent_weight=recurrent)
+        known = b.add(L.Last, "last", rnn) if end == "last" else f"{rnn}:h"
+        laid_out = b.add(L.Unflatten, "laid_out", known, length=4)
+        return b.add(L.Conv1D, "ahead", laid_out, weight=np.ones((1, 4, 1), np.float32), padding=(0, 3))
+
+    model = built(make)
+    assert model.delay == 0
+    stream = model.stream()
+    assert len(stream.push(weights(9, 2))) == 0 and len(stream.flush()) == 4
+
+
 def random_windows(seed):
     """A chain of windows of any stride and padding, with branches of equal rate joined on the way."""
     r = np.random.default_rng(seed)

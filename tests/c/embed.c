@@ -278,6 +278,46 @@ static void families(void) {
     rnnrt_plan_free(second);
 }
 
+/* ---- rows that began at different times ---- */
+
+static void phases(void) {
+    float w[OUT * 3 * IN], x[2 * IN] = {0}, y[8 * OUT];
+    fill(w, OUT * 3 * IN);
+    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
+                                {.kind = rnnrt_kind_conv1d,
+                                 .inputs = 1,
+                                 .input_size = IN,
+                                 .output_size = OUT,
+                                 .timed = 1,
+                                 .kernel_size = 3,
+                                 .stride = 2,
+                                 .dilation = 1,
+                                 .groups = 1,
+                                 .weight = w}};
+    int32_t output = 1;
+    struct rnnrt_plan *plan;
+    struct rnnrt_stream *stream;
+    struct rnnrt_error error;
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_stream_create(&stream, plan, 2, 0, false, false, &error) == RNNRT_OK);
+    char *first = rnnrt_stream_row(stream, 0), *second = rnnrt_stream_row(stream, 1);
+    struct rnnrt_array in = {x, 2 * IN, IN, 1}, out = {y, 2 * OUT, OUT, 4}, flushed = out;
+    CHECK(rnnrt_stream_push(stream, &in, 1, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
+    rnnrt_stream_reset_row(stream, 1);
+    /* the next answer of the one comes after two frames, that of the other after three */
+    out.frames = 4;
+    CHECK(rnnrt_stream_push(stream, &in, 1, &out, NULL, &error) == RNNRT_OUT_OF_PHASE);
+    CHECK(rnnrt_stream_flush(stream, &flushed, NULL, &error) == RNNRT_OUT_OF_PHASE);
+    CHECK(rnnrt_row_position(first) == 1 && rnnrt_row_position(second) == 0);
+    CHECK(rnnrt_rows_push(plan, &second, 1, false, &in, 1, false, &out, NULL, &error) == RNNRT_OK);
+    for (int t = 1; t < 3; t++) {
+        out.frames = 4;
+        CHECK(rnnrt_stream_push(stream, &in, 1, &out, NULL, &error) == RNNRT_OK && out.frames == (t == 2));
+    }
+    rnnrt_stream_free(stream);
+    rnnrt_plan_free(plan);
+}
+
 /* ---- a batch in slices of rows is the rows one by one ---- */
 
 static void slices(void) {
@@ -419,6 +459,7 @@ int main(void) {
     example();
     cancelled();
     families();
+    phases();
     slices();
     lies();
     return 0;
