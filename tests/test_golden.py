@@ -381,6 +381,17 @@ def test_without_rounding_to_speak_of_the_bound_is_the_promise():
                 model.verify()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_not_finite_is_never_the_right_one(bad):
+    graph = sensitive()
+    inputs, outputs = verification.reference_sample(graph)
+    made = {name: array.copy() for name, array in outputs.items()}
+    assert verification.check(graph, inputs, outputs, made, "reference") == 0
+    next(iter(made.values())).ravel()[1] = bad
+    with pytest.raises(VerificationError, match="not reproduced"):
+        verification.check(graph, inputs, outputs, made, "reference")
+
+
 def test_distance_counts_what_differs_and_not_equal_infinities():
     inf, nan = np.inf, np.nan
     assert verification.distance(np.array([inf, nan, 1.0]), np.array([inf, nan, 1.5])) == 0.5

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import CASES
 from expect import same_bits
 
 import rnnrt
@@ -266,6 +267,35 @@ def test_a_state_between_answers_to_every_step_goes_on_where_branches_answer_fir
         first = stream.push(x[:at])
         other.state = stream.state
         assert same_bits(np.concatenate([first, other.push(x[at:])]), whole), at
+
+
+def in_turns():
+    """Two branches at every other frame, the one before the other: what waits comes and goes."""
+
+    def make(b):
+        x = b.input("x", (3,))
+        early, late = (
+            b.add(L.Conv1D, name, x, weight=weights(2, taps, 3), stride=2)
+            for name, taps in (("early", 1), ("late", 2))
+        )
+        return b.add(L.Add, "sum", early, late)
+
+    return built(make), weights(42, 3)
+
+
+@pytest.mark.parametrize(
+    "case", [*(c for c in CASES if c.streams), None], ids=lambda c: c.name if c else "in turns"
+)
+def test_the_bytes_of_a_state_do_not_tell_how_the_frames_came(case):
+    model, x = (rnnrt.Model(case.graph()), case.sample(1, 42)[0]) if case else in_turns()
+    in_parts = model.stream()
+    in_parts.push(x[:5])
+    in_parts.reset()
+    for upto in (17, 18, 29, 40):
+        at_once = model.stream()
+        at_once.push(x[:upto])
+        in_parts.push(x[in_parts.position : upto])
+        assert in_parts.state.to_bytes() == at_once.state.to_bytes(), upto
 
 
 # ---- what is not a state -----------------------------------------------------------------------------------
