@@ -9,6 +9,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cimport numpy as cnp
@@ -604,6 +605,97 @@ def push_rows(list rows, size_t frames, bint ended):
             for stream, _, _ in rows:
                 rnnrt_stream_end(stream.stream)
     return made
+
+
+cdef bint plain_rows(a, Py_ssize_t rows, Py_ssize_t width) noexcept:
+    """Whether ``a`` is a float32 array (rows, width) as the engine reads and writes it."""
+    return (cnp.PyArray_CheckExact(a) and cnp.PyArray_TYPE(<cnp.ndarray> a) == cnp.NPY_FLOAT32 and cnp.PyArray_NDIM(<cnp.ndarray> a) == 2
+            and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> a) and cnp.PyArray_DIM(<cnp.ndarray> a, 0) == rows and cnp.PyArray_DIM(<cnp.ndarray> a, 1) == width)
+
+
+def step_rows(model, list streams, frames, out):
+    """What ``step_many`` returns where all is plain: one flat input and output, rows in phase, ``frames`` (and ``out``) one float32 array
+    (rows, features). NotImplemented, and nothing has changed, where something is not: also where an error is to be told.
+    """
+    cdef Stream first, stream
+    cdef Py_ssize_t count = len(streams), entered = 0, rows = 0, k
+    cdef size_t b
+    cdef uint64_t phase = 0, at = 0, position
+    cdef bint plain = count > 0
+    cdef int status = RNNRT_OK
+    cdef char **blocks = NULL
+    cdef rnnrt_array x, y
+    cdef rnnrt_error error
+    cdef cnp.npy_intp shape[2]
+    for k in range(count):
+        if type(streams[k]) is not Stream:
+            return NotImplemented
+        rows += (<Stream> streams[k]).batch
+    if not plain:
+        return NotImplemented
+    first = <Stream> streams[0]
+    if first.model is not model or not first.simple or first.bursts or first.work * rows > long_work:
+        return NotImplemented
+    if not plain_rows(frames, rows, first.width_in) or not (out is None or (plain_rows(out, rows, first.width_out) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out))):
+        return NotImplemented
+    blocks = <char **> calloc(rows, sizeof(char *))
+    if blocks == NULL:
+        raise MemoryError()
+    try:
+        rows = 0
+        for k in range(count):
+            stream = <Stream> streams[k]
+            if stream.model is not model or stream.busy or stream.scattered or stream.every_step != first.every_step or rnnrt_stream_ended(stream.stream):
+                plain = False
+                break
+            stream.busy = True  # which also finds one that is named twice
+            entered += 1
+            for b in range(stream.batch):
+                blocks[rows] = rnnrt_stream_row(stream.stream, b)
+                position = rnnrt_row_position(blocks[rows])
+                if rows == 0:
+                    at, phase = position, rnnrt_plan_phase(first.plan.plan, position)
+                elif position != at and rnnrt_plan_phase(first.plan.plan, position) != phase:
+                    plain = False
+                if rnnrt_row_fits(first.plan.plan, blocks[rows], first.every_step, 1, False, NULL):
+                    plain = False
+                rows += 1
+        if plain:
+            if out is None:
+                shape[0], shape[1] = rows, first.width_out
+                answer = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)
+            else:
+                answer = out
+            x.data, x.time_stride, x.batch_stride, x.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> frames), rows * first.width_in, first.width_in, 1
+            y.data, y.time_stride, y.batch_stride, y.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> answer), rows * first.width_out, first.width_out, 1
+            if first.work * rows > release_work:
+                with nogil:
+                    status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &x, 1, False, &y, NULL, &error)
+            else:
+                status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &x, 1, False, &y, NULL, &error)
+    finally:
+        for k in range(entered):
+            (<Stream> streams[k]).busy = False
+            if status:  # some ops have gone on: none of the sequences can
+                rnnrt_stream_end((<Stream> streams[k]).stream)
+        free(blocks)
+    if not plain:
+        return NotImplemented
+    if status:
+        raise_status(status, &error, first.plan.names)
+    if out is not None:
+        shape[0] = rows
+        due = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_BOOL)
+        memset(cnp.PyArray_DATA(<cnp.ndarray> due), y.frames == 1, rows)
+        return due
+    if y.frames == 0:
+        return [None] * count
+    answers, rows = [], 0
+    for k in range(count):
+        stream = <Stream> streams[k]
+        answers.append(answer[rows] if stream.batch_size is None else answer[rows:rows + <Py_ssize_t> stream.batch])
+        rows += stream.batch
+    return answers
 
 
 def state_arrays(Plan plan):

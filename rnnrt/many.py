@@ -10,6 +10,11 @@ from .errors import DTypeError, ShapeError, StateError
 
 def step(model, streams, frames, out):
     """See ``Model.step_many``."""
+    if type(streams) is not list:
+        streams = list(streams) if np.iterable(streams) else [streams]
+    made = _engine.step_rows(model, streams, frames, out)
+    if made is not NotImplemented:
+        return made
     streams, given = _paired(model, streams, frames, "frame")
     if any(s.may_emit_many for s in streams):
         raise StateError(

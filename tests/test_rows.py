@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from cases import CASES
+from cases import CASES, weights
 from expect import refused, same_bits
 from random_graphs import random_graph
 from small_models import net
 
 import rnnrt
-from rnnrt import DTypeError, ShapeError
+from rnnrt import DTypeError, ShapeError, _engine
 from rnnrt import layers as L
 
 STREAMS = [c for c in CASES if c.streams and not c.length]
@@ -344,3 +344,48 @@ def test_step_many_fills_the_rows_of_out():
     refused(DTypeError, lambda: model.step_many(streams, x, 3), "out", "found int")
     refused(DTypeError, lambda: model.step_many([streams[0], 3], x[:2]), "streams[1]", "found int")
     refused(DTypeError, lambda: model.step_many(3, x), "streams[0]", "found int")
+
+
+def test_plain_rows_are_stepped_at_once_and_all_others_one_by_one_with_the_same_bits():
+    """``step_rows`` is the quick way of ``step_many``: it answers or leaves everything as it was."""
+    r = np.random.default_rng(4)
+    b = L.GraphBuilder()
+    y = b.add(L.Conv1D, "conv", b.input("x", (3,)), weight=weights(r, 5, 2, 3), stride=2, padding=(1, 0))
+    b.add(L.GRU, "gru", y, weight=weights(r, 12, 5), recurrent_weight=weights(r, 12, 4))
+    b.output("y", "gru")
+    model = rnnrt.from_graph(b.graph())
+    x = weights(r, 6, 9, 3).astype(np.float32)
+    streams = [model.stream(), model.stream(2), model.stream(), model.stream(2)]
+    alone = [model.stream() for _ in range(6)]
+    shifted, out = model.stream(), np.empty((6, 4), np.float32)
+    shifted.step(x[0, 0])
+    for t in range(9):
+        wanted = [s.step(frame) for s, frame in zip(alone, x[:, t])]
+        if t % 2:
+            due = _engine.step_rows(model, streams, x[:, t].copy(), out)
+            assert due.tolist() == [w is not None for w in wanted]
+            assert all(same_bits(a, w) for a, w in zip(out, wanted) if w is not None)
+        else:
+            made = _engine.step_rows(model, streams, x[:, t].copy(), None)
+            rows = [made[0], *(made[1] if made[1] is not None else [None] * 2), made[2]]
+            assert all(a is w is None or same_bits(a, w) for a, w in zip(rows, wanted))
+    before = [s.state.to_bytes() for s in streams]
+    frames = x[:, 0].copy()
+    ended, other = model.stream(), rnnrt.from_graph(b.graph()).stream()
+    ended.push(x[0])
+    ended.flush()
+    for mixed, given, answer in [
+        ([streams[0], streams[0]], frames[:2], None),
+        ([streams[0], shifted], frames[:2], None),  # at another phase
+        ([streams[0], ended], frames[:2], None),
+        ([streams[0], other], frames[:2], None),
+        ([streams[0], 3], frames[:2], None),
+        ([], frames[:0], None),
+        (streams, frames[:5], None),
+        (streams, frames.astype(np.float64), None),
+        (streams, list(frames), None),
+        (streams, frames, out[:5]),
+    ]:
+        assert _engine.step_rows(model, mixed, given, answer) is NotImplemented
+    assert [s.state.to_bytes() for s in streams] == before
+    assert len(model.step_many([streams[0], shifted], frames[:2])) == 2  # and nothing is left busy
