@@ -634,7 +634,7 @@ def step_rows(model, list streams, frames, out):
     if not plain:
         return NotImplemented
     first = <Stream> streams[0]
-    if first.model is not model or not first.simple or first.bursts or first.work * rows > long_work:
+    if first.model is not model or not first.simple or first.may_emit_many or first.work * rows > long_work:
         return NotImplemented
     if not plain_rows(frames, rows, first.width_in) or not (out is None or (plain_rows(out, rows, first.width_out) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out))):
         return NotImplemented
