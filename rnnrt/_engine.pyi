@@ -50,9 +50,7 @@ def push_streams(
     in one go.
     """
 
-def step_rows(
-    model: Model[Any], streams: list[Stream[Any]], frames: Any, out: Floats | None
-) -> Any:
+def step_rows(model: Model[Any], streams: list[Stream[Any]], frames: Any, out: Floats | None) -> Any:
     """What ``step_many`` returns where all is plain: one flat input and output, rows in phase, ``frames``
     (and ``out``) one float32 array (rows, features).
     """

@@ -32,6 +32,7 @@ def network(how):
 
 
 def main(how):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it otherwise
     model = rnnrt.Model(network(how), num_threads=2 if how == "threads" else 1)
     frames = np.broadcast_to(np.float32(0.5), (FRAMES, 1))
     rows = np.broadcast_to(np.float32(0.5), (50, FRAMES // 50, 1))
