@@ -235,9 +235,37 @@ def near_misses():
     def other_gate(step, parts, act):
         act["o"] = step.act("hard_sigmoid", parts["o"])
 
-    for change in (peephole, coupled, other_gate):
+    def doubled(step, parts, act):
+        act["f"] = step.affine(act["f"], 2.0, 0.0)
+
+    def shown_doubled(step, parts, act):
+        act["o"] = step.affine(act["o"], 2.0, 0.0)
+
+    def doubled_in_part(step, parts, act):
+        act["f"] = step.b.add(
+            L.Affine, "affine", act["f"], scale=1.0 + (np.arange(UNITS) > 3), offset=np.zeros(UNITS)
+        )
+
+    def two_epsilons(step, parts, act):
+        for k, v in parts.items():
+            normed = step.norm(v, 1 + weights(r, UNITS), weights(r, UNITS), 0.5 if k == "o" else 1e-3)
+            act[k] = step.act("tanh" if k == "g" else "sigmoid", normed)
+
+    def a_gate_twice(step, parts, act):
+        """The norm of all gates together, of which one is used in two places."""
+        joined = step.dense(step.join(step.x, step.state["h"]), np.hstack([w, u]), b)
+        i, _, g, o = step.cut(step.norm(joined, 1 + weights(r, 4 * UNITS), weights(r, 4 * UNITS)), 4)
+        act |= {"i": step.act("sigmoid", i), "f": step.act("sigmoid", i)}
+        act |= {"g": step.act("tanh", g), "o": step.act("sigmoid", o)}
+
+    changes = (doubled, shown_doubled, doubled_in_part, two_epsilons, a_gate_twice)
+    for change in (peephole, coupled, other_gate, *changes):
         step, act, _ = lstm(change)
         yield f"lstm_{change.__name__}", finished(step, act), ("h", "c"), {}
+    step, act, _ = lstm(lambda *_: None)
+    c = step.add(step.times(act["f"], step.state["c"]), step.times(act["i"], act["g"]))
+    h = step.dense(step.times(act["o"], step.act("tanh", c)), weights(r, UNITS, UNITS), weights(r, UNITS))
+    yield "lstm_projection_with_bias", step.graph([h, c], {"y": h}), ("h", "c"), {}
     step, act, _ = lstm(lambda *_: None)
     yield "lstm_keeps_h", finished(step, act, "h"), ("h", "c"), {}
     step, act, _ = lstm(lambda *_: None)
@@ -282,6 +310,32 @@ def test_what_is_not_quite_a_known_cell_stays_a_scan_and_is_right(cell):
     x = generator(10).standard_normal((2, 70, FEATURES)).astype(np.float32)
     expected, _ = reference.run(graph, {"x": x})
     assert keeps_promise_1(model.run({"x": x}), graph, {"x": x}, expected)
+
+
+def test_a_cell_whose_second_state_alone_is_given_stays_a_scan_and_is_right():
+    r = generator(28)
+    step = steps.lstm(weights(r, 4 * UNITS, FEATURES), weights(r, 4 * UNITS, UNITS), weights(r, 4 * UNITS))
+    for started, kind in (("h", "lstm"), ("c", "scan")):
+        b = L.GraphBuilder()
+        x, start = b.input("x", (FEATURES,)), b.input("start", (UNITS,), time=False)
+        b.output("y", b.add(L.Scan, "cell", x, start, graph=step, states=("h", "c"), started=(started,)))
+        model = rnnrt.from_graph(b.graph())
+        assert kinds(model) == [kind]
+        given = {"x": r.standard_normal((2, 9, FEATURES)), "start": r.standard_normal((2, UNITS))}
+        expected, _ = reference.run(model.graph, given)
+        assert np.abs(model.run(given)["y"] - expected["y"]).max() <= 1e-5
+
+
+def test_frames_states_and_values_given_once_have_products_of_their_own():
+    r = generator(29)
+    step = steps.Step(FEATURES, {"h": UNITS}, once=(2,))
+    joined = step.join(step.x, step.state["h"], *step.once)
+    new = step.act("softsign", step.dense(joined, weights(r, UNITS, FEATURES + UNITS + 2)))
+    b = L.GraphBuilder()
+    x, once = b.input("x", (FEATURES,)), b.input("once", (2,), time=False)
+    b.output("y", b.add(L.Scan, "cell", x, once, graph=step.graph([new], {"y": new}), states=("h",)))
+    cut = passes.cut_products(b.graph())["cell"].graph
+    assert sorted(x.weight.shape[1] for x in cut.layers if x.kind == "dense") == [2, FEATURES, UNITS]
 
 
 def perturbed(seed):

@@ -175,6 +175,7 @@ def test_batch_norms_in_a_row_all_fold():
 
 INEXACT = {
     "before zero padding": lambda b: b.conv(b.bn(b.x), padding=(1, 1)),
+    "before zero padding behind": lambda b: b.conv(b.bn(b.x), padding=(0, 2)),
     "before padding by length": lambda b: b.conv(b.bn(b.x), padding="same", stride=2),
     "after an activation": lambda b: b.bn(b.dense(b.x, activation="relu")),
     "after a recurrent layer": lambda b: b.bn(
