@@ -16,7 +16,7 @@ from rnnrt import verification
 from rnnrt.command import demo
 from rnnrt.errors import ShapeError, VerificationError
 from rnnrt.graph import GraphBuilder
-from rnnrt.layers import LSTM, BatchNormalization, Dense, Embedding
+from rnnrt.layers import LSTM, Add, BatchNormalization, Dense, Embedding, TimeDistributed
 
 need("rnnrt._engine")
 SPEC = (demo.FOLDER / "lstm_torch.spec").read_text()
@@ -262,6 +262,24 @@ def test_sample_inputs_are_like_those_the_network_was_made_for():
     b.output("y", b.add(Embedding, "e", b.input("ids", (), ids=True), weight=np.ones((7, 2))))
     ids = verification.sample_inputs(b.graph(), time=500)["ids"]
     assert set(np.unique(ids)) == set(range(7))
+
+
+def test_sample_ids_are_in_every_table_that_they_look_into():
+    b = GraphBuilder()
+    ids = b.input("ids", (), ids=True)
+    tables = [b.add(Embedding, f"table{n}", ids, weight=np.ones((n, 2))) for n in (50, 3)]
+    b.output("y", b.add(Add, "sum", *tables))
+    drawn = verification.sample_inputs(b.graph(), time=100)["ids"]
+    assert set(np.unique(drawn)) == {0, 1, 2}
+
+
+def test_weights_that_are_not_finite_are_found_inside_a_layer_too():
+    inner = GraphBuilder()
+    inner.output("out", inner.add(Dense, "fc", inner.input("frame", (2,), time=False), weight=[[1, np.nan]]))
+    b = GraphBuilder()
+    b.output("y", b.add(TimeDistributed, "per_frame", b.input("x", (2,)), graph=inner.graph()))
+    (found,) = verification.not_finite(b.graph())
+    assert "fc/weight" in found and "1 NaN among 2 numbers" in found
 
 
 def test_statistics_that_no_inputs_have_are_not_drawn_from():
