@@ -9,7 +9,7 @@ from typing import Any, Generic, NoReturn, SupportsIndex, final, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .annotations import Answer, Floats, Given, InitialState
+from .annotations import Answer, Floats, Given, InitialState, Mask
 from .graph import Graph
 from .model import Model
 from .state import State
@@ -18,6 +18,7 @@ KINDS: dict[str, int]
 FUNCTIONS: dict[str, int]
 SLOTS: dict[str, int]
 NORMS: dict[str, int]
+MASKED: dict[str, int]
 MAX_INPUTS: int
 
 def isas() -> list[str]:
@@ -187,14 +188,18 @@ class Stream(Generic[Answer]):
 
     # step has None where nothing is due.
     @overload
-    def step(self: Stream[Floats], frame: Given, out: Floats | None = None) -> Floats | None:
+    def step(
+        self: Stream[Floats], frame: Given, out: Floats | None = None, mask: Mask | None = None
+    ) -> Floats | None:
         """One time step: ``frame`` (features,), or (batch, features), float32."""
 
     @overload
-    def step(self: Stream[Any], frame: Given, out: None = None) -> tuple[Floats | None, ...]:
+    def step(
+        self: Stream[Any], frame: Given, out: None = None, mask: Mask | None = None
+    ) -> tuple[Floats | None, ...]:
         """One time step: ``frame`` (features,), or (batch, features), float32."""
 
-    def push(self, chunk: Given, out: Floats | None = None) -> Answer:
+    def push(self, chunk: Given, out: Floats | None = None, mask: Mask | None = None) -> Answer:
         """Any number of time steps: ``chunk`` (time, features) or (batch, time, features)."""
 
     def flush(self, out: Floats | None = None) -> Answer:

@@ -17,6 +17,7 @@ import numpy as np
 
 from types import GenericAlias
 
+from . import masks
 from .errors import DTypeError, ResourceLimitError, RnnrtError, ShapeError, StateError, StreamBusyError, UnsupportedModelError
 from .ports import as_array, as_float32
 
@@ -29,6 +30,7 @@ cdef extern from "rnnrt.h" nogil:
     const char *rnnrt_function_word(int32_t)
     const char *rnnrt_slot_word(int32_t)
     const char *rnnrt_norm_word(int32_t)
+    const char *rnnrt_masked_word(int32_t)
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED, RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED
         RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH, RNNRT_CANCELLED, RNNRT_OUT_OF_PHASE
@@ -44,10 +46,10 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_stream
     struct rnnrt_row:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups, pad_left, pad_right, same, length
-        int32_t reverse, reset_after, norm, count_padding, per_step, states, unpacked
+        int32_t reverse, reset_after, norm, count_padding, per_step, states, unpacked, masked_output, mask
         int32_t input[RNNRT_MAX_INPUTS]
         rnnrt_function activation, recurrent_activation
-        float epsilon
+        float epsilon, value
         const float *weight
         const float *recurrent_weight
         const float *bias
@@ -129,8 +131,9 @@ cdef dict numbers(const char *(*word)(int32_t) noexcept nogil):
 
 cdef dict kind_number = numbers(rnnrt_kind_word)
 cdef dict function_number = numbers(rnnrt_function_word)
-#: What C calls its layers and functions, the slots of a row and the norms of a cell: {word: number}.
+#: What C calls its layers and functions, the slots of a row, the norms of a cell and what a masked frame gives: {word: number}.
 KINDS, FUNCTIONS, SLOTS, NORMS = kind_number, function_number, numbers(rnnrt_slot_word), numbers(rnnrt_norm_word)
+MASKED = numbers(rnnrt_masked_word)
 #: Most inputs of a row.
 MAX_INPUTS = RNNRT_MAX_INPUTS
 
@@ -325,6 +328,7 @@ cdef class Plan:
                 r.reverse, r.reset_after, r.norm = row.get("reverse", 0), row.get("reset_after", 0), row.get("norm", 0)
                 r.count_padding, r.epsilon = row.get("count_padding", 0), row.get("epsilon", 0.0)
                 r.unpacked = row.get("unpacked", 0)
+                r.mask, r.masked_output, r.value = row.get("mask", -1), row.get("masked_output", 0), row.get("value", 0.0)
                 name, parameter = row.get("activation", ("linear", 0.0))
                 r.activation.name, r.activation.parameter = function_number[name], parameter
                 name, parameter = row.get("recurrent_activation", ("linear", 0.0))
@@ -488,12 +492,7 @@ def push_streams(list streams, list given, bint one, check=None):
     cdef size_t room = 0
     frames = None
     for stream, chunk in zip(streams, given):
-        if one:
-            axis = len(stream.lead())
-            chunks = [np.expand_dims(stream.checked(f, port, stream.lead(), False), axis) for port, f in stream.paired(chunk)]
-        else:
-            chunks = [stream.checked(c, port, stream.lead(), True) for port, c in stream.paired(chunk)]
-        inputs = stream.inputs_of(chunks)
+        inputs = stream.inputs_of(stream.chunks_of(chunk, None, one))
         lengths = {len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time}
         if frames is not None:
             lengths.add(frames)
@@ -707,8 +706,10 @@ def state_arrays(Plan plan):
         word, layer = array.word.decode(), plan.names[array.row]
         if word == "queue":
             word += f".{array.input}"
-        elif layer in plan.states:
+        elif word in ("h", "c", "state") and layer in plan.states:
             word = plan.states[layer][array.input]
+        elif word == "held":
+            word += f".{array.input - len(plan.states[layer])}"
         name = f"{layer}/{word}"
         shape = [array.width]
         if array.word in (b"window", b"queue", b"frames"):
@@ -806,9 +807,10 @@ cdef class Stream:
         self.busy = True
         return 0
 
-    def step(self, frame, out=None):
+    def step(self, frame, out=None, mask=None):
         """One time step: ``frame`` (features,), or (batch, features), float32. Returns the output frame, or None when nothing is due.
 
+        ``mask``: (), or (batch,), where an input is a mask: whether the frame is real (True, 1) or to be passed over; by default it is.
         With ``out`` (float32, C-contiguous, the output frame's shape) it is filled and returned, and nothing is allocated. Raises
         ShapeError, DTypeError, StateError after ``flush``, StreamBusyError.
         """
@@ -816,12 +818,12 @@ cdef class Stream:
         cdef cnp.npy_intp shape[2]
         cdef rnnrt_error error
         cdef int made
-        if not (self.simple and not self.may_emit_many and not self.scattered and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
+        if not (mask is None and self.simple and not self.may_emit_many and not self.scattered and cnp.PyArray_CheckExact(frame) and cnp.PyArray_TYPE(<cnp.ndarray> frame) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> frame) == self.frame_ndim and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> frame)
                 and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> frame) and cnp.PyArray_ISALIGNED(<cnp.ndarray> frame)
                 and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
                 and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> frame, 0) == <Py_ssize_t> self.batch)):
-            return self.step_checked(frame, out)
+            return self.step_checked(frame, out, mask)
         x = <cnp.ndarray> frame
         if out is None:
             shape[0], shape[1] = self.batch, self.width_out
@@ -876,12 +878,12 @@ cdef class Stream:
         """The axes before time: none, or the batch."""
         return () if self.batch_size is None else (self.batch_size,)
 
-    cdef step_checked(self, frame, out):
+    cdef step_checked(self, frame, out, mask):
         """`step` for everything the fast path does not take: other types and strides, several inputs or outputs, ids."""
         if self.may_emit_many:
             raise StateError("this model can answer with several frames to one step", fix="Use push(), which returns (k, ...) frames.")
         axis = len(self.lead())
-        chunks = [np.expand_dims(self.checked(f, port, self.lead(), False), axis) for port, f in self.paired(frame)]
+        chunks = self.chunks_of(frame, mask, True)
         if out is not None:
             shape = self.lead() + tuple(self.output_features[0][0])
             if len(self.output_features) == 1 and not (isinstance(out, np.ndarray) and out.dtype == np.float32 and out.shape == shape and out.flags.carray):
@@ -892,12 +894,31 @@ cdef class Stream:
         made = tuple(frame_of(m, axis) for m in made)
         return made[0] if len(made) == 1 else made
 
-    cdef paired(self, given):
-        """(port, its array) for the inputs with a time axis: several come as a tuple."""
-        given = given if isinstance(given, (tuple, list)) and len(self.timed_inputs) > 1 else (given,)
-        if len(given) != len(self.timed_inputs):
-            raise ShapeError("the number of inputs is wrong", expected=f"{[port.layer.name for port in self.timed_inputs]}", found=str(len(given)))
-        return zip(self.timed_inputs, given)
+    cdef list paired(self, given, mask):
+        """What is given for each input with a time axis: several come as a tuple, in which masks may be left out."""
+        ports = self.timed_inputs
+        frames = sum([not port.is_mask for port in ports])
+        given = list(given) if isinstance(given, (tuple, list) if frames > 1 else tuple) and len(ports) > 1 else [given]
+        if len(given) == frames:
+            rest = iter(given)
+            given = [None if port.is_mask else next(rest) for port in ports]
+        if len(given) != len(ports):
+            raise ShapeError("the number of inputs is wrong", expected=f"{[port.layer.name for port in ports]}", found=str(len(given)))
+        return given if mask is None else masks.placed(ports, given, mask)
+
+    cdef list chunks_of(self, given, mask, bint one):
+        """The inputs with a time axis as checked chunks; what is given are single frames where it is ``one``. Without a mask all is real."""
+        cdef int axis = len(self.lead())
+        made = []
+        for port, x in zip(self.timed_inputs, self.paired(given, mask)):
+            if x is None and port.is_mask:
+                made.append(None)
+                continue
+            x = self.checked(x, port, self.lead(), not one)
+            x = port.checked_mask(x) if port.is_mask else x
+            made.append(np.expand_dims(x, axis) if one else x)
+        shape = next((a.shape[:axis + 1] for a in made if a is not None), self.lead() + (1,))
+        return [np.ones(shape + port.signal.features, np.float32) if a is None else a for port, a in zip(self.timed_inputs, made)]
 
     cdef checked(self, x, port, tuple lead, bint timed):
         """``x`` as a float32 array of one frame (``lead``, features) or a chunk (``lead``, time, features), or an error that names the input."""
@@ -909,19 +930,19 @@ cdef class Stream:
         port.check_ids(x, ["b"] * len(lead) + ["t"] * timed, rnnrt_stream_position(self.stream))
         return as_float32(x, port.where)
 
-    def push(self, chunk, out=None):
+    def push(self, chunk, out=None, mask=None):
         """Any number of time steps: ``chunk`` (time, features) or (batch, time, features). Returns the (k, ...) output frames now due, k >= 0.
 
         With ``out`` (float32, C-contiguous, room for at least ``max_outputs(time)`` frames) its first k frames are filled and returned: ``out``
         itself where it has no more. A plain float32 array in and a plain ``out`` beside it allocate nothing but that view. Several inputs come
-        as a tuple, several outputs return as one.
+        as a tuple, several outputs return as one. ``mask``: (time,), or (batch, time), where an input is a mask: which frames are real; by default all.
         """
         cdef rnnrt_array x, y
         cdef rnnrt_error error
         cdef int status, axis = self.frame_ndim - 1
         cdef size_t frames, room, due
         cdef rnnrt_between *between
-        if (self.simple and out is not None and not self.scattered and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
+        if (mask is None and self.simple and out is not None and not self.scattered and cnp.PyArray_CheckExact(chunk) and cnp.PyArray_CheckExact(out)
                 and cnp.PyArray_TYPE(<cnp.ndarray> chunk) == cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(<cnp.ndarray> out) == cnp.NPY_FLOAT32
                 and cnp.PyArray_NDIM(<cnp.ndarray> chunk) == axis + 2 and cnp.PyArray_NDIM(<cnp.ndarray> out) == axis + 2
                 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> chunk) and cnp.PyArray_ISCARRAY(<cnp.ndarray> out)
@@ -950,7 +971,7 @@ cdef class Stream:
             if y.frames == room:
                 return out
             return out[:y.frames] if axis == 0 else out[:, :y.frames]
-        chunks = [self.checked(c, port, self.lead(), True) for port, c in self.paired(chunk)]
+        chunks = self.chunks_of(chunk, mask, False)
         if len({c.shape[axis] for c in chunks}) > 1:
             raise ShapeError("the inputs have different numbers of frames", found=str([c.shape[axis] for c in chunks]))
         return self.delivered(self.pushed(chunks, chunks[0].shape[axis], False, out))

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from . import _engine
+from . import _engine, masks
 from .errors import DTypeError, ShapeError, UnsupportedModelError
 from .layers.base import layer_of
 from .ports import as_array, engine_form, finish_output, make_output, readable
@@ -36,6 +36,8 @@ class WholeCalls:
             lengths = self._check_lengths(lengths, batch, frames)
         elif required:
             raise ShapeError(f"this module was traced with lengths ({required!r})", fix="Pass lengths=.")
+        if masks.taken(self.ports.inputs):
+            arrays, lengths = masks.completed(self.ports.inputs, arrays, batch, frames, lengths), None
         plan = self.plans.for_frames(frames)
         if isinstance(frames, dict):
             frames = max(frames.values())
@@ -179,7 +181,7 @@ class WholeCalls:
                 expected=f"0 to {most}",
                 found=str(lengths[bad[0]]),
             )
-        if not facts.get("packed"):
+        if not facts.get("packed") and not masks.taken(self.ports.inputs):
             self._refuse_moved_time()
         return np.ascontiguousarray(lengths, np.int64)
 

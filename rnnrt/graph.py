@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import RnnrtError, ShapeError
-from .layers.base import frozen, layer_of
+from .layers.base import frozen, layer_of, signals_of
 from .layers.input import Input
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ class Graph:
             if layer.name in names:
                 raise ShapeError("two layers have one name", where=layer.where)
             names.add(layer.name)
-            for reference in layer.inputs:
+            for reference in layer.reads:
                 if reference not in signals:
                     raise ShapeError(
                         f"reads {reference!r}, which no layer before it makes", where=layer.where
                     )
             try:
-                made = layer.infer(*(signals[r] for r in layer.inputs))
+                made = signals_of(layer, signals)
             except TypeError as error:
                 raise ShapeError(
                     f"has {len(layer.inputs)} inputs, which does not fit", where=layer.where
@@ -159,7 +160,36 @@ class Graph:
 
     def consumers(self, name: str) -> list[Layer]:
         """Layers that read any output of the layer called ``name``."""
-        return [x for x in self.layers if any(layer_of(r) == name for r in x.inputs)]
+        return [x for x in self.layers if any(layer_of(r) == name for r in x.reads)]
+
+    @property
+    def mask_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that are masks: sequences of one number a frame, 1 or 0, that layers consult,
+        as they are or moved in time, and that nothing else reads.
+        """
+        frames, masks = {layer_of(o.value) for o in self.outputs}, set()
+        for layer in reversed(self.layers):
+            inputs = {layer_of(r) for r in layer.inputs}
+            if layer.name in frames:
+                frames |= inputs
+                masks |= {layer_of(r) for r in layer.reads[len(layer.inputs) :]}
+            elif layer.name in masks and not (layer.parameters or layer.keeps == "state"):
+                masks |= inputs if layer.kind != "not_equal" else set()  # which makes a mask of numbers
+        given = masks - frames
+        is_mask = lambda x: x.time and not x.ids and prod(x.features) == 1
+        return tuple(name for name in self.inputs if name in given and is_mask(self[name]))
+
+    @property
+    def decisive(self) -> set[str]:
+        """Names of the layers of which a mask is made, or a NotEqual: where numbers that differ by a rounding
+        give answers that differ by all, so that nothing exact up to rounding may be done to them.
+        """
+        made: set[str] = set()
+        for layer in reversed(self.layers):
+            made |= {layer_of(r) for r in layer.reads[len(layer.inputs) :]}
+            if layer.name in made or layer.kind == "not_equal":
+                made |= {layer_of(r) for r in layer.reads}
+        return made
 
     def replace(self, layers: Iterable[Layer], **changes: Any) -> Graph:
         """The same graph with other layers (and other fields); starts of layers that are gone go too."""
@@ -200,7 +230,7 @@ class GraphBuilder:
         """Append ``kind(name, inputs, **fields)``; returns the reference to its main output."""
         try:
             layer = kind(self.free_name(name), inputs, **fields)
-            made = layer.infer(*(self._signals[r] for r in inputs))
+            made = signals_of(layer, self._signals)
         except RnnrtError as error:
             raise error if error.where else error.at(f"layer {name!r}")
         self.layers.append(layer)

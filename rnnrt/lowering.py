@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._engine import MAX_INPUTS, NORMS
+from ._engine import MASKED, MAX_INPUTS, NORMS
 from .errors import UnsupportedModelError
 from .graph import Graph
 from .layers import Input
@@ -70,6 +70,9 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
             "timed": int(made.time),
             "length": made.length or 0,
         }
+        if len(layer.reads) > len(layer.inputs):
+            row["mask"] = number[layer.reads[-1]]
+            row["masked_output"] = MASKED[getattr(layer, "masked_output", "hold")]
         row |= layer.engine_fields(signals[0] if signals else None)
         if row.pop("needs_length", False):
             needs_length = needs_length or layer.name

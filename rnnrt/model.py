@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
-from . import _engine, many, passes, timing
+from . import _engine, many, masks, passes, timing
 from .axes import to_canonical, to_source
 from .calls import WholeCalls
 from .errors import DTypeError, ShapeError, UnsupportedModelError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Backend,
         Floats,
         InitialState,
+        Mask,
         Options,
         Path,
         Progress,
@@ -234,7 +235,7 @@ class Model(Generic[Answer]):
         x: ArrayLike | None,
         *more: ArrayLike | None,
         lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        mask: Mask | None = None,
         initial_state: InitialState | None = None,
         return_state: Literal[False] = False,
         out: Floats | None = None,
@@ -247,7 +248,7 @@ class Model(Generic[Answer]):
         x: ArrayLike | None,
         *more: ArrayLike | None,
         lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        mask: Mask | None = None,
         initial_state: InitialState | None = None,
         return_state: Literal[True],
         out: Floats | None = None,
@@ -260,7 +261,7 @@ class Model(Generic[Answer]):
         x: ArrayLike | None,
         *more: ArrayLike | None,
         lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        mask: Mask | None = None,
         initial_state: InitialState | None = None,
         return_state: bool,
         out: Floats | None = None,
@@ -272,7 +273,7 @@ class Model(Generic[Answer]):
         x: ArrayLike | None,
         *more: ArrayLike | None,
         lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        mask: Mask | None = None,
         initial_state: InitialState | None = None,
         return_state: bool = False,
         out: Floats | None = None,
@@ -281,8 +282,11 @@ class Model(Generic[Answer]):
         """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of
         axes.
 
-        ``lengths``: (batch,) true lengths with PyTorch's packing meaning. ``initial_state``: a State,
-        {"lstm/h": array}, or the source's own form. ``out``: float32 array for the one output. Returns the
+        ``lengths``: (batch,) true lengths with PyTorch's packing meaning; of a network whose inputs include a
+        mask, a mask of each row's first frames. ``mask``: (batch, time) of True for frames that are real and
+        False for those to pass over (or 1 and 0), where an input is a mask (Graph.mask_inputs); {name: mask}
+        where several are. Without it all frames are real. ``initial_state``: a State, {"lstm/h": array}, or
+        the source's own form. ``out``: float32 array for the one output. Returns the
         output, or a tuple of them in the source's order; with ``return_state`` (output, State). ``progress``:
         f(done, total) in multiply-adds, called in this thread now and then during a long call and at its end.
         What it raises ends the call, as Ctrl-C does; ``out`` is then unspecified. Raises ShapeError,
@@ -297,18 +301,14 @@ class Model(Generic[Answer]):
             y = self._plan.answer(x, *self._plain)
             if y is not None:
                 return y
-        if mask is not None:
-            raise UnsupportedModelError(
-                "mask= is not supported yet",
-                fix="Use lengths= for a PyTorch model whose rows have different lengths.",
-            )
         given = (x, *more)
         if len(given) > len(self._ports.inputs):
             raise ShapeError(
                 "there are too many inputs", expected=f"{list(self.inputs)}", found=str(len(given))
             )
+        given = [*given, *[None] * (len(self._ports.inputs) - len(given))]
         return self._calls.answer(
-            list(given) + [None] * (len(self._ports.inputs) - len(given)),
+            given if mask is None else masks.placed(self._ports.inputs, given, mask),
             lengths,
             initial_state,
             return_state,

@@ -65,8 +65,9 @@ def engine_form(a):
 class InputSpec:
     """One graph input: how the source's array becomes the engine's (time, batch, width)."""
 
-    def __init__(self, layer, signal, tables, optional):
+    def __init__(self, layer, signal, tables, optional, is_mask=False):
         self.layer, self.signal, self.tables, self.optional = layer, signal, tables, optional
+        self.is_mask = is_mask
         self.where, self.holds_ids = f"input {layer.name!r}", layer.ids or bool(tables)
         self.shape = shape_of(signal, layer.axes)
         self.letters = letters(layer.axes, len(signal.features))
@@ -113,6 +114,17 @@ class InputSpec:
                 expected=f"whole numbers from 0 to {min((n for _, n in self.tables), default=1 << 24) - 1}",
                 found=str(x[tuple(at)]),
             )
+
+    def checked_mask(self, x):
+        """``x`` as float32; DTypeError where it holds anything but real (1, True) and masked (0, False)."""
+        if x.dtype.kind != "b" and not ((x == 0) | (x == 1)).all():
+            raise DTypeError(
+                "a mask says of each frame whether it is real",
+                where=self.where,
+                expected="True and False, or 1 and 0",
+                found=str(x[(x != 0) & (x != 1)].flat[0]),
+            )
+        return x.astype(np.float32)
 
     def canonical(self, x, has_batch):
         if has_batch:
@@ -179,7 +191,13 @@ class Ports:
     def __init__(self, graph, run_graph):
         optional = graph.metadata.get("optional_inputs", ())
         self.inputs = [
-            InputSpec(graph[name], graph.signals[name], tables_of(graph, name), name in optional)
+            InputSpec(
+                graph[name],
+                graph.signals[name],
+                tables_of(graph, name),
+                name in optional,
+                name in graph.mask_inputs,
+            )
             for name in graph.inputs
         ]
         self.outputs = [(o, graph.signals[o.value]) for o in graph.outputs]
@@ -214,12 +232,12 @@ class Ports:
         return spec.signal.width, spec.signal.length or 0, signal.time
 
     def canonical(self, given):
-        """Inputs as float32 (time, batch, width) arrays, the batch, the frames (by input where they differ),
-        and whether a batch axis was given."""
+        """Inputs as float32 (time, batch, width) arrays, None for masks that are not given; the batch, the
+        frames (by input where they differ), and whether a batch axis was given."""
         batched, batch, free, arrays = None, 1, {}, []
         for spec, x in zip(self.inputs, given):
             if x is None:
-                if not spec.optional:
+                if not spec.optional and not spec.is_mask:
                     raise ShapeError(f"the input {spec.layer.name!r} is missing", expected=f"{self.names}")
                 arrays.append(None)
                 continue
@@ -228,6 +246,7 @@ class Ports:
             if not has_batch and x.ndim != spec.rank - 1:
                 raise spec.wrong(x)
             spec.check_ids(x, [a for a in spec.letters if has_batch or a != "b"])
+            x = spec.checked_mask(x) if spec.is_mask else x
             if batched is not None and has_batch != batched:
                 raise ShapeError(
                     "some inputs have a batch axis and some have not",
@@ -254,7 +273,7 @@ class Ports:
                 "the batch is empty", where=self.inputs[0].where, expected="at least one row", found="0 rows"
             )
         arrays = [
-            np.zeros((1, batch, p.signal.width), np.float32) if a is None else a
+            np.zeros((1, batch, p.signal.width), np.float32) if a is None and not p.is_mask else a
             for p, a in zip(self.inputs, arrays)
         ]
         return arrays, batch, frames, True if batched is None else batched

@@ -22,7 +22,8 @@ from .layers.window import same_padding
 def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=None, dtype=np.float64):
     """Evaluate ``graph`` on {input name: array}, canonical axes (batch, time, *features).
 
-    ``initial_state``: {"lstm/h": (batch, units), ...}, missing ones zero. ``lengths``: (batch,) true lengths
+    Masks stand in ``inputs`` like any input. ``initial_state``: {"lstm/h": (batch, units), ...}, missing ones
+    zero. ``lengths``: (batch,) true lengths
     with PyTorch's packing meaning: recurrent outputs past a row's end are 0, states freeze there, the reverse
     direction starts there. Returns ({output name: array}, {"lstm/h": final state, ...}).
     """
@@ -41,8 +42,10 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
             values[layer.name] = x
             continue
         arguments = [values[r] for r in layer.inputs]
+        masked = len(layer.reads) > len(layer.inputs)
+        mask = values[layer.reads[-1]].reshape(arguments[0].shape[:2]) != 0 if masked else None
         if layer.kind == "scan":
-            answers, finals = scan(layer, arguments, initial_state, lengths)
+            answers, finals = scan(layer, arguments, initial_state, lengths, mask)
             values |= dict(zip([layer.name, *(f"{layer.name}:{o}" for o in layer.extra_outputs)], answers))
             values |= {f"{layer.name}:{s}": a for s, a in finals.items()}
             states |= {f"{layer.name}/{s}": a for s, a in finals.items()}
@@ -53,16 +56,18 @@ def run(graph: Graph, inputs: dict, initial_state: dict | None = None, lengths=N
                 for s in layer.states
                 if f"{layer.name}/{s}" in initial_state
             }
-            made = recurrent(layer, arguments[0], given, lengths)
+            made = recurrent(layer, arguments[0], given, lengths, mask)
             for output in layer.extra_outputs:
                 values[f"{layer.name}:{output}"] = made[output]
             values[layer.name] = made[""]
             states |= {f"{layer.name}/{s}": made[s] for s in layer.states}
         else:
-            if layer.kind == "reshape":  # the one layer whose meaning needs to know where the features begin
+            if layer.kind in ("reshape", "not_equal"):  # where do the features begin?
                 arguments.append(graph.signals[layer.name])
             if f"{layer.name}/window" in graph.start:
                 arguments.append(graph.start[f"{layer.name}/window"])
+            if masked:
+                arguments.append(mask)
             values[layer.name] = globals()[layer.kind](layer, *arguments)
     return {o.name: values[o.value] for o in graph.outputs}, states
 
@@ -208,22 +213,29 @@ def _pad(layer, x, span, value):
 # ---- recurrence --------------------------------------------------------------------------------------------
 
 
-def recurrent(layer, x, initial, lengths):
-    """All outputs of a SimpleRNN, LSTM or GRU: {"": sequence, "h": final, ...}."""
+def recurrent(layer, x, initial, lengths, mask):
+    """All outputs of a SimpleRNN, LSTM or GRU: {"": sequence, "h": final, ...}. ``mask``: (batch, time) of
+    frames that are real, or None.
+    """
     batch, time = x.shape[:2]
     sizes = {"h": layer.output_size, "c": layer.units}
     state = {s: initial.get(s, np.zeros((batch, sizes[s]), x.dtype)) for s in layer.states}
     lengths = np.full(batch, time) if lengths is None or not layer.packed else np.asarray(lengths)
     sequence = np.zeros((batch, time, layer.output_size), x.dtype)
     cells = np.zeros((batch, time, layer.units), x.dtype)
+    last = {
+        "h": np.zeros_like(sequence[:, 0]),
+        "c": np.zeros_like(cells[:, 0]),
+    }  # outputs not masked: zeros before the first
     step = {"rnn": _rnn_step, "lstm": _lstm_step, "gru": _gru_step}[layer.kind]
     for t in reversed(range(time)) if layer.reverse else range(time):
         new = step(layer, x[:, t], **state)
-        live = (t < lengths)[:, None]
+        there = (t < lengths)[:, None]
+        live = there if mask is None else there & mask[:, t, None]
         state = {s: np.where(live, new[s], state[s]) for s in state}
-        sequence[:, t] = np.where(live, new["h"], 0)
-        if "c" in new:
-            cells[:, t] = np.where(live, new["c"], 0)
+        last |= {s: np.where(live, new[s], last[s] if layer.masked_output == "hold" else 0) for s in new}
+        sequence[:, t] = np.where(there, last["h"], 0)
+        cells[:, t] = np.where(there, last["c"], 0)
     return {"": sequence, "cells": cells, **state}
 
 
@@ -266,7 +278,7 @@ def _gru_step(layer, x, h):
     return {"h": (1 - z) * n + z * h}
 
 
-def scan(layer, arguments, initial_state, lengths):
+def scan(layer, arguments, initial_state, lengths, mask):
     """([each answer at every step], {state: final}) of a Scan."""
     step, first, dtype = layer.graph, layer.per_step, arguments[0].dtype
     frames, given = arguments[:first], dict(zip(layer.started, arguments[first:]))
@@ -282,13 +294,17 @@ def scan(layer, arguments, initial_state, lengths):
     answers = [
         np.zeros((batch, time, *step.signals[o.value].features), dtype) for o in step.outputs[len(states) :]
     ]
+    last = [np.zeros_like(answer[:, 0]) for answer in answers]  # what was not masked: zeros before the first
     for t in reversed(range(time)) if layer.reverse else range(time):
         taken = dict(zip(step.inputs, [*(x[:, t] for x in frames), *states.values()])) | once
         made = list(run(step, taken, dtype=dtype)[0].values())
-        live = lambda y, t=t: (t < ends).reshape((-1,) + (1,) * (y.ndim - 1))
-        for answer, y in zip(answers, made[len(states) :]):
-            answer[:, t] = np.where(live(y), y, 0)
-        states = {s: np.where(live(y), y, states[s]) for s, y in zip(states, made)}
+        there = t < ends
+        live = there if mask is None else there & mask[:, t]
+        shaped = lambda rows, y: rows.reshape((-1,) + (1,) * (y.ndim - 1))
+        for k, (answer, y) in enumerate(zip(answers, made[len(states) :])):
+            last[k] = np.where(shaped(live, y), y, last[k] if layer.masked_output == "hold" else 0)
+            answer[:, t] = np.where(shaped(there, y), last[k], 0)
+        states = {s: np.where(shaped(live, y), y, states[s]) for s, y in zip(states, made)}
     return answers, states
 
 
@@ -345,8 +361,17 @@ def global_max_pool(layer, x):
     return x.max(1)
 
 
-def global_average_pool(layer, x):
-    return x.astype(np.float64).mean(1).astype(x.dtype)
+def global_average_pool(layer, x, mask=None):
+    if mask is None:
+        return x.astype(np.float64).mean(1).astype(x.dtype)
+    real = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+    with np.errstate(invalid="ignore"):  # a mean over no frames
+        return (np.where(real, x, 0).astype(np.float64).sum(1) / real.sum(1)).astype(x.dtype)
+
+
+def not_equal(layer, x, signal):
+    frames = x.reshape(x.shape[: 2 if signal.time else 1] + (-1,))
+    return (frames != layer.value).any(-1, keepdims=True).astype(x.dtype)
 
 
 def last(layer, x):

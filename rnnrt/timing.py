@@ -60,7 +60,7 @@ def delay(graph: Graph):
         if layer.name in late:
             continue
         timed = [
-            r for r in layer.inputs if graph.signals[r].time
+            r for r in layer.reads if graph.signals[r].time
         ]  # without where states start, and values given once
         sources = [layer_of(r) for r in timed or layer.inputs]
         before = [running[s] for s in sources] or [{1: 1}], [flushed[s] for s in sources] or [{1: 1}]
@@ -80,7 +80,7 @@ def _given_once(graph):
     """Names of the layers that depend on inputs without a time axis alone."""
     once = set()
     for layer in graph.layers:
-        if not layer.time if isinstance(layer, Input) else all(layer_of(r) in once for r in layer.inputs):
+        if not layer.time if isinstance(layer, Input) else all(layer_of(r) in once for r in layer.reads):
             once.add(layer.name)
     return once
 
@@ -91,7 +91,7 @@ def _at_the_end(graph):
     for layer in graph.layers:
         if layer.name in once:
             continue
-        if layer.emits == "end" or layer.whole or any(r in late for r in layer.inputs):
+        if layer.emits == "end" or layer.whole or any(r in late for r in layer.reads):
             late |= {layer.name, *(f"{layer.name}:{o}" for o in layer.extra_outputs)}
         elif layer.keeps == "state":
             late |= {f"{layer.name}:{s}" for s in layer.states}

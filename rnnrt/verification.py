@@ -64,6 +64,10 @@ def sample_input(graph: Graph, name: str, batch: int, time: int | None, generato
     tables = [len(c.weight) for c in graph.consumers(name) if isinstance(c, Embedding)]
     if layer.ids or tables:
         return generator.integers(0, min(tables or _table_sizes(graph), default=1), shape).astype(np.float32)
+    if name in graph.mask_inputs:  # at least one frame a row is real, and some come before it
+        real = generator.random(shape) < 0.75
+        real[:, 0], real[:, min(1, shape[1] - 1)] = False, True
+        return real.astype(np.float32)
     numbers = generator.standard_normal(shape)
     norm = input_norm(graph, name)
     if norm is not None:

@@ -17,7 +17,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         bool joins = op->joins;
         for (int32_t i = 0; i < op->row.inputs; i++) {
             size_t capacity = arena->values[op->row.input[i]].capacity;
-            if (rnnrt_recurrent(op->row.kind) && i > 0) continue;
+            if (i >= op->counted) continue;
             if (op->from_whole[i]) capacity = block;
             if (joins) capacity += op->lag[i];
             frames = rnnrt_smaller(frames, capacity);
@@ -273,7 +273,7 @@ void rnnrt_row_begin(const struct rnnrt_plan *plan, char *row) {
         if (!start) continue;
         size_t arrays = op->layer->keeps(op, kept);
         float *to = (float *)(void *)(row + op->state);
-        for (size_t k = 0; k < arrays; start += kept[k++].width)
+        for (size_t k = 0; k < arrays && !kept[k].own; start += kept[k++].width)
             for (size_t t = 0; t < kept[k].frames; t++, to += kept[k].width)
                 memcpy(to, start, kept[k].width * sizeof *to);
     }

@@ -87,6 +87,38 @@ static bool takes_several(int32_t kind) {
            rnnrt_recurrent(kind);
 }
 
+static bool consults_mask(const struct rnnrt_row *row) {
+    return row->kind == rnnrt_kind_rnn || row->kind == rnnrt_kind_gru || row->kind == rnnrt_kind_lstm ||
+           row->kind == rnnrt_kind_global_average_pool || (row->kind == rnnrt_kind_scan && !row->length);
+}
+
+static enum rnnrt_status check_mask(struct rnnrt_plan *plan, const struct rnnrt_row *row, size_t r,
+                                    struct rnnrt_error *error) {
+    if (row->masked_output == RNNRT_UNMASKED)
+        return row->mask > 0 ? bad_row(error, r, "it has a mask, but not what a masked frame gives")
+                             : RNNRT_OK;
+    if (row->masked_output < 0 || row->masked_output >= RNNRT_MASKED_OUTPUTS)
+        return bad_row(error, r, "what a masked frame gives is unknown");
+    if (!consults_mask(row)) return bad_row(error, r, "a mask means nothing to it");
+    if (row->inputs >= RNNRT_MAX_INPUTS) return bad_row(error, r, "it has too many inputs");
+    if (row->mask < 0 || (size_t)row->mask >= plan->ops[r].value)
+        return bad_row(error, r, "its mask is a value no row before it makes");
+    if (plan->values[row->mask].width != 1 || !plan->values[row->mask].timed)
+        return bad_row(error, r, "its mask is not one number a frame");
+    plan->values[row->mask].used = true;
+    return RNNRT_OK;
+}
+
+/* From here on the mask is an input like any other, the first after the frames. */
+static void take_mask(struct rnnrt_op *op) {
+    struct rnnrt_row *row = &op->row;
+    if (row->masked_output == RNNRT_UNMASKED) return;
+    op->mask = 1;
+    memmove(row->input + 2, row->input + 1, ((size_t)row->inputs - 1) * sizeof *row->input);
+    row->input[op->mask] = row->mask;
+    row->inputs++, op->counted++, op->joins = true;
+}
+
 static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_row *rows, size_t r,
                                    struct rnnrt_error *error) {
     const struct rnnrt_row *row = &rows[r];
@@ -115,6 +147,8 @@ static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_r
         return bad_row(error, r, "its input size is not that of the value it reads");
     if (!time_fits(plan, row))
         return bad_row(error, r, "it runs over time where its inputs do not, or the other way round");
+    enum rnnrt_status status = check_mask(plan, row, r, error);
+    if (status) return status;
     for (size_t slot = 0; slot < plan->ops[r].slots; slot++)
         plan->values[plan->ops[r].value + slot] = (struct rnnrt_value){
             .row = (int32_t)r,
@@ -147,7 +181,7 @@ static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
  * size could hold the first until the others come. */
 static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op) {
     bool late = false, live = false;
-    for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
+    for (int32_t i = 0; op->joins && i < op->counted; i++) {
         int32_t v = op->row.input[i];
         if (!plan->values[v].timed) return false;
         if (comes_late(plan, v)) late = true;
@@ -166,7 +200,7 @@ static void order(struct rnnrt_plan *plan) {
         for (int32_t i = 0; i < op->row.inputs; i++) {
             const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
             op->once &= from->once;
-            bool complete = rnnrt_recurrent(op->row.kind) && i > 0;
+            bool complete = i >= op->counted;
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
             if (after > op->stage) op->stage = after;
         }
@@ -195,7 +229,7 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
             const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
             value->full |= from->whole || op->whole ||
                            (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
-                           (rnnrt_recurrent(op->row.kind) && i > 0);
+                           i >= op->counted;
         }
         if (op->stage < 0 && !op->row.timed) plan->values[op->value].full = true;
         for (size_t slot = 0; op->whole && slot < op->slots; slot++)
@@ -317,9 +351,9 @@ static struct pace pace_of_value(const struct rnnrt_plan *plan, const struct pac
 static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct pace *paces, int64_t length,
                       const size_t *total) {
     struct pace least = pace_of_value(plan, paces, op->row.input[0]);
-    for (int32_t i = 1; i < op->row.inputs; i++)
+    for (int32_t i = 1; i < op->counted; i++)
         least = slower(least, pace_of_value(plan, paces, op->row.input[i]));
-    for (int32_t i = 0; i < op->row.inputs; i++) {
+    for (int32_t i = 0; i < op->counted; i++) {
         struct pace own = pace_of_value(plan, paces, op->row.input[i]);
         int64_t lag = ahead(&own, &least), most = length ? (int64_t)total[op->row.input[i]] : NEVER;
         if (!plan->values[op->row.input[i]].timed) lag = 1; /* given at the start or at the end */
@@ -346,7 +380,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
             continue;
         }
         p = pace_of_value(plan, paces, op->row.input[0]);
-        for (int32_t i = 1; op->joins && i < op->row.inputs; i++)
+        for (int32_t i = 1; op->joins && i < op->counted; i++)
             p = slower(p, pace_of_value(plan, paces, op->row.input[i]));
         if (op->once) { /* over with the first frame */
             p.most = (int64_t)op_due(op, (size_t)p.most, true);
@@ -433,7 +467,8 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
             if (arrays && op->row.start && zeroed) {
                 enum rnnrt_status status = RNNRT_OK;
                 size_t width = 0;
-                for (size_t k = 0; k < arrays; k++) width += kept[k].wide ? RNNRT_MOST : kept[k].width;
+                for (size_t k = 0; k < arrays && !kept[k].own; k++)
+                    width += kept[k].wide ? RNNRT_MOST : kept[k].width;
                 if (width >= RNNRT_MOST) return RNNRT_BAD_ROW; /* a sum begins at nothing */
                 op->start = rnnrt_plan_copy(plan, op->row.start, width, &status);
                 if (status) return status;
@@ -481,8 +516,7 @@ static void find_phases(struct rnnrt_plan *plan) {
         if (row->kernel_size > 0)
             span = ((uint64_t)row->kernel_size - 1) * (uint64_t)row->dilation + (uint64_t)row->stride +
                    (uint64_t)row->pad_left + (uint64_t)row->pad_right + 1;
-        bool first = op->once || (rnnrt_recurrent(row->kind) && row->inputs > 1) ||
-                     row->kind == rnnrt_kind_global_max_pool;
+        bool first = op->once || row->inputs > op->counted || row->kind == rnnrt_kind_global_max_pool;
         if (op->once && row->timed && row->length) {
             uint64_t l = (uint64_t)row->length;
             plan->warm += l > most / rate ? most : l * rate;
@@ -548,6 +582,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
             else if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
             goto fail;
         }
+        take_mask(op);
     }
     for (size_t o = 0; o < output_count; o++) {
         int32_t v = outputs[o];
@@ -595,9 +630,13 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         *text = op->whole ? "runs from the last frame to the first"
                           : "takes its initial state from another layer, which must be done first";
         if (op->whole || op->stage > 0) return (int32_t)r;
-        *text = "joins branches that do not keep step: their strides differ, or one answers only at the end";
+        *text = op->mask
+                    ? "has a mask that does not keep step with its frames"
+                    : "joins branches that do not keep step: their strides differ, or one answers only at "
+                      "the end";
         if (op->apart) return (int32_t)r;
-        *text = "joins frames as they come with frames that are known only at the end";
+        *text = op->mask ? "has frames and a mask of which one is known only at the end"
+                         : "joins frames as they come with frames that are known only at the end";
         if (joins_late(plan, op)) return (int32_t)r;
         *text = "answers only when all frames are there";
         if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten ||

@@ -71,6 +71,7 @@ struct rnnrt_kept {
     const char *word; /* "h", "c", "window", "sum", ... */
     size_t frames, width;
     bool wide; /* float64 */
+    bool own;  /* begins at zero whatever the row's `start`: it is not a state */
 };
 enum { RNNRT_MOST_KEPT = RNNRT_MAX_OUTPUTS };
 
@@ -92,9 +93,12 @@ struct rnnrt_layer {
 
 struct rnnrt_op {
     const struct rnnrt_layer *layer;
-    struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below */
-    size_t value, slots;  /* its values are value .. value + slots - 1 */
-    size_t shown;         /* no slot from this one on is read by anybody */
+    struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below; its mask
+                             stands among its inputs */
+    int32_t mask;        /* the number of that input: 1, after the frames and before where states start; 0: it
+                            has none */
+    size_t value, slots; /* its values are value .. value + slots - 1 */
+    size_t shown;        /* no slot from this one on is read by anybody */
     const struct rnnrt_matrix *weight, *recurrent, *projection; /* packed; convolutions: one weight a group */
     const struct rnnrt_matrix *recurrent_n; /* gru without reset_after: Un; `recurrent` holds Uz and Ur */
     const float *table; /* copied: embedding (id, number); depthwise convolution (tap, channel) */
@@ -227,6 +231,11 @@ static inline bool rnnrt_recurrent(int32_t kind) {
 }
 /* The input that the state of slot `slot` of a scan starts at, or -1. */
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
+/* The first mask of the visit's frame t, one a batch row; NULL: nothing is masked. */
+static inline const float *rnnrt_mask_at(const struct rnnrt_op *op, const struct rnnrt_visit *visit,
+                                         size_t t) {
+    return op->mask ? visit->x[op->mask] + t * visit->batch : NULL;
+}
 /* a b, or RNNRT_MOST. */
 static inline size_t rnnrt_times(size_t a, size_t b) { return b && a > RNNRT_MOST / b ? RNNRT_MOST : a * b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }

@@ -71,7 +71,8 @@ struct rnnrt_function {
     X(input) X(dense) X(embedding) X(conv1d) X(rnn) X(gru) X(lstm) X(affine) \
     X(layer_normalization) X(activation) X(softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
-    X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply)
+    X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
+    X(not_equal)
 /* clang-format on */
 
 enum rnnrt_kind {
@@ -84,13 +85,17 @@ enum rnnrt_kind {
 /* Most inputs and outputs of a row, and most outputs of a plan. */
 enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64, RNNRT_PLAN_OUTPUTS = 64 };
 enum rnnrt_norm { RNNRT_NORM_NONE, RNNRT_NORM_GATES, RNNRT_NORM_JOINT };
+/* What a row says at a masked frame: what it said at the last frame that was not (zeros before the first), or
+ * zeros. RNNRT_UNMASKED: it has no mask. */
+enum rnnrt_masked { RNNRT_UNMASKED, RNNRT_MASKED_HOLD, RNNRT_MASKED_ZERO, RNNRT_MASKED_OUTPUTS };
 
 /* The word of a constant as the graph spells it, NULL past the last one. Slots of a recurrent row: "", "h",
- * "c", "cells". */
+ * "c", "cells". Of no mask: "". */
 const char *rnnrt_kind_word(int32_t kind);
 const char *rnnrt_function_word(int32_t function);
 const char *rnnrt_slot_word(int32_t slot);
 const char *rnnrt_norm_word(int32_t norm);
+const char *rnnrt_masked_word(int32_t masked);
 
 struct rnnrt_plan;
 struct rnnrt_stream;
@@ -113,8 +118,12 @@ struct rnnrt_row {
     int32_t reverse, reset_after, norm, count_padding;
     int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
     int32_t unpacked;         /* recurrent rows: the lengths of a call do not count for it */
+    int32_t masked_output; /* not RNNRT_UNMASKED: a masked frame changes no state and is no part of a mean, */
+    int32_t mask;          /* and this value says which are: one number a frame, 0 where it is masked. rnn,
+                              gru, lstm, scan over frames, global_average_pool; else -1 or 0 */
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
+    float value; /* not_equal: 1 where any number of the frame is another than this, else 0 */
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
     const float *mean;    /* affine: taken from the input first; NULL: nothing is */
     const float *start;   /* where what a row keeps begins (states side by side; a window: the one frame
@@ -241,7 +250,8 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
 struct rnnrt_state_array {
     int32_t row;      /* the row description it belongs to */
     int32_t input;    /* "queue": of which input; else which of the arrays its layer keeps, from 0 */
-    const char *word; /* "h", "c", "state", "window", "queue", "sum", "maximum", "last", "frames" */
+    const char *word; /* "h", "c", "state", "window", "queue", "sum", "maximum", "last", "frames"; where a
+                         mask is consulted "begun", "held" (the last output), "count" */
     size_t frames, width;
     bool wide; /* float64, not float32 */
 };

@@ -96,7 +96,7 @@ static void take_whole_inputs(struct rnnrt_arena *arena, const struct rnnrt_arra
 
 /* The input that says where the state of a slot starts, if the op has it. */
 static int32_t start_of(const struct rnnrt_op *op, size_t slot) {
-    return op->scan ? rnnrt_scan_start(op, slot) : (int32_t)slot;
+    return op->scan ? rnnrt_scan_start(op, slot) : op->counted + (int32_t)slot - RNNRT_SLOT_H;
 }
 
 /* Writes given states into the rows, or reads the final ones from them. */

@@ -16,7 +16,7 @@ float *rnnrt_row_state(const struct rnnrt_plan *plan, char *row, int32_t value) 
     size_t slot = (size_t)value - op->value, first = first_shown(op);
     if (!rnnrt_recurrent(op->row.kind) || slot < first) return NULL;
     size_t arrays = op->layer->keeps(op, kept);
-    if (slot - first >= arrays) return NULL;
+    if (slot - first >= arrays || kept[slot - first].own) return NULL;
     float *at = (float *)(void *)(row + op->state);
     for (size_t k = 0; k < slot - first; k++) at += kept[k].width;
     return at;

@@ -7,6 +7,7 @@ import rnnrt
 from rnnrt import _engine, layers, lowering
 from rnnrt.layers import FUNCTIONS
 from rnnrt.layers.base import LAYERS
+from rnnrt.layers.mask import MASKED_OUTPUTS
 
 
 def test_every_layer_and_function_of_the_graph_is_one_of_the_engine():
@@ -16,7 +17,8 @@ def test_every_layer_and_function_of_the_graph_is_one_of_the_engine():
     outputs = {o for extra in fixed for o in extra}  # a scan names its own
     assert set(_engine.SLOTS) == {"", *outputs}
     assert set(_engine.NORMS) == {"none", "gates", "joint"}
-    for words in (_engine.KINDS, _engine.FUNCTIONS, _engine.SLOTS, _engine.NORMS):
+    assert set(_engine.MASKED) == {"", *MASKED_OUTPUTS}
+    for words in (_engine.KINDS, _engine.FUNCTIONS, _engine.SLOTS, _engine.NORMS, _engine.MASKED):
         assert list(words.values()) == list(range(len(words)))
 
 

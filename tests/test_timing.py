@@ -44,6 +44,7 @@ def test_a_layer_class_that_leaves_a_fact_out_is_refused(left_out):
         "keeps": "nothing",
         "whole": False,
         "lengths": "keeps",
+        "mask_rule": "pass",
     }
     facts.pop(left_out, None)
 

@@ -101,6 +101,7 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
     case rnnrt_kind_dense: row->output_size = 1 + below(20); break;
     case rnnrt_kind_embedding: row->output_size = 1 + below(9), row->length = 1 + below(5); break;
     case rnnrt_kind_select: row->output_size = 1 + below(9); break;
+    case rnnrt_kind_not_equal: row->output_size = 1, row->value = chance(50) ? 0 : number(); break;
     case rnnrt_kind_conv1d:
         row->groups = chance(30) ? in : 1;
         row->output_size = row->groups * (1 + below(4));
@@ -153,10 +154,12 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
 }
 
 static void spoil(struct rnnrt_row *row) {
-    int32_t *field[] = {&row->kind,        &row->inputs,  &row->input[0], &row->input[1],    &row->input_size,
-                        &row->output_size, &row->timed,   &row->units,    &row->kernel_size, &row->stride,
-                        &row->dilation,    &row->groups,  &row->pad_left, &row->pad_right,   &row->same,
-                        &row->length,      &row->reverse, &row->norm,     &row->per_step,    &row->states};
+    int32_t *field[] = {&row->kind,        &row->inputs,       &row->input[0], &row->input[1],
+                        &row->input_size,  &row->output_size,  &row->timed,    &row->units,
+                        &row->kernel_size, &row->stride,       &row->dilation, &row->groups,
+                        &row->pad_left,    &row->pad_right,    &row->same,     &row->length,
+                        &row->reverse,     &row->norm,         &row->per_step, &row->states,
+                        &row->mask,        &row->masked_output};
     int32_t *spoiled = field[below(sizeof field / sizeof *field)];
     if (chance(25)) {
         row->reverse = !row->reverse;
@@ -272,6 +275,31 @@ static void make_scan(struct made_plan *m, struct rnnrt_row *row, int timed) {
     row->output_size = (int32_t)width_of(step, step->output[states]);
 }
 
+static int consults_mask(const struct rnnrt_row *row) {
+    return row->kind == rnnrt_kind_rnn || row->kind == rnnrt_kind_gru || row->kind == rnnrt_kind_lstm ||
+           row->kind == rnnrt_kind_global_average_pool || (row->kind == rnnrt_kind_scan && !row->length);
+}
+
+/* Gives the row that is to be the next a mask: some number a frame, or whether some frames are zeros. Where
+ * it then is. */
+static struct rnnrt_row *give_mask(struct made_plan *m, struct rnnrt_row *row) {
+    int32_t width, mask = a_value(m, 1, &width);
+    if (mask < 0) return row;
+    if (width != 1) {
+        struct rnnrt_row *before = row++;
+        *row = *before;
+        *before = (struct rnnrt_row){.kind = rnnrt_kind_not_equal,
+                                     .inputs = 1,
+                                     .input = {mask},
+                                     .input_size = width,
+                                     .output_size = 1,
+                                     .timed = 1};
+        mask = rnnrt_value(m->row, m->rows++, 0);
+    }
+    row->mask = mask, row->masked_output = 1 + below(RNNRT_MASKED_OUTPUTS - 1);
+    return row;
+}
+
 static void add_row(struct made_plan *m, int inside) {
     struct rnnrt_row *row = &m->row[m->rows];
     int timed = chance(75);
@@ -333,6 +361,7 @@ static void add_row(struct made_plan *m, int inside) {
         size_t made = row->inner ? rnnrt_plan_due(row->inner, 0, (size_t)m->inside->row[0].length, true) : 0;
         row->output_size = made ? (int32_t)(made * width_of(m->inside, m->inside->output[0])) : 1;
     }
+    if (consults_mask(row) && chance(40) && m->rows + 1 < MOST_ROWS) row = give_mask(m, row);
     if (chance(3)) spoil(row), row->start = NULL; /* which has numbers for the states there were */
     give_arrays(m, row);
     m->rows++;
@@ -644,9 +673,10 @@ static void show(const struct made_plan *m) {
         printf("%zu: %s from", r, row->kind >= 0 && row->kind < RNNRT_KINDS ? words[row->kind] : "?");
         for (int32_t i = 0; i < row->inputs && i < 4; i++) show_value(m, "", row->input[i]);
         printf(", sizes %d %d, timed %d, units %d, kernel %d stride %d dilation %d pads %d %d same %d, "
-               "length %d, reverse %d\n",
+               "length %d, reverse %d, mask %d %d\n",
                row->input_size, row->output_size, row->timed, row->units, row->kernel_size, row->stride,
-               row->dilation, row->pad_left, row->pad_right, row->same, row->length, row->reverse);
+               row->dilation, row->pad_left, row->pad_right, row->same, row->length, row->reverse,
+               row->masked_output, row->mask);
     }
     for (size_t o = 0; o < m->outputs; o++) show_value(m, "output", m->output[o]), printf("\n");
     if (m->inside) printf("inside:\n"), show(m->inside);

@@ -52,6 +52,8 @@ def _encode_layer(layer, prefix, arrays):
     made = {"kind": layer.kind}
     for item in dataclasses.fields(layer):
         value = getattr(layer, item.name)
+        if item.metadata.get("left_out") and value == item.default:
+            continue
         if isinstance(value, np.ndarray):
             made[item.name] = name = _free_name(f"{prefix}{layer.name}/{item.name}", arrays)
             arrays[name] = value

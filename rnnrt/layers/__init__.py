@@ -9,6 +9,7 @@ from .dense import Dense, Embedding
 from .features import Reshape, Select, TimeDistributed
 from .function import FUNCTIONS, Function
 from .input import Input
+from .mask import NotEqual
 from .merge import Add, Concatenate, Multiply
 from .norm import Affine, BatchNormalization, LayerNormalization
 from .pool import AveragePool1D, GlobalAveragePool, GlobalMaxPool, MaxPool1D
@@ -44,6 +45,7 @@ __all__ = [
     "LayerNormalization",
     "MaxPool1D",
     "Multiply",
+    "NotEqual",
     "Output",
     "Reshape",
     "Reverse",

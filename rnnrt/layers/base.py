@@ -13,6 +13,8 @@ from ..errors import ShapeError, UnsupportedModelError
 from .function import function
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from ..annotations import References
@@ -61,7 +63,9 @@ LAYERS: dict[str, type[Layer]] = {}
 #: "frames": past frames, sums of them, frames still to be given, or the place in its stride. ``whole``:
 #: whether it needs every frame before it gives the first. ``lengths``: where rows of a batch end at different
 #: frames: "honours": it stops at each row's end; "keeps": frame t of its output depends on frame t alone;
-#: "moves": neither, so what follows cannot tell where a row ends.
+#: "moves": neither, so what follows cannot tell where a row ends. ``mask_rule``: what a mask of its input is
+#: to its output, where the source of a network has masks: "pass": it holds there too; "drop": it ends;
+#: "combine": one is made of those of all inputs; "own": the layer makes one of it, as its docstring says.
 TIME_FACTS = {
     "span": lambda v: v is None or (isinstance(v, (int, np.integer)) and v >= 1),
     "stride": lambda v: isinstance(v, (int, np.integer)) and v >= 1,
@@ -70,7 +74,12 @@ TIME_FACTS = {
     "keeps": ("nothing", "state", "frames").__contains__,
     "whole": (True, False).__contains__,
     "lengths": ("honours", "keeps", "moves").__contains__,
+    "mask_rule": ("pass", "drop", "combine", "own").__contains__,
 }
+
+#: What the metadata of a dataclass field says where its default means that there is no such thing: then it is
+#: not written to a file either, so that files and fingerprints of graphs without it stay what they were.
+LEFT_OUT = {"left_out": True}
 
 
 def check_time_facts(layer: Layer) -> None:
@@ -214,6 +223,20 @@ class Layer:
         return type(self), tuple(getattr(self, item.name) for item in dataclasses.fields(self))
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """References to all it reads: ``inputs``, then the mask it consults."""
+        mask: str | None = getattr(self, "mask", None)
+        return self.inputs if mask is None else (*self.inputs, mask)
+
+    def reading(self, references: Sequence[str]) -> Layer:
+        """The same layer with other ``reads``; itself where they are the same."""
+        if tuple(references) == self.reads:
+            return self
+        count = len(self.inputs)
+        mask = {"mask": references[count]} if len(references) > count else {}
+        return dataclasses.replace(self, inputs=tuple(references[:count]), **mask)
+
+    @property
     def where(self) -> str:
         return f"layer {self.name!r} ({type(self).__name__})"
 
@@ -237,7 +260,7 @@ class FrameByFrame(Layer):
     """A layer whose output frame t is made of the input frames t alone."""
 
     span, stride, padding = 1, 1, (0, 0)
-    emits, keeps, whole, lengths = "each", "nothing", False, "keeps"
+    emits, keeps, whole, lengths, mask_rule = "each", "nothing", False, "keeps", "pass"
 
 
 def frozen(value: ArrayLike, layer: str, name: str) -> NDArray[np.float32]:
@@ -267,3 +290,19 @@ def aligned(layer: Layer, signals: tuple[TensorSpec, ...]) -> TensorSpec:
         )
     length = next((s.length for s in signals if s.length is not None), None)
     return dataclasses.replace(signals[0], length=length)
+
+
+def signals_of(layer: Layer, signals: Mapping[str, TensorSpec]) -> tuple[TensorSpec, ...]:
+    """What ``layer.infer`` makes of the signals it reads, after a look at its mask; raises ShapeError."""
+    made = layer.infer(*(signals[r] for r in layer.inputs))
+    if len(layer.reads) > len(layer.inputs):
+        frames, mask = signals[layer.inputs[0]], signals[layer.reads[-1]]
+        if not mask.time or mask.width != 1:
+            raise ShapeError(
+                "its mask must be a sequence of one number a frame",
+                where=layer.where,
+                expected="(batch, time)",
+                found=str(mask),
+            )
+        aligned(layer, (frames, mask))
+    return made

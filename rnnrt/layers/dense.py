@@ -41,6 +41,7 @@ class Embedding(FrameByFrame):
 
     weight: Weights = None
     kind: ClassVar[str] = "embedding"
+    mask_rule: ClassVar[str] = "drop"  # a mask of its own is NotEqual of the ids
     arrays: ClassVar[tuple[str, ...]] = ("weight",)
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ class Concatenate(FrameByFrame):
     """The features of every input, side by side."""
 
     kind: ClassVar[str] = "concatenate"
+    mask_rule: ClassVar[str] = "combine"
     engine_fields = no_fields
 
     def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
@@ -30,6 +31,7 @@ class Add(FrameByFrame):
     """The sum of the inputs, from the first to the last."""
 
     kind: ClassVar[str] = "add"
+    mask_rule: ClassVar[str] = "combine"
     engine_fields = no_fields
 
     def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import Layer, TensorSpec, layer_class, no_fields
+from .base import LEFT_OUT, Layer, TensorSpec, layer_class, no_fields
 from .window import Window, checked_padding, windows
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class GlobalMaxPool(Layer):
     kind: ClassVar[str] = "global_max_pool"
     engine_fields = no_fields
     span, stride, padding = None, 1, (0, 0)
-    emits, keeps, whole, lengths = "end", "frames", False, "moves"
+    emits, keeps, whole, lengths, mask_rule = "end", "frames", False, "moves", "drop"
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
@@ -75,6 +75,9 @@ class GlobalMaxPool(Layer):
 
 @layer_class
 class GlobalAveragePool(GlobalMaxPool):
-    """The mean over all frames."""
+    """The mean over all frames; with ``mask``, the reference of a sequence of one number a frame, over those
+    where it is not 0 (over none: NaN).
+    """
 
+    mask: str | None = dataclasses.field(default=None, metadata=LEFT_OUT)
     kind: ClassVar[str] = "global_average_pool"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .base import Layer, TensorSpec, layer_class
+from .base import LEFT_OUT, Layer, TensorSpec, layer_class
 from .function import SIGMOID, TANH
+from .mask import check_masked_output
 
 if TYPE_CHECKING:
     from ..annotations import Elementwise, OptionalWeights, Weights
@@ -27,6 +28,10 @@ class Recurrent(Layer):
     pre-activation W x + U h + b is normalised over its own units (two-pass variance, ``epsilon`` inside the
     root), scaled by gamma and shifted by beta, both (gates * units,), before its activation; "joint": the
     same over all gates at once.
+
+    ``mask``: reference of a sequence of one number a frame: where it is 0 the states stay what they were, in
+    either direction, and the outputs at that frame are what ``masked_output`` says: "hold", the last output
+    on the way that was not masked, zeros before the first (wherever the states start); or "zero".
     """
 
     weight: Weights = None
@@ -39,12 +44,14 @@ class Recurrent(Layer):
     gamma: OptionalWeights = None
     beta: OptionalWeights = None
     epsilon: float = 1e-3
+    mask: str | None = dataclasses.field(default=None, metadata=LEFT_OUT)
+    masked_output: str = dataclasses.field(default="hold", metadata=LEFT_OUT)
     gates: ClassVar[int] = 1
     states: ClassVar[tuple[str, ...]] = ("h",)
     extra_outputs: ClassVar[tuple[str, ...]] = ("h",)
     arrays: ClassVar[tuple[str, ...]] = ("weight", "recurrent_weight", "bias", "gamma", "beta")
     span, stride, padding = None, 1, (0, 0)
-    emits, keeps, lengths = "each", "state", "honours"
+    emits, keeps, lengths, mask_rule = "each", "state", "honours", "pass"
 
     @property
     def whole(self) -> bool:
@@ -89,6 +96,7 @@ class Recurrent(Layer):
             raise ShapeError(
                 "epsilon must be finite and not negative", where=self.where, found=repr(self.epsilon)
             )
+        check_masked_output(self.masked_output, self.where)
 
     def infer(self, x: TensorSpec, *initial: TensorSpec) -> tuple[TensorSpec, ...]:
         self._width(self._frames(x), self.weight.shape[1], "the weight")

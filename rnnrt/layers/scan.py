@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .base import Layer, TensorSpec, aligned, layer_class
+from .base import LEFT_OUT, Layer, TensorSpec, aligned, layer_class
 from .input import Input
+from .mask import check_masked_output
 
 if TYPE_CHECKING:
     from ..annotations import Floats, OptionalWeights, References
@@ -37,7 +38,8 @@ class Scan(Layer):
 
     Outputs: the first answer at every step; further answers by the names of the graph's outputs; the final
     states by name. ``reverse``: from the last frame to the first; answers stay at the frame they belong to.
-    Where rows of a batch end early, their states stay and their answers are 0.
+    Where rows of a batch end early, their states stay and their answers are 0. ``mask`` and
+    ``masked_output``: as for an LSTM, of a scan with sequences; a masked step keeps all states.
     """
 
     graph: Graph = None
@@ -47,9 +49,11 @@ class Scan(Layer):
     initial: OptionalWeights = None
     steps: int | None = None
     reverse: bool = False
+    mask: str | None = dataclasses.field(default=None, metadata=LEFT_OUT)
+    masked_output: str = dataclasses.field(default="hold", metadata=LEFT_OUT)
     kind: ClassVar[str] = "scan"
     span, stride, padding = None, 1, (0, 0)
-    keeps, lengths = "state", "honours"
+    keeps, lengths, mask_rule = "state", "honours", "pass"
 
     @property
     def emits(self) -> str:
@@ -99,6 +103,9 @@ class Scan(Layer):
             self._positive("steps")
             if self.reverse:
                 raise ShapeError("a scan without sequences cannot run in reverse", where=self.where)
+            if self.mask is not None:
+                raise ShapeError("a scan without sequences has no frames to mask", where=self.where)
+        check_masked_output(self.masked_output, self.where)
         if len(self.graph.outputs) <= len(self.states):
             raise ShapeError(
                 "the step must give the next states, then at least one answer",

@@ -19,12 +19,12 @@ class Last(GlobalMaxPool):
 
 @layer_class
 class Reverse(Layer):
-    """The frames in reverse order."""
+    """The frames in reverse order; and so is a mask of them."""
 
     kind: ClassVar[str] = "reverse"
     engine_fields = no_fields
     span, stride, padding = None, 1, (0, 0)
-    emits, keeps, whole, lengths = "each", "frames", True, "moves"
+    emits, keeps, whole, lengths, mask_rule = "each", "frames", True, "moves", "own"
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (self._frames(x),)
@@ -38,7 +38,7 @@ class Flatten(Layer):
 
     kind: ClassVar[str] = "flatten"
     span, stride, padding = None, 1, (0, 0)
-    emits, keeps, whole, lengths = "end", "frames", False, "moves"
+    emits, keeps, whole, lengths, mask_rule = "end", "frames", False, "moves", "drop"
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         if self._frames(x).length is None:
@@ -61,7 +61,7 @@ class Unflatten(Layer):
     length: int = 1
     kind: ClassVar[str] = "unflatten"
     span, stride, padding = 1, 1, (0, 0)
-    emits, keeps, whole, lengths = "length", "frames", False, "keeps"
+    emits, keeps, whole, lengths, mask_rule = "length", "frames", False, "keeps", "drop"
 
     def check(self) -> None:
         self._positive("length")

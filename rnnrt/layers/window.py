@@ -15,7 +15,7 @@ class Window(Layer):
     around.
     """
 
-    emits, whole = "each", False
+    emits, whole, mask_rule = "each", False, "drop"
 
     @property
     def keeps(self) -> str:

@@ -97,9 +97,9 @@ def _with_weights(product, weight, bias):
 def _fold_into_readers(graph):
     layers, readers = {x.name: x for x in graph.layers}, defaultdict(list)
     for layer in graph.layers:
-        for reference in dict.fromkeys(layer.inputs):
+        for reference in dict.fromkeys(layer.reads):
             readers[reference].append(layer.name)
-    shown = {output.value for output in graph.outputs}
+    shown = {output.value for output in graph.outputs} | graph.decisive
     for layer in reversed(graph.layers):
         affine = _scale_and_offset(layer)
         if affine is None or layer.name in shown or not readers[layer.name] or not _keeps_digits(layer):

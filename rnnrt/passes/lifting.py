@@ -11,7 +11,7 @@ import dataclasses
 from ..graph import Graph
 from ..layers import Concatenate, Reshape, Scan
 from .cells import recognised
-from .rewriting import free_name
+from .rewriting import free_name, rewired
 
 
 def lift(graph: Graph) -> Graph:
@@ -21,11 +21,10 @@ def lift(graph: Graph) -> Graph:
     their order.
     """
     layers, alias, lifted = [], {}, dict(graph.metadata.get("lifted", {}))
-    names = {x.name for x in graph.layers}
+    names, decisive = {x.name for x in graph.layers}, graph.decisive
     for layer in graph.layers:
-        inputs = tuple(alias.get(r, r) for r in layer.inputs)
-        layer = layer if inputs == layer.inputs else dataclasses.replace(layer, inputs=inputs)
-        cell = recognised(layer) if isinstance(layer, Scan) else None
+        layer = rewired(layer, alias)
+        cell = recognised(layer) if isinstance(layer, Scan) and layer.name not in decisive else None
         if cell is None:
             layers.append(layer)
             continue
@@ -35,7 +34,14 @@ def lift(graph: Graph) -> Graph:
         initial = [started[s] for s in cell.states.values() if s in started]
         layers += [
             *before,
-            cell.kind(layer.name, (*references, *initial), reverse=layer.reverse, **cell.fields),
+            cell.kind(
+                layer.name,
+                (*references, *initial),
+                reverse=layer.reverse,
+                mask=layer.mask,
+                masked_output=layer.masked_output,
+                **cell.fields,
+            ),
         ]
         own = {shown: s for s, shown in cell.states.items()}
         lifted[layer.name] = [(own[s], s) for s in layer.states]

@@ -15,8 +15,9 @@ from .rewriting import free_name
 def cut_products(graph: Graph) -> Graph:
     """``graph`` whose Scans read frames, values given once and states by products of their own: W [x; h]
     becomes W_x x + W_h h, so that W_x x of many frames is one product."""
+    to_cut = {x.name for x in graph.layers if isinstance(x, Scan)} - graph.decisive
     return graph.replace(
-        [dataclasses.replace(x, graph=_cut(x)) if isinstance(x, Scan) else x for x in graph.layers]
+        [dataclasses.replace(x, graph=_cut(x)) if x.name in to_cut else x for x in graph.layers]
     )
 
 

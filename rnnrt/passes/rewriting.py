@@ -9,9 +9,8 @@ from ..layers.base import layer_of
 
 
 def rewired(layer, alias):
-    """The layer reading what ``alias`` {reference: reference} puts in place of its inputs."""
-    inputs = tuple(alias.get(r, r) for r in layer.inputs)
-    return layer if inputs == layer.inputs else dataclasses.replace(layer, inputs=inputs)
+    """The layer reading what ``alias`` {reference: reference} puts in place of its inputs and its mask."""
+    return layer.reading(tuple(alias.get(r, r) for r in layer.reads))
 
 
 def rebuilt(graph, layers, alias):
@@ -23,13 +22,15 @@ def absorb(graph, joined):
     """Lets layers be taken into the layer they read, where they alone read it and ``joined(layer before,
     layer)`` is one.
     """
-    uses = Counter(layer_of(r) for x in graph.layers for r in x.inputs)
+    decisive = graph.decisive
+    uses = Counter(layer_of(r) for x in graph.layers for r in x.reads)
     uses.update(layer_of(output.value) for output in graph.outputs)
     kept, alias = {}, {}
     for layer in graph.layers:
         layer = rewired(layer, alias)
         before = kept.get(layer.inputs[0]) if len(layer.inputs) == 1 else None
-        one = joined(before, layer) if before is not None and uses[before.name] == 1 else None
+        alone = before is not None and uses[before.name] == 1 and layer.name not in decisive
+        one = joined(before, layer) if alone else None
         if one is None:
             kept[layer.name] = layer
         else:

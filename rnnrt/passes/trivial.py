@@ -26,7 +26,7 @@ def drop_dead(graph: Graph) -> Graph:
     needed = {layer_of(output.value) for output in graph.outputs}
     for layer in reversed(graph.layers):
         if layer.name in needed:
-            needed.update(map(layer_of, layer.inputs))
+            needed.update(map(layer_of, layer.reads))
     return graph.replace([x for x in graph.layers if x.name in needed or isinstance(x, Input)])
 
 

@@ -82,6 +82,33 @@ static enum rnnrt_status run_select(const struct rnnrt_op *op, struct rnnrt_visi
 }
 const struct rnnrt_layer rnnrt_layer_select = {.prepare = prepare_select, .run = run_select};
 
+/* ---- not_equal: one number a frame, 1 where any number of it is not `value` ---- */
+
+/* As IEEE 754 compares, also where denormals are flushed: by bits. */
+static bool differs(float a, float b) {
+    uint32_t i, k;
+    memcpy(&i, &a, sizeof i);
+    memcpy(&k, &b, sizeof k);
+    return a != a || b != b || (i != k && ((i | k) << 1));
+}
+
+static enum rnnrt_status prepare_not_equal(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
+    (void)plan;
+    *text = "its output is not one number a frame";
+    return op->row.output_size == 1 ? RNNRT_OK : RNNRT_BAD_ROW;
+}
+
+static enum rnnrt_status run_not_equal(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+    const float *x = visit->x[0];
+    for (size_t r = 0; r < rows(visit); r++, x += width(op)) {
+        bool any = false;
+        for (size_t k = 0; k < width(op); k++) any |= differs(x[k], op->row.value);
+        visit->y[0][r] = any ? 1 : 0;
+    }
+    return done(visit);
+}
+const struct rnnrt_layer rnnrt_layer_not_equal = {.prepare = prepare_not_equal, .run = run_not_equal};
+
 /* ---- merging ---- */
 
 static enum rnnrt_status run_concatenate(const struct rnnrt_op *op, struct rnnrt_visit *visit) {

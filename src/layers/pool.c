@@ -99,8 +99,9 @@ static size_t keeps_once(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
     const char *word = op->row.kind == rnnrt_kind_last              ? "last"
                        : op->row.kind == rnnrt_kind_global_max_pool ? "maximum"
                                                                     : "sum";
-    kept[0] = (struct rnnrt_kept){word, 1, (size_t)op->row.input_size, true};
-    return 1;
+    kept[0] = (struct rnnrt_kept){word, 1, (size_t)op->row.input_size, true, false};
+    kept[1] = (struct rnnrt_kept){"count", 1, 1, true, false}; /* of frames that were not masked */
+    return op->mask ? 2 : 1;
 }
 
 static void measure_once(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
@@ -115,6 +116,9 @@ static void run_row(const struct rnnrt_op *op, const struct rnnrt_visit *visit, 
     const float *x = visit->x[0] + b * n;
     uint64_t seen = rnnrt_start(op, visit, b);
     for (size_t t = 0; t < visit->frames; t++, seen++, x += step) {
+        const float *mask = rnnrt_mask_at(op, visit, t);
+        if (mask && mask[b] == 0) continue;
+        if (mask) value[n] += 1;
         switch (op->row.kind) {
         case rnnrt_kind_last:
             if (t + 1 == visit->frames)
@@ -129,7 +133,9 @@ static void run_row(const struct rnnrt_op *op, const struct rnnrt_visit *visit, 
         }
     }
     if (!y) return;
-    double divisor = op->row.kind == rnnrt_kind_global_average_pool ? (double)seen : 1.0;
+    double divisor = op->mask                                         ? value[n]
+                     : op->row.kind == rnnrt_kind_global_average_pool ? (double)seen
+                                                                      : 1.0;
     for (size_t i = 0; i < n; i++) y[i] = (float)(value[i] / divisor);
 }
 

@@ -20,11 +20,19 @@ static size_t c_size(const struct rnnrt_op *op) {
     return op->row.kind == rnnrt_kind_lstm ? (size_t)op->row.units : 0;
 }
 
+static bool holds(const struct rnnrt_op *op) { return op->row.masked_output == RNNRT_MASKED_HOLD; }
+
+/* Whether row b has met a frame that is not masked, 1 or 0: from then on the last output is the state. */
+static float *begun_of(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b) {
+    return (float *)rnnrt_kept_of(op, visit, b) + op->row.output_size + c_size(op);
+}
+
 size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
-    kept[0] = (struct rnnrt_kept){"h", 1, (size_t)op->row.output_size, false};
-    if (!c_size(op)) return 1;
-    kept[1] = (struct rnnrt_kept){"c", 1, c_size(op), false};
-    return 2;
+    kept[0] = (struct rnnrt_kept){"h", 1, (size_t)op->row.output_size, false, false};
+    size_t arrays = 1;
+    if (c_size(op)) kept[arrays++] = (struct rnnrt_kept){"c", 1, c_size(op), false, false};
+    if (holds(op)) kept[arrays++] = (struct rnnrt_kept){"begun", 1, 1, false, true};
+    return arrays;
 }
 
 /* The states before the visit's first frame: what the further inputs say where the sequence begins with it.
@@ -39,8 +47,9 @@ static struct states take_states(const struct rnnrt_op *op, const struct rnnrt_v
         memcpy(s.c + b * units, kept + out, units * sizeof *kept);
     }
     if (rnnrt_start(op, visit, 0) > 0) return s;
-    if (op->row.inputs > 1) memcpy(s.h, visit->x[1], batch * out * sizeof(float));
-    if (op->row.inputs > 2) memcpy(s.c, visit->x[2], batch * units * sizeof(float));
+    int32_t given = op->row.inputs - op->counted;
+    if (given > 0) memcpy(s.h, visit->x[op->counted], batch * out * sizeof(float));
+    if (given > 1) memcpy(s.c, visit->x[op->counted + 1], batch * units * sizeof(float));
     return s;
 }
 
@@ -110,20 +119,44 @@ static struct rnnrt_product input_part(const struct rnnrt_op *op, const struct r
                                   .bias = op->bias};
 }
 
-/* Packed sequences: a row past its end keeps its state and says 0. */
-static void hold_ended_rows(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t,
+/* Whether frame t counts for row b: it is not masked, nor past the end of a packed row. */
+enum live { LIVE, MASKED, OVER };
+static enum live live(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t, size_t b) {
+    const float *mask = rnnrt_mask_at(op, visit, t);
+    if (visit->lengths && !op->row.unpacked && (int64_t)(rnnrt_start(op, visit, b) + t) >= visit->lengths[b])
+        return OVER;
+    return mask && mask[b] == 0 ? MASKED : LIVE;
+}
+
+static bool any_live(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t) {
+    for (size_t b = 0; b < visit->batch; b++)
+        if (live(op, visit, t, b) == LIVE) return true;
+    return false;
+}
+
+/* The output of a row that keeps its state: the state, where that is its last output, or zeros. */
+static void say(bool last, const float *state, size_t count, float *y) {
+    if (last) memcpy(y, state, count * sizeof *y);
+    else memset(y, 0, count * sizeof *y);
+}
+
+/* Rows for which frame t counts go on to h_new; the others keep their states, whatever the cell made of such
+ * a frame. */
+static void keep_still_rows(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t t,
                             struct states s, float *h_new, const float *c_before) {
     size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
+    float *cells = op->slots > RNNRT_SLOT_CELLS ? visit->y[RNNRT_SLOT_CELLS] : NULL;
     for (size_t b = 0; b < visit->batch; b++) {
-        if ((int64_t)(rnnrt_start(op, visit, b) + t) < visit->lengths[b]) {
+        enum live is = live(op, visit, t, b);
+        if (is == LIVE) {
             memcpy(s.h + b * out, h_new + b * out, out * sizeof(float));
+            if (holds(op)) *begun_of(op, visit, b) = 1;
             continue;
         }
-        memset(h_new + b * out, 0, out * sizeof(float));
-        if (op->row.kind == rnnrt_kind_lstm)
-            memcpy(s.c + b * units, c_before + b * units, units * sizeof(float));
-        if (op->slots > RNNRT_SLOT_CELLS && visit->y[RNNRT_SLOT_CELLS])
-            memset(visit->y[RNNRT_SLOT_CELLS] + (t * visit->batch + b) * units, 0, units * sizeof(float));
+        bool last = is == MASKED && holds(op) && *begun_of(op, visit, b) != 0;
+        say(last, s.h + b * out, out, h_new + b * out);
+        memcpy(s.c + b * c_size(op), c_before + b * c_size(op), c_size(op) * sizeof(float));
+        if (cells) say(last, s.c + b * units, units, cells + (t * visit->batch + b) * units);
     }
 }
 
@@ -133,7 +166,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
            wide = gates * units, frames = visit->frames;
     struct states s = take_states(op, visit, visit->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? visit->y[RNNRT_SLOT_CELLS] : NULL;
-    const bool packed = visit->lengths && !op->row.unpacked;
+    const bool may_keep_still = op->mask || (visit->lengths && !op->row.unpacked);
     bool overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && wide * out >= OVERLAP_FLOATS &&
                     visit->kernels->product_overlapped;
     size_t most = overlaps ? STRETCH_OVERLAPPED : stretch(batch), room = stretch(batch) * batch * wide;
@@ -164,13 +197,12 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_vi
             size_t local = op->row.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = visit->y[0] ? visit->y[0] + t * batch * out : spare[step.h == spare[0]];
-            if (packed && op->row.kind == rnnrt_kind_lstm)
-                memcpy(c_before, s.c, batch * units * sizeof(float));
-            cell(&step);
+            if (may_keep_still) memcpy(c_before, s.c, batch * c_size(op) * sizeof(float));
+            if (!may_keep_still || any_live(op, visit, t)) cell(&step);
             if (cells) memcpy(cells + t * batch * units, s.c, batch * units * sizeof(float));
             step.h = step.h_new;
-            if (packed) {
-                hold_ended_rows(op, visit, t, s, step.h_new, c_before);
+            if (may_keep_still) {
+                keep_still_rows(op, visit, t, s, step.h_new, c_before);
                 step.h = s.h;
             }
             if (rnnrt_worked(visit->pulse, op->work * (double)batch)) return RNNRT_CANCELLED;

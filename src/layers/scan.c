@@ -55,13 +55,28 @@ static float *state_at(const struct rnnrt_op *op, const struct rnnrt_visit *visi
 }
 
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot) {
-    return op->row.index[slot - op->scan->answers];
+    int32_t input = op->row.index[slot - op->scan->answers];
+    return input < 0 ? -1 : input + op->mask;
 }
 
+/* The last output of answer `slot` that was not masked. */
+static float *held_at(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t slot, size_t b) {
+    float *at = state_at(op, visit, op->scan->states, b);
+    for (size_t k = 0; k < slot; k++) at += width_of(op->row.inner, shown_by(op, k));
+    return at;
+}
+
+static bool holds(const struct rnnrt_op *op) { return op->row.masked_output == RNNRT_MASKED_HOLD; }
+
 static size_t keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
+    size_t arrays = 0;
     for (size_t s = 0; s < op->scan->states; s++)
-        kept[s] = (struct rnnrt_kept){"state", 1, width_of(op->row.inner, op->scan->sequences + s), false};
-    return op->scan->states;
+        kept[arrays++] =
+            (struct rnnrt_kept){"state", 1, width_of(op->row.inner, op->scan->sequences + s), false, false};
+    for (size_t slot = 0; holds(op) && slot < op->scan->answers; slot++)
+        kept[arrays++] =
+            (struct rnnrt_kept){"held", 1, width_of(op->row.inner, shown_by(op, slot)), false, true};
+    return arrays;
 }
 
 /* ---- the plan of a step ---- */
@@ -274,6 +289,11 @@ static bool row_is_over(const struct run *run, size_t t, size_t b) {
     return lengths && (int64_t)(run->visit->start + t) >= lengths[b];
 }
 
+static bool is_masked(const struct run *run, size_t t, size_t b) {
+    const float *mask = rnnrt_mask_at(run->op, run->visit, t);
+    return mask && mask[b] == 0;
+}
+
 /* What the step says the next states are becomes what the next step reads. A state may be a copy of another.
  */
 static void next_states(const struct run *run, size_t local, size_t t) {
@@ -289,9 +309,18 @@ static void next_states(const struct run *run, size_t local, size_t t) {
     for (size_t s = 0; s < scan->states; s++) {
         size_t width = width_of(step, scan->sequences + s);
         for (size_t b = 0; b < run->batch; b++, to += width)
-            if (!row_is_over(run, t, b))
+            if (!row_is_over(run, t, b) && !is_masked(run, t, b))
                 memcpy(run->at[scan->sequences + s] + b * width, to, width * sizeof *to);
     }
+}
+
+/* What row b says at frame t in slot `slot`: `y`, where the frame counts for it. */
+static void settle(const struct run *run, size_t slot, size_t t, size_t b, size_t width, float *y) {
+    float *held = holds(run->op) ? held_at(run->op, run->visit, slot, b) : NULL;
+    bool over = row_is_over(run, t, b), masked = is_masked(run, t, b);
+    if (over || (masked && !held)) memset(y, 0, width * sizeof *y);
+    else if (masked) memcpy(y, held, width * sizeof *y);
+    else if (held) memcpy(held, y, width * sizeof *y);
 }
 
 /* Shows the answers of `frames` frames: those whose values are kept for a stretch, or the others. */
@@ -302,10 +331,11 @@ static void answer(const struct run *run, bool kept, size_t local, size_t t, siz
         if (!run->visit->y[slot] || scan->value[value].kept != kept) continue;
         float *y = run->visit->y[slot] + t * run->batch * width;
         memcpy(y, frame_of(run, value, local), frames * run->batch * width * sizeof *y);
-        for (size_t k = 0; k < frames; k++)
+        for (size_t i = 0; i < frames; i++) {
+            size_t k = run->op->row.reverse ? frames - 1 - i : i;
             for (size_t b = 0; b < run->batch; b++)
-                if (row_is_over(run, t + k, b))
-                    memset(y + (k * run->batch + b) * width, 0, width * sizeof *y);
+                settle(run, slot, t + k, b, width, y + (k * run->batch + b) * width);
+        }
     }
 }
 
@@ -340,7 +370,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
         for (size_t s = 0; s < scan->states; s++)
             for (size_t b = 0, w = width_of(op->row.inner, scan->sequences + s); b < run.batch; b++)
                 if (op->row.index[s] >= 0)
-                    memcpy(state_at(op, visit, s, b), visit->x[op->row.index[s]] + b * w, w * sizeof(float));
+                    memcpy(state_at(op, visit, s, b),
+                           visit->x[rnnrt_scan_start(op, scan->answers + s)] + b * w, w * sizeof(float));
     if (frames) {
         lay_out(&run);
         move_states(&run, true);

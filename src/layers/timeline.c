@@ -38,7 +38,7 @@ static enum rnnrt_status prepare_flatten(struct rnnrt_plan *plan, struct rnnrt_o
 }
 
 static size_t keeps_flatten(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
-    kept[0] = (struct rnnrt_kept){"frames", (size_t)op->row.length, (size_t)op->row.input_size, false};
+    kept[0] = (struct rnnrt_kept){"frames", (size_t)op->row.length, (size_t)op->row.input_size, false, false};
     return 1;
 }
 

@@ -31,7 +31,8 @@ static inline size_t window_due(const struct rnnrt_op *op, size_t frames, bool e
 static inline size_t window_history(const struct rnnrt_row *row) { return window_span(row) - 1; }
 
 static inline size_t window_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
-    kept[0] = (struct rnnrt_kept){"window", window_history(&op->row), (size_t)op->row.input_size, false};
+    kept[0] =
+        (struct rnnrt_kept){"window", window_history(&op->row), (size_t)op->row.input_size, false, false};
     return kept[0].frames > 0;
 }
 

@@ -55,11 +55,12 @@ static struct rnnrt_plan *plan_of(const char *isa, const char *name) {
                                   &row->kernel_size, &row->stride,      &row->dilation, &row->groups,
                                   &row->pad_left,    &row->pad_right,   &row->same,     &row->length,
                                   &row->reverse,     &row->reset_after, &row->norm,     &row->count_padding,
-                                  &row->per_step,    &row->states};
+                                  &row->per_step,    &row->states,      &row->mask,     &row->masked_output};
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) *sizes[i] = word();
         row->activation = function();
         row->recurrent_activation = function();
         row->epsilon = number();
+        row->value = number();
         const float **const arrays[] = {
             &row->weight, &row->recurrent_weight, &row->bias, &row->recurrent_bias, &row->gamma,
             &row->beta,   &row->projection,       &row->mean, &row->start};

@@ -452,6 +452,39 @@ static void lies(void) {
     row = dense, row.kind = rnnrt_kind_time_distributed, refuses(row, "inside");
     row = dense, row.kind = rnnrt_kind_scan, row.per_step = 1, refuses(row, "step");
     scans_that_lie(row);
+    row = dense, row.mask = 1, refuses(row, "not what a masked frame gives");
+    row = dense, row.masked_output = RNNRT_MASKED_HOLD, refuses(row, "means nothing");
+    row = dense, row.kind = rnnrt_kind_global_average_pool, row.output_size = IN, row.timed = 0;
+    row.masked_output = RNNRT_MASKED_OUTPUTS, refuses(row, "unknown");
+    row.masked_output = RNNRT_MASKED_ZERO, refuses(row, "not one number a frame");
+    row.mask = 1, refuses(row, "no row before");
+    row.mask = -1, refuses(row, "no row before");
+    row = dense, row.kind = rnnrt_kind_not_equal, refuses(row, "not one number a frame");
+}
+
+/* ---- a mask: a value like any other, here an input ---- */
+
+static void masked(void) {
+    const struct rnnrt_row rows[3] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
+                                      {.kind = rnnrt_kind_input, .output_size = 1, .timed = 1},
+                                      {.kind = rnnrt_kind_global_average_pool,
+                                       .inputs = 1,
+                                       .input_size = IN,
+                                       .output_size = IN,
+                                       .mask = 1,
+                                       .masked_output = RNNRT_MASKED_HOLD}};
+    const int32_t output = 2;
+    struct rnnrt_plan *plan;
+    struct rnnrt_error error;
+    float x[4 * IN], mask[4] = {0, 1, 0, 1}, mean[IN];
+    fill(x, 4 * IN);
+    x[0] = x[2 * IN + 1] = NAN;
+    CHECK(!strcmp(rnnrt_masked_word(RNNRT_MASKED_ZERO), "zero") && !rnnrt_masked_word(RNNRT_MASKED_OUTPUTS));
+    CHECK(rnnrt_plan_create(&plan, rows, 3, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    struct rnnrt_array in[2] = {{x, IN, IN, 4}, {mask, 1, 1, 4}}, out = {mean, IN, IN, 1};
+    CHECK(rnnrt_run(plan, 1, in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    for (int k = 0; k < IN; k++) CHECK(mean[k] == (float)(((double)x[IN + k] + (double)x[3 * IN + k]) / 2));
+    rnnrt_plan_free(plan);
 }
 
 int main(void) {
@@ -462,5 +495,6 @@ int main(void) {
     phases();
     slices();
     lies();
+    masked();
     return 0;
 }

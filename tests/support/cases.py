@@ -321,6 +321,82 @@ def _from_a_start(b, x, r, stride=1):
     return y
 
 
+def mask(b, x, r, offset=0.4):
+    """A mask of about two frames in three: where a weighted sum of the features is above -offset."""
+    n = b.signal(x).width
+    y = b.add(L.Dense, "told", x, weight=weights(r, 1, n), bias=[offset], activation="relu")
+    return b.add(L.NotEqual, "mask", y)
+
+
+def masked(build, **fields):
+    """``build(b, x, r, **fields)`` with a mask of x."""
+    return lambda b, x, r: build(b, x, r, mask=mask(b, x, r), **fields)
+
+
+def masked_one(kind, units, **fields):
+    return masked(lambda b, x, r, **own: recurrent(b, x, r, kind, units, **own), **fields)
+
+
+def _masked_mean(b, x, r):
+    y = recurrent(b, x, r, L.LSTM, 9)
+    return dense(b, b.add(L.GlobalAveragePool, "mean", y, mask=mask(b, x, r, 2.0)), r, 3)
+
+
+def _masked_bidirectional(b, x, r):
+    real = mask(b, x, r)
+    forward = recurrent(b, x, r, L.LSTM, 6, name="forward", mask=real)
+    backward = recurrent(b, x, r, L.LSTM, 6, name="backward", mask=real, reverse=True)
+    both = b.add(L.Concatenate, "merge", forward, backward)
+    return b.add(L.Concatenate, "cat", b.add(L.GlobalAveragePool, "mean", both, mask=real), "backward:c")
+
+
+def _masked_cells(b, x, r):
+    recurrent(b, x, r, L.LSTM, 12, projection=5, name="lstm", mask=mask(b, x, r))
+    return b.add(L.Concatenate, "cat", "lstm:cells", "lstm")
+
+
+def _masked_late(b, x, r):
+    """Frames that come late meet a mask that does not, and one that comes later still."""
+    late = conv(b, x, r, 6, 4, padding=(1, 2))
+    y = recurrent(b, late, r, L.GRU, 7, name="early", mask=mask(b, x, r))
+    later = conv(b, x, r, 1, 7, padding=(0, 6), activation="relu", name="later")
+    b.start = {"early/h": weights(r, 7)}
+    return recurrent(b, y, r, L.SimpleRNN, 5, name="after", mask=later, masked_output="zero")
+
+
+def _masked_stride(b, x, r):
+    """A mask taken through the stride that its frames go through."""
+    real = b.add(L.MaxPool1D, "mask_pool", mask(b, x, r, -0.3), size=3, stride=2)
+    y = recurrent(b, conv(b, x, r, 6, 3, stride=2), r, L.LSTM, 6, mask=real)
+    return b.add(L.Concatenate, "cat", y, real)
+
+
+def _masked_from_an_edge(b, x, r):
+    """A recurrence that starts at another's last state, whose first frames may be masked."""
+    real = mask(b, x, r)
+    recurrent(b, x, r, L.LSTM, 7, name="encoder", mask=real)
+    size = b.signal(x).width
+    cell = {"weight": weights(r, 28, size), "recurrent_weight": weights(r, 28, 7), "bias": weights(r, 28)}
+    y = b.add(L.LSTM, "decoder", x, "encoder:h", "encoder:c", **cell, mask=real)
+    w, u, bias, _ = cell_weights(r, 1, 7, size)
+    more = {"graph": steps.rnn(w, u, bias, activation="softsign"), "states": ("h",), "started": ("h",)}
+    return b.add(L.Concatenate, "cat", y, b.add(L.Scan, "scan", x, "encoder:h", **more, mask=real))
+
+
+def _masked_per_frame(b, x, r):
+    inner = L.GraphBuilder()
+    u = inner.input("frame", (2,), length=6)
+    inner.output("out", masked_one(L.GRU, 3)(inner, u, r))
+    y = b.add(L.Reshape, "reshape", x, features=(6, 2))
+    y = b.add(L.TimeDistributed, "per_frame", y, graph=inner.graph())
+    return b.add(L.Reshape, "flat", y, features=(18,))
+
+
+def _masked_ids(b, x, r):
+    y = b.add(L.Embedding, "embedding", x, weight=weights(r, 5, 8))
+    return recurrent(b, y, r, L.LSTM, 9, mask=b.add(L.NotEqual, "mask", x))
+
+
 def _textbook(kind, **fields):
     return stack(one(kind, 20, name="one", **fields), one(kind, 20, name="two", **fields), _to_dense(10))
 
@@ -486,3 +562,29 @@ case("scan_two_sequences", _scan_two_sequences)
 case("scan_from_an_edge", _scan_from_an_edge, streams=False)
 case("scan_fixed_steps", _decoder_of_fixed_steps)
 case("scan_fixed_steps_once", lambda b, x, r: _decoder_of_fixed_steps(b, x, r, ("encoder:c",)), streams=False)
+
+for _kind in GATES:
+    _word = _kind.kind
+    for _output in ("hold", "zero"):
+        case(f"masked_{_word}_{_output}", masked_one(_kind, 9, masked_output=_output))
+    case(f"masked_{_word}_norm", masked_one(_kind, 20, norm="gates"))
+    case(f"masked_{_word}_reverse", masked_one(_kind, 9, reverse=True), streams=False)
+case("masked_gru_before", masked_one(L.GRU, 9, reset_after=False))
+case("masked_lstm_128", masked_one(L.LSTM, 128), features=33)
+case("masked_mean", _masked_mean)
+case("masked_bidirectional", _masked_bidirectional, streams=False)
+case("masked_cells", _masked_cells)
+case("masked_late", _masked_late)
+case("masked_stride", _masked_stride)
+case("masked_from_an_edge", _masked_from_an_edge, streams=False)
+case("masked_per_frame", _masked_per_frame, features=12)
+case("masked_ids", _masked_ids, ids=5)
+for _output in ("hold", "zero"):
+    case(f"masked_scan_{_output}", masked(_two_widths, masked_output=_output))
+    case(
+        f"masked_scan_reverse_{_output}",
+        masked(_two_widths, masked_output=_output, reverse=True),
+        streams=False,
+    )
+case("masked_scan_stored_start", masked(_two_widths, initial=np.arange(-5, 6) / 7))
+case("masked_scan_lifted", masked(lambda b, x, r, **own: _scan_rnn(b, x, r, 20, **own)))

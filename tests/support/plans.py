@@ -27,6 +27,8 @@ SIZES = [
     "count_padding",
     "per_step",
     "states",
+    "mask",
+    "masked_output",
 ]
 ARRAYS = [
     "weight",
@@ -77,7 +79,7 @@ def plan(graph, length):
         for name in ("activation", "recurrent_activation"):
             function, parameter = row.get(name, ("linear", 0.0))
             words += [_engine.FUNCTIONS[function], *bits(parameter)]
-        words += bits(row.get("epsilon", 0.0))
+        words += bits(row.get("epsilon", 0.0)) + bits(row.get("value", 0.0))
         for name in ARRAYS:
             words += array(row.get(name))
         words += array(row.get("index"), np.int32)

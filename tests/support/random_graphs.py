@@ -27,6 +27,7 @@ from rnnrt.layers import (
     LayerNormalization,
     MaxPool1D,
     Multiply,
+    NotEqual,
     Reshape,
     Reverse,
     Scan,
@@ -58,7 +59,7 @@ def random_graph(seed, streamable=True):
     ones, too, and poolings in front of other layers. ``frames_needed(graph)`` frames are enough for every
     window.
     """
-    return _Maker(np.random.default_rng(seed), streamable).make()
+    return _Maker(seed, streamable).make()
 
 
 def frames_needed(graph, limit=4096):
@@ -74,8 +75,9 @@ def frames_needed(graph, limit=4096):
 
 
 class _Maker:
-    def __init__(self, generator, streamable):
-        self.random, self.streamable, self.b = generator, streamable, GraphBuilder()
+    def __init__(self, seed, streamable):
+        self.random, self.streamable, self.b = np.random.default_rng(seed), streamable, GraphBuilder()
+        self.masks = np.random.default_rng([seed, 1])  # masks leave what else is drawn as it was
 
     def make(self) -> tuple[object, Callable]:
         width = self.size()
@@ -229,11 +231,25 @@ class _Maker:
             bias=self.maybe(rows),
             activation=self.function(BOUNDED) if self.chance(0.3) else "tanh",
             reverse=reverse,
+            **self.mask(edge),
             **fields,
         )
         if kind is LSTM and self.chance(0.15):
             return dataclasses.replace(made, reference=f"{made.reference}:cells", width=units)
         return made
+
+    def mask(self, edge):
+        """Now and then a mask of the frames a recurrent layer reads: where some feature of theirs is above 0,
+        in the same frame or in one of the next.
+        """
+        if self.masks.random() < 0.7:
+            return {}
+        feature, taps = int(self.masks.integers(edge.width)), int(self.masks.integers(1, 3))
+        told = self.b.add(Select, "told", edge.reference, index=(feature,))
+        ones = np.ones((1, taps, 1), np.float32)
+        told = self.b.add(Conv1D, "ahead", told, weight=ones, padding=(0, taps - 1), activation="relu")
+        told = self.b.add(NotEqual, "mask", told)
+        return {"mask": told, "masked_output": ("hold", "zero")[self.masks.integers(2)]}
 
     def affine(self, edge):
         return self.add(
@@ -318,6 +334,7 @@ class _Maker:
             states=states,
             initial=self.maybe(units * len(states)),
             reverse=not self.streamable and self.chance(0.5),
+            **self.mask(edge),
         )
         if self.chance(0.2) and not self.streamable:
             return dataclasses.replace(made, reference=f"{made.reference}:h", width=units, timed=False)

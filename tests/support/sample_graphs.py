@@ -25,6 +25,7 @@ from rnnrt.layers import (
     LayerNormalization,
     MaxPool1D,
     Multiply,
+    NotEqual,
     Reshape,
     Reverse,
     Scan,
@@ -118,6 +119,7 @@ def graph_with_every_layer():
         reset_after=False,
         recurrent_activation="hard_sigmoid",
     )
+    real = b.add(NotEqual, "mask", h, value=0.5)
     h = b.add(
         LSTM,
         "lstm",
@@ -126,6 +128,8 @@ def graph_with_every_layer():
         recurrent_weight=normal(20, 2),
         projection=normal(2, 5),
         epsilon=1e-12,
+        mask=real,
+        masked_output="zero",
     )
     h = b.add(Scan, "scan", h, h0, graph=step_graph(), states=("s", "t"), started=("s",), initial=normal(7))
     wide = b.add(Concatenate, "wide", h, "lstm:cells", b.add(Reverse, "reverse", h))
@@ -140,7 +144,10 @@ def graph_with_every_layer():
         TimeDistributed, "per_frame", b.add(Reshape, "reshape", picked, features=(4, 2)), graph=inner.graph()
     )
     pooled = b.add(
-        Concatenate, "pooled", b.add(GlobalMaxPool, "gmax", inside), b.add(GlobalAveragePool, "gmean", inside)
+        Concatenate,
+        "pooled",
+        b.add(GlobalMaxPool, "gmax", inside),
+        b.add(GlobalAveragePool, "gmean", inside, mask=real),
     )
     again = b.add(Dense, "fc", b.add(Unflatten, "unflatten", pooled, length=3), weight=normal(2, 4))
     b.output("classes", b.add(Softmax, "softmax", again), "tbf")

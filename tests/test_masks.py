@@ -1,0 +1,574 @@
+"""Masks: which frames count. Against Keras, against the same rows without their masked frames, against
+lengths, and whatever stands in a masked frame.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import steps
+from cases import CASES, GATES, cell_weights, conv, dense, recurrent, weights
+from needs import need
+
+import rnnrt
+from rnnrt import layers as L
+from rnnrt import lowering, passes, reference, verification
+from rnnrt.format import graph_json
+
+MASKED = [c for c in CASES if c.name.startswith("masked_")]
+CELLS = [*GATES, L.Scan]
+OUTPUTS = ("hold", "zero")
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def frames(batch=4, time=70, features=3, seed=1):
+    return generator(seed).standard_normal((batch, time, features)).astype(np.float32)
+
+
+def mask_of(batch=4, time=70, seed=2):
+    """Rows that are all real, that begin late, that are ragged, and that end early."""
+    mask = generator(seed).random((batch, time)) < 0.6
+    mask[0], mask[1, :5], mask[1, 5], mask[3, 9:] = True, False, True, False
+    return mask.astype(np.float32)
+
+
+def cell(b, x, kind, units=6, name=None, r=None, **fields):
+    """A recurrent layer of ``kind``; as a Scan, a cell that is none of the others."""
+    r = r or generator()
+    if kind is not L.Scan:
+        return recurrent(b, x, r, kind, units, name=name, **fields)
+    step = steps.two_widths(r, b.signal(x).width)
+    return b.add(L.Scan, name or "scan", x, graph=step, states=("slow", "was", "fast"), **fields)
+
+
+def network(kind, mask="m", **fields):
+    """x (3 features) and, with ``mask``, a mask that is an input; all outputs of one recurrent layer."""
+    b = L.GraphBuilder()
+    x = b.input("x", (3,))
+    if mask:
+        fields["mask"] = b.input(mask, ())
+    y = cell(b, x, kind, **fields)
+    for output in ("", *b.layers[-1].extra_outputs):
+        b.output(output or "y", f"{y}:{output}" if output else y)
+    return b.graph()
+
+
+def same_bits(a, b):
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def same_answers(a, b):
+    return a.keys() == b.keys() and all(same_bits(a[name], b[name]) for name in a)
+
+
+# ---- as Keras ----------------------------------------------------------------------------------------------
+
+
+def of_keras(layer):
+    """(rnnrt class, fields) of a built Keras LSTM, GRU or SimpleRNN."""
+    kernel, recurrent_kernel, bias = (np.asarray(w.numpy()) for w in layer.cell.weights)
+    fields = {"weight": kernel.T, "recurrent_weight": recurrent_kernel.T, "bias": bias}
+    kind = {"LSTM": L.LSTM, "GRU": L.GRU, "SimpleRNN": L.SimpleRNN}[type(layer).__name__]
+    if kind is L.GRU:
+        fields["reset_after"] = layer.cell.reset_after
+        if layer.cell.reset_after:
+            fields["bias"], fields["recurrent_bias"] = bias
+    return kind, fields
+
+
+def built(layer, features=3, seed=5):
+    """The Keras layer with weights that are not zero."""
+    layer.build((None, None, features))
+    r = generator(seed)
+    layer.set_weights([weights(r, *w.shape[::-1]).T for w in layer.get_weights()])
+    return layer
+
+
+def answered(y):
+    return [np.asarray(a.detach().cpu()) for a in (y if isinstance(y, (tuple, list)) else [y])]
+
+
+KERAS = [("SimpleRNN", {}), ("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {})]
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize(("word", "options"), KERAS, ids=lambda v: str(v) if v else "")
+def test_a_masked_recurrence_answers_as_in_keras(word, options, output, backwards, started):
+    keras = need("keras")
+    layer = getattr(keras.layers, word)(
+        6, return_sequences=True, return_state=True, go_backwards=backwards, **options
+    )
+    layer.zero_output_for_mask = output == "zero"
+    kind, fields = of_keras(built(layer))
+    b = L.GraphBuilder()
+    x, m = b.input("x", (3,)), b.input("m", ())
+    y = b.add(kind, "rnn", x, mask=m, masked_output=output, reverse=backwards, **fields)
+    b.output("y", y)
+    x, mask = frames(4, 20), mask_of(4, 20)
+    mask[2] = 0  # a row without any frame
+    initial = {f"rnn/{s}": frames(1, 4, 6, 3 + k)[0] for k, s in enumerate(kind.states)} if started else None
+    given = {"initial_state": list(initial.values())} if started else {}
+    expected, *states = answered(layer(x, mask=mask.astype(bool), **given))
+    made, state = rnnrt.from_graph(b.graph())(x, mask=mask, initial_state=initial, return_state=True)
+    assert np.abs(made - (expected[:, ::-1] if backwards else expected)).max() < 1e-5
+    for name, a in zip(kind.states, states):
+        assert np.abs(state.arrays()[f"rnn/{name}"] - a).max() < 1e-5
+
+
+@pytest.mark.parametrize("word", ["GRU", "LSTM"])
+def test_a_masked_bidirectional_layer_and_masked_mean_answer_as_in_keras(word):
+    keras = need("keras")
+    both = keras.layers.Bidirectional(getattr(keras.layers, word)(5, return_sequences=True))
+    built(both)
+    b = L.GraphBuilder()
+    x = b.input("x", (3,))
+    m = b.add(L.NotEqual, "masking", x, value=-1.0)
+    parts = []
+    for reverse, layer in enumerate((both.forward_layer, both.backward_layer)):
+        kind, fields = of_keras(layer)
+        fields |= {"mask": m, "masked_output": "zero", "reverse": bool(reverse)}  # Bidirectional makes it so
+        parts.append(b.add(kind, f"rnn{reverse}", x, **fields))
+    y = b.add(L.Concatenate, "cat", *parts)
+    b.output("y", y)
+    b.output("mean", b.add(L.GlobalAveragePool, "mean", y, mask=m))
+    x, mask = frames(4, 20), mask_of(4, 20)
+    mask[2] = 0
+    x[mask == 0] = -1
+    x[0, 3, 0] = x[0, 4, 1] = -1  # one number that is -1 masks no frame
+    masked = keras.layers.Masking(-1.0)
+    assert (np.asarray(masked.compute_mask(x).cpu()) == (mask != 0)).all()
+    expected = both(x, mask=mask.astype(bool))
+    mean = keras.layers.GlobalAveragePooling1D()(expected, mask=mask.astype(bool))
+    made = rnnrt.from_graph(b.graph())(x)
+    for found, wanted in zip(made, answered([expected, mean])):
+        assert (np.isnan(found) == np.isnan(wanted)).all()
+        assert np.nanmax(np.abs(found - wanted)) < 1e-5
+    assert np.isnan(made[1][2]).all() and np.isfinite(made[1][[0, 1, 3]]).all()  # a mean over no frames
+
+
+# ---- what a mask means -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", MASKED, ids=lambda c: c.name)
+def test_the_masked_cases_have_frames_of_both_sorts(case):
+    graph, x = case.graph(), case.sample(2, 171)
+    inside = [layer.graph for layer in graph.layers if layer.kind == "time_distributed"]
+    if inside:
+        graph, x = inside[0], x.reshape(-1, inside[0]["frame"].length, 2)
+    masks = {x.reads[-1] for x in graph.layers if len(x.reads) > len(x.inputs)}
+    shown = graph.replace(graph.layers, outputs=sorted(masks))
+    for mask in reference.run(shown, {graph.inputs[0]: x})[0].values():
+        assert 0.05 < (mask != 0).mean() < 0.99
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_row_answers_as_if_its_masked_frames_were_not_there(kind, output, reverse):
+    model = rnnrt.from_graph(network(kind, masked_output=output, reverse=reverse), lift=False)
+    x, mask = frames(), mask_of()
+    made = model.run({"x": x, "m": mask})
+    for b in range(4):
+        real = np.flatnonzero(mask[b])
+        alone = model.run({"x": x[b, real], "m": np.ones(len(real))})
+        walked = real[::-1] if reverse else real
+        for name, y in made.items():
+            if y.ndim == 2:
+                assert same_bits(y[b], alone[name])
+                continue
+            assert same_bits(y[b, real], alone[name])
+            for t in set(range(70)) - set(real):
+                before = [k for k in walked if (k > t if reverse else k < t)]
+                held = output == "hold" and before
+                assert same_bits(y[b, t], y[b, before[-1]] if held else np.zeros_like(y[b, t])), (name, t)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("norm", ["none", "gates"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_rows_that_are_all_real_have_the_bits_of_the_layer_without_a_mask(kind, norm, reverse):
+    fields = {"reverse": reverse} | ({"norm": norm} if kind is not L.Scan else {})
+    x = frames()
+    plain = rnnrt.from_graph(network(kind, None, **fields)).run({"x": x})
+    model = rnnrt.from_graph(network(kind, **fields))
+    assert same_answers(model.run({"x": x, "m": np.ones((4, 70))}), plain)
+    beside = model.run({"x": x, "m": mask_of()})  # row 0 is all real, whatever the others are
+    assert all(same_bits(beside[name][0], y[0]) for name, y in plain.items())
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_mask_of_first_frames_has_the_bits_of_lengths(kind, reverse):
+    x, lengths = frames(), np.array([70, 1, 33, 57])
+    mask = (np.arange(70) < lengths[:, None]).astype(np.float32)
+    masked = rnnrt.from_graph(network(kind, masked_output="zero", reverse=reverse), lift=False)
+    packed = rnnrt.from_graph(network(kind, None, reverse=reverse), lift=False)
+    y, state = masked(x, mask=mask, return_state=True)
+    z, packed_state = packed(x, lengths=lengths, return_state=True)
+    again = masked(x, lengths=lengths)  # which makes that mask
+    assert all(same_bits(a, b) and same_bits(a, c) for a, b, c in zip(y, z, again))
+    assert same_answers(state.arrays(), packed_state.arrays())
+    held = rnnrt.from_graph(
+        network(kind, reverse=reverse), lift=False
+    )  # lengths pack nothing where they mask
+    assert all(same_bits(a, b) for a, b in zip(held(x, lengths=lengths), held(x, mask=mask)))
+
+
+def test_a_masked_mean_is_that_of_the_real_frames_so_far():
+    def mean(**fields):
+        b = L.GraphBuilder()
+        x = b.input("x", (3,))
+        fields = {"mask": b.input("m", ())} if fields else {}
+        b.output("y", b.add(L.GlobalAveragePool, "mean", x, **fields))
+        return rnnrt.from_graph(b.graph())
+
+    model, plain, x, mask = mean(masked=True), mean(), frames(), mask_of()
+    made, stream = model(x, mask=mask), model.stream(4, every_step=True)
+    for t in range(70):
+        y = stream.step(x[:, t], mask=mask[:, t])
+        for row, (a, real) in enumerate(zip(x[:, : t + 1], mask[:, : t + 1] != 0)):
+            assert same_bits(y[row], plain(a[real])) if real.any() else np.isnan(y[row]).all()
+    assert same_bits(y, made)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_past_the_end_of_a_packed_row_nothing_is_held(kind):
+    b = L.GraphBuilder()
+    x = b.input("x", (3,))
+    told = b.add(L.NotEqual, "told", b.add(L.Activation, "relu", x, activation="relu"))
+    b.output("y", cell(b, x, kind, mask=told))
+    x, lengths = frames(), np.array([70, 1, 33, 57])
+    x[:, ::3] = -1
+    made = rnnrt.from_graph(b.graph(), lift=False)(x, lengths=lengths)
+    expected = reference.run(b.graph(), {"x": x}, lengths=lengths)[0]["y"]
+    assert np.abs(made - expected).max() < 1e-5
+    for row, end in zip(made, lengths):
+        assert not row[end:].any() and row[end - end % 3 - 1 : end].all()
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, 1e38])
+@pytest.mark.parametrize("kind", CELLS)
+def test_what_stands_in_a_masked_frame_reaches_nothing(kind, garbage):
+    b = L.GraphBuilder()
+    x, m = b.input("x", (3,)), b.input("m", ())
+    y = cell(b, x, kind, mask=m)
+    b.output("y", y)
+    b.output("mean", b.add(L.GlobalAveragePool, "mean", x, mask=m))
+    model = rnnrt.from_graph(b.graph(), lift=False)
+    x, mask = frames(), mask_of()
+    spoiled = x.copy()
+    spoiled[mask == 0] = garbage
+    made = model.run({"x": x, "m": mask})
+    assert all(np.isfinite(y).all() for y in made.values())
+    assert same_answers(model.run({"x": spoiled, "m": mask}), made)
+    stream = model.stream(4)
+    for t in range(70):
+        answer = stream.step(spoiled[:, t], mask=mask[:, t])
+        assert same_bits(answer[0], np.ascontiguousarray(made["y"][:, t]))
+        assert stream.finite.all()
+    assert same_bits(stream.flush()[1][:, 0], made["mean"])
+
+
+def test_outputs_are_zeros_before_the_first_real_frame_wherever_the_states_start():
+    x, start = frames(2, 6), np.full((2, 6), 0.5, np.float32)
+    mask = np.array([[0, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0]], np.float32)
+    for kind, names in ((L.GRU, ("h",)), (L.LSTM, ("h", "c")), (L.SimpleRNN, ("h",))):
+        name = kind.__name__.lower()
+        model = rnnrt.from_graph(network(kind))
+        initial = {f"{name}/{s}": start for s in names}
+        made, state = model(x, mask=mask, initial_state=initial, return_state=True)
+        assert not made[0][:, :2].any() and made[0][0, 2].all() and not made[0][1].any()
+        for s in names:
+            assert (state.arrays()[f"{name}/{s}"][1] == 0.5).all()
+        stream = model.stream(2, initial_state=initial)
+        first = stream.push(x[:, :1], mask=mask[:, :1])[0]
+        assert not first.any() and (stream.state.arrays()[f"{name}/h"] == 0.5).all()
+
+
+def test_a_frame_differs_from_a_value_where_any_of_its_numbers_does():
+    tiny, nan = np.float32(1e-42), np.nan
+    x = np.array([[0, 0], [-0.0, 0], [tiny, 0], [0, -tiny], [nan, 0], [3, 3], [0, 3]], np.float32)
+    for value, expected in ((0.0, [0, 0, 1, 1, 1, 1, 1]), (3.0, [1, 1, 1, 1, 1, 0, 1]), (1e-42, [1] * 7)):
+        b = L.GraphBuilder()
+        b.output("y", b.add(L.NotEqual, "mask", b.input("x", (2,)), value=value))
+        graph = b.graph()
+        for made in (rnnrt.from_graph(graph)(x[None]), reference.run(graph, {"x": x[None]})[0]["y"]):
+            assert made[0, :, 0].tolist() == expected
+    with pytest.raises(rnnrt.ShapeError, match=r"mask.*finite.*1e\+60"):
+        L.NotEqual("mask", "x", value=1e60)
+
+
+# ---- a mask that a caller gives ----------------------------------------------------------------------------
+
+
+def test_a_mask_comes_in_any_form_that_says_which_frames_are_real():
+    model = rnnrt.from_graph(network(L.LSTM))
+    x, mask = frames(), mask_of()
+    made = model(x, mask=mask)
+    for given in (
+        mask.astype(bool),
+        mask.astype(np.int8),
+        mask.tolist(),
+        {"m": mask},
+        np.asfortranarray(mask),
+    ):
+        assert all(same_bits(a, b) for a, b in zip(model(x, mask=given), made))
+    assert all(same_bits(a, b) for a, b in zip(model(x, mask), made))
+    assert all(same_bits(a, b[2]) for a, b in zip(model(x[2], mask=mask[2]), made))
+    plain = rnnrt.from_graph(network(L.LSTM, None))(x)
+    assert all(same_bits(a, b) for a, b in zip(model(x), plain))  # all frames are real
+    assert model.inputs == {"x": (None, None, 3), "m": (None, None)}
+
+
+def test_a_mask_that_does_not_fit_is_refused():
+    model = rnnrt.from_graph(network(L.LSTM))
+    x, mask = frames(), mask_of()
+    with pytest.raises(rnnrt.DTypeError, match=r"'m'.*real.*0\.5"):
+        model(x, mask=mask * 0.5)
+    with pytest.raises(rnnrt.DTypeError, match="'m'.*real.*nan"):
+        model(x, mask=np.where(mask, 1, np.nan))
+    with pytest.raises(rnnrt.ShapeError, match=r"'m'.*\(4, 70, 3\)"):
+        model(x, mask=np.ones((4, 70, 3)))
+    with pytest.raises(rnnrt.ShapeError, match="m.*batch"):
+        model(x, mask=mask[:3])
+    with pytest.raises(rnnrt.ShapeError, match="length|frames"):
+        model(x, mask=mask[:, :69])
+    with pytest.raises(rnnrt.ShapeError, match="given twice"):
+        model(x, mask, mask=mask)
+    with pytest.raises(rnnrt.ShapeError, match="both given"):
+        model(x, mask=mask, lengths=[70] * 4)
+    with pytest.raises(rnnrt.ShapeError, match="row 1.*out of range"):
+        model(x, lengths=[70, 71, 3, 3])
+    with pytest.raises(rnnrt.ShapeError, match="'x' is not a mask"):
+        model(x, mask={"x": mask})
+    plain = rnnrt.from_graph(network(L.LSTM, None))
+    for call in (
+        lambda: plain(x, mask=mask),
+        lambda: plain.stream().step(x[0, 0], mask=True),
+        lambda: plain.stream().push(x[0], np.empty((70, 6), np.float32), mask=mask[0]),
+    ):
+        with pytest.raises(rnnrt.UnsupportedModelError, match="mask= means nothing to this model"):
+            call()
+
+
+def test_streams_take_a_mask_beside_the_frame_or_the_chunk():
+    model = rnnrt.from_graph(network(L.LSTM))
+    x, mask = frames(), mask_of()
+    whole = model(x, mask=mask)[0]
+    for row, n in ((2, None), (slice(None), 4)):
+        stream = model.stream(n)
+        axis = 0 if n is None else 1
+        at = lambda a, k, row=row: a[row][k] if row == 2 else a[:, k]
+        made = [stream.step(at(x, 0), mask=at(mask, 0) != 0)[0], stream.step((at(x, 1), at(mask, 1)))[0]]
+        chunks = [at(x, slice(2, 40)), at(x, slice(40, None))]
+        masks = [at(mask, slice(2, 40)), at(mask, slice(40, None))]
+        made = [
+            np.stack(made, axis),
+            stream.push(chunks[0], mask=masks[0])[0],
+            stream.push((chunks[1], masks[1]))[0],
+        ]
+        assert same_bits(np.concatenate(made, axis), whole[row])
+        stream.reset()
+        assert same_bits(stream.push(at(x, slice(9)))[0], at(model(x)[0], slice(9)))  # without: all real
+        with pytest.raises(rnnrt.DTypeError, match=r"'m'.*real.*0\.5"):
+            stream.step(at(x, 0), mask=np.full((4,) * axis, 0.5))
+        with pytest.raises(rnnrt.ShapeError, match="'m'"):
+            stream.push(at(x, slice(9)), mask=np.ones((4, 9, 1)))
+        with pytest.raises(rnnrt.ShapeError, match="number of frames|numbers of frames"):
+            stream.push(at(x, slice(9)), mask=np.ones((4,) * axis + (8,)))
+
+
+def test_rows_of_streams_that_began_apart_keep_their_own_masks():
+    model = rnnrt.from_graph(network(L.GRU))
+    x, mask = frames(), mask_of()
+    streams = [model.stream() for _ in range(4)]
+    for k, stream in enumerate(streams):
+        stream.push(x[k, :k], mask=mask[k, :k])
+    for t in range(20):
+        given = [(x[k, k + t], mask[k, k + t]) for k in range(4)]
+        for k, (y, h) in enumerate(model.step_many(streams, given)):
+            assert h is None and same_bits(y, model(x[k], mask=mask[k])[0][k + t])
+    stream = model.stream(4)
+    stream.push(x[:, :30], mask=mask[:, :30])
+    stream.reset(rows=[1])
+    y = stream.push(x[:, :40], mask=mask[:, :40])[0]
+    assert same_bits(y[1], model(x[1, :40], mask=mask[1, :40])[0])  # zeros first: nothing held from before
+    assert not y[1, :5].any()
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_state_taken_between_masked_frames_goes_on(kind):
+    model = rnnrt.from_graph(network(kind), lift=False)
+    x, mask = frames(), mask_of()
+    for cut in (2, 5, 6, 31):
+        stream, other = model.stream(4), model.stream(4)
+        stream.push(x[:, :cut], mask=mask[:, :cut])
+        other.state = rnnrt.State.from_bytes(stream.state.to_bytes())
+        rest = [s.push(x[:, cut:], mask=mask[:, cut:]) for s in (stream, other, stream.clone())[:2]]
+        assert all(same_bits(a, b) for a, b in zip(*rest))
+        assert same_bits(rest[0][0], np.ascontiguousarray(model(x, mask=mask)[0][:, cut:]))
+
+
+def test_an_input_is_a_mask_where_nothing_but_masks_is_made_of_it():
+    b = L.GraphBuilder()
+    x, m, n, both = b.input("x", (3,)), b.input("m", (1,)), b.input("n", ()), b.input("both", ())
+    other = b.input("other", (1,))
+    halved = b.add(L.MaxPool1D, "halved", m, size=2, stride=2)
+    y = cell(b, b.add(L.MaxPool1D, "pool", x), L.GRU, mask=halved)
+    z = cell(b, x, L.LSTM, mask=n)
+    w = cell(b, x, L.SimpleRNN, mask=both)
+    v = cell(b, x, L.SimpleRNN, name="told", mask=b.add(L.NotEqual, "told_by", other, value=3.0))
+    b.output("y", y)
+    b.output("z", b.add(L.Concatenate, "cat", z, w, v, b.add(L.Reshape, "seen", both, features=(1,))))
+    graph = b.graph()
+    assert graph.mask_inputs == ("m", "n")  # both is data as well, other is made a mask of
+    model = rnnrt.from_graph(graph)
+    x, mask, ones = frames(), mask_of(), np.ones((4, 70, 1), np.float32)
+    with pytest.raises(rnnrt.ShapeError, match="several masks.*'m', 'n'"):
+        model(x, None, None, mask, ones, mask=mask)
+    made = model(x, None, None, mask, ones, mask={"m": mask})
+    again = model(x, mask[:, :, None], np.ones((4, 70)), mask, ones)
+    assert all(same_bits(a, b) for a, b in zip(made, again))
+    sample = verification.sample_inputs(graph)
+    assert set(np.unique(sample["m"])) == set(np.unique(sample["n"])) == {0, 1}
+
+
+# ---- masks and time ----------------------------------------------------------------------------------------
+
+
+def strided(b, x, mask):
+    return cell(b, conv(b, x, generator(), 6, 3, stride=2), L.LSTM, mask=mask)
+
+
+def test_a_mask_that_does_not_keep_step_with_its_frames_is_refused():
+    b = L.GraphBuilder()
+    x, m = b.input("x", (3,)), b.input("m", ())
+    b.output("y", strided(b, x, m))
+    model = rnnrt.from_graph(b.graph())
+    with pytest.raises(rnnrt.ShapeError, match="lstm.*frames"):
+        model(frames(), mask=mask_of())
+    with pytest.raises(rnnrt.NotStreamableError, match="lstm.*mask that does not keep step"):
+        model.stream()
+    b = L.GraphBuilder()
+    with pytest.raises(rnnrt.ShapeError, match="lstm.*same time"):
+        strided(b, b.input("x", (3,), length=70), b.input("m", (), length=70))
+
+
+@pytest.mark.parametrize(("features", "time"), [((2,), True), ((1,), False)])
+def test_a_mask_is_one_number_a_frame(features, time):
+    b = L.GraphBuilder()
+    x, m = b.input("x", (3,)), b.input("m", features, time=time)
+    for add in (
+        lambda: cell(b, x, L.LSTM, mask=m),
+        lambda: b.add(L.GlobalAveragePool, "mean", x, mask=m),
+        lambda: cell(b, x, L.Scan, mask=m),
+    ):
+        with pytest.raises(rnnrt.ShapeError, match="mask must be a sequence of one number a frame"):
+            add()
+
+
+def test_fields_that_lie_about_a_mask_are_refused():
+    b = L.GraphBuilder()
+    x = b.input("x", (3,))
+    with pytest.raises(rnnrt.ShapeError, match="masked_output.*'hold' or 'zero'.*'keep'"):
+        cell(b, x, L.LSTM, masked_output="keep")
+    lstm = cell(b, x, L.LSTM)
+    layers = [dataclasses.replace(layer, mask="later") if layer.name == lstm else layer for layer in b.layers]
+    with pytest.raises(rnnrt.ShapeError, match="lstm.*reads 'later', which no layer before it makes"):
+        L.Graph(layers, outputs="lstm")
+    w, u, bias, _ = cell_weights(generator(), 1, 6, 6)
+    step = steps.rnn(w, u, bias)
+    with pytest.raises(rnnrt.ShapeError, match="scan.*no frames to mask"):
+        L.Scan("scan", "x", graph=step, states=("x", "h"), per_step=0, steps=3, mask="m")
+
+
+# ---- passes and files --------------------------------------------------------------------------------------
+
+
+def test_a_pass_changes_nothing_that_a_mask_is_made_of():
+    """x0 + mean(x1) - beta is 0 exactly as the norm is written, and a rounding away from it once folded."""
+    b, r = L.GraphBuilder(), generator()
+    x = b.input("x", (3,))
+    norm = {"mean": [0.1, 0.2], "variance": [0.3, 0.7], "gamma": [1.7, 0.9], "beta": [0.3, 0.4]}
+    product = b.add(L.Dense, "product", x, weight=weights(r, 2, 3), bias=weights(r, 2))
+    y = b.add(L.Activation, "act", b.add(L.BatchNormalization, "bn", product, **norm), activation="relu")
+    m = b.add(L.NotEqual, "mask", y)
+    read = b.add(L.BatchNormalization, "read", x, mean=[0.1] * 3, variance=[0.9] * 3)
+    y = b.add(L.Dense, "reader", read, weight=weights(r, 2, 3), activation="relu")
+    m = b.add(L.Multiply, "both", m, b.add(L.NotEqual, "also", y))
+    scan = b.add(L.Scan, "cell", x, graph=steps.rnn(*cell_weights(r, 1, 4, 3)[:3]), states=("h",))
+    other = b.add(L.NotEqual, "other", scan)
+    plain = dense(b, b.add(L.BatchNormalization, "bn2", dense(b, x, r, 2), **norm), r, 3)
+    b.output("y", cell(b, plain, L.LSTM, mask=m))
+    b.output("z", cell(b, x, L.GRU, mask=other))
+    run = passes.optimise(b.graph())
+    names = [x.name for x in run.layers]
+    assert {"product", "bn", "act", "mask", "read"} <= {*names} and "bn2" not in names
+    assert run["cell"].kind == "scan"
+
+
+def test_a_lifted_scan_keeps_its_mask():
+    w, u, bias, _ = cell_weights(generator(), 4, 6, 3)
+    for output in OUTPUTS:
+        b = L.GraphBuilder()
+        x, m = b.input("x", (3,)), b.input("m", ())
+        fields = {"graph": steps.lstm(w, u, bias), "states": ("h", "c"), "reverse": output == "zero"}
+        b.output("y", b.add(L.Scan, "scan", x, mask=m, masked_output=output, **fields))
+        graph = b.graph()
+        lifted = passes.optimise(graph)["scan"]
+        assert (lifted.kind, lifted.mask, lifted.masked_output) == ("lstm", "m", output)
+        given = {"x": frames(), "m": mask_of()}
+        made, apart = rnnrt.from_graph(graph).run(given), rnnrt.from_graph(graph, lift=False).run(given)
+        assert np.abs(made["y"] - apart["y"]).max() < 1e-6
+
+
+def test_a_dead_layer_that_a_mask_reads_is_not_dead_and_a_trivial_one_is_passed_by():
+    b = L.GraphBuilder()
+    x = b.input("x", (3,))
+    told = b.add(L.NotEqual, "told", b.add(L.Activation, "relu", x, activation="relu"))
+    same = b.add(L.Activation, "same", told, activation="linear")
+    b.output("y", cell(b, x, L.GRU, mask=same))
+    run = passes.optimise(b.graph())
+    assert run["gru"].mask == "told" and [x.name for x in run.layers] == ["x", "relu", "told", "gru"]
+
+
+def test_masks_are_saved_and_files_without_them_stay_what_they_were(tmp_path):
+    model = rnnrt.from_graph(network(L.LSTM, masked_output="zero"))
+    model.save(tmp_path / "m.rnnrt")
+    loaded = rnnrt.load(tmp_path / "m.rnnrt", verify=True)
+    assert loaded.fingerprint == model.fingerprint
+    assert (loaded.graph["lstm"].mask, loaded.graph["lstm"].masked_output) == ("m", "zero")
+    x, mask = frames(), mask_of()
+    assert all(same_bits(a, b) for a, b in zip(loaded(x, mask=mask), model(x, mask=mask)))
+    plain = network(L.LSTM, None)
+    assert not any("mask" in key for layer in graph_json.encode(plain)[0]["layers"] for key in layer)
+    held = network(L.LSTM)
+    kept = {key for layer in graph_json.encode(held)[0]["layers"] for key in layer if "mask" in key}
+    assert kept == {"mask"}
+    prints = {rnnrt.from_graph(g).fingerprint for g in (plain, held, model.graph)}
+    assert len(prints) == 3
+
+
+def test_a_fingerprint_is_that_of_the_files_before_there_were_masks():
+    b = L.GraphBuilder()
+    half = lambda *shape: np.full(shape, 0.5)
+    y = b.add(L.LSTM, "lstm", b.input("x", (1,)), weight=half(4, 1), recurrent_weight=half(4, 1))
+    w, u, bias = half(1, 1), half(1, 1), half(1)
+    y = b.add(L.Scan, "scan", y, graph=steps.rnn(w, u, bias), states=("h",))
+    b.output("y", b.add(L.GlobalAveragePool, "mean", y))
+    assert rnnrt.from_graph(b.graph()).fingerprint == FINGERPRINT
+
+
+#: Of the network above.
+FINGERPRINT = "bbdd4d8aae8a50ccb7fa5893d3354ec86b940423e2ba75559ac34ea32836474e"
+
+
+def test_the_engine_is_told_which_value_is_the_mask():
+    rows, _, _ = lowering.rows_of(network(L.GRU, masked_output="zero"))
+    assert [row.get("mask") for row in rows] == [None, None, 1]
+    assert rows[2]["masked_output"] == 2 and rows[2]["input"] == [0]
