@@ -290,6 +290,23 @@ def test_outputs_are_zeros_before_the_first_real_frame_wherever_the_states_start
         assert not first.any() and (stream.state.arrays()[f"{name}/h"] == 0.5).all()
 
 
+def test_a_masked_scan_starts_where_an_edge_or_the_caller_says():
+    b = L.GraphBuilder()
+    x, m, h0 = b.input("x", (3,)), b.input("m", ()), b.input("h0", (5,), time=False)
+    step = steps.two_widths(generator(), 3)
+    b.output(
+        "y",
+        b.add(L.Scan, "scan", x, h0, graph=step, states=("slow", "was", "fast"), started=("slow",), mask=m),
+    )
+    b.output("slow", "scan:slow")
+    graph, given = b.graph(), {"x": frames(), "m": mask_of(), "h0": frames(1, 4, 5)[0]}
+    model = rnnrt.from_graph(graph)
+    for start in ({}, {"scan/slow": frames(1, 4, 5, 7)[0], "scan/fast": frames(1, 4, 3, 8)[0]}):
+        made = model(given["x"], given["m"], given["h0"], initial_state=start)
+        expected = reference.run(graph, given, start)[0]
+        assert max(np.abs(y - expected[o.name]).max() for y, o in zip(made, graph.outputs)) < 1e-5
+
+
 def test_a_frame_differs_from_a_value_where_any_of_its_numbers_does():
     tiny, nan = np.float32(1e-42), np.nan
     x = np.array([[0, 0], [-0.0, 0], [tiny, 0], [0, -tiny], [nan, 0], [3, 3], [0, 3]], np.float32)

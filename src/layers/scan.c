@@ -331,6 +331,7 @@ static void answer(const struct run *run, bool kept, size_t local, size_t t, siz
         if (!run->visit->y[slot] || scan->value[value].kept != kept) continue;
         float *y = run->visit->y[slot] + t * run->batch * width;
         memcpy(y, frame_of(run, value, local), frames * run->batch * width * sizeof *y);
+        if (!run->visit->lengths && !run->op->mask) continue; /* every frame counts for every row */
         for (size_t i = 0; i < frames; i++) {
             size_t k = run->op->row.reverse ? frames - 1 - i : i;
             for (size_t b = 0; b < run->batch; b++)
