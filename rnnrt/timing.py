@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import combinations
+
+import numpy as np
 
 from .graph import Graph
 from .layers import Input
@@ -12,34 +16,55 @@ from .layers.window import same_padding
 
 def receptive_field(graph: Graph):
     """Input frames one output frame depends on; None where that is all of them."""
-    reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
+    reach = reaches(graph)
+    fields = [reach[layer_of(o.value)] for o in graph.outputs]
+    return None if None in fields else max(math.floor(last - first) + 1 for first, last, _ in fields)
+
+
+def reaches(graph: Graph, *, past_whole: bool = False):
+    """{layer: (first, last, jump)}: its frame k depends on the input frames from k * jump + first to
+    k * jump + last; None where it depends on all of them. ``past_whole``: such layers count as if on one.
+    """
+    reach = {}
     for layer in graph.layers:
         seen = [reach[layer_of(r)] for r in layer.inputs] or [(0, 0, 1)]
-        if None in seen or layer.span is None:
+        if None in seen or (layer.span is None and not past_whole):
             reach[layer.name] = None
             continue
         first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
+        if layer.span is None:
+            reach[layer.name] = (first, last, jump)
+            continue
         left = _padding(layer, None)[0]
-        reach[layer.name] = (
-            first - left * jump,
-            last + (layer.span - 1 - left) * jump,
-            jump * layer.stride,
-        )
-    fields = [reach[layer_of(o.value)] for o in graph.outputs]
-    return None if None in fields else max(last - first + 1 for first, last, _ in fields)
+        if layer.emits == "many":
+            jump *= Fraction(1, layer.stride)
+            reach[layer.name] = (first + (left - layer.span + 1) * jump, last + left * jump, jump)
+        else:
+            last += (layer.span - 1 - left) * jump
+            reach[layer.name] = (first - left * jump, last, jump * layer.stride)
+    return reach
 
 
 def may_emit_many(graph: Graph):
-    """Whether one frame in can bring several frames of an output: at a first frame that comes after more
-    padding than a window and a stride take, or where an input given once is laid out over time."""
-    once = _given_once(graph)
+    """Whether one frame in can bring several frames of an output: behind a layer that makes many of one, at a
+    first frame that comes after more padding than a window and a stride take, or where an input given once is
+    laid out over time."""
+    once, brought = _given_once(graph), {}  # by layer: the most frames that one frame in brings
     for layer in graph.layers:
-        windowed = layer.span is not None and layer.padding != "same"
-        if windowed and layer.padding[0] + 1 >= layer.span + layer.stride:
-            return True
+        come = max((brought[layer_of(r)] for r in layer.reads), default=1)
         if layer.name in once and layer.emits == "length" and layer.length > 1:
             return True
-    return False
+        if layer.emits == "many":
+            come *= layer.stride
+        elif layer.emits == "end":
+            come = 1
+        elif layer.span is not None:
+            first = (
+                0 if layer.padding == "same" else (layer.padding[0] + come - layer.span) // layer.stride + 1
+            )
+            come = max(first, -(-come // layer.stride))
+        brought[layer.name] = come
+    return any(brought[layer_of(o.value)] > 1 for o in graph.outputs if graph.signals[o.value].time)
 
 
 def delay(graph: Graph):
@@ -53,6 +78,9 @@ def delay(graph: Graph):
     most they are apart.
     """
     once, late, running, flushed = _given_once(graph), _at_the_end(graph), {}, {}
+    shown = [layer_of(o.value) for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
+    if any(layer.emits == "many" for layer in graph.layers):
+        return _counted_delay(graph, once, late, shown)
     for layer in graph.layers:
         if layer.name in once:
             running[layer.name] = flushed[layer.name] = {0: 1}
@@ -69,8 +97,42 @@ def delay(graph: Graph):
         first = 1 if layer.padding == "same" and length is None else span - left - right
         running[layer.name] = _after(_latest(before[0]), layer.stride, span - left)
         flushed[layer.name] = _after(_latest(before[1]), layer.stride, first)
-    shown = [layer_of(o.value) for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
     return max((_most_apart(running[name], flushed[name]) for name in shown), default=0)
+
+
+def _counted_delay(graph, once, late, shown):
+    """The same, counted: where many frames come of one, what it takes is not made of such lines. Once all
+    windows are full everything repeats after as many frames as all strides together."""
+    jump = full = 1
+    for layer in graph.layers:
+        if layer.emits == "each" and layer.span is not None:
+            full += jump * (layer.span + sum(map(abs, _padding(layer, None))))
+            jump *= layer.stride
+        elif layer.emits == "many":
+            full += jump * -(-(layer.span + sum(map(abs, layer.padding))) // layer.stride)
+    n = np.arange(min(4 * (full + jump), 1 << 22))
+    running, flushed = {}, {}
+    for layer in graph.layers:
+        if layer.name in once:
+            running[layer.name] = flushed[layer.name] = np.full(len(n), 1 << 60)
+        elif layer.name not in late:
+            timed = [layer_of(r) for r in layer.reads if graph.signals[r].time]
+            x, ended = (np.min([c[s] for s in timed], axis=0) if timed else n for c in (running, flushed))
+            length = graph.signals[layer.inputs[0]].length if layer.inputs else None
+            (left, right), span, stride = _padding(layer, length), layer.span or 1, layer.stride
+            if layer.emits == "many":
+                cut = left + max(0, right - span + stride)
+                x, ended = x * stride - cut, (ended - 1) * stride + span - left - right
+            elif layer.padding == "same" and length is None:
+                x, ended = (x + left - span) // stride + 1, -(-ended // stride)
+            else:
+                x, ended = (x + left - span) // stride + 1, (ended + left + right - span) // stride + 1
+            begun = n > 0
+            running[layer.name], flushed[layer.name] = np.maximum(x, 0) * begun, np.maximum(ended, 0) * begun
+    half = slice(1, len(n) // 2)
+    return max(
+        (int((np.searchsorted(running[s], flushed[s][half]) - n[half]).max()) for s in shown), default=0
+    )
 
 
 # ---- when a value comes ------------------------------------------------------------------------------------

@@ -64,20 +64,11 @@ static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_row *row
     bool in = plan->values[row->input[0]].timed, out = row->timed != 0;
     for (int32_t i = 1; i < row->inputs; i++)
         if (plan->values[row->input[i]].timed != (in && !rnnrt_recurrent(row->kind))) return false;
-    switch (row->kind) {
-    case rnnrt_kind_flatten:
-    case rnnrt_kind_last:
-    case rnnrt_kind_global_max_pool:
-    case rnnrt_kind_global_average_pool: return in && !out;
-    case rnnrt_kind_unflatten: return !in && out;
-    case rnnrt_kind_scan: return in == !row->length && out;
-    case rnnrt_kind_rnn:
-    case rnnrt_kind_gru:
-    case rnnrt_kind_lstm:
-    case rnnrt_kind_reverse:
-    case rnnrt_kind_conv1d:
-    case rnnrt_kind_max_pool1d:
-    case rnnrt_kind_average_pool1d: return in && out;
+    if (row->kind == rnnrt_kind_scan) return in == !row->length && out;
+    switch (layers[row->kind]->time) {
+    case RNNRT_TIME_NEEDED: return in && out;
+    case RNNRT_TIME_ENDS: return in && !out;
+    case RNNRT_TIME_BEGINS: return !in && out;
     default: return in == out;
     }
 }
@@ -254,10 +245,6 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
 
 /* ---- counting frames ---- */
 
-static bool windowed(int32_t kind) {
-    return kind == rnnrt_kind_conv1d || kind == rnnrt_kind_max_pool1d || kind == rnnrt_kind_average_pool1d;
-}
-
 static size_t op_due(const struct rnnrt_op *op, size_t frames, bool ended) {
     return op->layer->due ? op->layer->due(op, frames, ended) : frames;
 }
@@ -287,34 +274,58 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended,
 }
 
 /* ---- how far the branches of a join run apart ----
- * The frames of a value after n input frames, while more may come, are a line in whole numbers: none before
- * `first`, then min(most, (n + shift) / stride). Windows keep it one, since ((n + a) / s + b) / t is
- * (n + a + b s) / (s t), and so do joins, whose minimum of two lines of one stride is the lower one from the
- * later beginning on. How far one line can be above another then follows without a walk along them. */
+ * The frames of a value after n input frames, while more may come, follow a line in whole numbers: none
+ * before `first`, then min(most, (rate n + shift) / stride). Windows keep it one, since ((n + a) / s + b) / t
+ * is (n + a + b s) / (s t), and so do joins, whose minimum of two lines of one slope is the lower one from
+ * the later beginning on. u ((n + a) / s) is not a line: it steps by u, between two lines of one slope, (u n
+ * + u a) / s and that of a shift u (s - 1) less. How far one value can be above another then follows without
+ * a walk along them. */
 struct pace {
-    int64_t first, shift, stride; /* stride 0: no line, `most` from `first` on */
+    int64_t first; /* from here on there is some; where `low` is `high` there is none before */
+    int64_t rate, low, high, stride; /* the shifts of two lines it lies between; stride 0: no line, `most`
+                                        from `first` on */
     int64_t most;
     bool known;
 };
 #define NEVER INT64_MAX
 static const int64_t FAR = (int64_t)1 << 60; /* beyond it a line is not known: sums below do not wrap */
 
+static int64_t divided(int64_t a, int64_t b) { return a / b - (a % b < 0); } /* downwards; b > 0 */
+
+/* The most there can be after n frames. */
 static int64_t pace_at(const struct pace *p, int64_t n) {
-    if (n < p->first) return 0;
-    int64_t line = p->stride ? (n + p->shift) / p->stride : p->most;
-    return line < p->most ? line : p->most;
+    if (n < p->first && p->low == p->high) return 0;
+    int64_t line = p->stride ? divided(p->rate * n + p->high, p->stride) : p->most;
+    return line < 0 ? 0 : line < p->most ? line : p->most;
 }
 
-static struct pace through_window(struct pace p, const struct rnnrt_row *row) {
+static struct rnnrt_rate rate_of(const struct rnnrt_op *op) {
+    struct rnnrt_rate rate = {.up = 1, .down = 1};
+    if (op->layer->rate) op->layer->rate(op, &rate);
+    return rate;
+}
+
+/* *shift of a line over `stride` becomes that of (up * line + offset) / down. */
+static bool shifted(int64_t *shift, int64_t stride, const struct rnnrt_rate *by) {
+    int64_t offset;
+    return !__builtin_mul_overflow(by->offset, stride, &offset) &&
+           !__builtin_mul_overflow(*shift, by->up, shift) && !__builtin_add_overflow(*shift, offset, shift) &&
+           *shift <= FAR && *shift >= -FAR;
+}
+
+static struct pace through(struct pace p, struct rnnrt_rate by) {
     if (!p.known || p.first == NEVER) return p;
-    int64_t stride = row->stride,
-            offset = row->pad_left + stride - ((int64_t)(row->kernel_size - 1) * row->dilation + 1);
-    p.known = p.most == NEVER && !__builtin_mul_overflow(offset, p.stride, &offset) &&
-              !__builtin_add_overflow(p.shift, offset, &p.shift) &&
-              !__builtin_mul_overflow(p.stride, stride, &p.stride) && p.stride <= FAR && p.shift <= FAR &&
-              p.shift >= -FAR;
-    if (p.known && p.first < p.stride - p.shift) p.first = p.stride - p.shift;
-    p.known &= p.first <= FAR;
+    if (by.up > 1) p.low -= p.stride - 1;
+    p.known = p.most == NEVER && shifted(&p.low, p.stride, &by) && shifted(&p.high, p.stride, &by) &&
+              !__builtin_mul_overflow(p.rate, by.up, &p.rate) &&
+              !__builtin_mul_overflow(p.stride, by.down, &p.stride) && p.stride <= FAR && p.rate <= 1 << 30;
+    if (!p.known) return p;
+    int64_t a = p.rate, b = p.stride;
+    for (int64_t rest; b; b = rest) rest = a % b, a = b; /* a: their greatest common divisor */
+    p.rate /= a, p.stride /= a, p.low = divided(p.low, a), p.high = divided(p.high, a);
+    int64_t first = -divided(p.low - p.stride, p.rate);
+    if (p.first < first) p.first = first;
+    p.known = p.first <= FAR / p.rate;
     return p;
 }
 
@@ -322,8 +333,10 @@ static struct pace through_window(struct pace p, const struct rnnrt_row *row) {
 static struct pace slower(struct pace a, struct pace b) {
     if (a.known && a.first == NEVER) return a;
     if (b.known && b.first == NEVER) return b;
-    a.known &= b.known && (!a.stride || !b.stride || a.stride == b.stride);
-    if (!a.stride || (b.stride && b.shift < a.shift)) a.shift = b.shift, a.stride = b.stride;
+    a.known &= b.known && (!a.stride || !b.stride || (a.stride == b.stride && a.rate == b.rate));
+    if (!a.stride) a.rate = b.rate, a.low = b.low, a.high = b.high, a.stride = b.stride;
+    else if (b.stride && b.low < a.low) a.low = b.low;
+    if (b.stride && b.high < a.high) a.high = b.high;
     if (b.first > a.first) a.first = b.first;
     if (b.most < a.most) a.most = b.most;
     return a;
@@ -335,7 +348,7 @@ static int64_t ahead(const struct pace *a, const struct pace *least) {
     if (!a->known || !least->known) return NEVER;
     if (a->first == NEVER) return 0;
     if (least->first == NEVER || !a->stride) return a->most;
-    int64_t before = pace_at(a, least->first - 1), by = least->stride ? a->shift - least->shift : 0;
+    int64_t before = pace_at(a, least->first - 1), by = least->stride ? a->high - least->low : 0;
     int64_t after = by > 0 ? (by - 1) / a->stride + 1 : 0;
     return before > after ? before : after;
 }
@@ -373,7 +386,7 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
     if (paces && total && length) rnnrt_plan_totals(plan, (size_t)length, false, false, total);
     for (size_t r = 0; r < plan->count && paces && total; r++) {
         struct rnnrt_op *op = &plan->ops[r];
-        struct pace p = {.first = 1, .stride = 1, .most = NEVER, .known = true}; /* of an input */
+        struct pace p = {.first = 1, .rate = 1, .stride = 1, .most = NEVER, .known = true}; /* of an input */
         if (op->row.kind == rnnrt_kind_input) {
             if (!op->row.timed) p.stride = 0, p.most = 1;
             paces[r] = p;
@@ -385,8 +398,8 @@ static enum rnnrt_status count_lags(struct rnnrt_plan *plan) {
         if (op->once) { /* over with the first frame */
             p.most = (int64_t)op_due(op, (size_t)p.most, true);
             if (!p.most) p.first = NEVER;
-        } else if (op->row.kernel_size > 0) {
-            p = through_window(p, &op->row);
+        } else if (op->layer->rate) {
+            p = through(p, rate_of(op));
         } else if (op->layer->due &&
                    (op->row.kind != rnnrt_kind_scan ||
                     op->row.length)) { /* those that say nothing before the end, and what is not understood */
@@ -418,12 +431,12 @@ static void count_work(struct rnnrt_plan *plan) {
         plan->work_frame += op->work * rate;
         plan->work_once += op->work * few;
         if (!op->row.timed) continue;
-        double stride = op->row.kernel_size > 0 ? (double)op->row.stride : 1,
-               length =
-                   op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
-                       ? (double)op->row.length
-                       : 1;
-        op->rate = rate * length / stride, op->few = few * length / stride;
+        struct rnnrt_rate by = rate_of(op);
+        double length =
+            op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
+                ? (double)op->row.length
+                : (double)by.up / (double)by.down;
+        op->rate = rate * length, op->few = few * length;
     }
 }
 
@@ -444,8 +457,7 @@ static bool same_arrays(const struct rnnrt_row *a, const struct rnnrt_row *b) {
 static bool same_weights(const struct rnnrt_row *a, const struct rnnrt_row *b) {
     return a->kind == b->kind && a->input_size == b->input_size && a->output_size == b->output_size &&
            a->units == b->units && a->groups == b->groups && a->reset_after == b->reset_after &&
-           a->norm == b->norm && (!windowed(a->kind) || a->kernel_size == b->kernel_size) &&
-           same_arrays(a, b);
+           a->norm == b->norm && a->kernel_size == b->kernel_size && same_arrays(a, b);
 }
 
 /* ---- what a batch row keeps ---- */
@@ -474,7 +486,7 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
                 if (status) return status;
                 plan->starts = true;
             }
-            if (arrays && zeroed == (op->row.kernel_size == 0)) {
+            if (arrays && zeroed != op->layer->ring) {
                 op->state = at;
                 for (size_t k = 0; k < arrays; k++)
                     at += rnnrt_times(rnnrt_times(kept[k].frames, kept[k].width), kept[k].wide ? 8 : 4);
@@ -505,17 +517,13 @@ static void find_phases(struct rnnrt_plan *plan) {
     plan->period = 1;
     plan->warm = 1;                            /* a row without frames ends without an answer */
     for (size_t r = 0; r < plan->count; r++) { /* the product of all strides is a period of every op's */
-        const struct rnnrt_row *row = &plan->ops[r].row;
-        if (row->kernel_size == 0 || !plan->period) continue;
-        plan->period = plan->period > most / (uint64_t)row->stride ? 0 : plan->period * (uint64_t)row->stride;
+        uint64_t down = (uint64_t)rate_of(&plan->ops[r]).down;
+        plan->period = plan->period > most / down ? 0 : plan->period * down;
     }
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         const struct rnnrt_row *row = &op->row;
-        uint64_t rate = plan->period ? plan->period : 1, span = 0;
-        if (row->kernel_size > 0)
-            span = ((uint64_t)row->kernel_size - 1) * (uint64_t)row->dilation + (uint64_t)row->stride +
-                   (uint64_t)row->pad_left + (uint64_t)row->pad_right + 1;
+        uint64_t rate = plan->period ? plan->period : 1, span = (uint64_t)rate_of(op).warm;
         bool first = op->once || row->inputs > op->counted || row->kind == rnnrt_kind_global_max_pool;
         if (op->once && row->timed && row->length) {
             uint64_t l = (uint64_t)row->length;
@@ -573,8 +581,6 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         op->layer = layers[rows[r].kind];
         op->counted = rnnrt_recurrent(op->row.kind) && op->row.inputs ? 1 : op->row.inputs;
         op->joins = op->counted > 1;
-        if (!windowed(op->row.kind))
-            op->row.kernel_size = 0; /* what tells windows from other ops from here on */
         plan->inputs += op->row.kind == rnnrt_kind_input;
         const char *text = NULL;
         if (op->layer->prepare && (status = op->layer->prepare(plan, op, &text))) {
@@ -643,7 +649,7 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
                            (op->row.kind == rnnrt_kind_scan && op->row.length)))
             return (int32_t)r;
         *text = "looks ahead: its answer to the last frames comes at the end";
-        if (every_step && op->row.kernel_size > 0 && (op->row.pad_right || op->row.same)) return (int32_t)r;
+        if (every_step && rate_of(op).tail) return (int32_t)r;
     }
     return -1;
 }

@@ -75,7 +75,24 @@ struct rnnrt_kept {
 };
 enum { RNNRT_MOST_KEPT = RNNRT_MAX_OUTPUTS };
 
+/* How the frames of slot 0 run over time against those of input 0. */
+enum rnnrt_time {
+    RNNRT_TIME_KEPT,   /* over time where the input does, else given once */
+    RNNRT_TIME_NEEDED, /* over time both */
+    RNNRT_TIME_ENDS,   /* given once, of an input over time */
+    RNNRT_TIME_BEGINS, /* over time, of an input given once */
+};
+
+/* How many frames of slot 0 there are for n > 0 frames of input 0 while more may come: (up n + offset) /
+ * down, or none where that is less. */
+struct rnnrt_rate {
+    int64_t up, down, offset;
+    int64_t warm; /* frames of input 0 after which no frame out reaches beyond the first one in */
+    bool tail;    /* its last frames come only when no more do */
+};
+
 struct rnnrt_layer {
+    enum rnnrt_time time;
     /* Check the row against itself and pack its weights into memory of the plan. NULL: nothing to do. */
     enum rnnrt_status (*prepare)(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text);
     /* What is kept for every row: how many arrays were written to `kept`, which stand one after the other at
@@ -85,10 +102,13 @@ struct rnnrt_layer {
     void (*measure)(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes);
     /* Frames of slot 0 made once `frames` have come in all; `ended`: and no more will. NULL: one for one. */
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
+    /* The same as a line, where there is one. NULL: none but that of one for one. */
+    void (*rate)(const struct rnnrt_op *op, struct rnnrt_rate *rate);
     enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_visit *visit);
     /* Multiply-adds behind one frame of input 0, for one batch row. NULL: a few for every number. */
     double (*work)(const struct rnnrt_op *op);
     bool asks; /* run counts its work while it goes on (rnnrt_worked) */
+    bool ring; /* what it keeps is a ring of frames, and is not read before it is written */
 };
 
 struct rnnrt_op {

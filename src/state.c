@@ -62,7 +62,7 @@ static void copy(const struct rnnrt_plan *plan, char *row, size_t index, char *o
     if (!op) return;
     size_t frame = array.width * (array.wide ? sizeof(double) : sizeof(float)), valid = array.frames,
            shift = 0;
-    if (op->row.kernel_size > 0) {
+    if (op->layer->ring) {
         uint64_t consumed = rnnrt_record_of(op, row)->consumed;
         shift = (size_t)(consumed % array.frames);
         if (!op->start) valid = (size_t)rnnrt_smaller((size_t)consumed, array.frames);

@@ -58,7 +58,9 @@ LAYERS: dict[str, type[Layer]] = {}
 #: ``stride``: input frames from one output frame to the next. ``padding``: (left, right) frames made up
 #: before the first and after the last, or "same" as in Conv1D. What makes frames up on the right looks ahead:
 #: its last answers come when the sequence is over. ``emits``: "each": one frame every ``stride`` frames in;
-#: "end": one value, when the sequence is over; "length": ``length`` frames for the one value in. ``keeps``:
+#: "many": ``stride`` frames for every frame in, which has its part in ``span`` frames out, of which
+#: ``padding`` = (left, right) are cut off at either end (right below zero: added); "end": one value, when the
+#: sequence is over; "length": ``length`` frames for the one value in. ``keeps``:
 #: what must survive between frames: "nothing"; "state": the recurrent states it names in ``states``;
 #: "frames": past frames, sums of them, frames still to be given, or the place in its stride. ``whole``:
 #: whether it needs every frame before it gives the first. ``lengths``: where rows of a batch end at different
@@ -70,7 +72,7 @@ TIME_FACTS = {
     "span": lambda v: v is None or (isinstance(v, (int, np.integer)) and v >= 1),
     "stride": lambda v: isinstance(v, (int, np.integer)) and v >= 1,
     "padding": lambda v: v == "same" or (isinstance(v, tuple) and len(v) == 2),
-    "emits": ("each", "end", "length").__contains__,
+    "emits": ("each", "many", "end", "length").__contains__,
     "keeps": ("nothing", "state", "frames").__contains__,
     "whole": (True, False).__contains__,
     "lengths": ("honours", "keeps", "moves").__contains__,

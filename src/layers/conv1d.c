@@ -208,10 +208,13 @@ static double work(const struct rnnrt_op *op) {
     return ((double)group_depth(&op->row) + 4) * op->row.output_size / op->row.stride;
 }
 
-const struct rnnrt_layer rnnrt_layer_conv1d = {.prepare = prepare,
+const struct rnnrt_layer rnnrt_layer_conv1d = {.time = RNNRT_TIME_NEEDED,
+                                               .prepare = prepare,
                                                .keeps = window_keeps,
                                                .measure = measure,
                                                .due = window_due,
+                                               .rate = window_rate,
                                                .run = run,
                                                .work = work,
-                                               .asks = true};
+                                               .asks = true,
+                                               .ring = true};

@@ -73,7 +73,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     return rnnrt_run_recurrent(op, visit, 3, op->row.reset_after ? cell_after : cell_before);
 }
 
-const struct rnnrt_layer rnnrt_layer_gru = {.prepare = prepare,
+const struct rnnrt_layer rnnrt_layer_gru = {.time = RNNRT_TIME_NEEDED,
+                                            .prepare = prepare,
                                             .keeps = rnnrt_recurrent_keeps,
                                             .measure = measure,
                                             .run = run,

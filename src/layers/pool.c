@@ -69,18 +69,18 @@ static double work_window(const struct rnnrt_op *op) {
     return 8.0 * op->row.kernel_size * op->row.input_size / op->row.stride;
 }
 
-const struct rnnrt_layer rnnrt_layer_max_pool1d = {.prepare = prepare_window,
-                                                   .keeps = window_keeps,
-                                                   .measure = measure_window,
-                                                   .due = window_due,
-                                                   .run = run_window,
-                                                   .work = work_window};
-const struct rnnrt_layer rnnrt_layer_average_pool1d = {.prepare = prepare_window,
-                                                       .keeps = window_keeps,
-                                                       .measure = measure_window,
-                                                       .due = window_due,
-                                                       .run = run_window,
-                                                       .work = work_window};
+#define POOL_WINDOW             \
+    {.time = RNNRT_TIME_NEEDED, \
+     .prepare = prepare_window, \
+     .keeps = window_keeps,     \
+     .measure = measure_window, \
+     .due = window_due,         \
+     .rate = window_rate,       \
+     .run = run_window,         \
+     .work = work_window,       \
+     .ring = true}
+const struct rnnrt_layer rnnrt_layer_max_pool1d = POOL_WINDOW;
+const struct rnnrt_layer rnnrt_layer_average_pool1d = POOL_WINDOW;
 
 /* ---- what is given once, at the end (or after every frame so far) ---- */
 
@@ -147,8 +147,13 @@ static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit 
     return RNNRT_OK;
 }
 
-#define RNNRT_ONCE \
-    {.prepare = prepare_once, .keeps = keeps_once, .measure = measure_once, .due = due_once, .run = run_once}
+#define RNNRT_ONCE            \
+    {.time = RNNRT_TIME_ENDS, \
+     .prepare = prepare_once, \
+     .keeps = keeps_once,     \
+     .measure = measure_once, \
+     .due = due_once,         \
+     .run = run_once}
 const struct rnnrt_layer rnnrt_layer_last = RNNRT_ONCE;
 const struct rnnrt_layer rnnrt_layer_global_max_pool = RNNRT_ONCE;
 const struct rnnrt_layer rnnrt_layer_global_average_pool = RNNRT_ONCE;

@@ -24,7 +24,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
     return rnnrt_run_recurrent(op, visit, 1, cell);
 }
 
-const struct rnnrt_layer rnnrt_layer_rnn = {.prepare = prepare,
+const struct rnnrt_layer rnnrt_layer_rnn = {.time = RNNRT_TIME_NEEDED,
+                                            .prepare = prepare,
                                             .keeps = rnnrt_recurrent_keeps,
                                             .measure = measure,
                                             .run = run,

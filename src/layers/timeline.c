@@ -22,7 +22,8 @@ static enum rnnrt_status run_reverse(const struct rnnrt_op *op, struct rnnrt_vis
     visit->made[0] = visit->frames;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_reverse = {.prepare = prepare_reverse, .run = run_reverse, .asks = true};
+const struct rnnrt_layer rnnrt_layer_reverse = {
+    .time = RNNRT_TIME_NEEDED, .prepare = prepare_reverse, .run = run_reverse, .asks = true};
 
 /* ---- flatten: (length, size) -> one value ---- */
 
@@ -68,7 +69,8 @@ static enum rnnrt_status run_flatten(const struct rnnrt_op *op, struct rnnrt_vis
     visit->made[0] = 1;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_flatten = {.prepare = prepare_flatten,
+const struct rnnrt_layer rnnrt_layer_flatten = {.time = RNNRT_TIME_ENDS,
+                                                .prepare = prepare_flatten,
                                                 .keeps = keeps_flatten,
                                                 .measure = measure_flatten,
                                                 .due = due_flatten,
@@ -97,8 +99,11 @@ static enum rnnrt_status run_unflatten(const struct rnnrt_op *op, struct rnnrt_v
     visit->made[0] = visit->frames * length;
     return RNNRT_OK;
 }
-const struct rnnrt_layer rnnrt_layer_unflatten = {
-    .prepare = prepare_flatten, .measure = measure_unflatten, .due = due_unflatten, .run = run_unflatten};
+const struct rnnrt_layer rnnrt_layer_unflatten = {.time = RNNRT_TIME_BEGINS,
+                                                  .prepare = prepare_flatten,
+                                                  .measure = measure_unflatten,
+                                                  .due = due_unflatten,
+                                                  .run = run_unflatten};
 
 /* ---- time_distributed: a whole plan inside each frame, whose first axis is that plan's time ---- */
 

@@ -27,6 +27,16 @@ static inline size_t window_due(const struct rnnrt_op *op, size_t frames, bool e
     return padded < span ? 0 : (padded - span) / stride + 1;
 }
 
+static inline void window_rate(const struct rnnrt_op *op, struct rnnrt_rate *rate) {
+    const struct rnnrt_row *row = &op->row;
+    int64_t span = (int64_t)window_span(row);
+    *rate = (struct rnnrt_rate){.up = 1,
+                                .down = row->stride,
+                                .offset = row->pad_left + row->stride - span,
+                                .warm = span + row->stride + row->pad_left + row->pad_right,
+                                .tail = row->pad_right || row->same};
+}
+
 /* Frames kept between visits: all of a window but its last frame. */
 static inline size_t window_history(const struct rnnrt_row *row) { return window_span(row) - 1; }
 

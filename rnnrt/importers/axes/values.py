@@ -47,17 +47,34 @@ class Clock(NamedTuple):
     Windows that change the number of frames compose to one span and one stride, so tensors join where these
     agree, whatever windows made them. ``longest``: cut to the longest length given, as unpacking does that is
     not told a length. A value given once that was made a sequence has input "", stride 0 and its
-    number of frames as ``span``.
+    number of frames as ``span``. ``risen``: what came before where time went faster, each (span, stride, up,
+    first): of n frames, m behind the windows, there were up * (m - 1) + first, which are counted from there.
     """
 
     input: str
     span: int = 1
     stride: int = 1
     longest: bool = False
+    risen: tuple[tuple[int, int, int, int], ...] = ()
 
     def behind(self, span, stride):
         """The clock behind a window of ``span`` frames, its padding taken off, that moves by ``stride``."""
         return self._replace(span=self.span + (span - 1) * self.stride, stride=self.stride * stride)
+
+    def through(self, layer):
+        """The clock behind a layer that makes its frames of several, or several of each."""
+        if layer.emits != "many":
+            return self.behind(layer.span - sum(layer.padding), layer.stride)
+        rise = (self.span, self.stride, layer.stride, layer.span - sum(layer.padding))
+        return self._replace(span=1, stride=1, risen=(*self.risen, rise))
+
+    def check_lengths(self):
+        """Refuse lengths of rows in these frames where they are not whole frames of an input."""
+        if self.risen:
+            raise UnsupportedModelError(
+                "lengths cannot be counted in frames behind a transposed convolution",
+                fix="Pack before it, or run each row on its own.",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,11 +316,10 @@ class Network:
     def after(self, clock, layer_name):
         """The clock behind a window layer that reads frames of ``clock``."""
         layer = next(layer for layer in self.builder.layers if layer.name == layer_name)
-        span = layer.span
         self.clocks[layer_name] = clock
         if not clock.stride:
             return clock._replace(span=self.builder.signal(layer_name).length)
-        return clock.behind(span - sum(layer.padding), layer.stride)
+        return clock.through(layer)
 
     # -- what the program returns ----------------------------------------------------------------------------
     def output(self, name, x):

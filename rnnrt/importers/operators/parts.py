@@ -126,7 +126,7 @@ def _cut(net, x, end):
     clock = end.axes[0][1] if len(end.axes) == 1 and end.number == 1 and end.axes[0] != "b" else None
     if (
         clock is None
-        or (clock.input, clock.stride, clock.longest) != (x.clock.input, x.clock.stride, False)
+        or clock._replace(span=1) != x.clock._replace(span=1, longest=False)
         or not clock.stride
         or (clock.span - x.clock.span) % clock.stride
     ):

@@ -165,6 +165,7 @@ def pack(net, x, lengths, batch_first=False):
         )
     if net.packing is not None and net.packing[1:] != x.clock[1:]:
         raise UnsupportedModelError("the same lengths are counted in different frames")
+    x.clock.check_lengths()
     net.lengths, net.packing = lengths.name, x.clock
     return dataclasses.replace(x, packed=True)
 

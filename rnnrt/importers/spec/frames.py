@@ -50,12 +50,12 @@ class Packing:
 
     def window(self, layer):
         """After a convolution or a pooling layer."""
-        span = layer.span
-        self.clock = self.clock.behind(span - sum(layer.padding), layer.stride)
+        self.clock = self.clock.through(layer)
 
     def pack(self, line):
         if self.counted not in (None, self.clock):
             raise line.refuse("the same lengths are counted in different frames")
+        self.clock.check_lengths()
         self.packed, self.ended, self.longest, self.counted = True, False, False, self.clock
 
     def pad(self, line, builder, x):

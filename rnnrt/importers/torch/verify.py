@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import warnings
 
 import numpy as np
 import torch
 
-from ... import reference, state_form
+from ... import reference, state_form, timing
 from ...errors import StateError, UnsupportedModelError
 from ...layers import Embedding, Input
 from ...verification import distance, longest_row
@@ -339,13 +340,5 @@ class _Comparison:
 
 def _fewest(graph):
     """Frames from which every window of a graph is met by frames of the input, its padding aside."""
-    reach = {}  # by layer: frame k depends on input frames k * jump + first to k * jump + last
-    for layer in graph.layers:
-        seen = [reach[r.partition(":")[0]] for r in layer.inputs] or [(0, 0, 1)]
-        first, last, jump = min(s[0] for s in seen), max(s[1] for s in seen), max(s[2] for s in seen)
-        if layer.span is not None:
-            left = layer.padding[0]
-            last = last + (layer.span - 1 - left) * jump
-            first, jump = first - left * jump, jump * layer.stride
-        reach[layer.name] = (first, last, jump)
-    return max(last - first + 1 + jump for first, last, jump in reach.values())
+    reach = timing.reaches(graph, past_whole=True).values()
+    return math.ceil(max(last - first + 1 + jump for first, last, jump in reach))
