@@ -205,6 +205,23 @@ def conv1d(layer, x, before=None):
     return apply(layer.activation, y if layer.bias is None else y + layer.bias)
 
 
+def conv_transpose1d(layer, x):
+    out, taps, per_group = layer.weight.shape
+    (batch, time), (left, _) = x.shape[:2], layer.padding
+    frames = layer.frames_of(time)
+    y = np.zeros((batch, max((time - 1) * layer.stride + layer.span, left + frames), out), x.dtype)
+    rows = out // layer.groups
+    for group in range(layer.groups):
+        part = x[:, :, group * per_group : (group + 1) * per_group]
+        weight = layer.weight[group * rows : (group + 1) * rows]
+        for tap in range(taps):
+            start = tap * layer.dilation
+            reached = y[:, start : start + (time - 1) * layer.stride + 1 : layer.stride]
+            reached[:, :, group * rows : (group + 1) * rows] += _product(part, weight[:, tap])
+    y = y[:, left : left + frames]
+    return apply(layer.activation, y if layer.bias is None else y + layer.bias)
+
+
 def _pad(layer, x, span, value):
     left, right = same_padding(x.shape[1], span, layer.stride) if layer.padding == "same" else layer.padding
     return np.pad(x, ((0, 0), (left, right)) + ((0, 0),) * (x.ndim - 2), constant_values=value)

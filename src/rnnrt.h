@@ -68,7 +68,7 @@ struct rnnrt_function {
 /* The layer list: kind words as the graph spells them. */
 /* clang-format off */
 #define RNNRT_LAYERS(X) \
-    X(input) X(dense) X(embedding) X(conv1d) X(rnn) X(gru) X(lstm) X(affine) \
+    X(input) X(dense) X(embedding) X(conv1d) X(conv_transpose1d) X(rnn) X(gru) X(lstm) X(affine) \
     X(layer_normalization) X(activation) X(softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
     X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
@@ -112,7 +112,7 @@ struct rnnrt_row {
     int32_t timed;       /* slot 0 is a sequence (1) or is given once (0) */
     int32_t units;       /* recurrent rows: cell size */
     int32_t kernel_size, stride, dilation, groups;
-    int32_t pad_left, pad_right; /* zeros before and after */
+    int32_t pad_left, pad_right; /* zeros before and after; conv_transpose1d: frames cut off, or added: < 0 */
     int32_t same;                /* padding as TensorFlow means it; pad_left and pad_right unused */
     int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;

@@ -102,6 +102,9 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
     case rnnrt_kind_embedding: row->output_size = 1 + below(9), row->length = 1 + below(5); break;
     case rnnrt_kind_select: row->output_size = 1 + below(9); break;
     case rnnrt_kind_not_equal: row->output_size = 1, row->value = chance(50) ? 0 : number(); break;
+    case rnnrt_kind_conv_transpose1d:
+        row->pad_left = below(9), row->pad_right = below(12) - 3;
+        /* fall through */
     case rnnrt_kind_conv1d:
         row->groups = chance(30) ? in : 1;
         row->output_size = row->groups * (1 + below(4));
@@ -110,6 +113,7 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_row *row, int timed) 
     case rnnrt_kind_average_pool1d:
         row->kernel_size = 1 + below(4), row->stride = 1 + (chance(40) ? below(4) : 0),
         row->dilation = 1 + (chance(30) ? below(4) : 0);
+        if (row->kind == rnnrt_kind_conv_transpose1d) break;
         row->pad_left = chance(60) ? below(row->kernel_size) : 0,
         row->pad_right = chance(40) ? below(row->kernel_size) : 0;
         if (row->kind == rnnrt_kind_conv1d && chance(20)) row->pad_left = below(9), row->pad_right = below(9);
@@ -167,9 +171,8 @@ static void spoil(struct rnnrt_row *row) {
     }
     *spoiled = chance(70) ? odd_number() : below(40);
     if (row->kernel_size > 1 << 10 || row->dilation > 1 << 10 || row->pad_left > 1 << 10 ||
-        row->pad_right > 1 << 10)
-        *spoiled |= 1 << 28; /* sound, but
-gigabytes: nothing to wait for */
+        row->pad_right > 1 << 10 || (row->kind == rnnrt_kind_conv_transpose1d && row->stride > 1 << 6))
+        *spoiled |= 1 << 28; /* sound, but gigabytes: nothing to wait for */
 }
 
 static struct made_plan *make_rows(int inside);
@@ -184,6 +187,7 @@ static void give_arrays(struct made_plan *m, struct rnnrt_row *row) {
         break;
     case rnnrt_kind_embedding: row->weight = array_of(m, row->length, out); break;
     case rnnrt_kind_conv1d:
+    case rnnrt_kind_conv_transpose1d:
         row->weight = row->groups > 0
                           ? array_of(m, out * row->kernel_size, (double)(row->input_size / row->groups))
                           : NULL;

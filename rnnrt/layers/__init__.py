@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .activation import Activation, Softmax
 from .base import Layer, TensorSpec
-from .conv import Conv1D
+from .conv import Conv1D, ConvTranspose1D
 from .dense import Dense, Embedding
 from .features import Reshape, Select, TimeDistributed
 from .function import FUNCTIONS, Function
@@ -31,6 +31,7 @@ __all__ = [
     "BatchNormalization",
     "Concatenate",
     "Conv1D",
+    "ConvTranspose1D",
     "Dense",
     "Embedding",
     "Flatten",

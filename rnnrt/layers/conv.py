@@ -1,16 +1,41 @@
-"""Convolution over time."""
+"""Convolution over time, and its transpose."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..errors import ShapeError
-from .base import TensorSpec, layer_class, shape_text
+from .base import Layer, TensorSpec, layer_class, shape_text
 from .function import LINEAR
 from .window import Window, checked_padding, windows
 
 if TYPE_CHECKING:
     from ..annotations import Elementwise, OptionalWeights, Padding, Weights
+
+
+def check_taps(layer: Conv1D | ConvTranspose1D) -> None:
+    """Whether weight, bias, stride, dilation and groups fit one another; raises ShapeError."""
+    if layer.weight is None or layer.weight.ndim != 3 or 0 in layer.weight.shape:
+        raise ShapeError(
+            "weight must be (out, tap, in per group)", where=layer.where, found=shape_text(layer.weight)
+        )
+    layer._positive("stride", "dilation", "groups")
+    layer._expect("bias", layer.weight.shape[:1], "one per output")
+    if layer.weight.shape[0] % layer.groups:
+        raise ShapeError(
+            "groups must divide the outputs",
+            where=layer.where,
+            found=f"{layer.weight.shape[0]} outputs, {layer.groups} groups",
+        )
+    if layer.span > 1 << 24:
+        raise ShapeError(
+            "the window is too long",
+            where=layer.where,
+            expected="at most 2**24 frames",
+            found=f"{layer.span}",
+        )
 
 
 @layer_class
@@ -33,25 +58,7 @@ class Conv1D(Window):
     arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     def check(self) -> None:
-        if self.weight is None or self.weight.ndim != 3 or 0 in self.weight.shape:
-            raise ShapeError(
-                "weight must be (out, tap, in per group)", where=self.where, found=shape_text(self.weight)
-            )
-        self._positive("stride", "dilation", "groups")
-        self._expect("bias", self.weight.shape[:1], "one per output")
-        if self.weight.shape[0] % self.groups:
-            raise ShapeError(
-                "groups must divide the outputs",
-                where=self.where,
-                found=f"{self.weight.shape[0]} outputs, {self.groups} groups",
-            )
-        if self.span > 1 << 24:
-            raise ShapeError(
-                "the window is too long",
-                where=self.where,
-                expected="at most 2**24 frames",
-                found=f"{self.span}",
-            )
+        check_taps(self)
         if (
             self.padding == "same" and self.stride == 1
         ):  # stated once and for all: it does not depend on the length
@@ -82,3 +89,83 @@ class Conv1D(Window):
             "bias": self.bias,
             "activation": self.activation.pair,
         } | self.padding_fields(x)
+
+
+@layer_class
+class ConvTranspose1D(Layer):
+    """The transpose of a convolution: s[t * stride + tap * dilation] += W[tap] x[t], then the bias and the
+    activation. weight (out, tap, in per group), bias (out,) or None.
+
+    ``padding``: (left, right) of the (length - 1) * stride + span frames of s that are cut off; a right one
+    below zero adds frames of the bias alone. PyTorch's is (padding, padding - output_padding). Or "same" as
+    Keras means it: length * stride frames.
+    """
+
+    weight: Weights = None
+    bias: OptionalWeights = None
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    padding: Padding = (0, 0)
+    activation: Elementwise = LINEAR
+    kind: ClassVar[str] = "conv_transpose1d"
+    arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    emits, whole, lengths, mask_rule = "many", False, "moves", "drop"
+
+    def check(self) -> None:
+        check_taps(self)
+        padding = self.padding
+        if padding == "same":
+            left = max(self.span - self.stride, 0) // 2
+            padding = (left, self.span - self.stride - left)
+        if (
+            not isinstance(padding, (tuple, list))
+            or len(padding) != 2
+            or not all(isinstance(p, (int, np.integer)) and abs(p) <= 1 << 24 for p in padding)
+            or padding[0] < 0
+        ):
+            raise ShapeError(
+                "padding must be 'same' or (left, right), left not below zero",
+                where=self.where,
+                found=repr(padding),
+            )
+        object.__setattr__(self, "padding", (int(padding[0]), int(padding[1])))
+
+    @property
+    def span(self) -> int:
+        """Frames of the output that one frame of the input reaches, from the first to the last."""
+        return (self.weight.shape[1] - 1) * self.dilation + 1
+
+    @property
+    def keeps(self) -> str:
+        return "nothing" if self.span == self.stride == 1 and self.padding == (0, 0) else "frames"
+
+    def frames_of(self, length: int) -> int:
+        """Frames it makes of ``length`` frames; ShapeError where all are cut off."""
+        made = (length - 1) * self.stride + self.span - sum(self.padding)
+        if made < 1:
+            raise ShapeError(
+                "the sequence is so short that all of it is cut off",
+                where=self.where,
+                expected=f"at least {(sum(self.padding) - self.span) // self.stride + 2} frames",
+                found=str(length),
+            )
+        return made
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        self._width(self._frames(x), self.weight.shape[2] * self.groups, "the weight and groups")
+        length = None if x.length is None else self.frames_of(x.length)
+        return (TensorSpec(self.weight.shape[:1], True, length),)
+
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        return {
+            "kernel_size": self.weight.shape[1],
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "pad_left": self.padding[0],
+            "pad_right": self.padding[1],
+            "weight": self.weight,
+            "bias": self.bias,
+            "activation": self.activation.pair,
+        }

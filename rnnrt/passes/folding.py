@@ -8,26 +8,29 @@ from collections import defaultdict
 import numpy as np
 
 from ..graph import Graph
-from ..layers import Activation, Affine, BatchNormalization, Conv1D, Dense
+from ..layers import Activation, Affine, BatchNormalization, Conv1D, ConvTranspose1D, Dense
 from ..layers.function import LINEAR
 from ..layers.recurrent import Recurrent
 from .rewriting import absorb
+
+#: Layers that are activation(W x + b), whatever the frames of x are.
+_PRODUCTS = (Dense, Conv1D, ConvTranspose1D)
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
     """Batch normalisations taken into the products before them, or else into those after them.
 
-    Before: into a Dense or Conv1D that has no activation and that nothing else reads. After: into each Dense,
-    recurrent layer and Conv1D without padding, if those are all that read it (zeros padded in front of a
-    Conv1D were never normalised), and if that costs no digits (see FOLDED_FROM_ZERO). A fold into the product
-    before costs none: what cancels in W x + b against the mean is rounded before it cancels where the two are
-    apart, too, and in the fold the bias and the mean cancel in float64.
+    Before: into a Dense, Conv1D or ConvTranspose1D that has no activation and that nothing else reads. After:
+    into each Dense, recurrent layer and Conv1D without padding, if those are all that read it (zeros padded
+    in front of a Conv1D were never normalised), and if that costs no digits (see FOLDED_FROM_ZERO). A fold
+    into the product before costs none: what cancels in W x + b against the mean is rounded before it cancels
+    where the two are apart, too, and in the fold the bias and the mean cancel in float64.
     """
     return _fold_into_readers(absorb(graph, _scaled_output))
 
 
 def fuse_activation(graph: Graph) -> Graph:
-    """An activation taken into the Dense or Conv1D before it, where nothing else reads that."""
+    """An activation taken into the product before it, where nothing else reads that."""
     return absorb(graph, _activated)
 
 
@@ -60,7 +63,7 @@ def _keeps_digits(layer):
 def _scaled_output(product, layer):
     """scale (W x + b) + offset as one product, or None."""
     affine = _scale_and_offset(layer)
-    if affine is None or not isinstance(product, (Dense, Conv1D)) or product.activation != LINEAR:
+    if affine is None or not isinstance(product, _PRODUCTS) or product.activation != LINEAR:
         return None
     scale, offset = affine
     rows = scale.reshape((-1,) + (1,) * (product.weight.ndim - 1))
@@ -117,10 +120,6 @@ def _fold_into_readers(graph):
 
 def _activated(product, layer):
     """activation(W x + b) as one product, or None."""
-    if (
-        isinstance(layer, Activation)
-        and isinstance(product, (Dense, Conv1D))
-        and product.activation == LINEAR
-    ):
+    if isinstance(layer, Activation) and isinstance(product, _PRODUCTS) and product.activation == LINEAR:
         return dataclasses.replace(product, activation=layer.activation)
     return None

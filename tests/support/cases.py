@@ -111,6 +111,18 @@ def conv(b, x, r, out, taps, *, groups=1, name="conv", bias=True, **fields):
     )
 
 
+def conv_transpose(b, x, r, out, taps, *, groups=1, name="up", bias=True, **fields):
+    return b.add(
+        L.ConvTranspose1D,
+        name,
+        x,
+        weight=weights(r, out, taps, b.signal(x).width // groups),
+        bias=weights(r, out) if bias else None,
+        groups=groups,
+        **fields,
+    )
+
+
 def bidirectional(b, x, r, kind, units, merge):
     forward = recurrent(b, x, r, kind, units, name="forward")
     backward = recurrent(b, x, r, kind, units, name="backward", reverse=True)
@@ -184,6 +196,15 @@ def _encoder_decoder(b, x, r):
         recurrent_weight=weights(r, 28, 7),
         bias=weights(r, 28),
     )
+
+
+def _decoder(b, x, r):
+    """Down by a strided convolution, up again in two branches that join, then what runs at that rate."""
+    low = conv(b, x, r, 8, 4, stride=2, padding=(1, 1), activation="tanh")
+    a = conv_transpose(b, low, r, 6, 4, stride=2, padding=(1, 1), name="a")
+    c = conv_transpose(b, low, r, 6, 2, stride=2, name="c")
+    y = b.add(L.Add, "sum", a, c)
+    return conv(b, recurrent(b, y, r, L.GRU, 7), r, 3, 3, stride=2, padding=(2, 0), name="out")
 
 
 def _final_state(b, x, r):
@@ -487,6 +508,28 @@ case(
     features=1,
     bench=True,
 )
+for _name, _fields in {
+    "doubling": {"stride": 2, "padding": (1, 1)},
+    "causal": {"stride": 2, "padding": (0, 2)},
+    "output_padding": {"stride": 3, "padding": (1, 0)},
+    "one_to_one": {"padding": (2, 1)},
+    "dilated": {"stride": 2, "dilation": 3},
+    "gaps": {"stride": 6, "padding": (0, -1)},
+    "cut": {"stride": 2, "padding": (3, 5)},
+    "same": {"stride": 3, "padding": "same"},
+}.items():
+    case(
+        f"conv_transpose_{_name}",
+        lambda b, x, r, f=_fields: conv_transpose(b, x, r, 10, 4, activation="relu", **f),
+        features=4,
+        bench=_name == "doubling",
+    )
+case("conv_transpose_wide", lambda b, x, r: conv_transpose(b, x, r, 33, 5, stride=2), features=70)
+case("conv_transpose_one_output", lambda b, x, r: conv_transpose(b, x, r, 1, 3, stride=2, bias=False))
+case("conv_transpose_grouped", lambda b, x, r: conv_transpose(b, x, r, 12, 3, stride=2, groups=2), features=6)
+case("conv_transpose_depthwise", lambda b, x, r: conv_transpose(b, x, r, 6, 4, groups=6), features=6)
+case("batch_norm_into_conv_transpose", stack(lambda b, x, r: conv_transpose(b, x, r, 8, 3), _batch_norm))
+case("decoder", _decoder)
 for _name, _fields in {
     "valid": {},
     "overlapping": {"size": 3, "stride": 1},

@@ -19,6 +19,7 @@ from rnnrt.layers import (
     BatchNormalization,
     Concatenate,
     Conv1D,
+    ConvTranspose1D,
     Dense,
     Flatten,
     GlobalAveragePool,
@@ -129,6 +130,7 @@ class _Maker:
         steps = [self.dense, self.conv, self.conv, self.recurrent, self.recurrent, self.fork, self.fork]
         steps += [
             self.pool,
+            self.conv_transpose,
             self.affine,
             self.batch_norm,
             self.layer_norm,
@@ -189,6 +191,38 @@ class _Maker:
             padding=padding,
             activation=self.function() if self.chance(0.5) else "linear",
         )
+
+    def conv_transpose(self, edge, out=None, stride=None):
+        """A ConvTranspose1D that cuts off no more than it adds; ``stride``: exactly so many frames of one."""
+        groups = int(self.pick([g for g in (1, 1, 2, 3, edge.width) if edge.width % g == 0]))
+        out = out or groups * max(1, self.size() // groups)
+        groups = groups if out % groups == 0 else 1
+        taps, dilation = int(self.random.integers(1, 6)), int(self.pick((1, 1, 2)))
+        span, exact = (taps - 1) * dilation + 1, stride is not None
+        stride = stride or int(self.random.integers(1, 4))
+        left = int(self.random.integers(0, span))
+        right = span - stride - left if exact else int(self.random.integers(-2, span - left))
+        return self.add(
+            ConvTranspose1D,
+            edge,
+            out,
+            weight=self.weights(out, taps, edge.width // groups),
+            bias=self.maybe(out),
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            padding=(left, right),
+            activation=self.function() if self.chance(0.5) else "linear",
+        )
+
+    def up_and_down(self, edge, width):
+        """Through a higher rate and back."""
+        stride = int(self.random.integers(2, 4))
+        edge = self.conv_transpose(edge, self.size(), stride)
+        more = int(self.random.integers(0, 3))
+        ahead = int(self.random.integers(0, more + 1))
+        weight = self.weights(width or 3, stride + more, edge.width)
+        return self.add(Conv1D, edge, width or 3, weight=weight, stride=stride, padding=(more - ahead, ahead))
 
     def pool(self, edge):
         size, stride = int(self.random.integers(1, 5)), int(self.random.integers(1, 4))
@@ -357,7 +391,7 @@ class _Maker:
             edge = self.recurrent(edge, reverse=not self.streamable and self.chance(0.5))
         for _ in range(self.random.integers(1, 3)):
             edge = self.conv(edge, width, keep_rate=True)
-        return edge
+        return self.up_and_down(edge, width) if self.chance(0.2) else edge
 
     def reverse(self, edge):
         return self.add(Reverse, edge) if self.chance(0.3) else self.recurrent(edge, reverse=True)

@@ -16,6 +16,7 @@ from rnnrt.layers import (
     BatchNormalization,
     Concatenate,
     Conv1D,
+    ConvTranspose1D,
     Dense,
     Embedding,
     Flatten,
@@ -92,6 +93,7 @@ def graph_with_every_layer():
     h = b.add(
         Conv1D, "conv", h, weight=normal(6, 3, 1), groups=3, padding="same", activation=("leaky_relu", 0.2)
     )
+    h = b.add(ConvTranspose1D, "up", h, weight=normal(6, 3, 6), padding=(0, 2), activation="tanh")
     h = b.add(
         MaxPool1D,
         "max",

@@ -184,14 +184,15 @@ def _embedding(context, x):
     return context.add(layers.Embedding, x, weight=context.array("embeddings", *shape))
 
 
-def _window(context):
-    """Options every convolution has: (taps, {stride, dilation, padding})."""
+def _window(context, *paddings):
+    """Options every convolution has: (taps, {stride, dilation, padding}). ``paddings``: those it may have."""
     config = context.config
     context.channels_last()
     taps, dilation = config.integer("kernel_size"), config.integer("dilation_rate", 1)
     padding = config.text("padding", "valid")
-    if padding not in ("valid", "same", "causal"):
-        raise config.unsupported("padding", padding, "valid, same or causal")
+    paddings = paddings or ("valid", "same", "causal")
+    if padding not in paddings:
+        raise config.unsupported("padding", padding, " or ".join(paddings))
     if taps < 1 or dilation < 1:
         raise ModelFileError("kernel_size and dilation_rate must be positive", where=context.layer.where)
     sides = {"valid": (0, 0), "causal": (dilation * (taps - 1), 0), "same": "same"}[padding]
@@ -211,6 +212,18 @@ def _conv1d(context, x):
         groups=context.config.integer("groups", 1),
         **window,
     )
+
+
+def _conv1d_transpose(context, x):
+    """Keras's kernel is (tap, out, in). A valid one has at least length * stride frames."""
+    config = context.config
+    taps, window = _window(context, "valid", "same")
+    filters, stride = config.integer("filters"), window["stride"]
+    weight = context.array("kernel", taps, filters, None).transpose(1, 0, 2)
+    config.only("output_padding", None)
+    if window["padding"] != "same":
+        window["padding"] = (0, min(0, (taps - 1) * window["dilation"] + 1 - stride))
+    return context.activated(layers.ConvTranspose1D, x, weight=weight, bias=context.bias(filters), **window)
 
 
 def _depthwise(context, taps):
@@ -536,6 +549,7 @@ LAYERS = {
     "Dense": _dense,
     "Embedding": _embedding,
     "Conv1D": _conv1d,
+    "Conv1DTranspose": _conv1d_transpose,
     "DepthwiseConv1D": _depthwise_conv1d,
     "SeparableConv1D": _separable_conv1d,
     "BatchNormalization": _batch_normalization,

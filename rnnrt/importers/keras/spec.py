@@ -49,6 +49,7 @@ _CELL = ("recurrent_kernel", {"units": 0})
 _SIZES = {
     "Dense": ("kernel", {"units": 1}),
     "Conv1D": ("kernel", {"kernel_size": 0, "filters": 2}),
+    "Conv1DTranspose": ("kernel", {"kernel_size": 0, "filters": 1}),
     "DepthwiseConv1D": ("depthwise_kernel", {"kernel_size": 0}),
     "SeparableConv1D": ("depthwise_kernel", {"kernel_size": 0}),
     "Embedding": ("embeddings", {"input_dim": 0, "output_dim": 1}),
@@ -145,5 +146,7 @@ def _input(layer, arrays):
     kernel = arrays.get("depthwise_kernel", arrays.get("kernel"))
     if kernel is None or kernel.ndim not in (2, 3):
         return {}
+    if layer.class_name == "Conv1DTranspose":
+        return {"features": kernel.shape[-1]}
     groups = layer.config.get("groups", 1)
     return {"features": kernel.shape[-2] * (groups if type(groups) is int else 1)}

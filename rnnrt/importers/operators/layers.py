@@ -14,6 +14,7 @@ from ...layers import (
     AveragePool1D,
     BatchNormalization,
     Conv1D,
+    ConvTranspose1D,
     Dense,
     Embedding,
     GlobalAveragePool,
@@ -95,6 +96,31 @@ def _with_padding(net, extra):
     fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
     fields["padding"] = tuple(own + more for own, more in zip(layer.padding, extra))
     return net.builder.add(type(layer), fields.pop("name"), *fields.pop("inputs"), **fields)
+
+
+def transposed_taps_first(weight, groups):
+    """The weight of a transposed convolution, (in, out / groups, tap), as (out, tap, in / groups)."""
+    weight = np.asarray(weight)
+    inputs, outputs, taps = weight.shape
+    if inputs % groups:
+        raise ShapeError("groups must divide the inputs", found=f"{inputs} inputs, {groups} groups")
+    parts = weight.reshape(groups, inputs // groups, outputs, taps).transpose(0, 2, 3, 1)
+    return parts.reshape(groups * outputs, taps, inputs // groups)
+
+
+@operator()
+def conv_transpose1d(net, x, weight, bias=None, stride=1, padding=(0, 0), dilation=1, groups=1):
+    """A transposed convolution over (batch, features, time), weight (inputs, outputs / groups, taps).
+    ``padding``: frames cut off (before, after), or where less than 0 added.
+    """
+    x = net.arranged(x, "bft")
+    arrays = _arrays(weight=weight, bias=bias)
+    if np.ndim(arrays["weight"]) != 3:
+        raise ShapeError("weight must be (in, out / groups, tap)", found=str(np.shape(arrays["weight"])))
+    arrays["weight"] = transposed_taps_first(arrays["weight"], groups)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    reference = net.add(ConvTranspose1D, x.reference, **arrays, **options)
+    return net.tensor(reference, "bft", net.after(x.clock, reference))
 
 
 @operator(padding=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from ...errors import ShapeError, UnsupportedModelError
-from ...layers import Conv1D, Last, Reshape, Reverse, Select
+from ...layers import Conv1D, ConvTranspose1D, Last, Reshape, Reverse, Select
 from ..axes.values import Size, StateInput, Tensor
 from .moves import unsqueeze
 from .table import operator
@@ -97,8 +97,8 @@ def slice_(net, x, axis=0, start=None, end=None, step=1):
         return _cut(net, x, end)
     if any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
         raise UnsupportedModelError("a slice must be made of numbers", found=f"{start}:{end}:{step}")
-    if axis == "t" and start in (None, 0) and step == 1 and end < 0:
-        return _shortened(net, x, -end)
+    if axis == "t" and step == 1 and (end or 0) < 0 <= (start or 0):
+        return _shortened(net, x, -end, start or 0)
     if axis == "t" and start == -1 and end is None and step == 1:
         last = select(net, x, position, -1)
         return unsqueeze(net, last, position)
@@ -137,24 +137,28 @@ def _cut(net, x, end):
     return _shortened(net, x, more) if more > 0 else x
 
 
-def _shortened(net, x, frames):
-    """x[:, :-frames] of a convolution that was padded on both sides: the same convolution with less padding
-    on the right.
+def _shortened(net, x, frames, start=0):
+    """x[:, start:-frames] of a convolution that was padded on both sides: the same convolution with less
+    padding on the right; or of a transposed one, which cuts off more.
     """
     layer = net.layer(x)
-    if (
+    transposed = isinstance(layer, ConvTranspose1D)
+    if not transposed and (
         not isinstance(layer, Conv1D)
+        or start
         or layer.stride != 1
         or layer.padding == "same"
         or layer.padding[1] < frames
     ):
         raise UnsupportedModelError(
-            "the last frames can be cut off only where they come from a convolution's right padding",
-            found=f"[:-{frames}]",
+            "the last frames can be cut off only where they are a convolution's right padding or come from a "
+            "transposed convolution",
+            found=f"[{start or ''}:-{frames}]",
         )
     fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
-    fields["padding"] = (layer.padding[0], layer.padding[1] - frames)
-    reference = net.builder.add(Conv1D, fields.pop("name"), *fields.pop("inputs"), **fields)
+    left, right = layer.padding
+    fields["padding"] = (left + start, right + frames) if transposed else (left, right - frames)
+    reference = net.builder.add(type(layer), fields.pop("name"), *fields.pop("inputs"), **fields)
     return dataclasses.replace(x, references=(reference,), clock=net.after(net.clocks[layer.name], reference))
 
 

@@ -19,7 +19,7 @@ written (``hidden_size=64``) they must agree. Every tensor must be used or ignor
 tensors.
 
 *Kinds.* RNN (must state ``nonlinearity``), LSTM, GRU and their cells (``GRUCell``: run over the sequence),
-Linear, Conv1d, BatchNorm1d, LayerNorm, Embedding, MaxPool1d and AvgPool1d (``MaxPool1d 2``),
+Linear, Conv1d, ConvTranspose1d, BatchNorm1d, LayerNorm, Embedding, MaxPool1d and AvgPool1d (``MaxPool1d 2``),
 AdaptiveAvgPool1d 1, AdaptiveMaxPool1d 1, Softmax, Dropout, Flatten, the elementwise activations, and six
 words of the spec's own: ``last`` (the last frame), ``last_state`` (the final h of the RNN's last layer,
 directions joined), ``mean`` and ``max`` (over all frames), and ``pack`` and ``pad``.
@@ -58,6 +58,7 @@ from .frames import Packing, add_untransposed
 from .kinds import (
     ALIASES,
     CELL_TENSORS,
+    CONVOLUTIONS,
     FRACTIONS,
     MAY_BE_NONE,
     PARAMETRIC,
@@ -159,7 +160,7 @@ def _check_kind(line, kind):
     if line.prefix and not with_tensors:
         raise line.refuse(f"{line.kind} has no tensors, so it takes no prefix", found=f"{line.prefix[:80]}:")
     words = tuple(
-        w for w in line.words if w != "untransposed" or kind not in (*POOLS, "Conv1d", "BatchNorm1d")
+        w for w in line.words if w != "untransposed" or kind not in (*POOLS, *CONVOLUTIONS, "BatchNorm1d")
     )
     if words and kind not in (*POOLS, "flatten", "ignore", "input", "per_frame", "pad"):
         raise line.refuse("an option needs a value", expected="option=value", found=" ".join(line.words)[:80])
@@ -376,7 +377,7 @@ class _Network:
                 "running_mean or running_var is missing", where=line.where, found=", ".join(tensors)
             )
         options = {o: v for o, v in line.options.items() if not _names_array(o, v)}
-        if word == "Conv1d" and "weight" not in tensors:
+        if word in CONVOLUTIONS and "weight" not in tensors:
             raise ModelFileError("weight is missing", where=line.where)
         self._agree(line, options, kind.sizes(tensors, options), {*kind.options, *kind.harmless})
         kept = {o: v for o, v in options.items() if o in kind.options}
@@ -384,7 +385,7 @@ class _Network:
             self._transposed(line)
         self.x = kind.add(self.builder, line.prefix or word.lower(), self.x, tensors, **kept)
         self.axes = kind.axes
-        if word == "Conv1d":
+        if word in CONVOLUTIONS:
             self.packing.window(self.builder.layers[-1])
 
     def _agree(self, line, options, sizes, others):
@@ -558,6 +559,8 @@ def _frame_width(line, kind, found):
     groups = line.options.get("groups", 1)
     if kind == "Conv1d" and first is not None and first.ndim == 3 and isinstance(groups, int):
         return first.shape[1] * groups
+    if kind == "ConvTranspose1d" and first is not None and first.ndim == 3:
+        return first.shape[0]
     return first.shape[-1] if first is not None and first.ndim else 1
 
 

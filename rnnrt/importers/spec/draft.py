@@ -37,7 +37,7 @@ def draft(tensors: dict) -> str:
     axes = (
         "input ?  # channels_first for (batch, channels, time), channels_last for (batch, time, features)\n"
     )
-    conv = any(" Conv1d " in f" {line} " or "BatchNorm1d" in line for line in lines)
+    conv = any(re.search(r"\b(Conv1d|ConvTranspose1d|BatchNorm1d)\b", line) for line in lines)
     return _HEAD + (axes if conv else "") + "\n".join(_printable(line) for line in lines) + "\n"
 
 
@@ -92,7 +92,10 @@ def _guess(group):
     if not {"weight"} <= names <= {"weight", "bias"}:
         return None
     if len(shape) == 3:
-        return f"Conv1d {_CONV_OPTIONS}", f" weight {tuple(shape)}"
+        kind, options = "Conv1d", _CONV_OPTIONS
+        if "bias" in names and group["bias"].size != shape[0]:  # (in, out / groups, tap)
+            kind, options = "ConvTranspose1d", f"{_CONV_OPTIONS} output_padding=?"
+        return f"{kind} {options}", f" weight {tuple(shape)}"
     if len(shape) == 2:
         return (
             ("Linear", f" weight {tuple(shape)}")

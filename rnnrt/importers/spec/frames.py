@@ -12,7 +12,7 @@ from ..operators.recurrence import add_ended
 from ..torch.layers import one
 
 #: Lines whose answer shows where a sequence ends.
-_SEE_THE_END = {"last", "mean", "max", "flatten", "Conv1d", "MaxPool1d", "AvgPool1d"}
+_SEE_THE_END = {"last", "mean", "max", "flatten", "Conv1d", "ConvTranspose1d", "MaxPool1d", "AvgPool1d"}
 _SEE_THE_END |= {
     "AdaptiveMaxPool1d",
     "AdaptiveAvgPool1d",

@@ -44,6 +44,16 @@ def _conv_sizes(t, options):
     }
 
 
+def _conv_transpose_sizes(t, options):
+    inputs, per_group, taps = t["weight"].shape
+    return {
+        "in_channels": inputs,
+        "out_channels": per_group * options.get("groups", 1),
+        "kernel_size": taps,
+        "bias": "bias" in t,
+    }
+
+
 def _batch_norm_sizes(t, options):
     return {"num_features": t["running_mean"].size, "affine": "weight" in t, "track_running_stats": True}
 
@@ -63,6 +73,14 @@ PARAMETRIC = {
         ("weight", "bias"),
         ("stride", "padding", "dilation", "groups", "padding_mode"),
         _conv_sizes,
+        (),
+        "bft",
+    ),
+    "ConvTranspose1d": Kind(
+        torch_layers.add_conv_transpose1d,
+        ("weight", "bias"),
+        ("stride", "padding", "output_padding", "groups", "dilation", "padding_mode"),
+        _conv_transpose_sizes,
         (),
         "bft",
     ),
@@ -91,7 +109,9 @@ PARAMETRIC = {
         "btf",
     ),
 }
-RANKS = {("Linear", "weight"): 2, ("Conv1d", "weight"): 3, ("Embedding", "weight"): 2}
+#: Kinds that need their weight, and whose frames are not those before them.
+CONVOLUTIONS = ("Conv1d", "ConvTranspose1d")
+RANKS = {("Linear", "weight"): 2, ("Embedding", "weight"): 2} | {(k, "weight"): 3 for k in CONVOLUTIONS}
 RNNS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 CELL_TENSORS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 RNN_TENSOR = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d{1,4}(_reverse)?")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...errors import UnsupportedModelError
 from ..axes.values import Harmless, Refused, Tensor
 from ..operators.table import Word, harmless, only, optional, rest, takes, vocabulary
-from .layers import conv1d_options, normalized_size, one, window_options
+from .layers import conv1d_options, conv_transpose1d_options, normalized_size, one, window_options
 
 x = takes("input|self", "x")
 dim = takes("dim", "axis")
@@ -46,6 +46,10 @@ def cast_type(x, given=(), dtype=None):
 
 def convolution(x, weight, bias, **options):
     return {"x": x, "weight": weight, "bias": bias} | conv1d_options("conv1d", **options)
+
+
+def transposed_convolution(x, weight, bias, **options):
+    return {"x": x, "weight": weight, "bias": bias} | conv_transpose1d_options("conv_transpose1d", **options)
 
 
 def max_window(x, dilation=1, return_indices=False, **options):
@@ -195,6 +199,18 @@ LAYERS = vocabulary(
             takes("dilation", "dilation", 1),
             takes("groups", "groups", 1),
             prepare=convolution,
+        ),
+        "conv_transpose1d": Word(
+            "conv_transpose1d",
+            x,
+            takes("weight"),
+            optional("bias"),
+            takes("stride", "stride", 1),
+            takes("padding", "padding", 0),
+            takes("output_padding", "output_padding", 0),
+            takes("groups", "groups", 1),
+            takes("dilation", "dilation", 1),
+            prepare=transposed_convolution,
         ),
         "pad": Word("pad", x, takes("pad", "widths"), only("mode", "constant"), optional("value")),
         "constant_pad_nd": Word("pad", x, takes("pad", "widths"), takes("value", "value", 0)),

@@ -25,6 +25,7 @@ from ...layers import (
     AveragePool1D,
     BatchNormalization,
     Conv1D,
+    ConvTranspose1D,
     Dense,
     Embedding,
     Function,
@@ -35,7 +36,7 @@ from ...layers import (
     SimpleRNN,
 )
 from ..operators.activations import clipping, gelu_of
-from ..operators.layers import taps_first
+from ..operators.layers import taps_first, transposed_taps_first
 from ..operators.recurrence import Stack, add_stack
 
 #: torch.nn class -> (its functional name, our function, the options that are its parameters with PyTorch's
@@ -303,6 +304,37 @@ def conv1d_options(where, stride=1, padding=0, dilation=1, groups=1, padding_mod
             f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'"
         )
     return {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
+
+
+def add_conv_transpose1d(builder, name, x, tensors, **options):
+    """torch.nn.ConvTranspose1d: weight (in, out / groups, tap); options as conv_transpose1d_options takes."""
+    where = f"{name} (ConvTranspose1d)"
+    weight, bias = take(tensors, where, ["weight"], ["bias"])
+    if np.ndim(weight) != 3:
+        raise ShapeError("weight must be (in, out / groups, tap)", where=where, found=str(np.shape(weight)))
+    fields = conv_transpose1d_options(where, **options)
+    weight = transposed_taps_first(weight, fields["groups"])
+    return builder.add(ConvTranspose1D, name, x, weight=weight, bias=bias, **fields)
+
+
+def conv_transpose1d_options(
+    where, stride=1, padding=0, output_padding=0, groups=1, dilation=1, padding_mode="zeros"
+):
+    """The options of torch.nn.ConvTranspose1d as fields of a graph's ConvTranspose1D."""
+    names = ("stride", "padding", "output_padding", "groups", "dilation")
+    stride, padding, more, groups, dilation = (
+        one(value, name, where)
+        for name, value in zip(names, (stride, padding, output_padding, groups, dilation))
+    )
+    if padding_mode != "zeros":
+        raise UnsupportedModelError(
+            f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'"
+        )
+    if not 0 <= more < max(stride, dilation):
+        raise UnsupportedModelError(
+            "output_padding must be smaller than stride or dilation", where=where, found=str(more)
+        )
+    return {"stride": stride, "dilation": dilation, "groups": groups, "padding": (padding, padding - more)}
 
 
 # ---- normalisation and activations -------------------------------------------------------------------------

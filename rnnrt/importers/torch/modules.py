@@ -15,7 +15,7 @@ from ..axes.values import Constant, StateInput, Tensor, shown
 from ..operators import table
 from .aten import ATEN
 from .functional import FUNCTIONAL
-from .layers import ELEMENTWISE, conv1d_options, one, rnn_cells
+from .layers import ELEMENTWISE, conv1d_options, conv_transpose1d_options, one, rnn_cells
 
 #: torch.nn class name -> f(network, module, constants, *arguments)
 MODULES = {}
@@ -156,6 +156,19 @@ def _conv1d(net, module, constants, x):
     return table.apply(net, "conv1d", x=x, weight=constants["weight"], bias=constants.get("bias"), **options)
 
 
+@_module("ConvTranspose1d")
+def _conv_transpose1d(net, module, constants, x, output_size=None):
+    if output_size is not None:
+        raise UnsupportedModelError(
+            "a ConvTranspose1d called with output_size is not supported",
+            fix="Give the module the output_padding that makes this size.",
+        )
+    words = ("stride", "padding", "output_padding", "groups", "dilation", "padding_mode")
+    options = conv_transpose1d_options("ConvTranspose1d", **{o: getattr(module, o) for o in words})
+    arrays = {"weight": constants["weight"], "bias": constants.get("bias")}
+    return table.apply(net, "conv_transpose1d", x=x, **arrays, **options)
+
+
 def _called(word, *attributes, **named):
     """A module that is a function of torch.nn.functional over its tensors: ``attributes`` of the module are
     arguments of the same name, ``named`` those of another name.
@@ -220,6 +233,7 @@ def input_sizes(module):
         "Linear": "in_features",
         "NonDynamicallyQuantizableLinear": "in_features",
         "Conv1d": "in_channels",
+        "ConvTranspose1d": "in_channels",
         "BatchNorm1d": "num_features",
     }.get(word)
     if word in _RECURRENT:
