@@ -178,17 +178,27 @@ def assumptions(graph: Graph, by: str = OWN) -> tuple[str, ...]:
 
 
 def not_finite(graph: Graph) -> list[str]:
-    """A sentence for every tensor of weights that holds NaN or inf."""
+    """A sentence for every tensor of weights, or start of a sequence, that holds NaN or inf."""
     found = []
-    for layer in _layers(graph):
-        for field in layer.arrays:
-            array = getattr(layer, field)
-            if array is None or np.isfinite(array).all():
-                continue
-            nan, inf = int(np.isnan(array).sum()), int(np.isinf(array).sum())
-            counts = " and ".join(f"{n} {word}" for n, word in ((nan, "NaN"), (inf, "inf")) if n)
-            found.append(f"the tensor '{layer.name}/{field}' holds {counts} among {array.size:,} numbers")
+    for name, array in _tensors(graph):
+        if np.isfinite(array).all():
+            continue
+        nan, inf = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+        counts = " and ".join(f"{n} {word}" for n, word in ((nan, "NaN"), (inf, "inf")) if n)
+        found.append(f"the tensor {name!r} holds {counts} among {array.size:,} numbers")
     return found
+
+
+def _tensors(graph: Graph) -> Iterator:
+    """(name, array) of all that a graph and the graphs inside it hold."""
+    for layer in graph.layers:
+        for field in layer.arrays:
+            if getattr(layer, field) is not None:
+                yield f"{layer.name}/{field}", getattr(layer, field)
+        inner = getattr(layer, "graph", None)
+        if isinstance(inner, Graph):
+            yield from _tensors(inner)
+    yield from graph.start.items()
 
 
 def _layers(graph: Graph) -> Iterator:

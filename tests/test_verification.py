@@ -12,7 +12,7 @@ from keras_records import recorded
 from needs import need
 
 import rnnrt
-from rnnrt import verification
+from rnnrt import layers, verification
 from rnnrt.command import demo
 from rnnrt.errors import ShapeError, VerificationError
 from rnnrt.graph import GraphBuilder
@@ -310,3 +310,12 @@ def test_a_stream_says_whether_its_state_is_finite_and_resetting_the_row_mends_i
     assert rows.finite.tolist() == [True, False, True]
     rows.reset(rows=[1])
     assert rows.finite.all() and np.isfinite(rows.push(np.ones((3, 5, 1), "f4"))).all()
+
+
+def test_a_start_that_is_not_finite_is_named():
+    b = layers.GraphBuilder()
+    x, weights = b.input("x", (2,)), {"weight": np.ones((9, 2)), "recurrent_weight": np.ones((9, 3))}
+    b.output("y", b.add(layers.GRU, "g", x, **weights))
+    b.start = {"g/h": [0.0, np.nan, np.inf]}
+    (found,) = verification.not_finite(b.graph())
+    assert found == "the tensor 'g/h' holds 1 NaN and 1 inf among 3 numbers"
