@@ -5,27 +5,11 @@ import pytest
 import steps
 from cases import weights
 from expect import ROWS, VECTOR_ROWS, keeps_promise_1, options, pushed, same_bits
+from steps import FEATURES, UNITS, around, generator
 
 import rnnrt
 from rnnrt import layers as L
 from rnnrt import passes, reference
-
-FEATURES, UNITS = 3, 20
-
-
-def generator(*seed):
-    return np.random.default_rng([*seed, 11])
-
-
-def around(step, states, features=FEATURES, name="cell", **fields):
-    """A graph of one Scan, whose answers and final states are all outputs."""
-    b = L.GraphBuilder()
-    x = b.input("x", (features,))
-    y = b.add(L.Scan, name, x, graph=step, states=states, **fields)
-    b.output("y", y)
-    for other in b.layers[-1].extra_outputs:
-        b.output(other, f"{y}:{other}")
-    return b.graph()
 
 
 def kinds(model):

@@ -8,6 +8,24 @@ import numpy as np
 
 from rnnrt import layers as L
 
+#: Sizes of the cells that tests build.
+FEATURES, UNITS = 3, 20
+
+
+def generator(*seed):
+    return np.random.default_rng([*seed, 11])
+
+
+def around(step, states, features=FEATURES, name="cell", **fields):
+    """A graph of one Scan, whose answers and final states are all outputs."""
+    b = L.GraphBuilder()
+    x = b.input("x", (features,))
+    y = b.add(L.Scan, name, x, graph=step, states=states, **fields)
+    b.output("y", y)
+    for other in b.layers[-1].extra_outputs:
+        b.output(other, f"{y}:{other}")
+    return b.graph()
+
 
 class Step:
     """One step under construction: ``x`` and the states of the given sizes, and small words for its

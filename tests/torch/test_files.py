@@ -8,24 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from needs import need
+from torch_archives import tensors_of, zipped
 
 from rnnrt.errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
-from rnnrt.importers.torch.files import read_bytes, read_tensors, unwrap
+from rnnrt.importers.torch.files import read_tensors
 
 DATA = Path(__file__).parents[1] / "data" / "torch"
-
-
-def tensors_of(source, prefix="", where="stranger.pt", **options):
-    read = read_bytes if isinstance(source, bytes) else read_tensors
-    return unwrap(read(source, where, **options), prefix)
-
-
-def zipped(members, compression=zipfile.ZIP_STORED):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
 
 
 def saved(value, **options):

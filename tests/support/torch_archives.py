@@ -1,0 +1,19 @@
+"""Zip files as torch.save writes them, and the tensors that are read out of them."""
+
+import io
+import zipfile
+
+from rnnrt.importers.torch.files import read_bytes, read_tensors, unwrap
+
+
+def tensors_of(source, prefix="", where="stranger.pt", **options):
+    read = read_bytes if isinstance(source, bytes) else read_tensors
+    return unwrap(read(source, where, **options), prefix)
+
+
+def zipped(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
