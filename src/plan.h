@@ -205,6 +205,19 @@ const struct rnnrt_matrix *rnnrt_plan_pack(struct rnnrt_plan *plan, const float 
 /* One plan less holds them; the last one frees them. */
 void rnnrt_weights_release(struct rnnrt_weights *weights);
 
+static inline size_t rnnrt_op_due(const struct rnnrt_op *op, size_t frames, bool ended) {
+    return op->layer->due ? op->layer->due(op, frames, ended) : frames;
+}
+static inline struct rnnrt_rate rnnrt_rate_of(const struct rnnrt_op *op) {
+    struct rnnrt_rate rate = {.up = 1, .down = 1};
+    if (op->layer->rate) op->layer->rate(op, &rate);
+    return rate;
+}
+
+/* When the checked ops of a plan run, and what they wait for. */
+enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan);
+/* How many frames wait at each input of a join (op->lag), or that no number is enough (op->apart). */
+enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan);
 /* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot
  * stream differ, one of fixed length ends with that many); total holds value_count numbers. */
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,

@@ -1,0 +1,243 @@
+/* When the ops of a plan run: stages, frames counted, the work of a frame, phases, and what cannot stream. */
+#include <string.h>
+
+#include "arena.h"
+
+/* ---- stages ----
+ * Ops of one stage are visited block by block, in order. An op that needs a value complete before it starts
+ * (an initial state), or reads what a whole op made, belongs to a later stage and reads that value from a
+ * full-length buffer. */
+
+static bool closes(int32_t kind) {
+    return kind == rnnrt_kind_last || kind == rnnrt_kind_global_max_pool ||
+           kind == rnnrt_kind_global_average_pool;
+}
+
+/* Whether a stream gives the value only when the sequence is over. */
+static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
+    const struct rnnrt_op *from = &plan->ops[plan->values[value].row];
+    return from->late || (!from->once && rnnrt_recurrent(from->row.kind) && !plan->values[value].timed);
+}
+
+/* Whether an op joins frames as they come with frames that are there only at the end: no queue of a known
+ * size could hold the first until the others come. */
+static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op) {
+    bool late = false, live = false;
+    for (int32_t i = 0; op->joins && i < op->counted; i++) {
+        int32_t v = op->row.input[i];
+        if (!plan->values[v].timed) return false;
+        if (comes_late(plan, v)) late = true;
+        else live |= !plan->ops[plan->values[v].row].once;
+    }
+    return late && live;
+}
+
+static void order(struct rnnrt_plan *plan) {
+    plan->stages = 1;
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        op->whole = op->row.reverse || op->row.kind == rnnrt_kind_reverse;
+        op->stage = op->row.inputs ? 0 : -1;
+        op->once = op->row.inputs || !op->row.timed;
+        for (int32_t i = 0; i < op->row.inputs; i++) {
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
+            op->once &= from->once;
+            bool complete = i >= op->counted;
+            int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
+            if (after > op->stage) op->stage = after;
+        }
+        op->late =
+            op->row.inputs && !op->once && (closes(op->row.kind) || op->row.kind == rnnrt_kind_flatten);
+        for (int32_t i = 0; i < op->row.inputs; i++) op->late |= comes_late(plan, op->row.input[i]);
+        if (op->stage + 1 > plan->stages) plan->stages = op->stage + 1;
+    }
+}
+
+/* Whether input i of the op comes from a full-length buffer. */
+static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
+    const struct rnnrt_value *value = &plan->values[op->row.input[i]];
+    const struct rnnrt_op *from = &plan->ops[value->row];
+    if (!value->full) return false;
+    if (op->whole || from->whole || i >= op->counted || (!plan->streams && op->joins)) return true;
+    return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
+}
+
+/* What is kept for its whole length. */
+static void keep_whole_values(struct rnnrt_plan *plan) {
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        for (int32_t i = 0; i < op->row.inputs; i++) {
+            struct rnnrt_value *value = &plan->values[op->row.input[i]];
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
+            value->full |= from->whole || op->whole ||
+                           (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
+                           i >= op->counted;
+        }
+        if (op->stage < 0 && !op->row.timed) plan->values[op->value].full = true;
+        for (size_t slot = 0; op->whole && slot < op->slots; slot++)
+            plan->values[op->value + slot].full = true;
+    }
+    const char *text;
+    plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
+    for (size_t r = 0; r < plan->count && plan->streams; r++)
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
+            plan->length = (size_t)plan->ops[r].row.length;
+    /* Where the branches of a join may be any distance apart they wait for one another in full-length
+     * buffers. */
+    for (size_t r = 0; r < plan->count && !plan->streams; r++)
+        for (int32_t i = 0; plan->ops[r].joins && i < plan->ops[r].row.inputs; i++)
+            plan->values[plan->ops[r].row.input[i]].full = true;
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        for (int32_t i = 0; i < op->row.inputs; i++) op->from_whole[i] = reads_whole(plan, op, i);
+        for (op->shown = op->slots; op->shown && !plan->values[op->value + op->shown - 1].used;) op->shown--;
+    }
+}
+
+/* ---- counting frames ---- */
+
+void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
+                       size_t *total) {
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        size_t *made = total + op->value, in = SIZE_MAX;
+        memset(made, 0, op->slots * sizeof *made);
+        if (op->row.kind == rnnrt_kind_input) {
+            if (!op->row.timed) made[0] = frames || ended;
+            else made[0] = ended && op->row.length && !plan->streams ? (size_t)op->row.length : frames;
+            continue;
+        }
+        bool over =
+            ended ||
+            (op->once && frames); /* what hangs on inputs given once alone is over with the first frame */
+        for (int32_t i = 0; i < op->counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
+        if (every_step && closes(op->row.kind)) made[0] = in;
+        else made[0] = op->whole && !over ? 0 : rnnrt_op_due(op, in, over);
+        if (rnnrt_recurrent(op->row.kind)) {
+            for (size_t slot = RNNRT_SLOT_H; slot < op->slots; slot++)
+                made[slot] = plan->values[op->value + slot].timed ? made[0] : every_step ? in : over && in;
+        }
+    }
+}
+
+/* ---- how much work a frame is ---- */
+
+static void count_work(struct rnnrt_plan *plan) {
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        op->rate = op->row.timed != 0, op->few = !op->row.timed;
+        if (op->row.kind == rnnrt_kind_input) continue;
+        const struct rnnrt_value *value = &plan->values[op->row.input[0]];
+        const struct rnnrt_op *from = &plan->ops[value->row];
+        bool final = !value->timed && rnnrt_recurrent(from->row.kind);
+        double rate = final ? 0 : from->rate, few = final ? 1 : from->few;
+        op->work = op->layer->work ? op->layer->work(op)
+                                   : 4.0 * ((double)op->row.input_size + (double)op->row.output_size);
+        plan->work_frame += op->work * rate;
+        plan->work_once += op->work * few;
+        if (!op->row.timed) continue;
+        struct rnnrt_rate by = rnnrt_rate_of(op);
+        double length =
+            op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
+                ? (double)op->row.length
+                : (double)by.up / (double)by.down;
+        op->rate = rate * length, op->few = few * length;
+    }
+}
+
+double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames) {
+    return plan->work_once + plan->work_frame * (double)frames;
+}
+
+/* ---- phases ---- */
+
+/* From which position on, and how often, all that the ops do repeats. */
+static void find_phases(struct rnnrt_plan *plan) {
+    const uint64_t most = (uint64_t)1 << 40;
+    plan->period = 1;
+    plan->warm = 1;                            /* a row without frames ends without an answer */
+    for (size_t r = 0; r < plan->count; r++) { /* the product of all strides is a period of every op's */
+        uint64_t down = (uint64_t)rnnrt_rate_of(&plan->ops[r]).down;
+        plan->period = plan->period > most / down ? 0 : plan->period * down;
+    }
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        const struct rnnrt_row *row = &op->row;
+        uint64_t rate = plan->period ? plan->period : 1, span = (uint64_t)rnnrt_rate_of(op).warm;
+        bool first = op->once || row->inputs > op->counted || row->kind == rnnrt_kind_global_max_pool;
+        if (op->once && row->timed && row->length) {
+            uint64_t l = (uint64_t)row->length;
+            plan->warm += l > most / rate ? most : l * rate;
+        }
+        plan->warm += first ? rate : span > most / rate ? most : span * rate;
+        if (plan->warm > most) plan->warm = most;
+    }
+    if (!plan->period) plan->warm = most;
+}
+
+/* ---- all of it ---- */
+
+enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan) {
+    count_work(plan);
+    order(plan);
+    enum rnnrt_status status = rnnrt_count_lags(plan);
+    if (status) return status;
+    keep_whole_values(plan);
+    find_phases(plan);
+    return RNNRT_OK;
+}
+
+int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
+    const struct rnnrt_row *first = NULL;
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        *text = "has a different fixed length from the other inputs, so they cannot be streamed together";
+        if (op->row.kind == rnnrt_kind_input && op->row.timed) {
+            if (first && op->row.length != first->length) return (int32_t)r;
+            first = &op->row;
+        }
+        *text = op->whole ? "runs from the last frame to the first"
+                          : "takes its initial state from another layer, which must be done first";
+        if (op->whole || op->stage > 0) return (int32_t)r;
+        *text = op->mask
+                    ? "has a mask that does not keep step with its frames"
+                    : "joins branches that do not keep step: their strides differ, or one answers only at "
+                      "the end";
+        if (op->apart) return (int32_t)r;
+        *text = op->mask ? "has frames and a mask of which one is known only at the end"
+                         : "joins frames as they come with frames that are known only at the end";
+        if (joins_late(plan, op)) return (int32_t)r;
+        *text = "answers only when all frames are there";
+        if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten ||
+                           (op->row.kind == rnnrt_kind_scan && op->row.length)))
+            return (int32_t)r;
+        *text = "looks ahead: its answer to the last frames comes at the end";
+        if (every_step && rnnrt_rate_of(op).tail) return (int32_t)r;
+    }
+    return -1;
+}
+
+size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
+                        bool every_step) {
+    enum { FEW = 512 };
+    size_t few[FEW], *total = few;
+    struct rnnrt_arena *arena = NULL;
+    if (plan->value_count > FEW) {
+        arena = rnnrt_arena_take(plan);
+        if (!arena) return 0;
+        total = arena->total;
+    }
+    rnnrt_plan_totals(plan, frames, ended, every_step, total);
+    size_t count = total[plan->output[output]];
+    if (arena) rnnrt_arena_return(arena);
+    return count;
+}
+
+size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended) {
+    return rnnrt_plan_count(plan, output, frames, ended, false);
+}
+
+size_t rnnrt_block(size_t wanted, size_t batch) {
+    if (wanted) return rnnrt_smaller(wanted, 1 << 20);
+    return batch >= 56 ? 1 : 56 / rnnrt_larger(batch, 1);
+}
