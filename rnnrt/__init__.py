@@ -20,7 +20,17 @@ from .errors import (
     VerificationError,
 )
 from .graph import Graph
-from .loading import convert, from_graph, from_keras, from_numpy, from_torch, load, show_config
+from .loading import (
+    convert,
+    from_graph,
+    from_keras,
+    from_nam,
+    from_numpy,
+    from_rtneural,
+    from_torch,
+    load,
+    show_config,
+)
 from .model import Model
 from .state import State
 from .value import by_path
@@ -50,7 +60,9 @@ __all__ = [
     "convert",
     "from_graph",
     "from_keras",
+    "from_nam",
     "from_numpy",
+    "from_rtneural",
     "from_torch",
     "layers",
     "load",

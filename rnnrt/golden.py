@@ -34,6 +34,9 @@ from .errors import (
 from .format.reading import open_regular, path_text, printable
 from .importers.detection import detect
 
+#: Who answered a sample that came in the imported file.
+VECTORS = "test vectors in the file"
+
 
 class Golden(NamedTuple):
     """Arrays by name, canonical axes; who answered ("keras 3.15.1 (torch)", "torch 2.13.0" or "reference");
@@ -65,6 +68,16 @@ def of(source, graph, unavailable=None) -> Golden:
         except _Unavailable as error:
             unavailable = str(error)
     return Golden(*verification.reference_sample(graph), "reference", unavailable)
+
+
+def own(source, graph) -> Golden | None:
+    """The sample that the file of ``source`` carries itself; None where it carries none."""
+    if is_live(source) or detect(source).name != "rtneural":
+        return None
+    from .importers.rtneural import reader
+
+    pair = reader.sample(source)
+    return pair and given(graph, *pair)._replace(by=VECTORS)
 
 
 def given(graph, x, y) -> Golden:

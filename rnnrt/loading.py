@@ -79,6 +79,36 @@ def from_torch(
     )
 
 
+def from_nam(source: File, *, check: Check | None = None, max_bytes: int = 2 << 30) -> Model[Answer]:
+    """A Model from a .nam file of Neural Amp Modeler (versions 0.5 to 0.7): WaveNet, LSTM, ConvNet, or the
+    last network of a container.
+
+    It takes the samples as (batch, time, 1) and begins where players begin: in silence, an LSTM at the states
+    in the file. ``metadata`` of the Model holds the sample rate in Hz, loudness in dB and levels in dBu, none
+    of which changes the answer. ``check``, ``max_bytes``: as in ``from_keras``.
+    """
+    from .importers import detection
+    from .importers.nam import reader
+
+    detection.expect(source, "nam")
+    return _imported(reader.read(source, max_bytes=max_bytes), source, check=check)
+
+
+def from_rtneural(source: File, *, check: Check | None = None, max_bytes: int = 2 << 30) -> Model[Answer]:
+    """A Model from a JSON file of RTNeural, AIDA-X or GuitarML (Proteus, NeuralPi); which one is told by its
+    content.
+
+    It takes frames of the sample and, where the capture has knobs, their positions. Test vectors in an AIDA-X
+    file become the golden sample: VerificationError where they are not answered. ``check``, ``max_bytes``: as
+    in ``from_keras``.
+    """
+    from .importers import detection
+    from .importers.rtneural import reader
+
+    detection.expect(source, "rtneural")
+    return _imported(reader.read(source, max_bytes=max_bytes), source, check=check)
+
+
 def _imported(graph, source, *, ask=None, unavailable=None, check=None):
     """The Model of a graph imported from ``source``, with its provenance and, where it is to be asked
     (``ask``, by default a live source) and can answer, the framework's answers. ``unavailable``: why it
@@ -88,6 +118,9 @@ def _imported(graph, source, *, ask=None, unavailable=None, check=None):
     provenance = golden.provenance(source, graph)
     if check is not None:
         return _checked(graph, check, provenance)
+    own = golden.own(source, graph) if ask is not False else None
+    if own is not None:
+        return _checked(graph, (own.inputs, own.outputs), provenance, own.by)
     if not (golden.is_live(source) if ask is None else ask):
         return Model(graph, provenance=provenance)
     sample = golden.of(source, graph, unavailable)
@@ -95,14 +128,15 @@ def _imported(graph, source, *, ask=None, unavailable=None, check=None):
     return Model(graph, golden=(sample.inputs, sample.outputs), golden_by=sample.by, provenance=provenance)
 
 
-def _checked(graph, check, provenance):
-    """The Model of a graph with the user's samples ``check`` ((x, y), or the path of an .npz) as its golden
-    ones, after it answered them.
+def _checked(graph, check, provenance, by=None):
+    """The Model of a graph with the samples ``check`` ((x, y), or the path of an .npz) as its golden ones,
+    after it answered them. ``by``: who answered them, by default the user.
     """
     from . import golden
 
     is_pair = isinstance(check, (tuple, list)) and len(check) == 2
     sample = golden.given(graph, *check) if is_pair else golden.read(check, graph)
+    sample = sample._replace(by=by or sample.by)
     model = Model(graph, golden=(sample.inputs, sample.outputs), golden_by=sample.by, provenance=provenance)
     model.verify()
     return model

@@ -119,6 +119,13 @@ class Model(Generic[Answer]):
         return {o.name: shape_of(signal, o.axes) for o, signal in self._ports.outputs}
 
     @property
+    def metadata(self) -> dict[str, Any]:
+        """What is known about the network beside its answers, plain JSON values: where it came from, what was
+        assumed, and of a capture of an amplifier its ``sample_rate`` in Hz, ``loudness`` in dB and more.
+        """
+        return self.graph.metadata
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the packed weights."""
         return self._plans.for_frames(self._ports.any_length()).nbytes

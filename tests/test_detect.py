@@ -101,6 +101,11 @@ KNOWN = {
     "npz": npz(weight_ih_l0=np.ones(3)),
     "textbook": npz(**TEXTBOOK),
     "onnx": ONNX,
+    "nam": json.dumps(
+        {"weights": [0.5] * 3000, "version": "0.5.4", "config": {}, "architecture": "x"}
+    ).encode(),
+    "guitarml": json.dumps({"model_data": {"class_name": "x"}, "state_dict": {}}, indent=4).encode(),
+    "rtneural": b"\xef\xbb\xbf" + json.dumps({"in_shape": [None, None, 1], "layers": []}).encode(),
 }
 
 HTML = b"\n<!DOCTYPE html><html><head><title>404</title></head></html>"
@@ -202,6 +207,30 @@ WRONG = {
         "tensorflow-js",
         UnsupportedModelError,
         "TensorFlow.js",
+    ),
+    "guitarml_wavenet": (
+        json.dumps({"activation": "gated", "dilations": [1, 2], "variables": []}).encode(),
+        "guitarml-wavenet",
+        UnsupportedModelError,
+        "first players",
+    ),
+    "json_state_dict": (
+        json.dumps({"lstm.weight_ih_l0": [[0.5]], "lstm.bias_ih_l0": [0.5]}).encode(),
+        "json-state-dict",
+        UnsupportedModelError,
+        "from_torch.. a dictionary of its arrays",
+    ),
+    "nam_inside": (  # the four keys, but not at the outermost level
+        json.dumps({"a": {"version": "", "architecture": "", "config": {}, "weights": []}}).encode(),
+        "json",
+        ModelFileError,
+        "a JSON file",
+    ),
+    "keys_in_text": (
+        json.dumps({"a": '"in_shape": 1, "layers": 2'}).encode(),
+        "json",
+        ModelFileError,
+        "a JSON file",
     ),
     "json": (b'{"a": 1}', "json", ModelFileError, "JSON"),
     "yaml": ("größe: 3\nlayers:\n- lstm\n".encode() * 500, "text", ModelFileError, "text file"),

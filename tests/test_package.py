@@ -27,8 +27,8 @@ SOURCES = sorted(SOURCE.rglob("*.[ch]"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 NAMES = {
-    rnnrt: "from_keras from_torch from_numpy from_graph load convert by_path show_config layers textbook "
-    "Model Stream State Graph",
+    rnnrt: "from_keras from_torch from_nam from_rtneural from_numpy from_graph load convert by_path "
+    "show_config layers textbook Model Stream State Graph",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
     rnnrt.Model: "__call__ run stream step_many save summary inputs outputs nbytes delay receptive_field "
     "streamable verify with_options",
@@ -68,7 +68,7 @@ def test_a_promised_name_is_there_and_says_what_it_is(owner):
 
 
 def test_a_model_shows_what_it_promises_and_no_more():
-    more = "assumptions fingerprint golden_by graph isa provenance push_many"
+    more = "assumptions fingerprint golden_by graph isa metadata provenance push_many"
     b = rnnrt.layers.GraphBuilder()
     b.output("y", b.input("x", (1,)))
     shown = {name for name in dir(rnnrt.from_graph(b.graph())) if not name.startswith("_")}

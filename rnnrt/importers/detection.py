@@ -24,6 +24,7 @@ from .numpy import is_textbook
 
 START = 4096
 MAX_DIRECTORY = 8 << 20  # bytes of a zip archive's list of members that are looked at
+MAX_JSON = 8 << 20  # bytes of a JSON file in which its outermost keys are looked for
 
 
 class Content:
@@ -83,6 +84,20 @@ class Content:
             entry += 46 + name + extra + comment
         return tuple(names)
 
+    @cached_property
+    def keys(self):
+        """The outermost keys of a JSON object, as far as it is looked at; empty where it is none."""
+        if not self.start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+            return frozenset()
+        keys, depth, word = set(), 0, b""
+        for token in _JSON_TOKEN.finditer(self.part(0, MAX_JSON)):
+            mark = token[0][:1]
+            if mark == b":" and depth == 1:
+                keys.add(word.strip(b'"').decode("utf-8", "replace"))
+            depth += (mark in b"{[") - (mark in b"}]")
+            word = token[0]
+        return frozenset(keys)
+
     def has(self, pattern):
         """Whether a member's whole name fits."""
         return any(re.fullmatch(pattern, name) for name in self.members)
@@ -118,6 +133,10 @@ class Content:
         return None
 
 
+#: Strings, whole or cut at the end, and the marks that JSON is built of.
+_JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]:]', re.DOTALL)
+
+
 class Kind(NamedTuple):
     """A row of the table. ``importer``: who reads it; without one it is refused as ``error`` with ``fix``,
     the way out.
@@ -141,6 +160,20 @@ def _text_starts(*beginnings):
 
 def _text_has(pattern):
     return lambda content: content.text is not None and re.search(pattern, content.text) is not None
+
+
+def _keys(*names):
+    return lambda content: content.keys.issuperset(names)
+
+
+def _is_nam(content):
+    """All four keys of a .nam file, or all but one: what is missing is then said."""
+    return "architecture" in content.keys and len({"version", "config", "weights"} & content.keys) >= 2
+
+
+def _is_json_state_dict(content):
+    """Tensors by PyTorch's names at the outermost level."""
+    return any(re.search(r"(^|\.)weight(_ih_l0)?$", key) for key in content.keys)
 
 
 def _at(offset, mark):
@@ -310,6 +343,22 @@ TABLE = (
         fix="Download the file itself: the address led to a page.",
         error=ModelFileError,
     ),
+    Kind("nam", "a Neural Amp Modeler capture", _is_nam, "nam"),
+    Kind("guitarml", "a GuitarML capture", _keys("model_data", "state_dict"), "rtneural"),
+    Kind("rtneural", "an RTNeural network", _keys("in_shape", "layers"), "rtneural"),
+    Kind(
+        "guitarml-wavenet",
+        "a WaveNet of GuitarML's first players, whose format is not read",
+        _keys("dilations", "variables"),
+        fix="Train the capture with one of their newer trainers, or give the PyTorch model.",
+    ),
+    Kind(
+        "json-state-dict",
+        "a PyTorch state dict written as JSON",
+        _is_json_state_dict,
+        fix="Give from_torch() a dictionary of its arrays, with a spec: "
+        "{name: numpy.array(value) for name, value in json.load(open(path)).items()}.",
+    ),
     Kind(
         "tensorflow-js",
         "a TensorFlow.js model",
@@ -400,6 +449,8 @@ _READERS = {
     "keras": "rnnrt.from_keras",
     "torch": "rnnrt.from_torch",
     "numpy": "rnnrt.from_numpy",
+    "nam": "rnnrt.from_nam",
+    "rtneural": "rnnrt.from_rtneural",
     "graph": "rnnrt.from_graph",
 }
 

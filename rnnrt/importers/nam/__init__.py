@@ -1,0 +1,1 @@
+"""Neural Amp Modeler: .nam files as graphs; ``reader.read`` is the way in."""

@@ -1,0 +1,1 @@
+"""Captures as JSON for RTNeural, AIDA-X and GuitarML's players as graphs; ``reader.read`` is the way in."""
