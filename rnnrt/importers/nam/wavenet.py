@@ -183,7 +183,9 @@ def _gating(fields, layers):
                 found=repr(mode)[:40],
             )
         modes.append(mode)
-        gates.append(None if mode == "none" else activation_of("Sigmoid" if gate is None else gate, gate_where))
+        gates.append(
+            None if mode == "none" else activation_of("Sigmoid" if gate is None else gate, gate_where)
+        )
     return modes, gates
 
 
