@@ -1,5 +1,5 @@
-"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx. Everything else stands in
-pyproject.toml.
+"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx, which includes rnnrt/border/.
+Everything else stands in pyproject.toml.
 
 Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes
 last, after any flags of the user's: the order of floating-point operations is part of what rnnrt promises.
@@ -38,7 +38,7 @@ class Build(build_ext):
 engine = Extension(
     "rnnrt._engine",
     sources=["rnnrt/_engine.pyx", *sorted(glob("src/**/*.c", recursive=True))],
-    depends=sorted(glob("src/**/*.h", recursive=True)),
+    depends=sorted([*glob("src/**/*.h", recursive=True), "rnnrt/_c.pxd", *glob("rnnrt/border/*.pxi")]),
     include_dirs=["src", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *pairs],
     extra_compile_args=flags,

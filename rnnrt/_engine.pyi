@@ -1,5 +1,5 @@
 """The border between Python and the C engine, for editors and type checkers. The first sentences are those of
-_engine.pyx.
+_engine.pyx and its parts in border/.
 """
 
 from collections.abc import Callable, Iterable, Sequence

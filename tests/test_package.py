@@ -129,7 +129,7 @@ def test_every_folder_of_the_package_is_installed_with_every_file():
     packages = PROJECT["tool"]["setuptools"]["packages"]
     folders = [p.parent for p in PACKAGE.rglob("__init__.py")]
     assert sorted(packages) == sorted(".".join(f.relative_to(ROOT).parts) for f in folders)
-    compiled = {".py", ".pyx", ".c", ".so", ".pyd"}
+    compiled = {".py", ".pyx", ".pxd", ".pxi", ".c", ".so", ".pyd"}
     others = [
         p
         for p in PACKAGE.rglob("*")
@@ -148,6 +148,16 @@ def test_every_folder_of_the_package_is_installed_with_every_file():
         and (installed / "_engine.pyi").is_file()
         and (installed / "demo" / "golden.npz").is_file()
     )
+
+
+def test_every_part_of_the_border_is_a_part_of_the_one_module():
+    """A file that nothing includes would be shipped and never compiled."""
+    border = (PACKAGE / "_engine.pyx").read_text()
+    parts = re.findall(r'^include "(.*)"$', border, re.MULTILINE)
+    assert sorted(parts) == sorted(p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*.pxi"))
+    assert len(parts) > 5 and [p.name for p in PACKAGE.rglob("*.pyx")] == ["_engine.pyx"]
+    build = (ROOT / "MANIFEST.in").read_text()
+    assert "recursive-include rnnrt *.pyx *.pxd *.pxi" in build.splitlines()
 
 
 def test_nothing_is_built_for_this_machine_alone_or_with_loose_arithmetic():

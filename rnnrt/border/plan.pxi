@@ -1,0 +1,117 @@
+# A network packed for the engine.
+
+
+@cython.no_gc_clear  # the plans inside must outlive what is made of them, also in a reference cycle
+@cython.final
+cdef class Plan:
+    """A packed, immutable network. ``rows`` and ``outputs`` as lowering.rows_of makes them; ``names`` of the
+    rows for messages.
+    """
+
+    cdef rnnrt_plan *plan
+    cdef readonly list names
+    cdef readonly list widths      # of the outputs
+    cdef readonly dict states      # {layer: names of its recurrent states}
+    cdef list inner                # (graph, its plan) of the plans inside this one, kept alive
+    cdef size_t output_count
+
+    def __cinit__(self, list rows, list outputs, list names, widths, isa=None, dict states={},
+                  Plan family=None):
+        cdef rnnrt_row *c_rows = <rnnrt_row *> calloc(len(rows), sizeof(rnnrt_row))
+        cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
+        cdef const char *c_isa = NULL
+        cdef rnnrt_error error
+        cdef list kept_alive = []
+        self.names, self.widths, self.states = names, list(widths), states
+        self.inner, self.output_count = [], len(outputs)
+        try:
+            if c_rows == NULL or c_outputs == NULL:
+                raise MemoryError()
+            for k, row in enumerate(rows):
+                describe_layer(row, &c_rows[k], kept_alive)
+                if "inner" in row:
+                    c_rows[k].inner = self.plan_inside(row["inner"], isa, family).plan
+            for k, value in enumerate(outputs):
+                c_outputs[k] = value
+            encoded_isa = None if isa is None else isa.encode()
+            if encoded_isa is not None:
+                c_isa = encoded_isa
+            status = rnnrt_plan_create(
+                &self.plan, c_rows, len(rows), c_outputs, len(outputs), c_isa,
+                NULL if family is None else family.plan, &error,
+            )
+            if status:
+                raise_status(status, &error, names)
+        finally:
+            free(c_rows)
+            free(c_outputs)
+
+    def __dealloc__(self):
+        rnnrt_plan_free(self.plan)
+
+    cdef Plan plan_inside(self, graph, isa, Plan family):
+        """The plan of a graph inside this one, which the family may have."""
+        cdef Plan inside = None if family is None else next((p for g, p in family.inner if g is graph), None)
+        inside = inside or plan_of(graph, isa)
+        self.inner.append((graph, inside))
+        return inside
+
+    @property
+    def isa(self):
+        return rnnrt_plan_isa(self.plan).decode()
+
+    @property
+    def nbytes(self):
+        return rnnrt_plan_bytes(self.plan) + sum(p.nbytes for _, p in self.inner)
+
+    def obstacle(self, bint every_step=False):
+        """(layer name, reason) of what keeps the plan from streaming, or None."""
+        cdef const char *text
+        cdef int32_t row = rnnrt_plan_obstacle(self.plan, every_step, &text)
+        return None if row < 0 else (self.names[row], text.decode())
+
+    def due(self, size_t output, size_t frames, bint ended):
+        """Frames of an output after ``frames`` input frames."""
+        return rnnrt_plan_due(self.plan, output, frames, ended)
+
+    def work(self, size_t frames):
+        """About how many multiply-adds one row of ``frames`` frames takes."""
+        return rnnrt_plan_work(self.plan, frames)
+
+    def rows(self, size_t frames):
+        """Rows that run() works on at a time: a larger batch runs in slices."""
+        return rnnrt_plan_rows(self.plan, frames)
+
+    def run(self, size_t batch, list inputs, list outputs, lengths=None, initial=(), final=(), size_t block=0,
+            Call call=None, int64_t first=0):
+        """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous;
+        outputs likewise, filled.
+
+        Returns the frames written of each output. ``initial``, ``final``: (value number, (batch, size) array)
+        of states. ``call``: asked whether to go on. ``first``: number of the first row, for messages.
+        """
+        return run_whole(self, batch, inputs, outputs, lengths, initial, final, block, call, first)
+
+    def answer(self, x, Py_ssize_t width, Py_ssize_t length, bint timed):
+        """The one output for the one input where both are plain: x (batch, time, width) or (time, width),
+        float32 and C-contiguous.
+
+        None for anything else, and where there is nothing to answer: the caller then takes the long way,
+        which says what is wrong. ``length``: frames where they are fixed, else 0. ``timed``: the output is a
+        sequence.
+        """
+        return run_plain(self, x, width, length, timed)
+
+
+def plan_of(graph, isa=None, family=None):
+    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length,
+    whose weights it shares.
+    """
+    from .lowering import rows_of, state_names
+
+    rows, outputs, needs_length = rows_of(graph)
+    if needs_length:
+        raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
+    names = [row["name"] for row in rows]
+    widths = [graph.signals[o.value].width for o in graph.outputs]
+    return Plan(rows, outputs, names, widths, isa, state_names(graph), family)

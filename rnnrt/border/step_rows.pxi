@@ -1,0 +1,146 @@
+# One frame of many streams where all is plain: the short way of Model.step_many.
+
+
+def step_rows(model, list streams, frames, out):
+    """What ``step_many`` returns where all is plain: one flat input and output, rows in phase, ``frames``
+    (and ``out``) one float32 array (rows, features). NotImplemented, and nothing has changed, where something
+    is not: also where an error is to be told.
+    """
+    cdef Stream first
+    cdef Py_ssize_t entered = 0, rows = plain_rows(model, streams, frames, out), k
+    cdef bint in_phase
+    cdef int status = RNNRT_OK
+    cdef char **blocks = NULL
+    cdef rnnrt_array source, target
+    cdef rnnrt_error error
+    if not rows:
+        return NotImplemented
+    first = <Stream> streams[0]
+    blocks = <char **> calloc(rows, sizeof(char *))
+    if blocks == NULL:
+        raise MemoryError()
+    try:
+        in_phase = enter_in_phase(model, streams, blocks, &entered)
+        if in_phase:
+            answer = new_frames(rows, first.width_out) if out is None else out
+            describe_frames(<cnp.ndarray> frames, rows, first.width_in, &source)
+            describe_frames(<cnp.ndarray> answer, rows, first.width_out, &target)
+            if first.work * rows > release_work:
+                with nogil:
+                    status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, 1,
+                                             False, &target, NULL, &error)
+            else:
+                status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, 1, False,
+                                         &target, NULL, &error)
+    finally:
+        for k in range(entered):
+            (<Stream> streams[k]).busy = False
+            if status:  # some ops have gone on: none of the sequences can
+                rnnrt_stream_end((<Stream> streams[k]).stream)
+        free(blocks)
+    if not in_phase:
+        return NotImplemented
+    if status:
+        raise_status(status, &error, first.plan.names)
+    if out is not None:
+        return all_or_none(rows, target.frames == 1)
+    if target.frames == 0:
+        return [None] * len(streams)
+    return frames_of_streams(streams, answer)
+
+
+cdef Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
+    """How many rows the streams have; 0 where something is not plain, as far as that shows from outside."""
+    cdef Stream first
+    cdef Py_ssize_t rows = 0, k
+    for k in range(len(streams)):
+        if type(streams[k]) is not Stream:
+            return 0
+        rows += (<Stream> streams[k]).batch
+    if not rows:
+        return 0
+    first = <Stream> streams[0]
+    if first.model is not model or not first.simple or first.may_emit_many or first.work * rows > long_work:
+        return 0
+    if not holds_frames(frames, rows, first.width_in):
+        return 0
+    if out is not None and not (
+        holds_frames(out, rows, first.width_out) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
+    ):
+        return 0
+    return rows
+
+
+cdef int enter_in_phase(model, list streams, char **blocks, Py_ssize_t *entered) except -1:
+    """Enter the streams, which ``entered`` counts, and find the blocks of their rows: 1 where all can step as
+    one batch, 0 where not.
+    """
+    cdef Stream stream, first = <Stream> streams[0]
+    cdef Py_ssize_t rows = 0, k
+    cdef size_t b
+    cdef uint64_t phase = 0, position, position_of_first = 0
+    for k in range(len(streams)):
+        stream = <Stream> streams[k]
+        if (
+            stream.model is not model
+            or stream.busy
+            or stream.scattered
+            or stream.every_step != first.every_step
+            or rnnrt_stream_ended(stream.stream)
+        ):
+            return 0
+        stream.busy = True  # which also finds one that is named twice
+        entered[0] += 1
+        for b in range(stream.batch):
+            blocks[rows] = rnnrt_stream_row(stream.stream, b)
+            position = rnnrt_row_position(blocks[rows])
+            if rows == 0:
+                position_of_first, phase = position, rnnrt_plan_phase(first.plan.plan, position)
+            elif position != position_of_first and rnnrt_plan_phase(first.plan.plan, position) != phase:
+                return 0
+            if rnnrt_row_fits(first.plan.plan, blocks[rows], first.every_step, 1, False, NULL):
+                return 0
+            rows += 1
+    return 1
+
+
+cdef bint holds_frames(a, Py_ssize_t rows, Py_ssize_t width) noexcept:
+    """Whether ``a`` is a plain array (rows, width)."""
+    return (
+        is_plain(a, 2)
+        and cnp.PyArray_DIM(<cnp.ndarray> a, 0) == rows
+        and cnp.PyArray_DIM(<cnp.ndarray> a, 1) == width
+    )
+
+
+cdef new_frames(Py_ssize_t rows, Py_ssize_t width):
+    cdef cnp.npy_intp shape[2]
+    shape[0], shape[1] = rows, width
+    return cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)
+
+
+cdef void describe_frames(cnp.ndarray a, Py_ssize_t rows, Py_ssize_t width, rnnrt_array *to) noexcept:
+    """A plain array (rows, width) as one frame of a batch."""
+    to.data, to.frames = <float *> cnp.PyArray_DATA(a), 1
+    to.time_stride, to.batch_stride = rows * width, width
+
+
+cdef all_or_none(Py_ssize_t rows, bint due):
+    """A bool for each row, of rows in phase."""
+    cdef cnp.npy_intp shape[1]
+    shape[0] = rows
+    all_due = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_BOOL)
+    memset(cnp.PyArray_DATA(<cnp.ndarray> all_due), due, rows)
+    return all_due
+
+
+cdef list frames_of_streams(list streams, answer):
+    """What each stream returns, of (rows, features): a frame, or one for each row of its batch."""
+    cdef Stream stream
+    cdef Py_ssize_t first = 0
+    frames = []
+    for stream in streams:
+        rows = answer[first] if stream.batch_size is None else answer[first:first + <Py_ssize_t> stream.batch]
+        frames.append(rows)
+        first += stream.batch
+    return frames

@@ -1,0 +1,317 @@
+# A live batch of sequences. What it is given is checked in stream_inputs.pxi, what moves it is in
+# stream_push.pxi, what it remembers in stream_state.pxi.
+
+
+@cython.no_gc_clear  # the plan must outlive the stream, also in a reference cycle
+@cython.final
+cdef class Stream:
+    """One live batch of sequences: its own state over a shared Model. Made by ``Model.stream``.
+
+    Frames are (features,), chunks (time, features); for a stream of ``batch_size`` n they are (n, features)
+    and (n, time, features). A stream belongs to one caller at a time: entering it from a second thread raises
+    StreamBusyError.
+    """
+
+    cdef rnnrt_stream *stream
+    cdef readonly object model
+    cdef Plan plan
+    cdef readonly object batch_size
+    cdef readonly bint every_step
+    cdef readonly bint may_emit_many  # one frame in can bring several out
+    cdef size_t batch, block
+    cdef bint busy, simple, realtime
+    cdef bint scattered             # its rows are not in phase: they get and give frames at different times
+    cdef double work                # multiply-adds of one step, all rows
+    cdef Call call                  # of long pushes
+    cdef int frame_ndim
+    cdef Py_ssize_t width_in, width_out
+    cdef list timed_inputs          # those of all_inputs with a time axis
+    cdef list all_inputs            # ports of the model, in the order of the rows
+    cdef list once                  # arrays of the inputs given once
+    cdef list output_features       # (features, timed)
+
+    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once,
+                  list output_features, size_t block=0, bint realtime=False):
+        cdef rnnrt_error error
+        check_ports(len(all_inputs), len(output_features))
+        self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
+        self.batch = 1 if batch_size is None else batch_size
+        self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
+        self.timed_inputs = [port for port in all_inputs if port.signal.time]
+        status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, realtime, &error)
+        if status:
+            raise_status(status, &error, plan.names)
+        given = iter(once)
+        for k, port in enumerate(all_inputs):
+            if not port.signal.time:
+                values = next(given)
+                rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> values))
+        self.realtime, self.block = realtime, block
+        self.work = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch
+        self.may_emit_many = model._may_emit_many
+        self.frame_ndim = 1 if batch_size is None else 2
+        self.find_simple()
+
+    cdef find_simple(self):
+        """`simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python
+        object.
+        """
+        features_in = ()
+        if len(self.all_inputs) == len(self.timed_inputs) == 1 and not self.all_inputs[0].holds_ids:
+            features_in = self.all_inputs[0].signal.features
+        outputs = self.output_features
+        self.simple = len(features_in) == 1 and len(outputs) == 1 and len(outputs[0][0]) == 1
+        self.width_in = features_in[0] if self.simple else 0
+        self.width_out = outputs[0][0][0] if self.simple else 0
+
+    def __dealloc__(self):
+        rnnrt_stream_free(self.stream)
+
+    @classmethod
+    def __class_getitem__(cls, answer):
+        """Stream[answer], as annotations write it."""
+        return GenericAlias(cls, answer)
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise StreamBusyError(
+                "this stream is in use by another thread",
+                fix="Make one stream per caller: model.stream() shares the weights.",
+            )
+        self.busy = True
+        return 0
+
+    cdef rnnrt_between *asked(self):
+        """What a long push asks; made once, so that pushes allocate nothing."""
+        if self.call is None:
+            self.call = Call(0)
+        return self.call.start()
+
+    cdef tuple lead(self):
+        """The axes before time: none, or the batch."""
+        return () if self.batch_size is None else (self.batch_size,)
+
+    cdef uint64_t position_of(self, size_t row) noexcept:
+        return rnnrt_row_position(rnnrt_stream_row(self.stream, row))
+
+    cdef find_phases(self):
+        phases = {rnnrt_plan_phase(self.plan.plan, self.position_of(b)) for b in range(self.batch)}
+        self.scattered = self.batch > 1 and len(phases) > 1
+
+    # ---- frames in, frames out -----------------------------------------------------------------------------
+
+    def step(self, frame, out=None, mask=None):
+        """One time step: ``frame`` (features,), or (batch, features), float32. Returns the output frame, or
+        None when nothing is due.
+
+        ``mask``: (), or (batch,), where an input is a mask: whether the frame is real (True, 1) or to be
+        passed over; by default it is. With ``out`` (float32, C-contiguous, the output frame's shape) it is
+        filled and returned, and nothing is allocated. Raises ShapeError, DTypeError, StateError after
+        ``flush``, StreamBusyError.
+        """
+        cdef cnp.ndarray x, y
+        cdef cnp.npy_intp shape[2]
+        cdef rnnrt_error error
+        cdef int outcome  # frames, or a status
+        if not (
+            mask is None
+            and self.simple
+            and not self.may_emit_many
+            and not self.scattered
+            and is_plain(frame, self.frame_ndim)
+            and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
+            and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> frame, 0) == <Py_ssize_t> self.batch)
+        ):
+            return step_checked(self, frame, out, mask)
+        x = <cnp.ndarray> frame
+        if out is None:
+            shape[0], shape[1] = self.batch, self.width_out
+            y = <cnp.ndarray> cnp.PyArray_SimpleNew(
+                self.frame_ndim, shape + 2 - self.frame_ndim, cnp.NPY_FLOAT32
+            )
+        else:
+            if not (
+                is_plain_to_fill(out, self.frame_ndim)
+                and cnp.PyArray_DIM(<cnp.ndarray> out, self.frame_ndim - 1) == self.width_out
+                and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch)
+            ):
+                raise_bad_out(out, (self.batch, self.width_out)[2 - self.frame_ndim:])
+            y = <cnp.ndarray> out
+        self.enter()
+        if self.work > long_work:
+            outcome = step_long(self, x, y, &error)
+        elif self.work > release_work:
+            with nogil:
+                outcome = rnnrt_stream_step(
+                    self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error
+                )
+        else:
+            outcome = rnnrt_stream_step(
+                self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error
+            )
+        self.busy = False
+        if outcome == 1:
+            return y
+        if outcome == RNNRT_CANCELLED:
+            raise_cancelled(self.call)
+        if outcome < 0:
+            raise_status(outcome, &error, self.plan.names)
+        return None
+
+    def push(self, chunk, out=None, mask=None):
+        """Any number of time steps: ``chunk`` (time, features) or (batch, time, features). Returns the (k,
+        ...) output frames now due, k >= 0.
+
+        With ``out`` (float32, C-contiguous, room for at least ``max_outputs(time)`` frames) its first k
+        frames are filled and returned: ``out`` itself where it has no more. A plain float32 array in and a
+        plain ``out`` beside it allocate nothing but that view. Several inputs come as a tuple, several
+        outputs return as one. ``mask``: (time,), or (batch, time), where an input is a mask: which frames are
+        real; by default all.
+        """
+        cdef int axis = self.frame_ndim - 1
+        if (
+            mask is None
+            and self.simple
+            and out is not None
+            and not self.scattered
+            and is_plain(chunk, axis + 2)
+            and is_plain_to_fill(out, axis + 2)
+            and cnp.PyArray_DIM(<cnp.ndarray> chunk, axis + 1) == self.width_in
+            and cnp.PyArray_DIM(<cnp.ndarray> out, axis + 1) == self.width_out
+            and (
+                axis == 0
+                or (
+                    cnp.PyArray_DIM(<cnp.ndarray> chunk, 0) == <Py_ssize_t> self.batch
+                    and cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch
+                )
+            )
+            and share_no_memory(<cnp.ndarray> chunk, <cnp.ndarray> out)
+        ):
+            return push_plain(self, <cnp.ndarray> chunk, <cnp.ndarray> out)
+        chunks = chunks_of(self, chunk, mask, False)
+        if len({c.shape[axis] for c in chunks}) > 1:
+            raise ShapeError(
+                "the inputs have different numbers of frames", found=str([c.shape[axis] for c in chunks])
+            )
+        return one_or_all(push_checked(self, chunks, chunks[0].shape[axis], False, out))
+
+    def flush(self, out=None):
+        """End the sequence: returns the (k, ...) frames that were held back, k >= 0. Only ``reset`` or
+        setting ``state`` is legal after it.
+        """
+        return one_or_all(push_checked(self, [], 0, True, out))
+
+    def max_outputs(self, n):
+        """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
+        if not isinstance(n, (int, np.integer)) or not 0 <= n <= 1 << 48:
+            raise ShapeError("the number of frames must be a whole number from 0", found=repr(n))
+        return one_or_all([self.most_due(k, n, False) for k in range(len(self.output_features))])
+
+    cdef size_t most_due(self, size_t output, size_t frames, bint ended):
+        """Most frames of an output that any row is due."""
+        cdef size_t b, most = rnnrt_stream_due(self.stream, output, frames, ended)
+        for b in range(1, self.batch if self.scattered else 1):
+            most = max(most, self.due_of(b, output, frames, ended))
+        return most
+
+    cdef size_t due_of(self, size_t row, size_t output, size_t frames, bint ended) noexcept:
+        return rnnrt_rows_due(self.plan.plan, self.position_of(row), self.every_step, output, frames, ended)
+
+    # ---- what it remembers ---------------------------------------------------------------------------------
+
+    def reset(self, rows=None):
+        """Start a new sequence, from where the network starts. ``rows``: numbers of the batch rows that do;
+        the others go on.
+
+        Where a network looks ahead or has strides, rows that began at different times give their frames at
+        different times: ``step`` and ``push`` then return a list with one answer a row instead of an array.
+        """
+        if rows is not None:
+            rows = np.atleast_1d(as_array(rows, "rows"))
+            if rows.ndim > 1 or rows.size and (
+                rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= self.batch
+            ):
+                raise ShapeError(
+                    "rows must be numbers of batch rows",
+                    expected=f"whole numbers from 0 to {self.batch - 1}",
+                    found=str(rows),
+                )
+            if rnnrt_stream_ended(self.stream):
+                raise StateError(
+                    "the sequences of all rows are over: a row cannot begin alone",
+                    fix="Call reset() without rows.",
+                )
+        self.enter()
+        try:
+            if rows is None:
+                rnnrt_stream_reset(self.stream)
+                self.scattered = False
+            else:
+                for b in rows.tolist():
+                    rnnrt_stream_reset_row(self.stream, b)
+                self.find_phases()
+        finally:
+            self.busy = False
+
+    @property
+    def state(self):
+        """Everything the stream remembers, as a State: a copy, to look at, to store or to give back.
+        StateError after ``flush``.
+        """
+        arrays = read_rows(self)
+        if self.batch_size is None:
+            arrays = {name: a.reshape(a.shape[1:]) for name, a in arrays.items()}
+        return self.model._states.make(arrays, self.batch_size, state_kind(self))
+
+    @state.setter
+    def state(self, value):
+        write_rows(self, self.model._states.read(value, self.batch_size, state_kind(self), empty_state(self)))
+
+    def _start_from(self, arrays):
+        """A new sequence that starts from {state name: (batch, size) array}, checked by the model; the rest
+        is zero.
+        """
+        write_rows(self, arrays)
+
+    @property
+    def position(self):
+        """Frames taken since the sequence began; where rows began at different times, an array with one
+        number a row.
+        """
+        cdef list positions = [self.position_of(b) for b in range(self.batch)]
+        if len(set(positions)) == 1:
+            return positions[0]
+        return np.array(positions, np.uint64)
+
+    @property
+    def delay(self):
+        """Input frames between a frame and its answer (see Model.delay)."""
+        return self.model.delay
+
+    @property
+    def finite(self):
+        """Whether every recurrent state is finite: a bool, or one a batch row. A row that once met NaN keeps
+        it until it is reset (``reset(rows=)``, ``reset()``); a window forgets it by itself.
+        """
+        rows = finite_rows(self)
+        return bool(rows[0]) if self.batch_size is None else rows
+
+    def clone(self):
+        """A second stream that goes on from the same place."""
+        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once,
+                       self.output_features, self.block, self.realtime)
+        other.state = self.state
+        return other
+
+    def __reduce_ex__(self, protocol):
+        """A stream belongs to one caller in one process: StateError. What travels is its model and its
+        ``state``.
+        """
+        raise StateError(
+            "a stream is neither pickled nor copied",
+            fix="Send its model and stream.state, and set the state of a new stream there: "
+            "stream = model.stream(); stream.state = state. A second stream here: stream.clone().",
+        )
+
+    def __repr__(self):
+        return f"<rnnrt.Stream of {self.model!r}, batch_size={self.batch_size}, position={self.position}>"

@@ -1,0 +1,110 @@
+# What a stream is given, checked: each input as an array of one frame or a chunk, and the ``out`` to fill.
+
+
+cdef list paired(Stream stream, given, mask):
+    """What is given for each input with a time axis: several come as a tuple, in which masks may be left out.
+    """
+    ports = stream.timed_inputs
+    unmasked = sum([not port.is_mask for port in ports])
+    several = isinstance(given, (tuple, list) if unmasked > 1 else tuple) and len(ports) > 1
+    given = list(given) if several else [given]
+    if len(given) == unmasked:
+        rest = iter(given)
+        given = [None if port.is_mask else next(rest) for port in ports]
+    if len(given) != len(ports):
+        raise ShapeError(
+            "the number of inputs is wrong",
+            expected=f"{[port.layer.name for port in ports]}",
+            found=str(len(given)),
+        )
+    return given if mask is None else masks.placed(ports, given, mask)
+
+
+cdef list chunks_of(Stream stream, given, mask, bint one):
+    """The inputs with a time axis as checked chunks; what is given are single frames where it is ``one``.
+    Without a mask all is real.
+    """
+    cdef tuple lead = stream.lead()
+    cdef int axis = len(lead)
+    chunks = []
+    for port, x in zip(stream.timed_inputs, paired(stream, given, mask)):
+        if x is None and port.is_mask:
+            chunks.append(None)
+            continue
+        x = checked_input(stream, x, port, lead, not one)
+        x = port.checked_mask(x) if port.is_mask else x
+        chunks.append(np.expand_dims(x, axis) if one else x)
+    shape = next((a.shape[:axis + 1] for a in chunks if a is not None), lead + (1,))
+    return [
+        np.ones(shape + port.signal.features, np.float32) if a is None else a
+        for port, a in zip(stream.timed_inputs, chunks)
+    ]
+
+
+cdef checked_input(Stream stream, x, port, tuple lead, bint timed):
+    """``x`` as a float32 array of one frame (``lead``, features) or a chunk (``lead``, time, features), or an
+    error that names the input.
+    """
+    x = as_array(x, port.where)
+    shape = lead + ((None,) if timed else ()) + port.signal.features
+    if x.ndim != len(shape) or any(n is not None and n != found for n, found in zip(shape, x.shape)):
+        expected = tuple("time" if n is None else n for n in shape)
+        raise ShapeError(
+            "the input has the wrong shape",
+            where=port.where,
+            expected=str(expected).replace("'", ""),
+            found=str(x.shape),
+        )
+    port.check_ids(x, ["b"] * len(lead) + ["t"] * timed, rnnrt_stream_position(stream.stream))
+    return as_float32(x, port.where)
+
+
+cdef list engine_inputs(Stream stream, list chunks):
+    """Chunks of the inputs with a time axis as (time, batch, width) arrays of all inputs."""
+    timed, arrays = iter(chunks), []
+    for port in stream.all_inputs:
+        a = next(timed, None) if port.signal.time else None
+        if a is None:
+            arrays.append(np.zeros((0, stream.batch, port.signal.width), np.float32))
+        else:
+            arrays.append(time_major(a, stream.batch_size, port.signal.width))
+    return arrays
+
+
+cdef check_out_frame(Stream stream, out):
+    """Whether ``out`` can take a frame of the one output; of several it takes none, which the push then says.
+    """
+    shape = stream.lead() + tuple(stream.output_features[0][0])
+    fits = isinstance(out, np.ndarray) and out.dtype == np.float32 and out.shape == shape and out.flags.carray
+    if len(stream.output_features) == 1 and not fits:
+        raise_bad_out(out, shape)
+
+
+cdef check_out(Stream stream, out, size_t due):
+    """Whether ``out`` can take ``due`` frames of the one output."""
+    cdef tuple lead = stream.lead()
+    cdef int axis = len(lead)
+    if len(stream.output_features) != 1:
+        raise ShapeError(
+            "out= works for models with one output only", found=f"{len(stream.output_features)} outputs"
+        )
+    shape = lead + (f"at least {due}",) + tuple(stream.output_features[0][0])
+    if (
+        not isinstance(out, np.ndarray)
+        or out.dtype != np.float32
+        or not out.flags.writeable
+        or out.ndim != len(shape)
+        or out.shape[axis] < due
+        or out.shape[:axis] + out.shape[axis + 1:] != shape[:axis] + shape[axis + 1:]
+    ):
+        raise_bad_out(out, shape)
+
+
+cdef raise_bad_out(out, shape):
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        raise DTypeError("out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__)))
+    # "at least 7" without quotation marks
+    expected = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+    raise ShapeError(
+        "out does not fit", expected=f"{expected}, C-contiguous and writeable", found=f"{out.shape}"
+    )

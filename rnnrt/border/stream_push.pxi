@@ -1,0 +1,165 @@
+# Frames through a stream: the long step, the plain push, and everything else as checked chunks.
+
+
+cdef int step_long(Stream stream, cnp.ndarray x, cnp.ndarray y, rnnrt_error *error):
+    """A step as a push of one frame, which can be interrupted."""
+    cdef rnnrt_array source, target
+    cdef rnnrt_between *between = stream.asked()
+    cdef int status
+    source.data, source.frames = <float *> cnp.PyArray_DATA(x), 1
+    source.time_stride, source.batch_stride = stream.batch * stream.width_in, stream.width_in
+    target.data, target.frames = <float *> cnp.PyArray_DATA(y), 1
+    target.time_stride, target.batch_stride = stream.batch * stream.width_out, stream.width_out
+    with nogil:
+        status = rnnrt_stream_push(stream.stream, &source, 1, &target, between, error)
+    return status if status else <int> target.frames
+
+
+cdef step_checked(Stream stream, frame, out, mask):
+    """`Stream.step` for everything the fast path does not take: other types and strides, several inputs or
+    outputs, ids.
+    """
+    if stream.may_emit_many:
+        raise StateError(
+            "this model can answer with several frames to one step",
+            fix="Use push(), which returns (k, ...) frames.",
+        )
+    axis = len(stream.lead())
+    chunks = chunks_of(stream, frame, mask, True)
+    if out is not None:
+        check_out_frame(stream, out)
+    answers = push_checked(stream, chunks, 1, False, None if out is None else np.expand_dims(out, axis))
+    if out is not None:
+        return out if answers[0].shape[axis] else None
+    return one_or_all([frame_of(a, axis) for a in answers])
+
+
+cdef frame_of(answer, int axis):
+    """The one frame of what a push returned, or None; where rows are out of phase, a list of these."""
+    if isinstance(answer, list):
+        return [row[0] if len(row) else None for row in answer]
+    return answer.take(0, axis) if answer.shape[axis] else None
+
+
+cdef one_or_all(list answers):
+    """What a model with one output returns, or with several."""
+    return answers[0] if len(answers) == 1 else tuple(answers)
+
+
+cdef push_plain(Stream stream, cnp.ndarray chunk, cnp.ndarray out):
+    """`Stream.push` of one plain chunk into one plain array."""
+    cdef rnnrt_array source, target
+    cdef rnnrt_error error
+    cdef rnnrt_between *between
+    cdef int status, axis = stream.frame_ndim - 1
+    cdef size_t frames = cnp.PyArray_DIM(chunk, axis), room = cnp.PyArray_DIM(out, axis), due
+    source.data, source.frames = <float *> cnp.PyArray_DATA(chunk), frames
+    source.time_stride, source.batch_stride = stream.width_in, frames * stream.width_in
+    target.data, target.frames = <float *> cnp.PyArray_DATA(out), room
+    target.time_stride, target.batch_stride = stream.width_out, room * stream.width_out
+    stream.enter()
+    due = rnnrt_stream_due(stream.stream, 0, frames, False)
+    if room < due:
+        stream.busy = False
+        raise_bad_out(out, stream.lead() + (f"at least {due}", stream.width_out))
+    if stream.work * frames > release_work:
+        between = stream.asked() if stream.work * frames > long_work else NULL
+        with nogil:
+            status = rnnrt_stream_push(stream.stream, &source, frames, &target, between, &error)
+    else:
+        status = rnnrt_stream_push(stream.stream, &source, frames, &target, NULL, &error)
+    stream.busy = False
+    if status == RNNRT_CANCELLED:
+        raise_cancelled(stream.call)
+    if status:
+        raise_status(status, &error, stream.plan.names)
+    if target.frames == room:
+        return out
+    return out[:target.frames] if axis == 0 else out[:, :target.frames]
+
+
+cdef list push_checked(Stream stream, list chunks, size_t frames, bint ended, out):
+    """Push (or flush) checked chunks; returns one array per output, with the caller's axes: in ``out`` where
+    that is given.
+    """
+    cdef rnnrt_array c_inputs[MOST_PORTS]
+    cdef rnnrt_array c_outputs[MOST_PORTS]
+    cdef rnnrt_error error
+    cdef rnnrt_between *between = NULL
+    cdef int status
+    cdef list inputs = engine_inputs(stream, chunks), outputs = []
+    cdef size_t k = 0
+    if stream.scattered:
+        return push_scattered(stream, inputs, frames, ended, out)
+    for a in inputs:
+        describe(<cnp.ndarray> a, &c_inputs[k])
+        k += 1
+    stream.enter()
+    try:
+        for k, (features, _) in enumerate(stream.output_features):
+            due = rnnrt_stream_due(stream.stream, k, frames, ended)
+            if out is not None:
+                check_out(stream, out, due)
+            outputs.append(np.empty((stream.batch, due, int(np.prod(features, dtype=np.int64))), np.float32))
+            describe(<cnp.ndarray> outputs[k].transpose(1, 0, 2), &c_outputs[k])
+        if ended or stream.work * frames > long_work:
+            between = stream.asked()
+        with nogil:
+            if ended:
+                status = rnnrt_stream_flush(stream.stream, c_outputs, between, &error)
+            else:
+                status = rnnrt_stream_push(stream.stream, c_inputs, frames, c_outputs, between, &error)
+    finally:
+        stream.busy = False
+    if status == RNNRT_CANCELLED:
+        raise_cancelled(stream.call)
+    if status:
+        raise_status(status, &error, stream.plan.names)
+    answers = []
+    for k, (features, _) in enumerate(stream.output_features):
+        a = outputs[k][:, :c_outputs[k].frames]
+        a = a.reshape(a.shape[:2] + tuple(features))
+        answers.append(a[0] if stream.batch_size is None else a)
+    return answers if out is None else [filled(stream, out, answers[0])]
+
+
+cdef filled(Stream stream, out, answer):
+    """``answer`` in the first frames of ``out``: ``out`` itself where that has no more."""
+    room = out[:len(answer)] if stream.batch_size is None else out[:, :answer.shape[1]]
+    room[...] = answer
+    return out if room.shape == out.shape else room
+
+
+cdef list push_scattered(Stream stream, list inputs, size_t frames, bint ended, out):
+    """`push_checked` where rows are not in phase. An output is one array as ever where every row gets as many
+    frames; a list with one (k, ...) array a row where they do not.
+    """
+    stream.enter()
+    try:
+        if out is not None:
+            check_out(stream, out, stream.most_due(0, frames, ended))
+            due = {stream.due_of(b, 0, frames, ended) for b in range(stream.batch)}
+            if len(due) > 1 or (stream.every_step and not stream.output_features[0][1]):
+                raise StateError(
+                    "rows that began at different times may be due other numbers of frames than others: "
+                    "there is no one shape for out=",
+                    fix="Call without out=: where they are, the answer is a list with one array a row.",
+                )
+        rows = push_rows([(stream, b, [a[:, b] for a in inputs]) for b in range(stream.batch)], frames, ended)
+    finally:
+        stream.find_phases()
+        stream.busy = False
+    answers = answers_of_rows(stream, rows)
+    return answers if out is None else [filled(stream, out, answers[0])]
+
+
+cdef list answers_of_rows(Stream stream, list rows):
+    """What each row answered, for each output, as this stream returns it."""
+    answers = []
+    for k, (features, _) in enumerate(stream.output_features):
+        of_rows = [row[k].reshape((-1,) + tuple(features)) for row in rows]
+        if stream.batch_size is None:
+            answers.append(np.ascontiguousarray(of_rows[0]))
+        else:
+            answers.append(np.stack(of_rows) if len({len(a) for a in of_rows}) == 1 else of_rows)
+    return answers
