@@ -7,6 +7,7 @@ import os
 
 from .. import __version__
 from ..errors import did_you_mean
+from ..format.wav import ENCODINGS
 from . import bench, convert, demo, doctor, info, run, verify
 from .files import UsageError
 from .frameworks import FRAMEWORKS
@@ -117,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
             added.add_argument(
                 model,
                 metavar=model.upper(),
-                help="a .rnnrt, .keras, .h5, .pt, .safetensors or .npz file; its kind is found by its "
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz or .nam file; its kind is found by its "
                 "content",
             )
             added.add_argument(
@@ -150,8 +151,18 @@ def parser() -> argparse.ArgumentParser:
             help="write over a file of another kind (never over one that is read)",
         )
 
+    def encoding(added):
+        added.add_argument(
+            "--encoding",
+            choices=tuple(ENCODINGS),
+            metavar="|".join(ENCODINGS),
+            help="samples of a .wav that is written (default float32)",
+        )
+
     added = command(convert.convert, "convert", "write a model as a .rnnrt file", "source")
-    added.add_argument("-o", "--output", required=True, metavar="DST", help="the .rnnrt file to write")
+    added.add_argument(
+        "-o", "--output", metavar="DST", help="the .rnnrt file to write (default: beside the source)"
+    )
     added.add_argument(
         "--golden",
         type=_golden,
@@ -167,14 +178,21 @@ def parser() -> argparse.ArgumentParser:
         "show layers, sizes, inputs, outputs, assumptions; or the draft of a spec where one is needed",
         "file",
     )
-    added = command(run.run, "run", "run a model on whole arrays", "model")
-    added.add_argument("--input", required=True, nargs="+", metavar="[NAME=]X.npy")
+    added = command(run.run, "run", "run a model on whole arrays or sounds", "model")
+    added.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="[NAME=]X.npy",
+        help=".npy or .wav; of a sound each channel is run by itself where a frame is one number",
+    )
     added.add_argument(
         "--output",
         required=True,
         metavar="Y.npy",
-        help=".npy for one output, .npz for all of them by name, .csv for one table",
+        help=".npy for one output, .npz for all of them by name, .csv for one table, .wav for sound",
     )
+    encoding(added)
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     force(added)
     added = command(run.stream, "stream", "run a model chunk by chunk, as a live stream would", "model")
@@ -183,10 +201,11 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="[NAME=]X.npy",
-        help="(time, features) or (batch, time, features)",
+        help="(time, features) or (batch, time, features); or a .wav",
     )
     added.add_argument("--chunk", type=_count, default=1, help="frames pushed at a time (default 1)")
     added.add_argument("--output", metavar="Y.npy", help="as run writes it")
+    encoding(added)
     force(added)
     added = command(
         verify.verify, "verify", "replay the answers stored in the file, or ask a framework", "model"

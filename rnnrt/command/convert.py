@@ -17,9 +17,12 @@ def convert(options):
 
     if detect(options.source).name == "rnnrt":
         raise UsageError("is a .rnnrt file already", where=options.source)
+    options.output = options.output or str(Path(options.source).with_suffix(".rnnrt"))
     check_destination(options.output, (options.source, *files_read(options)), ".rnnrt", options.force)
     with reading():
-        model = rnnrt.convert(options.source, options.output, golden=options.golden, **importing(options))
+        model = rnnrt.convert(
+            options.source, options.output, golden=options.golden, **importing(options.source, options)
+        )
     size, (error, failed) = Path(options.output).stat().st_size, _replayed(model)
     data = {
         "source": options.source,

@@ -11,16 +11,13 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from ..errors import ModelFileError, RnnrtError, did_you_mean
-from ..format import atomic_write
+from ..format import atomic_write, wav
 from ..format.reading import open_regular
 from ..graph import Graph
 from ..importers.containers.npz import check_size, read_header
 from ..importers.detection import detect
-
-
-class UsageError(RnnrtError):
-    """What was asked for on the command line cannot be done as asked."""
-
+from .sound import as_input, as_sound
+from .usage import UsageError
 
 # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -37,10 +34,12 @@ def read_text(path):
 
 def read_array(path):
     """The array in a .npy file: its header is checked against the file's size before anything is
-    allocated.
+    allocated. Or the Sound in a .wav file.
     """
     try:
         with open_regular(path) as file:
+            if wav.is_sound(file.peek(12)[:12]):
+                return wav.read(path)
             if file.peek(4)[:4] == b"PK\x03\x04":
                 raise UsageError(
                     "holds several arrays",
@@ -87,11 +86,13 @@ def split_input(graph: Graph, item):
 
 
 def read_inputs(graph: Graph, items):
-    """{input name: array} from ``x.npy`` or ``name=x.npy`` items; unnamed ones in the source's order."""
+    """({input name: array}, sample rate or None) from ``x.npy``, ``x.wav`` or ``name=x.npy`` items; unnamed
+    ones in the source's order.
+    """
     split = [split_input(graph, item) for item in items]
     named = [name for name, _ in split if name]
     unnamed = [n for n in graph.inputs if n not in named]
-    arrays = {}
+    arrays, rates = {}, set()
     for name, path in split:
         if name is None:
             if not unnamed:
@@ -104,11 +105,18 @@ def read_inputs(graph: Graph, items):
         if name in arrays:
             raise UsageError(f"the input {name!r} is given twice")
         arrays[name] = read_array(path)
+        if isinstance(arrays[name], wav.Sound):
+            rates.add(arrays[name].rate)
+            arrays[name] = as_input(graph, name, arrays[name], path)
     if set(arrays) != set(graph.inputs):
         raise UsageError(
             "inputs are missing", expected=", ".join(graph.inputs), found=", ".join(arrays) or "none"
         )
-    return arrays
+    if len(rates) > 1:
+        raise UsageError(
+            "the sounds differ in their sample rates", found=", ".join(f"{r} Hz" for r in sorted(rates))
+        )
+    return arrays, next(iter(rates), None)
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
@@ -139,6 +147,11 @@ def _starts(*beginnings):
     return test
 
 
+def _is_wav(path):
+    with open_regular(path) as file:
+        return wav.is_wav(file.read(12))
+
+
 def _is_npz(path):
     with ZipFile(path) as archive:
         return all(name.endswith(".npy") for name in archive.namelist())
@@ -155,6 +168,7 @@ KINDS = {
     ".npy": ("a .npy file", _starts(b"\x93NUMPY")),
     ".npz": ("an .npz file", _is_npz),
     ".csv": ("a .csv file", _is_csv),
+    ".wav": ("a .wav file", _is_wav),
     "picture": ("a picture", _starts(*_PICTURES)),
 }
 
@@ -164,11 +178,11 @@ def output_kind(path):
     written.
     """
     suffix = Path(path).suffix.lower() or ".npy"
-    if suffix not in (".npy", ".npz", ".csv"):
+    if suffix not in (".npy", ".npz", ".csv", ".wav"):
         raise UsageError(
             f"answers are not written as {suffix}",
             where=path,
-            expected="a name that ends in .npy, .npz (all outputs by name) or .csv (a table)",
+            expected="a name that ends in .npy, .npz (all outputs by name), .csv (a table) or .wav (sound)",
         )
     return suffix
 
@@ -204,9 +218,14 @@ def _same_file(path, source):
         return False
 
 
-def write_outputs(path, outputs: dict):
-    """One output to a .npy or .csv file, or all of them by name to an .npz file: whole or not at all."""
+def write_outputs(path, outputs: dict, graph: Graph, inputs: dict, rate=None, encoding=None):
+    """One output to a .npy, .csv or .wav file, or all of them by name to an .npz file: whole or not at all.
+    ``inputs`` as ``read_inputs`` made them; ``rate`` in Hz and ``encoding`` are those of a .wav file. Returns
+    what is to be said about it.
+    """
     kind = output_kind(path)
+    if kind == ".wav":
+        return _write_sound(path, as_sound(graph, inputs, outputs, rate, encoding or "float32", path))
     if kind != ".npz" and len(outputs) > 1:
         raise UsageError(
             "the model has several outputs", where=path, expected="a .npz file", found=", ".join(outputs)
@@ -224,6 +243,19 @@ def write_outputs(path, outputs: dict):
                 np.save(_Plain(file), only)
     except ModelFileError as error:
         raise UsageError(error.what, where=path, found=error.found, fix=error.fix) from error
+    return ()
+
+
+def _write_sound(path, sound):
+    try:
+        parts, cut = wav.encode(sound)
+        atomic_write.write(path, parts)
+    except ModelFileError as error:
+        raise UsageError(
+            error.what, where=path, expected=error.expected, found=error.found, fix=error.fix
+        ) from error
+    said = f"{cut:,} samples were beyond full scale and are cut: write float32 samples to keep them"
+    return (said,) if cut else ()
 
 
 def _table(path, y):

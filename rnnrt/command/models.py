@@ -31,14 +31,19 @@ def open_model(path, options, **settings):
             if options.spec:
                 raise UsageError("a .rnnrt file needs no spec: it says what it is", where=str(path))
             return rnnrt.load(path, max_bytes=options.max_bytes, **settings)
-        model = rnnrt.convert(path, **importing(options))
+        model = rnnrt.convert(path, **importing(path, options))
     return model.with_options(**settings) if settings.get("num_threads", 1) > 1 else model
 
 
-def importing(options):
+def importing(path, options):
     """The importer's own options among those of a command."""
     made = {"max_bytes": options.max_bytes}
-    return made | {"spec": read_text(options.spec)} if options.spec else made
+    if not options.spec:
+        return made
+    kind = detect(path)
+    if kind.importer not in ("keras", "torch"):
+        raise UsageError(f"is {kind.what}, which needs no spec: it says what it is", where=str(path))
+    return made | {"spec": read_text(options.spec)}
 
 
 def files_read(options):
@@ -50,5 +55,7 @@ def files_read(options):
 
 def check_output(options, graph):
     """Whether the answers may be written where they shall be: asked before the work, not after it."""
+    if options.encoding and output_kind(options.output) != ".wav":
+        raise UsageError("only the samples of a .wav file have an encoding", where=options.output)
     read = (options.model, *files_read(options), *(split_input(graph, item)[1] for item in options.input))
     check_destination(options.output, read, output_kind(options.output), options.force)

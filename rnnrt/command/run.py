@@ -6,26 +6,31 @@ import time
 
 import numpy as np
 
-from .files import UsageError, output_kind, read_inputs, write_outputs
+from .files import output_kind, read_inputs, write_outputs
 from .measure import summarise
 from .models import check_output, open_model
 from .report import Report, shapes
+from .sound import output_rate
+from .usage import UsageError
 
 
 def run(options):
     output_kind(options.output)
     model = open_model(options.model, options, num_threads=options.threads)
     check_output(options, model.graph)
-    inputs = read_inputs(model.graph, options.input)
+    inputs, rate = read_inputs(model.graph, options.input)
+    if output_kind(options.output) == ".wav":
+        rate = output_rate(model.graph, rate, options.output)
     start = time.perf_counter()
     outputs = model.run(inputs)
     seconds = time.perf_counter() - start
-    write_outputs(options.output, outputs)
+    notes = write_outputs(options.output, outputs, model.graph, inputs, rate, options.encoding)
     data = {"output": options.output, "outputs": shapes(outputs), "seconds": seconds}
     return Report(
         data,
         [f"{name}: {y.shape} {y.dtype}" for name, y in outputs.items()]
         + [f"{seconds * 1000:.3f} ms -> {options.output}"],
+        notes=notes,
     )
 
 
@@ -36,7 +41,11 @@ def stream(options):
     graph = model.graph
     if options.output:
         check_output(options, graph)
-    inputs = read_inputs(graph, options.input)
+    elif options.encoding:
+        raise UsageError("--encoding is for --output")
+    inputs, rate = read_inputs(graph, options.input)
+    if options.output and output_kind(options.output) == ".wav":
+        rate = output_rate(graph, rate, options.output)
     timed = [name for name in graph.inputs if graph[name].time]
     once = {name: inputs[name] for name in graph.inputs if not graph[name].time}
     parts = [inputs[name] for name in timed]
@@ -57,8 +66,9 @@ def stream(options):
         for column in zip(*(c if isinstance(c, tuple) else (c,) for c in collected))
     ]
     outputs = {o.name: y for o, y in zip(graph.outputs, joined)}
+    notes = ()
     if options.output:
-        write_outputs(options.output, outputs)
+        notes = write_outputs(options.output, outputs, graph, inputs, rate, options.encoding)
     latency = summarise(taken) if taken else None
     flushed = (tail[0] if isinstance(tail, tuple) else tail).shape[along]
     data = {
@@ -76,7 +86,7 @@ def stream(options):
         lines.append(
             f"a chunk took p50 {latency.p50:.1f} µs, p99 {latency.p99:.1f} µs, at most {latency.max:.1f} µs"
         )
-    return Report(data, lines)
+    return Report(data, lines, notes=notes)
 
 
 def _rows_and_frames(graph, names, arrays):
