@@ -1,8 +1,9 @@
 """The order of an array's axes: canonical (batch, time, *features) inside, as an Input or Output states it
 ("bft", "tbf") outside.
 
-One letter an axis; "f" stands for all axes of a frame, of which there may be none. Axes a value lacks ("t",
-or "b" of a single row) are left out of the letters.
+One letter an axis; a single "f" stands for all axes of a frame, of which there may be none, several of them
+for one each ("fbf": the batch between the two axes of a frame). Axes a value lacks ("t", or "b" of a single
+row) are left out of the letters.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import numpy as np
 
 def letters(axes, features):
     """One entry an axis: "btf" and two feature axes -> b t f0 f1."""
+    if axes.count("f") > 1:
+        count = iter(range(features))
+        return [f"f{next(count)}" if a == "f" else a for a in axes]
     return [a if a != "f" else f"f{k}" for a in axes for k in (range(features) if a == "f" else (0,))]
 
 
@@ -26,7 +30,7 @@ def to_canonical(array, axes):
 
 
 def _canonical(axes):
-    return "".join(a for a in "btf" if a in axes)
+    return "".join(a for a in "bt" if a in axes) + "f" * axes.count("f")
 
 
 def _moved(array, have, wanted):

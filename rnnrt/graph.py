@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import RnnrtError, ShapeError
-from .layers.base import frozen, layer_of, signals_of
+from .layers.base import axes_fit, frozen, layer_of, signals_of
 from .layers.input import Input
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Graph:
                 raise ShapeError(f"the output {output.name!r} shows {output.value!r}, which no layer makes")
             timed = signals[output.value].time
             axes = "bf" if not timed and output.axes == "btf" else output.axes
-            if sorted(axes) != sorted("btf" if timed else "bf"):
+            if not axes_fit(axes, signals[output.value]):
                 raise ShapeError(
                     f"the axes of the output {output.name!r} do not fit",
                     expected="b, t, f" if timed else "b, f",

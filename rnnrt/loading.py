@@ -79,6 +79,34 @@ def from_torch(
     )
 
 
+def from_onnx(
+    source: Any,
+    *,
+    state: Mapping[str, str] | None = None,
+    constants: Mapping[str, ArrayLike] | None = None,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    data: Path | Sequence[Path] | None = None,
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from an ONNX file, or a live ModelProto, whatever wrote it.
+
+    Inputs and outputs have the names and the axes of the file; any batch is taken, and any number of frames
+    that its operators allow, whatever the file declares. ``state``: {input: output} of values that the caller
+    of the file carries from call to call; they become the state of streams, and a call of the file one frame,
+    or several. ``constants``: {input: value} of inputs that are fixed ({"sr": 16000}); the condition of an If
+    must be known by them. ``shapes``: {input: sizes} that the file leaves open, None for batch and time
+    ({"input": (None, 576)}). ``data``: the file beside it that holds its weights (torch writes one by
+    default), or several; no other file is read. ``check``, ``max_bytes``: as in ``from_keras``.
+    """
+    from .importers import detection
+    from .importers.onnx import reader
+
+    detection.expect(source, "onnx")
+    options = {"state": state, "constants": constants, "shapes": shapes, "data": data}
+    return _imported(reader.read(source, **options, max_bytes=max_bytes), source, check=check)
+
+
 def from_nam(source: File, *, check: Check | None = None, max_bytes: int = 2 << 30) -> Model[Answer]:
     """A Model from a .nam file of Neural Amp Modeler (versions 0.5 to 0.7): WaveNet, LSTM, ConvNet, or the
     last network of a container.

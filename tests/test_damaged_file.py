@@ -213,9 +213,9 @@ GRAPH_LIES = {
     ),
     "unknown_key": (lambda g: g.update(version=2), UnsupportedModelError, "'version'"),
     "unknown_activation": (
-        lambda g: g["layers"][1].update(activation="zelu"),
+        lambda g: g["layers"][1].update(activation="mish"),
         UnsupportedModelError,
-        r"layers\[1\].activation.*'zelu'",
+        r"layers\[1\].activation.*'mish'",
     ),
     "activation_number": (lambda g: g["layers"][1].update(activation=[]), ModelFileError, "activation"),
     "activation_parameters": (

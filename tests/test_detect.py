@@ -301,7 +301,7 @@ def test_a_cut_or_mutated_file_ends_in_a_kind_or_one_error(tmp_path, name):
 
 
 def test_a_kind_without_an_importer_is_refused_by_name(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rnnrt.importers.onnx", None)  # as if it were not there
+    monkeypatch.setitem(sys.modules, "rnnrt.importers.onnx.reader", None)  # as if it were not there
     (tmp_path / "m").write_bytes(ONNX)
     with pytest.raises(UnsupportedModelError, match="m: is an ONNX model, for which"):
         read(tmp_path / "m")

@@ -80,6 +80,29 @@ def _bytes(text):
     return int(number) << {"": 0, "K": 10, "M": 20, "G": 30}[unit]
 
 
+def _pair(text):
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _constant(text):
+    name, value = _pair(text)
+    try:
+        return name, int(value) if value.lstrip("+-").isdecimal() else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number") from None
+
+
+def _sizes(text):
+    name, value = _pair(text)
+    sizes = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() or not part for part in sizes):
+        raise argparse.ArgumentTypeError(f"{value!r} is not sizes with commas between them, empty where open")
+    return name, tuple(int(part) if part else None for part in sizes)
+
+
 def _golden(text):
     if text in ("auto", "reference") or os.path.exists(text):
         return text
@@ -118,14 +141,39 @@ def parser() -> argparse.ArgumentParser:
             added.add_argument(
                 model,
                 metavar=model.upper(),
-                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz or .nam file; its kind is found by its "
-                "content",
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .nam or .onnx file; its kind is found "
+                "by its content",
             )
             added.add_argument(
                 "--spec",
                 metavar="FILE",
                 help="for a file that holds weights alone: the layers in order, one a line; or Keras's "
                 "to_json()",
+            )
+            onnx = added.add_argument_group("of .onnx files")
+            onnx.add_argument(
+                "--data", action="append", metavar="FILE", help="the file beside it that holds its weights"
+            )
+            onnx.add_argument(
+                "--constant",
+                action="append",
+                type=_constant,
+                metavar="NAME=NUMBER",
+                help="inputs that are fixed, as sr=16000",
+            )
+            onnx.add_argument(
+                "--state",
+                action="append",
+                type=_pair,
+                metavar="INPUT=OUTPUT",
+                help="values that are carried from call to call: the state of a stream",
+            )
+            onnx.add_argument(
+                "--shape",
+                action="append",
+                type=_sizes,
+                metavar="NAME=SIZES",
+                help="sizes of an input that the file leaves open, as input=,576",
             )
             added.add_argument(
                 "--max-bytes",

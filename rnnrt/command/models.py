@@ -36,21 +36,26 @@ def open_model(path, options, **settings):
 
 
 def importing(path, options):
-    """The importer's own options among those of a command."""
-    made = {"max_bytes": options.max_bytes}
-    if not options.spec:
-        return made
-    kind = detect(path)
-    if kind.importer not in ("keras", "torch"):
+    """The importer's own options among those of a command; UsageError where its file has no use for one."""
+    kind, own = detect(path), ("data", "constant", "state", "shape")
+    given = next((n for n in own if getattr(options, n)), None)
+    if kind.importer != "onnx" and given:
+        raise UsageError(f"is {kind.what}; --{given} belongs to .onnx files", where=str(path))
+    if kind.importer not in ("keras", "torch") and options.spec:
         raise UsageError(f"is {kind.what}, which needs no spec: it says what it is", where=str(path))
-    return made | {"spec": read_text(options.spec)}
+    made = {"max_bytes": options.max_bytes}
+    if options.spec:
+        made["spec"] = read_text(options.spec)
+    for name, argument in (("constant", "constants"), ("state", "state"), ("shape", "shapes")):
+        if getattr(options, name):
+            made[argument] = dict(getattr(options, name))
+    return made | {"data": options.data} if options.data else made
 
 
 def files_read(options):
     """The files that a command reads beside its model."""
-    return [
-        path for path in (options.spec, getattr(options, "golden", None)) if path and os.path.exists(path)
-    ]
+    paths = (options.spec, getattr(options, "golden", None), *(options.data or ()))
+    return [path for path in paths if path and os.path.exists(path)]
 
 
 def check_output(options, graph):

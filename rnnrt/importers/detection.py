@@ -448,6 +448,7 @@ _READERS = {
     "file": "rnnrt.load",
     "keras": "rnnrt.from_keras",
     "torch": "rnnrt.from_torch",
+    "onnx": "rnnrt.from_onnx",
     "numpy": "rnnrt.from_numpy",
     "nam": "rnnrt.from_nam",
     "rtneural": "rnnrt.from_rtneural",

@@ -248,6 +248,14 @@ class Layer:
         return sum(getattr(self, a).size for a in self.arrays if getattr(self, a) is not None)
 
 
+def axes_fit(axes: str, signal: TensorSpec) -> bool:
+    """Whether a value may have its axes in this order: "b", "t" where it has frames, and "f" once, or once
+    for each axis of a frame.
+    """
+    named = sorted(axes.replace("f", "")) == sorted("bt" if signal.time else "b")
+    return named and axes.count("f") in (1, len(signal.features) or 1)
+
+
 def layer_of(reference: str) -> str:
     """The layer that a reference, "layer" or "layer:output", belongs to."""
     return reference.partition(":")[0]

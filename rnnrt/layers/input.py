@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, TensorSpec, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, axes_fit, layer_class, no_fields
 
 if TYPE_CHECKING:
     from ..annotations import References, Sizes
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @layer_class
 class Input(FrameByFrame):
-    """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft".
+    """A graph input. ``axes`` is the source's order of b(atch), t(ime) and f(eatures), e.g. "btf" or "bft";
+    of a frame of several axes "f" stands for all of them, or for one each.
 
     ``ids``: whole numbers for an Embedding.
     """
@@ -38,12 +39,14 @@ class Input(FrameByFrame):
             self._positive("length")
             if not self.time:
                 raise ShapeError("an input without a time axis has no length", where=self.where)
-        wanted = ("b", "t", "f") if self.time else ("b", "f")
         if not self.time and self.axes == "btf":
             object.__setattr__(self, "axes", "bf")
-        if sorted(self.axes) != sorted(wanted):
+        if not axes_fit(self.axes, TensorSpec(self.features, self.time)):
             raise ShapeError(
-                "axes must name each axis once", where=self.where, expected="".join(wanted), found=self.axes
+                "axes must name each axis once",
+                where=self.where,
+                expected="btf" if self.time else "bf",
+                found=self.axes,
             )
 
     def infer(self) -> tuple[TensorSpec, ...]:

@@ -75,8 +75,9 @@ def _groups(net, x, targets):
 def _consume(net, positions, sizes, target, fixed, x, end):
     """Take positions from one end until their product is ``target``."""
     group = []
-    while not _equal([sizes[p] for p in group], target, fixed) or (
-        target == Size((), 1) and not group and positions and sizes[positions[end]] == target
+    ones = [Size((), 1)] + ([Size(("b",))] if net.batch == 1 else [])
+    while not _equal([sizes[p] for p in group], target, fixed, net.batch) or (
+        target == Size((), 1) and not group and positions and sizes[positions[end]] in ones
     ):
         if not positions or (group and target == Size((), 1)):
             raise _constant(net, x)
@@ -84,8 +85,10 @@ def _consume(net, positions, sizes, target, fixed, x, end):
     return group
 
 
-def _equal(group, target, fixed):
+def _equal(group, target, fixed, batch):
     axes, number = [a for s in group for a in s.axes], prod(s.number for s in group)
+    if not target.axes and batch is not None and "b" in axes:
+        number, axes = number * batch, [a for a in axes if a != "b"]
     if not target.axes and fixed is not None:
         number, axes = number * fixed ** sum(a != "b" for a in axes), [a for a in axes if a == "b"]
     return Counter(axes) == Counter(target.axes) and number == target.number

@@ -200,7 +200,8 @@ class Network:
     every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths,
     ``packing``: the clock they count on. ``states``: (what was given, the states it starts, by name) of every
     recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on.
-    ``placed``: how many operators have found the axes they need.
+    ``placed``: how many operators have found the axes they need. ``batch``: the number that stands for the
+    batch in the program's own arithmetic, None where it keeps the batch open.
     """
 
     def __init__(self, advice=None):
@@ -211,6 +212,7 @@ class Network:
         self.states: list[tuple[StateInput, list[str]]] = []
         self.clocks: dict[str, Clock] = {}
         self.placed = 0
+        self.batch: int | None = None
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it

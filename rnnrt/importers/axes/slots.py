@@ -1,0 +1,184 @@
+"""Frames of several axes: a tensor as an array of numbers picked one by one.
+
+A graph keeps a frame as a row of numbers; a program may give it several axes (states of several layers in one
+tensor, a stack, heads) and move them about. Such a tensor is an array of places: which number of which
+references stands there. Moving axes, slicing and joining are then NumPy's own; what has one axis left is an
+ordinary Tensor again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import UnsupportedModelError
+from ...layers import Concatenate, Reshape, Select
+from .values import Clock, Size, Tensor
+
+#: Numbers in a frame of several axes.
+_MOST = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """``axes``: "b", "t", or "n" for an axis of numbers. ``places``: an array with those axes, of size one
+    where they are "b" or "t": positions among the numbers of ``references`` side by side, ``widths`` of each.
+    """
+
+    axes: tuple[str, ...]
+    places: np.ndarray
+    references: tuple[str, ...]
+    widths: tuple[int, ...]
+    clock: Clock | None = None
+
+    def __str__(self):
+        words = {"b": "batch", "t": "time"}
+        return "(" + ", ".join(words.get(a) or str(n) for a, n in zip(self.axes, self.places.shape)) + ")"
+
+    @property
+    def long(self):
+        """How many axes of numbers are longer than one."""
+        return sum(a == "n" and n > 1 for a, n in zip(self.axes, self.places.shape))
+
+    def seen(self, axes, places):
+        """The same numbers with other axes, or some of them."""
+        if places.size > _MOST:
+            raise UnsupportedModelError("a frame has too many numbers", found=f"{places.size:,}")
+        return replace(self, axes=tuple(axes), places=places)
+
+
+def slots_of(net, x) -> Slots:
+    """A Tensor (or Slots) as Slots; raises where batch and time are merged."""
+    if isinstance(x, Slots):
+        return x
+    if any(len(a) > 1 for a in x.axes) or any(x.padding) or x.packed:
+        raise UnsupportedModelError("this tensor cannot be taken apart", found=str(x))
+    widths = tuple(net.builder.signal(r).width for r in x.references)
+    numbers = np.arange(sum(widths))
+    if len(set(widths)) > 1:
+        raise UnsupportedModelError("the parts of a stack must have one size", found=str(widths))
+    sizes = [len(x.references) if a == "s" else widths[0] if a == "f" else 1 for a in x.axes]
+    order = [k for k, a in enumerate(x.axes) if a == "s"] + [k for k, a in enumerate(x.axes) if a == "f"]
+    places = numbers.reshape([sizes[k] for k in order])
+    if len(order) == 2 and order[0] > order[1]:
+        places = places.T
+    axes = tuple(a if a in "bt" else "n" for a in x.axes)
+    return Slots(axes, places.reshape(sizes), x.references, widths, x.clock)
+
+
+def tensor_of(net, x):
+    """Slots with no more than one axis of numbers longer than one as a Tensor, None for others. An axis of
+    size one is "1"; with none longer the last one is the features.
+    """
+    if isinstance(x, Tensor):
+        return x
+    long = [k for k, a in enumerate(x.axes) if a == "n" and x.places.shape[k] > 1]
+    if len(long) > 1:
+        return None
+    numbers = [k for k, a in enumerate(x.axes) if a == "n"]
+    features = long[0] if long else numbers[-1] if numbers else None
+    axes = tuple("f" if k == features else "1" if a == "n" else a for k, a in enumerate(x.axes))
+    reference = picked(net, x)
+    if features is None:
+        reference = net.add(Reshape, reference, features=())
+    return net.tensor(reference, axes, x.clock)
+
+
+def picked(net, x):
+    """A reference to the numbers of Slots, in order, as one row."""
+    places, starts = x.places.ravel(), np.concatenate([[0], np.cumsum(x.widths)])
+    owner = np.searchsorted(starts, places, "right") - 1
+    used = list(dict.fromkeys(owner.tolist()))
+    flat = [_row(net, x.references[k]) for k in used]
+    fresh = dict(zip(used, np.concatenate([[0], np.cumsum([x.widths[k] for k in used])])))
+    index = places - starts[owner] + np.array([fresh[k] for k in owner.tolist()], np.int64)
+    joined = flat[0] if len(flat) == 1 else net.add(Concatenate, *flat)
+    if np.array_equal(index, np.arange(net.builder.signal(joined).width)):
+        return joined
+    return net.add(Select, joined, index=index)
+
+
+def _row(net, reference):
+    """A reference whose frames are rows of numbers."""
+    signal = net.builder.signal(reference)
+    return reference if len(signal.features) == 1 else net.add(Reshape, reference, features=(signal.width,))
+
+
+def joined(net, parts, axis):
+    """Slots one after the other along an axis of numbers."""
+    parts = [slots_of(net, p) for p in parts]
+    first = parts[0]
+    position = axis % len(first.axes)
+    others = lambda p: [n for k, n in enumerate(p.places.shape) if k != position]
+    for p in parts[1:]:
+        if (
+            p.axes != first.axes
+            or others(p) != others(first)
+            or (p.clock and p.clock[1:]) != (first.clock and first.clock[1:])
+        ):
+            raise UnsupportedModelError(
+                "the tensors cannot be joined", found=", ".join(map(str, parts[:4])), expected="one shape"
+            )
+    if first.axes[position] != "n":
+        raise UnsupportedModelError(
+            "tensors cannot be joined along batch or time", found=", ".join(map(str, parts[:4]))
+        )
+    starts = np.concatenate([[0], np.cumsum([sum(p.widths) for p in parts])])
+    places = np.concatenate([p.places + start for p, start in zip(parts, starts)], position)
+    made = replace(
+        first,
+        references=tuple(r for p in parts for r in p.references),
+        widths=tuple(w for p in parts for w in p.widths),
+    )
+    return made.seen(first.axes, places)
+
+
+def reshaped(net, x, shape):
+    """Another shape: numbers and Sizes, one of them may be -1; batch and time keep their places in the
+    order.
+    """
+    sizes = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
+    kept = [a for a in x.axes if a != "n"]
+    axes, target = [], []
+    for n in shape:
+        letter = next((a for a in kept if n == sizes[a]), None)
+        if letter is None and kept and n != -1 and not isinstance(n, Size):
+            own = {"b": net.batch, "t": None}[kept[0]]  # a batch that the file fixed
+            before = x.axes.index(kept[0])
+            letter = kept[0] if own == n and len(axes) == before else None
+        if letter:
+            kept.remove(letter)
+        axes.append(letter or "n")
+        target.append(1 if letter else n)
+    if any(isinstance(n, Size) for n in target):
+        raise _kept_apart(net, x)
+    if kept == ["b"] and target.count(-1) == 1 and x.axes[0] == "b" and target[0] == -1:
+        axes[0], target[0], kept = "b", 1, []
+    count = x.places.size
+    if target.count(-1) == 1:
+        rest = int(np.prod([n for n in target if n != -1]))
+        if not rest or count % rest:
+            raise _kept_apart(net, x)
+        target[target.index(-1)] = count // rest
+    if kept or int(np.prod(target)) != count or not _in_order(x, axes, target):
+        raise _kept_apart(net, x)
+    return x.seen(axes, x.places.reshape(target))
+
+
+def _in_order(x, axes, target):
+    """Whether batch and time stand between the same numbers as before."""
+    return _places(x.axes, x.places.shape) == _places(axes, target)
+
+
+def _places(axes, sizes):
+    """(axis, how many numbers an item of the axes before it counts) of batch and time."""
+    return [(a, int(np.prod(sizes[:k]))) for k, a in enumerate(axes) if a != "n"]
+
+
+def _kept_apart(net, x):
+    return UnsupportedModelError(
+        "this shape does not keep batch, time and features apart, or holds batch or time as a constant",
+        found=str(x),
+        fix=net.advice["sizes"],
+    )

@@ -1,0 +1,529 @@
+"""Operators of ONNX that move axes, take parts, join, and change types: f(net, own, *inputs) -> results.
+
+``own``: the node's attributes. Values are Tensors and Slots, made of an input, or arrays, known when the file
+is read. A tensor that takes part in a move which a Tensor cannot express is taken apart into Slots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ...errors import ModelFileError, ShapeError, UnsupportedModelError
+from ...layers import Flatten, Select, Unflatten
+from ..axes import slots
+from ..axes.slots import Slots, slots_of, tensor_of
+from ..axes.values import AxesError, Clock, Lengths, Size, Tensor
+from ..operators.activations import activated
+from ..operators.table import apply
+from .folding import Unknown, bounds, equal_parts, integers, plain_integers
+from .recurrent import hard_sigmoid
+from .tensors import TYPES, type_name
+from .words import constant
+
+
+class Frozen(UnsupportedModelError):
+    """What is possible only where the input has a fixed number of frames: ``counts``, of which they may be
+    one; without those, as many as are taken by number.
+    """
+
+    def __init__(
+        self, x, counts=(), what="takes frames by their number, for an input of any length", fix=None
+    ):
+        super().__init__(what, found=str(x), fix=fix)
+        self.input, self.counts, self.clock = x.clock.input, sorted(counts), x.clock
+
+
+def _position(x, axis):
+    if isinstance(axis, (bool, Size)) or not -len(x.axes) <= axis < len(x.axes):
+        raise ShapeError(f"is not an axis of {x}", found=str(axis))
+    return axis % len(x.axes)
+
+
+def frames_apart(net, x):
+    """A sequence of fixed length as Slots whose axis of time is one of numbers."""
+    x = x if isinstance(x, Slots) else slots_of(net, x)
+    reference = slots.picked(net, x)
+    signal = net.builder.signal(reference)
+    if signal.length is None:
+        raise Frozen(x)
+    flat = net.add(Flatten, reference)
+    time = x.axes.index("t")
+    sizes = [n for k, n in enumerate(x.places.shape) if k != time]
+    places = np.arange(signal.length * signal.width).reshape([signal.length, *sizes])
+    axes = ["n" if a == "t" else a for a in x.axes]
+    return Slots(tuple(axes), np.moveaxis(places, 0, time), (flat,), (signal.length * signal.width,))
+
+
+def _length(net, x):
+    return net.builder.signal(x.references[0]).length if "t" in x.axes else None
+
+
+# ---- axes --------------------------------------------------------------------------------------------------
+
+
+def transpose(net, own, x):
+    order = own.get("perm") or list(range(len(x.axes)))[::-1]
+    if sorted(order) != list(range(len(x.axes))):
+        raise ModelFileError("perm must name every axis once", found=f"{order} of {x}")
+    if isinstance(x, Slots):
+        return x.seen([x.axes[k] for k in order], x.places.transpose(order))
+    return apply(net, "permute", x=x, order=order)
+
+
+def unsqueeze(net, own, x, axes=None):
+    axes = own.get("axes") if axes is None else plain_integers(axes, "axes")
+    rank = len(x.axes) + len(axes)
+    for axis in sorted(a % rank for a in axes):
+        if isinstance(x, Slots):
+            x = x.seen([*x.axes[:axis], "n", *x.axes[axis:]], np.expand_dims(x.places, axis))
+        else:
+            x = apply(net, "unsqueeze", x=x, axis=axis)
+    return x
+
+
+def squeeze(net, own, x, axes=None):
+    axes = own.get("axes") if axes is None else plain_integers(axes, "axes")
+    if axes is None:
+        if any(isinstance(n, Size) for n in sizes_of(net, x)):
+            raise UnsupportedModelError("a Squeeze without axes drops the batch axis of a batch of one")
+        axes = [k for k, n in enumerate(sizes_of(net, x)) if n == 1]
+    positions = sorted({_position(x, a) for a in axes}, reverse=True)
+    for position in positions:
+        axis = x.axes[position]
+        if axis == "t" and _length(net, x) == 1:
+            x = select(net, x, position, 0)
+        elif axis == "b" and net.batch == 1:
+            raise UnsupportedModelError(
+                "the axis of the batch is dropped", found=str(x), fix=net.advice["sizes"]
+            )
+        elif isinstance(x, Slots) and axis == "n" and x.places.shape[position] == 1:
+            x = x.seen([*x.axes[:position], *x.axes[position + 1 :]], x.places.squeeze(position))
+        else:
+            n = sizes_of(net, x)[position]
+            if n != 1:
+                raise UnsupportedModelError(
+                    "only an axis of size one can be squeezed", expected="1", found=f"axis {position} of {x}"
+                )
+            x = apply(net, "squeeze", x=x, axes=[position])
+    return x
+
+
+def reshape(net, own, x, shape):
+    target = integers(shape, "the shape of a Reshape")
+    sizes = sizes_of(net, x)
+    if not own.get("allowzero", 0):
+        if any(n == 0 and k >= len(sizes) for k, n in enumerate(target)):
+            raise ModelFileError("the shape of a Reshape has a 0 where there is no axis", found=str(target))
+        target = [sizes[k] if n == 0 else n for k, n in enumerate(target)]
+    try:
+        if isinstance(x, Tensor):
+            try:
+                return apply(net, "reshape", x=x, shape=target)
+            except (UnsupportedModelError, ShapeError):
+                pass
+        return slots.reshaped(net, slots_of(net, x), target)
+    except UnsupportedModelError as error:
+        numbers = {n for n in target if isinstance(n, int) and n > 0}
+        if "t" in x.axes and _length(net, x) is None and numbers and x.clock.input:
+            raise Frozen(x, numbers, error.what, error.fix) from error
+        raise
+
+
+def flatten(net, own, x):
+    axis = own.get("axis", 1)
+    axis = axis % len(x.axes) if axis < 0 else axis
+    if axis != 1 or not isinstance(x, Tensor):
+        return reshape(net, {}, x, np.array([0, -1])) if axis == 1 else _refused_flatten(x, axis)
+    return apply(net, "flatten", x=x, first=1, last=-1) if len(x.axes) > 1 else unsqueeze(net, {}, x, [1])
+
+
+def _refused_flatten(x, axis):
+    raise UnsupportedModelError("Flatten is supported after the first axis", found=f"axis={axis} of {x}")
+
+
+# ---- parts -------------------------------------------------------------------------------------------------
+
+
+def gather(net, own, x, index):
+    if isinstance(index, (Tensor, Slots)):
+        if not isinstance(x, np.ndarray) or own.get("axis", 0) or x.ndim != 2:
+            raise UnsupportedModelError("a Gather by an input is supported as an embedding, of a known table")
+        return apply(net, "embedding", x=index, table=constant(x, "the table of a Gather"))
+    if not isinstance(index, np.ndarray) or index.dtype.kind not in "iu":
+        raise UnsupportedModelError("a Gather must take items by known numbers", found=str(index))
+    position = _position(x, own.get("axis", 0))
+    if index.ndim == 0:
+        return select(net, x, position, int(index))
+    if index.ndim == 1 and index.size == 1:
+        return unsqueeze(net, {}, select(net, x, position, int(index[0])), [position])
+    return picked(net, x, position, index)
+
+
+def select(net, x, position, index):
+    """One item of an axis, which is gone from the result."""
+    axis = x.axes[position]
+    if axis == "t":
+        length = _length(net, x)
+        if length is None and (index != -1 or isinstance(x, Slots)):
+            if index == 0 and net.shared_time(x):
+                return apply(net, "select", x=tensor_of(net, x), axis=position, index=0)
+            raise Frozen(x)
+        if length is None or index in (-1, length - 1) and isinstance(x, Tensor):
+            return apply(net, "select", x=x, axis=position, index=-1)
+        x = frames_apart(net, x)
+    if isinstance(x, Tensor) and axis in ("s", "1"):
+        return apply(net, "select", x=x, axis=position, index=index)
+    x = slots_of(net, x)
+    if x.axes[position] == "b":
+        raise AxesError("one row of a batch cannot be taken", found=str(x))
+    size = x.places.shape[position]
+    if not -size <= index < size:
+        raise ModelFileError("takes an item that is not there", expected=f"below {size}", found=str(index))
+    made = x.seen([*x.axes[:position], *x.axes[position + 1 :]], np.take(x.places, index, position))
+    return tensor_of(net, made) or made
+
+
+def picked(net, x, position, index):
+    """Items of an axis by known numbers, in the place of it."""
+    if x.axes[position] == "t":
+        x = frames_apart(net, x)
+    x = slots_of(net, x)
+    if x.axes[position] == "b":
+        raise AxesError("rows of a batch cannot be taken by number", found=str(x))
+    size = x.places.shape[position]
+    if index.size and not (-size <= index.min() and index.max() < size):
+        raise ModelFileError(
+            "takes items that are not there", expected=f"below {size}", found=str(index.max())
+        )
+    axes = [*x.axes[:position], *["n"] * index.ndim, *x.axes[position + 1 :]]
+    made = x.seen(axes, np.take(x.places, index, position))
+    return tensor_of(net, made) or made
+
+
+def slice_(net, own, x, *given):
+    for axis, part in bounds(own, *given):
+        x = _sliced(net, x, _position(x, axis), part)
+    return x
+
+
+def _sliced(net, x, position, part):
+    axis, size = x.axes[position], sizes_of(net, x)[position]
+    if part.step == 1 and part.start in (None, 0) and (part.stop is None or part.stop == size):
+        return x
+    if isinstance(size, Size):
+        if isinstance(part.start, Size) or not isinstance(part.stop, (int, type(None))):
+            raise Unknown("a Slice depends on the size of an input")
+        if axis == "b":
+            raise AxesError("part of a batch cannot be taken", found=f"{part} of {x}")
+        length = _length(net, x)
+        if length is None:
+            return _of_any_length(net, x, position, part)
+        if part == slice(length - 1, None, 1) or part.start == -1 and part.stop is None and part.step == 1:
+            return unsqueeze(net, {}, select(net, x, position, -1), [position])
+        kept = range(length)[part]
+        made = picked(net, x, position, np.array(kept, np.int64)) if len(kept) else None
+        return made if made is not None else _empty(x, part)
+    kept = range(size)[part]
+    if not kept:
+        return _empty(x, part)
+    if isinstance(x, Tensor) and axis in ("s", "1"):
+        return apply(net, "slice", x=x, axis=position, start=part.start, end=part.stop, step=part.step)
+    if isinstance(x, Tensor) and axis == "f" and len(x.references) == 1:
+        return x.view(references=(net.add(Select, x.reference, index=tuple(kept)),))
+    return picked(net, x, position, np.array(kept, np.int64))
+
+
+def _of_any_length(net, x, position, part):
+    """Part of a sequence of any length: its last frame, all in reverse, or what a convolution's padding
+    allows to cut off.
+    """
+    x = tensor_of(net, x)
+    if x is None:
+        raise UnsupportedModelError("part of a sequence of frames with several axes cannot be taken")
+    if part.step == -1 and part.start in (-1, (1 << 63) - 1) and part.stop is None:
+        return apply(net, "flip", x=x, axes=[position])
+    if part.step == 1 and (part.start or 0) >= 0 and part.stop is not None and part.stop > 0:
+        raise Frozen(x)
+    return apply(net, "slice", x=x, axis=position, start=part.start, end=part.stop, step=part.step)
+
+
+def _empty(x, part):
+    raise ShapeError("the slice is empty", found=f"{part.start}:{part.stop}:{part.step} of {x}")
+
+
+def split(net, own, count, x, parts=None):
+    position = _position(x, own.get("axis", 0))
+    parts = own.get("split") if parts is None else plain_integers(parts, "split")
+    size = sizes_of(net, x)[position]
+    if isinstance(size, Size) and x.axes[position] == "t":
+        size = _length(net, x)
+        if size is None and (parts or count == 1):
+            raise Frozen(x)
+    if isinstance(size, Size) or size is None:
+        raise AxesError("an axis of unknown size cannot be split", found=f"axis {position} of {x}")
+    if parts is None:
+        count = own.get("num_outputs", count)
+        if "num_outputs" not in own and size % count:
+            raise ModelFileError("the parts of a Split are not equal", found=f"{size} in {count} parts")
+        parts = equal_parts(size, count)
+    if sum(parts) != size or min(parts) < 1:
+        raise ModelFileError(
+            "the parts of a Split do not make up the axis", expected=str(size), found=str(parts)
+        )
+    ends = np.cumsum(parts)
+    return tuple(_sliced(net, x, position, slice(int(e - n), int(e), 1)) for n, e in zip(parts, ends))
+
+
+# ---- joining -----------------------------------------------------------------------------------------------
+
+
+def concat(net, own, *parts):
+    if any(isinstance(p, np.ndarray) for p in parts):
+        raise UnsupportedModelError("a tensor and constants cannot be joined")
+    first = parts[0]
+    position = _position(first, own.get("axis", 1))
+    if len(parts) == 1:
+        return first
+    plain = all(isinstance(p, Tensor) for p in parts)
+    if plain and all(p.axes == first.axes for p in parts) and first.axes[position] in ("f", "s"):
+        same = len({len(p.references) for p in parts}) == 1 or first.axes[position] == "s"
+        if same and ("s" not in first.axes or first.axes[position] == "s"):
+            return apply(net, "concat", tensors=list(parts), axis=position)
+    if plain and any(p.axes[position] == "t" for p in parts):
+        parts = [frames_apart(net, p) if p.axes[position] == "t" else p for p in parts]
+    made = slots.joined(net, parts, position)
+    return tensor_of(net, made) if made.places.size == made.places.shape[position] else made
+
+
+# ---- sequences of tensors ----------------------------------------------------------------------------------
+
+
+def split_to_sequence(net, own, x, parts=None):
+    position = _position(x, own.get("axis", 0))
+    size = _length(net, x) if x.axes[position] == "t" else sizes_of(net, x)[position]
+    if size is None:
+        raise Frozen(x)
+    if isinstance(size, Size):
+        raise AxesError("the rows of a batch cannot be taken apart", found=str(x))
+    if parts is None:
+        sizes = [1] * size
+    else:
+        part = plain_integers(parts, "split")
+        sizes = part if np.ndim(parts) else [min(part[0], size - k) for k in range(0, size, part[0])]
+    made = split(net, {"axis": position}, len(sizes), x, np.array(sizes, np.int64))
+    if parts is None and not own.get("keepdims", 1):
+        made = [squeeze(net, {}, m, np.array([position])) for m in made]
+    return tuple(made)
+
+
+def sequence_at(net, own, sequence, index):
+    if not isinstance(sequence, tuple) or not isinstance(index, np.ndarray) or index.size != 1:
+        raise UnsupportedModelError("an item of a sequence must be taken by a known number")
+    if not -len(sequence) <= index.item() < len(sequence):
+        raise ModelFileError("takes an item that is not there", expected=f"below {len(sequence)}")
+    return sequence[index.item()]
+
+
+def sequence_construct(net, own, *items):
+    return tuple(items)
+
+
+def concat_from_sequence(net, own, sequence):
+    if own.get("new_axis", 0):
+        axis = own["axis"]
+        sequence = [unsqueeze(net, {}, x, np.array([axis])) for x in sequence]
+    return concat(net, own, *sequence)
+
+
+# ---- sizes and types ---------------------------------------------------------------------------------------
+
+
+def sizes_of(net, x):
+    """The size of every axis: a number, or a Size where only the run tells."""
+    if isinstance(x, Tensor):
+        return net.sizes(x)
+    symbols = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
+    return [symbols.get(a, n) for a, n in zip(x.axes, x.places.shape)]
+
+
+def shape(net, own, x):
+    if isinstance(x, Lengths):
+        sizes = [Size(("b",))]
+    else:
+        sizes = [_number_of(net, x, n, a) for n, a in zip(sizes_of(net, x), x.axes)]
+    return np.array([*sizes, None], object)[:-1][slice(own.get("start", 0), own.get("end"))]
+
+
+def _number_of(net, x, size, axis):
+    """A Size as the number it is where the number of frames is fixed."""
+    if axis == "t" and isinstance(size, Size) and _length(net, x) is not None:
+        return _length(net, x)
+    return size
+
+
+def size(net, own, x):
+    made = 1
+    for n in shape(net, {}, x):
+        made = made * n
+    return np.array([made, None], object)[0:1].reshape(())
+
+
+def cast(net, own, x):
+    word = TYPES.get(own.get("to"))
+    if word is None:
+        raise UnsupportedModelError("a Cast to this type is not supported", found=type_name(own.get("to")))
+    if isinstance(x, Slots):
+        return x if word == "float32" else _refused_cast(word)
+    if isinstance(x, Tensor) and not net.is_ids(x) and word in ("float16", "bfloat16", "float64"):
+        return x  # numbers are float32 here, whatever the file computes in
+    return apply(net, "cast", x=x, type=word)
+
+
+def _refused_cast(word):
+    raise UnsupportedModelError(f"a change of type to {word} is not supported", expected="float32")
+
+
+def identity(net, own, x):
+    return x
+
+
+def expand(net, own, x, shape):
+    target, sizes = integers(shape, "the shape of an Expand"), sizes_of(net, x)
+    padded = [1] * (len(sizes) - len(target)) + target
+    if len(target) > len(sizes) or any(t not in (1, n) for t, n in zip(padded, sizes)):
+        raise UnsupportedModelError("a tensor cannot be expanded", expected=f"{x}", found=str(target))
+    return x
+
+
+def hard_sigmoid_(net, own, x):
+    return activated(net, x, hard_sigmoid(own.get("alpha", 0.2), own.get("beta", 0.5)))
+
+
+# ---- padding -----------------------------------------------------------------------------------------------
+
+
+def pad(net, own, x, pads=None, value=None, axes=None):
+    """Zeros before and after the frames, or copies of a frame of numbers by place."""
+    pads = (own.get("pads") or own.get("paddings")) if pads is None else plain_integers(pads, "pads")
+    value = own.get("value", 0.0) if value is None else np.asarray(value).item()
+    axes = list(range(len(x.axes))) if axes is None else plain_integers(axes, "axes")
+    if len(pads) != 2 * len(axes):
+        raise ModelFileError("pads must have two numbers an axis", found=str(pads))
+    mode = own.get("mode", "constant")
+    for k, axis in enumerate(axes):
+        before, after, position = pads[k], pads[k + len(axes)], _position(x, axis)
+        if before or after:
+            x = _padded(net, x, position, before, after, mode, value)
+    return x
+
+
+def _padded(net, x, position, before, after, mode, value):
+    size = sizes_of(net, x)[position]
+    axis = x.axes[position]
+    length = _length(net, x) if axis == "t" else size
+    if min(before, after) < 0:
+        raise UnsupportedModelError(
+            "padding by less than nothing is not supported", found=f"{before}, {after}"
+        )
+    if mode == "constant":
+        if axis != "t" or value:
+            raise UnsupportedModelError(
+                "only zeros before and after the frames can be padded", found=f"{value:g} on an axis of {x}"
+            )
+        if not isinstance(x, Tensor):
+            raise UnsupportedModelError("frames with several axes cannot be padded", found=str(x))
+        return dataclasses.replace(x, padding=(x.padding[0] + before, x.padding[1] + after))
+    if mode not in ("reflect", "edge", "wrap"):
+        raise ModelFileError("is not a mode of padding", found=repr(mode))
+    if length is None or isinstance(length, Size):
+        raise UnsupportedModelError(
+            f"padding with {mode} needs a fixed number of frames", found=str(x), fix=net.advice["length"]
+        )
+    if max(before, after) >= length and mode == "reflect" or max(before, after) > length:
+        raise ShapeError("the padding is longer than what it repeats", found=f"{before}, {after} of {length}")
+    index = np.pad(np.arange(length), (before, after), {"edge": "edge", "wrap": "wrap"}.get(mode, "reflect"))
+    return picked(net, x, position, index)
+
+
+MOVES = {
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+    "Squeeze": squeeze,
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Gather": gather,
+    "Slice": slice_,
+    "Concat": concat,
+    "Shape": shape,
+    "Size": size,
+    "Cast": cast,
+    "Identity": identity,
+    "Expand": expand,
+    "HardSigmoid": hard_sigmoid_,
+    "Pad": pad,
+    "SplitToSequence": split_to_sequence,
+    "SequenceAt": sequence_at,
+    "SequenceConstruct": sequence_construct,
+    "ConcatFromSequence": concat_from_sequence,
+}
+
+
+def framed(net, x):
+    """``x`` for an operator over frames: a row of numbers as a sequence of one number each, where it stands
+    for one.
+    """
+    if isinstance(x, Slots) and x.axes == ("b", "n", "n") and x.long > 1:
+        turned = x.seen(("b", "n", "n"), x.places.transpose(0, 2, 1))
+        length = turned.places.shape[1]
+        frames = net.add(Unflatten, slots.picked(net, turned), length=length)
+        return net.tensor(frames, "bft", Clock("", length, 0))
+    x = tensor_of(net, x) if isinstance(x, Slots) else x
+    if isinstance(x, Tensor) and x.axes == ("b", "1", "f"):
+        length = net.signal(x).width
+        return net.tensor(net.add(Unflatten, x.reference, length=length), "bft", Clock("", length, 0))
+    return x
+
+
+def flat_image(net, node, x, rest):
+    """(inputs of an operator over two axes one of which has size one, as over the other alone; what gives its
+    result that axis back). Its attributes are cut to match: see ``flat_attributes``.
+    """
+    if not isinstance(x, Tensor) or "1" not in x.axes[2:]:
+        raise UnsupportedModelError(
+            "a window over two axes is supported where one of them has size one", found=str(x)
+        )
+    place = 2 + x.axes[2:].index("1")
+    y = framed(net, x.view([a for k, a in enumerate(x.axes) if k != place]))
+    restore = lambda made: made.view([*made.axes[:place], "1", *made.axes[place:]])
+    if node.op.startswith("Conv"):
+        weight = rest[0]
+        if not isinstance(weight, np.ndarray) or weight.ndim != 4 or weight.shape[place] != 1:
+            raise UnsupportedModelError(
+                "a convolution over two axes is supported where one of them has size one", found=str(x)
+            )
+        rest = [weight.squeeze(place), *rest[1:]]
+    return [y, *rest], restore, place - 2
+
+
+def flat_attributes(own, axis):
+    """Attributes of a window over two axes without those of ``axis``, which has size one."""
+    made, neutral = dict(own), {"kernel_shape": 1, "strides": None, "dilations": None}
+    for name, only in neutral.items():
+        if made.get(name):
+            if len(made[name]) != 2 or (only is not None and made[name][axis] != only):
+                raise UnsupportedModelError(
+                    "a window over two axes is not supported", found=f"{name}={made[name]}"
+                )
+            made[name] = [made[name][1 - axis]]
+    for name in ("pads", "output_padding"):
+        if made.get(name):
+            count = len(made[name]) // 2
+            pairs = [made[name][axis], made[name][axis + 2]] if count == 2 else [made[name][axis]]
+            if any(pairs):
+                raise UnsupportedModelError(
+                    "a window over two axes is not supported", found=f"{name}={made[name]}"
+                )
+            made[name] = [n for k, n in enumerate(made[name]) if k % 2 != axis]
+    return made

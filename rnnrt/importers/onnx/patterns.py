@@ -1,0 +1,148 @@
+"""Layers that exporters spell out: GELU by the error function, layer normalisation by means and roots.
+
+They are found among the nodes of a program and become the one node that later versions of ONNX have for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from .model import Node
+
+_ROOT_OF_TWO = np.sqrt(2)
+
+
+def lifted(nodes, known):
+    """``nodes`` with what is recognised as nodes Gelu and LayerNormalization; ``known``: {name: array}, to
+    which their constants are added. What they replace is left for who drops nodes that nothing needs.
+    """
+    graph = _Graph(nodes, known)
+    made = {}
+    for node in nodes:
+        if node.op == "Erf":
+            made |= _gelu(graph, node)
+        elif node.op == "Div":
+            made |= _layer_norm(graph, node)
+    return [made.get(id(n), n) for n in nodes]
+
+
+class _Graph:
+    def __init__(self, nodes, known):
+        self.known, self.maker, self.readers = known, {}, {}
+        for node in nodes:
+            self.maker |= dict.fromkeys(filter(None, node.outputs), node)
+            for name in filter(None, node.inputs):
+                self.readers.setdefault(name, []).append(node)
+
+    def made_by(self, name, *ops):
+        node = self.maker.get(name)
+        return node if node is not None and node.op in ops and not node.domain else None
+
+    def number(self, name):
+        """The one number a name stands for, or None."""
+        array = self.known.get(name)
+        return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
+    def only_reader(self, name, op):
+        """The one node that reads a value, if it is of this kind."""
+        readers = self.readers.get(name, [])
+        return readers[0] if len(readers) == 1 and readers[0].op == op else None
+
+    def other(self, node, name):
+        """The other operand of a node that reads ``name``."""
+        rest = [n for n in node.inputs if n != name]
+        return rest[0] if len(node.inputs) == 2 and len(rest) == 1 else None
+
+    def is_number(self, name, value):
+        found = self.number(name)
+        return found is not None and abs(found - value) <= 1e-6 * abs(value)
+
+
+def _gelu(graph, erf):
+    """{id of the last node: Gelu} where x / sqrt 2 goes into ``erf`` and 0.5 x (1 + erf) comes out."""
+    inner = graph.made_by(erf.inputs[0], "Div", "Mul")
+    if inner is None:
+        return {}
+    x, by = inner.inputs
+    wanted = _ROOT_OF_TWO if inner.op == "Div" else 1 / _ROOT_OF_TWO
+    if not graph.is_number(by, wanted):
+        x, by = by, x
+        if inner.op == "Div" or not graph.is_number(by, wanted):
+            return {}
+    one = graph.only_reader(erf.outputs[0], "Add")
+    if one is None or not graph.is_number(graph.other(one, erf.outputs[0]), 1.0):
+        return {}
+    value, factors = one.outputs[0], []
+    while len(factors) < 2 and (product := graph.only_reader(value, "Mul")) is not None:
+        factors.append(graph.other(product, value))
+        value = product.outputs[0]
+        half = graph.made_by(factors[-1], "Mul") if factors[-1] else None
+        halved = half is not None and x in half.inputs and graph.is_number(graph.other(half, x), 0.5)
+        if halved and len(factors) == 1:
+            return {id(product): _node(product, "Gelu", (x,))}
+    if len(factors) == 2 and x in factors and graph.is_number(factors[1 - factors.index(x)], 0.5):
+        return {id(product): _node(product, "Gelu", (x,))}
+    return {}
+
+
+def _layer_norm(graph, divide):
+    """{id of the last node: LayerNormalization} where (x - mean) / sqrt(variance + epsilon) comes out."""
+    centred, root = graph.made_by(divide.inputs[0], "Sub"), graph.made_by(divide.inputs[1], "Sqrt")
+    total = graph.made_by(root.inputs[0], "Add") if root is not None else None
+    if centred is None or total is None:
+        return {}
+    epsilon = [graph.number(n) for n in total.inputs]
+    if (epsilon[0] is None) == (epsilon[1] is None):
+        return {}
+    k = 0 if epsilon[0] is not None else 1
+    x = _centred(graph, centred.outputs[0])
+    square = _mean_of(graph, total.inputs[1 - k])
+    power = graph.made_by(square, "Pow", "Mul") if square is not None else None
+    if x is None or power is None:
+        return {}
+    first, second = power.inputs
+    squared = graph.is_number(second, 2.0) if power.op == "Pow" else first == second
+    if not squared or _centred(graph, first) != x:
+        return {}
+    last, size, arrays = divide, None, []
+    for op in ("Mul", "Add"):
+        reader = graph.only_reader(last.outputs[0], op)
+        array = graph.known.get(graph.other(reader, last.outputs[0])) if reader is not None else None
+        vector = (
+            array is not None and array.size == array.shape[-1:][0] if getattr(array, "ndim", 0) else False
+        )
+        if not vector or size not in (None, array.size):
+            if op == "Mul":
+                return {}  # without a scale nothing says how many features there are
+            break
+        last, size = reader, array.size
+        arrays.append(array.reshape(-1))
+    names = [f"{divide.outputs[0]}/scale", f"{divide.outputs[0]}/offset"][: len(arrays)]
+    graph.known.update(zip(names, arrays))
+    return {id(last): _node(last, "LayerNormalization", (x, *names), epsilon=epsilon[k])}
+
+
+def _mean_of(graph, name):
+    """What a mean over the last axis, which stays, is of."""
+    node = graph.made_by(name, "ReduceMean")
+    if node is None or not node.attributes.get("keepdims", 1):
+        return None
+    axes = node.attributes.get("axes")
+    if len(node.inputs) > 1:
+        array = graph.known.get(node.inputs[1])
+        axes = None if array is None else array.tolist()
+    return node.inputs[0] if axes == [-1] else None
+
+
+def _centred(graph, name):
+    """x where a value is x minus its mean over the last axis."""
+    node = graph.made_by(name, "Sub")
+    if node is None or _mean_of(graph, node.inputs[1]) != node.inputs[0]:
+        return None
+    return node.inputs[0]
+
+
+def _node(node, op, inputs, **attributes) -> Node:
+    return dataclasses.replace(node, op=op, inputs=inputs, attributes=attributes)
