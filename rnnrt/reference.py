@@ -11,6 +11,8 @@ processor to the next.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .errors import ShapeError
@@ -82,7 +84,7 @@ def _rows(state, batch):
 
 def apply(function, x):
     """A Function of layers.FUNCTIONS, elementwise."""
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         return _value(function.name, function.parameters, x.astype(np.float64)).astype(x.dtype)
 
 
@@ -120,7 +122,46 @@ def _value(name, p, x):
             return x / (1 + np.abs(x))
         case "gelu_tanh":
             return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+        case "gelu":
+            return 0.5 * x * _erfc(-x / np.sqrt(2))
+        case "softplus":
+            return np.logaddexp(0, x)
+        case "log_sigmoid":
+            return -np.logaddexp(0, -x)
+        case "mish":
+            return x * np.tanh(np.logaddexp(0, x))
+        case "celu":
+            return np.where(x > 0, x, p[0] * np.expm1(np.minimum(x, 0) / p[0]))
+        case "soft_shrink":
+            return np.sign(x) * np.maximum(np.abs(x) - p[0], 0)
+        case "hard_shrink":
+            return np.where(np.abs(x) > p[0], x, 0 * x)
+        case "at_least":
+            return np.maximum(x, p[0])
+        case "at_most":
+            return np.minimum(x, p[0])
+        case "above":
+            return (x > p[0]).astype(x.dtype)
+        case "abs":
+            return np.abs(x)
+        case "square":
+            return x * x
+        case "sqrt":
+            return np.sqrt(x)
+        case "reciprocal":
+            return 1 / x
+        case "log":
+            return np.log(x)
+        case "sin":
+            return np.sin(x)
+        case "cos":
+            return np.cos(x)
+        case "erf":
+            return 1 - _erfc(x)
     raise NotImplementedError(name)
+
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def sigmoid(x):
@@ -345,6 +386,11 @@ def layer_normalization(layer, x):
 
 def activation(layer, x):
     return apply(layer.activation, x)
+
+
+def log_softmax(layer, x):
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(_sum(np.exp(x.astype(np.float64)).astype(x.dtype)).astype(np.float64)).astype(x.dtype)
 
 
 def softmax(layer, x):

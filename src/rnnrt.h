@@ -50,7 +50,11 @@ struct rnnrt_error {
     X(TANH, tanh) X(SIGMOID, sigmoid) X(HARD_SIGMOID, hard_sigmoid) \
     X(HARD_SIGMOID_KERAS2, hard_sigmoid_keras2) X(HARD_TANH, hard_tanh) \
     X(EXPONENTIAL, exponential) X(ELU, elu) X(SELU, selu) X(SILU, silu) \
-    X(HARD_SILU, hard_silu) X(SOFTSIGN, softsign) X(GELU_TANH, gelu_tanh)
+    X(HARD_SILU, hard_silu) X(SOFTSIGN, softsign) X(GELU_TANH, gelu_tanh) X(GELU, gelu) \
+    X(SOFTPLUS, softplus) X(LOG_SIGMOID, log_sigmoid) X(MISH, mish) X(CELU, celu) \
+    X(SOFT_SHRINK, soft_shrink) X(HARD_SHRINK, hard_shrink) X(AT_LEAST, at_least) \
+    X(AT_MOST, at_most) X(ABOVE, above) X(ABS, abs) X(SQUARE, square) X(SQRT, sqrt) \
+    X(RECIPROCAL, reciprocal) X(LOG, log) X(SIN, sin) X(COS, cos) X(ERF, erf)
 /* clang-format on */
 
 enum rnnrt_function_name {
@@ -69,7 +73,7 @@ struct rnnrt_function {
 /* clang-format off */
 #define RNNRT_LAYERS(X) \
     X(input) X(dense) X(embedding) X(conv1d) X(conv_transpose1d) X(rnn) X(gru) X(lstm) X(affine) \
-    X(layer_normalization) X(activation) X(softmax) X(max_pool1d) X(average_pool1d) \
+    X(layer_normalization) X(activation) X(softmax) X(log_softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
     X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
     X(not_equal)

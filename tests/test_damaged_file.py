@@ -213,9 +213,9 @@ GRAPH_LIES = {
     ),
     "unknown_key": (lambda g: g.update(version=2), UnsupportedModelError, "'version'"),
     "unknown_activation": (
-        lambda g: g["layers"][1].update(activation="mish"),
+        lambda g: g["layers"][1].update(activation="zelu"),
         UnsupportedModelError,
-        r"layers\[1\].activation.*'mish'",
+        r"layers\[1\].activation.*'zelu'",
     ),
     "activation_number": (lambda g: g["layers"][1].update(activation=[]), ModelFileError, "activation"),
     "activation_parameters": (

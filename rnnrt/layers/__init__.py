@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .activation import Activation, Softmax
+from .activation import Activation, LogSoftmax, Softmax
 from .base import Layer, TensorSpec
 from .conv import Conv1D, ConvTranspose1D
 from .dense import Dense, Embedding
@@ -44,6 +44,7 @@ __all__ = [
     "Last",
     "Layer",
     "LayerNormalization",
+    "LogSoftmax",
     "MaxPool1D",
     "Multiply",
     "NotEqual",

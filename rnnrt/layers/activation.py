@@ -37,3 +37,10 @@ class Softmax(FrameByFrame):
         if len(x.features) != 1:
             raise ShapeError("softmax needs one feature axis", where=self.where, found=str(x))
         return (x,)
+
+
+@layer_class
+class LogSoftmax(Softmax):
+    """x - max - log(sum(exp(x - max))) over a frame's features."""
+
+    kind: ClassVar[str] = "log_softmax"

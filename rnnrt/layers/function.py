@@ -10,6 +10,7 @@ from ..errors import ShapeError, UnsupportedModelError, did_you_mean
 
 #: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6
 #: (Keras 3, PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
+#: ``above`` is 1 where x > threshold, else 0, also for NaN.
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "linear": (),
     "relu": (),
@@ -27,6 +28,24 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "hard_silu": (),
     "softsign": (),
     "gelu_tanh": (),
+    "gelu": (),
+    "softplus": (),
+    "log_sigmoid": (),
+    "mish": (),
+    "celu": ("alpha",),
+    "soft_shrink": ("threshold",),
+    "hard_shrink": ("threshold",),
+    "at_least": ("minimum",),
+    "at_most": ("maximum",),
+    "above": ("threshold",),
+    "abs": (),
+    "square": (),
+    "sqrt": (),
+    "reciprocal": (),
+    "log": (),
+    "sin": (),
+    "cos": (),
+    "erf": (),
 }
 
 

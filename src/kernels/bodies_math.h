@@ -72,6 +72,8 @@ VECTOR vf vf_tanh(vf x) { return quotient(tanh_ratio(x)); }
 
 VECTOR vf clip(vf x, float low, float high) { return vf_max(vf_set(low), vf_min(vf_set(high), x)); }
 
+#include "bodies_elementary.h"
+
 VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
     vf zero = vf_set(0.0f);
     switch (name) {
@@ -99,6 +101,30 @@ VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
            inner = vf_mul(vf_set(0.7978845608028654f), vf_fma(vf_set(0.044715f), cube, x));
         return vf_mul(vf_mul(vf_set(0.5f), x), vf_add(vf_set(1.0f), vf_tanh(inner)));
     }
+    case RNNRT_GELU: return vf_gelu(x);
+    case RNNRT_SOFTPLUS: return vf_softplus(x);
+    case RNNRT_LOG_SIGMOID: return vf_log_sigmoid(x);
+    case RNNRT_MISH: return vf_mish(x);
+    case RNNRT_CELU: {
+        vf alpha = vf_set(parameter);
+        return vf_where_greater(zero, x, vf_mul(alpha, vf_expm1(clip(vf_div(x, alpha), -88.0f, 0.0f))), x);
+    }
+    case RNNRT_SOFT_SHRINK: {
+        vf edge = vf_set(parameter);
+        return vf_where_greater(vf_abs(x), edge, vf_sub(x, vf_copysign(edge, x)), vf_mul(x, zero));
+    }
+    case RNNRT_HARD_SHRINK: return vf_where_greater(vf_abs(x), vf_set(parameter), x, vf_mul(x, zero));
+    case RNNRT_AT_LEAST: return vf_max(vf_set(parameter), x);
+    case RNNRT_AT_MOST: return vf_min(vf_set(parameter), x);
+    case RNNRT_ABOVE: return vf_where_greater(x, vf_set(parameter), vf_set(1.0f), zero);
+    case RNNRT_ABS: return vf_abs(x);
+    case RNNRT_SQUARE: return vf_mul(x, x);
+    case RNNRT_SQRT: return vf_sqrt(x);
+    case RNNRT_RECIPROCAL: return vf_div(vf_set(1.0f), x);
+    case RNNRT_LOG: return vf_log(x);
+    case RNNRT_ERF: return vf_erf(x);
+    case RNNRT_SIN: /* sines */
+    case RNNRT_COS:
     case RNNRT_FUNCTIONS: break;
     }
     return x;
@@ -120,6 +146,10 @@ VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
 static void activate(struct rnnrt_function function, size_t n, const float *x, float *y) {
     float p = function.parameter;
     if (function.name == RNNRT_LINEAR && x == y) return;
+    if (function.name == RNNRT_SIN || function.name == RNNRT_COS) {
+        sines(function.name == RNNRT_COS ? 1.0f : 0.0f, n, x, y);
+        return;
+    }
     switch (function.name) {
 #define ROW(constant, word) \
     case RNNRT_##constant: OVER(n, function_value(RNNRT_##constant, p, a)); return;
@@ -196,7 +226,7 @@ static void normalize(size_t n, size_t rows, const float *gamma, const float *be
     }
 }
 
-static void softmax(size_t n, size_t rows, const float *x, float *y) {
+static void softmax(bool logarithm, size_t n, size_t rows, const float *x, float *y) {
     for (size_t r = 0; r < rows; r++, x += n, y += n) {
         float greatest = x[0];
         for (size_t k = 1; k < n; k++) greatest = x[k] > greatest ? x[k] : greatest;
@@ -212,10 +242,12 @@ static void softmax(size_t n, size_t rows, const float *x, float *y) {
             UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_add(sum.part[i], a.part[i]);
             memcpy(y + k, held, count * sizeof *y);
         }
-        vf total = vf_set(v16_sum(sum));
+        vf total = vf_set(v16_sum(sum)), less = vf_log(total);
         for (size_t k = 0; k < n; k += LANES) {
             size_t count = n - k < LANES ? n - k : LANES;
-            vf_store_n(y + k, vf_div(vf_load_n(y + k, count), total), count);
+            if (logarithm)
+                vf_store_n(y + k, vf_sub(vf_sub(vf_load_n(x + k, count), vf_set(greatest)), less), count);
+            else vf_store_n(y + k, vf_div(vf_load_n(y + k, count), total), count);
         }
     }
 }

@@ -31,10 +31,12 @@ static enum rnnrt_status run_reshape(const struct rnnrt_op *op, struct rnnrt_vis
 const struct rnnrt_layer rnnrt_layer_reshape = {.prepare = same_size, .run = run_reshape};
 
 static enum rnnrt_status run_softmax(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->softmax(width(op), rows(visit), visit->x[0], visit->y[0]);
+    visit->kernels->softmax(op->row.kind == rnnrt_kind_log_softmax, width(op), rows(visit), visit->x[0],
+                            visit->y[0]);
     return done(visit);
 }
 const struct rnnrt_layer rnnrt_layer_softmax = {.prepare = same_size, .run = run_softmax};
+const struct rnnrt_layer rnnrt_layer_log_softmax = {.prepare = same_size, .run = run_softmax};
 
 static enum rnnrt_status prepare_norm(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = same_size(plan, op, text);

@@ -30,3 +30,9 @@ VECTOR vf vf_power_of_two(vf a) {
     return _mm256_castsi256_ps(
         _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(0x3f800000)));
 }
+VECTOR vf vf_split(vf a, vf *n) {
+    __m256i bits = _mm256_castps_si256(a), above = _mm256_sub_epi32(bits, _mm256_set1_epi32(0x3f2aaaab));
+    *n = _mm256_cvtepi32_ps(_mm256_srai_epi32(above, 23));
+    above = _mm256_and_si256(above, _mm256_set1_epi32((int)0xff800000u));
+    return _mm256_castsi256_ps(_mm256_sub_epi32(bits, above));
+}

@@ -28,3 +28,9 @@ VECTOR vf vf_power_of_two(vf a) {
     return _mm512_castsi512_ps(
         _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(a), 23), _mm512_set1_epi32(0x3f800000)));
 }
+VECTOR vf vf_split(vf a, vf *n) {
+    __m512i bits = _mm512_castps_si512(a), above = _mm512_sub_epi32(bits, _mm512_set1_epi32(0x3f2aaaab));
+    *n = _mm512_cvtepi32_ps(_mm512_srai_epi32(above, 23));
+    above = _mm512_and_si512(above, _mm512_set1_epi32((int)0xff800000u));
+    return _mm512_castsi512_ps(_mm512_sub_epi32(bits, above));
+}

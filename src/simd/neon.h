@@ -34,3 +34,9 @@ VECTOR vf vf_power_of_two(vf a) {
     int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(a), 23);
     return vreinterpretq_f32_s32(vaddq_s32(exponent, vdupq_n_s32(0x3f800000)));
 }
+VECTOR vf vf_split(vf a, vf *n) {
+    int32x4_t bits = vreinterpretq_s32_f32(a), above = vsubq_s32(bits, vdupq_n_s32(0x3f2aaaab));
+    *n = vcvtq_f32_s32(vshrq_n_s32(above, 23));
+    above = vandq_s32(above, vdupq_n_s32((int32_t)0xff800000u));
+    return vreinterpretq_f32_s32(vsubq_s32(bits, above));
+}

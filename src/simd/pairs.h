@@ -57,6 +57,13 @@ VECTOR __m256 pairs_power(__m256 a) {
         _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(0x3f800000)));
 }
 VECTOR vf vf_power_of_two(vf a) { return (vf){pairs_power(a.low), pairs_power(a.high)}; }
+VECTOR __m256 pairs_split(__m256 a, __m256 *n) {
+    __m256i bits = _mm256_castps_si256(a), above = _mm256_sub_epi32(bits, _mm256_set1_epi32(0x3f2aaaab));
+    *n = _mm256_cvtepi32_ps(_mm256_srai_epi32(above, 23));
+    above = _mm256_and_si256(above, _mm256_set1_epi32((int)0xff800000u));
+    return _mm256_castsi256_ps(_mm256_sub_epi32(bits, above));
+}
+VECTOR vf vf_split(vf a, vf *n) { return (vf){pairs_split(a.low, &n->low), pairs_split(a.high, &n->high)}; }
 
 #undef LOWER
 #undef UPPER

@@ -115,5 +115,15 @@ VECTOR vf vf_power_of_two(vf a) {
     EACH(scalar_float((scalar_bits(a.at[i]) << 23) + 0x3f800000u));
     return r;
 }
+/* m of a = m 2^n, 2/3 <= m < 4/3 (about), and n; a > 0, normal */
+VECTOR vf vf_split(vf a, vf *n) {
+    vf r;
+    for (int i = 0; i < LANES; i++) {
+        uint32_t above = scalar_bits(a.at[i]) - 0x3f2aaaabu;
+        n->at[i] = (float)((int32_t)above >> 23);
+        r.at[i] = scalar_float(scalar_bits(a.at[i]) - (above & 0xff800000u));
+    }
+    return r;
+}
 
 #undef EACH

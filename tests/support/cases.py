@@ -462,10 +462,15 @@ case("lstm_128", one(L.LSTM, 128), features=128, bench=True)
 case("lstm_256", one(L.LSTM, 256), features=64, bench=True)
 case("gru_128", one(L.GRU, 128), features=128, bench=True)
 for _f in L.FUNCTIONS:
-    _p = {"leaky_relu": (0.3,), "clipped_relu": (1.5,), "elu": (0.7,)}.get(_f, ())
-    case(f"function_{_f}", _layer(L.Activation, activation=L.Function(_f, _p)), features=19)
+    _p = {"clipped_relu": (1.5,), "elu": (0.7,), "at_least": (-0.5,), "celu": (0.7,)}
+    _p = _p.get(_f, (0.3,) * len(L.FUNCTIONS[_f]))
+    _positive = [_layer(L.Activation, activation="exponential")] * (_f in ("sqrt", "log", "reciprocal"))
+    case(
+        f"function_{_f}", stack(*_positive, _layer(L.Activation, activation=L.Function(_f, _p))), features=19
+    )
 case("leaky_dense", _to_dense(9, activation=L.Function("leaky_relu", (0.2,))))
 case("softmax", stack(_to_dense(21), _layer(L.Softmax)))
+case("log_softmax", stack(_to_dense(21), _layer(L.LogSoftmax)))
 case("layer_norm", _norm, features=37)
 case("batch_norm", _batch_norm, features=37)
 case("batch_norm_after_relu", stack(_to_dense(9, activation="relu"), _batch_norm))

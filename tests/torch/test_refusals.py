@@ -145,10 +145,10 @@ class BatchStatistics(nn.Module):
         return self.norm(self.conv(x))
 
 
-@refused("approximate='tanh'")
-class ExactGelu(_Lstm):
+@refused("a threshold of at least 17.*found 3")
+class SoftplusCutOff(_Lstm):
     def forward(self, x):
-        return F.gelu(self.rnn(x)[0])
+        return F.softplus(self.rnn(x)[0], threshold=3)
 
 
 @refused("squeeze without dim")
@@ -299,7 +299,7 @@ class DataDependentWithAnExample(_Lstm):
         return self.rnn(x)[0] if x.sum() > 0 else self.fc(x)
 
 
-@refused("clamp is not supported with these arguments|clamp is supported from")
+@refused("clamp is not supported with these arguments|a bound of clamp must be a number")
 class ClampToASize(_Lstm):
     def forward(self, x):
         return torch.clamp(self.rnn(x)[0], 0, x.size(1))

@@ -467,7 +467,7 @@ REFUSED = [
     ("lstm: LSTM\nlast\nlast", "line 3"),
     ("lstm: LSTM\nrelu\nlast_state", "line 3.*last_state must follow"),
     ("lstm: LSTM\nrelu: relu", "line 2.*takes no prefix"),
-    ("lstm: LSTM\ngelu", "line 2.*approximate"),
+    ("lstm: LSTM\ngelu approximate=erf", "line 2.*approximat"),
     ("lstm: LSTM\nleaky_relu negative_slope=x", "line 2.*impossible"),
     ("lstm: LSTM\nleaky_relu negative_slop=0.1", "line 2.*negative_slop"),
     ("lstm: LSTM\nMaxPool1d", "line 2.*kernel_size"),

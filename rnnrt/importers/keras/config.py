@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ...errors import ModelFileError, UnsupportedModelError, did_you_mean
 from ...format import strict_json
-from ...layers import FUNCTIONS, Function
+from ...layers import Function
 
 _REQUIRED = object()
 #: Levels of the JSON text: a network within a network is four or five deeper.
@@ -245,7 +245,7 @@ class Config:
         self.read.update(names)
 
     def activation(self, name, default="linear"):
-        """The option's activation: a Function, or the string "softmax"."""
+        """The option's activation: a Function, or a word of _OF_A_FRAME."""
         return activation(self.value(name, default), self.version, self.where)
 
     def finish(self):
@@ -274,12 +274,32 @@ _ACTIVATIONS = {
     "relu6": ("clipped_relu", 6.0),
     "leaky_relu": ("leaky_relu", 0.2),
     "elu": ("elu", 1.0),
+    "celu": ("celu", 1.0),
+    "soft_shrink": ("soft_shrink", 0.5),
+    "hard_shrink": ("hard_shrink", 0.5),
 }
+_ACTIVATIONS |= {
+    name: (name,)
+    for name in (
+        "linear",
+        "relu",
+        "tanh",
+        "sigmoid",
+        "hard_sigmoid",
+        "hard_tanh",
+        "exponential",
+        "selu",
+        "silu",
+    )
+    + ("hard_silu", "softsign", "gelu", "softplus", "mish", "log_sigmoid")
+}
+#: Activations of Keras that are not a function of one number: a word, for layers of their own.
+_OF_A_FRAME = ("softmax", "log_softmax")
 
 
 def activation(value, version, where) -> Function | str:
-    """A Function from what a config holds under "activation": a name, null, or an object; "softmax" stays a
-    word.
+    """A Function from what a config holds under "activation": a name, null, or an object; words of
+    _OF_A_FRAME stay words.
     """
     if isinstance(value, dict):
         word, module = value.get("class_name"), value.get("module")
@@ -306,29 +326,23 @@ def _named(value, version, where):
         return Function("linear")
     if not isinstance(value, str):
         raise ModelFileError("an activation must be a name", where=where, found=repr(value)[:80])
-    if value == "softmax":
+    if value in _OF_A_FRAME:
         return value
     if value == "hard_sigmoid" and version.old_hard_sigmoid(where):
         return Function("hard_sigmoid_keras2")
-    name, *parameters = _ACTIVATIONS.get(value, (value,))
-    if name not in FUNCTIONS or value in ("gelu_tanh", "hard_sigmoid_keras2", "clipped_relu"):
-        hint = (
-            "Keras's gelu is the exact form (erf); only its tanh approximation could be run."
-            if value == "gelu"
-            else None
-        )
+    if value not in _ACTIVATIONS:
         raise UnsupportedModelError(
             f"the activation {value[:80]!r} is not supported",
             where=where,
             expected=f"one of {', '.join(_words())}",
-            fix=hint or did_you_mean(value, _words()),
+            fix=did_you_mean(value, _words()),
         )
+    name, *parameters = _ACTIVATIONS[value]
     return Function(name, tuple(parameters))
 
 
 def _words():
-    ours = {"gelu_tanh", "hard_sigmoid_keras2", "clipped_relu"}
-    return sorted((set(FUNCTIONS) - ours) | set(_ACTIVATIONS) | {"softmax"})
+    return sorted((*_ACTIVATIONS, *_OF_A_FRAME))
 
 
 def layer_activation(description, version) -> Function | str:

@@ -65,9 +65,14 @@ class LayerContext:
     def activated(self, kind, x, **fields):
         """A layer that applies the option ``activation`` to its own result."""
         function = self.config.activation("activation")
-        if function == "softmax":
-            return self.add(layers.Softmax, self.add(kind, x, **fields), suffix=".softmax")
+        if isinstance(function, str):
+            return self.of_a_frame(function, self.add(kind, x, **fields), suffix=f".{function}")
         return self.add(kind, x, activation=function, **fields)
+
+    def of_a_frame(self, word, x, suffix=""):
+        """An activation that is not a function of one number."""
+        kind = {"softmax": layers.Softmax, "log_softmax": layers.LogSoftmax}[word]
+        return self.add(kind, x, suffix=suffix)
 
     def array(self, role, *shape):
         """The array called ``role``, of ``shape``, where None stands for any size."""
@@ -315,10 +320,29 @@ def _activation(context, x):
         Description(context.layer.class_name, context.layer.name, options), context.version
     )
     return (
-        context.add(layers.Softmax, x)
-        if function == "softmax"
+        context.of_a_frame(function, x)
+        if isinstance(function, str)
         else context.add(layers.Activation, x, activation=function)
     )
+
+
+def _prelu(context, x):
+    """x above 0, alpha x below; alpha has a number a feature, or one for all of them."""
+    signal, shared = context.builder.signal(x), context.config.value("shared_axes", None)
+    alpha = context.array("alpha", *(None,) * (signal.time + len(signal.features)))
+    shared = [shared] if isinstance(shared, int) else shared or []
+    context.config.harmless("alpha_constraint")
+    if signal.time and alpha.shape[0] != 1:
+        raise context.config.unsupported("shared_axes", shared, "[1], one slope for all frames")
+    if len(signal.features) != 1:
+        raise UnsupportedModelError(
+            "is supported only on (batch, time, features)", where=context.layer.where, found=str(signal)
+        )
+    slopes = np.broadcast_to(alpha.reshape(-1), context.width(x))
+    above = context.add(layers.Activation, x, suffix=".above", activation="relu")
+    below = context.add(layers.Activation, x, suffix=".below", activation=layers.Function("at_most", (0.0,)))
+    below = context.add(layers.Affine, below, suffix=".scaled", scale=slopes, offset=0 * slopes)
+    return context.add(layers.Add, above, below)
 
 
 def _rescaling(context, x):
@@ -559,6 +583,7 @@ LAYERS = {
     "LeakyReLU": _activation,
     "ELU": _activation,
     "Softmax": _activation,
+    "PReLU": _prelu,
     "Rescaling": _rescaling,
     "MaxPooling1D": _pool(layers.MaxPool1D),
     "AveragePooling1D": _pool(layers.AveragePool1D),

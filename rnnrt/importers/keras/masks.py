@@ -15,7 +15,15 @@ from .wiring import wire
 
 #: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
 _ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
-POINTWISE = {"Dense", "BatchNormalization", "LayerNormalization", "Rescaling", *_ACTIVATIONS, *IDENTITIES}
+POINTWISE = {
+    "Dense",
+    "PReLU",
+    "BatchNormalization",
+    "LayerNormalization",
+    "Rescaling",
+    *_ACTIVATIONS,
+    *IDENTITIES,
+}
 #: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer known here ends
 #: it.
 _PASSES = (POINTWISE - {"Softmax"}) | {"Concatenate", "Add", "Subtract", "Multiply", "Average", *NETWORKS}

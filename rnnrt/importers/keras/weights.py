@@ -51,6 +51,7 @@ _ROLES = {
     "embeddings",
     "depthwise_kernel",
     "pointwise_kernel",
+    "alpha",
 }
 #: What Keras 3 calls a DepthwiseConv1D's kernel.
 _OTHER_ROLE = {"depthwise_kernel": "kernel"}
@@ -150,6 +151,8 @@ def _slots(layer, count):
             return [s.inside("cell") for s in _named("kernel", "recurrent_kernel", bias=config)]
         case "Embedding":
             return _named("embeddings")
+        case "PReLU":
+            return _named("alpha")
         case "BatchNormalization":
             return _scaled(config) + [Slot(("moving_mean",), False), Slot(("moving_variance",), False)]
         case "LayerNormalization":

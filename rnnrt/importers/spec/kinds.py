@@ -13,6 +13,7 @@ from ..torch import layers as torch_layers
 #: values.
 WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
 FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
+FRACTIONS |= {"beta", "threshold", "lambd"}
 MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
 
 

@@ -21,6 +21,19 @@ FUNCTIONAL = vocabulary(
         "selu": Word("selu", x, in_place()),
         "silu": Word("silu", x, in_place()),
         "softsign": Word("softsign", x),
+        "mish": Word("mish", x, in_place()),
+        "celu": Word("celu", x, takes("alpha", "alpha", 1.0), in_place()),
+        "rrelu": Word(
+            "random_leaky_relu",
+            x,
+            takes("lower", "lower", 1 / 8),
+            takes("upper", "upper", 1 / 3),
+            takes("training", "active", False),
+            in_place(),
+        ),
+        "log_softmax": Word(
+            "log_softmax", x, optional("dim", "axis"), only("_stacklevel", 3, None), AS_IT_IS
+        ),
         "softmax": Word("softmax", x, optional("dim", "axis"), only("_stacklevel", 3, None), AS_IT_IS),
         "glu": Word("glu", x, takes("dim", "axis", -1)),
         "dropout dropout1d": Word(
@@ -107,8 +120,10 @@ PYTHON = vocabulary(
         "mul": Word("multiply", a, b),
         "truediv": Word("divide", a, b),
         "neg": Word("negate", x),
+        "abs": Word("abs", x),
+        "pow": Word("power", a, b),
         "matmul": Word("matmul", a, b),
         "getitem": Word("item", x, takes("index")),
     }
 )
-PYTHON |= {f"i{name}": PYTHON[name].in_place() for name in ("add", "sub", "mul", "truediv")}
+PYTHON |= {f"i{name}": PYTHON[name].in_place() for name in ("add", "sub", "mul", "truediv", "pow")}

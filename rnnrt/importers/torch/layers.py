@@ -35,7 +35,7 @@ from ...layers import (
     MaxPool1D,
     SimpleRNN,
 )
-from ..operators.activations import clipping, gelu_of
+from ..operators.activations import clipping, gelu_of, positive, softplus_of
 from ..operators.layers import taps_first, transposed_taps_first
 from ..operators.recurrence import Stack, add_stack
 
@@ -57,14 +57,20 @@ ELEMENTWISE = {
     "Softsign": ("softsign", "softsign", {}),
     "GELU": ("gelu", "gelu_tanh", {"approximate": "none"}),
     "Exp": ("exp", "exponential", {}),
+    "Softplus": ("softplus", "softplus", {"beta": 1.0, "threshold": 20.0}),
+    "LogSigmoid": ("logsigmoid", "log_sigmoid", {}),
+    "Mish": ("mish", "mish", {}),
+    "CELU": ("celu", "celu", {"alpha": 1.0}),
+    "Softshrink": ("softshrink", "soft_shrink", {"lambd": 0.5}),
+    "Hardshrink": ("hardshrink", "hard_shrink", {"lambd": 0.5}),
 }
 #: Every word ``elementwise`` knows, "ReLU" and "relu" alike -> the class's row above.
 FUNCTIONS = {word: kind for kind, row in ELEMENTWISE.items() for word in (kind, row[0])}
 
 
-def elementwise(word, **options) -> Function:
-    """The Function a torch.nn class or a torch.nn.functional name means, e.g. ``elementwise("LeakyReLU",
-    negative_slope=0.2)``.
+def elementwise(word, **options) -> tuple[Function, ...]:
+    """The Functions, one after the other, that a torch.nn class or a torch.nn.functional name means, e.g.
+    ``elementwise("LeakyReLU", negative_slope=0.2)``.
     """
     if word not in FUNCTIONS:
         raise UnsupportedModelError(
@@ -79,10 +85,17 @@ def elementwise(word, **options) -> Function:
         )
     values = {option: options.get(option, default) for option, default in defaults.items()}
     if kind == "GELU":
-        return gelu_of(values["approximate"])
+        return (gelu_of(values["approximate"]),)
     if kind == "Hardtanh":
         return clipping(values["min_val"], values["max_val"])
-    return Function(name, (6.0,) if kind == "ReLU6" else tuple(values.values()))
+    if kind == "Softplus":
+        softplus_of(**values)
+        if values["beta"] != 1:
+            raise UnsupportedModelError("a Softplus with beta is not supported here", found=str(options))
+        values = {}
+    if kind == "CELU":
+        positive(values["alpha"], "the alpha of CELU")
+    return (Function(name, (6.0,) if kind == "ReLU6" else tuple(values.values())),)
 
 
 # ---- what the functions below are written with -------------------------------------------------------------
@@ -382,8 +395,9 @@ def add_activation(builder, name, x, word, **options):
     """An elementwise activation by its torch name, class ("ReLU") or function ("relu"); Identity adds no
     layer.
     """
-    function = elementwise(word, **options)
-    return x if function.name == "linear" else builder.add(Activation, name, x, activation=function)
+    for function in elementwise(word, **options):
+        x = x if function.name == "linear" else builder.add(Activation, name, x, activation=function)
+    return x
 
 
 # ---- pooling -----------------------------------------------------------------------------------------------

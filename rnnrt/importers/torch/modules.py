@@ -195,6 +195,7 @@ MODULES |= {
     "AdaptiveMaxPool1d": _called("adaptive_max_pool1d", "output_size", "return_indices"),
     "Flatten": _called("flatten", "start_dim", "end_dim"),
     "Softmax": _called("softmax", "dim"),
+    "LogSoftmax": _called("log_softmax", "dim"),
     "GLU": _called("glu", "dim"),
     "ZeroPad1d": _called("pad", pad="padding"),
     "ConstantPad1d": _called("pad", "value", pad="padding"),
@@ -216,9 +217,12 @@ def _batch_norm(net, module, constants, x):
 
 @_module("PReLU")
 def _prelu(net, module, constants, x):
-    if constants["weight"].array.size != 1:
-        raise UnsupportedModelError("a PReLU with a slope for each channel is not supported")
-    return table.apply(net, "leaky_relu", x=x, slope=float(constants["weight"].array.item()))
+    return table.apply(net, "prelu", x=x, slope=constants["weight"])
+
+
+@_module("RReLU")
+def _random_leaky_relu(net, module, constants, x):
+    return table.apply(net, "random_leaky_relu", x=x, lower=module.lower, upper=module.upper)
 
 
 @_module("Identity", "Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
