@@ -161,7 +161,7 @@ class WholeCalls:
                 fix="Run rows of equal length together, or each row alone, cut to its length."
                 " A spec says where forward packs: pack ... pad.",
             )
-        if facts.get("source") == "keras":
+        if facts.get("source") == "keras" and not masks.taken(self.ports.inputs):
             raise UnsupportedModelError(
                 "lengths= on a Keras model is not supported yet",
                 fix="Run rows of different lengths one by one.",

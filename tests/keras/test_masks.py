@@ -1,22 +1,96 @@
-"""Masks of Keras: refused where they would be used, ended where Keras ends them, never dropped."""
+"""Masks of Keras: as the versions of Keras that wrote the files answered, across cuts, written out."""
 
+import io
 import json
+import zipfile
 
+import masked_networks
 import numpy as np
 import pytest
-from keras_records import (
-    file,
-    find,
-    with_config,
-    with_weights,
-)
+from keras_records import FOLDER, file, find, with_config, with_weights
 
-from rnnrt.errors import (
-    UnsupportedModelError,
-)
+import rnnrt
+from rnnrt import reference
+from rnnrt.errors import UnsupportedModelError
 from rnnrt.importers.keras import reader as importer
 
 CLASSIFIER = "text_classifier.keras"
+RECORDS = zipfile.ZipFile(FOLDER / "masks.zip")
+MODELS = sorted(name for name in RECORDS.namelist() if not name.endswith(".npz"))
+
+
+def recorded(name):
+    """(inputs, outputs) of a recorded model."""
+    with np.load(io.BytesIO(RECORDS.read(name.rpartition(".")[0] + ".npz"))) as arrays:
+        count = lambda letter: sum(key[0] == letter for key in arrays.files)
+        return tuple([arrays[f"{letter}{k}"] for k in range(count(letter))] for letter in "xy")
+
+
+def model_of(data, **options):
+    return rnnrt.from_graph(importer.read(data, **options))
+
+
+def of_class(config, class_name):
+    return next(x for x in config["config"]["layers"] if x["class_name"] == class_name)
+
+
+def answers(model, *inputs):
+    made = model(*inputs)
+    return list(made) if isinstance(made, tuple) else [made]
+
+
+def assert_close(found, wanted, tolerance=2e-5):
+    """A mean over no frames is NaN in both."""
+    assert found.shape == wanted.shape and (np.isnan(found) == np.isnan(wanted)).all()
+    assert np.abs(np.nan_to_num(found - wanted)).max(initial=0) < tolerance
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_recorded_network_answers_as_the_keras_that_wrote_it(name):
+    inputs, outputs = recorded(name)
+    model = model_of(RECORDS.read(name))
+    for found, wanted in zip(answers(model, *inputs), outputs, strict=True):
+        assert_close(found, wanted)
+    meaning, _ = reference.run(model.graph, dict(zip(model.graph.inputs, inputs)))
+    for found, wanted in zip(meaning.values(), outputs, strict=True):
+        assert_close(found, wanted)
+
+
+def test_the_recorded_networks_are_those_of_three_sets_of_rules():
+    versions = {name.split(".", 1)[1].rpartition(".")[0] for name in MODELS}
+    assert {v[:3] for v in versions} >= {"2.1", "3.3", "3.1"}
+    names = {make.__name__ for make in masked_networks.NETWORKS}
+    assert {name.partition(".")[0] for name in MODELS if ".2." in name} == names
+    rows = masked_networks.patterns()
+    assert rows[0].all() and not rows[4].any() and len(rows) == len({row.tobytes() for row in rows})
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n.startswith("chain")])
+def test_a_stream_of_a_masked_network_needs_no_mask(name):
+    """All but what goes backwards, which streams nowhere."""
+    (x,), _ = recorded(name)
+    rest = model_of(RECORDS.read(name)).graph.layers
+    relu = next(x.name for x in rest if x.kind == "activation")
+    model = model_of(RECORDS.read(name), outputs=[relu])
+    stream = model.stream(len(x))
+    made = [stream.step(x[:, t]) for t in range(4)] + [stream.push(x[:, 4:])]
+    made = np.concatenate([np.stack(made[:4], 1), made[4]], 1)
+    assert made.tobytes() == model(x).tobytes()
+
+
+def test_a_recurrence_that_is_masked_streams(tmp_path):
+    data = masked_chain(random_weights=True)
+    model = model_of(data, outputs=["lstm"])
+    ids = np.array([[3, 0, 5, 2, 0, 0, 1], [0, 0, 4, 4, 0, 2, 0]])
+    assert model.streamable
+    stream = model.stream(2, every_step=True)
+    for t in range(ids.shape[1]):
+        assert stream.step(ids[:, t]).tobytes() == model(ids[:, : t + 1]).tobytes()
+    alone = [model(row[row != 0]) for row in ids]
+    assert_close(model(ids), np.stack(alone), 1e-6)
+
+
+# ---- where masks end, and cuts -----------------------------------------------------------------------------
 
 
 def masked(change=lambda config: None):
@@ -27,26 +101,9 @@ def masked(change=lambda config: None):
     return with_config(file(CLASSIFIER), both)
 
 
-def test_a_mask_is_refused_where_it_would_be_used_and_ends_where_keras_ends_it():
-    importer.read(masked())  # the convolution ends it
-
-    def pass_on(config):
-        find(config, "conv1d").update(class_name="Dropout", config={"name": "conv1d", "rate": 0.5})
-        find(config, "max_pooling1d").update(
-            class_name="Dropout", config={"name": "max_pooling1d", "rate": 0.5}
-        )
-
-    def drop_convolution(data):
-        return with_weights(data, lambda opened: opened.__delitem__("layers/conv1d"))
-
-    with pytest.raises(
-        UnsupportedModelError, match=r"'lstm' \(LSTM\): uses the mask of layer 'embedding'.*mask_zero=False"
-    ):
-        importer.read(drop_convolution(masked(pass_on)))
-
-
-def masked_chain():
+def masked_chain(random_weights=False):
     """Embedding (mask_zero) -> Dropout -> Dropout -> LSTM -> ...: the mask reaches the LSTM."""
+    rng = np.random.default_rng(3)
 
     def pass_on(config):
         for name in ("conv1d", "max_pooling1d"):
@@ -55,46 +112,161 @@ def masked_chain():
 
     def fit(opened):
         del opened["layers/conv1d"], opened["layers/lstm/cell/vars/0"]
-        opened["layers/lstm/cell/vars/0"] = np.zeros((7, 24), np.float32)
+        kernel = rng.standard_normal((7, 24)) if random_weights else np.zeros((7, 24))
+        opened["layers/lstm/cell/vars/0"] = kernel.astype(np.float32)
 
     return with_weights(masked(pass_on), fit)
 
 
+def test_a_mask_that_nobody_consults_leaves_nothing_in_the_graph():
+    made, plain = importer.read(masked()), importer.read(file(CLASSIFIER))  # the convolution ends it
+    assert [x.kind for x in made.layers] == [x.kind for x in plain.layers]
+
+
 @pytest.mark.parametrize("start", ["embedding", "spatial_dropout1d", "max_pooling1d"])
 def test_a_part_of_a_network_does_not_drop_the_mask_that_crosses_its_cut(start):
-    with pytest.raises(UnsupportedModelError, match=r"'lstm' \(LSTM\): uses the mask of layer 'embedding'"):
-        importer.read(masked_chain(), inputs=[start])
-    importer.read(masked_chain(), inputs=["lstm"])  # return_sequences=False ends the mask
+    """The mask comes in beside the frames: as mask=, or as lengths=."""
+    whole = model_of(masked_chain(random_weights=True))
+    part = model_of(masked_chain(random_weights=True), inputs=[start])
+    assert part.inputs == {start: (None, None, 7), f"{start}_mask": (None, None)}
+    assert f"input '{start}_mask': the mask of layer 'embedding' (Embedding)" in part.assumptions[0]
+    ids = np.array([[3, 0, 5, 2, 0, 0], [1, 2, 4, 0, 0, 0]])
+    vectors = model_of(masked_chain(), outputs=["embedding"])(ids)
+    assert_close(part(vectors, mask=ids != 0), whole(ids), 1e-6)
+    assert_close(part(vectors[1:], lengths=[3]), whole(ids[1:]), 1e-6)
+    assert np.abs(part(vectors) - whole(ids)).max() > 1e-3
+    behind = importer.read(masked_chain(), inputs=["lstm"])  # return_sequences=False ends the mask
+    assert behind.inputs == ("lstm",)
 
 
-def test_a_part_whose_output_carries_a_mask_says_so_and_so_does_the_advice():
+def test_a_part_whose_output_carries_a_mask_says_so():
     words = "layer 'max_pooling1d': its output carries the mask of layer 'embedding'"
     made = importer.read(masked_chain(), outputs=["max_pooling1d"])
     assert words in made.metadata["assumptions"][0]
-    with pytest.raises(UnsupportedModelError, match=rf"outputs=\['max_pooling1d'\]\. {words}"):
-        importer.read(masked_chain())
+
+
+def test_the_advice_says_that_a_part_takes_a_mask():
+    def unknown(config):
+        find(config, "conv1d").update(class_name="Lambda", config={"name": "conv1d"})
+
+    words = "input 'max_pooling1d_mask': the mask of layer 'embedding'"
+    with pytest.raises(UnsupportedModelError, match=rf"inputs=\['max_pooling1d'\]\. {words}.*mask="):
+        importer.read(with_config(masked_chain(), unknown))
+
+
+def test_a_cut_before_a_mask_that_is_written_out_takes_the_mask_as_an_input():
+    name = next(n for n in MODELS if n.startswith("stacks.3.15"))
+    (x,), _ = recorded(name)
+    data = RECORDS.read(name)
+    graph = importer.read(data)
+    gru = next(o.name for o in graph.outputs if o.name.startswith("gru"))
+    below = graph[graph[gru].inputs[0]].name
+    part = model_of(data, inputs=[below], outputs=[gru])
+    assert len(part.inputs) == 2 and part.graph.mask_inputs == (list(part.inputs)[1],)
+    whole = model_of(data, outputs=[below, gru])
+    frames, wanted = whole(x)
+    assert_close(part(frames, mask=(x != -1).any(-1)), wanted, 1e-6)
+
+
+# ---- masks written out -------------------------------------------------------------------------------------
+
+
+def operation(name, class_name, config, *args):
+    return {
+        "module": "keras.src.ops.numpy",
+        "class_name": class_name,
+        "config": config,
+        "registered_name": class_name,
+        "name": name,
+        "inbound_nodes": [{"args": list(args), "kwargs": {}}],
+    }
+
+
+def tensor(name, *shape):
+    config = {"shape": [None, *shape], "dtype": "float32", "keras_history": [name, 0, 0]}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def with_mask(*operations, name="shared", last="mask"):
+    """branches.keras, in which the layer ``name`` is called with the mask that the operations make."""
+
+    def give(config):
+        layers = config["config"]["layers"]
+        node = find(config, name)["inbound_nodes"][0]
+        layers[3:3] = [make(node["args"][0]) for make in operations]
+        node["kwargs"]["mask"] = tensor(last, None)
+
+    return with_config(file("branches.keras"), give)
 
 
 def test_masks_recorded_as_arguments_are_masks():
     """Keras 3 writes the mask that flows into a layer of a functional model as one of its arguments."""
+    data = with_mask(
+        lambda x: operation("unequal", "NotEqual", {"name": "unequal"}, x, 0.25),
+        lambda x: operation("mask", "Any", {"axis": [-1], "keepdims": False}, tensor("unequal", None, 3)),
+    )
+    made = importer.read(data)
+    shared, *_ = [x for x in made.layers if getattr(x, "mask", None)]
+    assert made[shared.mask].kind == "not_equal" and made[shared.mask].value == 0.25
+    assert made[shared.mask].inputs == shared.inputs
+    plain = importer.read(data, outputs=["key"])  # which needs no part of it
+    assert not any(x.kind == "not_equal" for x in plain.layers)
 
-    def give(config):
-        layers = config["config"]["layers"]
-        node = find(config, "shared")["inbound_nodes"][0]
-        mask = {
-            "module": "keras.src.ops.numpy",
-            "class_name": "NotEqual",
-            "config": {"name": "not_equal"},
-            "registered_name": "NotEqual",
-            "name": "not_equal",
-            "inbound_nodes": [{"args": [node["args"][0], 0], "kwargs": {}}],
-        }
-        layers.insert(3, mask)
-        tensor = json.loads(json.dumps(node["args"][0]))
-        tensor["config"]["keras_history"] = ["not_equal", 0, 0]
-        node["kwargs"]["mask"] = tensor
 
-    data = with_config(file("branches.keras"), give)
-    with pytest.raises(UnsupportedModelError, match=r"'shared' \(GRU\): uses the mask of layer 'not_equal'"):
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [lambda x: operation("mask", "NotEqual", {"name": "mask"}, x, 0)],  # one flag a number
+        [lambda x: operation("mask", "Isnan", {"name": "mask"}, x)],
+        [lambda x: operation("mask", "NotEqual", {"name": "mask"}, x, x)],
+        [
+            lambda x: operation("unequal", "NotEqual", {"name": "unequal"}, x, 0),
+            lambda x: operation("mask", "All", {"axis": -1}, tensor("unequal", None, 3)),
+        ],
+        [
+            lambda x: operation("unequal", "NotEqual", {"name": "unequal"}, x, 0),
+            lambda x: operation("mask", "Any", {"axis": 1}, tensor("unequal", None, 3)),
+        ],
+    ],
+)
+def test_a_mask_made_in_a_way_that_is_not_known_is_refused_by_name(operations):
+    with pytest.raises(UnsupportedModelError, match="'(shared|mask|unequal)'.*(mask|Isnan)"):
+        importer.read(with_mask(*operations))
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------
+
+
+def test_what_would_lay_a_mask_along_other_axes_is_refused():
+    def softmax(config):
+        find(config, "max_pooling1d").update(class_name="Softmax", config={"name": "max_pooling1d"})
+        find(config, "conv1d").update(class_name="Dropout", config={"name": "conv1d", "rate": 0.5})
+
+    data = with_weights(masked(softmax), lambda opened: opened.__delitem__("layers/conv1d"))
+    with pytest.raises(UnsupportedModelError, match=r"'max_pooling1d' \(Softmax\).*mask.*'embedding'"):
         importer.read(data)
-    importer.read(data, outputs=["key"])  # which needs no part of it
+
+
+def test_files_whose_masks_depend_on_a_version_that_they_do_not_say_are_refused():
+    """What a merge makes of masks changed in Keras 3 and in 3.4; to_json() does not say which wrote it."""
+    name = next(n for n in MODELS if n.startswith("merged.3.15"))
+    with zipfile.ZipFile(io.BytesIO(RECORDS.read(name))) as archive:
+        weights, config = archive.read("model.weights.h5"), json.loads(archive.read("config.json"))
+    with pytest.raises(UnsupportedModelError, match=r"does not say which Keras 3.*keras_version"):
+        importer.read(weights, json.dumps(config))
+    made = importer.read(weights, json.dumps(config | {"keras_version": "3.15.0"}))
+    assert len(made.outputs) == len(recorded(name)[1])
+
+
+def test_a_mask_value_that_is_not_a_number_is_refused():
+    name = next(n for n in MODELS if n.startswith("chain.3.15"))
+    (x,), (wanted,) = recorded(name)
+
+    def masking(value):
+        return with_config(
+            RECORDS.read(name), lambda c: of_class(c, "Masking")["config"].update(mask_value=value)
+        )
+
+    assert np.abs(model_of(masking(12.5))(x) - wanted).max() > 1e-3
+    with pytest.raises(rnnrt.RnnrtError, match="mask_value"):
+        model_of(masking([0.0, 1.0]))

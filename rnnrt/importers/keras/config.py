@@ -146,9 +146,21 @@ def describe(entry, where="model_config") -> Description:
     custom = (
         package not in _KERAS if package else "module" in entry and entry.get("registered_name") is not None
     )
-    operation = package == "keras" and ".ops." in module
+    operation = (package == "keras" and ".ops." in module) or _is_function(entry, config, inbound)
     shape = build.get("input_shape") if isinstance(build.get("input_shape"), list) else None
     return Description(class_name, name, config, custom, operation, inbound, shape)
+
+
+def _is_function(entry, config, inbound):
+    """Whether an entry of Keras 3 without a module (in a .h5 file) is a keras.ops function: every layer there
+    says whether it is trainable, but those of SpatialDropout.
+    """
+    return (
+        "module" not in entry
+        and bool(inbound)
+        and isinstance(inbound[0], dict)
+        and not {"trainable", "layers", "rate"} & config.keys()
+    )
 
 
 class Config:

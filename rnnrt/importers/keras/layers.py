@@ -8,6 +8,7 @@ Semantics: the Keras 3 layers of the same names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -16,6 +17,8 @@ import numpy as np
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from .config import Config, Description, Version, layer_activation
+from .masks import Mask, Masks
+from .merges import MERGES, zeroed
 
 #: Numbers that the layers of one network may be given without a file holding them: indices, factors, taps.
 _MOST_SYNTHESIZED = 1 << 21
@@ -42,10 +45,18 @@ class LayerContext:
     version: Version
     custom_objects: dict
     assumptions: Assumptions
+    mask_values: Masks | None = None
+    masks: Sequence[Mask | None] = ()  # of each input
+    made_mask: Mask | None = None  # the layer's own, whatever its inputs have
     config: Config = field(init=False)
 
     def __post_init__(self):
         self.config = Config(self.layer, self.version)
+
+    @property
+    def mask(self):
+        """The reference to the first input's mask; None where there is none, or every frame is real."""
+        return self.masks[0].reference() if self.masks and self.masks[0] else None
 
     def inside(self, layer, arrays, name=None) -> LayerContext:
         """The context of a layer or cell that this layer's config holds."""
@@ -57,6 +68,8 @@ class LayerContext:
             self.version,
             self.custom_objects,
             self.assumptions,
+            self.mask_values,
+            self.masks,
         )
 
     def add(self, kind, *inputs, suffix="", **fields):
@@ -176,7 +189,6 @@ def _dense_of(context, x, units):
 def _embedding(context, x):
     shape = context.config.integer("input_dim"), context.config.integer("output_dim")
     context.config.only("quantization_config", None)
-    context.config.flag("mask_zero", False)  # what it means is followed from layer to layer by the importer
     context.config.harmless("input_length", "sparse")
     signal = context.builder.signal(x)
     if signal.features not in ((), (1,)):
@@ -186,7 +198,24 @@ def _embedding(context, x):
             expected="(batch, time)",
             found=str(signal),
         )
+    if context.config.flag("mask_zero", False):
+        where, name = context.layer.where, context.name
+        context.made_mask = context.mask_values.not_equal(where, name, lambda: x, 0.0)
     return context.add(layers.Embedding, x, weight=context.array("embeddings", *shape))
+
+
+def _masking(context, x):
+    """Keras sets the frames to 0 that it masks."""
+    value, signal = context.config.number("mask_value", 0.0), context.builder.signal(x)
+    if not signal.time or len(signal.features) != 1:
+        raise UnsupportedModelError(
+            "masks are supported only of (batch, time, features)",
+            where=context.layer.where,
+            found=str(signal),
+        )
+    where, name = context.layer.where, context.name
+    context.made_mask = context.mask_values.not_equal(where, name, lambda: x, value)
+    return zeroed(context, x, context.made_mask)
 
 
 def _window(context, *paddings):
@@ -226,6 +255,7 @@ def _conv1d_transpose(context, x):
     filters, stride = config.integer("filters"), window["stride"]
     weight = context.array("kernel", taps, filters, None).transpose(1, 0, 2)
     config.only("output_padding", None)
+    config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it
     if window["padding"] != "same":
         window["padding"] = (0, min(0, (taps - 1) * window["dilation"] + 1 - stride))
     return context.activated(layers.ConvTranspose1D, x, weight=weight, bias=context.bias(filters), **window)
@@ -314,6 +344,13 @@ def _activation(context, x):
     context.config.harmless(*context.layer.config)  # layer_activation reads them all, and refuses the unknown
     options = dict(context.layer.config)
     if context.layer.class_name == "Softmax":
+        if context.mask:
+            raise UnsupportedModelError(
+                "its input has a mask, which Keras does not lay along time here",
+                where=context.layer.where,
+                found=f"the mask of {context.masks[0].where}",
+                fix="Use Activation('softmax'), which leaves the mask alone.",
+            )
         context.last_axis(x)
         options.pop("axis", None)
     function = layer_activation(
@@ -379,7 +416,8 @@ def _pool(kind):
 def _global_pool(kind):
     def build(context, x):
         context.channels_last()
-        y = context.add(kind, x)
+        mask = {"mask": context.mask} if kind is layers.GlobalAveragePool else {}
+        y = context.add(kind, x, **mask)
         return (
             context.add(layers.Unflatten, y, suffix=".keepdims", length=1)
             if context.config.flag("keepdims", False)
@@ -506,55 +544,6 @@ def _cropping1d(context, x):
     return context.add(layers.Conv1D, x, weight=weight, groups=width, dilation=step)
 
 
-# ---- merging -----------------------------------------------------------------------------------------------
-
-
-def _concatenate(context, *xs):
-    context.last_axis(xs[0])
-    return context.add(layers.Concatenate, *xs)
-
-
-def _add(context, *xs):
-    _check_no_broadcast(context, xs)
-    return context.add(layers.Add, *xs)
-
-
-def _multiply(context, *xs):
-    _check_no_broadcast(context, xs)
-    return context.add(layers.Multiply, *xs)
-
-
-def _check_no_broadcast(context, xs):
-    """Keras lets one frame or one feature stand for all."""
-    signals = [context.builder.signal(x) for x in xs]
-    lengths = {s.length for s in signals if s.time}
-    if (
-        len({s.features for s in signals}) > 1
-        or len({s.time for s in signals}) > 1
-        or (1 in lengths and len(lengths) > 1)
-    ):
-        raise UnsupportedModelError(
-            "broadcasting is not supported", where=context.layer.where, found=", ".join(map(str, signals))
-        )
-
-
-def _scaled(context, x, factor, suffix=""):
-    width = context.synthesize(context.width(x))
-    return context.add(layers.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
-
-
-def average(context, *xs):
-    _check_no_broadcast(context, xs)
-    return _scaled(context, context.add(layers.Add, *xs, suffix=".sum"), 1 / len(xs))
-
-
-def _subtract(context, *xs):
-    if len(xs) != 2:
-        raise ModelFileError("subtracts two inputs", where=context.layer.where, found=str(len(xs)))
-    _check_no_broadcast(context, xs)
-    return context.add(layers.Add, xs[0], _scaled(context, xs[1], -1.0, ".negative"))
-
-
 #: Layers that do nothing at inference, and what they may be told.
 IDENTITIES = {
     "Dropout": ("rate", "noise_shape", "seed", "p"),
@@ -566,12 +555,10 @@ IDENTITIES = {
     "Identity": (),
 }
 
-#: keras.ops functions that Keras records as layers: x + y, x * y, x - y.
-OPERATIONS = {"Add": _add, "Multiply": _multiply, "Subtract": _subtract}
-
 LAYERS = {
     "Dense": _dense,
     "Embedding": _embedding,
+    "Masking": _masking,
     "Conv1D": _conv1d,
     "Conv1DTranspose": _conv1d_transpose,
     "DepthwiseConv1D": _depthwise_conv1d,
@@ -595,9 +582,5 @@ LAYERS = {
     "RepeatVector": _repeat_vector,
     "ZeroPadding1D": _zero_padding1d,
     "Cropping1D": _cropping1d,
-    "Concatenate": _concatenate,
-    "Add": _add,
-    "Multiply": _multiply,
-    "Average": average,
-    "Subtract": _subtract,
+    **MERGES,
 }

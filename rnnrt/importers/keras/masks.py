@@ -1,90 +1,120 @@
-"""Where the masks of a Keras network flow: made by Embedding(mask_zero) and Masking, handed on, used or ended
-from layer to layer.
+"""The masks of a Keras network while it is imported: which frames of a tensor are real.
 
-Masks are not supported, so a layer that would use one is refused. That needs the flow before the layers are
-imported, too: a cut must not drop a mask that crosses it.
+A mask travels with a tensor from call to call, and enters the graph (a signal of width 1, see
+rnnrt.layers.mask) where a layer consults it: a mask that nobody consults leaves nothing there. Which layers
+make, join and end masks: see mask_rules.py.
 """
 
 from __future__ import annotations
 
-from .config import Description
-from .layers import IDENTITIES, LAYERS
-from .recurrent import RECURRENT
-from .weights import NETWORKS
-from .wiring import wire
+from collections.abc import Callable
+from dataclasses import dataclass
 
-#: Layers TimeDistributed may be taken off: they do the same to every frame anyway.
-_ACTIVATIONS = {"Activation", "ReLU", "LeakyReLU", "ELU", "Softmax"}
-POINTWISE = {
-    "Dense",
-    "PReLU",
-    "BatchNormalization",
-    "LayerNormalization",
-    "Rescaling",
-    *_ACTIVATIONS,
-    *IDENTITIES,
-}
-#: What becomes of a mask (Keras 3): these hand it on, these would use it; every other layer known here ends
-#: it.
-_PASSES = (POINTWISE - {"Softmax"}) | {"Concatenate", "Add", "Subtract", "Multiply", "Average", *NETWORKS}
-_USES = {*RECURRENT, "GlobalAveragePooling1D", "Softmax", "TimeDistributed"}
+from ... import layers
+from ...errors import UnsupportedModelError
+from ...layers.function import Function
 
 
-def makes(layer: Description):
-    """Whether the layer's output has a mask of its own making."""
-    return layer.class_name == "Masking" or (
-        layer.class_name == "Embedding" and layer.config.get("mask_zero") is True
-    )
-
-
-def uses(layer: Description):
-    """Whether the layer's answer may depend on its input's mask. What a custom class does is not known."""
-    return layer.custom or (layer.class_name in _USES and not layer.operation)
-
-
-def hands_on(layer: Description):
-    """Whether the output may carry the input's mask; classes not known here may. keras.ops functions lose
-    masks.
+@dataclass(eq=False)
+class Mask:
+    """Which frames of a tensor are real. ``where``: the layer it is of; ``make`` adds what computes it to the
+    graph and returns the reference, called once; without ``make`` every frame is real.
     """
-    kind = layer.class_name
-    if layer.operation or kind == "Embedding":
-        return False
-    if kind in RECURRENT:
-        inside = layer.config.get("layer") if kind == "Bidirectional" else None
-        config = inside.get("config") if isinstance(inside, dict) else layer.config
-        return isinstance(config, dict) and config.get("return_sequences") is True
-    return layer.custom or kind in _PASSES or kind in ("TimeDistributed", "Softmax") or kind not in LAYERS
+
+    where: str
+    make: Callable[[], str] | None = None
+    made: str | None = None
+
+    @property
+    def real(self):
+        """Whether every frame is real."""
+        return self.make is None
+
+    def reference(self) -> str | None:
+        """The reference to the mask in the graph; None where every frame is real."""
+        if self.made is None and self.make:
+            self.made = self.make()
+        return self.made
 
 
-#: Stands for the mask a network is given while what it does with it is looked up.
-_GIVEN = "given"
+def refused(where, at, why, fix=None) -> Mask:
+    """A mask that no layer may consult: what that would mean is not known here."""
+
+    def make():
+        raise UnsupportedModelError(why, where=at, found=f"the mask of {where}", fix=fix)
+
+    return Mask(where, make)
 
 
-def flow(wiring, given=None, known=None) -> dict[tuple[str, int], str]:
-    """{(layer, call): whose mask its outputs may carry} of a network's calls. ``given``: a mask that its
-    inputs have; ``known``: what networks inside were found to do, each looked at once however often it is
-    called."""
-    known = {} if known is None else known
-    masks: dict[tuple[str, int], str] = {key[:2]: given for key in wiring.inputs if given}
-    for call in wiring.calls:
-        name = (call.layer.name, call.number)
-        mask = next((masks[key[:2]] for key in call.sources if key[:2] in masks), call.mask)
-        if makes(call.layer):
-            mask = call.layer.where
-        elif call.layer.class_name in NETWORKS and not call.layer.custom:
-            inside = (id(call.layer.config), mask is None)
-            if inside not in known:
-                known[inside] = _through(call.layer, mask and _GIVEN, known)
-            mask = mask if known[inside] is _GIVEN else known[inside]
-        elif not hands_on(call.layer):
-            mask = None
-        if mask and name not in masks:
-            masks[name] = mask
-    return masks
+class Masks:
+    """The masks of one graph in the making: equal ones are one value of it."""
+
+    def __init__(self, builder: layers.GraphBuilder):
+        self.builder, self.known = builder, {}
+
+    def _value(self, key, make):
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
+
+    def not_equal(self, where, name, x: Callable[[], str], value) -> Mask:
+        """Real where any number of a frame of ``x()`` is not ``value``."""
+
+        def make():
+            frames, add = x(), self.builder.add
+            own = lambda: add(layers.NotEqual, f"{name}.mask", frames, value=value)
+            return self._value((frames, value), own)
+
+        return Mask(where, make)
+
+    def joined(self, name, masks, every) -> Mask:
+        """Real where all of ``masks`` are (``every``), or where any is."""
+        masks = list(dict.fromkeys(masks))
+        open_ = [m for m in masks if not m.real]
+        if not open_ or (len(open_) < len(masks) and not every):
+            return Mask(masks[0].where)
+        if len(open_) == 1:
+            return open_[0]
+
+        def make():
+            references = list(dict.fromkeys(m.reference() for m in open_))
+            if len(references) == 1:
+                return references[0]
+            own = lambda: self._joined(name, [self.wide(r, 1) for r in references], every)
+            return self._value((every, frozenset(references)), own)
+
+        return Mask(open_[0].where, make)
+
+    def _joined(self, name, references, every):
+        """Masks are 0 and 1: their product, or their sum up to 1."""
+        add = self.builder.add
+        if every:
+            return add(layers.Multiply, f"{name}.mask", *references)
+        total = add(layers.Add, f"{name}.mask.sum", *references)
+        return add(layers.Activation, f"{name}.mask", total, activation=Function("clipped_relu", (1.0,)))
+
+    def wide(self, reference, width):
+        """The mask ``reference`` as often as a frame has numbers."""
+        if self.builder.signal(reference).features == ():
+            name = f"{reference}.flag"
+            own = lambda: self.builder.add(layers.Reshape, name, reference, features=(1,))
+            reference = self._value((reference, "flag"), own)
+        if width == 1:
+            return reference
+        return self.builder.add(layers.Select, f"{reference}.wide", reference, index=(0,) * width)
 
 
-def _through(network, mask, known):
-    """The mask that a network's outputs carry where its inputs have ``mask``."""
-    wiring = wire(network)
-    found = flow(wiring, mask, known)
-    return next((found[key[:2]] for key in wiring.outputs if key[:2] in found), None)
+def merging(version, where):
+    """How layers that merge tensors join their masks: "every", "none" or "any" (see mask_rules.py)."""
+    what = "masks of merged tensors are joined by other rules in Keras 2, 3.0 and 3.4"
+    number = version.number(what, where)
+    if number[0] < 3:
+        return "every"
+    if version.text == "3.0":  # to_json() of Keras 3: which one is not said
+        raise UnsupportedModelError(
+            f"the file does not say which Keras 3 wrote it, and {what}",
+            where=where,
+            fix='Give the whole model (.keras), or add "keras_version": "3.15.0" (whichever it was) to the '
+            "text of to_json().",
+        )
+    return "any" if number >= (3, 4) else "none"

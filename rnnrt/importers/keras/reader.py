@@ -7,22 +7,26 @@ ever imported or called.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from inspect import signature
 from itertools import count
 from os import PathLike
 
 from ... import layers
-from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, did_you_mean
+from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ..spec.text import text_of
 from .config import Config, Description
+from .cut import Cut
 from .files import KerasModel, open_model
-from .layers import IDENTITIES, LAYERS, OPERATIONS, Assumptions, LayerContext
-from .masks import POINTWISE, flow, hands_on, makes, uses
+from .flags import Flags, flags, makes_flags, mask_of
+from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
+from .mask_rules import POINTWISE, after, flow, handed_on, major
+from .masks import Mask, Masks, refused
+from .merges import OPERATIONS
 from .recurrent import RECURRENT, custom_layers, fields_of
+from .unsupported import KNOWN, unsupported
 from .weights import NETWORKS, inner
-from .wiring import Wiring, wire
+from .wiring import wire
 
 #: Calls one model may make, those of a network called twice counted twice.
 _MAX_CALLS = 10_000
@@ -55,7 +59,7 @@ def read(
     try:
         model = open_model(source, spec, max_bytes, tuple(custom_objects or ()))
         wiring = wire(model.description)
-        cut = _Cut(wiring, inputs, outputs)
+        cut = Cut(wiring, inputs, outputs)
         try:
             return _Importer(model, custom_objects or {}).graph(wiring, cut)
         except UnsupportedModelError as error:
@@ -68,36 +72,21 @@ def read(
 
 @dataclass
 class _Tensor:
-    """A Keras tensor: its reference in the graph, and the layer whose mask it carries. An input has no
-    reference until its first reader tells whether it holds ids."""
+    """A Keras tensor: its reference in the graph, and the mask it carries. An input has no reference until
+    its first reader tells whether it holds ids. ``flags``: what a tensor of True and False is; ``same``: the
+    tensor that this is, but for the mask."""
 
     reference: str | None
-    mask: str | None = None
+    mask: Mask | None = None
     name: str = ""
     shape: list | None = None  # of an input: with the batch axis
     where: str = ""
+    flags: Flags | None = None
+    same: _Tensor | None = None
 
-
-class _Cut:
-    """The part of a network to import: keys to start from and keys to end with."""
-
-    def __init__(self, wiring: Wiring, inputs=None, outputs=None):
-        self.names = list(inputs or ())
-        self.inputs = [(n, wiring.call(n).number, 0) for n in self.names] or wiring.inputs
-        self.outputs = [(n, wiring.call(n).number, None) for n in outputs] if outputs else wiring.outputs
-        self.parts = outputs is not None  # ends before the network does
-        self.calls = wiring.needed(self.outputs, self.names)
-        unfed = [
-            c.layer.name
-            for c in self.calls
-            if c.layer.class_name == "InputLayer" and (c.layer.name, 0, 0) not in self.inputs
-        ]
-        if unfed:
-            raise UnsupportedModelError(
-                "the chosen outputs also need other inputs",
-                where=wiring.where,
-                expected=f"inputs= to hold {', '.join(unfed)}, or layers behind them",
-            )
+    def masked(self, mask):
+        """The same tensor with another mask."""
+        return self if mask is self.mask else replace(self, mask=mask, same=self)
 
 
 class _Importer:
@@ -106,6 +95,7 @@ class _Importer:
     def __init__(self, model: KerasModel, custom_objects):
         self.model, self.custom_objects = model, custom_objects
         self.builder, self.assumptions = layers.GraphBuilder(), Assumptions()
+        self.masks, self.mask_inputs = Masks(self.builder), {}
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
         self.shapes_alone = False  # whether only the shapes are asked for, which no mask changes
 
@@ -114,10 +104,11 @@ class _Importer:
         arrays = self.model.weights.get("layers", {})
         _network_options(self.model.description, self.model.version)
         shapes = {key: self._shape(wiring, key) for key in cut.inputs}
-        masks = flow(wiring)
-        entries = [
-            _Tensor(None, masks.get(key[:2]), key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs
-        ]
+        masks = flow(wiring) if cut.names else {}
+        entries = [_Tensor(None, None, key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs]
+        for key, entry in zip(cut.inputs, entries):
+            if key[:2] in masks:
+                entry.mask = self._mask_input(key, masks[key[:2]], entry.shape)
         answers = self.run(wiring, cut, entries, arrays, "")
         taken = {
             key[0] for key in cut.outputs
@@ -129,12 +120,13 @@ class _Importer:
                     name = next(n for k in count(1) if (n := f"{key[0]}_{k}") not in taken)
                 taken.add(name)
                 self.builder.output(name, self.reference(tensor))
-            if cut.parts and key[:2] in masks:
-                self.assumptions.append(
-                    f"layer {key[0]!r}: its output carries the mask of {masks[key[:2]]}, which is not part "
-                    f"of the answer."
-                )
+                if cut.parts and tensor.mask:
+                    self.assumptions.append(
+                        f"layer {key[0]!r}: its output carries the mask of {tensor.mask.where}, which is not "
+                        f"part of the answer."
+                    )
         names = [self.reference(t) for t in entries]
+        names += [m.made for m in self.mask_inputs.values() if m.made]
         metadata = {
             "source": "keras",
             "keras_version": self.model.version.text,
@@ -155,18 +147,27 @@ class _Importer:
                 continue
             self.at = call.layer.name if not prefix else self.at
             tensors = [_item(answers, source, call.layer.where) for source in call.sources]
-            if call.mask:
-                tensors = [replace(t, mask=t.mask or call.mask) for t in tensors]
+            if makes_flags(call, [t.flags for t in tensors]):
+                operands = [t.flags or self._numbers(t) for t in tensors]
+                answers[key] = [_Tensor(None, flags=flags(self.masks, call, operands, call.layer.name))]
+                continue
+            masks = call.masks and [key and self._explicit(key, answers, cut, call) for key in call.masks]
             answers[key] = self.apply(
-                call.layer, arrays.get(call.weights, {}), tensors, prefix + call.layer.name, call.refusal
+                call.layer,
+                arrays.get(call.weights, {}),
+                tensors,
+                prefix + call.layer.name,
+                call.refusal,
+                masks,
             )
             if not prefix:
                 self.done.append(call.layer.name)
         return answers
 
-    def apply(self, layer: Description, arrays, tensors, name, refusal=None) -> list[_Tensor]:
-        """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with."""
-        kind, mask = layer.class_name, next((t.mask for t in tensors if t.mask), None)
+    def apply(self, layer: Description, arrays, tensors, name, refusal=None, given=None) -> list[_Tensor]:
+        """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with;
+        ``given``: the masks it is called with."""
+        kind = layer.class_name
         self.calls += 1
         if self.calls > _MAX_CALLS:
             raise ResourceLimitError(
@@ -174,26 +175,23 @@ class _Importer:
                 where=layer.where,
                 expected=f"at most {_MAX_CALLS}",
             )
-        if not layer.custom and kind not in (OPERATIONS if layer.operation else _KNOWN):
-            raise _unsupported(layer)
+        if not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN):
+            raise unsupported(layer)
         if refusal:
             raise refusal
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
-        if mask and uses(layer) and not self.shapes_alone:
-            raise UnsupportedModelError(
-                f"uses the mask of {mask}, and masks are not supported",
-                where=layer.where,
-                fix="If the padding may count as data, set mask_zero=False (or leave Masking out) and save "
-                "again.",
-            )
+        masks, behind = self._masks(layer, tensors, given)
         if layer.custom:
-            return self._custom(self._context(layer, arrays, name), [self.reference(t) for t in tensors])
+            context = self._context(layer, arrays, name, masks)
+            return self._custom(context, [self.reference(t) for t in tensors])
         if kind in NETWORKS:
-            return self._nested(layer, arrays, tensors, name)
+            return self._nested(layer, arrays, [t.masked(m) for t, m in zip(tensors, masks)], name)
         if kind in IDENTITIES and not layer.operation:
-            return self._identity(layer, tensors)
-        context = self._context(layer, arrays, name)
+            self._check_identity(layer)
+            version = self.model.version
+            return [t.masked(after(self.masks, layer, name, [m], version)) for t, m in zip(tensors, behind)]
+        context = self._context(layer, arrays, name, masks)
         references = [self.reference(t, ids=kind == "Embedding") for t in tensors]
         if kind == "TimeDistributed" and not layer.operation:
             result = self._time_distributed(context, references)
@@ -207,27 +205,109 @@ class _Importer:
                 ) from error
             result = build(context, *references)
         context.config.finish()
-        mask = layer.where if makes(layer) else mask if hands_on(layer) else None
-        return [_Tensor(r, mask) for r in (result if isinstance(result, list) else [result])]
+        result = result if isinstance(result, list) else [result]
+        mask = context.made_mask or after(self.masks, layer, name, behind, self.model.version)
+        answers = 2 if kind == "Bidirectional" and layer.config.get("merge_mode", "concat") is None else 1
+        return [_Tensor(r, mask if k < answers else None) for k, r in enumerate(result)]
 
-    def _context(self, layer, arrays, name):
+    def _masks(self, layer, tensors, given):
+        """(the masks that a call of ``layer`` consults, those that its output's is made of): one or None for
+        each of ``tensors``. ``given``: those it is called with.
+        """
+        if self.shapes_alone:
+            return [None] * len(tensors), [None] * len(tensors)
+        attached = [t.mask for t in tensors]
+        if given:
+            given = [*given, *[None] * len(tensors)][: len(tensors)]
+            return given, handed_on(layer, given, attached, self.model.version)
+        # Keras 3 fills in a mask where one tensor is given, not beside initial_state; it hands it on all the
+        # same
+        alone = len(tensors) < 2 or layer.class_name not in RECURRENT or not any(attached)
+        consulted = attached if alone or major(self.model.version, layer) < 3 else [None] * len(tensors)
+        return consulted, attached
+
+    def _mask_input(self, key, where, shape=None):
+        """The mask of what comes in at a cut, or of a tensor that lies before it: an input of the graph."""
+        if key not in self.mask_inputs:
+            length = shape[1] if isinstance(shape, list) and len(shape) > 2 else None
+            name = f"{key[0]}_mask"
+
+            def make():
+                self.assumptions.append(
+                    f"input {name!r}: the mask of {where}, which is made before the part that was imported; "
+                    f"give it as mask=, or all frames count as real."
+                )
+                return self.builder.input(name, (), length=length)
+
+            self.mask_inputs[key] = Mask(where, make)
+        return self.mask_inputs[key]
+
+    def _explicit(self, key, answers, cut, call):
+        """The mask that a call is given."""
+        if self.shapes_alone:
+            return None
+        if key in cut.masks:
+            return self._mask_input(key, f"layer {key[0]!r}")
+        tensor = _item(answers, key, call.layer.where)
+        if tensor.flags:
+            return mask_of(tensor.flags, call.layer.where)
+        return Mask(f"layer {key[0]!r}", lambda: self._frame_flags(tensor, call))
+
+    def _frame_flags(self, tensor, call):
+        """A tensor of numbers as a mask: of an input, the input itself; else real where it is not 0."""
+        if tensor.reference is None and tensor.same is None:
+            tensor.reference = self.builder.input(tensor.name, **_signal(tensor, True) | {"ids": False})
+            return tensor.reference
+        reference = self.reference(tensor)
+        signal = self.builder.signal(reference)
+        if not signal.time or signal.width != 1:
+            raise UnsupportedModelError(
+                "its mask is not one number a frame", where=call.layer.where, found=str(signal)
+            )
+        return self.masks.not_equal("", f"{reference}", lambda: reference, 0.0).reference()
+
+    def _numbers(self, tensor):
+        """(the signal of a tensor, what gives its reference)."""
+        while tensor.same:
+            tensor = tensor.same
+        if tensor.reference is None:
+            ids = isinstance(tensor.shape, list) and len(tensor.shape) < 3
+            spec = _signal(tensor, ids)
+            signal = layers.TensorSpec(tuple(spec["features"]), spec["time"], spec["length"])
+            return signal, lambda: self.reference(tensor, ids)
+        return self.builder.signal(tensor.reference), lambda: tensor.reference
+
+    def _context(self, layer, arrays, name, masks=()):
         context = LayerContext(
-            self.builder, layer, name, arrays, self.model.version, self.custom_objects, self.assumptions
+            self.builder,
+            layer,
+            name,
+            arrays,
+            self.model.version,
+            self.custom_objects,
+            self.assumptions,
+            self.masks,
+            masks,
         )
         _check_dtype(context.config, self.assumptions)
         return context
 
     def reference(self, tensor, ids=False):
         """The tensor's reference; an input enters the graph here, as ids or as numbers."""
+        while tensor.same:
+            tensor = tensor.same
+        if tensor.flags:
+            raise UnsupportedModelError(
+                "numbers made of True and False are not supported", where=tensor.flags.parts[0].where
+            )
         if tensor.reference is None:
             tensor.reference = self.builder.input(tensor.name, **_signal(tensor, ids))
         return tensor.reference
 
-    def _identity(self, layer, tensors):
+    def _check_identity(self, layer):
         config = Config(layer, self.model.version)
         config.harmless("dtype", *IDENTITIES[layer.class_name])
         config.finish()
-        return tensors
 
     def _nested(self, layer, arrays, tensors, name):
         """A network inside the network, its layers named after both."""
@@ -240,21 +320,38 @@ class _Importer:
                 expected=str(len(wiring.inputs)),
                 found=str(len(tensors)),
             )
-        cut = _Cut(wiring)
+        cut = Cut(wiring)
         answers = self.run(wiring, cut, tensors, arrays.get("layers", {}), f"{name}/")
         return [_item(answers, key, layer.where) for key in cut.outputs]
 
     def _custom(self, context, references):
-        x = references[0]
+        """The layers that the caller's function gives, each doing with a mask what its class says: what the
+        class in Keras does is not known.
+        """
+        x, mask = references[0], context.masks[0] if context.masks else None
+        if any(context.masks):
+            self.assumptions.append(
+                f"{context.layer.where}: the mask of {next(m for m in context.masks if m).where} is taken to "
+                f"act on it as on the rnnrt layers that stand for it."
+            )
         for number, layer in enumerate(custom_layers(context)):
+            rule, fields = layer.mask_rule, fields_of(layer)
+            if rule in ("combine", "own") and any(context.masks):
+                raise UnsupportedModelError(
+                    f"what {type(layer).__name__} does with a mask in a class of your own is not known",
+                    where=context.layer.where,
+                )
+            if "mask" in fields and mask and fields["mask"] is None:
+                fields["mask"] = mask.reference()
             x = context.add(
                 type(layer),
                 x,
                 *(references[1:] if number == 0 else ()),
                 suffix=f".{number}" if number else "",
-                **fields_of(layer),
+                **fields,
             )
-        return [_Tensor(x)]
+            mask = mask if rule == "pass" else None
+        return [_Tensor(x, mask)]
 
     def _time_distributed(self, context, references):
         """A layer that treats every frame alike stands for itself; any other becomes a graph that runs inside
@@ -275,6 +372,9 @@ class _Importer:
         frame = _Importer(self.model, self.custom_objects)
         frame.assumptions, frame.calls = self.assumptions, self.calls
         entry = _Tensor(None, None, "frame", [None, *signal.features], context.layer.where)
+        if context.masks[0]:  # Keras gives the layer inside one flag a row: no layer of sequences takes that
+            where = context.layer.where
+            entry.mask = refused(context.masks[0].where, where, "the layer inside would use a mask of frames")
         result = frame.apply(inside, arrays, [entry], inside.name)
         self.calls = frame.calls
         if len(result) != 1:
@@ -309,7 +409,7 @@ class _Importer:
         before = _Importer(self.model, self.custom_objects)
         before.shapes_alone = True
         try:
-            part = before.graph(wiring, _Cut(wiring, None, [key[0]]))
+            part = before.graph(wiring, Cut(wiring, None, [key[0]]))
         except UnsupportedModelError as error:
             raise UnsupportedModelError(
                 "the network cannot be cut here: the file does not say the shape, and it cannot be worked "
@@ -390,82 +490,6 @@ def _check_dtype(config, assumptions):
         raise config.unsupported("dtype", value, "float32 or half precision")
 
 
-#: Classes of layers that are read.
-_KNOWN = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *NETWORKS}
-#: Those of Keras's own that are not: any other class is the model's author's, where the file does not say
-#: whose it is.
-_KERAS_OWN = re.compile(
-    r"(?i)masking|lambda|tfoplambda|slicingoplambda|.*[23]d(transpose|lstm)?|convlstm\dd|conv1dtranspose|upsampling1d"
-    r"|.*attention|.*normalization|maximum|minimum|dot|prelu|thresholdedrelu|locallyconnected\dd|discretization|hashing"
-    r"|categoryencoding|stringlookup|integerlookup|textvectorization|random.*|center.*|resizing|einsumdense|reversibleembedding"
-)
-
-
-#: keras.ops functions, which a .h5 file does not tell from layers.
-_FUNCTIONS = {
-    "GetItem",
-    "NotEqual",
-    "Any",
-    "ExpandDims",
-    "ZerosLike",
-    "LogicalOr",
-    "LogicalAnd",
-    "Mean",
-    "Max",
-    "Min",
-    "Sum",
-}
-_FUNCTIONS |= {
-    "Divide",
-    "TrueDivide",
-    "Negative",
-    "Power",
-    "Matmul",
-    "Squeeze",
-    "Transpose",
-    "Stack",
-    "Sqrt",
-    "Exp",
-    "Abs",
-    "Cast",
-}
-
-
-def _unsupported(layer):
-    if layer.operation or layer.class_name in _FUNCTIONS:
-        return UnsupportedModelError(
-            f"the operation {layer.class_name!r} (keras.ops) is not supported",
-            where=layer.where,
-            expected=f"one of {', '.join(sorted(OPERATIONS))}, or a layer",
-        )
-    if layer.class_name in ("TFOpLambda", "SlicingOpLambda"):
-        function = str(layer.config.get("function", layer.name))[:80]
-        return UnsupportedModelError(
-            f"TensorFlow's function {function} (tf.{function}, or an operator such as + or [...]) on layers' "
-            f"outputs is not supported",
-            where=layer.where,
-            expected=f"layers of Keras: one of {', '.join(sorted(_KNOWN))}",
-            fix="Where a layer does the same (Add, Multiply, Subtract, Concatenate, Rescaling), build the "
-            "network with that.",
-        )
-    hint = {
-        "Masking": "Masks are not supported. If no step is ever masked in your data, leave Masking out and "
-        "save again."
-    }.get(layer.class_name)
-    if not hint and not _KERAS_OWN.fullmatch(layer.class_name):
-        own = (
-            f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) "
-            f"returns an rnnrt layer."
-        )
-        hint = " ".join(filter(None, (did_you_mean(layer.class_name, sorted(_KNOWN)), own)))
-    return UnsupportedModelError(
-        f"the layer class {layer.class_name!r} is not supported",
-        where=layer.where,
-        expected=f"one of {', '.join(sorted(_KNOWN))}",
-        fix=hint,
-    )
-
-
 # ---- advice ------------------------------------------------------------------------------------------------
 
 
@@ -476,7 +500,7 @@ def _advise(error, model, custom_objects, wiring):
     unknown = [
         c.layer
         for c in wiring.calls
-        if not c.layer.operation and not c.layer.custom and c.layer.class_name not in _KNOWN | {"InputLayer"}
+        if not c.layer.operation and not c.layer.custom and c.layer.class_name not in KNOWN | {"InputLayer"}
     ]
     hints = [error.fix] if error.fix else []
     if len(unknown) > 1:
@@ -496,14 +520,14 @@ def _parts(model, custom_objects, wiring):
     for _ in range(min(_MOST_PARTS, 1 + _MOST_WALKED // len(wiring.calls))):
         importer, ends = _Importer(model, custom_objects), None
         try:
-            importer.graph(wiring, _Cut(wiring, start))
+            importer.graph(wiring, Cut(wiring, start))
         except RnnrtError:
             ends = importer.done[-1:]
         if ends:
             stopped = importer.at
             importer = _Importer(model, custom_objects)
             try:
-                importer.graph(wiring, _Cut(wiring, start, ends))
+                importer.graph(wiring, Cut(wiring, start, ends))
             except RnnrtError:
                 importer.done = []
         if importer.done:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 from ... import layers
 from ...errors import ModelFileError, UnsupportedModelError
-from .layers import average
+from .merges import average
 from .weights import children, from_cudnn, inner
 
 #: Options that change nothing at inference, or only how the same numbers are computed.
 _HARMLESS = (
     "unroll",
-    "zero_output_for_mask",
     "implementation",
     "input_dim",
     "input_length",
@@ -291,7 +290,7 @@ class _Run:
     """
 
     sequence: str
-    last: str
+    last: str | None
     states: list[str]
     reverse: bool
     return_sequences: bool
@@ -301,8 +300,12 @@ class _Run:
         """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last
         of it.
         """
-        if not self.return_sequences:
+        if not self.return_sequences and self.last:
             return self.last
+        if not self.return_sequences:  # what a masked frame gives may be another than the state
+            y = self.sequence
+            y = context.add(layers.Reverse, y, suffix=f"{suffix}.reverse") if self.reverse else y
+            return context.add(layers.Last, y, suffix=f"{suffix}.last")
         return (
             context.add(layers.Reverse, self.sequence, suffix=suffix)
             if self.reverse != flipped
@@ -310,8 +313,10 @@ class _Run:
         )
 
 
-def _run(context, x, initial) -> _Run:
-    config = context.config
+def _run(context, x, initial, both=False) -> _Run:
+    """The recurrent layer; ``both``: as one of the two inside a Bidirectional."""
+    config, mask = context.config, context.mask
+    zero = config.flag("zero_output_for_mask", False)
     config.only("time_major", False)
     if config.flag("stateful", False):
         context.assumptions.append(
@@ -333,14 +338,31 @@ def _run(context, x, initial) -> _Run:
             expected=f"{wanted} tensors",
             found=str(len(initial)),
         )
+    fields = {"reverse": reverse}
+    if mask:
+        standalone = _standalone(context)
+        if initial and standalone:
+            raise UnsupportedModelError(
+                "what a masked frame before the first real one gives depended on the backend in Keras 2",
+                where=context.layer.where,
+                found=f"initial_state and the mask of {context.masks[0].where}",
+            )
+        zero = sequences and not standalone if both else zero
+        fields |= {"mask": mask, "masked_output": "zero" if zero else "hold"}
+    last_is_state = not mask or not (zero or initial)
     initial, states = list(initial), []
-    for number, (kind, fields) in enumerate(cells):
+    for number, (kind, cell) in enumerate(cells):
         own, initial = initial[: len(kind.states)], initial[len(kind.states) :]
-        x = context.add(
-            kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **fields | {"reverse": reverse}
-        )
+        x = context.add(kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **cell | fields)
         states += [f"{x}:{s}" for s in kind.states]
-    return _Run(x, f"{x}:h", states, reverse, sequences, state)
+    return _Run(x, f"{x}:h" if last_is_state else None, states, reverse, sequences, state)
+
+
+def _standalone(context):
+    """Whether Keras 2 apart from TensorFlow wrote the file: its Bidirectional lets masked frames hold."""
+    what = "masked frames of a Bidirectional are 0 in tf.keras only"
+    number = context.version.number(what, context.layer.where)
+    return number < (2, 4) and "tf" not in context.version.text
 
 
 def recurrent(context, x, *initial):
@@ -391,6 +413,7 @@ def bidirectional(context, x, *initial):
                 context.inside(layer, _below(context, f"{folder}_layer"), f"{context.name}.{folder}"),
                 x,
                 states,
+                both=True,
             )
         )
     first, second = halves

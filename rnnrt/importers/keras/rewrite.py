@@ -18,7 +18,9 @@ from ..containers import ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive
 from .config import TRAINING_SUFFIXES, parse
 from .files import file_bytes
-from .layers import IDENTITIES, LAYERS, OPERATIONS
+from .flags import FLAG_OPERATIONS
+from .layers import IDENTITIES, LAYERS
+from .merges import OPERATIONS
 from .recurrent import CELLS, RECURRENT
 from .weights import TRAINING_GROUPS
 
@@ -29,6 +31,7 @@ _CLASSES = {
     *CELLS,
     *IDENTITIES,
     *OPERATIONS,
+    *FLAG_OPERATIONS,
     "InputLayer",
     "TimeDistributed",
     "StackedRNNCells",

@@ -34,6 +34,7 @@ _KINDS = {*LAYERS, *RECURRENT, *IDENTITIES} - {
 #: input's.
 _KEEPS_WIDTH = {
     *IDENTITIES,
+    "Masking",
     "Activation",
     "ReLU",
     "LeakyReLU",

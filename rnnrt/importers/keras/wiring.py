@@ -24,8 +24,9 @@ class Call:
     calls.
 
     ``sources``: what it computes with. ``others``: what it reads besides (masks, arguments that are not
-    supported); ``mask`` names the first of the masks; ``refusal`` says which argument is not supported,
-    raised where the call is needed.
+    supported); ``masks``: those it is called with, one (or None) for each input that has one; ``arguments``
+    and ``options``: as Keras 3 wrote those without a name, and tf.keras those with one; ``refusal`` says
+    which argument is not supported, raised where the call is needed.
     """
 
     layer: Description
@@ -33,7 +34,9 @@ class Call:
     number: int
     sources: list[Key] = field(default_factory=list)
     others: list[Key] = field(default_factory=list)
-    mask: str | None = None
+    masks: list[Key | None] | None = None
+    arguments: list = field(default_factory=list)
+    options: dict = field(default_factory=dict)
     refusal: UnsupportedModelError | None = None
 
 
@@ -62,9 +65,9 @@ class Wiring:
             )
         return found[0]
 
-    def needed(self, outputs, cuts=()):
+    def needed(self, outputs, cuts=(), given=None):
         """The calls that ``outputs`` rest on, in order; calls in ``cuts`` (layer names) are included, what
-        feeds them is not.
+        feeds them is not. ``given``: masks that need not be made; None: no masks are followed.
         """
         makers = {(c.layer.name, c.number): c for c in self.calls}
         wanted, todo = set(), list(outputs)
@@ -72,7 +75,9 @@ class Wiring:
             call = makers[todo.pop()[:2]]
             if id(call) not in wanted:
                 wanted.add(id(call))
-                todo += [] if call.layer.name in cuts else call.sources
+                if call.layer.name not in cuts:
+                    masks = () if given is None else call.masks or ()
+                    todo += [*call.sources, *(key for key in masks if key and key not in given)]
         return [c for c in self.calls if id(c) in wanted]
 
 
@@ -160,8 +165,8 @@ def _count_from_zero(network, calls, inputs, outputs, shapes, objects):
             first[layer.name] = _rule(network, layer, rules, read, counts[layer.name])
     counted = lambda key, place: (key[0], key[1] - first.get(key[0], (0, 0))[place], key[2])
     for call in calls:
-        for keys in (call.sources, call.others):
-            keys[:] = [counted(key, 0) for key in keys]
+        for keys in (call.sources, call.others, call.masks or []):
+            keys[:] = [key and counted(key, 0) for key in keys]
     outputs[:] = [counted(key, 1) for key in outputs]
     return {counted(key, 0): shape for key, shape in shapes.items()}
 
@@ -256,7 +261,8 @@ def _read(node, call, shapes):
         if not isinstance(arguments, list) or not isinstance(named, dict):
             raise ModelFileError("an inbound node has fields of the wrong type", where=layer.where)
         first = [named[k] for k in _FIRST if k in named]
-        for argument in first + arguments:
+        call.arguments = first + arguments
+        for argument in call.arguments:
             if not _tensors(argument, call.sources, shapes, layer):
                 _refuse(call, f"is called with {_short(argument)}, which is not supported")
         _options({k: v for k, v in named.items() if k not in _FIRST}, call, shapes)
@@ -279,6 +285,7 @@ def _read(node, call, shapes):
         else:
             call.sources.append(_key(item[:3], layer.where))
         _options(item[3] if len(item) == 4 else {}, call, shapes)
+        call.options |= item[3] if len(item) == 4 else {}
 
 
 def _refuse(call, what):
@@ -303,10 +310,21 @@ def _options(named, call, shapes):
         else:
             read = len(call.others)
             plain = _tensors(value, call.others, shapes, call.layer)
-            if name == "mask" and plain and len(call.others) > read:
-                call.mask = call.mask or f"layer {call.others[read][0]!r}"
+            masks = _masks(value, call.others[read:]) if name == "mask" and plain else None
+            if masks:
+                call.masks = masks
             else:
                 _refuse(call, f"is called with {name}={_short(value)}, which is not supported")
+
+
+def _masks(value, found):
+    """The masks ``found`` in an argument, in the places of a list that has None for inputs without any; None
+    where it is not such a list.
+    """
+    several = isinstance(value, list) and not (len(value) == 3 and isinstance(value[0], str))
+    there = [not _nothing(v) for v in (value if several else [value])]
+    keys = iter(found)
+    return [next(keys) if is_one else None for is_one in there] if sum(there) == len(found) else None
 
 
 def _nothing(value):

@@ -1,0 +1,100 @@
+"""Keras's layers that join several tensors, and the operators x + y, x * y, x - y: options -> graph layers.
+
+Functions as in layers.py; what becomes of masks is in mask_rules.py, what they do to the numbers is here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import layers
+from ...errors import ModelFileError, UnsupportedModelError
+from .masks import merging
+
+
+def zeroed(context, x, mask, suffix=""):
+    """``x`` where ``mask`` is real, else 0."""
+    if mask.real:
+        return x
+    wide = context.mask_values.wide(mask.reference(), context.width(x))
+    return context.add(layers.Multiply, x, wide, suffix=suffix)
+
+
+def _concatenate(context, *xs):
+    context.last_axis(xs[0])
+    return context.add(layers.Concatenate, *xs)
+
+
+def _add(context, *xs):
+    _check_no_broadcast(context, xs)
+    return context.add(layers.Add, *xs)
+
+
+def _multiply(context, *xs):
+    _check_no_broadcast(context, xs)
+    return context.add(layers.Multiply, *xs)
+
+
+def _multiply_masked(context, *xs):
+    """Keras from 3.4 on: a masked factor counts as 1; where all factors are masked, the product is 0."""
+    masks = [*context.masks, *[None] * len(xs)][: len(xs)]
+    if not any(masks) or merging(context.version, context.layer.where) != "any":
+        return _multiply(context, *xs)
+    factors = []
+    for k, (x, mask) in enumerate(zip(xs, masks)):
+        if mask and not mask.real:
+            width = context.synthesize(context.width(x))
+            x = zeroed(context, x, mask, f".real_{k}")
+            wide = context.mask_values.wide(mask.reference(), width)
+            ones = np.ones(width)
+            gaps = context.add(layers.Affine, wide, suffix=f".gaps_{k}", scale=-ones, offset=ones)
+            x = context.add(layers.Add, x, gaps, suffix=f".factor_{k}")
+        factors.append(x)
+    product = _multiply(context, *factors)
+    if not all(masks):
+        return product
+    either = context.mask_values.joined(context.name, masks, every=False)
+    return zeroed(context, product, either, ".masked")
+
+
+def _check_no_broadcast(context, xs):
+    """Keras lets one frame or one feature stand for all."""
+    signals = [context.builder.signal(x) for x in xs]
+    lengths = {s.length for s in signals if s.time}
+    if (
+        len({s.features for s in signals}) > 1
+        or len({s.time for s in signals}) > 1
+        or (1 in lengths and len(lengths) > 1)
+    ):
+        raise UnsupportedModelError(
+            "broadcasting is not supported", where=context.layer.where, found=", ".join(map(str, signals))
+        )
+
+
+def _scaled(context, x, factor, suffix=""):
+    width = context.synthesize(context.width(x))
+    return context.add(layers.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
+
+
+def average(context, *xs):
+    _check_no_broadcast(context, xs)
+    return _scaled(context, context.add(layers.Add, *xs, suffix=".sum"), 1 / len(xs))
+
+
+def _subtract(context, *xs):
+    if len(xs) != 2:
+        raise ModelFileError("subtracts two inputs", where=context.layer.where, found=str(len(xs)))
+    _check_no_broadcast(context, xs)
+    return context.add(layers.Add, xs[0], _scaled(context, xs[1], -1.0, ".negative"))
+
+
+MERGES = {
+    "Concatenate": _concatenate,
+    "Add": _add,
+    "Multiply": _multiply_masked,
+    "Average": average,
+    "Subtract": _subtract,
+}
+
+#: keras.ops functions that Keras records as layers: x + y, x * y, x - y.
+OPERATIONS = {"Add": _add, "Multiply": _multiply, "Subtract": _subtract}

@@ -1,0 +1,79 @@
+"""Masks against the installed Keras: every layer that does something to one, on rows that are real
+throughout, ragged, left-padded, with holes, masked throughout or at one frame.
+"""
+
+import warnings
+
+import masked_networks
+import numpy as np
+import pytest
+from masked_networks import NETWORKS
+from needs import need
+
+import rnnrt
+from rnnrt.importers.keras.layers import LAYERS
+from rnnrt.importers.keras.mask_rules import ENDS, MERGES, PASSES
+from rnnrt.importers.keras.recurrent import RECURRENT
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def distance(found, wanted):
+    """The greatest difference; NaN only where both are (a mean over no frames)."""
+    assert found.shape == wanted.shape and (np.isnan(found) == np.isnan(wanted)).all()
+    return np.abs(np.nan_to_num(found - wanted)).max(initial=0)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    module = need("keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras says where a mask ends
+        yield module
+
+
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+def test_masks_flow_as_in_keras(keras, make, tmp_path):
+    model, given = masked_networks.built(make, keras, seed=1)
+    inputs = list(given.values())
+    answers = model(inputs if len(inputs) > 1 else inputs[0])
+    answers = [np.asarray(y.detach()) for y in (answers if isinstance(answers, (list, tuple)) else [answers])]
+    sources = [model]
+    large = make.__name__ in ("recurrent", "between", "stacks")  # which stand among the records as .h5
+    for suffix in (".keras",) if large else (".keras", ".h5"):
+        model.save(tmp_path / f"model{suffix}")
+        sources.append(tmp_path / f"model{suffix}")
+    for source in sources:
+        made = rnnrt.from_keras(source)
+        found = made(*inputs)
+        found = found if isinstance(found, tuple) else (found,)
+        for output, a, b in zip(made.graph.outputs, found, answers, strict=True):
+            assert distance(a, b) < 2e-5, (output.name, source)
+
+
+def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(keras):
+    own = {"Concatenate", "Masking", "Embedding", "GlobalAveragePooling1D"}
+    known = PASSES | MERGES | ENDS | own
+    assert set(LAYERS) | set(RECURRENT) <= known | set(RECURRENT)
+    assert not PASSES & ENDS and not MERGES & (PASSES | ENDS)
+    arguments = {
+        "Dense": (2,),
+        "Activation": ("relu",),
+        "TimeDistributed": (keras.layers.ReLU(),),
+        "Conv1D": (2, 1),
+        "Conv1DTranspose": (2, 1),
+        "DepthwiseConv1D": (1,),
+        "SeparableConv1D": (2, 1),
+        "Reshape": ((2, 3),),
+        "Permute": ((2, 1),),
+        "RepeatVector": (2,),
+        "Embedding": (2, 2),
+        "Rescaling": (2.0,),
+        **dict.fromkeys(("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout"), (0.1,)),
+        **dict.fromkeys(("AlphaDropout", "ActivityRegularization"), (0.1,)),
+        **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), (2,)),
+    }
+    for name in sorted(PASSES | MERGES | ENDS):
+        layer = getattr(keras.layers, name)(*arguments.get(name, ()))
+        passes = name in PASSES | MERGES or name == "GlobalAveragePooling1D"
+        assert layer.supports_masking == passes, name
