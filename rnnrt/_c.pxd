@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "rnnrt.h" nogil:
     enum:
-        RNNRT_MAX_INPUTS, RNNRT_MAX_OUTPUTS, RNNRT_PLAN_OUTPUTS
+        RNNRT_MAX_INPUTS, RNNRT_MAX_OUTPUTS, RNNRT_PLAN_OUTPUTS, RNNRT_MAX_CLOCKS
     const char *rnnrt_kind_word(int32_t)
     const char *rnnrt_function_word(int32_t)
     const char *rnnrt_slot_word(int32_t)
@@ -66,7 +66,9 @@ cdef extern from "rnnrt.h" nogil:
     double rnnrt_plan_work(const rnnrt_plan *, size_t)
     size_t rnnrt_plan_rows(const rnnrt_plan *, size_t)
     int32_t rnnrt_plan_obstacle(const rnnrt_plan *, bint, const char **)
-    size_t rnnrt_plan_due(const rnnrt_plan *, size_t, size_t, bint)
+    size_t rnnrt_plan_clocks(const rnnrt_plan *)
+    int32_t rnnrt_plan_clock(const rnnrt_plan *, size_t)
+    size_t rnnrt_plan_due(const rnnrt_plan *, size_t, const size_t *, bint)
     rnnrt_status rnnrt_run(const rnnrt_plan *, size_t, const rnnrt_array *, rnnrt_array *, const int64_t *,
                            const rnnrt_state_value *, size_t, const rnnrt_state_value *, size_t, size_t,
                            rnnrt_between *, rnnrt_error *)
@@ -75,24 +77,24 @@ cdef extern from "rnnrt.h" nogil:
                                      rnnrt_error *)
     void rnnrt_stream_free(rnnrt_stream *)
     void rnnrt_stream_set_once(rnnrt_stream *, size_t, const float *)
-    rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, size_t, rnnrt_array *,
-                                   rnnrt_between *, rnnrt_error *)
+    rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, rnnrt_array *, rnnrt_between *,
+                                   rnnrt_error *)
     rnnrt_status rnnrt_stream_flush(rnnrt_stream *, rnnrt_array *, rnnrt_between *, rnnrt_error *)
     int rnnrt_stream_step(rnnrt_stream *, const float *, float *, rnnrt_error *)
     void rnnrt_stream_reset(rnnrt_stream *)
-    uint64_t rnnrt_stream_position(const rnnrt_stream *)
-    size_t rnnrt_stream_due(const rnnrt_stream *, size_t, size_t, bint)
+    uint64_t rnnrt_stream_position(const rnnrt_stream *, size_t)
+    size_t rnnrt_stream_due(const rnnrt_stream *, size_t, const size_t *, bint)
     void rnnrt_stream_reset_row(rnnrt_stream *, size_t)
     bint rnnrt_stream_ended(const rnnrt_stream *)
     void rnnrt_stream_end(rnnrt_stream *)
     char *rnnrt_stream_row(const rnnrt_stream *, size_t)
 
-    uint64_t rnnrt_row_position(const char *)
+    uint64_t rnnrt_row_position(const char *, size_t)
     uint64_t rnnrt_plan_phase(const rnnrt_plan *, uint64_t)
-    size_t rnnrt_rows_due(const rnnrt_plan *, uint64_t, bint, size_t, size_t, bint)
-    rnnrt_status rnnrt_row_fits(const rnnrt_plan *, const char *, bint, size_t, bint, rnnrt_error *)
-    rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, size_t,
-                                 bint, rnnrt_array *, rnnrt_between *, rnnrt_error *)
+    size_t rnnrt_row_due(const rnnrt_plan *, const char *, bint, size_t, const size_t *, bint)
+    rnnrt_status rnnrt_row_fits(const rnnrt_plan *, const char *, bint, const size_t *, bint, rnnrt_error *)
+    rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, bint,
+                                 rnnrt_array *, rnnrt_between *, rnnrt_error *)
     struct rnnrt_state_array:
         int32_t row, input
         const char *word
@@ -101,7 +103,7 @@ cdef extern from "rnnrt.h" nogil:
     bint rnnrt_plan_state_array(const rnnrt_plan *, size_t, rnnrt_state_array *)
     void rnnrt_row_read(const rnnrt_plan *, char *, size_t, void *)
     void rnnrt_row_write(const rnnrt_plan *, char *, size_t, const void *)
-    rnnrt_status rnnrt_row_seek(const rnnrt_plan *, char *, uint64_t, bint)
+    rnnrt_status rnnrt_row_seek(const rnnrt_plan *, char *, const uint64_t *, bint)
 
 cdef extern from "Python.h":
     void *PyCapsule_GetPointer(object, const char *) except NULL

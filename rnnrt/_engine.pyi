@@ -37,9 +37,7 @@ def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) ->
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
     """(name, shape, dtype) of every array a row of the plan keeps."""
 
-def push_rows(
-    rows: list[tuple[Stream[Any], int, list[Floats]]], frames: int, ended: bool
-) -> list[list[Floats]]:
+def push_rows(rows: list[tuple[Stream[Any], int, list[Floats]]], ended: bool) -> list[list[Floats]]:
     """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of
     each input]).
     """
@@ -119,8 +117,11 @@ class Plan:
     def obstacle(self, every_step: bool = False) -> tuple[str, str] | None:
         """(layer name, reason) of what keeps the plan from streaming, or None."""
 
-    def due(self, output: int, frames: int, ended: bool) -> int:
-        """Frames of an output after ``frames`` input frames."""
+    def clock(self, input: int) -> int:
+        """The number of the clock that an input, counted over the input rows, is of; -1: it is given once."""
+
+    def due(self, output: int, frames: list[int], ended: bool) -> int:
+        """Frames of an output after frames[k] frames of input row k."""
 
     def work(self, frames: int) -> float:
         """About how many multiply-adds one row of ``frames`` frames takes."""
@@ -167,8 +168,8 @@ class Stream(Generic[Answer]):
     def may_emit_many(self) -> bool: ...
     @property
     def position(self) -> Any:
-        """Frames taken since the sequence began; where rows began at different times, an array with one
-        number a row.
+        """Frames taken since the sequence began, a tuple with a number for every clock where there are
+        several; where rows began at different times, an array with one number, or one such row, a row.
         """
 
     @property
@@ -176,7 +177,7 @@ class Stream(Generic[Answer]):
         """Whether every recurrent state is finite: a bool, or one a batch row."""
 
     @property
-    def delay(self) -> int:
+    def delay(self) -> Any:
         """Input frames between a frame and its answer (see Model.delay)."""
 
     @property
@@ -203,14 +204,14 @@ class Stream(Generic[Answer]):
         """Any number of time steps: ``chunk`` (time, features) or (batch, time, features)."""
 
     def flush(self, out: Floats | None = None) -> Answer:
-        """End the sequence: returns the (k, ...) frames that were held back, k >= 0."""
+        """End the sequence, of all inputs: returns the (k, ...) frames that were held back, k >= 0."""
 
     @overload
-    def max_outputs(self: Stream[Floats], n: int) -> int:
+    def max_outputs(self: Stream[Floats], n: int | tuple[int, ...]) -> int:
         """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
 
     @overload
-    def max_outputs(self: Stream[Any], n: int) -> tuple[int, ...]:
+    def max_outputs(self: Stream[Any], n: int | tuple[int, ...]) -> tuple[int, ...]:
         """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
 
     def reset(self, rows: ArrayLike | None = None) -> None:

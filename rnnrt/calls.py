@@ -39,11 +39,12 @@ class WholeCalls:
         if masks.taken(self.ports.inputs):
             arrays, lengths = masks.completed(self.ports.inputs, arrays, batch, frames, lengths), None
         plan = self.plans.for_frames(frames)
+        sizes = [arrays[k].shape[0] for k in self.ports.engine_order]
         if isinstance(frames, dict):
             frames = max(frames.values())
         arrays_out, views = [], []
         for k, (output, signal) in enumerate(self.ports.outputs):
-            count = plan.due(k, frames, True)
+            count = plan.due(k, sizes, True)
             if not count:
                 raise ShapeError(
                     "the input is too short for this network",

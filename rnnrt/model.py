@@ -15,7 +15,7 @@ from .model_states import ModelStates
 from .plans import Plans
 from .ports import Ports, shape_of
 from .state import State
-from .streaming import obstacle_of, stream_of
+from .streaming import Streams
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -99,8 +99,7 @@ class Model(Generic[Answer]):
         self._ports = Ports(graph, self._run_graph)
         self._states = ModelStates(graph, self._run_graph)
         self._calls = WholeCalls(graph, self._ports, self._plans, self._states, num_threads)
-        #: Whether one frame in can bring several out; asked by streams.
-        self._may_emit_many = timing.may_emit_many(self._run_graph)
+        self._streams = Streams(self._run_graph, self._ports, self._plans, self._states)
         #: The plan and what else the short way of a call needs: see ``__call__``.
         self._plan = self._plans.common
         short = self._plan is not None and num_threads == 1 and "lengths_input" not in graph.metadata
@@ -138,17 +137,26 @@ class Model(Generic[Answer]):
     @property
     def streamable(self) -> bool:
         """Whether ``stream()`` works; ``stream()`` itself says why not."""
-        return obstacle_of(self._ports, self._plans, False) is None
+        return self._streams.obstacle() is None
 
     @property
-    def delay(self) -> int:
+    def clocks(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the inputs over time that share a clock, clock by clock: their frames meet in a layer, so
+        they have as many as one another. Inputs of different clocks have lengths of their own, and a push
+        gives each as many frames as it likes.
+        """
+        return timing.clocks(self._run_graph)
+
+    @property
+    def delay(self) -> Any:
         """Input frames by which a stream's answers lag: the smallest d such that for every t the running
         stream has, after t + d frames, given all that a flush after t frames would have. 0 for a network that
-        does not look ahead.
+        does not look ahead. Where the inputs have several clocks, one number each.
 
         Outputs that come only when the sequence is over are not counted.
         """
-        return timing.delay(self._run_graph) if self.streamable else 0
+        delays = timing.delays(self._run_graph) if self.streamable else (0,) * len(self.clocks)
+        return delays[0] if len(delays) == 1 else delays or 0
 
     @property
     def receptive_field(self) -> int | None:
@@ -354,16 +362,15 @@ class Model(Generic[Answer]):
 
         A network that answers once, at the end of its input, answers at ``flush``; with ``every_step`` it
         says after every frame what ``model(x[:t + 1])`` would say. ``inputs``: {name: array} of the inputs
-        without a time axis. ``initial_state``: where this sequence starts, in any form a call takes;
-        ``reset`` goes to zero. ``realtime``: the stream owns the memory its calls work in and never shares
-        it, so that no call allocates or waits, however many threads use the model. Raises NotStreamableError
-        with the layer and the reason where the whole input is needed first.
+        without a time axis, and of those over time that are known whole, axes as a call takes them (or those
+        of one row, for all): an encoder's, whose end the decoder starts from. They are run at once.
+        ``initial_state``: where this sequence starts, in any form a call takes; ``reset`` goes to zero.
+        ``realtime``: the stream owns the memory its calls work in and never shares it, so that no call
+        allocates or waits, however many threads use the model. Raises NotStreamableError with the layer and
+        the reason where the whole input is needed first.
         """
-        return stream_of(
+        return self._streams.stream(
             self,
-            self._ports,
-            self._plans,
-            self._states,
             batch_size,
             every_step=every_step,
             inputs=inputs,

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import lowering, state_form
+from . import lowering, state_form, timing
 from .errors import StateError
 from .ports import as_float32
 from .state import State
@@ -22,7 +22,7 @@ class ModelStates:
     """
 
     def __init__(self, graph, run_graph):
-        self.graph = graph
+        self.graph, self.run_graph = graph, run_graph
         number = lowering.value_numbers(run_graph)
         recurrent = [x for x in run_graph.layers if x.keeps == "state"]
         lifted = run_graph.metadata.get("lifted", {})  # layers that keep the names they had as scans
@@ -46,9 +46,10 @@ class ModelStates:
         """A State of this network that holds ``arrays``."""
         return State(arrays, self.fingerprint, batch_size, kind)
 
-    def read(self, value, batch_size, kind, wanted):
+    def read(self, value, batch_size, kind, wanted, clocks):
         """{name: array with batch} of a State or a dict of arrays, checked against what a stream of ``kind``
         keeps: ``wanted``, {name: empty array of its shape and type}. Without "position" it starts a sequence.
+        ``clocks``: the inputs of every clock of the stream.
 
         A State of recurrent values and a dict of them are refused where the network remembers frames.
         """
@@ -65,7 +66,7 @@ class ModelStates:
                 value.check_kind(batch_size, kind)
             value = value.arrays()
         if "position" in value:
-            return self._complete(value, batch_size, wanted)
+            return self._complete(value, batch_size, wanted, clocks)
         if self.windows:
             raise StateError(
                 "this state holds recurrent values only, but the network also remembers frames: a stream "
@@ -78,7 +79,7 @@ class ModelStates:
         self.check_started(arrays)
         return arrays
 
-    def _complete(self, value, batch_size, wanted):
+    def _complete(self, value, batch_size, wanted, clocks):
         """All the arrays a stream keeps."""
         for name in {*value} ^ {*wanted}:
             fault = "is missing from the state" if name in wanted else "is not part of this stream's state"
@@ -102,9 +103,16 @@ class ModelStates:
         if arrays["position"].max() > 1 << 60:
             raise StateError("the position is impossible", found=str(arrays["position"].max()))
         # what the network itself says comes first at position 0, and would win without a word
-        begins = arrays["position"] == 0
-        self.check_started([n for n, _, _ in self.values if arrays[n][begins].any()])
+        position = arrays["position"].reshape(len(arrays["position"]), -1)
+        for name in self.started & {*arrays}:
+            led = self._leaders.get(name.rpartition("/")[0])
+            clock = next((k for k, names in enumerate(clocks) if led in names), 0)
+            self.check_started([name] if arrays[name][position[:, clock] == 0].any() else [])
         return arrays
+
+    @cached_property
+    def _leaders(self):
+        return timing.leaders(self.run_graph)
 
     def initial(self, state, batch, batched):
         """[(value number, (batch, size) array)] from any form an initial state may take."""

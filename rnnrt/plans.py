@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _engine, lowering
+from . import _engine, lowering, timing
 from .errors import ShapeError
 
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ class Plans:
     """
 
     def __init__(self, graph: Graph, isa: str | None) -> None:
-        self.graph, self._isa = graph, isa
+        self.graph, self.isa = graph, isa
         self.family: _engine.Plan | None = None
         self._by_length: dict[object, _engine.Plan] = {}
         _, _, self.needs_length = lowering.rows_of(graph)
         self.common = None if self.needs_length else self._make(graph)
 
     def _make(self, graph):
-        plan = _engine.plan_of(graph, self._isa, self.family)
+        plan = _engine.plan_of(graph, self.isa, self.family)
         self.family = self.family or plan
         return plan
 
     def for_frames(self, frames: int | dict[str, int]) -> _engine.Plan:
         """The plan for inputs of ``frames``: a number, or {input: number} where they differ."""
         differ = isinstance(frames, dict)
-        if self.common is not None and not differ:
+        if self.common is not None and (not differ or self._alike(frames)):
             return self.common
         key = tuple(frames.items()) if differ else frames
         plan = self._by_length.get(key)
@@ -56,3 +56,8 @@ class Plans:
                 raise
             plan = self._by_length[key] = self._make(graph)
         return plan
+
+    def _alike(self, frames):
+        """Whether inputs whose frames meet are equally long."""
+        length = lambda name: frames.get(name, self.graph[name].length)
+        return all(len({length(name) for name in names}) == 1 for names in timing.clocks(self.graph))

@@ -3,89 +3,247 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from . import _engine
-from .errors import DTypeError, NotStreamableError, ShapeError
-from .ports import as_array, as_float32
+from . import _engine, timing
+from .calls import WholeCalls
+from .errors import DTypeError, NotStreamableError, ShapeError, StateError
+from .model_states import ModelStates
+from .passes.given import without_given
+from .plans import Plans
+from .ports import Ports, as_array, as_float32
 
 
-def obstacle_of(ports, plans, every_step):
-    """(layer, reason) why the network cannot stream, or None."""
-    if not any(s.signal.time for s in ports.inputs):
-        return ports.inputs[0].layer.name, "has no time axis, and neither has any other input"
-    if plans.common is None:
-        return plans.needs_length, "its padding depends on how long the whole input is"
-    return plans.common.obstacle(every_step)
+@dataclass(frozen=True)
+class Streamed:
+    """What streams of a network once some inputs are known whole: a graph, its ports and plans; ``given``
+    answers ``values``, {input of the graph: value}, from these inputs, or is None.
+    """
+
+    graph: Any
+    ports: Ports
+    plans: Plans
+    given: WholeCalls | None
+    values: dict[str, str]
+    may_emit_many: bool
+
+    @cached_property
+    def clocks(self):
+        """See Model.clocks."""
+        return timing.clocks(self.graph)
+
+    @cached_property
+    def delay(self):
+        """See Model.delay."""
+        delays = timing.delays(self.graph)
+        return delays[0] if len(delays) == 1 else delays
+
+    def obstacle(self, every_step):
+        """(layer, reason) why it cannot stream, or None."""
+        if not any(s.signal.time for s in self.ports.inputs):
+            return self.ports.inputs[0].layer.name, "has no time axis, and neither has any other input"
+        if self.plans.common is None:
+            return self.plans.needs_length, "its padding depends on how long the whole input is"
+        return self.plans.common.obstacle(every_step)
 
 
-def stream_of(model, ports, plans, states, batch_size, *, every_step, inputs, initial_state, realtime, block):
-    """The Stream that ``Model.stream`` answers with."""
-    obstacle = obstacle_of(ports, plans, every_step)
-    if obstacle:
-        how = "stream with every_step" if every_step and not obstacle_of(ports, plans, False) else "stream"
-        raise NotStreamableError(
-            f"this model cannot {how}: the layer {obstacle[1]}",
-            where=f"layer {obstacle[0]!r}",
-            fix="Run it on whole inputs: model(x).",
-        )
-    if batch_size is not None and (
-        not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= 1 << 24
-    ):
-        raise ShapeError(
-            f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size)
-        )
-    if not isinstance(inputs, Mapping | None):
-        raise DTypeError(
-            "stream() takes the inputs without a time axis by name",
-            expected="{name: array}",
-            found=type(inputs).__name__,
-        )
-    given, once = dict(inputs or {}), []
-    specs = [ports.inputs[k] for k in ports.engine_order]
-    for spec in specs:
-        if spec.signal.time:
-            continue
-        value = given.pop(spec.layer.name, None)
-        if value is None and not spec.optional:
-            raise ShapeError(
-                f"the input {spec.layer.name!r} has no time axis: give it once",
-                fix="stream(inputs={name: array})",
+class Streams:
+    """The live streams of one network, which the engine runs as ``run_graph``."""
+
+    def __init__(self, run_graph, ports, plans, states):
+        self.graph, self.ports, self.states = run_graph, ports, states
+        self._whole = Streamed(run_graph, ports, plans, None, {}, timing.may_emit_many(run_graph))
+        self._cuts: dict[frozenset[str], Streamed] = {}
+
+    def obstacle(self, every_step=False):
+        """(layer, reason) why the network cannot stream, or None."""
+        return self._for(frozenset()).obstacle(every_step)
+
+    def _for(self, names):
+        """The Streamed where the inputs ``names`` are given whole. What depends on inputs without a time axis
+        alone is worked out beforehand too where the engine cannot do it on its way."""
+        timed = {s.signal.time for s in self.ports.inputs}
+        if not names and (timed != {True, False} or not self._whole.obstacle(False)):
+            return self._whole
+        if names not in self._cuts:
+            given, rest, values = without_given(self.graph, names)
+            calls = None
+            if given is not None:
+                calls = WholeCalls(
+                    given,
+                    Ports(given, given),
+                    Plans(given, self._whole.plans.isa),
+                    ModelStates(given, given),
+                    1,
+                )
+            self._cuts[names] = Streamed(
+                rest,
+                Ports(rest, rest),
+                Plans(rest, self._whole.plans.isa),
+                calls,
+                values,
+                timing.may_emit_many(rest),
             )
-        shape = (batch_size or 1, spec.signal.width)
-        a = np.zeros(shape, np.float32) if value is None else as_array(value, spec.where)
-        rows = a.shape == (shape[0], *spec.signal.features)
-        if value is not None and not rows and a.shape != spec.signal.features:
-            raise ShapeError(
-                "the input has the wrong shape",
-                where=spec.where,
-                expected=f"{spec.signal.features}, or {(shape[0], *spec.signal.features)}",
-                found=str(a.shape),
-            )
-        if value is not None:
-            spec.check_ids(a, ["b"] * rows)
-        a = as_float32(a, spec.where)
-        once.append(np.ascontiguousarray(np.broadcast_to(a.reshape(-1, spec.signal.width), shape))[None])
-    if given:
-        raise ShapeError(
-            f"there is no input {next(iter(given))!r} without a time axis",
-            expected=f"{[s.layer.name for s in specs if not s.signal.time]}",
+        return self._cuts[names]
+
+    def _refused(self, obstacle, every_step, names):
+        how = "stream with every_step" if every_step and not self._for(names).obstacle(False) else "stream"
+        fix = "Run it on whole inputs: model(x)."
+        for clock in timing.clocks(self.graph) if not names else ():
+            try:
+                helps = not self._for(frozenset(clock)).obstacle(every_step)
+            except NotStreamableError:
+                continue
+            if helps:
+                fix = f"Give the input {clock[0]!r} whole: stream(inputs={{{clock[0]!r}: array}})."
+                break
+        return NotStreamableError(
+            f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix=fix
         )
-    outs = [(signal.features, signal.time) for _, signal in ports.outputs]
-    stream = _engine.Stream(
-        model,
-        plans.common,
-        None if batch_size is None else int(batch_size),
-        every_step,
-        specs,
-        once,
-        outs,
-        block,
-        realtime,
+
+    def stream(self, model, batch_size, *, every_step, inputs, initial_state, realtime, block):
+        """The Stream that ``Model.stream`` answers with."""
+        if not isinstance(inputs, Mapping | None):
+            raise DTypeError(
+                "stream() takes the inputs that are given whole by name",
+                expected="{name: array}",
+                found=type(inputs).__name__,
+            )
+        if batch_size is not None and (
+            not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= 1 << 24
+        ):
+            raise ShapeError(
+                f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size)
+            )
+        given = dict(inputs or {})
+        for name in given:
+            if name not in self.ports.names:
+                raise ShapeError(f"there is no input {name!r}", expected=f"{self.ports.names}")
+        names = self._whole_inputs(given)
+        part = self._for(names)
+        obstacle = part.obstacle(every_step)
+        if obstacle:
+            raise self._refused(obstacle, every_step, names)
+        specs = [part.ports.inputs[k] for k in part.ports.engine_order]
+        once = self._once(part, specs, given, batch_size)
+        numbers = [part.plans.common.clock(k) for k in range(len(specs))]
+        of_input = {spec.layer.name: c for spec, c in zip(specs, numbers)}
+        stream = _engine.Stream(
+            model,
+            part.plans.common,
+            None if batch_size is None else int(batch_size),
+            every_step,
+            specs,
+            once,
+            [(signal.features, signal.time) for _, signal in part.ports.outputs],
+            [of_input[own[0]] for own in part.clocks],
+            part,
+            block,
+            realtime,
+        )
+        if initial_state is not None:
+            start = self.states.initial_arrays(initial_state, stream.batch_size)
+            self.states.check_started(start)
+            kept = {x.name for x in part.graph.layers}
+            for name in start:
+                if name.rpartition("/")[0] not in kept:
+                    raise StateError(
+                        f"{name!r} belongs to an input that is given whole, and cannot be set for the stream",
+                        fix=f"Run that part alone, or push the input: {sorted(names)}.",
+                    )
+            stream._start_from(start)
+        return stream
+
+    def _whole_inputs(self, given):
+        """The inputs over time among those given, with the masks that belong to them."""
+        names = {n for n in given if self.graph[n].time}
+        optional = {s.layer.name for s in self.ports.inputs if s.is_mask or s.optional}
+        for clock in timing.clocks(self.graph):
+            missing = [n for n in clock if n not in names and n not in optional]
+            if names.isdisjoint(clock) or not missing:
+                names |= set() if names.isdisjoint(clock) else set(clock)
+                continue
+            raise ShapeError(
+                "the frames of these inputs are joined, and only one of them is given whole",
+                where=f"inputs {next(n for n in clock if n in names)!r} and {missing[0]!r}",
+                fix="Give both whole, or push both.",
+            )
+        if names and not any(
+            x.time for x in map(self.graph.__getitem__, self.graph.inputs) if x.name not in names
+        ):
+            raise ShapeError(
+                "all inputs are given whole: nothing is left to stream",
+                found=f"{sorted(names)}",
+                fix="Call the model: model(x).",
+            )
+        return frozenset(names)
+
+    def _once(self, part, specs, given, batch_size):
+        """(1, rows, width) arrays of the inputs of ``specs`` without a time axis."""
+        rows, values = batch_size or 1, {}
+        for spec in self.ports.inputs:
+            name = spec.layer.name
+            if spec.signal.time or name in given or spec.optional:
+                continue
+            raise ShapeError(
+                f"the input {name!r} has no time axis: give it once", fix="stream(inputs={name: array})"
+            )
+        if part.given is not None:
+            asked = [_for_rows(s, given.get(s.layer.name), batch_size) for s in part.given.ports.inputs]
+            answers = part.given.answer(asked)
+            answers = answers if isinstance(answers, tuple) else (answers,)
+            values = dict(zip(part.values, answers))
+        once = []
+        for spec in specs:
+            if spec.signal.time:
+                continue
+            value = values.get(spec.layer.name, given.get(spec.layer.name))
+            a = (
+                np.zeros((rows, spec.signal.width), np.float32)
+                if value is None
+                else as_array(value, spec.where)
+            )
+            by_row = a.shape == (rows, *spec.signal.features)
+            if value is not None and not by_row and a.shape != spec.signal.features:
+                raise _wrong_once(spec, rows, a)
+            if value is not None:
+                spec.check_ids(a, ["b"] * by_row)
+            a = as_float32(a, spec.where).reshape(-1, spec.signal.width)
+            once.append(np.ascontiguousarray(np.broadcast_to(a, (rows, spec.signal.width)))[None])
+        return once
+
+
+def _wrong_once(spec, rows, a):
+    return ShapeError(
+        "the input has the wrong shape",
+        where=spec.where,
+        expected=f"{spec.signal.features}, or {(rows, *spec.signal.features)}",
+        found=str(a.shape),
     )
-    if initial_state is not None:
-        start = states.initial_arrays(initial_state, stream.batch_size)
-        states.check_started(start)
-        stream._start_from(start)
-    return stream
+
+
+def _for_rows(spec, x, batch_size):
+    """``x`` as a whole call takes it for ``batch_size`` rows: one value for all of them is repeated."""
+    if x is None:
+        return None
+    x = as_array(x, spec.where)
+    alone = x.ndim == spec.rank - 1
+    if not spec.signal.time and batch_size is None and x.shape == (1, *spec.signal.features):
+        return x[0]
+    if not alone and (batch_size is None or x.ndim != spec.rank):
+        raise spec.wrong(x)
+    at = spec.letters.index("b")
+    if alone and batch_size is not None:
+        return np.repeat(np.expand_dims(x, at), batch_size, at)
+    if not alone and x.shape[at] != batch_size:
+        raise ShapeError(
+            "the input has another number of rows than the stream",
+            where=spec.where,
+            expected=str(batch_size),
+            found=str(x.shape[at]),
+        )
+    return x

@@ -67,10 +67,44 @@ def may_emit_many(graph: Graph):
     return any(brought[layer_of(o.value)] > 1 for o in graph.outputs if graph.signals[o.value].time)
 
 
-def delay(graph: Graph):
-    """The smallest d such that for every t a stream has, after t + d frames, given every frame that a flush
-    after t frames would have brought. Outputs whose frames all come at the end have no such d and are not
-    counted.
+def leaders(graph: Graph):
+    """{layer: the input that leads the clock of its frames}. Inputs whose frames meet in a layer share a
+    clock, which the first of them leads: they have as many frames as one another. Layers whose frames, or
+    value, come of no sequence have none.
+    """
+    led: dict[str, str] = {}
+
+    def leader(name):
+        while led[name] != name:
+            name = led[name]
+        return name
+
+    for layer in graph.layers:
+        if isinstance(layer, Input):
+            led |= {layer.name: layer.name} if layer.time else {}
+            continue
+        joined = layer.joined_inputs or (1 if layer.keeps == "state" else len(layer.inputs))
+        reads = [*layer.inputs[:joined], *layer.reads[len(layer.inputs) :]]
+        known = [leader(led[layer_of(r)]) for r in reads if layer_of(r) in led and graph.signals[r].time]
+        if known:
+            led[layer.name] = min(known, key=list(led).index)
+            led |= dict.fromkeys(known, led[layer.name])
+    return {name: leader(first) for name, first in led.items()}
+
+
+def clocks(graph: Graph):
+    """Names of the inputs of every clock, in the graph's order."""
+    led, made = leaders(graph), {}
+    for name in graph.inputs:
+        if graph[name].time:
+            made.setdefault(led[name], []).append(name)
+    return tuple(map(tuple, made.values()))
+
+
+def delays(graph: Graph):
+    """For every clock the smallest d such that for every t a stream has, after t + d frames, given every
+    frame that a flush after t frames would have brought. Outputs whose frames all come at the end have no
+    such d and are not counted.
 
     For each value two functions of k are carried through the layers: the input frames it takes until a
     running stream has given k of its frames, and until a stream that is flushed then has. Both are the
@@ -78,9 +112,13 @@ def delay(graph: Graph):
     most they are apart.
     """
     once, late, running, flushed = _given_once(graph), _at_the_end(graph), {}, {}
-    shown = [layer_of(o.value) for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
+    led = leaders(graph)
+    frames = [o.value for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
+    shown = [
+        [layer_of(v) for v in frames if led.get(layer_of(v)) == led[names[0]]] for names in clocks(graph)
+    ]
     if any(layer.emits == "many" for layer in graph.layers):
-        return _counted_delay(graph, once, late, shown)
+        return _counted_delays(graph, once, late, shown)
     for layer in graph.layers:
         if layer.name in once:
             running[layer.name] = flushed[layer.name] = {0: 1}
@@ -97,10 +135,10 @@ def delay(graph: Graph):
         first = 1 if layer.padding == "same" and length is None else span - left - right
         running[layer.name] = _after(_latest(before[0]), layer.stride, span - left)
         flushed[layer.name] = _after(_latest(before[1]), layer.stride, first)
-    return max((_most_apart(running[name], flushed[name]) for name in shown), default=0)
+    return tuple(max((_most_apart(running[s], flushed[s]) for s in own), default=0) for own in shown)
 
 
-def _counted_delay(graph, once, late, shown):
+def _counted_delays(graph, once, late, shown):
     """The same, counted: where many frames come of one, what it takes is not made of such lines. Once all
     windows are full everything repeats after as many frames as all strides together."""
     jump = full = 1
@@ -130,9 +168,8 @@ def _counted_delay(graph, once, late, shown):
             begun = n > 0
             running[layer.name], flushed[layer.name] = np.maximum(x, 0) * begun, np.maximum(ended, 0) * begun
     half = slice(1, len(n) // 2)
-    return max(
-        (int((np.searchsorted(running[s], flushed[s][half]) - n[half]).max()) for s in shown), default=0
-    )
+    apart = lambda s: int((np.searchsorted(running[s], flushed[s][half]) - n[half]).max())
+    return tuple(max(map(apart, own), default=0) for own in shown)
 
 
 # ---- when a value comes ------------------------------------------------------------------------------------

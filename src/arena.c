@@ -70,7 +70,8 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         rnnrt_arena_keep(*inner);
         arena->has_inner = true;
         status = rnnrt_arena_own_rows(*inner);
-        if (!status) status = rnnrt_arena_whole(*inner, first->timed ? (size_t)first->length : 1);
+        size_t frames = first->timed ? (size_t)first->length : 1;
+        if (!status) status = rnnrt_arena_whole(*inner, &frames);
         if (status) return status;
     }
     arena->batch = batch;
@@ -236,7 +237,7 @@ enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena) {
     return RNNRT_OK;
 }
 
-enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, size_t frames) {
+enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, const size_t *frames) {
     const struct rnnrt_plan *plan = arena->plan;
     arena->live = false;
     rnnrt_plan_totals(plan, frames, true, false, arena->total);

@@ -29,6 +29,7 @@ struct rnnrt_arena {
     int32_t home; /* its place among the plan's idle ones, or -1 */
     size_t batch, block;
     bool every_step;
+    uint64_t moving;           /* bits: the clocks whose frames a round takes */
     bool live;                 /* no full-length buffers of an earlier whole run are attached */
     struct rnnrt_pulse *pulse; /* of the call at work, or NULL */
     char **rows;               /* (batch) the blocks this call works on */
@@ -75,8 +76,8 @@ void rnnrt_arena_keep(struct rnnrt_arena *arena);
 void rnnrt_arena_free(struct rnnrt_arena *arena);
 /* Rows of the arena's own for a run whose state ends with it. */
 enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena);
-/* Full-length buffers for inputs of `frames` frames. */
-enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, size_t frames);
+/* Full-length buffers for inputs of frames[c] frames. */
+enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, const size_t *frames);
 
 /* A new sequence for one row; inputs given once stay. */
 void rnnrt_row_begin(const struct rnnrt_plan *plan, char *row);
@@ -93,7 +94,8 @@ const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, si
 /* Appends this round's frames of every output; `room`: frames each can take in all. */
 enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_array *outputs,
                                       const size_t *room, struct rnnrt_error *error);
-/* `count` new frames of every input, or with `ended` the end, through every op of a plan that streams. */
+/* `count` new frames of every input of the clocks arena->moving, or with `ended` their end, through the ops
+ * of a plan that streams. */
 enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_array *inputs, size_t start,
                               size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
                               struct rnnrt_error *error);

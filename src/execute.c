@@ -165,7 +165,8 @@ enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int6
             if (ready[i] > visit.frames && producer_done(arena, op->row.input[i]))
                 return failed(error, r, RNNRT_MISALIGNED);
     place_outputs(arena, r, &visit);
-    if (!record_of(arena, r)->done && (visit.frames || visit.final || arena->every_step)) {
+    bool moves = arena->every_step && (!op->clocks || op->clocks & arena->moving);
+    if (!record_of(arena, r)->done && (visit.frames || visit.final || moves)) {
         enum rnnrt_status status = begins         ? op->layer->run(op, &visit)
                                    : visit.frames ? RNNRT_TOO_SHORT
                                                   : RNNRT_OK;
@@ -244,30 +245,39 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
                               struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
     size_t input = 0;
+    bool first = !rnnrt_begun(plan, rnnrt_positions(arena->rows[0]));
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
+        bool moves = plan->clocks == 1 || !op->clocks || op->clocks & arena->moving;
         if (op->row.kind != rnnrt_kind_input) {
+            if (!moves && !first) { /* in the first round it may get what is given once */
+                for (size_t slot = 0; slot < op->slots; slot++) arena->values[op->value + slot].fresh = 0;
+                continue;
+            }
             enum rnnrt_status status = rnnrt_visit_op(arena, r, NULL, error);
             if (status) return status;
             continue;
         }
         struct value_place *value = &arena->values[op->value];
         float *room_for_it = arena->work + value->work;
-        if (op->row.timed) {
+        if (!moves) {
+            value->fresh = 0;
+            value->data = room_for_it;
+        } else if (op->row.timed) {
             value->fresh = count;
             value->data = count ? (float *)rnnrt_read_frames(&inputs[input], start, count, arena->batch,
                                                              (size_t)op->row.output_size, room_for_it)
                                 : room_for_it;
             record_of(arena, r)->done = ended;
         } else { /* shown in the first round where it is an output */
-            struct rnnrt_row_head *head = (struct rnnrt_row_head *)(void *)arena->rows[0];
             value->data = value->whole;
-            value->fresh = arena->every_step || head->position == 0;
+            value->fresh = arena->every_step || first;
             record_of(arena, r)->done = 1;
         }
         input++;
     }
     for (size_t b = 0; b < arena->batch; b++)
-        ((struct rnnrt_row_head *)(void *)arena->rows[b])->position += count;
+        for (size_t c = 0; c < plan->clocks; c++)
+            if (arena->moving >> c & 1) rnnrt_positions(arena->rows[b])[c] += count;
     return rnnrt_write_outputs(arena, outputs, room, error);
 }

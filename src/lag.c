@@ -84,15 +84,15 @@ static struct pace pace_of_value(const struct rnnrt_plan *plan, const struct pac
 }
 
 /* The frames input i of a joining op may be ahead of the slowest by: what a queue on that edge must hold
- * between visits. `length`: frames where all inputs have so many, else 0; `total`: counts at that length. */
-static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct pace *paces, int64_t length,
+ * between visits. `fixed`: the number of frames is, and `total` holds the counts at it. */
+static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct pace *paces, bool fixed,
                       const size_t *total) {
     struct pace least = pace_of_value(plan, paces, op->row.input[0]);
     for (int32_t i = 1; i < op->counted; i++)
         least = slower(least, pace_of_value(plan, paces, op->row.input[i]));
     for (int32_t i = 0; i < op->counted; i++) {
         struct pace own = pace_of_value(plan, paces, op->row.input[i]);
-        int64_t lag = ahead(&own, &least), most = length ? (int64_t)total[op->row.input[i]] : NEVER;
+        int64_t lag = ahead(&own, &least), most = fixed ? (int64_t)total[op->row.input[i]] : NEVER;
         if (!plan->values[op->row.input[i]].timed) lag = 1; /* given at the start or at the end */
         if (lag > most) lag = most;
         op->apart |= lag == NEVER;
@@ -103,11 +103,11 @@ static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct
 enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan) {
     struct pace *paces = calloc(plan->count, sizeof *paces);
     size_t *total = malloc(plan->value_count * sizeof *total);
-    int64_t length = 0;
+    size_t length[RNNRT_MAX_CLOCKS] = {0}; /* of all inputs of a clock, where the plan streams */
     for (size_t r = 0; r < plan->count; r++)
         if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
-            length = plan->ops[r].row.length; /* of all, where the plan streams */
-    if (paces && total && length) rnnrt_plan_totals(plan, (size_t)length, false, false, total);
+            length[__builtin_ctzll(plan->ops[r].clocks)] = (size_t)plan->ops[r].row.length;
+    if (paces && total) rnnrt_plan_totals(plan, length, false, false, total);
     for (size_t r = 0; r < plan->count && paces && total; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         struct pace p = {.first = 1, .rate = 1, .stride = 1, .most = NEVER, .known = true}; /* of an input */
@@ -131,7 +131,7 @@ enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan) {
             p.first = NEVER;
         }
         paces[r] = p;
-        if (op->joins) count_lag(plan, op, paces, length, total);
+        if (op->joins) count_lag(plan, op, paces, op->clocks && length[__builtin_ctzll(op->clocks)], total);
     }
     enum rnnrt_status status = paces && total ? RNNRT_OK : RNNRT_NO_MEMORY;
     free(paces);

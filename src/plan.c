@@ -174,7 +174,7 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 /* Places what the ops keep in the block of one row: first what is zeroed when a sequence begins. */
 static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
     struct rnnrt_kept kept[RNNRT_MOST_KEPT];
-    size_t at = sizeof(struct rnnrt_row_head);
+    size_t at = plan->clocks * sizeof(uint64_t);
     for (int zeroed = 1; zeroed >= 0; zeroed--) {
         for (size_t r = 0; r < plan->count; r++) {
             struct rnnrt_op *op = &plan->ops[r];
@@ -280,7 +280,10 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         plan->output[o] = v;
         plan->values[v].used = true;
     }
-    if ((status = rnnrt_schedule(plan)) || (status = lay_out_row(plan))) goto fail;
+    plan->input_clock = calloc(plan->inputs + 1, sizeof *plan->input_clock);
+    status = plan->input_clock ? rnnrt_schedule(plan) : RNNRT_NO_MEMORY;
+    if (status == RNNRT_BAD_ROW) bad_row(error, 0, "its inputs are of too many clocks");
+    if (status || (status = lay_out_row(plan))) goto fail;
     if (error) *error = (struct rnnrt_error){.row = -1};
     *out = plan;
     return RNNRT_OK;
@@ -296,6 +299,7 @@ void rnnrt_plan_free(struct rnnrt_plan *plan) {
     free(plan->ops);
     free(plan->values);
     free(plan->output);
+    free(plan->input_clock);
     free(plan);
 }
 

@@ -129,12 +129,14 @@ struct rnnrt_op {
     size_t queue[RNNRT_MAX_INPUTS];   /* and where they do; 0: none ever does */
     const float *start;               /* copied: what the kept arrays begin with, one frame each, or NULL */
     int32_t stage;                    /* -1 for inputs */
-    bool late;                        /* in a stream: slot 0 comes when the sequence is over */
-    bool once;                        /* depends on inputs given once alone */
-    bool whole;                       /* runs once over its whole input, after the other ops of its stage */
-    bool apart;                       /* the inputs it joins drift apart, or one comes only at the end */
-    bool standard; /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
-    bool joins;    /* it needs its inputs frame by frame side by side */
+    int32_t leader;                   /* the input row that leads the clock of its frames, or -1 */
+    uint64_t clocks; /* bits: those whose frames it goes through; 0: it depends on inputs given once alone */
+    bool late;       /* in a stream: slot 0 comes when the sequence is over */
+    bool once;       /* depends on inputs given once alone */
+    bool whole;      /* runs once over its whole input, after the other ops of its stage */
+    bool apart;      /* the inputs it joins drift apart, or one comes only at the end */
+    bool standard;   /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
+    bool joins;      /* it needs its inputs frame by frame side by side */
     bool from_whole[RNNRT_MAX_INPUTS]; /* input i comes from a full-length buffer */
     int32_t counted;                   /* inputs whose frames it goes through: the others are there at once */
     size_t lag[RNNRT_MAX_INPUTS];      /* frames input i may run ahead of the others by */
@@ -168,8 +170,11 @@ struct rnnrt_plan {
     int32_t *output; /* value numbers */
     int32_t stages;
     bool streams;
-    size_t length; /* frames every timed input has where a plan that streams fixes them, else 0 */
-    double work_frame, work_once; /* multiply-adds for a row: for every frame, and besides */
+    size_t clocks;
+    int32_t *input_clock;            /* by input: its clock, or -1 */
+    size_t length[RNNRT_MAX_CLOCKS]; /* frames that a plan which streams fixes for a clock, else 0 */
+    bool fixed;                      /* it does for some clock */
+    double work_frame, work_once;    /* multiply-adds for a row: for every frame, and besides */
     struct rnnrt_weights *weights;
     size_t weights_used;   /* blocks of a family handed out while the plan is made */
     bool filled;           /* they are a family's: what is handed out is there already */
@@ -218,9 +223,9 @@ static inline struct rnnrt_rate rnnrt_rate_of(const struct rnnrt_op *op) {
 enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan);
 /* How many frames wait at each input of a join (op->lag), or that no number is enough (op->apart). */
 enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan);
-/* Total frames of every value after `frames` frames of every timed input (where inputs of a plan that cannot
- * stream differ, one of fixed length ends with that many); total holds value_count numbers. */
-void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
+/* Total frames of every value after frames[c] frames of the inputs of every clock (where those of a plan that
+ * cannot stream differ, one of fixed length ends with that many); total holds value_count numbers. */
+void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool ended, bool every_step,
                        size_t *total);
 
 /* The frames one block holds: as wanted, or for 0 about four row tiles of a matrix product over all batch
@@ -231,15 +236,19 @@ size_t rnnrt_block(size_t wanted, size_t batch);
 void *rnnrt_aligned(size_t bytes);
 
 /* Total frames of one output, as rnnrt_plan_totals counts them; allocates only where no arena is idle. */
-size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
+size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended,
                         bool every_step);
 /* Where a row keeps the h (slot 1) or c (slot 2) of a recurrent op, or NULL. */
 float *rnnrt_row_state(const struct rnnrt_plan *plan, char *row, int32_t value);
 
-/* The beginning of a row's block. */
-struct rnnrt_row_head {
-    uint64_t position; /* frames since the sequence began */
-};
+/* The beginning of a row's block: frames of every clock since the sequence began. */
+static inline uint64_t *rnnrt_positions(const char *row) { return (uint64_t *)(void *)row; }
+/* Whether a row has had any frame. */
+static inline bool rnnrt_begun(const struct rnnrt_plan *plan, const uint64_t *position) {
+    uint64_t any = position[0];
+    for (size_t c = 1; c < plan->clocks; c++) any |= position[c];
+    return any != 0;
+}
 /* What is kept per op and row; at op->record. */
 struct rnnrt_record {
     uint64_t consumed; /* frames of its inputs it has seen */

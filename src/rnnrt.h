@@ -86,8 +86,8 @@ enum rnnrt_kind {
         RNNRT_KINDS
 };
 
-/* Most inputs and outputs of a row, and most outputs of a plan. */
-enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64, RNNRT_PLAN_OUTPUTS = 64 };
+/* Most inputs and outputs of a row, and most outputs and clocks of a plan. */
+enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64, RNNRT_PLAN_OUTPUTS = 64, RNNRT_MAX_CLOCKS = 64 };
 enum rnnrt_norm { RNNRT_NORM_NONE, RNNRT_NORM_GATES, RNNRT_NORM_JOINT };
 /* What a row says at a masked frame: what it said at the last frame that was not (zeros before the first), or
  * zeros. RNNRT_UNMASKED: it has no mask. */
@@ -166,8 +166,14 @@ double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames);
 size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames);
 /* The row that keeps the plan from streaming, or -1; *text says why. `every_step` asks for that mode. */
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text);
-/* Frames of output `output` due after `frames` input frames, and how many more come at the end. */
-size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended);
+/* Inputs over time whose frames meet in a join share a *clock*: they have as many frames as one another.
+ * Those of other clocks have numbers of their own. Clocks are counted in the order of their first inputs;
+ * `frames` arguments that point to several numbers hold one a clock. */
+size_t rnnrt_plan_clocks(const struct rnnrt_plan *plan);
+/* The clock of input `input` (counted over the input rows); -1: it is given once. */
+int32_t rnnrt_plan_clock(const struct rnnrt_plan *plan, size_t input);
+/* All frames of output `output` that are there after `frames` input frames, and when no more come. */
+size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended);
 
 /* Frame (t, b) of a batch of sequences stands at data + t * time_stride + b * batch_stride (floats). */
 struct rnnrt_array {
@@ -193,7 +199,7 @@ struct rnnrt_between {
 };
 
 /* One whole batch of sequences, inputs by input row. Inputs of fixed length have that many frames, all others
- * the same number. Outputs must not overlap inputs. `between`: see there, or NULL. */
+ * of a clock the same number. Outputs must not overlap inputs. `between`: see there, or NULL. */
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
                             struct rnnrt_array *outputs, const int64_t *lengths,
                             const struct rnnrt_state_value *initial, size_t initial_count,
@@ -209,13 +215,14 @@ void rnnrt_stream_free(struct rnnrt_stream *stream);
 /* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input
  * rows. Set it before the first frame: what hangs on it alone is worked out with that. */
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
-/* Push `frames` frames: inputs by input row, those without a time axis unused. outputs[o].frames: room on
- * entry, emitted on return. Outputs must not overlap inputs, except that one frame may be pushed into its own
- * place. `between`: see there, or NULL. After a failure half-way the stream has ended: only reset or a state
- * brings it back. Inputs of fixed length take that many frames in all, and flush wants them to be there (or
- * none). */
+/* Push inputs[i].frames frames of every input, none too: inputs by input row, those without a time axis
+ * unused; those of one clock have as many (else RNNRT_MISALIGNED, and nothing changed). outputs[o].frames:
+ * room on entry, emitted on return. Outputs must not overlap inputs, except that one frame may be pushed into
+ * its own place. `between`: see there, or NULL. After a failure half-way the stream has ended: only reset or
+ * a state brings it back. Inputs of fixed length take that many frames in all, and flush wants them to be
+ * there (or none). */
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                    struct rnnrt_array *outputs, struct rnnrt_between *between,
                                     struct rnnrt_error *error);
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
                                      struct rnnrt_between *between, struct rnnrt_error *error);
@@ -224,29 +231,34 @@ enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_a
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error);
 void rnnrt_stream_reset(struct rnnrt_stream *stream);
 void rnnrt_stream_reset_row(struct rnnrt_stream *stream, size_t row);
-uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream);
+/* Frames that row 0 has taken of a clock. */
+uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream, size_t clock);
 bool rnnrt_stream_ended(const struct rnnrt_stream *stream);
 void rnnrt_stream_end(struct rnnrt_stream *stream);
 /* Most frames of `output` that a push of `frames` (and a flush, when `ended`) can emit from here. */
-size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, size_t frames, bool ended);
+size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, const size_t *frames, bool ended);
 
 /* ---- rows: each row of a stream is a block of bytes of its own, with a position of its own ---- */
 
 /* The state of row `row`; it lives as long as the stream. */
 char *rnnrt_stream_row(const struct rnnrt_stream *stream, size_t row);
-uint64_t rnnrt_row_position(const char *row);
-/* Rows at positions of the same phase get and give frames in step: they can be pushed as one batch. */
+uint64_t rnnrt_row_position(const char *row, size_t clock);
+/* Rows at positions of the same phase, clock by clock, get and give frames in step: they can be pushed as one
+ * batch. */
 uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position);
-size_t rnnrt_rows_due(const struct rnnrt_plan *plan, uint64_t position, bool every_step, size_t output,
-                      size_t frames, bool ended);
-/* RNNRT_WRONG_LENGTH where inputs of fixed length could not take the frames (or the end). */
+size_t rnnrt_row_due(const struct rnnrt_plan *plan, const char *row, bool every_step, size_t output,
+                     const size_t *frames, bool ended);
+/* RNNRT_WRONG_LENGTH where inputs of fixed length could not take the frames (or the end); where a layer joins
+ * the answers of several clocks, RNNRT_TOO_SHORT at the end of which one has had no frame, and with
+ * every_step RNNRT_MISALIGNED for different numbers of frames. */
 enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
-                                 size_t frames, bool ended, struct rnnrt_error *error);
-/* As rnnrt_stream_push (and flush, when `ended`), for `count` rows in phase, of any streams of the plan. A
- * failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end. */
+                                 const size_t *frames, bool ended, struct rnnrt_error *error);
+/* As rnnrt_stream_push (and flush, when `ended`: `inputs` may be NULL then), for `count` rows in phase, of
+ * any streams of the plan. A failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end.
+ */
 enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
-                                  bool every_step, const struct rnnrt_array *inputs, size_t frames,
-                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                  bool every_step, const struct rnnrt_array *inputs, bool ended,
+                                  struct rnnrt_array *outputs, struct rnnrt_between *between,
                                   struct rnnrt_error *error);
 
 /* ---- state: what a row keeps, as named arrays ---- */
@@ -263,9 +275,10 @@ struct rnnrt_state_array {
 bool rnnrt_plan_state_array(const struct rnnrt_plan *plan, size_t index, struct rnnrt_state_array *array);
 /* (frames, width) numbers; windows oldest first. */
 void rnnrt_row_read(const struct rnnrt_plan *plan, char *row, size_t index, void *to);
-/* To be written after rnnrt_row_seek, which begins the row anew and sets all its counts. */
+/* To be written after rnnrt_row_seek, which begins the row anew and sets all its counts; `position`: one
+ * number a clock. */
 void rnnrt_row_write(const struct rnnrt_plan *plan, char *row, size_t index, const void *from);
-enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, uint64_t position,
+enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, const uint64_t *position,
                                  bool every_step);
 
 #ifdef __cplusplus

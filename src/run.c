@@ -56,23 +56,26 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
     return rnnrt_write_outputs(arena, outputs, room, error);
 }
 
-/* The frames of the inputs whose length is free (or of all, where none is), once it is sure that every input
- * has the frames it should. */
+/* The frames of a clock's inputs whose length is free (or of all, where none is), once it is sure that every
+ * input has the frames it should. */
 static enum rnnrt_status count_frames(const struct rnnrt_plan *plan, const struct rnnrt_array *inputs,
                                       size_t *frames, struct rnnrt_error *error) {
-    bool free_length = false;
+    uint64_t free_length = 0; /* bits: clocks that have such an input */
     size_t input = 0;
+    frames[0] = 0;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_row *row = &plan->ops[r].row;
         if (row->kind != rnnrt_kind_input) continue;
         size_t given = inputs[input++].frames;
         if (!row->timed) continue;
-        if (row->length ? given != (size_t)row->length : free_length && given != *frames) {
+        uint64_t clock = plan->ops[r].clocks;
+        size_t *own = &frames[__builtin_ctzll(clock)];
+        if (row->length ? given != (size_t)row->length : (free_length & clock) && given != *own) {
             if (error) *error = (struct rnnrt_error){.row = (int32_t)r};
             return RNNRT_MISALIGNED;
         }
-        if (!row->length || !free_length) *frames = given;
-        free_length |= !row->length;
+        if (!row->length || !(free_length & clock)) *own = given;
+        if (!row->length) free_length |= clock;
     }
     return RNNRT_OK;
 }
@@ -124,8 +127,8 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
                                   const struct rnnrt_state_value *final, size_t final_count,
                                   struct rnnrt_pulse *pulse, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
-    size_t room[RNNRT_PLAN_OUTPUTS], frames = 0;
-    enum rnnrt_status status = count_frames(plan, inputs, &frames, error);
+    size_t room[RNNRT_PLAN_OUTPUTS], frames[RNNRT_MAX_CLOCKS];
+    enum rnnrt_status status = count_frames(plan, inputs, frames, error);
     if (!status) status = rnnrt_arena_own_rows(arena);
     if (!status) status = rnnrt_arena_whole(arena, frames);
     if (status) return status;

@@ -3,6 +3,47 @@
 
 #include "arena.h"
 
+/* ---- clocks ---- */
+
+/* The input row that leads the clock that input row r is of: of those joined, the first. */
+static int32_t leader_of(const struct rnnrt_plan *plan, int32_t r) {
+    while (r >= 0 && plan->ops[r].leader != r) r = plan->ops[r].leader;
+    return r;
+}
+
+/* Inputs whose frames an op joins are of one clock. What has no frames may be of several, and so may a
+ * sequence that is laid out of it at their end. */
+static enum rnnrt_status find_clocks(struct rnnrt_plan *plan) {
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        op->leader = op->row.kind == rnnrt_kind_input && op->row.timed ? (int32_t)r : -1;
+        for (int32_t i = 0; i < op->counted; i++) {
+            const struct rnnrt_value *value = &plan->values[op->row.input[i]];
+            int32_t other = leader_of(plan, plan->ops[value->row].leader), own = leader_of(plan, op->leader);
+            if (other < 0 || !value->timed) continue;
+            if (own < 0) op->leader = other;
+            else plan->ops[own > other ? own : other].leader = own > other ? other : own;
+        }
+    }
+    size_t input = 0;
+    for (size_t r = 0; r < plan->count; r++) {
+        struct rnnrt_op *op = &plan->ops[r];
+        for (int32_t i = 0; i < op->counted; i++)
+            op->clocks |= plan->ops[plan->values[op->row.input[i]].row].clocks;
+        if (op->row.kind != rnnrt_kind_input) continue;
+        int32_t leader = leader_of(plan, op->leader);
+        if (leader == (int32_t)r && plan->clocks == RNNRT_MAX_CLOCKS) return RNNRT_BAD_ROW;
+        if (leader == (int32_t)r) op->clocks = (uint64_t)1 << plan->clocks++;
+        else if (leader >= 0) op->clocks = plan->ops[leader].clocks;
+        plan->input_clock[input++] = op->clocks ? __builtin_ctzll(op->clocks) : -1;
+    }
+    if (!plan->clocks) plan->clocks = 1; /* of no input */
+    return RNNRT_OK;
+}
+
+size_t rnnrt_plan_clocks(const struct rnnrt_plan *plan) { return plan->clocks; }
+int32_t rnnrt_plan_clock(const struct rnnrt_plan *plan, size_t input) { return plan->input_clock[input]; }
+
 /* ---- stages ----
  * Ops of one stage are visited block by block, in order. An op that needs a value complete before it starts
  * (an initial state), or reads what a whole op made, belongs to a later stage and reads that value from a
@@ -80,8 +121,10 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
     const char *text;
     plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
     for (size_t r = 0; r < plan->count && plan->streams; r++)
-        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
-            plan->length = (size_t)plan->ops[r].row.length;
+        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed) {
+            plan->length[__builtin_ctzll(plan->ops[r].clocks)] = (size_t)plan->ops[r].row.length;
+            plan->fixed |= plan->ops[r].row.length > 0;
+        }
     /* Where the branches of a join may be any distance apart they wait for one another in full-length
      * buffers. */
     for (size_t r = 0; r < plan->count && !plan->streams; r++)
@@ -96,20 +139,22 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
 
 /* ---- counting frames ---- */
 
-void rnnrt_plan_totals(const struct rnnrt_plan *plan, size_t frames, bool ended, bool every_step,
+void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool ended, bool every_step,
                        size_t *total) {
+    bool begun = ended;
+    for (size_t c = 0; c < plan->clocks; c++) begun |= frames[c] > 0;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         size_t *made = total + op->value, in = SIZE_MAX;
         memset(made, 0, op->slots * sizeof *made);
         if (op->row.kind == rnnrt_kind_input) {
-            if (!op->row.timed) made[0] = frames || ended;
-            else made[0] = ended && op->row.length && !plan->streams ? (size_t)op->row.length : frames;
+            if (!op->row.timed) made[0] = begun;
+            else if (ended && op->row.length && !plan->streams) made[0] = (size_t)op->row.length;
+            else made[0] = frames[__builtin_ctzll(op->clocks)];
             continue;
         }
-        bool over =
-            ended ||
-            (op->once && frames); /* what hangs on inputs given once alone is over with the first frame */
+        /* what depends on inputs given once alone is over with the first frame */
+        bool over = ended || (op->once && begun);
         for (int32_t i = 0; i < op->counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
         if (every_step && closes(op->row.kind)) made[0] = in;
         else made[0] = op->whole && !over ? 0 : rnnrt_op_due(op, in, over);
@@ -178,24 +223,24 @@ static void find_phases(struct rnnrt_plan *plan) {
 /* ---- all of it ---- */
 
 enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan) {
+    enum rnnrt_status status = find_clocks(plan);
+    if (status) return status;
     count_work(plan);
     order(plan);
-    enum rnnrt_status status = rnnrt_count_lags(plan);
-    if (status) return status;
+    if ((status = rnnrt_count_lags(plan))) return status;
     keep_whole_values(plan);
     find_phases(plan);
     return RNNRT_OK;
 }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
-    const struct rnnrt_row *first = NULL;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        *text = "has a different fixed length from the other inputs, so they cannot be streamed together";
-        if (op->row.kind == rnnrt_kind_input && op->row.timed) {
-            if (first && op->row.length != first->length) return (int32_t)r;
-            first = &op->row;
-        }
+        *text = "has a different fixed length from the inputs its frames are joined with, so they cannot be "
+                "streamed together";
+        if (op->row.kind == rnnrt_kind_input && op->row.timed &&
+            op->row.length != plan->ops[leader_of(plan, (int32_t)r)].row.length)
+            return (int32_t)r;
         *text = op->whole ? "runs from the last frame to the first"
                           : "takes its initial state from another layer, which must be done first";
         if (op->whole || op->stage > 0) return (int32_t)r;
@@ -217,7 +262,7 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
     return -1;
 }
 
-size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended,
+size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended,
                         bool every_step) {
     enum { FEW = 512 };
     size_t few[FEW], *total = few;
@@ -233,7 +278,7 @@ size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, size_t fra
     return count;
 }
 
-size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, size_t frames, bool ended) {
+size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended) {
     return rnnrt_plan_count(plan, output, frames, ended, false);
 }
 

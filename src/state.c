@@ -89,15 +89,19 @@ void rnnrt_row_write(const struct rnnrt_plan *plan, char *row, size_t index, con
     copy(plan, row, index, (char *)from, true);
 }
 
-enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, uint64_t position,
+enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, const uint64_t *position,
                                  bool every_step) {
-    if (position > (uint64_t)1 << 60) return RNNRT_BAD_STATE;
+    size_t frames[RNNRT_MAX_CLOCKS];
+    for (size_t c = 0; c < plan->clocks; c++) {
+        if (position[c] > (uint64_t)1 << 60) return RNNRT_BAD_STATE;
+        frames[c] = (size_t)position[c];
+    }
     struct rnnrt_arena *arena = rnnrt_arena_take(plan);
     if (!arena) return RNNRT_NO_MEMORY;
     size_t *total = arena->total;
-    rnnrt_plan_totals(plan, (size_t)position, false, every_step, total);
+    rnnrt_plan_totals(plan, frames, false, every_step, total);
     rnnrt_row_begin(plan, row);
-    ((struct rnnrt_row_head *)(void *)row)->position = position;
+    memcpy(rnnrt_positions(row), position, plan->clocks * sizeof *position);
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         struct rnnrt_record *record = rnnrt_record_of(op, row);
@@ -106,7 +110,7 @@ enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, uint6
         size_t in = SIZE_MAX;
         for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
         record->consumed = in;
-        record->done = op->once && position && !every_step;
+        record->done = op->once && rnnrt_begun(plan, position) && !every_step;
         for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
             bool fresh =
                 every_step && !plan->values[op->row.input[i]].timed; /* each frame brings a newer one */

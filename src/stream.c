@@ -76,9 +76,18 @@ static void gather_once(struct rnnrt_arena *arena) {
     }
 }
 
-/* Frames of every input through the rows of an arena, block by block, and with `ended` their end. */
+/* Bits: the clocks that have `count` frames; for 0 those that have any. */
+static inline uint64_t having(const struct rnnrt_plan *plan, const size_t *frames, size_t count) {
+    uint64_t clocks = 0;
+    for (size_t c = 0; c < plan->clocks; c++)
+        clocks |= (uint64_t)(count ? frames[c] == count : frames[c] > 0) << c;
+    return clocks;
+}
+
+/* Frames of every input through the rows of an arena, block by block, clocks with as many side by side, and
+ * with `ended` their end. */
 static inline enum rnnrt_status advance(struct rnnrt_arena *arena, bool every_step,
-                                        const struct rnnrt_array *inputs, size_t frames, bool ended,
+                                        const struct rnnrt_array *inputs, const size_t *frames, bool ended,
                                         struct rnnrt_array *outputs, struct rnnrt_between *between,
                                         struct rnnrt_error *error) {
     size_t room[RNNRT_PLAN_OUTPUTS];
@@ -93,47 +102,99 @@ static inline enum rnnrt_status advance(struct rnnrt_arena *arena, bool every_st
     struct rnnrt_pulse pulse = {between, (uint64_t)mode};
     arena->pulse = between ? &pulse : NULL;
     size_t block = arena->every_step ? 1 : arena->block;
-    for (size_t start = 0; start < frames && !status; start += block)
-        status = rnnrt_round(arena, inputs, start, rnnrt_smaller(block, frames - start), false, outputs, room,
-                             error);
+    for (uint64_t left = having(arena->plan, frames, 0); left && !status; left &= ~arena->moving) {
+        size_t count = frames[__builtin_ctzll(left)];
+        arena->moving = having(arena->plan, frames, count);
+        for (size_t start = 0; start < count && !status; start += block)
+            status = rnnrt_round(arena, inputs, start, rnnrt_smaller(block, count - start), false, outputs,
+                                 room, error);
+    }
     /* no frames have no answer; with every_step nothing is held back: what is given at the end was given with
      * the last frame */
-    if (ended && !status && !arena->every_step &&
-        ((const struct rnnrt_row_head *)(const void *)arena->rows[0])->position)
-        status = rnnrt_round(arena, inputs, 0, 0, true, outputs, room, error);
+    if (ended && !status && !arena->every_step) {
+        arena->moving = 0;
+        for (size_t c = 0; c < arena->plan->clocks; c++)
+            if (rnnrt_row_position(arena->rows[0], c)) arena->moving |= (uint64_t)1 << c;
+        if (arena->moving) status = rnnrt_round(arena, inputs, 0, 0, true, outputs, room, error);
+    }
     leave_floats(mode);
     return status;
 }
 
-/* Whether the frames fit inputs of fixed length; said before anything changes. */
-enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
-                                 size_t frames, bool ended, struct rnnrt_error *error) {
-    uint64_t total = rnnrt_row_position(row) + frames;
-    if (!plan->length) return RNNRT_OK;
-    if (total <= plan->length && (!ended || every_step || !total || total == plan->length)) return RNNRT_OK;
-    for (size_t r = 0; error && r < plan->count; r++)
-        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed) {
-            *error = (struct rnnrt_error){
-                .row = (int32_t)r, .position = (int64_t)plan->length, .value = (double)total};
-            break;
+/* The frames of every clock among those of the inputs; NULL: none. */
+static enum rnnrt_status frames_of(const struct rnnrt_plan *plan, const struct rnnrt_array *inputs,
+                                   size_t *frames, struct rnnrt_error *error) {
+    uint64_t known = 0;
+    for (size_t c = 0; c < plan->clocks; c++) frames[c] = 0;
+    for (size_t i = 0; inputs && i < plan->inputs; i++) {
+        int32_t c = plan->input_clock[i];
+        if (c < 0) continue;
+        if ((known >> c & 1) && frames[c] != inputs[i].frames) {
+            for (size_t r = 0; error && r < plan->count; r++)
+                if (plan->ops[r].row.kind == rnnrt_kind_input && !i--) {
+                    error->row = (int32_t)r;
+                    break;
+                }
+            return RNNRT_MISALIGNED;
         }
-    return RNNRT_WRONG_LENGTH;
+        frames[c] = inputs[i].frames;
+        known |= (uint64_t)1 << c;
+    }
+    return RNNRT_OK;
+}
+
+/* Whether an input of fixed length can take the frames of its clock, or the end. */
+static bool fits_length(const struct rnnrt_plan *plan, size_t c, uint64_t total, bool ended) {
+    return !plan->length[c] || (total <= plan->length[c] && (!ended || !total || total == plan->length[c]));
+}
+
+/* Whether the frames and the end fit; said before anything changes. */
+enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
+                                 const size_t *frames, bool ended, struct rnnrt_error *error) {
+    uint64_t some = 0, most = 0; /* bits: clocks that have frames, and those that get most of all now */
+    if (!plan->fixed && plan->clocks == 1) return RNNRT_OK;
+    size_t count = 0;
+    for (size_t c = 0; c < plan->clocks; c++) count = rnnrt_larger(count, frames[c]);
+    if (count) most = having(plan, frames, count);
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        if (op->row.kind != rnnrt_kind_input) {
+            uint64_t clocks = every_step ? most : ended ? some : 0;
+            if (!(op->clocks & clocks) || !(op->clocks & ~clocks)) continue;
+            if (error) *error = (struct rnnrt_error){.row = (int32_t)r};
+            return every_step ? RNNRT_MISALIGNED : RNNRT_TOO_SHORT;
+        }
+        if (!op->row.timed) continue;
+        size_t c = (size_t)__builtin_ctzll(op->clocks);
+        uint64_t total = rnnrt_row_position(row, c) + frames[c];
+        if (total) some |= op->clocks;
+        if (fits_length(plan, c, total, ended && !every_step)) continue;
+        if (error)
+            *error = (struct rnnrt_error){
+                .row = (int32_t)r, .position = (int64_t)plan->length[c], .value = (double)total};
+        return RNNRT_WRONG_LENGTH;
+    }
+    return RNNRT_OK;
 }
 
 static bool in_phase(const struct rnnrt_plan *plan, const char *a, const char *b) {
-    uint64_t at = rnnrt_row_position(a), other = rnnrt_row_position(b);
-    return at == other || rnnrt_plan_phase(plan, at) == rnnrt_plan_phase(plan, other);
+    for (size_t c = 0; c < plan->clocks; c++) {
+        uint64_t at = rnnrt_row_position(a, c), other = rnnrt_row_position(b, c);
+        if (at != other && rnnrt_plan_phase(plan, at) != rnnrt_plan_phase(plan, other)) return false;
+    }
+    return true;
 }
 
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                       size_t frames, bool ended, struct rnnrt_array *outputs,
+                                       const size_t *frames, bool ended, struct rnnrt_array *outputs,
                                        struct rnnrt_between *between, struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (stream->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena = stream->arena, *waiting = NULL;
     enum rnnrt_status status = RNNRT_OK;
-    for (size_t b = 0; stream->plan->length && b < stream->batch && !status; b++)
+    bool asks = stream->plan->fixed || stream->plan->clocks > 1;
+    for (size_t b = 0; asks && b < stream->batch && !status; b++)
         status = rnnrt_row_fits(stream->plan, row_of(stream, b), stream->every_step, frames, ended, error);
     for (size_t b = 1; b < stream->batch && !status; b++)
         if (!in_phase(stream->plan, row_of(stream, 0), row_of(stream, b))) status = RNNRT_OUT_OF_PHASE;
@@ -151,14 +212,18 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
 }
 
 enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
-                                    size_t frames, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                    struct rnnrt_array *outputs, struct rnnrt_between *between,
                                     struct rnnrt_error *error) {
-    return stream_frames(stream, inputs, frames, false, outputs, between, error);
+    size_t frames[RNNRT_MAX_CLOCKS];
+    if (error) *error = (struct rnnrt_error){.row = -1};
+    enum rnnrt_status status = frames_of(stream->plan, inputs, frames, error);
+    return status ? status : stream_frames(stream, inputs, frames, false, outputs, between, error);
 }
 
 enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_array *outputs,
                                      struct rnnrt_between *between, struct rnnrt_error *error) {
-    return stream_frames(stream, NULL, 0, true, outputs, between, error);
+    static const size_t none[RNNRT_MAX_CLOCKS];
+    return stream_frames(stream, NULL, none, true, outputs, between, error);
 }
 
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
@@ -170,18 +235,20 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
               batch = (ptrdiff_t)stream->batch;
     struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
-    enum rnnrt_status status = stream_frames(stream, &input, 1, false, &output, NULL, error);
+    size_t one = 1;
+    enum rnnrt_status status = stream_frames(stream, &input, &one, false, &output, NULL, error);
     return status ? (int)status : (int)output.frames;
 }
 
 enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
-                                  bool every_step, const struct rnnrt_array *inputs, size_t frames,
-                                  bool ended, struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                  bool every_step, const struct rnnrt_array *inputs, bool ended,
+                                  struct rnnrt_array *outputs, struct rnnrt_between *between,
                                   struct rnnrt_error *error) {
     if (error) *error = (struct rnnrt_error){.row = -1};
     if (!plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena;
-    enum rnnrt_status status = RNNRT_OK;
+    size_t frames[RNNRT_MAX_CLOCKS];
+    enum rnnrt_status status = frames_of(plan, inputs, frames, error);
     for (size_t b = 0; b < count && !status; b++)
         status = rnnrt_row_fits(plan, rows[b], every_step, frames, ended, error);
     if (status) return status;
@@ -219,12 +286,10 @@ void rnnrt_stream_reset_row(struct rnnrt_stream *stream, size_t b) {
     rnnrt_row_begin(stream->plan, row_of(stream, b));
 }
 
-uint64_t rnnrt_row_position(const char *row) {
-    return ((const struct rnnrt_row_head *)(const void *)row)->position;
-}
+uint64_t rnnrt_row_position(const char *row, size_t clock) { return rnnrt_positions(row)[clock]; }
 
-uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream) {
-    return rnnrt_row_position(row_of(stream, 0));
+uint64_t rnnrt_stream_position(const struct rnnrt_stream *stream, size_t clock) {
+    return rnnrt_row_position(row_of(stream, 0), clock);
 }
 
 uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position) {
@@ -232,16 +297,24 @@ uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position) {
                                                   : plan->warm + (position - plan->warm) % plan->period;
 }
 
-size_t rnnrt_rows_due(const struct rnnrt_plan *plan, uint64_t position, bool every_step, size_t output,
-                      size_t frames, bool ended) {
-    if (!(position + frames)) return 0;
+size_t rnnrt_row_due(const struct rnnrt_plan *plan, const char *row, bool every_step, size_t output,
+                     const size_t *frames, bool ended) {
+    size_t before[RNNRT_MAX_CLOCKS], after[RNNRT_MAX_CLOCKS], given = 0;
+    const struct rnnrt_value *value = &plan->values[plan->output[output]];
+    bool begun = false;
+    for (size_t c = 0; c < plan->clocks; c++) {
+        before[c] = (size_t)rnnrt_row_position(row, c);
+        after[c] = before[c] + frames[c];
+        given += frames[c];
+        begun |= after[c] > 0;
+    }
+    if (!begun) return 0;
     /* one answer a frame once there is one: at most */
-    if (every_step && !plan->values[plan->output[output]].timed) return frames;
-    return rnnrt_plan_count(plan, output, (size_t)position + frames, ended, every_step) -
-           rnnrt_plan_count(plan, output, (size_t)position, false, every_step);
+    if (every_step && !value->timed) return given;
+    return rnnrt_plan_count(plan, output, after, ended, every_step) -
+           rnnrt_plan_count(plan, output, before, false, every_step);
 }
 
-size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, size_t frames, bool ended) {
-    return rnnrt_rows_due(stream->plan, rnnrt_stream_position(stream), stream->every_step, output, frames,
-                          ended);
+size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, const size_t *frames, bool ended) {
+    return rnnrt_row_due(stream->plan, row_of(stream, 0), stream->every_step, output, frames, ended);
 }

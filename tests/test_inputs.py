@@ -105,7 +105,12 @@ def test_the_inputs_must_be_all_there_and_fit_each_other():
     )
     stream = model.stream()
     refused(ShapeError, lambda: stream.push(left[0]), "number of inputs", "['left', 'right']", "found 1")
-    refused(ShapeError, lambda: stream.push((left[0], right[0, :5])), "different numbers of frames", "[6, 5]")
+    refused(
+        ShapeError,
+        lambda: stream.push((left[0], right[0, :5])),
+        "different numbers of frames",
+        "expected 6; found 5",
+    )
     refused(
         ShapeError,
         lambda: stream.step((left[0, 0], left[0, 0])),

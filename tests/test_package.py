@@ -30,8 +30,8 @@ NAMES = {
     rnnrt: "from_keras from_torch from_onnx from_nam from_rtneural from_numpy from_graph load convert "
     "by_path show_config layers textbook Model Stream State Graph",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
-    rnnrt.Model: "__call__ run stream step_many save summary inputs outputs nbytes delay receptive_field "
-    "streamable verify with_options",
+    rnnrt.Model: "__call__ run stream step_many save summary inputs outputs clocks nbytes delay "
+    "receptive_field streamable verify with_options",
     rnnrt.Stream: "step push flush max_outputs reset state clone position delay",
     rnnrt.State: "arrays to_bytes from_bytes",
     rnnrt.layers: "GRU LSTM SimpleRNN Conv1D Dense Embedding GraphBuilder Graph Output",

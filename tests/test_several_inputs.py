@@ -75,8 +75,8 @@ def test_an_input_without_a_time_axis():
     )
     refused(
         ShapeError,
-        lambda: model.stream(inputs={"right": right[0], "left": left}),
-        "no input 'left' without a time axis",
+        lambda: model.stream(inputs={"right": right[0], "left": left[0]}),
+        "nothing is left to stream",
     )
     refused(DTypeError, lambda: model.stream(inputs={"right": ["a", "b"]}), "input 'right'")
     for wrong in (3, right):

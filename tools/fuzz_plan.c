@@ -304,6 +304,13 @@ static struct rnnrt_row *give_mask(struct made_plan *m, struct rnnrt_row *row) {
     return row;
 }
 
+/* As many frames of every clock. */
+static const size_t *alike(size_t frames) {
+    static size_t by_clock[RNNRT_MAX_CLOCKS];
+    for (size_t c = 0; c < RNNRT_MAX_CLOCKS; c++) by_clock[c] = frames;
+    return by_clock;
+}
+
 static void add_row(struct made_plan *m, int inside) {
     struct rnnrt_row *row = &m->row[m->rows];
     int timed = chance(75);
@@ -362,7 +369,8 @@ static void add_row(struct made_plan *m, int inside) {
         before->input_size = (int32_t)width_of(m, before->input[0]);
         before->weight = array_of(m, before->output_size, before->input_size);
         row->input[0] = rnnrt_value(m->row, m->rows++, 0);
-        size_t made = row->inner ? rnnrt_plan_due(row->inner, 0, (size_t)m->inside->row[0].length, true) : 0;
+        size_t made =
+            row->inner ? rnnrt_plan_due(row->inner, 0, alike((size_t)m->inside->row[0].length), true) : 0;
         row->output_size = made ? (int32_t)(made * width_of(m->inside, m->inside->output[0])) : 1;
     }
     if (consults_mask(row) && chance(40) && m->rows + 1 < MOST_ROWS) row = give_mask(m, row);
@@ -521,7 +529,7 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
     struct rnnrt_state_value states[2];
     size_t due[4], given = 0;
     int64_t lengths[8];
-    for (size_t o = 0; o < m->outputs; o++) due[o] = rnnrt_plan_due(m->plan, o, frames, true);
+    for (size_t o = 0; o < m->outputs; o++) due[o] = rnnrt_plan_due(m->plan, o, alike(frames), true);
     make_outputs(m, due, batch, &out);
     for (size_t r = 1; !to && r < m->rows && given < 2;
          r++) /* states and lengths: only where nothing is compared */
@@ -547,10 +555,10 @@ static enum rnnrt_status run_whole(const struct made_plan *m, const struct frame
     return status;
 }
 
-/* One push (or flush) of frames start .. start + count - 1 into exactly the room that is due. */
+/* One push (or flush) of frames start .. start + count - 1, by clock, into exactly the room that is due. */
 static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_stream *stream,
-                                   const struct frames *in, size_t start, size_t count, int flush,
-                                   size_t batch, struct answer *to) {
+                                   const struct frames *in, const size_t *start, const size_t *count,
+                                   int flush, size_t batch, struct answer *to) {
     struct frames out;
     struct rnnrt_array part[MOST_ROWS];
     struct rnnrt_error error;
@@ -559,15 +567,17 @@ static enum rnnrt_status push_some(const struct made_plan *m, struct rnnrt_strea
     make_outputs(m, due, batch, &out);
     for (size_t r = 0; r < m->rows; r++) {
         if (m->row[r].kind != rnnrt_kind_input) continue;
+        int32_t c = rnnrt_plan_clock(m->plan, input);
         part[input] = in->array[input];
-        if (m->row[r].timed && count) part[input].data += (ptrdiff_t)start * part[input].time_stride;
+        if (c >= 0) part[input].frames = count[c];
+        if (c >= 0 && count[c]) part[input].data += (ptrdiff_t)start[c] * part[input].time_stride;
         input++;
     }
     size_t before = allocations;
     struct patience p = {{ask, &p, 0, -1e30}, below(30)};
     struct rnnrt_between *between = !to && chance(50) ? &p.between : NULL;
     enum rnnrt_status status = flush ? rnnrt_stream_flush(stream, out.array, between, &error)
-                                     : rnnrt_stream_push(stream, part, count, out.array, between, &error);
+                                     : rnnrt_stream_push(stream, part, out.array, between, &error);
     CHECK(allocations == before);
     if (status == RNNRT_CANCELLED) {
         CHECK(between && p.left == -1);
@@ -594,8 +604,11 @@ static void give_once(const struct made_plan *m, struct rnnrt_stream *stream, co
 static enum rnnrt_status move_state(const struct rnnrt_plan *plan, const struct rnnrt_stream *from,
                                     struct rnnrt_stream *to, size_t batch, bool every_step, bool damaged) {
     struct rnnrt_state_array array;
-    uint64_t position = rnnrt_stream_position(from);
-    if (damaged && chance(20)) position = chance(50) ? draw() : (uint64_t)below(40);
+    uint64_t position[RNNRT_MAX_CLOCKS];
+    for (size_t c = 0; c < rnnrt_plan_clocks(plan); c++) {
+        position[c] = rnnrt_stream_position(from, c);
+        if (damaged && chance(20)) position[c] = chance(50) ? draw() : (uint64_t)below(40);
+    }
     for (size_t b = 0; b < batch; b++) {
         char *row = rnnrt_stream_row(to, b);
         enum rnnrt_status status = rnnrt_row_seek(plan, row, position, every_step);
@@ -612,13 +625,18 @@ static enum rnnrt_status move_state(const struct rnnrt_plan *plan, const struct 
     return RNNRT_OK;
 }
 
+static int planned, streamed, answered, apart; /* how much of the fuzzing reached how far */
+
 static void stream_through(const struct made_plan *m, const struct frames *in, size_t frames, size_t batch,
                            bool every_step, const struct answer *whole) {
     struct rnnrt_stream *stream = NULL, *twin = NULL;
     struct rnnrt_error error;
     struct answer made = {{0}, {0}};
     bool realtime = chance(30);
-    size_t block = (size_t)below(5), at = 0, half = (size_t)below((int32_t)frames + 1);
+    size_t block = (size_t)below(5), half = (size_t)below((int32_t)frames + 1), clocks, left = frames;
+    size_t none[RNNRT_MAX_CLOCKS] = {0}, at[RNNRT_MAX_CLOCKS] = {0}, chunk[RNNRT_MAX_CLOCKS];
+    clocks = rnnrt_plan_clocks(m->plan);
+    apart += clocks > 1;
     if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, realtime, &error) ||
         rnnrt_stream_create(&twin, m->plan, batch, block, every_step, realtime, &error)) {
         rnnrt_stream_free(stream);
@@ -627,14 +645,20 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
     enum rnnrt_status status = RNNRT_OK;
     give_once(m, stream, in), give_once(m, twin, in);
     if (chance(30)) { /* one sequence before this one, to be forgotten */
-        push_some(m, stream, in, 0, half, chance(50), batch, NULL);
+        push_some(m, stream, in, none, alike(half), chance(50), batch, NULL);
         rnnrt_stream_reset(stream);
     }
-    while (at < frames && !status) {
-        size_t chunk = (size_t)below((int32_t)(frames - at) + 1);
+    while (left && !status) {
+        for (size_t c = 0; c < clocks;
+             c++) /* each at its own pace, except where answers are joined on the way */
+            chunk[c] = every_step && c ? chunk[0] : (size_t)below((int32_t)(frames - at[c]) + 1);
         status = push_some(m, stream, in, at, chunk, 0, batch, &made);
-        at += chunk;
-        CHECK(status || rnnrt_stream_position(stream) == at);
+        left = 0;
+        for (size_t c = 0; c < clocks; c++) {
+            at[c] += chunk[c];
+            left += frames - at[c];
+            CHECK(status || rnnrt_stream_position(stream, c) == at[c]);
+        }
         if (status || !chance(30)) continue;
         CHECK(move_state(m->plan, stream, twin, batch, every_step, false) == RNNRT_OK); /* which goes on */
         for (int i = 0; i < 3; i++) { /* a damaged one is refused, or leads nowhere worse */
@@ -642,23 +666,21 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
             if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, realtime, &error)) continue;
             give_once(m, victim, in);
             if (move_state(m->plan, stream, victim, batch, every_step, true) == RNNRT_OK &&
-                !push_some(m, victim, in, 0, half, 0, batch, NULL))
-                push_some(m, victim, in, 0, 0, 1, batch, NULL);
+                !push_some(m, victim, in, none, alike(half), 0, batch, NULL))
+                push_some(m, victim, in, none, none, 1, batch, NULL);
             rnnrt_stream_free(victim);
         }
         struct rnnrt_stream *swap = stream;
         stream = twin, twin = swap;
     }
-    if (!status) status = push_some(m, stream, in, 0, 0, 1, batch, &made);
-    if (!status) CHECK(push_some(m, stream, in, 0, 0, 0, batch, NULL) == RNNRT_ENDED);
+    if (!status) status = push_some(m, stream, in, none, none, 1, batch, &made);
+    if (!status) CHECK(push_some(m, stream, in, none, none, 0, batch, NULL) == RNNRT_ENDED);
     if (whole)
         CHECK(!status), compare(m, batch, whole, &made); /* what can be answered whole can be streamed */
     free_answer(m, &made);
     rnnrt_stream_free(stream);
     rnnrt_stream_free(twin);
 }
-
-static int planned, streamed, answered; /* how much of the fuzzing reached how far */
 
 static void show_value(const struct made_plan *m, const char *word, int32_t value) {
     size_t slot, r = row_of(m, value, &slot);
@@ -717,9 +739,10 @@ static void fuzz(uint64_t first, uint64_t plans) {
         if (m->plan) exercise(m);
         free_rows(m);
     }
-    printf("%llu plans: %d made, %d answered, %d streamed, %d calls cancelled\n", (unsigned long long)plans,
-           planned, answered, streamed, cancelled);
-    CHECK((uint64_t)cancelled > plans / 20 && (uint64_t)planned > plans / 4 &&
+    printf(
+        "%llu plans: %d made, %d answered, %d streamed, %d of them on several clocks, %d calls cancelled\n",
+        (unsigned long long)plans, planned, answered, streamed, apart, cancelled);
+    CHECK((uint64_t)apart > plans / 50 && (uint64_t)cancelled > plans / 20 && (uint64_t)planned > plans / 4 &&
           (uint64_t)answered > plans / 8 && (uint64_t)streamed > plans / 10);
 }
 
@@ -755,7 +778,7 @@ static void starve(uint64_t first, uint64_t plans) {
                 struct answer one = {{0}, {0}}, two = {{0}, {0}};
                 size_t due[4];
                 struct frames out;
-                for (size_t o = 0; o < m->outputs; o++) due[o] = rnnrt_plan_due(plan, o, frames, true);
+                for (size_t o = 0; o < m->outputs; o++) due[o] = rnnrt_plan_due(plan, o, alike(frames), true);
                 make_outputs(m, due, 2, &out);
                 allocations = used, fail_at = k;
                 enum rnnrt_status ran =

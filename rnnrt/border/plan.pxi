@@ -70,9 +70,20 @@ cdef class Plan:
         cdef int32_t row = rnnrt_plan_obstacle(self.plan, every_step, &text)
         return None if row < 0 else (self.names[row], text.decode())
 
-    def due(self, size_t output, size_t frames, bint ended):
-        """Frames of an output after ``frames`` input frames."""
-        return rnnrt_plan_due(self.plan, output, frames, ended)
+    def clock(self, size_t input):
+        """The number of the clock that an input, counted over the input rows, is of; -1: it is given once."""
+        return rnnrt_plan_clock(self.plan, input)
+
+    def due(self, size_t output, list frames, bint ended):
+        """Frames of an output after frames[k] frames of input row k."""
+        cdef Counts counts
+        cdef int32_t clock
+        alike(0, &counts)
+        for k, n in enumerate(frames):
+            clock = rnnrt_plan_clock(self.plan, k)
+            if clock >= 0:
+                counts.by_clock[clock] = n
+        return rnnrt_plan_due(self.plan, output, counts.by_clock, ended)
 
     def work(self, size_t frames):
         """About how many multiply-adds one row of ``frames`` frames takes."""

@@ -12,19 +12,23 @@ def push_streams(list streams, list given, bint one, check=None):
     cdef Stream stream
     cdef list rows = [], entered = []
     cdef size_t room = 0
-    frames = None
+    cdef Counts counts
+    lengths = None
     for stream, chunk in zip(streams, given):
+        if stream.plan is not (<Stream> streams[0]).plan:
+            raise StateError(
+                "some of the streams were made with inputs given whole that others are pushed",
+                fix="Push them in two calls.",
+            )
         inputs = engine_inputs(stream, chunks_of(stream, chunk, None, one))
-        lengths = {len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time}
-        if frames is not None:
-            lengths.add(frames)
-        if len(lengths) > 1:
+        own = [len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time]
+        if lengths is not None and own != lengths:
             raise ShapeError(
                 "the chunks have different numbers of frames",
-                found=str(sorted(lengths)),
+                found=f"{lengths} and {own}",
                 fix="Push streams with chunks of other lengths in another call.",
             )
-        frames = lengths.pop()
+        lengths = own
         rows += [(stream, b, [a[:, b] for a in inputs]) for b in range(stream.batch)]
     try:
         for stream in streams:
@@ -32,9 +36,10 @@ def push_streams(list streams, list given, bint one, check=None):
             entered.append(stream)
         if check is not None:
             for stream in streams:
-                room = max(room, stream.most_due(0, frames, False))
+                count_frames(stream.plan, rows[0][2], &counts)
+                room = max(room, stream.most_due(0, &counts, False))
             check(room)
-        row_answers = push_rows(rows, frames or 0, False)
+        row_answers = push_rows(rows, False)
     finally:
         for stream in entered:
             stream.find_phases()
@@ -57,8 +62,9 @@ cdef class Group:
     cdef size_t count
     cdef list members, input_arrays, output_arrays  # numbers of the rows; (time, row, width) arrays
 
-    def __cinit__(self, Plan plan, list rows, list members, bint every_step, size_t frames, bint ended):
+    def __cinit__(self, Plan plan, list rows, list members, bint every_step, bint ended):
         cdef Stream stream
+        cdef Counts counts
         cdef size_t k
         self.members, self.count = members, len(members)
         self.blocks = <char **> calloc(self.count, sizeof(char *))
@@ -68,10 +74,10 @@ cdef class Group:
             stream = rows[i][0]
             self.blocks[k] = rnnrt_stream_row(stream.stream, rows[i][1])
         self.input_arrays = [np.stack(arrays, 1) for arrays in zip(*[rows[i][2] for i in members])]
-        position = rnnrt_row_position(self.blocks[0])
+        count_frames(plan, self.input_arrays, &counts)
         self.output_arrays = []
         for k, width in enumerate(plan.widths):
-            due = rnnrt_rows_due(plan.plan, position, every_step, k, frames, ended)
+            due = rnnrt_row_due(plan.plan, self.blocks[0], every_step, k, counts.by_clock, ended)
             self.output_arrays.append(np.empty((due, self.count, width), np.float32))
         for k, a in enumerate(self.input_arrays):
             describe(<cnp.ndarray> a, &self.inputs[k])
@@ -82,7 +88,7 @@ cdef class Group:
         free(self.blocks)
 
 
-def push_rows(list rows, size_t frames, bint ended):
+def push_rows(list rows, bint ended):
     """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of
     each input]).
 
@@ -98,12 +104,16 @@ def push_rows(list rows, size_t frames, bint ended):
     cdef rnnrt_between *between = NULL
     cdef int status
     cdef bint every_step
-    cdef list members = by_phase(rows, frames, ended), answers = [None] * len(rows)
+    cdef Counts counts
+    cdef list answers = [None] * len(rows)
+    cdef size_t frames
     if not rows:
         return answers
     stream = rows[0][0]
     plan, every_step = stream.plan, stream.every_step
-    groups = [Group(plan, rows, numbers, every_step, frames, ended) for numbers in members]
+    frames = count_frames(plan, rows[0][2], &counts)
+    members = by_phase(rows, counts.by_clock, ended)
+    groups = [Group(plan, rows, numbers, every_step, ended) for numbers in members]
     if rnnrt_plan_work(plan.plan, frames) * len(rows) > long_work:
         call = Call(0)
         between = call.start()
@@ -111,7 +121,7 @@ def push_rows(list rows, size_t frames, bint ended):
         for group in groups:
             with nogil:
                 status = rnnrt_rows_push(plan.plan, group.blocks, group.count, every_step, group.inputs,
-                                         frames, ended, group.outputs, between, &error)
+                                         ended, group.outputs, between, &error)
             if status == RNNRT_CANCELLED:
                 raise_cancelled(call)
             if status:
@@ -128,7 +138,7 @@ def push_rows(list rows, size_t frames, bint ended):
     return answers
 
 
-cdef list by_phase(list rows, size_t frames, bint ended):
+cdef list by_phase(list rows, const size_t *frames, bint ended):
     """Numbers of the rows of each phase, or an error where one of them cannot take the frames."""
     cdef rnnrt_error error
     cdef Stream stream
@@ -143,6 +153,5 @@ cdef list by_phase(list rows, size_t frames, bint ended):
         status = rnnrt_row_fits(stream.plan.plan, block, stream.every_step, frames, ended, &error)
         if status:
             raise_status(status, &error, stream.plan.names)
-        phase = rnnrt_plan_phase(stream.plan.plan, rnnrt_row_position(block))
-        members.setdefault(phase, []).append(i)
+        members.setdefault(stream.phase_of(b), []).append(i)
     return list(members.values())

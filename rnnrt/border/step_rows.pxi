@@ -27,10 +27,10 @@ def step_rows(model, list streams, frames, out):
             describe_frames(<cnp.ndarray> answer, rows, first.width_out, &target)
             if first.work * rows > release_work:
                 with nogil:
-                    status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, 1,
-                                             False, &target, NULL, &error)
+                    status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
+                                             &target, NULL, &error)
             else:
-                status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, 1, False,
+                status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
                                          &target, NULL, &error)
     finally:
         for k in range(entered):
@@ -77,7 +77,7 @@ cdef int enter_in_phase(model, list streams, char **blocks, Py_ssize_t *entered)
     """
     cdef Stream stream, first = <Stream> streams[0]
     cdef Py_ssize_t rows = 0, k
-    cdef size_t b
+    cdef size_t b, one = 1
     cdef uint64_t phase = 0, position, position_of_first = 0
     for k in range(len(streams)):
         stream = <Stream> streams[k]
@@ -85,6 +85,7 @@ cdef int enter_in_phase(model, list streams, char **blocks, Py_ssize_t *entered)
             stream.model is not model
             or stream.busy
             or stream.scattered
+            or stream.plan is not first.plan
             or stream.every_step != first.every_step
             or rnnrt_stream_ended(stream.stream)
         ):
@@ -93,12 +94,12 @@ cdef int enter_in_phase(model, list streams, char **blocks, Py_ssize_t *entered)
         entered[0] += 1
         for b in range(stream.batch):
             blocks[rows] = rnnrt_stream_row(stream.stream, b)
-            position = rnnrt_row_position(blocks[rows])
+            position = rnnrt_row_position(blocks[rows], 0)
             if rows == 0:
                 position_of_first, phase = position, rnnrt_plan_phase(first.plan.plan, position)
             elif position != position_of_first and rnnrt_plan_phase(first.plan.plan, position) != phase:
                 return 0
-            if rnnrt_row_fits(first.plan.plan, blocks[rows], first.every_step, 1, False, NULL):
+            if rnnrt_row_fits(first.plan.plan, blocks[rows], first.every_step, &one, False, NULL):
                 return 0
             rows += 1
     return 1

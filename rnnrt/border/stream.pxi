@@ -25,19 +25,26 @@ cdef class Stream:
     cdef Call call                  # of long pushes
     cdef int frame_ndim
     cdef Py_ssize_t width_in, width_out
-    cdef list timed_inputs          # those of all_inputs with a time axis
+    cdef list timed_inputs          # those with a time axis, in the order of the source
+    cdef list timed_clocks          # the number of the clock of each
+    cdef object part                # of the network: what is left of it to stream
+    cdef list clock_order           # numbers of the clocks, as the model's inputs name them first
+    cdef size_t clocks
     cdef list all_inputs            # ports of the model, in the order of the rows
     cdef list once                  # arrays of the inputs given once
     cdef list output_features       # (features, timed)
 
     def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once,
-                  list output_features, size_t block=0, bint realtime=False):
+                  list output_features, list clock_order, part, size_t block=0,
+                  bint realtime=False):
         cdef rnnrt_error error
         check_ports(len(all_inputs), len(output_features))
         self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
         self.batch = 1 if batch_size is None else batch_size
         self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
-        self.timed_inputs = [port for port in all_inputs if port.signal.time]
+        self.timed_inputs = [port for port in part.ports.inputs if port.signal.time]
+        self.timed_clocks = [plan.clock(all_inputs.index(port)) for port in self.timed_inputs]
+        self.clock_order, self.clocks = clock_order, len(clock_order)
         status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, realtime, &error)
         if status:
             raise_status(status, &error, plan.names)
@@ -48,7 +55,7 @@ cdef class Stream:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> values))
         self.realtime, self.block = realtime, block
         self.work = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch
-        self.may_emit_many = model._may_emit_many
+        self.part, self.may_emit_many = part, part.may_emit_many
         self.frame_ndim = 1 if batch_size is None else 2
         self.find_simple()
 
@@ -91,12 +98,22 @@ cdef class Stream:
         """The axes before time: none, or the batch."""
         return () if self.batch_size is None else (self.batch_size,)
 
-    cdef uint64_t position_of(self, size_t row) noexcept:
-        return rnnrt_row_position(rnnrt_stream_row(self.stream, row))
+    cdef positions_of(self, size_t row):
+        """Frames that a row has taken: a number, or one for every clock."""
+        cdef char *block = rnnrt_stream_row(self.stream, row)
+        if self.clocks == 1:
+            return rnnrt_row_position(block, 0)
+        return tuple([rnnrt_row_position(block, clock) for clock in self.clock_order])
+
+    cdef phase_of(self, size_t row):
+        """Rows of which this is the same can run as one batch."""
+        cdef char *block = rnnrt_stream_row(self.stream, row)
+        if self.clocks == 1:
+            return rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(block, 0))
+        return tuple([rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(block, c)) for c in range(self.clocks)])
 
     cdef find_phases(self):
-        phases = {rnnrt_plan_phase(self.plan.plan, self.position_of(b)) for b in range(self.batch)}
-        self.scattered = self.batch > 1 and len(phases) > 1
+        self.scattered = self.batch > 1 and len({self.phase_of(b) for b in range(self.batch)}) > 1
 
     # ---- frames in, frames out -----------------------------------------------------------------------------
 
@@ -165,7 +182,8 @@ cdef class Stream:
         With ``out`` (float32, C-contiguous, room for at least ``max_outputs(time)`` frames) its first k
         frames are filled and returned: ``out`` itself where it has no more. A plain float32 array in and a
         plain ``out`` beside it allocate nothing but that view. Several inputs come as a tuple, several
-        outputs return as one. ``mask``: (time,), or (batch, time), where an input is a mask: which frames are
+        outputs return as one. Inputs of one clock (Model.clocks) take as many frames as one another, those of
+        several clocks each its own number, None for none. ``mask``: (time,), or (batch, time), where an input is a mask: which frames are
         real; by default all.
         """
         cdef int axis = self.frame_ndim - 1
@@ -188,34 +206,32 @@ cdef class Stream:
             and share_no_memory(<cnp.ndarray> chunk, <cnp.ndarray> out)
         ):
             return push_plain(self, <cnp.ndarray> chunk, <cnp.ndarray> out)
-        chunks = chunks_of(self, chunk, mask, False)
-        if len({c.shape[axis] for c in chunks}) > 1:
-            raise ShapeError(
-                "the inputs have different numbers of frames", found=str([c.shape[axis] for c in chunks])
-            )
-        return one_or_all(push_checked(self, chunks, chunks[0].shape[axis], False, out))
+        return one_or_all(push_checked(self, chunks_of(self, chunk, mask, False), False, out))
 
     def flush(self, out=None):
-        """End the sequence: returns the (k, ...) frames that were held back, k >= 0. Only ``reset`` or
+        """End the sequence, of all inputs: returns the (k, ...) frames that were held back, k >= 0. Only ``reset`` or
         setting ``state`` is legal after it.
         """
-        return one_or_all(push_checked(self, [], 0, True, out))
+        return one_or_all(push_checked(self, [], True, out))
 
     def max_outputs(self, n):
-        """Most frames a push of ``n`` frames can return from here; several outputs: a tuple."""
-        if not isinstance(n, (int, np.integer)) or not 0 <= n <= 1 << 48:
-            raise ShapeError("the number of frames must be a whole number from 0", found=repr(n))
-        return one_or_all([self.most_due(k, n, False) for k in range(len(self.output_features))])
+        """Most frames a push of ``n`` frames can return from here; several outputs: a tuple. Where the inputs
+        have several clocks, ``n`` may be a tuple with a number for each.
+        """
+        cdef Counts counts
+        counts_of(self, n, &counts)
+        return one_or_all([self.most_due(k, &counts, False) for k in range(len(self.output_features))])
 
-    cdef size_t most_due(self, size_t output, size_t frames, bint ended):
+    cdef size_t most_due(self, size_t output, Counts *counts, bint ended):
         """Most frames of an output that any row is due."""
-        cdef size_t b, most = rnnrt_stream_due(self.stream, output, frames, ended)
+        cdef size_t b, most = rnnrt_stream_due(self.stream, output, counts.by_clock, ended)
         for b in range(1, self.batch if self.scattered else 1):
-            most = max(most, self.due_of(b, output, frames, ended))
+            most = max(most, self.due_of(b, output, counts, ended))
         return most
 
-    cdef size_t due_of(self, size_t row, size_t output, size_t frames, bint ended) noexcept:
-        return rnnrt_rows_due(self.plan.plan, self.position_of(row), self.every_step, output, frames, ended)
+    cdef size_t due_of(self, size_t row, size_t output, Counts *counts, bint ended) noexcept:
+        return rnnrt_row_due(self.plan.plan, rnnrt_stream_row(self.stream, row), self.every_step, output,
+                             counts.by_clock, ended)
 
     # ---- what it remembers ---------------------------------------------------------------------------------
 
@@ -265,7 +281,7 @@ cdef class Stream:
 
     @state.setter
     def state(self, value):
-        write_rows(self, self.model._states.read(value, self.batch_size, state_kind(self), empty_state(self)))
+        write_rows(self, self.model._states.read(value, self.batch_size, state_kind(self), empty_state(self), self.part.clocks))
 
     def _start_from(self, arrays):
         """A new sequence that starts from {state name: (batch, size) array}, checked by the model; the rest
@@ -275,10 +291,10 @@ cdef class Stream:
 
     @property
     def position(self):
-        """Frames taken since the sequence began; where rows began at different times, an array with one
-        number a row.
+        """Frames taken since the sequence began, a tuple with a number for every clock where there are
+        several; where rows began at different times, an array with one number, or one such row, a row.
         """
-        cdef list positions = [self.position_of(b) for b in range(self.batch)]
+        cdef list positions = [self.positions_of(b) for b in range(self.batch)]
         if len(set(positions)) == 1:
             return positions[0]
         return np.array(positions, np.uint64)
@@ -286,7 +302,7 @@ cdef class Stream:
     @property
     def delay(self):
         """Input frames between a frame and its answer (see Model.delay)."""
-        return self.model.delay
+        return self.part.delay
 
     @property
     def finite(self):
@@ -299,7 +315,7 @@ cdef class Stream:
     def clone(self):
         """A second stream that goes on from the same place."""
         other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once,
-                       self.output_features, self.block, self.realtime)
+                       self.output_features, self.clock_order, self.part, self.block, self.realtime)
         other.state = self.state
         return other
 

@@ -22,26 +22,33 @@ cdef list paired(Stream stream, given, mask):
 
 cdef list chunks_of(Stream stream, given, mask, bint one):
     """The inputs with a time axis as checked chunks; what is given are single frames where it is ``one``.
-    Without a mask all is real.
+    Without a mask all is real. Of several inputs one may be None: no frames.
     """
     cdef tuple lead = stream.lead()
     cdef int axis = len(lead)
-    chunks = []
-    for port, x in zip(stream.timed_inputs, paired(stream, given, mask)):
+    chunks, frames = [], {}
+    for port, clock, x in zip(stream.timed_inputs, stream.timed_clocks, paired(stream, given, mask)):
         if x is None and port.is_mask:
             chunks.append(None)
             continue
-        x = checked_input(stream, x, port, lead, not one)
+        if x is None and len(stream.timed_inputs) > 1:
+            if one:
+                raise ShapeError("a step takes a frame of every input", where=port.where, found="None")
+            x = np.zeros(lead + (0,) + port.signal.features, np.float32)
+        x = checked_input(stream, x, port, clock, lead, not one)
         x = port.checked_mask(x) if port.is_mask else x
-        chunks.append(np.expand_dims(x, axis) if one else x)
-    shape = next((a.shape[:axis + 1] for a in chunks if a is not None), lead + (1,))
-    return [
-        np.ones(shape + port.signal.features, np.float32) if a is None else a
-        for port, a in zip(stream.timed_inputs, chunks)
-    ]
+        x = np.expand_dims(x, axis) if one else x
+        frames.setdefault(clock, x.shape[axis])
+        chunks.append(x)
+    for k, port in enumerate(stream.timed_inputs):
+        if chunks[k] is None:
+            shape = lead + (frames.get(stream.timed_clocks[k], 1 if one else 0),) + port.signal.features
+            chunks[k] = np.ones(shape, np.float32)
+    check_alike(stream, chunks, axis)
+    return chunks
 
 
-cdef checked_input(Stream stream, x, port, tuple lead, bint timed):
+cdef checked_input(Stream stream, x, port, int32_t clock, tuple lead, bint timed):
     """``x`` as a float32 array of one frame (``lead``, features) or a chunk (``lead``, time, features), or an
     error that names the input.
     """
@@ -55,15 +62,15 @@ cdef checked_input(Stream stream, x, port, tuple lead, bint timed):
             expected=str(expected).replace("'", ""),
             found=str(x.shape),
         )
-    port.check_ids(x, ["b"] * len(lead) + ["t"] * timed, rnnrt_stream_position(stream.stream))
+    port.check_ids(x, ["b"] * len(lead) + ["t"] * timed, rnnrt_stream_position(stream.stream, clock))
     return as_float32(x, port.where)
 
 
 cdef list engine_inputs(Stream stream, list chunks):
     """Chunks of the inputs with a time axis as (time, batch, width) arrays of all inputs."""
-    timed, arrays = iter(chunks), []
+    given, arrays = {port.layer.name: a for port, a in zip(stream.timed_inputs, chunks)}, []
     for port in stream.all_inputs:
-        a = next(timed, None) if port.signal.time else None
+        a = given.get(port.layer.name)
         if a is None:
             arrays.append(np.zeros((0, stream.batch, port.signal.width), np.float32))
         else:

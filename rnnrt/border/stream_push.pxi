@@ -11,7 +11,7 @@ cdef int step_long(Stream stream, cnp.ndarray x, cnp.ndarray y, rnnrt_error *err
     target.data, target.frames = <float *> cnp.PyArray_DATA(y), 1
     target.time_stride, target.batch_stride = stream.batch * stream.width_out, stream.width_out
     with nogil:
-        status = rnnrt_stream_push(stream.stream, &source, 1, &target, between, error)
+        status = rnnrt_stream_push(stream.stream, &source, &target, between, error)
     return status if status else <int> target.frames
 
 
@@ -28,7 +28,7 @@ cdef step_checked(Stream stream, frame, out, mask):
     chunks = chunks_of(stream, frame, mask, True)
     if out is not None:
         check_out_frame(stream, out)
-    answers = push_checked(stream, chunks, 1, False, None if out is None else np.expand_dims(out, axis))
+    answers = push_checked(stream, chunks, False, None if out is None else np.expand_dims(out, axis))
     if out is not None:
         return out if answers[0].shape[axis] else None
     return one_or_all([frame_of(a, axis) for a in answers])
@@ -58,16 +58,16 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, cnp.ndarray out):
     target.data, target.frames = <float *> cnp.PyArray_DATA(out), room
     target.time_stride, target.batch_stride = stream.width_out, room * stream.width_out
     stream.enter()
-    due = rnnrt_stream_due(stream.stream, 0, frames, False)
+    due = rnnrt_stream_due(stream.stream, 0, &frames, False)
     if room < due:
         stream.busy = False
         raise_bad_out(out, stream.lead() + (f"at least {due}", stream.width_out))
     if stream.work * frames > release_work:
         between = stream.asked() if stream.work * frames > long_work else NULL
         with nogil:
-            status = rnnrt_stream_push(stream.stream, &source, frames, &target, between, &error)
+            status = rnnrt_stream_push(stream.stream, &source, &target, between, &error)
     else:
-        status = rnnrt_stream_push(stream.stream, &source, frames, &target, NULL, &error)
+        status = rnnrt_stream_push(stream.stream, &source, &target, NULL, &error)
     stream.busy = False
     if status == RNNRT_CANCELLED:
         raise_cancelled(stream.call)
@@ -78,7 +78,7 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, cnp.ndarray out):
     return out[:target.frames] if axis == 0 else out[:, :target.frames]
 
 
-cdef list push_checked(Stream stream, list chunks, size_t frames, bint ended, out):
+cdef list push_checked(Stream stream, list chunks, bint ended, out):
     """Push (or flush) checked chunks; returns one array per output, with the caller's axes: in ``out`` where
     that is given.
     """
@@ -88,16 +88,17 @@ cdef list push_checked(Stream stream, list chunks, size_t frames, bint ended, ou
     cdef rnnrt_between *between = NULL
     cdef int status
     cdef list inputs = engine_inputs(stream, chunks), outputs = []
-    cdef size_t k = 0
+    cdef Counts counts
+    cdef size_t k = 0, frames = count_frames(stream.plan, inputs, &counts)
     if stream.scattered:
-        return push_scattered(stream, inputs, frames, ended, out)
+        return push_scattered(stream, inputs, &counts, ended, out)
     for a in inputs:
         describe(<cnp.ndarray> a, &c_inputs[k])
         k += 1
     stream.enter()
     try:
         for k, (features, _) in enumerate(stream.output_features):
-            due = rnnrt_stream_due(stream.stream, k, frames, ended)
+            due = rnnrt_stream_due(stream.stream, k, counts.by_clock, ended)
             if out is not None:
                 check_out(stream, out, due)
             outputs.append(np.empty((stream.batch, due, int(np.prod(features, dtype=np.int64))), np.float32))
@@ -108,7 +109,7 @@ cdef list push_checked(Stream stream, list chunks, size_t frames, bint ended, ou
             if ended:
                 status = rnnrt_stream_flush(stream.stream, c_outputs, between, &error)
             else:
-                status = rnnrt_stream_push(stream.stream, c_inputs, frames, c_outputs, between, &error)
+                status = rnnrt_stream_push(stream.stream, c_inputs, c_outputs, between, &error)
     finally:
         stream.busy = False
     if status == RNNRT_CANCELLED:
@@ -130,22 +131,22 @@ cdef filled(Stream stream, out, answer):
     return out if room.shape == out.shape else room
 
 
-cdef list push_scattered(Stream stream, list inputs, size_t frames, bint ended, out):
+cdef list push_scattered(Stream stream, list inputs, Counts *counts, bint ended, out):
     """`push_checked` where rows are not in phase. An output is one array as ever where every row gets as many
     frames; a list with one (k, ...) array a row where they do not.
     """
     stream.enter()
     try:
         if out is not None:
-            check_out(stream, out, stream.most_due(0, frames, ended))
-            due = {stream.due_of(b, 0, frames, ended) for b in range(stream.batch)}
-            if len(due) > 1 or (stream.every_step and not stream.output_features[0][1]):
+            check_out(stream, out, stream.most_due(0, counts, ended))
+            due = [stream.due_of(b, 0, counts, ended) for b in range(stream.batch)]
+            if len(set(due)) > 1 or (stream.every_step and not stream.output_features[0][1]):
                 raise StateError(
                     "rows that began at different times may be due other numbers of frames than others: "
                     "there is no one shape for out=",
                     fix="Call without out=: where they are, the answer is a list with one array a row.",
                 )
-        rows = push_rows([(stream, b, [a[:, b] for a in inputs]) for b in range(stream.batch)], frames, ended)
+        rows = push_rows([(stream, b, [a[:, b] for a in inputs]) for b in range(stream.batch)], ended)
     finally:
         stream.find_phases()
         stream.busy = False

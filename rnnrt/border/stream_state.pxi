@@ -26,7 +26,8 @@ cdef dict empty_state(Stream stream):
     """{name: empty array} of all that the rows keep."""
     table = state_arrays(stream.plan)
     arrays = {name: np.empty((stream.batch,) + shape, dtype) for name, shape, dtype in table}
-    arrays["position"] = np.empty(stream.batch, np.uint64)
+    clocks = () if stream.clocks == 1 else (stream.clocks,)
+    arrays["position"] = np.empty((stream.batch,) + clocks, np.uint64)
     return arrays
 
 
@@ -55,7 +56,7 @@ cdef dict read_rows(Stream stream):
             for k, a in enumerate(arrays.values()):
                 if k + 1 < len(arrays):
                     rnnrt_row_read(stream.plan.plan, row, k, cnp.PyArray_DATA(<cnp.ndarray> a[b]))
-            arrays["position"][b] = rnnrt_row_position(row)
+            arrays["position"][b] = stream.positions_of(b)
     finally:
         stream.busy = False
     return arrays
@@ -65,6 +66,7 @@ cdef int write_rows(Stream stream, dict arrays) except -1:
     """Rows that go on from checked arrays; without "position" they begin with them."""
     cdef rnnrt_error error
     cdef char *row
+    cdef uint64_t positions[RNNRT_MAX_CLOCKS]
     cdef int status = RNNRT_OK
     names = [name for name, _, _ in state_arrays(stream.plan)]
     arrays = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
@@ -74,7 +76,9 @@ cdef int write_rows(Stream stream, dict arrays) except -1:
         for b in range(stream.batch):
             row = rnnrt_stream_row(stream.stream, b)
             if not status and "position" in arrays:
-                status = rnnrt_row_seek(stream.plan.plan, row, arrays["position"][b], stream.every_step)
+                for clock, position in zip(stream.clock_order, np.atleast_1d(arrays["position"][b])):
+                    positions[clock] = position
+                status = rnnrt_row_seek(stream.plan.plan, row, positions, stream.every_step)
             for k, name in enumerate(names):
                 if name in arrays:
                     rnnrt_row_write(stream.plan.plan, row, k, cnp.PyArray_DATA(<cnp.ndarray> arrays[name][b]))

@@ -45,6 +45,7 @@ cdef run_plain(Plan plan, x, Py_ssize_t width, Py_ssize_t length, bint timed):
     cdef rnnrt_array source, target
     cdef cnp.ndarray y
     cdef Py_ssize_t batch, frames
+    cdef size_t one_clock
     cdef int ndim
     if not cnp.PyArray_CheckExact(x):
         return None
@@ -57,7 +58,8 @@ cdef run_plain(Plan plan, x, Py_ssize_t width, Py_ssize_t length, bint timed):
         return None
     source.data, source.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> x), frames
     source.time_stride, source.batch_stride = width, frames * width
-    target.frames = rnnrt_plan_due(plan.plan, 0, frames, True)
+    one_clock = <size_t> frames
+    target.frames = rnnrt_plan_due(plan.plan, 0, &one_clock, True)
     if not target.frames:
         return None
     y = new_output(plan, batch, ndim == 3, timed, &target)

@@ -32,8 +32,10 @@ def info(options):
     lines += ["assumptions:", *(f"  {text}" for text in model.assumptions)] if model.assumptions else []
     lines += [golden_line(model), f"packed weights: {data['nbytes'] / 1024:.0f} KiB"]
     if model.streamable:
-        data["delay"] = int(model.delay)
-        lines.append(f"streams, {data['delay']} frames behind its input" if data["delay"] else "streams")
+        data["delay"] = model.delay
+        behind = dict(zip(model.clocks, model.delay if len(model.clocks) > 1 else [model.delay]))
+        lags = [f"{d} frames behind {' and '.join(names)}" for names, d in behind.items() if d]
+        lines.append(f"streams, {', '.join(lags)}" if lags else "streams")
     else:
         try:
             model.stream()

@@ -115,13 +115,15 @@ static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op 
     for (size_t r = 1; r < inner->count; r++)
         if (inner->ops[r].row.kind == rnnrt_kind_input) return RNNRT_BAD_ROW;
     const struct rnnrt_row *first = &inner->ops[0].row;
-    int64_t frames = first->timed ? first->length : 1, width = inner->values[inner->output[0]].width;
-    if (frames < 1 || frames * first->output_size != op->row.input_size || op->row.output_size % width)
+    size_t frames = first->timed && first->length > 0 ? (size_t)first->length : !first->timed,
+           width = (size_t)inner->values[inner->output[0]].width;
+    if (!frames || (uint64_t)frames * (uint64_t)first->output_size != (uint64_t)op->row.input_size ||
+        (size_t)op->row.output_size % width)
         return RNNRT_BAD_ROW;
     size_t *total = malloc(inner->value_count * sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
-    rnnrt_plan_totals(inner, (size_t)frames, true, false, total);
-    bool fits = total[inner->output[0]] == (size_t)(op->row.output_size / width);
+    rnnrt_plan_totals(inner, &frames, true, false, total);
+    bool fits = total[inner->output[0]] == (size_t)op->row.output_size / width;
     free(total);
     return fits ? RNNRT_OK : RNNRT_BAD_ROW;
 }

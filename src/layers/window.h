@@ -29,11 +29,11 @@ static inline size_t window_due(const struct rnnrt_op *op, size_t frames, bool e
 
 static inline void window_rate(const struct rnnrt_op *op, struct rnnrt_rate *rate) {
     const struct rnnrt_row *row = &op->row;
-    int64_t span = (int64_t)window_span(row);
+    int64_t span = (int64_t)window_span(row), left = row->pad_left;
     *rate = (struct rnnrt_rate){.up = 1,
                                 .down = row->stride,
-                                .offset = row->pad_left + row->stride - span,
-                                .warm = span + row->stride + row->pad_left + row->pad_right,
+                                .offset = left + row->stride - span,
+                                .warm = span + row->stride + left + row->pad_right,
                                 .tail = row->pad_right || row->same};
 }
 

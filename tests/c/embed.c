@@ -67,7 +67,7 @@ static void state_get(const struct rnnrt_plan *plan, const struct rnnrt_stream *
     struct rnnrt_state_array array;
     for (size_t b = 0; b < batch; b++) {
         char *row = rnnrt_stream_row(stream, b);
-        uint64_t position = rnnrt_row_position(row);
+        uint64_t position = rnnrt_row_position(row, 0);
         memcpy(to, &position, sizeof position);
         to += sizeof position;
         for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, to += array_bytes(&array))
@@ -84,7 +84,7 @@ static enum rnnrt_status state_set(const struct rnnrt_plan *plan, struct rnnrt_s
         uint64_t position;
         memcpy(&position, from, sizeof position);
         from += sizeof position;
-        enum rnnrt_status status = rnnrt_row_seek(plan, row, position, every_step);
+        enum rnnrt_status status = rnnrt_row_seek(plan, row, &position, every_step);
         if (status) return status;
         for (size_t k = 0; rnnrt_plan_state_array(plan, k, &array); k++, from += array_bytes(&array))
             rnnrt_row_write(plan, row, k, from);
@@ -130,15 +130,15 @@ static void example(void) {
     size_t before = allocations;
     for (int t = 0; t < FRAMES; t++)
         CHECK(rnnrt_stream_step(stream, x + t * IN, stepped + t * OUT, &error) == 1);
-    CHECK(rnnrt_stream_position(stream) == FRAMES);
+    CHECK(rnnrt_stream_position(stream, 0) == FRAMES);
     for (int i = 0; i < FRAMES * OUT; i++) CHECK(fabs((double)stepped[i] - wanted[i]) < 1e-5);
 
     rnnrt_stream_reset(stream);
     for (size_t at = 0, made = 0, chunk = 0; at < FRAMES; at += chunk, chunk++) {
         chunk = chunk < FRAMES - at ? chunk : FRAMES - at;
         struct rnnrt_array in = {x + at * IN, IN, IN, chunk},
-                           out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, chunk, false)};
-        CHECK(rnnrt_stream_push(stream, &in, chunk, &out, NULL, &error) == RNNRT_OK && out.frames == chunk);
+                           out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, &chunk, false)};
+        CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == chunk);
         made += out.frames;
     }
     CHECK(!memcmp(pushed, stepped, sizeof pushed));
@@ -164,13 +164,13 @@ static void example(void) {
     rnnrt_stream_reset(stream);
     for (int t = 0; t < 10; t++) CHECK(rnnrt_stream_step(stream, x + t * IN, pushed, &error) == 1);
     state_get(plan, stream, 1, state);
-    CHECK(state_set(plan, other, 1, false, state) == RNNRT_OK && rnnrt_stream_position(other) == 10);
+    CHECK(state_set(plan, other, 1, false, state) == RNNRT_OK && rnnrt_stream_position(other, 0) == 10);
     for (int t = 10; t < FRAMES; t++) {
         CHECK(rnnrt_stream_step(other, x + t * IN, pushed, &error) == 1);
         CHECK(!memcmp(pushed, stepped + t * OUT, OUT * sizeof *pushed));
     }
     memset(state, 0x5a, state_bytes(plan, 1));
-    CHECK(state_set(plan, other, 1, false, state) == RNNRT_BAD_STATE && rnnrt_stream_position(other) == 0);
+    CHECK(state_set(plan, other, 1, false, state) == RNNRT_BAD_STATE && rnnrt_stream_position(other, 0) == 0);
 
     out = (struct rnnrt_array){pushed, OUT, OUT, 0};
     CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
@@ -221,11 +221,11 @@ static void cancelled(void) {
     CHECK(third.asked == 3 && third.between.done < 7e7);
     third.asked = 0, third.between.done = third.between.asked = 0;
     out = (struct rnnrt_array){z, OUT, OUT, LONG};
-    CHECK(rnnrt_stream_push(stream, &in, LONG, &out, &third.between, &error) == RNNRT_CANCELLED);
+    CHECK(rnnrt_stream_push(stream, &in, &out, &third.between, &error) == RNNRT_CANCELLED);
     CHECK(rnnrt_stream_step(stream, x, z, &error) == RNNRT_ENDED);
     rnnrt_stream_reset(stream);
     out = (struct rnnrt_array){z, OUT, OUT, LONG};
-    CHECK(rnnrt_stream_push(stream, &in, LONG, &out, NULL, &error) == RNNRT_OK && out.frames == LONG);
+    CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == LONG);
     CHECK(!memcmp(y, z, LONG * OUT * sizeof *y)); /* the plan is as it was, the stream begins anew */
     rnnrt_stream_free(stream);
     rnnrt_plan_free(plan);
@@ -302,17 +302,17 @@ static void phases(void) {
     CHECK(rnnrt_stream_create(&stream, plan, 2, 0, false, false, &error) == RNNRT_OK);
     char *first = rnnrt_stream_row(stream, 0), *second = rnnrt_stream_row(stream, 1);
     struct rnnrt_array in = {x, 2 * IN, IN, 1}, out = {y, 2 * OUT, OUT, 4}, flushed = out;
-    CHECK(rnnrt_stream_push(stream, &in, 1, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
+    CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
     rnnrt_stream_reset_row(stream, 1);
     /* the next answer of the one comes after two frames, that of the other after three */
     out.frames = 4;
-    CHECK(rnnrt_stream_push(stream, &in, 1, &out, NULL, &error) == RNNRT_OUT_OF_PHASE);
+    CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OUT_OF_PHASE);
     CHECK(rnnrt_stream_flush(stream, &flushed, NULL, &error) == RNNRT_OUT_OF_PHASE);
-    CHECK(rnnrt_row_position(first) == 1 && rnnrt_row_position(second) == 0);
-    CHECK(rnnrt_rows_push(plan, &second, 1, false, &in, 1, false, &out, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_row_position(first, 0) == 1 && rnnrt_row_position(second, 0) == 0);
+    CHECK(rnnrt_rows_push(plan, &second, 1, false, &in, false, &out, NULL, &error) == RNNRT_OK);
     for (int t = 1; t < 3; t++) {
         out.frames = 4;
-        CHECK(rnnrt_stream_push(stream, &in, 1, &out, NULL, &error) == RNNRT_OK && out.frames == (t == 2));
+        CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == (t == 2));
     }
     rnnrt_stream_free(stream);
     rnnrt_plan_free(plan);

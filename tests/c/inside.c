@@ -1,4 +1,4 @@
-/* What cannot be seen through rnnrt.h. How far the branches of a join run apart, as plan.c works it out, is
+/* What cannot be seen through rnnrt.h. How far the branches of a join run apart, as lag.c works it out, is
  * held against a walk along the frames: random graphs of windows and joins, then some that no walk would
  * finish. And the arenas a plan keeps for its next calls stay within their bounds.
  *
@@ -54,7 +54,7 @@ static void walk(const struct rnnrt_plan *plan, size_t r, size_t frames, size_t 
     memset(furthest, 0, RNNRT_MAX_INPUTS * sizeof *furthest);
     for (size_t n = 1; n <= frames; n++) {
         size_t least = SIZE_MAX;
-        rnnrt_plan_totals(plan, n, false, false, total);
+        rnnrt_plan_totals(plan, &n, false, false, total);
         for (int32_t i = 0; i < row->inputs; i++) least = rnnrt_smaller(least, total[row->input[i]]);
         for (int32_t i = 0; i < row->inputs; i++)
             furthest[i] = rnnrt_larger(furthest[i], total[row->input[i]] - least);
