@@ -20,7 +20,7 @@ def step_rows(model, list streams, frames, out):
     if blocks == NULL:
         raise MemoryError()
     try:
-        in_phase = enter_in_phase(model, streams, blocks, &entered)
+        in_phase = enter_in_phase(model, streams, first, blocks, &entered)
         if in_phase:
             answer = new_frames(rows, first.width_out) if out is None else out
             describe_frames(<cnp.ndarray> frames, rows, first.width_in, &source)
@@ -49,7 +49,7 @@ def step_rows(model, list streams, frames, out):
     return frames_of_streams(streams, answer)
 
 
-cdef Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
+cdef inline Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
     """How many rows the streams have; 0 where something is not plain, as far as that shows from outside."""
     cdef Stream first
     cdef Py_ssize_t rows = 0, k
@@ -71,11 +71,12 @@ cdef Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
     return rows
 
 
-cdef int enter_in_phase(model, list streams, char **blocks, Py_ssize_t *entered) except -1:
+cdef inline int enter_in_phase(model, list streams, Stream first, char **blocks,
+                               Py_ssize_t *entered) except -1:
     """Enter the streams, which ``entered`` counts, and find the blocks of their rows: 1 where all can step as
     one batch, 0 where not.
     """
-    cdef Stream stream, first = <Stream> streams[0]
+    cdef Stream stream
     cdef Py_ssize_t rows = 0, k
     cdef size_t b, one = 1
     cdef uint64_t phase = 0, position, position_of_first = 0
@@ -105,7 +106,7 @@ cdef int enter_in_phase(model, list streams, char **blocks, Py_ssize_t *entered)
     return 1
 
 
-cdef bint holds_frames(a, Py_ssize_t rows, Py_ssize_t width) noexcept:
+cdef inline bint holds_frames(a, Py_ssize_t rows, Py_ssize_t width) noexcept:
     """Whether ``a`` is a plain array (rows, width)."""
     return (
         is_plain(a, 2)
@@ -114,19 +115,19 @@ cdef bint holds_frames(a, Py_ssize_t rows, Py_ssize_t width) noexcept:
     )
 
 
-cdef new_frames(Py_ssize_t rows, Py_ssize_t width):
+cdef inline new_frames(Py_ssize_t rows, Py_ssize_t width):
     cdef cnp.npy_intp shape[2]
     shape[0], shape[1] = rows, width
     return cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT32)
 
 
-cdef void describe_frames(cnp.ndarray a, Py_ssize_t rows, Py_ssize_t width, rnnrt_array *to) noexcept:
+cdef inline void describe_frames(cnp.ndarray a, Py_ssize_t rows, Py_ssize_t width, rnnrt_array *to) noexcept:
     """A plain array (rows, width) as one frame of a batch."""
     to.data, to.frames = <float *> cnp.PyArray_DATA(a), 1
     to.time_stride, to.batch_stride = rows * width, width
 
 
-cdef all_or_none(Py_ssize_t rows, bint due):
+cdef inline all_or_none(Py_ssize_t rows, bint due):
     """A bool for each row, of rows in phase."""
     cdef cnp.npy_intp shape[1]
     shape[0] = rows
