@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from . import _engine, masks
+from . import _engine, masks, ragged
 from .errors import DTypeError, ShapeError, UnsupportedModelError
 from .layers.base import layer_of
 from .ports import as_array, engine_form, finish_output, make_output, readable
@@ -22,12 +22,26 @@ class WholeCalls:
         self.graph, self.ports, self.plans, self.states = graph, ports, plans, states
         self.num_threads = num_threads
 
-    def answer(self, given, lengths=None, initial_state=None, return_state=False, out=None, progress=None):
-        """What ``Model.__call__`` answers to ``given``, one array or None for every input."""
+    def answer(
+        self,
+        given,
+        lengths=None,
+        initial_state=None,
+        return_state=False,
+        out=None,
+        progress=None,
+        initial=None,
+    ):
+        """What ``Model.__call__`` answers to ``given``, one array or None for every input. ``initial``: as
+        ModelStates.initial gives it, where ``initial_state`` was read before.
+        """
         if progress is not None and not callable(progress):
             raise DTypeError(
                 "progress must be a function", expected="f(done, total)", found=type(progress).__name__
             )
+        if ragged.any_ragged(self.ports.inputs, given):
+            options = {"lengths": lengths, "initial_state": initial_state, "return_state": return_state}
+            return ragged.answer(self, given, **options, out=out, progress=progress)
         arrays, batch, frames, batched = self.ports.canonical(given)
         required = self.graph.metadata.get("lengths_input")
         if lengths is not None:
@@ -67,7 +81,8 @@ class WholeCalls:
         if out is not None and len(self.ports.outputs) != 1:
             found = f"{len(self.ports.outputs)} outputs"
             raise ShapeError("out= works for models with one output only", found=found)
-        initial = self.states.initial(initial_state, batch, batched)
+        if initial is None:
+            initial = self.states.initial(initial_state, batch, batched)
         final = (
             [(name, value, np.empty((batch, size), np.float32)) for name, value, size in self.states.values]
             if return_state

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from . import ragged
 from .errors import ShapeError, UnsupportedModelError
 from .ports import as_array
 
@@ -47,7 +48,9 @@ def placed(specs, given, mask):
 
 
 def with_features(spec, mask):
-    """A mask of one number a frame with the axes that the input has after time."""
+    """A mask of one number a frame with the axes that the input has after time; rows of them as they are."""
+    if ragged.is_ragged(mask):
+        return mask
     mask = as_array(mask, spec.where)
     return mask.reshape(mask.shape + (1,) * len(spec.signal.features))
 

@@ -295,7 +295,10 @@ class Model(Generic[Answer]):
         progress: Progress | None = None,
     ) -> Any:
         """Run whole inputs, axes as the source framework takes them; batched or not is told by the number of
-        axes.
+        axes. Rows of different length: a list, or an array of objects, of one array a row. They run in groups
+        of one length, and each answers as if it were alone: a list with its answer for each row (an array of
+        all where an output has no time). ``mask`` is then such a list too; ``lengths`` and ``out`` are not
+        for these.
 
         ``lengths``: (batch,) true lengths with PyTorch's packing meaning; of a network whose inputs include a
         mask, a mask of each row's first frames. ``mask``: (batch, time) of True for frames that are real and

@@ -165,7 +165,8 @@ WRONG_TYPES = {
 @pytest.mark.parametrize("name", WRONG_TYPES)
 def test_what_is_no_real_number_is_refused(name):
     x, model = WRONG_TYPES[name], net()
-    refused(DTypeError, lambda: model(x), "input 'x'", "found")
+    kind = ShapeError if name == "ragged" else DTypeError  # a call takes them as rows, which these do not fit
+    refused(kind, lambda: model(x), "input 'x'", "found")
     refused(DTypeError, lambda: model.stream(batch_size=2).push(x), "input 'x'", "found")
     refused(
         DTypeError,
