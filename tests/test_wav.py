@@ -90,6 +90,12 @@ def test_pcm_cannot_hold_nan_and_float32_can(tmp_path):
     np.testing.assert_array_equal(read(tmp_path, data).samples, samples)
 
 
+@pytest.mark.parametrize("more", [1, 2, 101])
+def test_a_description_may_be_longer_than_it_needs(tmp_path, more):
+    data = riff(chunk(b"fmt ", described(more=bytes(more))), chunk(b"data", bytes(4)))
+    assert read(tmp_path, data).samples.shape == (2, 1)
+
+
 def test_a_size_that_was_not_known_means_all_that_follows(tmp_path):
     data = riff(chunk(b"fmt ", described())) + b"data" + b"\xff" * 4 + bytes(6)
     assert read(tmp_path, data).samples.shape == (3, 1)

@@ -16,7 +16,7 @@ from captures import (
     rtneural_answer,
     written,
 )
-from expect import keeps_promise_1, pushed, same_bits
+from expect import pushed, same_bits, scaled
 
 import rnnrt
 from rnnrt.errors import ModelFileError, ResourceLimitError, UnsupportedModelError, VerificationError
@@ -40,7 +40,7 @@ def test_a_capture_answers_as_its_player_does(tmp_path, name):
     x = np.random.default_rng(1).normal(0, 0.5, (2, 70, channels)).astype(np.float32)
     exact = np.stack([answer(document, row.astype(np.float64)) for row in x])
     whole = model(x)
-    assert keeps_promise_1({"output": whole}, model.graph, {"input": x}, {"output": exact})
+    assert whole.shape == exact.shape and scaled(whole, exact) <= 1e-5
     assert same_bits(pushed(model.stream(2), x, [1, 7, 64]), whole)
 
 
