@@ -153,6 +153,11 @@ REFUSED = {
     ),
     "field": (changed(LSTM, *FIRST, stateful=True), UnsupportedModelError, "'stateful'.*not known"),
     "in_shape": (changed(LSTM, in_shape=[None, None]), ModelFileError, "in_shape.*number of channels"),
+    "wide": (
+        changed(aida(in_gain=1), in_shape=[1 << 24]),
+        ModelFileError,
+        "in_shape.*1 to 4096; found 16777216",
+    ),
     "no_layers": (changed(LSTM, layers=[]), ModelFileError, "layers.*at least one"),
     "windows": (
         changed(changed(LSTM, in_shape=[None, 128, 1]), *FIRST, shape=[None, 64, 5]),
@@ -161,6 +166,7 @@ REFUSED = {
     ),
     "skip": (changed(LSTM, in_skip=2), UnsupportedModelError, "in_skip is 0 or 1.*found 2"),
     "skip_to_two": (changed(RTNEURAL["dense"], in_skip=1), ModelFileError, "adds the sample to one output"),
+    "gain": (changed(LSTM, in_gain=1e6), ModelFileError, "in_gain.*at most 200 dB; found 1000000.0"),
     "half_a_vector": (changed(aida(), output_batch=...), ModelFileError, "input_batch and output_batch"),
     "deep": (
         rtneural([("dense", 1, {})] * 300),

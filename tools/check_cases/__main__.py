@@ -1,8 +1,8 @@
 """Inputs on which rnnrt was once wrong, one line each: `python tools/check_cases FOLDER [--only TEXT]`.
 
 FOLDER holds keras/NAME.keras and NAME.h5 beside NAME.npz (x0, x1, ... in, y0, y1, ... out, as Keras
-answered), keras/tf215_models.tar.xz and what a row below names; it is data from outside and not part of the
-project. Every row ends as one of
+answered), keras/tf215_models.tar.xz and what a row below names; or, for `--only amps`, wild/NAME beside
+wild/golden/NAME.npz. It is data from outside and not part of the project. Every row ends as one of
 
     right     the answer is that of the framework
     refused   by an RnnrtError, in a row where that is a right outcome, or may still be one
@@ -26,6 +26,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 sys.path.insert(0, str(Path(__file__).parent))
 warnings.filterwarnings("ignore")
 
+import amp_rows
 import command_rows
 import engine_rows
 import keras_rows
@@ -33,7 +34,7 @@ import outcome
 import torch_rows
 import value_rows
 
-MODULES = (keras_rows, torch_rows, engine_rows, value_rows, command_rows)
+MODULES = (keras_rows, torch_rows, engine_rows, value_rows, command_rows, amp_rows)
 
 
 def main():

@@ -14,9 +14,10 @@ from ..containers.json_file import finite, read_json
 from .guitarml import add_guitarml
 from .layers import add_layer
 
-MAX_LAYERS = 256
+MAX_LAYERS, MAX_CHANNELS = 256, 4096
 #: What AIDA-X's player takes for a gain of silence, and its rate in Hz where a file states none.
 _SILENT_DB, _AIDA_RATE = -90, 48000
+_LOUDEST_DB = 200
 _AIDA = ("in_skip", "in_gain", "out_gain", "input_batch", "output_batch", "metadata", "samplerate")
 
 
@@ -62,8 +63,9 @@ class _Capture:
 
     def _rtneural(self, file):
         net, shape = self.net, file.list("in_shape")
-        if not shape or type(shape[-1]) is not int or not 1 <= shape[-1] <= 1 << 24:
-            raise file.refuse("in_shape", "a list with the number of channels at the end", shape)
+        if not shape or type(shape[-1]) is not int or not 1 <= shape[-1] <= MAX_CHANNELS:
+            expected = f"a list with the number of channels at the end, 1 to {MAX_CHANNELS}"
+            raise file.refuse("in_shape", expected, shape and shape[-1])
         objects = file.objects("layers")
         if len(objects) > MAX_LAYERS:
             raise ResourceLimitError(
@@ -132,6 +134,8 @@ def _rate(value):
 def _gain(file, key):
     """A gain in dB as a factor."""
     decibels = file.number(key, 0)
+    if decibels > _LOUDEST_DB:
+        raise file.refuse(key, f"a gain of at most {_LOUDEST_DB} dB", decibels)
     return 0.0 if decibels <= _SILENT_DB else float(np.float32(10 ** (decibels / 20)))
 
 
