@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from . import _engine
-from .errors import ModelFileError, UnsupportedModelError
+from .errors import ModelFileError, UnsupportedModelError, VerificationError
+from .format.reading import path_text
 from .model import Model
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ def _imported(graph, source, *, ask=None, unavailable=None, check=None):
         return _checked(graph, check, provenance)
     own = golden.own(source, graph) if ask is not False else None
     if own is not None:
-        return _checked(graph, (own.inputs, own.outputs), provenance, own.by)
+        try:
+            return _checked(graph, (own.inputs, own.outputs), provenance, own.by)
+        except VerificationError as error:
+            raise error.at(path_text(source)) from None
     if not (golden.is_live(source) if ask is None else ask):
         return Model(graph, provenance=provenance)
     sample = golden.of(source, graph, unavailable)
@@ -206,7 +210,6 @@ def load(
 ) -> Model[Answer]:
     """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
     from .format import file
-    from .format.reading import path_text
     from .importers import detect
 
     kind = detect(path)

@@ -63,7 +63,9 @@ def test_vectors_that_are_not_answered_are_not_believed(tmp_path):
     document["output_batch"][9] += 0.01
     path = written(tmp_path, document)
     for call in (rnnrt.from_rtneural, rnnrt.convert):
-        with pytest.raises(VerificationError, match="test vectors in the file is not reproduced"):
+        with pytest.raises(
+            VerificationError, match="capture.nam: .*test vectors in the file is not reproduced"
+        ):
             call(path)
     assert rnnrt.convert(path, golden="reference").golden_by == "reference"
 
@@ -212,4 +214,4 @@ def test_a_damaged_capture_ends_in_a_network_or_one_error(tmp_path):
             try:
                 rnnrt.from_rtneural(path)
             except rnnrt.RnnrtError as error:
-                assert str(path) in str(error) or isinstance(error, VerificationError)
+                assert str(path) in str(error)

@@ -1,4 +1,4 @@
-"""Published captures of amplifiers in FOLDER/wild, against what was recorded of them in FOLDER/wild/golden."""
+"""Published captures of amplifiers in FOLDER/wild, against what FOLDER/wild/golden holds of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _recorded(folder, name, function):
 
 
 def _silence(path):
-    """The answer from the first sample on, against that of the same network from zeros after a long silence."""
+    """The answer from the first sample on, against that from zeros after a long silence."""
     model, x = rnnrt.from_nam(path), np.random.default_rng(0).normal(0, 0.3, (600, 1)).astype(np.float32)
     zeros = model.graph.replace(model.graph.layers, start={})
     silent = np.concatenate([np.zeros((LONGER_THAN_IT_LOOKS_BACK, 1)), x])
