@@ -75,9 +75,7 @@ class Net:
                 expected=str(self.width(x)),
                 found=str(len(slopes)),
             )
-        zeros = np.zeros(len(slopes))
         above = self.add(Activation, f"{name}.above", x, activation="relu")
-        below = self.add(Affine, f"{name}.negated", x, scale=zeros - 1, offset=zeros)
-        below = self.add(Activation, f"{name}.below", below, activation="relu")
-        below = self.add(Affine, f"{name}.sloped", below, scale=-np.asarray(slopes), offset=zeros)
+        below = self.add(Activation, f"{name}.below", x, activation=("at_most", 0.0))
+        below = self.add(Affine, f"{name}.sloped", below, scale=slopes, offset=np.zeros(len(slopes)))
         return self.add(Add, name, above, below)
