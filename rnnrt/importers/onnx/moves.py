@@ -486,6 +486,18 @@ def framed(net, x):
     return x
 
 
+def row_by_row(net, node, given):
+    """(the input of a convolution of one tap over the rows of the program, which are frames, as one of each
+    row; what gives its result the axes back).
+    """
+    own = node.attributes
+    taps = np.shape(given[1])[2:] if node.op == "Conv" else ()
+    if taps != (1,) or any(own.get("pads", ())) or own.get("strides", [1]) != [1]:
+        raise AxesError("a window over the rows of the input is not supported", found=str(given[0]))
+    restore = lambda made: net.tensor(net.add(Flatten, made.reference), ("1", "f", "b"), None)
+    return given[0].view(("b", "f", "1")), restore
+
+
 def flat_image(net, node, x, rest):
     """(inputs of an operator over two axes one of which has size one, as over the other alone; what gives its
     result that axis back). Its attributes are cut to match: see ``flat_attributes``.

@@ -92,6 +92,19 @@ def _single(net, x, others):
     return net.tensor(net.add(Reshape, x.reference, features=(1,)), axes, x.clock)
 
 
+def unchanged(op, given):
+    """The operand that an operator with the other, a constant, leaves as it is, or None."""
+    neutral = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}.get(op)
+    for k, (constant, x) in enumerate(((given[1], given[0]), (given[0], given[1]))):
+        if neutral is None or not isinstance(constant, np.ndarray) or isinstance(x, np.ndarray):
+            continue
+        if k and op in ("Sub", "Div"):
+            continue
+        if constant.size == 1 and constant.ndim <= len(x.axes) and (constant == neutral).all():
+            return x
+    return None
+
+
 def over_places(net, given, apply_flat):
     """What ``apply_flat`` makes of operands, some of which are frames of several axes: of each the numbers
     that broadcasting puts beside one another, as one row.
@@ -150,9 +163,9 @@ def gemm(net, own, a, b, c=None):
 
 def power(net, own, x, exponent):
     """x to a known power: 2, 0.5, 1, 3 or -1."""
-    if not isinstance(exponent, np.ndarray) or exponent.size != 1:
-        raise UnsupportedModelError("only a power known when the file is read is supported")
-    match exponent.item():
+    if not isinstance(exponent, np.ndarray) or not exponent.size or (exponent != exponent.flat[0]).any():
+        raise UnsupportedModelError("only one power, known when the file is read, is supported")
+    match exponent.flat[0].item():
         case 1:
             return x
         case 2:

@@ -22,7 +22,7 @@ from . import moves
 from .folding import FOLDED, Folder, Unknown, integers
 from .layouts import layouts_of
 from .moves import MOVES, Frozen
-from .operands import ELEMENTWISE, aligned, divide, gemm, is_apart, over_places, power
+from .operands import ELEMENTWISE, aligned, divide, gemm, is_apart, over_places, power, unchanged
 from .patterns import lifted
 from .recurrent import KINDS, recurrent
 from .words import ACTIVATIONS, WORDS
@@ -310,6 +310,8 @@ class Reader:
             return moves.split(net, node.attributes, len(node.outputs), *given)
         if node.op in MOVES:
             return [MOVES[node.op](net, node.attributes, *given)]
+        if node.op in ELEMENTWISE and (same := unchanged(node.op, given)) is not None:
+            return [same]
         alone = node.op in ACTIVATIONS and node.op not in _BY_FRAME
         operands, more = (given[:1], given[1:]) if alone else (given, [])
         if (alone or node.op in ELEMENTWISE) and is_apart(operands):
@@ -338,6 +340,9 @@ class Reader:
         """
         if node.op not in _WINDOWS:
             return given, None, node.attributes
+        if net.rows and getattr(given[0], "axes", ()) == ("1", "f", "b"):
+            x, restore = moves.row_by_row(net, node, given)
+            return [x, *given[1:]], restore, node.attributes
         x = moves.framed(net, given[0])
         if len(getattr(x, "axes", ())) != 4:
             return [x, *given[1:]], None, node.attributes

@@ -75,7 +75,28 @@ def _read(file, states, constants, shapes):
     for name, value in net.shown.items():
         _output(net, name, value)
     graph = net.graph(_metadata(file, reader, net, constants))
-    return carried(graph, states, bool(net.rows)) if states or net.rows else graph
+    if states or net.rows:
+        return carried(graph, states, bool(net.rows))
+    proposed = _proposed(graph)
+    return graph.replace(graph.layers, metadata=graph.metadata | proposed) if proposed else graph
+
+
+def _proposed(graph):
+    """What ``info`` says of inputs and outputs that a caller may carry from call to call: pairs of one shape,
+    in their order.
+    """
+    pairs, free = {}, [o for o in graph.outputs if not graph.signals[o.value].time]
+    for name in graph.inputs:
+        layer, signal = graph[name], graph.signals[name]
+        if signal.time or layer.ids:
+            continue
+        own = [o for o in free if graph.signals[o.value] == signal and o.axes == layer.axes]
+        if own:
+            pairs[name] = own[0].name
+            free.remove(own[0])
+    if len(pairs) == len(graph.inputs):
+        return {}  # nothing is left to be a frame
+    return {"proposed_state": pairs} if pairs else {}
 
 
 def _metadata(file, reader, net, constants):

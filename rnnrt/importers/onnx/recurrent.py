@@ -222,6 +222,10 @@ def _sequence(net, x, batch_first):
         raise UnsupportedModelError("X must be made of an input", found=str(x))
     x = net.single(x)
     time, batch = (1, 0) if batch_first else (0, 1)
+    swapped = ("t", "b", "f") if batch_first else ("b", "t", "f")
+    if x.axes == swapped and net.signal(x).length == 1:  # one frame of each row, where the batch should be
+        single = ["1" if a == "t" else a for a in x.axes]
+        x = net.tensor(net.add(Flatten, x.reference), single, None)
     if len(x.axes) == 3 and x.axes[2] == "f":
         if x.axes[time] == "b" and x.axes[batch] == "1" and net.rows is not False:
             net.rows, net.placed = True, net.placed + 1
