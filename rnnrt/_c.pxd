@@ -11,11 +11,11 @@ cdef extern from "rnnrt.h" nogil:
     const char *rnnrt_norm_word(int32_t)
     const char *rnnrt_masked_word(int32_t)
     enum rnnrt_status:
-        RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_ROW, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED
+        RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_LAYER, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED
         RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED, RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH
         RNNRT_CANCELLED, RNNRT_OUT_OF_PHASE
     struct rnnrt_error:
-        int32_t row
+        int32_t layer
         int64_t position, batch_row
         double value
         const char *text
@@ -24,7 +24,7 @@ cdef extern from "rnnrt.h" nogil:
         float parameter
     struct rnnrt_plan
     struct rnnrt_stream
-    struct rnnrt_row:
+    struct rnnrt_layer_desc:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups
         int32_t pad_left, pad_right, same, length, reverse, reset_after, norm, count_padding, per_step, states
         int32_t unpacked, masked_output, mask
@@ -58,7 +58,7 @@ cdef extern from "rnnrt.h" nogil:
     size_t rnnrt_isas(const char **names, size_t room)
     void rnnrt_use_sgemm(rnnrt_sgemm *sgemm)
 
-    rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_row *, size_t, const int32_t *, size_t,
+    rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_layer_desc *, size_t, const int32_t *, size_t,
                                    const char *, const rnnrt_plan *, rnnrt_error *)
     void rnnrt_plan_free(rnnrt_plan *)
     const char *rnnrt_plan_isa(const rnnrt_plan *)
@@ -96,7 +96,7 @@ cdef extern from "rnnrt.h" nogil:
     rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, bint,
                                  rnnrt_array *, rnnrt_between *, rnnrt_error *)
     struct rnnrt_state_array:
-        int32_t row, input
+        int32_t layer, input
         const char *word
         size_t frames, width
         bint wide

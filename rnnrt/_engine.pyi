@@ -106,7 +106,7 @@ class Plan:
     def nbytes(self) -> int: ...
     def __new__(
         cls,
-        rows: list[dict[str, Any]],
+        descs: list[dict[str, Any]],
         outputs: list[int],
         names: list[str],
         widths: Iterable[int],
@@ -118,10 +118,10 @@ class Plan:
         """(layer name, reason) of what keeps the plan from streaming, or None."""
 
     def clock(self, input: int) -> int:
-        """The number of the clock that an input, counted over the input rows, is of; -1: it is given once."""
+        """The number of the clock of an input, counted over the input layers; -1: it is given once."""
 
     def due(self, output: int, frames: list[int], ended: bool) -> int:
-        """Frames of an output after frames[k] frames of input row k."""
+        """Frames of an output after frames[k] frames of input layer k."""
 
     def work(self, frames: int) -> float:
         """About how many multiply-adds one row of ``frames`` frames takes."""

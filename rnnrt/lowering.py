@@ -1,6 +1,6 @@
-"""Graph -> rows: the flat description of each layer that the engine plans from (see src/rnnrt.h).
+"""Graph -> layer descriptors: the flat form of each layer that the engine plans from (see src/rnnrt.h).
 
-A row is a plain dict of numbers and arrays, named as the fields of ``struct rnnrt_row``.
+A descriptor is a plain dict of numbers and arrays, named as the fields of ``struct rnnrt_layer_desc``.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .layers.base import check_time_facts
 
 
 def value_numbers(graph: Graph) -> dict[str, int]:
-    """{reference: value number}: a layer's main output, then its further ones; numbers run on from row to
-    row.
+    """{reference: value number}: a layer's main output, then its further ones; numbers run on from layer
+    to layer.
     """
     numbers, count = {}, 0
     for layer in graph.layers:
-        count += bool(layer.joined_inputs)  # the row that puts them side by side comes first
+        count += bool(layer.joined_inputs)  # the descriptor that puts them side by side comes first
         for output in ("", *layer.extra_outputs):
             numbers[f"{layer.name}:{output}" if output else layer.name] = count
             count += 1
     return numbers
 
 
-def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
-    """(rows, value numbers of the outputs, name of a layer that needs the input's length or None).
+def descs_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
+    """(descriptors, value numbers of the outputs, name of a layer that needs the input's length or None).
 
     A layer needs the length when its "same" padding puts a different number of zeros before the first frame
     for different lengths (some strides above 1): the graph can then be run only after ``with_length``.
     """
     number = value_numbers(graph)
-    rows, needs_length = [], None
+    descs, needs_length = [], None
     for layer in graph.layers:
         check_time_facts(layer)
         if len(layer.inputs) > MAX_INPUTS:
@@ -59,9 +59,9 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
                 "timed": 1,
                 "length": 0,
             }
-            rows.append({"name": layer.name, "kind": "concatenate"} | join)
+            descs.append({"name": layer.name, "kind": "concatenate"} | join)
             values.insert(0, number[layer.name] - 1)
-        row = {
+        desc = {
             "name": layer.name,
             "kind": layer.kind,
             "input": values,
@@ -71,18 +71,18 @@ def rows_of(graph: Graph) -> tuple[list[dict], list[int], str | None]:
             "length": made.length or 0,
         }
         if len(layer.reads) > len(layer.inputs):
-            row["mask"] = number[layer.reads[-1]]
-            row["masked_output"] = MASKED[getattr(layer, "masked_output", "hold")]
-        row |= layer.engine_fields(signals[0] if signals else None)
-        if row.pop("needs_length", False):
+            desc["mask"] = number[layer.reads[-1]]
+            desc["masked_output"] = MASKED[getattr(layer, "masked_output", "hold")]
+        desc |= layer.engine_fields(signals[0] if signals else None)
+        if desc.pop("needs_length", False):
             needs_length = needs_length or layer.name
         starts = layer.startable(*signals)
         if any(f"{layer.name}/{array}" in graph.start for array in starts):
-            row["start"] = _start_of(graph, layer, starts)
-        if "norm" in row:
-            row["norm"] = NORMS[row["norm"]]
-        rows.append(row)
-    return rows, [number[o.value] for o in graph.outputs], needs_length
+            desc["start"] = _start_of(graph, layer, starts)
+        if "norm" in desc:
+            desc["norm"] = NORMS[desc["norm"]]
+        descs.append(desc)
+    return descs, [number[o.value] for o in graph.outputs], needs_length
 
 
 def _start_of(graph, layer, starts):

@@ -28,7 +28,7 @@ class Plans:
         self.graph, self.isa = graph, isa
         self.family: _engine.Plan | None = None
         self._by_length: dict[object, _engine.Plan] = {}
-        _, _, self.needs_length = lowering.rows_of(graph)
+        _, _, self.needs_length = lowering.descs_of(graph)
         self.common = None if self.needs_length else self._make(graph)
 
     def _make(self, graph):

@@ -15,26 +15,26 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         struct op_place *place = &arena->ops[r];
         size_t frames = SIZE_MAX;
         bool joins = op->joins;
-        for (int32_t i = 0; i < op->row.inputs; i++) {
-            size_t capacity = arena->values[op->row.input[i]].capacity;
+        for (int32_t i = 0; i < op->desc.inputs; i++) {
+            size_t capacity = arena->values[op->desc.input[i]].capacity;
             if (i >= op->counted) continue;
             if (op->from_whole[i]) capacity = block;
             if (joins) capacity += op->lag[i];
             frames = rnnrt_smaller(frames, capacity);
         }
-        if (op->row.kind == rnnrt_kind_input) frames = block;
+        if (op->desc.kind == rnnrt_kind_input) frames = block;
         struct rnnrt_sizes sizes = {0, frames};
-        size_t cells = rnnrt_recurrent(op->row.kind) && !op->scan ? 4 * (size_t)op->row.units : 0;
-        size_t numbers = (size_t)op->row.input_size + (size_t)op->row.output_size + cells;
+        size_t cells = rnnrt_recurrent(op->desc.kind) && !op->scan ? 4 * (size_t)op->desc.units : 0;
+        size_t numbers = (size_t)op->desc.input_size + (size_t)op->desc.output_size + cells;
         /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
         if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) return RNNRT_NO_MEMORY;
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
         place->frames = frames;
         place->scratch = work;
         work = rnnrt_round_up(work + sizes.scratch + 16, 16);
-        for (int32_t i = 0; joins && i < op->row.inputs; i++) {
+        for (int32_t i = 0; joins && i < op->desc.inputs; i++) {
             if (!op->lag[i] || op->from_whole[i]) continue;
-            size_t width = (size_t)plan->values[op->row.input[i]].width * batch;
+            size_t width = (size_t)plan->values[op->desc.input[i]].width * batch;
             place->joined[i] = work;
             work = rnnrt_round_up(work + rnnrt_times(frames, width) + 16, 16);
         }
@@ -61,11 +61,12 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
     arena->live = false;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        if (op->row.kind != rnnrt_kind_time_distributed) continue;
-        const struct rnnrt_row *first = &op->row.inner->ops[0].row; /* all now, so that no step allocates */
+        if (op->desc.kind != rnnrt_kind_time_distributed) continue;
+        const struct rnnrt_layer_desc *first =
+            &op->desc.inner->ops[0].desc; /* all now, so that no step allocates */
         struct rnnrt_arena **inner = &arena->inner[r];
         rnnrt_arena_free(*inner);
-        enum rnnrt_status status = rnnrt_arena_borrow(op->row.inner, batch, rnnrt_block(0, batch), inner);
+        enum rnnrt_status status = rnnrt_arena_borrow(op->desc.inner, batch, rnnrt_block(0, batch), inner);
         if (status) return status;
         rnnrt_arena_keep(*inner);
         arena->has_inner = true;
@@ -249,7 +250,7 @@ enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, const size_t *fra
             if (!plan->values[v].full || !plan->values[v].used) continue;
             if (pass == 1) {
                 value->whole = arena->whole + floats;
-                if (plan->ops[plan->values[v].row].whole) value->total = arena->total[v];
+                if (plan->ops[plan->values[v].op].whole) value->total = arena->total[v];
             }
             size_t size = (size_t)plan->values[v].width * arena->batch;
             if (arena->total[v] > RNNRT_MOST / 64 / size) return RNNRT_NO_MEMORY;

@@ -11,13 +11,13 @@ struct op_place {
     size_t scratch;                         /* offset (floats) into `work` */
     size_t joined[RNNRT_MAX_INPUTS];        /* likewise: where waiting and new frames are put side by side */
     const float *initial[RNNRT_MAX_INPUTS]; /* whole runs: states given in place of what these inputs say */
-    size_t frames;                          /* most frames at a visit */
+    size_t frames;                          /* most frames at a invocation */
 };
 
 struct value_place {
     size_t work;     /* offset (floats) into `work` */
     size_t capacity; /* frames */
-    float *data;     /* this visit's frames */
+    float *data;     /* this invocation's frames */
     size_t fresh;    /* how many */
     float *whole;    /* the full-length buffer of values that have one */
     size_t total;    /* its frames */
@@ -85,8 +85,8 @@ void rnnrt_row_begin(const struct rnnrt_plan *plan, char *row);
 /* ---- ops at work (execute.c) ---- */
 
 /* Takes what is ready through op r. */
-enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
-                                 struct rnnrt_error *error);
+enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
+                               struct rnnrt_error *error);
 /* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied
  * to `to` otherwise. */
 const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,

@@ -1,4 +1,4 @@
-/* The ops at work: what is ready for an op is gathered, the op visited, and what it made handed on. */
+/* The ops at work: what is ready for an op is gathered, the op invoked, and what it made handed on. */
 #include <string.h>
 
 #include "arena.h"
@@ -17,12 +17,12 @@ static float *queue_place(const struct rnnrt_op *op, char *row, int32_t i, uint6
     return queue + (size_t)(frame % op->lag[i]) * width;
 }
 
-/* Input i of a visit of a joining op where frames wait: those first, then new ones, side by side. */
-static void gather_queue(struct rnnrt_arena *arena, size_t r, int32_t i, struct rnnrt_visit *visit) {
+/* Input i of a invocation of a joining op where frames wait: those first, then new ones, side by side. */
+static void gather_queue(struct rnnrt_arena *arena, size_t r, int32_t i, struct rnnrt_invocation *call) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
-    const struct value_place *value = &arena->values[op->row.input[i]];
-    size_t width = (size_t)arena->plan->values[op->row.input[i]].width, batch = arena->batch,
-           waiting = rnnrt_smaller(waiting_frames(op, arena->rows[0], i), visit->frames);
+    const struct value_place *value = &arena->values[op->desc.input[i]];
+    size_t width = (size_t)arena->plan->values[op->desc.input[i]].width, batch = arena->batch,
+           waiting = rnnrt_smaller(waiting_frames(op, arena->rows[0], i), call->frames);
     if (!waiting) return;
     float *joined = arena->work + arena->ops[r].joined[i];
     for (size_t b = 0; b < batch; b++) {
@@ -32,97 +32,100 @@ static void gather_queue(struct rnnrt_arena *arena, size_t r, int32_t i, struct 
                    width * sizeof *joined);
     }
     memcpy(joined + waiting * batch * width, value->data,
-           (visit->frames - waiting) * batch * width * sizeof *joined);
-    visit->x[i] = joined;
+           (call->frames - waiting) * batch * width * sizeof *joined);
+    call->x[i] = joined;
 }
 
-/* What came of input i and was not used waits behind what waits already. The visit's frames are consumed. */
+/* What came of input i and was not used waits behind what waits already. The invocation's frames are
+ * consumed. */
 static enum rnnrt_status keep_queue(struct rnnrt_arena *arena, const struct rnnrt_op *op, int32_t i,
-                                    const struct rnnrt_visit *visit, size_t left) {
-    const struct value_place *value = &arena->values[op->row.input[i]];
-    size_t width = (size_t)arena->plan->values[op->row.input[i]].width, batch = arena->batch;
-    if (arena->every_step && !arena->plan->values[op->row.input[i]].timed)
+                                    const struct rnnrt_invocation *call, size_t left) {
+    const struct value_place *value = &arena->values[op->desc.input[i]];
+    size_t width = (size_t)arena->plan->values[op->desc.input[i]].width, batch = arena->batch;
+    if (arena->every_step && !arena->plan->values[op->desc.input[i]].timed)
         left = 0; /* the next frame brings a newer one */
     if (left > op->lag[i]) return RNNRT_MISALIGNED;
     for (size_t b = 0; b < batch && op->lag[i]; b++) {
         char *row = arena->rows[b];
         size_t waited = waiting_frames(op, row, i),
-               still = waited > visit->frames ? waited - visit->frames : 0; /* where they are */
+               still = waited > call->frames ? waited - call->frames : 0; /* where they are */
         uint64_t first = rnnrt_record_of(op, row)->consumed;
         for (size_t t = still; t < left; t++)
             memcpy(queue_place(op, row, i, first + t, width),
-                   value->data + ((visit->frames + t - waited) * batch + b) * width, width * sizeof(float));
+                   value->data + ((call->frames + t - waited) * batch + b) * width, width * sizeof(float));
         *(size_t *)(void *)(row + op->waiting[i]) = left;
     }
     return RNNRT_OK;
 }
 
-/* ---- one visit ---- */
+/* ---- one invocation ---- */
 
 static struct rnnrt_record *record_of(const struct rnnrt_arena *arena, size_t r) {
     return rnnrt_record_of(&arena->plan->ops[r], arena->rows[0]);
 }
 
 static bool producer_done(const struct rnnrt_arena *arena, int32_t value) {
-    return record_of(arena, (size_t)arena->plan->values[value].row)->done != 0;
+    return record_of(arena, (size_t)arena->plan->values[value].op)->done != 0;
 }
 
-/* Points the visit at its inputs; `ready`: frames each has. False where an initial state is not there yet. */
-static bool gather_inputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visit *visit, size_t *ready) {
+/* Points the invocation at its inputs; `ready`: frames each has. False where an initial state is not there
+ * yet. */
+static bool gather_inputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_invocation *call, size_t *ready) {
     const struct rnnrt_plan *plan = arena->plan;
     const struct rnnrt_op *op = &plan->ops[r];
     const struct op_place *place = &arena->ops[r];
     size_t consumed = (size_t)record_of(arena, r)->consumed;
     bool begins = true;
-    for (int32_t i = 0; i < op->row.inputs; i++) {
-        int32_t v = op->row.input[i];
+    for (int32_t i = 0; i < op->desc.inputs; i++) {
+        int32_t v = op->desc.input[i];
         struct value_place *value = &arena->values[v];
         if (i >= op->counted && place->initial[i]) {
-            visit->x[i] = place->initial[i];
+            call->x[i] = place->initial[i];
         } else if (op->from_whole[i]) {
-            bool again = i >= op->counted ||
-                         (arena->every_step && !plan->values[v].timed); /* given once, read at every visit */
+            bool again =
+                i >= op->counted ||
+                (arena->every_step && !plan->values[v].timed); /* given once, read at every invocation */
             size_t start = again ? 0 : consumed;
-            visit->x[i] = value->whole + start * (size_t)plan->values[v].width * arena->batch;
+            call->x[i] = value->whole + start * (size_t)plan->values[v].width * arena->batch;
             ready[i] = value->total - start;
             begins &= i < op->counted || ready[i];
-            if (!op->whole && i < op->counted) visit->frames = rnnrt_smaller(visit->frames, place->frames);
+            if (!op->whole && i < op->counted) call->frames = rnnrt_smaller(call->frames, place->frames);
         } else if (op->joins) {
-            visit->x[i] = value->data;
+            call->x[i] = value->data;
             ready[i] = waiting_frames(op, arena->rows[0], i) + value->fresh;
         } else {
-            visit->x[i] = value->data;
+            call->x[i] = value->data;
             ready[i] = value->fresh;
         }
         if (i >= op->counted) continue;
-        visit->frames = rnnrt_smaller(visit->frames, ready[i]);
-        if (place->initial[i]) visit->x[i] = place->initial[i]; /* a scan without sequences starts at it */
+        call->frames = rnnrt_smaller(call->frames, ready[i]);
+        if (place->initial[i]) call->x[i] = place->initial[i]; /* a scan without sequences starts at it */
     }
     for (int32_t i = 0; op->joins && i < op->counted; i++)
-        if (op->lag[i] && !op->from_whole[i]) gather_queue(arena, r, i, visit);
+        if (op->lag[i] && !op->from_whole[i]) gather_queue(arena, r, i, call);
     return begins;
 }
 
 /* Where the op writes: whole ops straight into full-length buffers. */
-static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_visit *visit) {
+static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_invocation *call) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
-    for (size_t slot = op->shown; slot < op->slots; slot++) visit->y[slot] = NULL;
+    for (size_t slot = op->shown; slot < op->slots; slot++) call->y[slot] = NULL;
     for (size_t slot = 0; slot < op->shown; slot++) {
         struct value_place *value = &arena->values[op->value + slot];
-        visit->made[slot] = 0;
-        visit->y[slot] = value->capacity ? arena->work + value->work : NULL;
-        if (value->whole && op->whole) visit->y[slot] = value->whole;
-        value->data = visit->y[slot];
+        call->made[slot] = 0;
+        call->y[slot] = value->capacity ? arena->work + value->work : NULL;
+        if (value->whole && op->whole) call->y[slot] = value->whole;
+        value->data = call->y[slot];
     }
 }
 
 /* What the op made is its values' news; full-length buffers take it too. */
-static void hand_on(struct rnnrt_arena *arena, size_t r, const struct rnnrt_visit *visit) {
+static void hand_on(struct rnnrt_arena *arena, size_t r, const struct rnnrt_invocation *call) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
     for (size_t slot = 0; slot < op->shown; slot++) {
         size_t v = op->value + slot;
         struct value_place *value = &arena->values[v];
-        value->fresh = value->capacity ? visit->made[slot] : 0;
+        value->fresh = value->capacity ? call->made[slot] : 0;
         if (!value->whole || op->whole || !value->fresh) continue;
         size_t frame = (size_t)arena->plan->values[v].width * arena->batch;
         memcpy(value->whole + value->total * frame, value->data, value->fresh * frame * sizeof(float));
@@ -131,61 +134,61 @@ static void hand_on(struct rnnrt_arena *arena, size_t r, const struct rnnrt_visi
 }
 
 static enum rnnrt_status failed(struct rnnrt_error *error, size_t r, enum rnnrt_status status) {
-    if (error) error->row = (int32_t)r;
+    if (error) error->layer = (int32_t)r;
     return status;
 }
 
-enum rnnrt_status rnnrt_visit_op(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
-                                 struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
+                               struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
     const struct rnnrt_op *op = &plan->ops[r];
-    struct rnnrt_visit visit;
-    visit.kernels = plan->kernels;
-    visit.batch = arena->batch;
-    visit.frames = SIZE_MAX;
-    visit.rows = arena->rows;
-    visit.start = record_of(arena, r)->consumed;
-    visit.every_step = arena->every_step;
-    visit.scratch = arena->work + arena->ops[r].scratch;
-    visit.lengths = lengths;
-    visit.pulse = arena->pulse;
-    visit.inner = arena->inner[r];
-    visit.run_inner = rnnrt_run_inner;
-    visit.error = error;
+    struct rnnrt_invocation call;
+    call.kernels = plan->kernels;
+    call.batch = arena->batch;
+    call.frames = SIZE_MAX;
+    call.rows = arena->rows;
+    call.start = record_of(arena, r)->consumed;
+    call.every_step = arena->every_step;
+    call.scratch = arena->work + arena->ops[r].scratch;
+    call.lengths = lengths;
+    call.pulse = arena->pulse;
+    call.inner = arena->inner[r];
+    call.run_inner = rnnrt_run_inner;
+    call.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
     int32_t counted = op->counted, exhausted = 0;
-    bool begins = gather_inputs(arena, r, &visit, ready);
+    bool begins = gather_inputs(arena, r, &call, ready);
     for (int32_t i = 0; i < counted; i++)
-        exhausted += ready[i] == visit.frames && producer_done(arena, op->row.input[i]);
-    visit.final = exhausted == counted;
+        exhausted += ready[i] == call.frames && producer_done(arena, op->desc.input[i]);
+    call.final = exhausted == counted;
     /* One branch is over and another is not; a value given once is missing where too few frames came for one.
      */
-    if (exhausted && !visit.final && !arena->every_step && plan->values[op->row.input[0]].timed)
+    if (exhausted && !call.final && !arena->every_step && plan->values[op->desc.input[0]].timed)
         for (int32_t i = 0; i < counted; i++)
-            if (ready[i] > visit.frames && producer_done(arena, op->row.input[i]))
+            if (ready[i] > call.frames && producer_done(arena, op->desc.input[i]))
                 return failed(error, r, RNNRT_MISALIGNED);
-    place_outputs(arena, r, &visit);
+    place_outputs(arena, r, &call);
     bool moves = arena->every_step && (!op->clocks || op->clocks & arena->moving);
-    if (!record_of(arena, r)->done && (visit.frames || visit.final || moves)) {
-        enum rnnrt_status status = begins         ? op->layer->run(op, &visit)
-                                   : visit.frames ? RNNRT_TOO_SHORT
-                                                  : RNNRT_OK;
+    if (!record_of(arena, r)->done && (call.frames || call.final || moves)) {
+        enum rnnrt_status status = begins        ? op->layer->run(op, &call)
+                                   : call.frames ? RNNRT_TOO_SHORT
+                                                 : RNNRT_OK;
         if (!status && !op->layer->asks &&
-            rnnrt_worked(visit.pulse, op->work * (double)(visit.frames * visit.batch)))
+            rnnrt_worked(call.pulse, op->work * (double)(call.frames * call.batch)))
             status = RNNRT_CANCELLED;
         if (status) return failed(error, r, status);
         for (size_t b = 0; b < arena->batch; b++) {
             struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[b]);
-            record->consumed += visit.frames;
-            record->done = visit.final && !arena->every_step;
+            record->consumed += call.frames;
+            record->done = call.final && !arena->every_step;
         }
     }
-    for (int32_t i = 0; op->joins && i < op->row.inputs; i++)
-        if (!op->from_whole[i] && (op->lag[i] || ready[i] > visit.frames)) {
-            enum rnnrt_status status = keep_queue(arena, op, i, &visit, ready[i] - visit.frames);
+    for (int32_t i = 0; op->joins && i < op->desc.inputs; i++)
+        if (!op->from_whole[i] && (op->lag[i] || ready[i] > call.frames)) {
+            enum rnnrt_status status = keep_queue(arena, op, i, &call, ready[i] - call.frames);
             if (status) return failed(error, r, status);
         }
-    hand_on(arena, r, &visit);
+    hand_on(arena, r, &call);
     return RNNRT_OK;
 }
 
@@ -216,9 +219,9 @@ enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_ar
         if (!value->fresh) continue;
         if (outputs[o].frames + value->fresh > room[o]) {
             if (error)
-                *error = (struct rnnrt_error){.row = plan->values[v].row,
+                *error = (struct rnnrt_error){.layer = plan->values[v].op,
                                               .text = "there is no room for its output"};
-            return RNNRT_BAD_ROW;
+            return RNNRT_BAD_LAYER;
         }
         float *to = outputs[o].data + (ptrdiff_t)outputs[o].frames * outputs[o].time_stride;
         const float *from = value->data;
@@ -249,12 +252,12 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         bool moves = plan->clocks == 1 || !op->clocks || op->clocks & arena->moving;
-        if (op->row.kind != rnnrt_kind_input) {
+        if (op->desc.kind != rnnrt_kind_input) {
             if (!moves && !first) { /* in the first round it may get what is given once */
                 for (size_t slot = 0; slot < op->slots; slot++) arena->values[op->value + slot].fresh = 0;
                 continue;
             }
-            enum rnnrt_status status = rnnrt_visit_op(arena, r, NULL, error);
+            enum rnnrt_status status = rnnrt_invoke(arena, r, NULL, error);
             if (status) return status;
             continue;
         }
@@ -263,10 +266,10 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
         if (!moves) {
             value->fresh = 0;
             value->data = room_for_it;
-        } else if (op->row.timed) {
+        } else if (op->desc.timed) {
             value->fresh = count;
             value->data = count ? (float *)rnnrt_read_frames(&inputs[input], start, count, arena->batch,
-                                                             (size_t)op->row.output_size, room_for_it)
+                                                             (size_t)op->desc.output_size, room_for_it)
                                 : room_for_it;
             record_of(arena, r)->done = ended;
         } else { /* shown in the first round where it is an output */

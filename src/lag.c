@@ -78,22 +78,22 @@ static int64_t ahead(const struct pace *a, const struct pace *least) {
 }
 
 static struct pace pace_of_value(const struct rnnrt_plan *plan, const struct pace *paces, int32_t v) {
-    const struct rnnrt_op *op = &plan->ops[plan->values[v].row];
-    if (plan->values[v].timed || !rnnrt_recurrent(op->row.kind)) return paces[plan->values[v].row];
+    const struct rnnrt_op *op = &plan->ops[plan->values[v].op];
+    if (plan->values[v].timed || !rnnrt_recurrent(op->desc.kind)) return paces[plan->values[v].op];
     return (struct pace){.first = op->once ? 1 : NEVER, .most = 1, .known = true}; /* a final state */
 }
 
 /* The frames input i of a joining op may be ahead of the slowest by: what a queue on that edge must hold
- * between visits. `fixed`: the number of frames is, and `total` holds the counts at it. */
+ * between invocations. `fixed`: the number of frames is, and `total` holds the counts at it. */
 static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct pace *paces, bool fixed,
                       const size_t *total) {
-    struct pace least = pace_of_value(plan, paces, op->row.input[0]);
+    struct pace least = pace_of_value(plan, paces, op->desc.input[0]);
     for (int32_t i = 1; i < op->counted; i++)
-        least = slower(least, pace_of_value(plan, paces, op->row.input[i]));
+        least = slower(least, pace_of_value(plan, paces, op->desc.input[i]));
     for (int32_t i = 0; i < op->counted; i++) {
-        struct pace own = pace_of_value(plan, paces, op->row.input[i]);
-        int64_t lag = ahead(&own, &least), most = fixed ? (int64_t)total[op->row.input[i]] : NEVER;
-        if (!plan->values[op->row.input[i]].timed) lag = 1; /* given at the start or at the end */
+        struct pace own = pace_of_value(plan, paces, op->desc.input[i]);
+        int64_t lag = ahead(&own, &least), most = fixed ? (int64_t)total[op->desc.input[i]] : NEVER;
+        if (!plan->values[op->desc.input[i]].timed) lag = 1; /* given at the start or at the end */
         if (lag > most) lag = most;
         op->apart |= lag == NEVER;
         op->lag[i] = op->apart ? 0 : rnnrt_smaller((size_t)lag, SIZE_MAX >> 8);
@@ -105,28 +105,29 @@ enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan) {
     size_t *total = malloc(plan->value_count * sizeof *total);
     size_t length[RNNRT_MAX_CLOCKS] = {0}; /* of all inputs of a clock, where the plan streams */
     for (size_t r = 0; r < plan->count; r++)
-        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed)
-            length[__builtin_ctzll(plan->ops[r].clocks)] = (size_t)plan->ops[r].row.length;
+        if (plan->ops[r].desc.kind == rnnrt_kind_input && plan->ops[r].desc.timed)
+            length[__builtin_ctzll(plan->ops[r].clocks)] = (size_t)plan->ops[r].desc.length;
     if (paces && total) rnnrt_plan_totals(plan, length, false, false, total);
     for (size_t r = 0; r < plan->count && paces && total; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         struct pace p = {.first = 1, .rate = 1, .stride = 1, .most = NEVER, .known = true}; /* of an input */
-        if (op->row.kind == rnnrt_kind_input) {
-            if (!op->row.timed) p.stride = 0, p.most = 1;
+        if (op->desc.kind == rnnrt_kind_input) {
+            if (!op->desc.timed) p.stride = 0, p.most = 1;
             paces[r] = p;
             continue;
         }
-        p = pace_of_value(plan, paces, op->row.input[0]);
+        p = pace_of_value(plan, paces, op->desc.input[0]);
         for (int32_t i = 1; op->joins && i < op->counted; i++)
-            p = slower(p, pace_of_value(plan, paces, op->row.input[i]));
+            p = slower(p, pace_of_value(plan, paces, op->desc.input[i]));
         if (op->once) { /* over with the first frame */
             p.most = (int64_t)rnnrt_op_due(op, (size_t)p.most, true);
             if (!p.most) p.first = NEVER;
         } else if (op->layer->rate) {
             p = through(p, rnnrt_rate_of(op));
         } else if (op->layer->due &&
-                   (op->row.kind != rnnrt_kind_scan ||
-                    op->row.length)) { /* those that say nothing before the end, and what is not understood */
+                   (op->desc.kind != rnnrt_kind_scan ||
+                    op->desc
+                        .length)) { /* those that say nothing before the end, and what is not understood */
             p.known &= rnnrt_op_due(op, p.first == NEVER ? 0 : (size_t)1 << 30, false) == 0;
             p.first = NEVER;
         }

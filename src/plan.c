@@ -1,11 +1,11 @@
-/* Rows -> plan: check, pack, schedule (schedule.c), and place what a batch row keeps. */
+/* Layer descriptors -> plan: check, pack, schedule (schedule.c), and place what a batch row keeps. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "arena.h"
 
-static const struct rnnrt_layer *const layers[] = {
+static const struct rnnrt_layer_class *const layers[] = {
 #define RNNRT_LAYER(word) &rnnrt_layer_##word,
     RNNRT_LAYERS(RNNRT_LAYER)
 #undef RNNRT_LAYER
@@ -26,45 +26,46 @@ void *rnnrt_aligned(size_t bytes) {
     return p;
 }
 
-static enum rnnrt_status bad_row(struct rnnrt_error *error, size_t row, const char *text) {
-    if (error) *error = (struct rnnrt_error){.row = (int32_t)row, .text = text};
-    return RNNRT_BAD_ROW;
+static enum rnnrt_status bad_layer(struct rnnrt_error *error, size_t layer, const char *text) {
+    if (error) *error = (struct rnnrt_error){.layer = (int32_t)layer, .text = text};
+    return RNNRT_BAD_LAYER;
 }
 
-/* ---- one row ---- */
+/* ---- one layer ---- */
 
-size_t rnnrt_row_slots(const struct rnnrt_row *row) {
-    if (row->kind == rnnrt_kind_scan) return row->inner ? row->inner->outputs : 1;
-    return row->kind == rnnrt_kind_lstm ? 4 : rnnrt_recurrent(row->kind) ? 2 : 1;
+size_t rnnrt_layer_slots(const struct rnnrt_layer_desc *desc) {
+    if (desc->kind == rnnrt_kind_scan) return desc->inner ? desc->inner->outputs : 1;
+    return desc->kind == rnnrt_kind_lstm ? 4 : rnnrt_recurrent(desc->kind) ? 2 : 1;
 }
 
-int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot) {
-    for (size_t r = 0; r < row; r++) slot += rnnrt_row_slots(&rows[r]);
+int32_t rnnrt_value(const struct rnnrt_layer_desc *descs, size_t layer, size_t slot) {
+    for (size_t r = 0; r < layer; r++) slot += rnnrt_layer_slots(&descs[r]);
     return (int32_t)slot;
 }
 
 /* Slots of a scan that are answers of its step. */
-static size_t scan_answers(const struct rnnrt_row *row) {
-    size_t slots = rnnrt_row_slots(row);
-    return row->states > 0 && (size_t)row->states < slots ? slots - (size_t)row->states : slots;
+static size_t scan_answers(const struct rnnrt_layer_desc *desc) {
+    size_t slots = rnnrt_layer_slots(desc);
+    return desc->states > 0 && (size_t)desc->states < slots ? slots - (size_t)desc->states : slots;
 }
 
-static int32_t slot_width(const struct rnnrt_row *row, size_t slot) {
-    if (row->kind == rnnrt_kind_scan && row->inner) {
-        size_t answers = scan_answers(row), states = row->inner->outputs - answers;
-        return row->inner->values[row->inner->output[slot < answers ? states + slot : slot - answers]].width;
+static int32_t slot_width(const struct rnnrt_layer_desc *desc, size_t slot) {
+    if (desc->kind == rnnrt_kind_scan && desc->inner) {
+        size_t answers = scan_answers(desc), states = desc->inner->outputs - answers;
+        return desc->inner->values[desc->inner->output[slot < answers ? states + slot : slot - answers]]
+            .width;
     }
-    return slot > RNNRT_SLOT_H ? row->units : row->output_size;
+    return slot > RNNRT_SLOT_H ? desc->units : desc->output_size;
 }
 
 /* Slot 0 and the inputs run over time, or are given once, as the kind demands. */
-static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_row *row) {
-    if (row->kind == rnnrt_kind_input) return true;
-    bool in = plan->values[row->input[0]].timed, out = row->timed != 0;
-    for (int32_t i = 1; i < row->inputs; i++)
-        if (plan->values[row->input[i]].timed != (in && !rnnrt_recurrent(row->kind))) return false;
-    if (row->kind == rnnrt_kind_scan) return in == !row->length && out;
-    switch (layers[row->kind]->time) {
+static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_layer_desc *desc) {
+    if (desc->kind == rnnrt_kind_input) return true;
+    bool in = plan->values[desc->input[0]].timed, out = desc->timed != 0;
+    for (int32_t i = 1; i < desc->inputs; i++)
+        if (plan->values[desc->input[i]].timed != (in && !rnnrt_recurrent(desc->kind))) return false;
+    if (desc->kind == rnnrt_kind_scan) return in == !desc->length && out;
+    switch (layers[desc->kind]->time) {
     case RNNRT_TIME_NEEDED: return in && out;
     case RNNRT_TIME_ENDS: return in && !out;
     case RNNRT_TIME_BEGINS: return !in && out;
@@ -77,91 +78,93 @@ static bool takes_several(int32_t kind) {
            rnnrt_recurrent(kind);
 }
 
-static bool consults_mask(const struct rnnrt_row *row) {
-    return row->kind == rnnrt_kind_rnn || row->kind == rnnrt_kind_gru || row->kind == rnnrt_kind_lstm ||
-           row->kind == rnnrt_kind_global_average_pool || (row->kind == rnnrt_kind_scan && !row->length);
+static bool consults_mask(const struct rnnrt_layer_desc *desc) {
+    return desc->kind == rnnrt_kind_rnn || desc->kind == rnnrt_kind_gru || desc->kind == rnnrt_kind_lstm ||
+           desc->kind == rnnrt_kind_global_average_pool || (desc->kind == rnnrt_kind_scan && !desc->length);
 }
 
-static enum rnnrt_status check_mask(struct rnnrt_plan *plan, const struct rnnrt_row *row, size_t r,
+static enum rnnrt_status check_mask(struct rnnrt_plan *plan, const struct rnnrt_layer_desc *desc, size_t r,
                                     struct rnnrt_error *error) {
-    if (row->masked_output == RNNRT_UNMASKED)
-        return row->mask > 0 ? bad_row(error, r, "it has a mask, but not what a masked frame gives")
-                             : RNNRT_OK;
-    if (row->masked_output < 0 || row->masked_output >= RNNRT_MASKED_OUTPUTS)
-        return bad_row(error, r, "what a masked frame gives is unknown");
-    if (!consults_mask(row)) return bad_row(error, r, "a mask means nothing to it");
-    if (row->inputs >= RNNRT_MAX_INPUTS) return bad_row(error, r, "it has too many inputs");
-    if (row->mask < 0 || (size_t)row->mask >= plan->ops[r].value)
-        return bad_row(error, r, "its mask is a value no row before it makes");
-    if (plan->values[row->mask].width != 1 || !plan->values[row->mask].timed)
-        return bad_row(error, r, "its mask is not one number a frame");
-    plan->values[row->mask].used = true;
+    if (desc->masked_output == RNNRT_UNMASKED)
+        return desc->mask > 0 ? bad_layer(error, r, "it has a mask, but not what a masked frame gives")
+                              : RNNRT_OK;
+    if (desc->masked_output < 0 || desc->masked_output >= RNNRT_MASKED_OUTPUTS)
+        return bad_layer(error, r, "what a masked frame gives is unknown");
+    if (!consults_mask(desc)) return bad_layer(error, r, "a mask means nothing to it");
+    if (desc->inputs >= RNNRT_MAX_INPUTS) return bad_layer(error, r, "it has too many inputs");
+    if (desc->mask < 0 || (size_t)desc->mask >= plan->ops[r].value)
+        return bad_layer(error, r, "its mask is a value no layer before it makes");
+    if (plan->values[desc->mask].width != 1 || !plan->values[desc->mask].timed)
+        return bad_layer(error, r, "its mask is not one number a frame");
+    plan->values[desc->mask].used = true;
     return RNNRT_OK;
 }
 
 /* From here on the mask is an input like any other, the first after the frames. */
 static void take_mask(struct rnnrt_op *op) {
-    struct rnnrt_row *row = &op->row;
-    if (row->masked_output == RNNRT_UNMASKED) return;
+    struct rnnrt_layer_desc *desc = &op->desc;
+    if (desc->masked_output == RNNRT_UNMASKED) return;
     op->mask = 1;
-    memmove(row->input + 2, row->input + 1, ((size_t)row->inputs - 1) * sizeof *row->input);
-    row->input[op->mask] = row->mask;
-    row->inputs++, op->counted++, op->joins = true;
+    memmove(desc->input + 2, desc->input + 1, ((size_t)desc->inputs - 1) * sizeof *desc->input);
+    desc->input[op->mask] = desc->mask;
+    desc->inputs++, op->counted++, op->joins = true;
 }
 
-static enum rnnrt_status check_row(struct rnnrt_plan *plan, const struct rnnrt_row *rows, size_t r,
-                                   struct rnnrt_error *error) {
-    const struct rnnrt_row *row = &rows[r];
-    if (row->kind < 0 || row->kind >= RNNRT_KINDS) return bad_row(error, r, "its kind is unknown");
-    if (row->inputs < 0 || row->inputs > RNNRT_MAX_INPUTS) return bad_row(error, r, "it has too many inputs");
-    if ((row->kind == rnnrt_kind_input) != (row->inputs == 0))
-        return bad_row(error, r, "it has no inputs, or is an input and has some");
-    if (row->output_size < 1 || row->output_size > 1 << 24)
-        return bad_row(error, r, "its output size is impossible");
-    if (row->kind != rnnrt_kind_input && (row->input_size < 1 || row->input_size > 1 << 24))
-        return bad_row(error, r, "its input size is impossible");
-    if ((unsigned)row->activation.name >= RNNRT_FUNCTIONS ||
-        (unsigned)row->recurrent_activation.name >= RNNRT_FUNCTIONS)
-        return bad_row(error, r, "its activation is unknown");
-    if (row->inputs > 1 && !takes_several(row->kind)) return bad_row(error, r, "it takes one input");
-    if (row->length < 0) return bad_row(error, r, "its length is impossible");
-    if (row->reverse && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "it cannot run in reverse");
-    if (row->unpacked && !rnnrt_recurrent(row->kind)) return bad_row(error, r, "lengths mean nothing to it");
-    for (int32_t i = 0; i < row->inputs; i++) {
-        int32_t v = row->input[i];
+static enum rnnrt_status check_layer(struct rnnrt_plan *plan, const struct rnnrt_layer_desc *descs, size_t r,
+                                     struct rnnrt_error *error) {
+    const struct rnnrt_layer_desc *desc = &descs[r];
+    if (desc->kind < 0 || desc->kind >= RNNRT_KINDS) return bad_layer(error, r, "its kind is unknown");
+    if (desc->inputs < 0 || desc->inputs > RNNRT_MAX_INPUTS)
+        return bad_layer(error, r, "it has too many inputs");
+    if ((desc->kind == rnnrt_kind_input) != (desc->inputs == 0))
+        return bad_layer(error, r, "it has no inputs, or is an input and has some");
+    if (desc->output_size < 1 || desc->output_size > 1 << 24)
+        return bad_layer(error, r, "its output size is impossible");
+    if (desc->kind != rnnrt_kind_input && (desc->input_size < 1 || desc->input_size > 1 << 24))
+        return bad_layer(error, r, "its input size is impossible");
+    if ((unsigned)desc->activation.name >= RNNRT_FUNCTIONS ||
+        (unsigned)desc->recurrent_activation.name >= RNNRT_FUNCTIONS)
+        return bad_layer(error, r, "its activation is unknown");
+    if (desc->inputs > 1 && !takes_several(desc->kind)) return bad_layer(error, r, "it takes one input");
+    if (desc->length < 0) return bad_layer(error, r, "its length is impossible");
+    if (desc->reverse && !rnnrt_recurrent(desc->kind)) return bad_layer(error, r, "it cannot run in reverse");
+    if (desc->unpacked && !rnnrt_recurrent(desc->kind))
+        return bad_layer(error, r, "lengths mean nothing to it");
+    for (int32_t i = 0; i < desc->inputs; i++) {
+        int32_t v = desc->input[i];
         if (v < 0 || (size_t)v >= plan->ops[r].value)
-            return bad_row(error, r, "it reads a value no row before it makes");
+            return bad_layer(error, r, "it reads a value no layer before it makes");
         plan->values[v].used = true;
     }
-    if (row->inputs && plan->values[row->input[0]].width != row->input_size)
-        return bad_row(error, r, "its input size is not that of the value it reads");
-    if (!time_fits(plan, row))
-        return bad_row(error, r, "it runs over time where its inputs do not, or the other way round");
-    enum rnnrt_status status = check_mask(plan, row, r, error);
+    if (desc->inputs && plan->values[desc->input[0]].width != desc->input_size)
+        return bad_layer(error, r, "its input size is not that of the value it reads");
+    if (!time_fits(plan, desc))
+        return bad_layer(error, r, "it runs over time where its inputs do not, or the other way round");
+    enum rnnrt_status status = check_mask(plan, desc, r, error);
     if (status) return status;
     for (size_t slot = 0; slot < plan->ops[r].slots; slot++)
         plan->values[plan->ops[r].value + slot] = (struct rnnrt_value){
-            .row = (int32_t)r,
-            .width = slot_width(row, slot),
-            .timed = slot == 0                      ? row->timed != 0
-                     : row->kind == rnnrt_kind_scan ? slot < scan_answers(row)
-                                                    : slot == RNNRT_SLOT_CELLS,
+            .op = (int32_t)r,
+            .width = slot_width(desc, slot),
+            .timed = slot == 0                       ? desc->timed != 0
+                     : desc->kind == rnnrt_kind_scan ? slot < scan_answers(desc)
+                                                     : slot == RNNRT_SLOT_CELLS,
             .used = slot == 0 &&
-                    !rnnrt_recurrent(row->kind)}; /* recurrent rows alone can do without their slot 0 */
+                    !rnnrt_recurrent(desc->kind)}; /* recurrent layers alone can do without their slot 0 */
     return RNNRT_OK;
 }
 
 /* ---- families ---- */
 
-static bool same_arrays(const struct rnnrt_row *a, const struct rnnrt_row *b) {
+static bool same_arrays(const struct rnnrt_layer_desc *a, const struct rnnrt_layer_desc *b) {
     return !a->weight == !b->weight && !a->recurrent_weight == !b->recurrent_weight && !a->bias == !b->bias &&
            !a->recurrent_bias == !b->recurrent_bias && !a->gamma == !b->gamma && !a->beta == !b->beta &&
            !a->projection == !b->projection && !a->mean == !b->mean && !a->start == !b->start &&
            !a->index == !b->index && a->per_step == b->per_step && a->states == b->states;
 }
 
-/* Whether what is packed for the one row is right for the other. */
-static bool same_weights(const struct rnnrt_row *a, const struct rnnrt_row *b) {
+/* Whether what is packed for the one layer is right for the other. */
+static bool same_weights(const struct rnnrt_layer_desc *a, const struct rnnrt_layer_desc *b) {
     return a->kind == b->kind && a->input_size == b->input_size && a->output_size == b->output_size &&
            a->units == b->units && a->groups == b->groups && a->reset_after == b->reset_after &&
            a->norm == b->norm && a->kernel_size == b->kernel_size && same_arrays(a, b);
@@ -183,13 +186,13 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
                 op->record = at;
                 at += sizeof(struct rnnrt_record);
             }
-            if (arrays && op->row.start && zeroed) {
+            if (arrays && op->desc.start && zeroed) {
                 enum rnnrt_status status = RNNRT_OK;
                 size_t width = 0;
                 for (size_t k = 0; k < arrays && !kept[k].own; k++)
                     width += kept[k].wide ? RNNRT_MOST : kept[k].width;
-                if (width >= RNNRT_MOST) return RNNRT_BAD_ROW; /* a sum begins at nothing */
-                op->start = rnnrt_plan_copy(plan, op->row.start, width, &status);
+                if (width >= RNNRT_MOST) return RNNRT_BAD_LAYER; /* a sum begins at nothing */
+                op->start = rnnrt_plan_copy(plan, op->desc.start, width, &status);
                 if (status) return status;
                 plan->starts = true;
             }
@@ -199,14 +202,14 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
                     at += rnnrt_times(rnnrt_times(kept[k].frames, kept[k].width), kept[k].wide ? 8 : 4);
                 at = round_up(at, 8);
             }
-            if (!zeroed && op->row.kind == rnnrt_kind_input && !op->row.timed) {
+            if (!zeroed && op->desc.kind == rnnrt_kind_input && !op->desc.timed) {
                 plan->once_inputs = true;
                 op->state = at;
-                at = round_up(at + (size_t)op->row.output_size * sizeof(float), 8);
+                at = round_up(at + (size_t)op->desc.output_size * sizeof(float), 8);
             }
-            for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
+            for (int32_t i = 0; op->joins && i < op->desc.inputs; i++) {
                 if (!op->lag[i]) continue;
-                size_t width = (size_t)plan->values[op->row.input[i]].width;
+                size_t width = (size_t)plan->values[op->desc.input[i]].width;
                 if (zeroed) op->waiting[i] = at, at += 8;
                 else op->queue[i] = at, at = round_up(at + rnnrt_times(op->lag[i], width * sizeof(float)), 8);
             }
@@ -220,13 +223,14 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
 
 /* ---- the plan ---- */
 
-enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_row *rows, size_t count,
-                                    const int32_t *outputs, size_t output_count, const char *isa,
-                                    const struct rnnrt_plan *family, struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_layer_desc *descs,
+                                    size_t count, const int32_t *outputs, size_t output_count,
+                                    const char *isa, const struct rnnrt_plan *family,
+                                    struct rnnrt_error *error) {
     *out = NULL;
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     if (!count || count > 1 << 20 || !output_count || output_count > RNNRT_PLAN_OUTPUTS)
-        return bad_row(error, 0, "there are too few or too many rows or outputs");
+        return bad_layer(error, 0, "there are too few or too many layers or outputs");
     struct rnnrt_plan *plan = calloc(1, sizeof *plan);
     if (!plan) return RNNRT_NO_MEMORY;
     enum rnnrt_status status = RNNRT_NO_MEMORY;
@@ -234,7 +238,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->count = count;
     plan->outputs = output_count;
     plan->ops = calloc(count, sizeof *plan->ops);
-    plan->value_count = (size_t)rnnrt_value(rows, count, 0);
+    plan->value_count = (size_t)rnnrt_value(descs, count, 0);
     plan->values = calloc(plan->value_count, sizeof *plan->values);
     plan->output = calloc(output_count, sizeof *plan->output);
     if (family) {
@@ -248,43 +252,43 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     status = RNNRT_NO_ISA;
     if (!plan->kernels) goto fail;
     if (family && (family->count != count || family->kernels != plan->kernels)) {
-        status = bad_row(error, 0, "the family has other rows or another instruction set");
+        status = bad_layer(error, 0, "the family has other layers or another instruction set");
         goto fail;
     }
     for (size_t r = 0; r < count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         op->value = r ? plan->ops[r - 1].value + plan->ops[r - 1].slots : 0;
-        op->slots = rnnrt_row_slots(&rows[r]);
-        if ((status = check_row(plan, rows, r, error))) goto fail;
-        if (family && !same_weights(&rows[r], &family->ops[r].row)) {
-            status = bad_row(error, r, "it is not the row of its family");
+        op->slots = rnnrt_layer_slots(&descs[r]);
+        if ((status = check_layer(plan, descs, r, error))) goto fail;
+        if (family && !same_weights(&descs[r], &family->ops[r].desc)) {
+            status = bad_layer(error, r, "it is not the layer of its family");
             goto fail;
         }
-        op->row = rows[r];
-        op->layer = layers[rows[r].kind];
-        op->counted = rnnrt_recurrent(op->row.kind) && op->row.inputs ? 1 : op->row.inputs;
+        op->desc = descs[r];
+        op->layer = layers[descs[r].kind];
+        op->counted = rnnrt_recurrent(op->desc.kind) && op->desc.inputs ? 1 : op->desc.inputs;
         op->joins = op->counted > 1;
-        plan->inputs += op->row.kind == rnnrt_kind_input;
+        plan->inputs += op->desc.kind == rnnrt_kind_input;
         const char *text = NULL;
         if (op->layer->prepare && (status = op->layer->prepare(plan, op, &text))) {
-            if (plan->misfit) status = bad_row(error, r, "it is not the row of its family");
-            else if (status == RNNRT_BAD_ROW) bad_row(error, r, text);
+            if (plan->misfit) status = bad_layer(error, r, "it is not the layer of its family");
+            else if (status == RNNRT_BAD_LAYER) bad_layer(error, r, text);
             goto fail;
         }
         take_mask(op);
     }
     for (size_t o = 0; o < output_count; o++) {
         int32_t v = outputs[o];
-        status = bad_row(error, count - 1, "an output shows a value no row makes");
+        status = bad_layer(error, count - 1, "an output shows a value no layer makes");
         if (v < 0 || (size_t)v >= plan->value_count) goto fail;
         plan->output[o] = v;
         plan->values[v].used = true;
     }
     plan->input_clock = calloc(plan->inputs + 1, sizeof *plan->input_clock);
     status = plan->input_clock ? rnnrt_schedule(plan) : RNNRT_NO_MEMORY;
-    if (status == RNNRT_BAD_ROW) bad_row(error, 0, "its inputs are of too many clocks");
+    if (status == RNNRT_BAD_LAYER) bad_layer(error, 0, "its inputs are of too many clocks");
     if (status || (status = lay_out_row(plan))) goto fail;
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     *out = plan;
     return RNNRT_OK;
 fail:

@@ -1,6 +1,6 @@
 /* Private to src/: what a plan and an op are made of, and what a layer has to provide.
  *
- * Words: a *value* is one output slot of a row; a *visit* is one call of an op with the frames that are ready
+ * Words: a *value* is one output slot of a row; a *call* is one call of an op with the frames that are ready
  * for it. */
 #ifndef RNNRT_PLAN_H
 #define RNNRT_PLAN_H
@@ -35,20 +35,21 @@ static inline bool rnnrt_worked(struct rnnrt_pulse *pulse, double work) {
     return pulse->between->done - pulse->between->asked >= RNNRT_ASK_AFTER && rnnrt_ask(pulse);
 }
 
-/* What one visit of an op sees. Chunks are time-major: (frames, batch, width). The batch rows have all got as
- * many frames of every value since this visit's first as one another, but may have begun at different times:
- * what an op keeps between visits stands in a block of bytes per row, at op->state. */
-struct rnnrt_visit {
+/* What one invocation of an op sees. Chunks are time-major: (frames, batch, width). The batch rows have all
+ * got as many frames of every value since this invocation's first as one another, but may have begun at
+ * different times: what an op keeps between invocations stands in a block of bytes per row, at op->state. */
+struct rnnrt_invocation {
     const struct rnnrt_kernels *kernels;
     size_t batch;
-    size_t frames;                    /* new frames on every input */
-    uint64_t start;                   /* frames of input 0 that row 0 had seen before these */
-    char *const *rows;                /* the state of each batch row; NULL in the step of a scan */
-    bool final;                       /* no more will come */
-    bool every_step;                  /* what is given once is given after every frame instead */
-    const float *x[RNNRT_MAX_INPUTS]; /* initial states of recurrent ops: one frame, valid at every visit */
-    float *y[RNNRT_MAX_OUTPUTS];      /* NULL where nobody reads the slot */
-    size_t made[RNNRT_MAX_OUTPUTS];   /* frames written; 0 on entry */
+    size_t frames;     /* new frames on every input */
+    uint64_t start;    /* frames of input 0 that row 0 had seen before these */
+    char *const *rows; /* the state of each batch row; NULL in the step of a scan */
+    bool final;        /* no more will come */
+    bool every_step;   /* what is given once is given after every frame instead */
+    const float
+        *x[RNNRT_MAX_INPUTS];    /* initial states of recurrent ops: one frame, valid at every invocation */
+    float *y[RNNRT_MAX_OUTPUTS]; /* NULL where nobody reads the slot */
+    size_t made[RNNRT_MAX_OUTPUTS]; /* frames written; 0 on entry */
     float *scratch;
     const int64_t *lengths;    /* (batch) true lengths, or NULL */
     struct rnnrt_pulse *pulse; /* or NULL */
@@ -59,10 +60,10 @@ struct rnnrt_visit {
     struct rnnrt_error *error;
 };
 
-/* What an op needs to work on `batch` rows when at most `frames` come at a visit. */
+/* What an op needs to work on `batch` rows when at most `frames` come at a call. */
 struct rnnrt_sizes {
     size_t scratch;  /* floats */
-    size_t capacity; /* frames of slot 0 a visit can make */
+    size_t capacity; /* frames of slot 0 a invocation can make */
 };
 
 /* One array an op keeps for every batch row. Windows are rings in memory and stand in order, oldest first,
@@ -91,7 +92,7 @@ struct rnnrt_rate {
     bool tail;    /* its last frames come only when no more do */
 };
 
-struct rnnrt_layer {
+struct rnnrt_layer_class {
     enum rnnrt_time time;
     /* Check the row against itself and pack its weights into memory of the plan. NULL: nothing to do. */
     enum rnnrt_status (*prepare)(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text);
@@ -104,7 +105,7 @@ struct rnnrt_layer {
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
     /* The same as a line, where there is one. NULL: none but that of one for one. */
     void (*rate)(const struct rnnrt_op *op, struct rnnrt_rate *rate);
-    enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_visit *visit);
+    enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_invocation *call);
     /* Multiply-adds behind one frame of input 0, for one batch row. NULL: a few for every number. */
     double (*work)(const struct rnnrt_op *op);
     bool asks; /* run counts its work while it goes on (rnnrt_worked) */
@@ -112,9 +113,9 @@ struct rnnrt_layer {
 };
 
 struct rnnrt_op {
-    const struct rnnrt_layer *layer;
-    struct rnnrt_row row; /* its array pointers are replaced by the packed or copied ones below; its mask
-                             stands among its inputs */
+    const struct rnnrt_layer_class *layer;
+    struct rnnrt_layer_desc desc; /* its array pointers are replaced by the packed or copied ones below; its
+                             mask stands among its inputs */
     int32_t mask;        /* the number of that input: 1, after the frames and before where states start; 0: it
                             has none */
     size_t value, slots; /* its values are value .. value + slots - 1 */
@@ -129,7 +130,7 @@ struct rnnrt_op {
     size_t queue[RNNRT_MAX_INPUTS];   /* and where they do; 0: none ever does */
     const float *start;               /* copied: what the kept arrays begin with, one frame each, or NULL */
     int32_t stage;                    /* -1 for inputs */
-    int32_t leader;                   /* the input row that leads the clock of its frames, or -1 */
+    int32_t leader;                   /* the input layer that leads the clock of its frames, or -1 */
     uint64_t clocks; /* bits: those whose frames it goes through; 0: it depends on inputs given once alone */
     bool late;       /* in a stream: slot 0 comes when the sequence is over */
     bool once;       /* depends on inputs given once alone */
@@ -147,7 +148,7 @@ struct rnnrt_op {
 
 struct rnnrt_value {
     int32_t width; /* numbers in a frame */
-    int32_t row;   /* that makes it */
+    int32_t op;    /* that makes it */
     bool used;     /* somebody reads it */
     bool full;     /* kept for its whole length */
     bool timed;
@@ -252,18 +253,18 @@ static inline bool rnnrt_begun(const struct rnnrt_plan *plan, const uint64_t *po
 /* What is kept per op and row; at op->record. */
 struct rnnrt_record {
     uint64_t consumed; /* frames of its inputs it has seen */
-    uint64_t done;     /* its final visit is over */
+    uint64_t done;     /* its final invocation is over */
 };
 static inline struct rnnrt_record *rnnrt_record_of(const struct rnnrt_op *op, char *row) {
     return (struct rnnrt_record *)(void *)(row + op->record);
 }
-/* Frames of input 0 that row b had seen before this visit. */
-static inline uint64_t rnnrt_start(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b) {
-    return rnnrt_record_of(op, visit->rows[b])->consumed;
+/* Frames of input 0 that row b had seen before this call. */
+static inline uint64_t rnnrt_start(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t b) {
+    return rnnrt_record_of(op, call->rows[b])->consumed;
 }
 /* What the op keeps for row b. */
-static inline void *rnnrt_kept_of(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b) {
-    return visit->rows[b] + op->state;
+static inline void *rnnrt_kept_of(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t b) {
+    return call->rows[b] + op->state;
 }
 
 /* Whether a row keeps states that have names: its inputs after the first are there before it begins. */
@@ -273,16 +274,16 @@ static inline bool rnnrt_recurrent(int32_t kind) {
 }
 /* The input that the state of slot `slot` of a scan starts at, or -1. */
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
-/* The first mask of the visit's frame t, one a batch row; NULL: nothing is masked. */
-static inline const float *rnnrt_mask_at(const struct rnnrt_op *op, const struct rnnrt_visit *visit,
+/* The first mask of the invocation's frame t, one a batch row; NULL: nothing is masked. */
+static inline const float *rnnrt_mask_at(const struct rnnrt_op *op, const struct rnnrt_invocation *call,
                                          size_t t) {
-    return op->mask ? visit->x[op->mask] + t * visit->batch : NULL;
+    return op->mask ? call->x[op->mask] + t * call->batch : NULL;
 }
 /* a b, or RNNRT_MOST. */
 static inline size_t rnnrt_times(size_t a, size_t b) { return b && a > RNNRT_MOST / b ? RNNRT_MOST : a * b; }
 static inline size_t rnnrt_larger(size_t a, size_t b) { return a > b ? a : b; }
 
-#define RNNRT_LAYER(word) extern const struct rnnrt_layer rnnrt_layer_##word;
+#define RNNRT_LAYER(word) extern const struct rnnrt_layer_class rnnrt_layer_##word;
 RNNRT_LAYERS(RNNRT_LAYER)
 #undef RNNRT_LAYER
 

@@ -1,9 +1,9 @@
-/* The C interface of rnnrt: a plan from rows, a stream from a plan, frames through a stream.
+/* The C interface of rnnrt: a plan from layer descriptors, a stream from a plan, frames through a stream.
  *
- * A *row* describes one layer of a network in plain C; rows stand in an order they can run in and name their
- * inputs by value number. A *plan* is the checked, packed, immutable form of all rows; any number of threads
- * may share it. A *stream* is the state of one batch of sequences; one thread at a time may use it. Frames
- * are rows of float32; a chunk is time-major: (frames, batch, width).
+ * A *layer descriptor* says in plain C what one layer is; they stand in an order they can run in and name
+ * their inputs by value number. A *plan* is the checked, packed, immutable form of all layers; any number of
+ * threads may share it. A *stream* is the state of one batch of sequences; one thread at a time may use it.
+ * Frames are rows of float32; a chunk is time-major: (frames, batch, width).
  *
  * Nothing here allocates but the create functions and rnnrt_run; no call writes to stdout or ends the
  * process. */
@@ -21,22 +21,22 @@ extern "C" {
 enum rnnrt_status {
     RNNRT_OK = 0,
     RNNRT_NO_MEMORY = -1,
-    RNNRT_BAD_ROW = -2,        /* a row is impossible: error.row, error.text */
+    RNNRT_BAD_LAYER = -2,      /* a layer is impossible: error.layer, error.text */
     RNNRT_NO_ISA = -3,         /* the instruction set asked for is unknown, or this processor lacks it */
-    RNNRT_BAD_ID = -4,         /* an embedding id is out of range: error.row, error.position */
-    RNNRT_MISALIGNED = -5,     /* branches that join ended at different lengths: error.row */
-    RNNRT_TOO_SHORT = -6,      /* the whole input ended before a layer could answer: error.row */
-    RNNRT_NOT_STREAMABLE = -7, /* the plan needs its whole input first: error.row */
+    RNNRT_BAD_ID = -4,         /* an embedding id is out of range: error.layer, error.position */
+    RNNRT_MISALIGNED = -5,     /* branches that join ended at different lengths: error.layer */
+    RNNRT_TOO_SHORT = -6,      /* the whole input ended before a layer could answer: error.layer */
+    RNNRT_NOT_STREAMABLE = -7, /* the plan needs its whole input first: error.layer */
     RNNRT_ENDED = -8,     /* the stream was flushed, or a call on it failed half-way: only reset is legal */
     RNNRT_BAD_STATE = -9, /* bytes that no stream of this kind gave */
     RNNRT_WRONG_LENGTH = -10, /* an input of fixed length would end with error.value frames in place of
-                                 error.position; nothing changed: error.row */
+                                 error.position; nothing changed: error.layer */
     RNNRT_OUT_OF_PHASE = -12, /* rows that began at different times: see rnnrt_rows_push; nothing changed */
     RNNRT_CANCELLED = -11,    /* rnnrt_between said so: a stream has ended, outputs are unspecified */
 };
 
 struct rnnrt_error {
-    int32_t row;      /* the row it happened in, or -1 */
+    int32_t layer;    /* it happened in, or -1 */
     int64_t position; /* e.g. the frame of a bad id */
     int64_t batch_row;
     double value;     /* e.g. the bad id */
@@ -86,14 +86,14 @@ enum rnnrt_kind {
         RNNRT_KINDS
 };
 
-/* Most inputs and outputs of a row, and most outputs and clocks of a plan. */
+/* Most inputs and outputs of a layer, and most outputs and clocks of a plan. */
 enum { RNNRT_MAX_INPUTS = 64, RNNRT_MAX_OUTPUTS = 64, RNNRT_PLAN_OUTPUTS = 64, RNNRT_MAX_CLOCKS = 64 };
 enum rnnrt_norm { RNNRT_NORM_NONE, RNNRT_NORM_GATES, RNNRT_NORM_JOINT };
-/* What a row says at a masked frame: what it said at the last frame that was not (zeros before the first), or
- * zeros. RNNRT_UNMASKED: it has no mask. */
+/* What a layer says at a masked frame: what it said at the last frame that was not (zeros before the first),
+ * or zeros. RNNRT_UNMASKED: it has no mask. */
 enum rnnrt_masked { RNNRT_UNMASKED, RNNRT_MASKED_HOLD, RNNRT_MASKED_ZERO, RNNRT_MASKED_OUTPUTS };
 
-/* The word of a constant as the graph spells it, NULL past the last one. Slots of a recurrent row: "", "h",
+/* The word of a constant as the graph spells it, NULL past the last one. Slots of a recurrent layer: "", "h",
  * "c", "cells". Of no mask: "". */
 const char *rnnrt_kind_word(int32_t kind);
 const char *rnnrt_function_word(int32_t function);
@@ -104,24 +104,24 @@ const char *rnnrt_masked_word(int32_t masked);
 struct rnnrt_plan;
 struct rnnrt_stream;
 
-/* One layer. Its output slots are values, whose numbers run on from row to row: the first of a row follows
- * the last of the row before it (see rnnrt_value). Slots of a recurrent row: 0 the sequence, 1 the final h,
+/* One layer. Its output slots are values, whose numbers run on from layer to layer: the first of one follows
+ * the last of the one before it (see rnnrt_value). Slots of a recurrent layer: 0 the sequence, 1 the final h,
  * and for an LSTM 2 the final c, 3 the cell state at every step; a scan the answers of its step, then the
- * final states; other rows slot 0 alone. Arrays are read while the plan is made and not kept. */
-struct rnnrt_row {
+ * final states; other layers slot 0 alone. Arrays are read while the plan is made and not kept. */
+struct rnnrt_layer_desc {
     int32_t kind;
     int32_t inputs, input[RNNRT_MAX_INPUTS];
     int32_t input_size;  /* numbers in a frame of the first input */
     int32_t output_size; /* numbers in a frame of slot 0 */
     int32_t timed;       /* slot 0 is a sequence (1) or is given once (0) */
-    int32_t units;       /* recurrent rows: cell size */
+    int32_t units;       /* recurrent layers: cell size */
     int32_t kernel_size, stride, dilation, groups;
     int32_t pad_left, pad_right; /* zeros before and after; conv_transpose1d: frames cut off, or added: < 0 */
     int32_t same;                /* padding as TensorFlow means it; pad_left and pad_right unused */
     int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
     int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
-    int32_t unpacked;         /* recurrent rows: the lengths of a call do not count for it */
+    int32_t unpacked;         /* recurrent layers: the lengths of a call do not count for it */
     int32_t masked_output; /* not RNNRT_UNMASKED: a masked frame changes no state and is no part of a mean, */
     int32_t mask;          /* and this value says which are: one number a frame, 0 where it is masked. rnn,
                               gru, lstm, scan over frames, global_average_pool; else -1 or 0 */
@@ -130,16 +130,16 @@ struct rnnrt_row {
     float value; /* not_equal: 1 where any number of the frame is another than this, else 0 */
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
     const float *mean;    /* affine: taken from the input first; NULL: nothing is */
-    const float *start;   /* where what a row keeps begins (states side by side; a window: the one frame
+    const float *start;   /* where what a layer keeps begins (states side by side; a window: the one frame
                              that stands in all its places); NULL: at zero */
     const int32_t *index; /* select; scan: of each state the input it starts at, or -1 */
     const struct rnnrt_plan *inner; /* time_distributed, scan (its step); must outlive this plan */
 };
 
-/* Output slots of a row; 1 where its kind is unknown. */
-size_t rnnrt_row_slots(const struct rnnrt_row *row);
-/* The value number of slot `slot` of row `row`. */
-int32_t rnnrt_value(const struct rnnrt_row *rows, size_t row, size_t slot);
+/* Output slots of a layer; 1 where its kind is unknown. */
+size_t rnnrt_layer_slots(const struct rnnrt_layer_desc *desc);
+/* The value number of slot `slot` of layer `layer`. */
+int32_t rnnrt_value(const struct rnnrt_layer_desc *layers, size_t layer, size_t slot);
 
 /* Instruction sets this processor runs, best first; returns how many. */
 size_t rnnrt_isas(const char **names, size_t room);
@@ -149,12 +149,13 @@ typedef void rnnrt_sgemm(char *transa, char *transb, int *m, int *n, int *k, flo
 void rnnrt_use_sgemm(rnnrt_sgemm *sgemm);
 
 /* `isa`: NULL for the best (or $RNNRT_ISA), a name of rnnrt_isas, or "blas". `outputs`: value numbers.
- * `family`: NULL, or a plan of the same rows for another length (all but length, pad_left, pad_right and same
- * as there, and the same isa): its weights are shared and those of the rows not read; it may be freed before
- * or after this one. On failure *plan is NULL. */
-enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **plan, const struct rnnrt_row *rows, size_t count,
-                                    const int32_t *outputs, size_t output_count, const char *isa,
-                                    const struct rnnrt_plan *family, struct rnnrt_error *error);
+ * `family`: NULL, or a plan of the same layers for another length (all but length, pad_left, pad_right and
+ * same as there, and the same isa): its weights are shared and those of the layers not read; it may be freed
+ * before or after this one. On failure *plan is NULL. */
+enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **plan, const struct rnnrt_layer_desc *layers,
+                                    size_t count, const int32_t *outputs, size_t output_count,
+                                    const char *isa, const struct rnnrt_plan *family,
+                                    struct rnnrt_error *error);
 void rnnrt_plan_free(struct rnnrt_plan *plan);
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan);
 /* Of the packed weights; those of a family count in each of its plans. */
@@ -164,13 +165,13 @@ double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames);
 /* Rows that rnnrt_run works on at a time: a larger batch runs in slices of about so many, in memory for one.
  */
 size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames);
-/* The row that keeps the plan from streaming, or -1; *text says why. `every_step` asks for that mode. */
+/* The layer that keeps the plan from streaming, or -1; *text says why. `every_step` asks for that mode. */
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text);
 /* Inputs over time whose frames meet in a join share a *clock*: they have as many frames as one another.
  * Those of other clocks have numbers of their own. Clocks are counted in the order of their first inputs;
  * `frames` arguments that point to several numbers hold one a clock. */
 size_t rnnrt_plan_clocks(const struct rnnrt_plan *plan);
-/* The clock of input `input` (counted over the input rows); -1: it is given once. */
+/* The clock of input `input` (counted over the input layers); -1: it is given once. */
 int32_t rnnrt_plan_clock(const struct rnnrt_plan *plan, size_t input);
 /* All frames of output `output` that are there after `frames` input frames, and when no more come. */
 size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended);
@@ -181,8 +182,8 @@ struct rnnrt_array {
     ptrdiff_t time_stride, batch_stride;
     size_t frames;
 };
-/* State values of recurrent rows: value number (slot 1 h, slot 2 c) and (batch, size) numbers, read before
- * (in place of what the row's further inputs say) or written after. */
+/* State values of recurrent layers: value number (slot 1 h, slot 2 c) and (batch, size) numbers, read before
+ * (in place of what the layer's further inputs say) or written after. */
 struct rnnrt_state_value {
     int32_t value;
     float *data;
@@ -198,8 +199,8 @@ struct rnnrt_between {
     double asked; /* `done` when it was last asked: 0 at first */
 };
 
-/* One whole batch of sequences, inputs by input row. Inputs of fixed length have that many frames, all others
- * of a clock the same number. Outputs must not overlap inputs. `between`: see there, or NULL. */
+/* One whole batch of sequences, inputs by input layer. Inputs of fixed length have that many frames, all
+ * others of a clock the same number. Outputs must not overlap inputs. `between`: see there, or NULL. */
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
                             struct rnnrt_array *outputs, const int64_t *lengths,
                             const struct rnnrt_state_value *initial, size_t initial_count,
@@ -213,9 +214,9 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **stream, const struct
                                       struct rnnrt_error *error);
 void rnnrt_stream_free(struct rnnrt_stream *stream);
 /* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input
- * rows. Set it before the first frame: what hangs on it alone is worked out with that. */
+ * layers. Set it before the first frame: layers that depend on it alone are computed with that. */
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x);
-/* Push inputs[i].frames frames of every input, none too: inputs by input row, those without a time axis
+/* Push inputs[i].frames frames of every input, none too: inputs by input layer, those without a time axis
  * unused; those of one clock have as many (else RNNRT_MISALIGNED, and nothing changed). outputs[o].frames:
  * room on entry, emitted on return. Outputs must not overlap inputs, except that one frame may be pushed into
  * its own place. `between`: see there, or NULL. After a failure half-way the stream has ended: only reset or
@@ -264,7 +265,7 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
 /* ---- state: what a row keeps, as named arrays ---- */
 
 struct rnnrt_state_array {
-    int32_t row;      /* the row description it belongs to */
+    int32_t layer;    /* it belongs to */
     int32_t input;    /* "queue": of which input; else which of the arrays its layer keeps, from 0 */
     const char *word; /* "h", "c", "state", "window", "queue", "sum", "maximum", "last", "frames"; where a
                          mask is consulted "begun", "held" (the last output), "count" */

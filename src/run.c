@@ -20,15 +20,15 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
         for (size_t r = 0; r < plan->count; r++) {
             const struct rnnrt_op *op = &plan->ops[r];
             struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[0]);
-            if (op->row.kind == rnnrt_kind_input) {
+            if (op->desc.kind == rnnrt_kind_input) {
                 struct value_place *value = &arena->values[op->value];
-                if (op->row.timed && stage == 0) {
+                if (op->desc.timed && stage == 0) {
                     size_t frames = inputs[input].frames,
                            count = start < frames ? rnnrt_smaller(arena->block, frames - start) : 0;
                     left |= start + count < frames;
                     value->data =
                         (float *)rnnrt_read_frames(&inputs[input], start, count, arena->batch,
-                                                   (size_t)op->row.output_size, arena->work + value->work);
+                                                   (size_t)op->desc.output_size, arena->work + value->work);
                     value->fresh = count;
                     record->done = start + count >= frames;
                 } else if (stage == 0) {
@@ -40,7 +40,7 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
                 continue;
             }
             if (op->whole || op->stage != stage || record->done) continue;
-            enum rnnrt_status status = rnnrt_visit_op(arena, r, lengths, error);
+            enum rnnrt_status status = rnnrt_invoke(arena, r, lengths, error);
             if (status) return status;
             left |= !record->done;
         }
@@ -50,7 +50,7 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
     for (size_t v = 0; v < plan->value_count; v++) arena->values[v].fresh = 0;
     for (size_t r = 0; r < plan->count; r++)
         if (plan->ops[r].whole && plan->ops[r].stage == stage) {
-            enum rnnrt_status status = rnnrt_visit_op(arena, r, lengths, error);
+            enum rnnrt_status status = rnnrt_invoke(arena, r, lengths, error);
             if (status) return status;
         }
     return rnnrt_write_outputs(arena, outputs, room, error);
@@ -64,18 +64,18 @@ static enum rnnrt_status count_frames(const struct rnnrt_plan *plan, const struc
     size_t input = 0;
     frames[0] = 0;
     for (size_t r = 0; r < plan->count; r++) {
-        const struct rnnrt_row *row = &plan->ops[r].row;
-        if (row->kind != rnnrt_kind_input) continue;
+        const struct rnnrt_layer_desc *desc = &plan->ops[r].desc;
+        if (desc->kind != rnnrt_kind_input) continue;
         size_t given = inputs[input++].frames;
-        if (!row->timed) continue;
+        if (!desc->timed) continue;
         uint64_t clock = plan->ops[r].clocks;
         size_t *own = &frames[__builtin_ctzll(clock)];
-        if (row->length ? given != (size_t)row->length : (free_length & clock) && given != *own) {
-            if (error) *error = (struct rnnrt_error){.row = (int32_t)r};
+        if (desc->length ? given != (size_t)desc->length : (free_length & clock) && given != *own) {
+            if (error) *error = (struct rnnrt_error){.layer = (int32_t)r};
             return RNNRT_MISALIGNED;
         }
-        if (!row->length || !(free_length & clock)) *own = given;
-        if (!row->length) free_length |= clock;
+        if (!desc->length || !(free_length & clock)) *own = given;
+        if (!desc->length) free_length |= clock;
     }
     return RNNRT_OK;
 }
@@ -85,13 +85,13 @@ static void take_whole_inputs(struct rnnrt_arena *arena, const struct rnnrt_arra
     const struct rnnrt_plan *plan = arena->plan;
     size_t input = 0;
     for (size_t r = 0; r < plan->count; r++) {
-        const struct rnnrt_row *row = &plan->ops[r].row;
-        if (row->kind != rnnrt_kind_input) continue;
+        const struct rnnrt_layer_desc *desc = &plan->ops[r].desc;
+        if (desc->kind != rnnrt_kind_input) continue;
         struct value_place *value = &arena->values[plan->ops[r].value];
         if (value->whole) {
-            value->total = row->timed ? inputs[input].frames : 1;
+            value->total = desc->timed ? inputs[input].frames : 1;
             value->whole = (float *)rnnrt_read_frames(&inputs[input], 0, value->total, arena->batch,
-                                                      (size_t)row->output_size, value->whole);
+                                                      (size_t)desc->output_size, value->whole);
         }
         input++;
     }
@@ -107,7 +107,7 @@ static void move_states(struct rnnrt_arena *arena, const struct rnnrt_state_valu
                         bool in) {
     for (size_t i = 0; i < count; i++) {
         if (!rnnrt_row_state(arena->plan, arena->rows[0], states[i].value)) continue; /* is not a state */
-        const struct rnnrt_op *op = &arena->plan->ops[arena->plan->values[states[i].value].row];
+        const struct rnnrt_op *op = &arena->plan->ops[arena->plan->values[states[i].value].op];
         size_t width = (size_t)arena->plan->values[states[i].value].width;
         if (in) {
             int32_t input = start_of(op, (size_t)states[i].value - op->value);
@@ -178,7 +178,7 @@ size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames) {
     double bytes = 64 + (double)plan->row_bytes;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        double before = op->row.inputs ? plan->ops[plan->values[op->row.input[0]].row].rate : 1;
+        double before = op->desc.inputs ? plan->ops[plan->values[op->desc.input[0]].op].rate : 1;
         struct rnnrt_sizes sizes = {0, 1};
         if (op->layer->measure) op->layer->measure(op, SLICE_ROWS, 1, &sizes);
         bytes += (double)sizes.scratch * sizeof(float) / SLICE_ROWS;
@@ -212,7 +212,7 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
                             const struct rnnrt_state_value *initial, size_t initial_count,
                             const struct rnnrt_state_value *final, size_t final_count, size_t block,
                             struct rnnrt_between *between, struct rnnrt_error *error) {
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     size_t frames = 1, most, made[RNNRT_PLAN_OUTPUTS] = {0}, row = 0;
     for (size_t i = 0; i < plan->inputs; i++) frames = rnnrt_larger(frames, inputs[i].frames);
     most = batch > SLICE_LEAST ? rnnrt_plan_rows(plan, frames) : batch;

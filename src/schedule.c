@@ -16,10 +16,10 @@ static int32_t leader_of(const struct rnnrt_plan *plan, int32_t r) {
 static enum rnnrt_status find_clocks(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
-        op->leader = op->row.kind == rnnrt_kind_input && op->row.timed ? (int32_t)r : -1;
+        op->leader = op->desc.kind == rnnrt_kind_input && op->desc.timed ? (int32_t)r : -1;
         for (int32_t i = 0; i < op->counted; i++) {
-            const struct rnnrt_value *value = &plan->values[op->row.input[i]];
-            int32_t other = leader_of(plan, plan->ops[value->row].leader), own = leader_of(plan, op->leader);
+            const struct rnnrt_value *value = &plan->values[op->desc.input[i]];
+            int32_t other = leader_of(plan, plan->ops[value->op].leader), own = leader_of(plan, op->leader);
             if (other < 0 || !value->timed) continue;
             if (own < 0) op->leader = other;
             else plan->ops[own > other ? own : other].leader = own > other ? other : own;
@@ -29,10 +29,10 @@ static enum rnnrt_status find_clocks(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         for (int32_t i = 0; i < op->counted; i++)
-            op->clocks |= plan->ops[plan->values[op->row.input[i]].row].clocks;
-        if (op->row.kind != rnnrt_kind_input) continue;
+            op->clocks |= plan->ops[plan->values[op->desc.input[i]].op].clocks;
+        if (op->desc.kind != rnnrt_kind_input) continue;
         int32_t leader = leader_of(plan, op->leader);
-        if (leader == (int32_t)r && plan->clocks == RNNRT_MAX_CLOCKS) return RNNRT_BAD_ROW;
+        if (leader == (int32_t)r && plan->clocks == RNNRT_MAX_CLOCKS) return RNNRT_BAD_LAYER;
         if (leader == (int32_t)r) op->clocks = (uint64_t)1 << plan->clocks++;
         else if (leader >= 0) op->clocks = plan->ops[leader].clocks;
         plan->input_clock[input++] = op->clocks ? __builtin_ctzll(op->clocks) : -1;
@@ -45,7 +45,7 @@ size_t rnnrt_plan_clocks(const struct rnnrt_plan *plan) { return plan->clocks; }
 int32_t rnnrt_plan_clock(const struct rnnrt_plan *plan, size_t input) { return plan->input_clock[input]; }
 
 /* ---- stages ----
- * Ops of one stage are visited block by block, in order. An op that needs a value complete before it starts
+ * Ops of one stage are invoked block by block, in order. An op that needs a value complete before it starts
  * (an initial state), or reads what a whole op made, belongs to a later stage and reads that value from a
  * full-length buffer. */
 
@@ -56,8 +56,8 @@ static bool closes(int32_t kind) {
 
 /* Whether a stream gives the value only when the sequence is over. */
 static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
-    const struct rnnrt_op *from = &plan->ops[plan->values[value].row];
-    return from->late || (!from->once && rnnrt_recurrent(from->row.kind) && !plan->values[value].timed);
+    const struct rnnrt_op *from = &plan->ops[plan->values[value].op];
+    return from->late || (!from->once && rnnrt_recurrent(from->desc.kind) && !plan->values[value].timed);
 }
 
 /* Whether an op joins frames as they come with frames that are there only at the end: no queue of a known
@@ -65,10 +65,10 @@ static bool comes_late(const struct rnnrt_plan *plan, int32_t value) {
 static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op) {
     bool late = false, live = false;
     for (int32_t i = 0; op->joins && i < op->counted; i++) {
-        int32_t v = op->row.input[i];
+        int32_t v = op->desc.input[i];
         if (!plan->values[v].timed) return false;
         if (comes_late(plan, v)) late = true;
-        else live |= !plan->ops[plan->values[v].row].once;
+        else live |= !plan->ops[plan->values[v].op].once;
     }
     return late && live;
 }
@@ -77,27 +77,27 @@ static void order(struct rnnrt_plan *plan) {
     plan->stages = 1;
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
-        op->whole = op->row.reverse || op->row.kind == rnnrt_kind_reverse;
-        op->stage = op->row.inputs ? 0 : -1;
-        op->once = op->row.inputs || !op->row.timed;
-        for (int32_t i = 0; i < op->row.inputs; i++) {
-            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
+        op->whole = op->desc.reverse || op->desc.kind == rnnrt_kind_reverse;
+        op->stage = op->desc.inputs ? 0 : -1;
+        op->once = op->desc.inputs || !op->desc.timed;
+        for (int32_t i = 0; i < op->desc.inputs; i++) {
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->desc.input[i]].op];
             op->once &= from->once;
             bool complete = i >= op->counted;
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
             if (after > op->stage) op->stage = after;
         }
         op->late =
-            op->row.inputs && !op->once && (closes(op->row.kind) || op->row.kind == rnnrt_kind_flatten);
-        for (int32_t i = 0; i < op->row.inputs; i++) op->late |= comes_late(plan, op->row.input[i]);
+            op->desc.inputs && !op->once && (closes(op->desc.kind) || op->desc.kind == rnnrt_kind_flatten);
+        for (int32_t i = 0; i < op->desc.inputs; i++) op->late |= comes_late(plan, op->desc.input[i]);
         if (op->stage + 1 > plan->stages) plan->stages = op->stage + 1;
     }
 }
 
 /* Whether input i of the op comes from a full-length buffer. */
 static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
-    const struct rnnrt_value *value = &plan->values[op->row.input[i]];
-    const struct rnnrt_op *from = &plan->ops[value->row];
+    const struct rnnrt_value *value = &plan->values[op->desc.input[i]];
+    const struct rnnrt_op *from = &plan->ops[value->op];
     if (!value->full) return false;
     if (op->whole || from->whole || i >= op->counted || (!plan->streams && op->joins)) return true;
     return from->stage < 0 ? !value->timed || op->stage > 0 : op->stage > from->stage;
@@ -107,32 +107,32 @@ static bool reads_whole(const struct rnnrt_plan *plan, const struct rnnrt_op *op
 static void keep_whole_values(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        for (int32_t i = 0; i < op->row.inputs; i++) {
-            struct rnnrt_value *value = &plan->values[op->row.input[i]];
-            const struct rnnrt_op *from = &plan->ops[plan->values[op->row.input[i]].row];
+        for (int32_t i = 0; i < op->desc.inputs; i++) {
+            struct rnnrt_value *value = &plan->values[op->desc.input[i]];
+            const struct rnnrt_op *from = &plan->ops[plan->values[op->desc.input[i]].op];
             value->full |= from->whole || op->whole ||
                            (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
                            i >= op->counted;
         }
-        if (op->stage < 0 && !op->row.timed) plan->values[op->value].full = true;
+        if (op->stage < 0 && !op->desc.timed) plan->values[op->value].full = true;
         for (size_t slot = 0; op->whole && slot < op->slots; slot++)
             plan->values[op->value + slot].full = true;
     }
     const char *text;
     plan->streams = rnnrt_plan_obstacle(plan, false, &text) < 0;
     for (size_t r = 0; r < plan->count && plan->streams; r++)
-        if (plan->ops[r].row.kind == rnnrt_kind_input && plan->ops[r].row.timed) {
-            plan->length[__builtin_ctzll(plan->ops[r].clocks)] = (size_t)plan->ops[r].row.length;
-            plan->fixed |= plan->ops[r].row.length > 0;
+        if (plan->ops[r].desc.kind == rnnrt_kind_input && plan->ops[r].desc.timed) {
+            plan->length[__builtin_ctzll(plan->ops[r].clocks)] = (size_t)plan->ops[r].desc.length;
+            plan->fixed |= plan->ops[r].desc.length > 0;
         }
     /* Where the branches of a join may be any distance apart they wait for one another in full-length
      * buffers. */
     for (size_t r = 0; r < plan->count && !plan->streams; r++)
-        for (int32_t i = 0; plan->ops[r].joins && i < plan->ops[r].row.inputs; i++)
-            plan->values[plan->ops[r].row.input[i]].full = true;
+        for (int32_t i = 0; plan->ops[r].joins && i < plan->ops[r].desc.inputs; i++)
+            plan->values[plan->ops[r].desc.input[i]].full = true;
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
-        for (int32_t i = 0; i < op->row.inputs; i++) op->from_whole[i] = reads_whole(plan, op, i);
+        for (int32_t i = 0; i < op->desc.inputs; i++) op->from_whole[i] = reads_whole(plan, op, i);
         for (op->shown = op->slots; op->shown && !plan->values[op->value + op->shown - 1].used;) op->shown--;
     }
 }
@@ -147,18 +147,18 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool
         const struct rnnrt_op *op = &plan->ops[r];
         size_t *made = total + op->value, in = SIZE_MAX;
         memset(made, 0, op->slots * sizeof *made);
-        if (op->row.kind == rnnrt_kind_input) {
-            if (!op->row.timed) made[0] = begun;
-            else if (ended && op->row.length && !plan->streams) made[0] = (size_t)op->row.length;
+        if (op->desc.kind == rnnrt_kind_input) {
+            if (!op->desc.timed) made[0] = begun;
+            else if (ended && op->desc.length && !plan->streams) made[0] = (size_t)op->desc.length;
             else made[0] = frames[__builtin_ctzll(op->clocks)];
             continue;
         }
         /* what depends on inputs given once alone is over with the first frame */
         bool over = ended || (op->once && begun);
-        for (int32_t i = 0; i < op->counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
-        if (every_step && closes(op->row.kind)) made[0] = in;
+        for (int32_t i = 0; i < op->counted; i++) in = rnnrt_smaller(in, total[op->desc.input[i]]);
+        if (every_step && closes(op->desc.kind)) made[0] = in;
         else made[0] = op->whole && !over ? 0 : rnnrt_op_due(op, in, over);
-        if (rnnrt_recurrent(op->row.kind)) {
+        if (rnnrt_recurrent(op->desc.kind)) {
             for (size_t slot = RNNRT_SLOT_H; slot < op->slots; slot++)
                 made[slot] = plan->values[op->value + slot].timed ? made[0] : every_step ? in : over && in;
         }
@@ -170,21 +170,21 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool
 static void count_work(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
-        op->rate = op->row.timed != 0, op->few = !op->row.timed;
-        if (op->row.kind == rnnrt_kind_input) continue;
-        const struct rnnrt_value *value = &plan->values[op->row.input[0]];
-        const struct rnnrt_op *from = &plan->ops[value->row];
-        bool final = !value->timed && rnnrt_recurrent(from->row.kind);
+        op->rate = op->desc.timed != 0, op->few = !op->desc.timed;
+        if (op->desc.kind == rnnrt_kind_input) continue;
+        const struct rnnrt_value *value = &plan->values[op->desc.input[0]];
+        const struct rnnrt_op *from = &plan->ops[value->op];
+        bool final = !value->timed && rnnrt_recurrent(from->desc.kind);
         double rate = final ? 0 : from->rate, few = final ? 1 : from->few;
         op->work = op->layer->work ? op->layer->work(op)
-                                   : 4.0 * ((double)op->row.input_size + (double)op->row.output_size);
+                                   : 4.0 * ((double)op->desc.input_size + (double)op->desc.output_size);
         plan->work_frame += op->work * rate;
         plan->work_once += op->work * few;
-        if (!op->row.timed) continue;
+        if (!op->desc.timed) continue;
         struct rnnrt_rate by = rnnrt_rate_of(op);
         double length =
-            op->row.kind == rnnrt_kind_unflatten || (op->row.kind == rnnrt_kind_scan && op->row.length)
-                ? (double)op->row.length
+            op->desc.kind == rnnrt_kind_unflatten || (op->desc.kind == rnnrt_kind_scan && op->desc.length)
+                ? (double)op->desc.length
                 : (double)by.up / (double)by.down;
         op->rate = rate * length, op->few = few * length;
     }
@@ -207,11 +207,11 @@ static void find_phases(struct rnnrt_plan *plan) {
     }
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        const struct rnnrt_row *row = &op->row;
+        const struct rnnrt_layer_desc *desc = &op->desc;
         uint64_t rate = plan->period ? plan->period : 1, span = (uint64_t)rnnrt_rate_of(op).warm;
-        bool first = op->once || row->inputs > op->counted || row->kind == rnnrt_kind_global_max_pool;
-        if (op->once && row->timed && row->length) {
-            uint64_t l = (uint64_t)row->length;
+        bool first = op->once || desc->inputs > op->counted || desc->kind == rnnrt_kind_global_max_pool;
+        if (op->once && desc->timed && desc->length) {
+            uint64_t l = (uint64_t)desc->length;
             plan->warm += l > most / rate ? most : l * rate;
         }
         plan->warm += first ? rate : span > most / rate ? most : span * rate;
@@ -238,8 +238,8 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         const struct rnnrt_op *op = &plan->ops[r];
         *text = "has a different fixed length from the inputs its frames are joined with, so they cannot be "
                 "streamed together";
-        if (op->row.kind == rnnrt_kind_input && op->row.timed &&
-            op->row.length != plan->ops[leader_of(plan, (int32_t)r)].row.length)
+        if (op->desc.kind == rnnrt_kind_input && op->desc.timed &&
+            op->desc.length != plan->ops[leader_of(plan, (int32_t)r)].desc.length)
             return (int32_t)r;
         *text = op->whole ? "runs from the last frame to the first"
                           : "takes its initial state from another layer, which must be done first";
@@ -253,8 +253,8 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
                          : "joins frames as they come with frames that are known only at the end";
         if (joins_late(plan, op)) return (int32_t)r;
         *text = "answers only when all frames are there";
-        if (every_step && (op->row.kind == rnnrt_kind_flatten || op->row.kind == rnnrt_kind_unflatten ||
-                           (op->row.kind == rnnrt_kind_scan && op->row.length)))
+        if (every_step && (op->desc.kind == rnnrt_kind_flatten || op->desc.kind == rnnrt_kind_unflatten ||
+                           (op->desc.kind == rnnrt_kind_scan && op->desc.length)))
             return (int32_t)r;
         *text = "looks ahead: its answer to the last frames comes at the end";
         if (every_step && rnnrt_rate_of(op).tail) return (int32_t)r;

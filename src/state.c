@@ -6,15 +6,15 @@
 
 /* The first slot of an op that shows what it keeps at the end; those after it show the arrays after it. */
 static size_t first_shown(const struct rnnrt_op *op) {
-    return op->scan ? op->row.inner->outputs - (size_t)op->row.states : RNNRT_SLOT_H;
+    return op->scan ? op->desc.inner->outputs - (size_t)op->desc.states : RNNRT_SLOT_H;
 }
 
 float *rnnrt_row_state(const struct rnnrt_plan *plan, char *row, int32_t value) {
     struct rnnrt_kept kept[RNNRT_MOST_KEPT];
     if (value < 0 || (size_t)value >= plan->value_count) return NULL;
-    const struct rnnrt_op *op = &plan->ops[plan->values[value].row];
+    const struct rnnrt_op *op = &plan->ops[plan->values[value].op];
     size_t slot = (size_t)value - op->value, first = first_shown(op);
-    if (!rnnrt_recurrent(op->row.kind) || slot < first) return NULL;
+    if (!rnnrt_recurrent(op->desc.kind) || slot < first) return NULL;
     size_t arrays = op->layer->keeps(op, kept);
     if (slot - first >= arrays || kept[slot - first].own) return NULL;
     float *at = (float *)(void *)(row + op->state);
@@ -36,10 +36,10 @@ static const struct rnnrt_op *find(const struct rnnrt_plan *plan, size_t index,
             if (!index--) return op;
             *at += kept[k].frames * kept[k].width * (kept[k].wide ? sizeof(double) : sizeof(float));
         }
-        for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
+        for (int32_t i = 0; op->joins && i < op->desc.inputs; i++) {
             if (!op->lag[i]) continue;
             *array = (struct rnnrt_state_array){
-                (int32_t)r, i, "queue", op->lag[i], (size_t)plan->values[op->row.input[i]].width, false};
+                (int32_t)r, i, "queue", op->lag[i], (size_t)plan->values[op->desc.input[i]].width, false};
             *at = op->queue[i];
             if (!index--) return op;
         }
@@ -105,17 +105,17 @@ enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, const
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         struct rnnrt_record *record = rnnrt_record_of(op, row);
-        if (op->row.kind == rnnrt_kind_input) continue;
+        if (op->desc.kind == rnnrt_kind_input) continue;
         int32_t counted = op->counted;
         size_t in = SIZE_MAX;
-        for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->row.input[i]]);
+        for (int32_t i = 0; i < counted; i++) in = rnnrt_smaller(in, total[op->desc.input[i]]);
         record->consumed = in;
         record->done = op->once && rnnrt_begun(plan, position) && !every_step;
-        for (int32_t i = 0; op->joins && i < op->row.inputs; i++) {
+        for (int32_t i = 0; op->joins && i < op->desc.inputs; i++) {
             bool fresh =
-                every_step && !plan->values[op->row.input[i]].timed; /* each frame brings a newer one */
+                every_step && !plan->values[op->desc.input[i]].timed; /* each frame brings a newer one */
             if (op->lag[i] && !op->from_whole[i] && !fresh)
-                *(uint64_t *)(void *)(row + op->waiting[i]) = total[op->row.input[i]] - in;
+                *(uint64_t *)(void *)(row + op->waiting[i]) = total[op->desc.input[i]] - in;
         }
     }
     rnnrt_arena_return(arena);

@@ -22,7 +22,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
                                       size_t block, bool every_step, bool realtime,
                                       struct rnnrt_error *error) {
     *out = NULL;
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     if (!batch || batch > 1 << 24 || plan->row_bytes >= RNNRT_MOST / batch) return RNNRT_NO_MEMORY;
     struct rnnrt_stream *stream = calloc(1, sizeof *stream);
     if (!stream) return RNNRT_NO_MEMORY;
@@ -67,8 +67,8 @@ static void gather_once(struct rnnrt_arena *arena) {
     for (size_t r = 0; r < plan->count && plan->once_inputs; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         struct value_place *value = &arena->values[op->value];
-        if (op->row.kind != rnnrt_kind_input || op->row.timed) continue;
-        size_t width = (size_t)op->row.output_size;
+        if (op->desc.kind != rnnrt_kind_input || op->desc.timed) continue;
+        size_t width = (size_t)op->desc.output_size;
         value->whole = arena->work + value->work;
         value->total = 1;
         for (size_t b = 0; b < arena->batch; b++)
@@ -131,8 +131,8 @@ static enum rnnrt_status frames_of(const struct rnnrt_plan *plan, const struct r
         if (c < 0) continue;
         if ((known >> c & 1) && frames[c] != inputs[i].frames) {
             for (size_t r = 0; error && r < plan->count; r++)
-                if (plan->ops[r].row.kind == rnnrt_kind_input && !i--) {
-                    error->row = (int32_t)r;
+                if (plan->ops[r].desc.kind == rnnrt_kind_input && !i--) {
+                    error->layer = (int32_t)r;
                     break;
                 }
             return RNNRT_MISALIGNED;
@@ -158,20 +158,20 @@ enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row,
     if (count) most = having(plan, frames, count);
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        if (op->row.kind != rnnrt_kind_input) {
+        if (op->desc.kind != rnnrt_kind_input) {
             uint64_t clocks = every_step ? most : ended ? some : 0;
             if (!(op->clocks & clocks) || !(op->clocks & ~clocks)) continue;
-            if (error) *error = (struct rnnrt_error){.row = (int32_t)r};
+            if (error) *error = (struct rnnrt_error){.layer = (int32_t)r};
             return every_step ? RNNRT_MISALIGNED : RNNRT_TOO_SHORT;
         }
-        if (!op->row.timed) continue;
+        if (!op->desc.timed) continue;
         size_t c = (size_t)__builtin_ctzll(op->clocks);
         uint64_t total = rnnrt_row_position(row, c) + frames[c];
         if (total) some |= op->clocks;
         if (fits_length(plan, c, total, ended && !every_step)) continue;
         if (error)
             *error = (struct rnnrt_error){
-                .row = (int32_t)r, .position = (int64_t)plan->length[c], .value = (double)total};
+                .layer = (int32_t)r, .position = (int64_t)plan->length[c], .value = (double)total};
         return RNNRT_WRONG_LENGTH;
     }
     return RNNRT_OK;
@@ -188,7 +188,7 @@ static bool in_phase(const struct rnnrt_plan *plan, const char *a, const char *b
 static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct rnnrt_array *inputs,
                                        const size_t *frames, bool ended, struct rnnrt_array *outputs,
                                        struct rnnrt_between *between, struct rnnrt_error *error) {
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     if (stream->ended) return RNNRT_ENDED;
     if (!stream->plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena = stream->arena, *waiting = NULL;
@@ -215,7 +215,7 @@ enum rnnrt_status rnnrt_stream_push(struct rnnrt_stream *stream, const struct rn
                                     struct rnnrt_array *outputs, struct rnnrt_between *between,
                                     struct rnnrt_error *error) {
     size_t frames[RNNRT_MAX_CLOCKS];
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     enum rnnrt_status status = frames_of(stream->plan, inputs, frames, error);
     return status ? status : stream_frames(stream, inputs, frames, false, outputs, between, error);
 }
@@ -228,8 +228,8 @@ enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_a
 
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
-    if (plan->inputs != 1 || plan->outputs != 1 || plan->ops[0].row.kind != rnnrt_kind_input) {
-        if (error) *error = (struct rnnrt_error){.row = -1};
+    if (plan->inputs != 1 || plan->outputs != 1 || plan->ops[0].desc.kind != rnnrt_kind_input) {
+        if (error) *error = (struct rnnrt_error){.layer = -1};
         return RNNRT_NOT_STREAMABLE;
     }
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
@@ -244,7 +244,7 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
                                   bool every_step, const struct rnnrt_array *inputs, bool ended,
                                   struct rnnrt_array *outputs, struct rnnrt_between *between,
                                   struct rnnrt_error *error) {
-    if (error) *error = (struct rnnrt_error){.row = -1};
+    if (error) *error = (struct rnnrt_error){.layer = -1};
     if (!plan->streams) return RNNRT_NOT_STREAMABLE;
     struct rnnrt_arena *arena;
     size_t frames[RNNRT_MAX_CLOCKS];
@@ -269,9 +269,9 @@ void rnnrt_stream_end(struct rnnrt_stream *stream) { stream->ended = true; }
 void rnnrt_stream_set_once(struct rnnrt_stream *stream, size_t input, const float *x) {
     for (size_t r = 0; r < stream->plan->count; r++) {
         const struct rnnrt_op *op = &stream->plan->ops[r];
-        size_t width = (size_t)op->row.output_size;
-        if (op->row.kind != rnnrt_kind_input || input--) continue;
-        for (size_t b = 0; b < stream->batch && !op->row.timed; b++)
+        size_t width = (size_t)op->desc.output_size;
+        if (op->desc.kind != rnnrt_kind_input || input--) continue;
+        for (size_t b = 0; b < stream->batch && !op->desc.timed; b++)
             memcpy(row_of(stream, b) + op->state, x + b * width, width * sizeof *x);
         return;
     }

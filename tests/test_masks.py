@@ -586,6 +586,6 @@ FINGERPRINT = "bbdd4d8aae8a50ccb7fa5893d3354ec86b940423e2ba75559ac34ea32836474e"
 
 
 def test_the_engine_is_told_which_value_is_the_mask():
-    rows, _, _ = lowering.rows_of(network(L.GRU, masked_output="zero"))
+    rows, _, _ = lowering.descs_of(network(L.GRU, masked_output="zero"))
     assert [row.get("mask") for row in rows] == [None, None, 1]
     assert rows[2]["masked_output"] == 2 and rows[2]["input"] == [0]

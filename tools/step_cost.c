@@ -11,7 +11,7 @@
 #define API __attribute__((visibility("default")))
 
 API struct rnnrt_stream *step_cost_open(const float *weight, const float *bias, int size) {
-    struct rnnrt_row rows[2] = {
+    struct rnnrt_layer_desc rows[2] = {
         {.kind = rnnrt_kind_input, .input_size = size, .output_size = size, .timed = 1},
         {.kind = rnnrt_kind_dense,
          .inputs = 1,

@@ -2,7 +2,7 @@
 
 
 cdef raise_status(int status, rnnrt_error *error, list names):
-    where = f"layer {names[error.row]!r}" if 0 <= error.row < len(names) else None
+    where = f"layer {names[error.layer]!r}" if 0 <= error.layer < len(names) else None
     text = error.text.decode() if error.text != NULL else None
     if status == RNNRT_NO_MEMORY:
         raise ResourceLimitError("this asks for more memory than there is")
@@ -34,7 +34,7 @@ cdef raise_status(int status, rnnrt_error *error, list names):
         too_few = error.value < error.position
         raise ShapeError(
             "the input has a fixed length",
-            where=f"input {names[error.row]!r}",
+            where=f"input {names[error.layer]!r}",
             expected=f"{error.position} frames in all",
             found=f"{error.value:.0f}",
             fix="Push the others first, or reset() the stream."

@@ -4,8 +4,8 @@
 @cython.no_gc_clear  # the plans inside must outlive what is made of them, also in a reference cycle
 @cython.final
 cdef class Plan:
-    """A packed, immutable network. ``rows`` and ``outputs`` as lowering.rows_of makes them; ``names`` of the
-    rows for messages.
+    """A packed, immutable network. ``descs`` and ``outputs`` as lowering.descs_of makes them; ``names`` of the
+    layers for messages.
     """
 
     cdef rnnrt_plan *plan
@@ -15,9 +15,9 @@ cdef class Plan:
     cdef list inner                # (graph, its plan) of the plans inside this one, kept alive
     cdef size_t output_count
 
-    def __cinit__(self, list rows, list outputs, list names, widths, isa=None, dict states={},
+    def __cinit__(self, list descs, list outputs, list names, widths, isa=None, dict states={},
                   Plan family=None):
-        cdef rnnrt_row *c_rows = <rnnrt_row *> calloc(len(rows), sizeof(rnnrt_row))
+        cdef rnnrt_layer_desc *c_descs = <rnnrt_layer_desc *> calloc(len(descs), sizeof(rnnrt_layer_desc))
         cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
         cdef const char *c_isa = NULL
         cdef rnnrt_error error
@@ -25,25 +25,25 @@ cdef class Plan:
         self.names, self.widths, self.states = names, list(widths), states
         self.inner, self.output_count = [], len(outputs)
         try:
-            if c_rows == NULL or c_outputs == NULL:
+            if c_descs == NULL or c_outputs == NULL:
                 raise MemoryError()
-            for k, row in enumerate(rows):
-                describe_layer(row, &c_rows[k], kept_alive)
-                if "inner" in row:
-                    c_rows[k].inner = self.plan_inside(row["inner"], isa, family).plan
+            for k, desc in enumerate(descs):
+                describe_layer(desc, &c_descs[k], kept_alive)
+                if "inner" in desc:
+                    c_descs[k].inner = self.plan_inside(desc["inner"], isa, family).plan
             for k, value in enumerate(outputs):
                 c_outputs[k] = value
             encoded_isa = None if isa is None else isa.encode()
             if encoded_isa is not None:
                 c_isa = encoded_isa
             status = rnnrt_plan_create(
-                &self.plan, c_rows, len(rows), c_outputs, len(outputs), c_isa,
+                &self.plan, c_descs, len(descs), c_outputs, len(outputs), c_isa,
                 NULL if family is None else family.plan, &error,
             )
             if status:
                 raise_status(status, &error, names)
         finally:
-            free(c_rows)
+            free(c_descs)
             free(c_outputs)
 
     def __dealloc__(self):
@@ -67,15 +67,15 @@ cdef class Plan:
     def obstacle(self, bint every_step=False):
         """(layer name, reason) of what keeps the plan from streaming, or None."""
         cdef const char *text
-        cdef int32_t row = rnnrt_plan_obstacle(self.plan, every_step, &text)
-        return None if row < 0 else (self.names[row], text.decode())
+        cdef int32_t layer = rnnrt_plan_obstacle(self.plan, every_step, &text)
+        return None if layer < 0 else (self.names[layer], text.decode())
 
     def clock(self, size_t input):
-        """The number of the clock that an input, counted over the input rows, is of; -1: it is given once."""
+        """The number of the clock of an input, counted over the input layers; -1: it is given once."""
         return rnnrt_plan_clock(self.plan, input)
 
     def due(self, size_t output, list frames, bint ended):
-        """Frames of an output after frames[k] frames of input row k."""
+        """Frames of an output after frames[k] frames of input layer k."""
         cdef Counts counts
         cdef int32_t clock
         alike(0, &counts)
@@ -118,11 +118,11 @@ def plan_of(graph, isa=None, family=None):
     """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length,
     whose weights it shares.
     """
-    from .lowering import rows_of, state_names
+    from .lowering import descs_of, state_names
 
-    rows, outputs, needs_length = rows_of(graph)
+    descs, outputs, needs_length = descs_of(graph)
     if needs_length:
         raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
-    names = [row["name"] for row in rows]
+    names = [desc["name"] for desc in descs]
     widths = [graph.signals[o.value].width for o in graph.outputs]
-    return Plan(rows, outputs, names, widths, isa, state_names(graph), family)
+    return Plan(descs, outputs, names, widths, isa, state_names(graph), family)

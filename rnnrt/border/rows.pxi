@@ -144,7 +144,7 @@ cdef list by_phase(list rows, const size_t *frames, bint ended):
     cdef Stream stream
     cdef char *block
     cdef int status
-    error.row, error.text = -1, NULL
+    error.layer, error.text = -1, NULL
     members = {}
     for i, (stream, b, _) in enumerate(rows):
         if rnnrt_stream_ended(stream.stream):

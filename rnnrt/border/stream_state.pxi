@@ -7,7 +7,7 @@ def state_arrays(Plan plan):
     cdef size_t k = 0
     table = []
     while rnnrt_plan_state_array(plan.plan, k, &array):
-        word, layer = array.word.decode(), plan.names[array.row]
+        word, layer = array.word.decode(), plan.names[array.layer]
         if word == "queue":
             word += f".{array.input}"
         elif word in ("h", "c", "state") and layer in plan.states:
@@ -88,7 +88,7 @@ cdef int write_rows(Stream stream, dict arrays) except -1:
     finally:
         stream.busy = False
     if status:
-        error.row, error.text = -1, NULL
+        error.layer, error.text = -1, NULL
         raise_status(status, &error, stream.plan.names)
     return 0
 

@@ -146,10 +146,10 @@ class Layer:
         raise NotImplementedError
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
-        """The layer as the engine knows it, beyond the wiring: values by the names of ``struct rnnrt_row``
-        (src/rnnrt.h), in words where the engine has words. ``x``: the first input's signal, None without
-        inputs. ``kind`` among them: the engine's word where it is not the layer's own; ``needs_length``:
-        whether they hold for one length of the input only.
+        """The layer as the engine knows it, beyond the wiring: values by the names of ``struct
+        rnnrt_layer_desc`` (src/rnnrt.h), in words where the engine has words. ``x``: the first input's
+        signal, None without inputs. ``kind`` among them: the engine's word where it is not the layer's own;
+        ``needs_length``: whether they hold for one length of the input only.
         """
         raise UnsupportedModelError(
             "its class does not define engine_fields, which describe a layer to the engine",

@@ -13,52 +13,58 @@ enum {
     KEPT_RUN = 4, /* windows of one row that pay for a product of their own */
 };
 
-static bool depthwise(const struct rnnrt_row *row) {
-    return row->groups > 1 && row->groups == row->input_size && row->output_size == row->input_size;
+static bool depthwise(const struct rnnrt_layer_desc *desc) {
+    return desc->groups > 1 && desc->groups == desc->input_size && desc->output_size == desc->input_size;
 }
-static size_t per_group(const struct rnnrt_row *row) { return (size_t)(row->input_size / row->groups); }
-static bool tap_by_tap(const struct rnnrt_row *row) { return per_group(row) >= 16 || row->kernel_size == 1; }
-static size_t group_depth(const struct rnnrt_row *row) { return (size_t)row->kernel_size * per_group(row); }
+static size_t per_group(const struct rnnrt_layer_desc *desc) {
+    return (size_t)(desc->input_size / desc->groups);
+}
+static bool tap_by_tap(const struct rnnrt_layer_desc *desc) {
+    return per_group(desc) >= 16 || desc->kernel_size == 1;
+}
+static size_t group_depth(const struct rnnrt_layer_desc *desc) {
+    return (size_t)desc->kernel_size * per_group(desc);
+}
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
-    const struct rnnrt_row *row = &op->row;
+    const struct rnnrt_layer_desc *desc = &op->desc;
     *text = "a convolution needs weights, a window that fits and groups that divide its inputs and outputs";
-    if (!row->weight || !window_ok(row) || row->groups < 1 || row->input_size % row->groups ||
-        row->output_size % row->groups)
-        return RNNRT_BAD_ROW;
+    if (!desc->weight || !window_ok(desc) || desc->groups < 1 || desc->input_size % desc->groups ||
+        desc->output_size % desc->groups)
+        return RNNRT_BAD_LAYER;
     enum rnnrt_status status = RNNRT_OK;
-    size_t taps = (size_t)row->kernel_size, groups = (size_t)row->groups, out = (size_t)row->output_size;
-    op->bias = rnnrt_plan_copy(plan, row->bias, out, &status);
-    if (depthwise(row)) {
+    size_t taps = (size_t)desc->kernel_size, groups = (size_t)desc->groups, out = (size_t)desc->output_size;
+    op->bias = rnnrt_plan_copy(plan, desc->bias, out, &status);
+    if (depthwise(desc)) {
         float *table = rnnrt_plan_floats(plan, rnnrt_times(out, taps));
         if (!table) return RNNRT_NO_MEMORY;
         for (size_t c = 0; c < groups && !plan->filled; c++)
-            for (size_t tap = 0; tap < taps; tap++) table[tap * groups + c] = row->weight[c * taps + tap];
+            for (size_t tap = 0; tap < taps; tap++) table[tap * groups + c] = desc->weight[c * taps + tap];
         op->table = table;
         return status;
     }
-    op->weight = rnnrt_plan_pack(plan, row->weight, groups, out / groups, group_depth(row), &status);
+    op->weight = rnnrt_plan_pack(plan, desc->weight, groups, out / groups, group_depth(desc), &status);
     return status;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    size_t wide = tap_by_tap(&op->row) ? (size_t)op->row.input_size : group_depth(&op->row);
+    size_t wide = tap_by_tap(&op->desc) ? (size_t)op->desc.input_size : group_depth(&op->desc);
     sizes->scratch = window_scratch(batch) + rnnrt_times(GATHERED_ROWS, wide);
     sizes->capacity = window_capacity(op, frames);
 }
 
-/* Window k of this visit for one batch row and group, zeros where it hangs over either end. */
+/* Window k of this invocation for one batch row and group, zeros where it hangs over either end. */
 static void gather(const struct window *w, size_t k, size_t b, size_t g, float *to) {
-    const struct rnnrt_row *row = &w->op->row;
-    size_t part = per_group(row);
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    size_t part = per_group(desc);
     int64_t frame = w->first + (int64_t)k * w->stride;
-    for (int32_t tap = 0; tap < row->kernel_size; tap++, to += part, frame += row->dilation)
+    for (int32_t tap = 0; tap < desc->kernel_size; tap++, to += part, frame += desc->dilation)
         if (frame < w->begin || frame >= w->end) memset(to, 0, part * sizeof *to);
         else memcpy(to, window_at(w, frame, b) + g * part, part * sizeof *to);
 }
 
 static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
-    size_t out = (size_t)op->row.output_size;
+    size_t out = (size_t)op->desc.output_size;
     for (size_t r = 0; r < rows; r++)
         if (op->bias) memcpy(y + r * out, op->bias, out * sizeof *y);
         else memset(y + r * out, 0, out * sizeof *y);
@@ -66,49 +72,49 @@ static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
 
 /* Whether the call is to end, after work on `rows` output rows by `taps` taps of the window. */
 static bool worked(const struct window *w, size_t rows, int32_t taps) {
-    const struct rnnrt_row *row = &w->op->row;
-    if (!w->visit->pulse) return false;
-    double all = w->op->work * row->stride / row->kernel_size;
-    return rnnrt_worked(w->visit->pulse, all * (double)rows * taps);
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    if (!w->call->pulse) return false;
+    double all = w->op->work * desc->stride / desc->kernel_size;
+    return rnnrt_worked(w->call->pulse, all * (double)rows * taps);
 }
 
 static bool run_depthwise(const struct window *w, float *y) {
     const struct rnnrt_op *op = w->op;
-    size_t width = w->in, batch = w->visit->batch;
+    size_t width = w->in, batch = w->call->batch;
     start_from_bias(op, w->due * batch, y);
     for (size_t k = 0; k < w->due; k++)
         for (size_t b = 0; b < batch; b++, y += width) {
-            for (int32_t tap = 0; tap < op->row.kernel_size; tap++) {
-                int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->row.dilation;
+            for (int32_t tap = 0; tap < op->desc.kernel_size; tap++) {
+                int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->desc.dilation;
                 if (frame < w->begin || frame >= w->end) continue;
-                w->visit->kernels->multiply_add(width, op->table + (size_t)tap * width,
-                                                window_at(w, frame, b), y);
+                w->call->kernels->multiply_add(width, op->table + (size_t)tap * width, window_at(w, frame, b),
+                                               y);
             }
-            if (worked(w, 1, op->row.kernel_size)) return false;
+            if (worked(w, 1, op->desc.kernel_size)) return false;
         }
     return true;
 }
 
 static bool run_gathered(const struct window *w, float *scratch, float *y) {
     const struct rnnrt_op *op = w->op;
-    const struct rnnrt_kernels *kernels = w->visit->kernels;
-    size_t out = (size_t)op->row.output_size, groups = (size_t)op->row.groups, batch = w->visit->batch,
-           depth = group_depth(&op->row), outputs = out / groups, rows = w->due * batch;
+    const struct rnnrt_kernels *kernels = w->call->kernels;
+    size_t out = (size_t)op->desc.output_size, groups = (size_t)op->desc.groups, batch = w->call->batch,
+           depth = group_depth(&op->desc), outputs = out / groups, rows = w->due * batch;
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(rows - done, GATHERED_ROWS);
         for (size_t g = 0; g < groups; g++) {
             for (size_t r = 0; r < count; r++)
                 gather(w, (done + r) / batch, (done + r) % batch, g, scratch + r * depth);
-            const struct rnnrt_product call = {.x = scratch,
-                                               .x_stride = depth,
-                                               .depth = depth,
-                                               .rows = count,
-                                               .y = y + done * out + g * outputs,
-                                               .y_stride = out,
-                                               .bias = op->bias ? op->bias + g * outputs : NULL};
-            kernels->product(&op->weight[g], &call);
+            const struct rnnrt_product product = {.x = scratch,
+                                                  .x_stride = depth,
+                                                  .depth = depth,
+                                                  .rows = count,
+                                                  .y = y + done * out + g * outputs,
+                                                  .y_stride = out,
+                                                  .bias = op->bias ? op->bias + g * outputs : NULL};
+            kernels->product(&op->weight[g], &product);
         }
-        if (worked(w, count, op->row.kernel_size)) return false;
+        if (worked(w, count, op->desc.kernel_size)) return false;
     }
     return true;
 }
@@ -116,30 +122,31 @@ static bool run_gathered(const struct window *w, float *scratch, float *y) {
 /* y += W[tap] x for `rows` rows and every group. */
 static void add_tap(const struct window *w, int32_t tap, const float *x, size_t x_stride, size_t rows,
                     float *y, size_t y_stride) {
-    const struct rnnrt_row *row = &w->op->row;
-    size_t groups = (size_t)row->groups, outputs = (size_t)row->output_size / groups, part = per_group(row);
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    size_t groups = (size_t)desc->groups, outputs = (size_t)desc->output_size / groups,
+           part = per_group(desc);
     for (size_t g = 0; g < groups; g++) {
-        const struct rnnrt_product call = {.x = x + g * part,
-                                           .x_stride = x_stride,
-                                           .first = (size_t)tap * part,
-                                           .depth = part,
-                                           .rows = rows,
-                                           .y = y + g * outputs,
-                                           .y_stride = y_stride,
-                                           .add = true};
-        w->visit->kernels->product(&w->op->weight[g], &call);
+        const struct rnnrt_product product = {.x = x + g * part,
+                                              .x_stride = x_stride,
+                                              .first = (size_t)tap * part,
+                                              .depth = part,
+                                              .rows = rows,
+                                              .y = y + g * outputs,
+                                              .y_stride = y_stride,
+                                              .add = true};
+        w->call->kernels->product(&w->op->weight[g], &product);
     }
 }
 
-/* Windows from .. to - 1 whose frame under this tap is kept from earlier visits. A row that has several reads
- * its ring where it lies; single frames of several rows are gathered. */
+/* Windows from .. to - 1 whose frame under this tap is kept from earlier invocations. A row that has several
+ * reads its ring where it lies; single frames of several rows are gathered. */
 static void add_kept(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to,
                      float *scratch, float *y) {
-    size_t batch = w->visit->batch, out = (size_t)w->op->row.output_size, stride = (size_t)w->stride;
+    size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size, stride = (size_t)w->stride;
     for (size_t b = 0; b < batch && (batch == 1 || to - from >= KEPT_RUN); b++)
         for (size_t k = from, count; k < to; k += count) {
             size_t slot = window_slot(w, offset + (int64_t)(k * stride), b), left = w->history - slot;
-            const float *x = (const float *)rnnrt_kept_of(w->op, w->visit, b) + slot * w->in;
+            const float *x = (const float *)rnnrt_kept_of(w->op, w->call, b) + slot * w->in;
             count = rnnrt_smaller(to - k, stride == 1 ? left : (left + stride - 1) / stride);
             add_tap(w, tap, x, stride * w->in, count, y + (k * batch + b) * out, batch * out);
         }
@@ -156,7 +163,7 @@ static void add_kept(const struct window *w, int32_t tap, int64_t offset, size_t
 
 /* The same where the frame under this tap is new. */
 static void add_new(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to, float *y) {
-    size_t batch = w->visit->batch, out = (size_t)w->op->row.output_size, stride = (size_t)w->stride;
+    size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size, stride = (size_t)w->stride;
     if (from >= to) return;
     const float *x = window_at(w, offset + (int64_t)(from * stride), 0);
     y += from * batch * out;
@@ -168,7 +175,7 @@ static void add_new(const struct window *w, int32_t tap, int64_t offset, size_t 
         add_tap(w, tap, x + b * w->in, stride * batch * w->in, to - from, y + b * out, batch * out);
 }
 
-/* The first window of the visit whose frame under the tap is `frame` or later. */
+/* The first window of the invocation whose frame under the tap is `frame` or later. */
 static size_t window_from(const struct window *w, int64_t offset, int64_t frame) {
     int64_t k = frame <= offset  ? 0
                 : w->stride == 1 ? frame - offset
@@ -177,44 +184,44 @@ static size_t window_from(const struct window *w, int64_t offset, int64_t frame)
 }
 
 static bool run_taps(const struct window *w, float *scratch, float *y) {
-    start_from_bias(w->op, w->due * w->visit->batch, y);
-    for (int32_t tap = 0; tap < w->op->row.kernel_size; tap++) {
-        int64_t offset = w->first + (int64_t)tap * w->op->row.dilation;
+    start_from_bias(w->op, w->due * w->call->batch, y);
+    for (int32_t tap = 0; tap < w->op->desc.kernel_size; tap++) {
+        int64_t offset = w->first + (int64_t)tap * w->op->desc.dilation;
         size_t begin = window_from(w, offset, w->begin), fresh = window_from(w, offset, 0),
                end = window_from(w, offset, w->end);
         add_kept(w, tap, offset, begin, fresh, scratch, y);
         add_new(w, tap, offset, fresh, end, y);
-        if (worked(w, (end - begin) * w->visit->batch, 1)) return false;
+        if (worked(w, (end - begin) * w->call->batch, 1)) return false;
     }
     return true;
 }
 
-static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    struct window w = window_open(op, visit);
-    float *scratch = visit->scratch + window_scratch(visit->batch), *y = visit->y[0];
-    bool done = depthwise(&op->row)    ? run_depthwise(&w, y)
-                : tap_by_tap(&op->row) ? run_taps(&w, scratch, y)
-                                       : run_gathered(&w, scratch, y);
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    struct window w = window_open(op, call);
+    float *scratch = call->scratch + window_scratch(call->batch), *y = call->y[0];
+    bool done = depthwise(&op->desc)    ? run_depthwise(&w, y)
+                : tap_by_tap(&op->desc) ? run_taps(&w, scratch, y)
+                                        : run_gathered(&w, scratch, y);
     if (!done) return RNNRT_CANCELLED;
     window_close(&w);
-    visit->made[0] = w.due;
-    if (op->row.activation.name != RNNRT_LINEAR)
-        visit->kernels->activate(op->row.activation, w.due * visit->batch * (size_t)op->row.output_size, y,
-                                 y);
+    call->made[0] = w.due;
+    if (op->desc.activation.name != RNNRT_LINEAR)
+        call->kernels->activate(op->desc.activation, w.due * call->batch * (size_t)op->desc.output_size, y,
+                                y);
     return RNNRT_OK;
 }
 
 static double work(const struct rnnrt_op *op) {
-    return ((double)group_depth(&op->row) + 4) * op->row.output_size / op->row.stride;
+    return ((double)group_depth(&op->desc) + 4) * op->desc.output_size / op->desc.stride;
 }
 
-const struct rnnrt_layer rnnrt_layer_conv1d = {.time = RNNRT_TIME_NEEDED,
-                                               .prepare = prepare,
-                                               .keeps = window_keeps,
-                                               .measure = measure,
-                                               .due = window_due,
-                                               .rate = window_rate,
-                                               .run = run,
-                                               .work = work,
-                                               .asks = true,
-                                               .ring = true};
+const struct rnnrt_layer_class rnnrt_layer_conv1d = {.time = RNNRT_TIME_NEEDED,
+                                                     .prepare = prepare,
+                                                     .keeps = window_keeps,
+                                                     .measure = measure,
+                                                     .due = window_due,
+                                                     .rate = window_rate,
+                                                     .run = run,
+                                                     .work = work,
+                                                     .asks = true,
+                                                     .ring = true};

@@ -5,7 +5,7 @@
 static void cell(const struct rnnrt_step *step) {
     const struct rnnrt_op *op = step->op;
     const struct rnnrt_kernels *kernels = step->kernels;
-    size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size, wide = 4 * units;
+    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size, wide = 4 * units;
     float *y = op->projection ? step->held : step->h_new; /* (batch, units) */
     rnnrt_recurrent_product(step, op->recurrent, NULL, true, step->h, step->gates, wide);
     if (op->standard) {
@@ -15,47 +15,47 @@ static void cell(const struct rnnrt_step *step) {
         for (size_t b = 0; b < step->batch; b++) {
             float *i = step->gates + b * wide, *g = i + 2 * units, *o = i + 3 * units,
                   *c = step->c + b * units;
-            kernels->activate(op->row.recurrent_activation, 2 * units, i, i);
-            kernels->activate(op->row.activation, units, g, g);
-            kernels->activate(op->row.recurrent_activation, units, o, o);
+            kernels->activate(op->desc.recurrent_activation, 2 * units, i, i);
+            kernels->activate(op->desc.activation, units, g, g);
+            kernels->activate(op->desc.recurrent_activation, units, o, o);
             kernels->lstm_cells(units, i, c);
-            kernels->activate(op->row.activation, units, c, g);
+            kernels->activate(op->desc.activation, units, c, g);
             kernels->multiply(units, o, g, y + b * units);
         }
     }
     if (op->projection) {
-        const struct rnnrt_product call = {.x = y,
-                                           .x_stride = units,
-                                           .depth = units,
-                                           .rows = step->batch,
-                                           .y = step->h_new,
-                                           .y_stride = out};
-        kernels->product(op->projection, &call);
+        const struct rnnrt_product product = {.x = y,
+                                              .x_stride = units,
+                                              .depth = units,
+                                              .rows = step->batch,
+                                              .y = step->h_new,
+                                              .y_stride = out};
+        kernels->product(op->projection, &product);
     }
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 4, text);
-    size_t units = (size_t)op->row.units, out = (size_t)op->row.output_size;
-    op->recurrent = rnnrt_plan_pack(plan, op->row.recurrent_weight, 1, 4 * units, out, &status);
-    if (op->row.projection)
-        op->projection = rnnrt_plan_pack(plan, op->row.projection, 1, out, units, &status);
+    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 4 * units, out, &status);
+    if (op->desc.projection)
+        op->projection = rnnrt_plan_pack(plan, op->desc.projection, 1, out, units, &status);
     return status;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)frames;
-    rnnrt_measure_recurrent(op, batch, 4, batch * (size_t)op->row.units, sizes);
+    rnnrt_measure_recurrent(op, batch, 4, batch * (size_t)op->desc.units, sizes);
 }
 
-static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    return rnnrt_run_recurrent(op, visit, 4, cell);
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    return rnnrt_run_recurrent(op, call, 4, cell);
 }
 
-const struct rnnrt_layer rnnrt_layer_lstm = {.time = RNNRT_TIME_NEEDED,
-                                             .prepare = prepare,
-                                             .keeps = rnnrt_recurrent_keeps,
-                                             .measure = measure,
-                                             .run = run,
-                                             .work = rnnrt_work_recurrent,
-                                             .asks = true};
+const struct rnnrt_layer_class rnnrt_layer_lstm = {.time = RNNRT_TIME_NEEDED,
+                                                   .prepare = prepare,
+                                                   .keeps = rnnrt_recurrent_keeps,
+                                                   .measure = measure,
+                                                   .run = run,
+                                                   .work = rnnrt_work_recurrent,
+                                                   .asks = true};

@@ -4,85 +4,85 @@
 
 #include "../plan.h"
 
-static enum rnnrt_status done(struct rnnrt_visit *visit) {
-    visit->made[0] = visit->frames;
+static enum rnnrt_status done(struct rnnrt_invocation *call) {
+    call->made[0] = call->frames;
     return RNNRT_OK;
 }
 
 static enum rnnrt_status same_size(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     (void)plan;
     *text = "its input and output sizes differ";
-    return op->row.input_size == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    return op->desc.input_size == op->desc.output_size ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
 
-static size_t width(const struct rnnrt_op *op) { return (size_t)op->row.input_size; }
-static size_t rows(const struct rnnrt_visit *visit) { return visit->frames * visit->batch; }
+static size_t width(const struct rnnrt_op *op) { return (size_t)op->desc.input_size; }
+static size_t rows(const struct rnnrt_invocation *call) { return call->frames * call->batch; }
 
-static enum rnnrt_status run_activation(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->activate(op->row.activation, rows(visit) * width(op), visit->x[0], visit->y[0]);
-    return done(visit);
+static enum rnnrt_status run_activation(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    call->kernels->activate(op->desc.activation, rows(call) * width(op), call->x[0], call->y[0]);
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_activation = {.prepare = same_size, .run = run_activation};
+const struct rnnrt_layer_class rnnrt_layer_activation = {.prepare = same_size, .run = run_activation};
 
-static enum rnnrt_status run_reshape(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    memcpy(visit->y[0], visit->x[0], rows(visit) * width(op) * sizeof(float));
-    return done(visit);
+static enum rnnrt_status run_reshape(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    memcpy(call->y[0], call->x[0], rows(call) * width(op) * sizeof(float));
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_reshape = {.prepare = same_size, .run = run_reshape};
+const struct rnnrt_layer_class rnnrt_layer_reshape = {.prepare = same_size, .run = run_reshape};
 
-static enum rnnrt_status run_softmax(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->softmax(op->row.kind == rnnrt_kind_log_softmax, width(op), rows(visit), visit->x[0],
-                            visit->y[0]);
-    return done(visit);
+static enum rnnrt_status run_softmax(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    call->kernels->softmax(op->desc.kind == rnnrt_kind_log_softmax, width(op), rows(call), call->x[0],
+                           call->y[0]);
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_softmax = {.prepare = same_size, .run = run_softmax};
-const struct rnnrt_layer rnnrt_layer_log_softmax = {.prepare = same_size, .run = run_softmax};
+const struct rnnrt_layer_class rnnrt_layer_softmax = {.prepare = same_size, .run = run_softmax};
+const struct rnnrt_layer_class rnnrt_layer_log_softmax = {.prepare = same_size, .run = run_softmax};
 
 static enum rnnrt_status prepare_norm(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = same_size(plan, op, text);
-    if (op->row.kind == rnnrt_kind_affine && (!op->row.gamma || !op->row.beta))
-        *text = "it needs a scale and an offset", status = RNNRT_BAD_ROW;
-    op->gamma = rnnrt_plan_copy(plan, op->row.gamma, width(op), &status);
-    op->beta = rnnrt_plan_copy(plan, op->row.beta, width(op), &status);
-    op->mean = rnnrt_plan_copy(plan, op->row.mean, width(op), &status);
+    if (op->desc.kind == rnnrt_kind_affine && (!op->desc.gamma || !op->desc.beta))
+        *text = "it needs a scale and an offset", status = RNNRT_BAD_LAYER;
+    op->gamma = rnnrt_plan_copy(plan, op->desc.gamma, width(op), &status);
+    op->beta = rnnrt_plan_copy(plan, op->desc.beta, width(op), &status);
+    op->mean = rnnrt_plan_copy(plan, op->desc.mean, width(op), &status);
     return status;
 }
 
-static enum rnnrt_status run_affine(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->affine(width(op), rows(visit), op->mean, op->gamma, op->beta, visit->x[0], visit->y[0]);
-    return done(visit);
+static enum rnnrt_status run_affine(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    call->kernels->affine(width(op), rows(call), op->mean, op->gamma, op->beta, call->x[0], call->y[0]);
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_affine = {.prepare = prepare_norm, .run = run_affine};
+const struct rnnrt_layer_class rnnrt_layer_affine = {.prepare = prepare_norm, .run = run_affine};
 
-static enum rnnrt_status run_norm(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    visit->kernels->normalize(width(op), rows(visit), op->gamma, op->beta, op->row.epsilon, visit->x[0],
-                              width(op), visit->y[0], width(op));
-    return done(visit);
+static enum rnnrt_status run_norm(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    call->kernels->normalize(width(op), rows(call), op->gamma, op->beta, op->desc.epsilon, call->x[0],
+                             width(op), call->y[0], width(op));
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_layer_normalization = {.prepare = prepare_norm, .run = run_norm};
+const struct rnnrt_layer_class rnnrt_layer_layer_normalization = {.prepare = prepare_norm, .run = run_norm};
 
 /* ---- select: y[k] = x[index[k]] ---- */
 
 static enum rnnrt_status prepare_select(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     *text = "its index is out of range";
-    for (int32_t k = 0; k < op->row.output_size; k++)
-        if (!op->row.index || op->row.index[k] < 0 || op->row.index[k] >= op->row.input_size)
-            return RNNRT_BAD_ROW;
-    float *copy = rnnrt_plan_floats(plan, (size_t)op->row.output_size);
+    for (int32_t k = 0; k < op->desc.output_size; k++)
+        if (!op->desc.index || op->desc.index[k] < 0 || op->desc.index[k] >= op->desc.input_size)
+            return RNNRT_BAD_LAYER;
+    float *copy = rnnrt_plan_floats(plan, (size_t)op->desc.output_size);
     if (!copy) return RNNRT_NO_MEMORY;
-    if (!plan->filled) memcpy(copy, op->row.index, (size_t)op->row.output_size * sizeof(int32_t));
-    op->row.index = (const int32_t *)(const void *)copy;
+    if (!plan->filled) memcpy(copy, op->desc.index, (size_t)op->desc.output_size * sizeof(int32_t));
+    op->desc.index = (const int32_t *)(const void *)copy;
     return RNNRT_OK;
 }
 
-static enum rnnrt_status run_select(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    const float *x = visit->x[0];
-    float *y = visit->y[0];
-    for (size_t r = 0; r < rows(visit); r++, x += op->row.input_size, y += op->row.output_size)
-        for (int32_t k = 0; k < op->row.output_size; k++) y[k] = x[op->row.index[k]];
-    return done(visit);
+static enum rnnrt_status run_select(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    const float *x = call->x[0];
+    float *y = call->y[0];
+    for (size_t r = 0; r < rows(call); r++, x += op->desc.input_size, y += op->desc.output_size)
+        for (int32_t k = 0; k < op->desc.output_size; k++) y[k] = x[op->desc.index[k]];
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_select = {.prepare = prepare_select, .run = run_select};
+const struct rnnrt_layer_class rnnrt_layer_select = {.prepare = prepare_select, .run = run_select};
 
 /* ---- not_equal: one number a frame, 1 where any number of it is not `value` ---- */
 
@@ -97,58 +97,59 @@ static bool differs(float a, float b) {
 static enum rnnrt_status prepare_not_equal(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     (void)plan;
     *text = "its output is not one number a frame";
-    return op->row.output_size == 1 ? RNNRT_OK : RNNRT_BAD_ROW;
+    return op->desc.output_size == 1 ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
 
-static enum rnnrt_status run_not_equal(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    const float *x = visit->x[0];
-    for (size_t r = 0; r < rows(visit); r++, x += width(op)) {
+static enum rnnrt_status run_not_equal(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    const float *x = call->x[0];
+    for (size_t r = 0; r < rows(call); r++, x += width(op)) {
         bool any = false;
-        for (size_t k = 0; k < width(op); k++) any |= differs(x[k], op->row.value);
-        visit->y[0][r] = any ? 1 : 0;
+        for (size_t k = 0; k < width(op); k++) any |= differs(x[k], op->desc.value);
+        call->y[0][r] = any ? 1 : 0;
     }
-    return done(visit);
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_not_equal = {.prepare = prepare_not_equal, .run = run_not_equal};
+const struct rnnrt_layer_class rnnrt_layer_not_equal = {.prepare = prepare_not_equal, .run = run_not_equal};
 
 /* ---- merging ---- */
 
-static enum rnnrt_status run_concatenate(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    size_t out = (size_t)op->row.output_size, offset = 0;
-    for (int32_t i = 0; i < op->row.inputs; i++) {
+static enum rnnrt_status run_concatenate(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    size_t out = (size_t)op->desc.output_size, offset = 0;
+    for (int32_t i = 0; i < op->desc.inputs; i++) {
         size_t in = op->part[i];
-        for (size_t r = 0; r < rows(visit); r++)
-            memcpy(visit->y[0] + r * out + offset, visit->x[i] + r * in, in * sizeof(float));
+        for (size_t r = 0; r < rows(call); r++)
+            memcpy(call->y[0] + r * out + offset, call->x[i] + r * in, in * sizeof(float));
         offset += in;
     }
-    return done(visit);
+    return done(call);
 }
 
 static enum rnnrt_status prepare_concatenate(struct rnnrt_plan *plan, struct rnnrt_op *op,
                                              const char **text) {
     *text = "its output is not as wide as its inputs together";
     size_t total = 0;
-    for (int32_t i = 0; i < op->row.inputs; i++)
-        total += op->part[i] = (size_t)plan->values[op->row.input[i]].width;
-    return total == (size_t)op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    for (int32_t i = 0; i < op->desc.inputs; i++)
+        total += op->part[i] = (size_t)plan->values[op->desc.input[i]].width;
+    return total == (size_t)op->desc.output_size ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
-const struct rnnrt_layer rnnrt_layer_concatenate = {.prepare = prepare_concatenate, .run = run_concatenate};
+const struct rnnrt_layer_class rnnrt_layer_concatenate = {.prepare = prepare_concatenate,
+                                                          .run = run_concatenate};
 
 static enum rnnrt_status prepare_merge(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     *text = "its inputs differ in size";
-    for (int32_t i = 0; i < op->row.inputs; i++)
-        if (plan->values[op->row.input[i]].width != op->row.output_size) return RNNRT_BAD_ROW;
+    for (int32_t i = 0; i < op->desc.inputs; i++)
+        if (plan->values[op->desc.input[i]].width != op->desc.output_size) return RNNRT_BAD_LAYER;
     return RNNRT_OK;
 }
 
-static enum rnnrt_status run_merge(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+static enum rnnrt_status run_merge(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
     void (*join)(size_t, const float *, const float *, float *) =
-        op->row.kind == rnnrt_kind_add ? visit->kernels->add : visit->kernels->multiply;
-    size_t n = rows(visit) * width(op);
-    if (op->row.inputs == 1) memcpy(visit->y[0], visit->x[0], n * sizeof(float));
-    for (int32_t i = 1; i < op->row.inputs; i++)
-        join(n, i == 1 ? visit->x[0] : visit->y[0], visit->x[i], visit->y[0]);
-    return done(visit);
+        op->desc.kind == rnnrt_kind_add ? call->kernels->add : call->kernels->multiply;
+    size_t n = rows(call) * width(op);
+    if (op->desc.inputs == 1) memcpy(call->y[0], call->x[0], n * sizeof(float));
+    for (int32_t i = 1; i < op->desc.inputs; i++)
+        join(n, i == 1 ? call->x[0] : call->y[0], call->x[i], call->y[0]);
+    return done(call);
 }
-const struct rnnrt_layer rnnrt_layer_add = {.prepare = prepare_merge, .run = run_merge};
-const struct rnnrt_layer rnnrt_layer_multiply = {.prepare = prepare_merge, .run = run_merge};
+const struct rnnrt_layer_class rnnrt_layer_add = {.prepare = prepare_merge, .run = run_merge};
+const struct rnnrt_layer_class rnnrt_layer_multiply = {.prepare = prepare_merge, .run = run_merge};

@@ -7,37 +7,37 @@
 static enum rnnrt_status prepare_window(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     (void)plan;
     *text = "a pooling window does not fit";
-    op->row.dilation = 1;
-    bool padded = op->row.pad_left >= op->row.kernel_size ||
-                  op->row.pad_right >= op->row.kernel_size; /* a window of padding alone has no answer */
-    return window_ok(&op->row) && !padded && op->row.input_size == op->row.output_size ? RNNRT_OK
-                                                                                       : RNNRT_BAD_ROW;
+    op->desc.dilation = 1;
+    bool padded = op->desc.pad_left >= op->desc.kernel_size ||
+                  op->desc.pad_right >= op->desc.kernel_size; /* a window of padding alone has no answer */
+    return window_ok(&op->desc) && !padded && op->desc.input_size == op->desc.output_size ? RNNRT_OK
+                                                                                          : RNNRT_BAD_LAYER;
 }
 
 static void measure_window(const struct rnnrt_op *op, size_t batch, size_t frames,
                            struct rnnrt_sizes *sizes) {
-    sizes->scratch = window_scratch(batch) + rnnrt_times(batch, 2 * (size_t)op->row.input_size);
+    sizes->scratch = window_scratch(batch) + rnnrt_times(batch, 2 * (size_t)op->desc.input_size);
     sizes->capacity = window_capacity(op, frames);
 }
 
 /* How many numbers side by side hold frame `frame` of row b and of the rows after it. */
 static size_t run_of(const struct window *w, int64_t frame) {
-    return frame >= 0 ? w->in * w->visit->batch : w->in;
+    return frame >= 0 ? w->in * w->call->batch : w->in;
 }
 
 static void greatest(const struct window *w, int64_t from, int64_t to, float *y) {
     for (int64_t t = from; t < to; t++) {
         size_t n = run_of(w, t);
-        for (size_t at = 0; at < w->in * w->visit->batch; at += n) {
+        for (size_t at = 0; at < w->in * w->call->batch; at += n) {
             const float *x = window_at(w, t, at / w->in);
             if (t == from) memcpy(y + at, x, n * sizeof *y);
-            else w->visit->kernels->maximum(n, y + at, x, y + at);
+            else w->call->kernels->maximum(n, y + at, x, y + at);
         }
     }
 }
 
 static void mean(const struct window *w, int64_t from, int64_t to, double count, double *sum, float *y) {
-    size_t all = w->in * w->visit->batch;
+    size_t all = w->in * w->call->batch;
     for (size_t i = 0; i < all; i++) sum[i] = 0.0;
     for (int64_t t = from; t < to; t++) {
         size_t n = run_of(w, t);
@@ -49,24 +49,24 @@ static void mean(const struct window *w, int64_t from, int64_t to, double count,
     for (size_t i = 0; i < all; i++) y[i] = (float)(sum[i] / count);
 }
 
-static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    const struct rnnrt_row *row = &op->row;
-    struct window w = window_open(op, visit);
-    double *sum = (double *)(void *)(visit->scratch + window_scratch(visit->batch));
-    float *y = visit->y[0];
-    for (size_t k = 0; k < w.due; k++, y += w.in * visit->batch) {
-        int64_t start = w.first + (int64_t)k * w.stride, end = start + row->kernel_size;
+static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    struct window w = window_open(op, call);
+    double *sum = (double *)(void *)(call->scratch + window_scratch(call->batch));
+    float *y = call->y[0];
+    for (size_t k = 0; k < w.due; k++, y += w.in * call->batch) {
+        int64_t start = w.first + (int64_t)k * w.stride, end = start + desc->kernel_size;
         int64_t from = start < w.begin ? w.begin : start, to = end > w.end ? w.end : end;
-        if (row->kind == rnnrt_kind_max_pool1d) greatest(&w, from, to, y);
-        else mean(&w, from, to, (double)(row->count_padding ? row->kernel_size : to - from), sum, y);
+        if (desc->kind == rnnrt_kind_max_pool1d) greatest(&w, from, to, y);
+        else mean(&w, from, to, (double)(desc->count_padding ? desc->kernel_size : to - from), sum, y);
     }
     window_close(&w);
-    visit->made[0] = w.due;
+    call->made[0] = w.due;
     return RNNRT_OK;
 }
 
 static double work_window(const struct rnnrt_op *op) {
-    return 8.0 * op->row.kernel_size * op->row.input_size / op->row.stride;
+    return 8.0 * op->desc.kernel_size * op->desc.input_size / op->desc.stride;
 }
 
 #define POOL_WINDOW             \
@@ -79,15 +79,15 @@ static double work_window(const struct rnnrt_op *op) {
      .run = run_window,         \
      .work = work_window,       \
      .ring = true}
-const struct rnnrt_layer rnnrt_layer_max_pool1d = POOL_WINDOW;
-const struct rnnrt_layer rnnrt_layer_average_pool1d = POOL_WINDOW;
+const struct rnnrt_layer_class rnnrt_layer_max_pool1d = POOL_WINDOW;
+const struct rnnrt_layer_class rnnrt_layer_average_pool1d = POOL_WINDOW;
 
 /* ---- what is given once, at the end (or after every frame so far) ---- */
 
 static enum rnnrt_status prepare_once(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     (void)plan;
     *text = "its input and output sizes differ";
-    return op->row.input_size == op->row.output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    return op->desc.input_size == op->desc.output_size ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
 
 static size_t due_once(const struct rnnrt_op *op, size_t frames, bool ended) {
@@ -96,10 +96,10 @@ static size_t due_once(const struct rnnrt_op *op, size_t frames, bool ended) {
 }
 
 static size_t keeps_once(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
-    const char *word = op->row.kind == rnnrt_kind_last              ? "last"
-                       : op->row.kind == rnnrt_kind_global_max_pool ? "maximum"
-                                                                    : "sum";
-    kept[0] = (struct rnnrt_kept){word, 1, (size_t)op->row.input_size, true, false};
+    const char *word = op->desc.kind == rnnrt_kind_last              ? "last"
+                       : op->desc.kind == rnnrt_kind_global_max_pool ? "maximum"
+                                                                     : "sum";
+    kept[0] = (struct rnnrt_kept){word, 1, (size_t)op->desc.input_size, true, false};
     kept[1] = (struct rnnrt_kept){"count", 1, 1, true, false}; /* of frames that were not masked */
     return op->mask ? 2 : 1;
 }
@@ -110,18 +110,18 @@ static void measure_once(const struct rnnrt_op *op, size_t batch, size_t frames,
 }
 
 /* One row: what is kept after its new frames, and the answer so far if it is wanted. */
-static void run_row(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t b, float *y) {
-    double *value = rnnrt_kept_of(op, visit, b);
-    size_t n = (size_t)op->row.input_size, step = n * visit->batch;
-    const float *x = visit->x[0] + b * n;
-    uint64_t seen = rnnrt_start(op, visit, b);
-    for (size_t t = 0; t < visit->frames; t++, seen++, x += step) {
-        const float *mask = rnnrt_mask_at(op, visit, t);
+static void run_row(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t b, float *y) {
+    double *value = rnnrt_kept_of(op, call, b);
+    size_t n = (size_t)op->desc.input_size, step = n * call->batch;
+    const float *x = call->x[0] + b * n;
+    uint64_t seen = rnnrt_start(op, call, b);
+    for (size_t t = 0; t < call->frames; t++, seen++, x += step) {
+        const float *mask = rnnrt_mask_at(op, call, t);
         if (mask && mask[b] == 0) continue;
         if (mask) value[n] += 1;
-        switch (op->row.kind) {
+        switch (op->desc.kind) {
         case rnnrt_kind_last:
-            if (t + 1 == visit->frames)
+            if (t + 1 == call->frames)
                 for (size_t i = 0; i < n; i++) value[i] = (double)x[i];
             break;
         case rnnrt_kind_global_average_pool:
@@ -133,17 +133,17 @@ static void run_row(const struct rnnrt_op *op, const struct rnnrt_visit *visit, 
         }
     }
     if (!y) return;
-    double divisor = op->mask                                         ? value[n]
-                     : op->row.kind == rnnrt_kind_global_average_pool ? (double)seen
-                                                                      : 1.0;
+    double divisor = op->mask                                          ? value[n]
+                     : op->desc.kind == rnnrt_kind_global_average_pool ? (double)seen
+                                                                       : 1.0;
     for (size_t i = 0; i < n; i++) y[i] = (float)(value[i] / divisor);
 }
 
-static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
-    bool answers = (visit->every_step || visit->final) && rnnrt_start(op, visit, 0) + visit->frames > 0;
-    for (size_t b = 0; b < visit->batch; b++)
-        run_row(op, visit, b, answers ? visit->y[0] + b * (size_t)op->row.input_size : NULL);
-    visit->made[0] = answers;
+static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    bool answers = (call->every_step || call->final) && rnnrt_start(op, call, 0) + call->frames > 0;
+    for (size_t b = 0; b < call->batch; b++)
+        run_row(op, call, b, answers ? call->y[0] + b * (size_t)op->desc.input_size : NULL);
+    call->made[0] = answers;
     return RNNRT_OK;
 }
 
@@ -154,6 +154,6 @@ static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_visit 
      .measure = measure_once, \
      .due = due_once,         \
      .run = run_once}
-const struct rnnrt_layer rnnrt_layer_last = RNNRT_ONCE;
-const struct rnnrt_layer rnnrt_layer_global_max_pool = RNNRT_ONCE;
-const struct rnnrt_layer rnnrt_layer_global_average_pool = RNNRT_ONCE;
+const struct rnnrt_layer_class rnnrt_layer_last = RNNRT_ONCE;
+const struct rnnrt_layer_class rnnrt_layer_global_max_pool = RNNRT_ONCE;
+const struct rnnrt_layer_class rnnrt_layer_global_average_pool = RNNRT_ONCE;

@@ -27,16 +27,16 @@ typedef void rnnrt_cell(const struct rnnrt_step *step);
 static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const struct rnnrt_matrix *u,
                                            const float *bias, bool add, const float *h, float *y,
                                            size_t y_stride) {
-    const struct rnnrt_product call = {.x = h,
-                                       .x_stride = u->depth,
-                                       .depth = u->depth,
-                                       .rows = step->batch,
-                                       .y = y,
-                                       .y_stride = y_stride,
-                                       .bias = bias,
-                                       .add = add};
-    if (step->overlapped) step->kernels->product_overlapped(u, &call, step->overlapped);
-    else step->kernels->product(u, &call);
+    const struct rnnrt_product product = {.x = h,
+                                          .x_stride = u->depth,
+                                          .depth = u->depth,
+                                          .rows = step->batch,
+                                          .y = y,
+                                          .y_stride = y_stride,
+                                          .bias = bias,
+                                          .add = add};
+    if (step->overlapped) step->kernels->product_overlapped(u, &product, step->overlapped);
+    else step->kernels->product(u, &product);
 }
 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
@@ -45,7 +45,7 @@ size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept)
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
                              struct rnnrt_sizes *sizes);
 double rnnrt_work_recurrent(const struct rnnrt_op *op);
-enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_visit *visit, size_t gates,
+enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
                                       rnnrt_cell *cell);
 
 /* The norm of gates first .. first + count - 1 of every row, in place; nothing where the cell has none. */
@@ -53,14 +53,14 @@ static inline void rnnrt_cell_norm(const struct rnnrt_step *step, size_t first, 
                                    size_t stride) {
     const struct rnnrt_op *op = step->op;
     const struct rnnrt_kernels *kernels = step->kernels;
-    size_t units = (size_t)op->row.units, batch = step->batch;
-    if (op->row.norm == RNNRT_NORM_JOINT)
-        kernels->normalize(count * units, batch, op->gamma, op->beta, op->row.epsilon, gates, stride, gates,
+    size_t units = (size_t)op->desc.units, batch = step->batch;
+    if (op->desc.norm == RNNRT_NORM_JOINT)
+        kernels->normalize(count * units, batch, op->gamma, op->beta, op->desc.epsilon, gates, stride, gates,
                            stride);
-    else if (op->row.norm == RNNRT_NORM_GATES)
+    else if (op->desc.norm == RNNRT_NORM_GATES)
         for (size_t g = 0; g < count; g++)
             kernels->normalize(units, batch, op->gamma ? op->gamma + (first + g) * units : NULL,
-                               op->beta ? op->beta + (first + g) * units : NULL, op->row.epsilon,
+                               op->beta ? op->beta + (first + g) * units : NULL, op->desc.epsilon,
                                gates + g * units, stride, gates + g * units, stride);
 }
 

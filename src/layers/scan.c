@@ -13,7 +13,8 @@
 
 enum { STRETCH_ROWS = 64 }; /* rows of such a product worked on at a time */
 
-/* When an op of the step runs: once a visit, ahead of the steps of a stretch, at every step, or after them.
+/* When an op of the step runs: once a invocation, ahead of the steps of a stretch, at every step, or after
+ * them.
  */
 enum phase { ONCE, AHEAD, STEP, AFTER };
 
@@ -34,77 +35,77 @@ static size_t width_of(const struct rnnrt_plan *step, size_t value) {
     return (size_t)step->values[value].width;
 }
 static size_t stretch(size_t batch) { return batch >= STRETCH_ROWS ? 1 : STRETCH_ROWS / batch; }
-static bool over_time(const struct rnnrt_op *op) { return op->row.length == 0; }
-/* The input of the row that the step's first value given once comes from. */
+static bool over_time(const struct rnnrt_op *op) { return op->desc.length == 0; }
+/* The input of the layer that the step's first value given once comes from. */
 static size_t first_once(const struct rnnrt_op *op) {
     const struct rnnrt_scan *scan = op->scan;
-    return (size_t)op->row.inputs - (scan->inputs - scan->sequences - scan->states);
+    return (size_t)op->desc.inputs - (scan->inputs - scan->sequences - scan->states);
 }
 /* The value of the plan inside that slot `slot` shows. */
 static size_t shown_by(const struct rnnrt_op *op, size_t slot) {
     size_t states = op->scan->states, answers = op->scan->answers;
-    return (size_t)op->row.inner->output[slot < answers ? states + slot : slot - answers];
+    return (size_t)op->desc.inner->output[slot < answers ? states + slot : slot - answers];
 }
 
 /* ---- where the states are ---- */
 
-static float *state_at(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t s, size_t b) {
-    float *at = rnnrt_kept_of(op, visit, b);
-    for (size_t k = 0; k < s; k++) at += width_of(op->row.inner, op->scan->sequences + k);
+static float *state_at(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t s, size_t b) {
+    float *at = rnnrt_kept_of(op, call, b);
+    for (size_t k = 0; k < s; k++) at += width_of(op->desc.inner, op->scan->sequences + k);
     return at;
 }
 
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot) {
-    int32_t input = op->row.index[slot - op->scan->answers];
+    int32_t input = op->desc.index[slot - op->scan->answers];
     return input < 0 ? -1 : input + op->mask;
 }
 
 /* The last output of answer `slot` that was not masked. */
-static float *held_at(const struct rnnrt_op *op, const struct rnnrt_visit *visit, size_t slot, size_t b) {
-    float *at = state_at(op, visit, op->scan->states, b);
-    for (size_t k = 0; k < slot; k++) at += width_of(op->row.inner, shown_by(op, k));
+static float *held_at(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t slot, size_t b) {
+    float *at = state_at(op, call, op->scan->states, b);
+    for (size_t k = 0; k < slot; k++) at += width_of(op->desc.inner, shown_by(op, k));
     return at;
 }
 
-static bool holds(const struct rnnrt_op *op) { return op->row.masked_output == RNNRT_MASKED_HOLD; }
+static bool holds(const struct rnnrt_op *op) { return op->desc.masked_output == RNNRT_MASKED_HOLD; }
 
 static size_t keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
     size_t arrays = 0;
     for (size_t s = 0; s < op->scan->states; s++)
         kept[arrays++] =
-            (struct rnnrt_kept){"state", 1, width_of(op->row.inner, op->scan->sequences + s), false, false};
+            (struct rnnrt_kept){"state", 1, width_of(op->desc.inner, op->scan->sequences + s), false, false};
     for (size_t slot = 0; holds(op) && slot < op->scan->answers; slot++)
         kept[arrays++] =
-            (struct rnnrt_kept){"held", 1, width_of(op->row.inner, shown_by(op, slot)), false, true};
+            (struct rnnrt_kept){"held", 1, width_of(op->desc.inner, shown_by(op, slot)), false, true};
     return arrays;
 }
 
 /* ---- the plan of a step ---- */
 
 static enum rnnrt_status check_inputs(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
-    const struct rnnrt_row *row = &op->row;
-    const struct rnnrt_plan *step = row->inner;
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    const struct rnnrt_plan *step = desc->inner;
     const struct rnnrt_scan *scan = op->scan;
     size_t next = over_time(op), frame = 0;
     *text = "a sequence is not as wide as the frames its step takes";
     for (size_t i = 0; i < scan->sequences; i++) frame += width_of(step, i);
-    if (over_time(op) && frame != (size_t)row->input_size) return RNNRT_BAD_ROW;
+    if (over_time(op) && frame != (size_t)desc->input_size) return RNNRT_BAD_LAYER;
     *text = "its states do not fit the step, or not where they start";
     for (size_t s = 0; s < scan->states; s++) {
         size_t width = width_of(step, scan->sequences + s);
-        if (width != width_of(step, (size_t)step->output[s])) return RNNRT_BAD_ROW;
-        if (row->index[s] == -1) continue;
-        if (row->index[s] != (int32_t)next || next >= (size_t)row->inputs ||
-            width != width_of(plan, (size_t)row->input[next]))
-            return RNNRT_BAD_ROW;
+        if (width != width_of(step, (size_t)step->output[s])) return RNNRT_BAD_LAYER;
+        if (desc->index[s] == -1) continue;
+        if (desc->index[s] != (int32_t)next || next >= (size_t)desc->inputs ||
+            width != width_of(plan, (size_t)desc->input[next]))
+            return RNNRT_BAD_LAYER;
         next++;
     }
     *text = "its values given once do not fit the step";
-    if (next + scan->inputs != (size_t)row->inputs + scan->sequences + scan->states) return RNNRT_BAD_ROW;
+    if (next + scan->inputs != (size_t)desc->inputs + scan->sequences + scan->states) return RNNRT_BAD_LAYER;
     for (size_t i = scan->sequences + scan->states; i < scan->inputs; i++, next++)
-        if (width_of(step, i) != width_of(plan, (size_t)row->input[next])) return RNNRT_BAD_ROW;
+        if (width_of(step, i) != width_of(plan, (size_t)desc->input[next])) return RNNRT_BAD_LAYER;
     *text = "its output size is not that of its first answer";
-    return width_of(step, shown_by(op, 0)) == (size_t)row->output_size ? RNNRT_OK : RNNRT_BAD_ROW;
+    return width_of(step, shown_by(op, 0)) == (size_t)desc->output_size ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
 
 /* When each op of the step runs. */
@@ -118,58 +119,58 @@ static void choose_phases(const struct rnnrt_plan *step, struct rnnrt_scan *scan
     }
     for (size_t s = 0; s < scan->states; s++) scan->value[step->output[s]].early = true;
     for (size_t v = scan->inputs; v < step->count; v++) {
-        const struct rnnrt_row *row = &step->ops[v].row;
-        for (int32_t i = 0; i < row->inputs; i++)
-            scan->value[v].depends |= scan->value[row->input[i]].depends;
+        const struct rnnrt_layer_desc *desc = &step->ops[v].desc;
+        for (int32_t i = 0; i < desc->inputs; i++)
+            scan->value[v].depends |= scan->value[desc->input[i]].depends;
         scan->value[v].phase = scan->value[v].depends == ON_ONCE     ? ONCE
                                : scan->value[v].depends == ON_FRAMES ? AHEAD
                                                                      : STEP;
     }
     for (size_t v = step->count; v-- > scan->inputs;) {
-        const struct rnnrt_row *row = &step->ops[v].row;
+        const struct rnnrt_layer_desc *desc = &step->ops[v].desc;
         struct scan_value *value = &scan->value[v];
         if (value->phase == STEP) {
             bool late = !value->early; /* and reads nothing that is there for one step only */
-            for (int32_t i = 0; i < row->inputs; i++)
-                late &= scan->value[row->input[i]].phase != ONCE &&
-                        ((size_t)row->input[i] >= scan->inputs || scan->value[row->input[i]].kept);
+            for (int32_t i = 0; i < desc->inputs; i++)
+                late &= scan->value[desc->input[i]].phase != ONCE &&
+                        ((size_t)desc->input[i] >= scan->inputs || scan->value[desc->input[i]].kept);
             if (late) value->phase = AFTER;
         }
         value->kept |= value->phase == AHEAD || value->phase == AFTER;
-        for (int32_t i = 0; i < row->inputs; i++)
-            if (value->phase == STEP) scan->value[row->input[i]].early = true;
-            else if (value->phase == AFTER) scan->value[row->input[i]].kept = true;
+        for (int32_t i = 0; i < desc->inputs; i++)
+            if (value->phase == STEP) scan->value[desc->input[i]].early = true;
+            else if (value->phase == AFTER) scan->value[desc->input[i]].kept = true;
     }
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
-    const struct rnnrt_row *row = &op->row;
-    const struct rnnrt_plan *step = row->inner;
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    const struct rnnrt_plan *step = desc->inner;
     *text = "a scan needs the plan of a step, with states and answers";
-    if (!step || row->states < 0 || row->per_step < 0 || (size_t)row->states >= step->outputs ||
-        (row->states && !row->index) || (row->per_step == 0) != (row->length > 0) ||
-        (row->length && row->reverse))
-        return RNNRT_BAD_ROW;
+    if (!step || desc->states < 0 || desc->per_step < 0 || (size_t)desc->states >= step->outputs ||
+        (desc->states && !desc->index) || (desc->per_step == 0) != (desc->length > 0) ||
+        (desc->length && desc->reverse))
+        return RNNRT_BAD_LAYER;
     *text = "its step is not made of inputs and then layers that look at one frame and keep nothing";
     size_t inputs = 0;
     for (size_t r = 0; r < step->count; r++) {
         const struct rnnrt_op *inside = &step->ops[r];
-        if (inside->row.timed || inside->slots != 1 || inside->layer->keeps || inside->layer->measure ||
-            inside->layer->due || inside->row.kind == rnnrt_kind_time_distributed)
-            return RNNRT_BAD_ROW;
-        if (inside->row.kind == rnnrt_kind_input && inputs++ != r) return RNNRT_BAD_ROW;
+        if (inside->desc.timed || inside->slots != 1 || inside->layer->keeps || inside->layer->measure ||
+            inside->layer->due || inside->desc.kind == rnnrt_kind_time_distributed)
+            return RNNRT_BAD_LAYER;
+        if (inside->desc.kind == rnnrt_kind_input && inputs++ != r) return RNNRT_BAD_LAYER;
     }
-    if ((size_t)row->per_step + (size_t)row->states > inputs) return RNNRT_BAD_ROW;
+    if ((size_t)desc->per_step + (size_t)desc->states > inputs) return RNNRT_BAD_LAYER;
     size_t bytes = sizeof *op->scan + step->count * sizeof op->scan->value[0];
     struct rnnrt_scan *scan = (void *)rnnrt_plan_floats(plan, bytes / sizeof(float) + 1);
     if (!scan) return RNNRT_NO_MEMORY;
     op->scan = scan;
-    float *index = row->states ? rnnrt_plan_floats(plan, (size_t)row->states) : NULL;
-    if (row->states && !index) return RNNRT_NO_MEMORY;
-    if (index && !plan->filled) memcpy(index, row->index, (size_t)row->states * sizeof *row->index);
-    op->row.index = (const int32_t *)(const void *)index;
+    float *index = desc->states ? rnnrt_plan_floats(plan, (size_t)desc->states) : NULL;
+    if (desc->states && !index) return RNNRT_NO_MEMORY;
+    if (index && !plan->filled) memcpy(index, desc->index, (size_t)desc->states * sizeof *desc->index);
+    op->desc.index = (const int32_t *)(const void *)index;
     if (plan->filled) return RNNRT_OK; /* all of it was found out for the first plan of the family */
-    scan->inputs = inputs, scan->sequences = (size_t)row->per_step, scan->states = (size_t)row->states;
+    scan->inputs = inputs, scan->sequences = (size_t)desc->per_step, scan->states = (size_t)desc->states;
     scan->answers = step->outputs - scan->states;
     for (size_t s = 0; s < scan->states; s++) scan->state_floats += width_of(step, scan->sequences + s);
     enum rnnrt_status status = check_inputs(plan, op, text);
@@ -187,26 +188,27 @@ static size_t room(const struct rnnrt_op *op, size_t value, size_t batch) {
     const struct rnnrt_scan *scan = op->scan;
     if (value < scan->inputs && scan->value[value].phase == ONCE) return 0;
     size_t frames = scan->value[value].kept ? stretch(batch) : 1;
-    return padded(rnnrt_times(frames * batch, width_of(op->row.inner, value)) + 16);
+    return padded(rnnrt_times(frames * batch, width_of(op->desc.inner, value)) + 16);
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     const struct rnnrt_scan *scan = op->scan;
-    sizes->scratch = padded(pointers_of(op->row.inner)) + padded(rnnrt_times(batch, scan->state_floats) + 16);
-    for (size_t v = 0; v < op->row.inner->count; v++) sizes->scratch += room(op, v, batch);
-    sizes->capacity = over_time(op) ? frames : (size_t)op->row.length;
+    sizes->scratch =
+        padded(pointers_of(op->desc.inner)) + padded(rnnrt_times(batch, scan->state_floats) + 16);
+    for (size_t v = 0; v < op->desc.inner->count; v++) sizes->scratch += room(op, v, batch);
+    sizes->capacity = over_time(op) ? frames : (size_t)op->desc.length;
 }
 
 static size_t due(const struct rnnrt_op *op, size_t frames, bool ended) {
     (void)ended;
-    return over_time(op) ? frames : rnnrt_times(frames, (size_t)op->row.length);
+    return over_time(op) ? frames : rnnrt_times(frames, (size_t)op->desc.length);
 }
 
 /* ---- running it ---- */
 
 struct run {
     const struct rnnrt_op *op;
-    struct rnnrt_visit *visit;
+    struct rnnrt_invocation *call;
     size_t batch;
     float **at;  /* of every value of the step */
     float *next; /* room for all states */
@@ -215,35 +217,35 @@ struct run {
 /* Frame `local` of a value: of the stretch where it is kept. */
 static float *frame_of(const struct run *run, size_t value, size_t local) {
     bool kept = run->op->scan->value[value].kept;
-    return run->at[value] + (kept ? local * run->batch * width_of(run->op->row.inner, value) : 0);
+    return run->at[value] + (kept ? local * run->batch * width_of(run->op->desc.inner, value) : 0);
 }
 
 /* The ops of one phase, on `frames` frames of a stretch from `local` on; the first of them is frame `start`
  * of the sequence. */
 static enum rnnrt_status run_phase(const struct run *run, enum phase phase, size_t local, size_t frames,
                                    uint64_t start) {
-    const struct rnnrt_plan *step = run->op->row.inner;
-    struct rnnrt_visit visit; /* the ops of a step read no more of it than is set here */
-    visit.kernels = step->kernels, visit.batch = run->batch, visit.frames = frames, visit.start = start;
-    visit.final = true, visit.every_step = false, visit.rows = NULL, visit.scratch = NULL;
-    visit.lengths = NULL, visit.pulse = NULL, visit.inner = NULL, visit.error = run->visit->error;
+    const struct rnnrt_plan *step = run->op->desc.inner;
+    struct rnnrt_invocation call; /* the ops of a step read no more of it than is set here */
+    call.kernels = step->kernels, call.batch = run->batch, call.frames = frames, call.start = start;
+    call.final = true, call.every_step = false, call.rows = NULL, call.scratch = NULL;
+    call.lengths = NULL, call.pulse = NULL, call.inner = NULL, call.error = run->call->error;
     for (size_t v = run->op->scan->inputs; v < step->count; v++) {
         if (run->op->scan->value[v].phase != phase) continue;
         const struct rnnrt_op *op = &step->ops[v];
-        for (int32_t i = 0; i < op->row.inputs; i++)
-            visit.x[i] = frame_of(run, (size_t)op->row.input[i], local);
-        visit.y[0] = frame_of(run, v, local);
-        visit.made[0] = 0;
-        enum rnnrt_status status = op->layer->run(op, &visit);
+        for (int32_t i = 0; i < op->desc.inputs; i++)
+            call.x[i] = frame_of(run, (size_t)op->desc.input[i], local);
+        call.y[0] = frame_of(run, v, local);
+        call.made[0] = 0;
+        enum rnnrt_status status = op->layer->run(op, &call);
         if (status) return status;
     }
     return RNNRT_OK;
 }
 
 static void lay_out(struct run *run) {
-    const struct rnnrt_plan *step = run->op->row.inner;
+    const struct rnnrt_plan *step = run->op->desc.inner;
     const struct rnnrt_scan *scan = run->op->scan;
-    float *to = run->visit->scratch;
+    float *to = run->call->scratch;
     run->at = (float **)(void *)to;
     to += padded(pointers_of(step));
     run->next = to;
@@ -252,7 +254,7 @@ static void lay_out(struct run *run) {
         run->at[v] = to;
         to += room(run->op, v, run->batch);
         if (v < scan->inputs && scan->value[v].phase == ONCE)
-            run->at[v] = (float *)run->visit->x[first_once(run->op) + v - scan->sequences - scan->states];
+            run->at[v] = (float *)run->call->x[first_once(run->op) + v - scan->sequences - scan->states];
     }
 }
 
@@ -260,9 +262,9 @@ static void lay_out(struct run *run) {
 static void move_states(const struct run *run, bool take) {
     const struct rnnrt_scan *scan = run->op->scan;
     for (size_t s = 0; s < scan->states; s++) {
-        size_t width = width_of(run->op->row.inner, scan->sequences + s);
+        size_t width = width_of(run->op->desc.inner, scan->sequences + s);
         for (size_t b = 0; b < run->batch; b++) {
-            float *kept = state_at(run->op, run->visit, s, b),
+            float *kept = state_at(run->op, run->call, s, b),
                   *used = run->at[scan->sequences + s] + b * width;
             memcpy(take ? used : kept, take ? kept : used, width * sizeof *kept);
         }
@@ -272,11 +274,11 @@ static void move_states(const struct run *run, bool take) {
 /* The frames of a stretch, each of the step's sequences by itself. */
 static void take_frames(struct run *run, size_t first, size_t count) {
     const struct rnnrt_scan *scan = run->op->scan;
-    size_t in = (size_t)run->op->row.input_size, offset = 0;
-    const float *x = run->visit->x[0] + first * run->batch * in;
+    size_t in = (size_t)run->op->desc.input_size, offset = 0;
+    const float *x = run->call->x[0] + first * run->batch * in;
     if (scan->sequences == 1) run->at[0] = (float *)x;
     for (size_t i = 0; scan->sequences > 1 && i < scan->sequences; i++) {
-        size_t width = width_of(run->op->row.inner, i);
+        size_t width = width_of(run->op->desc.inner, i);
         for (size_t r = 0; r < count * run->batch; r++)
             memcpy(run->at[i] + r * width, x + r * in + offset, width * sizeof *x);
         offset += width;
@@ -285,12 +287,12 @@ static void take_frames(struct run *run, size_t first, size_t count) {
 
 /* Packed sequences: a row past its end keeps its states and says 0. */
 static bool row_is_over(const struct run *run, size_t t, size_t b) {
-    const int64_t *lengths = over_time(run->op) ? run->visit->lengths : NULL;
-    return lengths && (int64_t)(run->visit->start + t) >= lengths[b];
+    const int64_t *lengths = over_time(run->op) ? run->call->lengths : NULL;
+    return lengths && (int64_t)(run->call->start + t) >= lengths[b];
 }
 
 static bool is_masked(const struct run *run, size_t t, size_t b) {
-    const float *mask = rnnrt_mask_at(run->op, run->visit, t);
+    const float *mask = rnnrt_mask_at(run->op, run->call, t);
     return mask && mask[b] == 0;
 }
 
@@ -298,7 +300,7 @@ static bool is_masked(const struct run *run, size_t t, size_t b) {
  */
 static void next_states(const struct run *run, size_t local, size_t t) {
     const struct rnnrt_scan *scan = run->op->scan;
-    const struct rnnrt_plan *step = run->op->row.inner;
+    const struct rnnrt_plan *step = run->op->desc.inner;
     float *to = run->next;
     for (size_t s = 0; s < scan->states; s++) {
         size_t floats = run->batch * width_of(step, scan->sequences + s);
@@ -316,7 +318,7 @@ static void next_states(const struct run *run, size_t local, size_t t) {
 
 /* What row b says at frame t in slot `slot`: `y`, where the frame counts for it. */
 static void settle(const struct run *run, size_t slot, size_t t, size_t b, size_t width, float *y) {
-    float *held = holds(run->op) ? held_at(run->op, run->visit, slot, b) : NULL;
+    float *held = holds(run->op) ? held_at(run->op, run->call, slot, b) : NULL;
     bool over = row_is_over(run, t, b), masked = is_masked(run, t, b);
     if (over || (masked && !held)) memset(y, 0, width * sizeof *y);
     else if (masked) memcpy(y, held, width * sizeof *y);
@@ -327,13 +329,13 @@ static void settle(const struct run *run, size_t slot, size_t t, size_t b, size_
 static void answer(const struct run *run, bool kept, size_t local, size_t t, size_t frames) {
     const struct rnnrt_scan *scan = run->op->scan;
     for (size_t slot = 0; slot < scan->answers; slot++) {
-        size_t value = shown_by(run->op, slot), width = width_of(run->op->row.inner, value);
-        if (!run->visit->y[slot] || scan->value[value].kept != kept) continue;
-        float *y = run->visit->y[slot] + t * run->batch * width;
+        size_t value = shown_by(run->op, slot), width = width_of(run->op->desc.inner, value);
+        if (!run->call->y[slot] || scan->value[value].kept != kept) continue;
+        float *y = run->call->y[slot] + t * run->batch * width;
         memcpy(y, frame_of(run, value, local), frames * run->batch * width * sizeof *y);
-        if (!run->visit->lengths && !run->op->mask) continue; /* every frame counts for every row */
+        if (!run->call->lengths && !run->op->mask) continue; /* every frame counts for every row */
         for (size_t i = 0; i < frames; i++) {
-            size_t k = run->op->row.reverse ? frames - 1 - i : i;
+            size_t k = run->op->desc.reverse ? frames - 1 - i : i;
             for (size_t b = 0; b < run->batch; b++)
                 settle(run, slot, t + k, b, width, y + (k * run->batch + b) * width);
         }
@@ -341,38 +343,38 @@ static void answer(const struct run *run, bool kept, size_t local, size_t t, siz
 }
 
 static enum rnnrt_status run_frames(struct run *run, size_t frames) {
-    bool reverse = run->op->row.reverse != 0;
-    enum rnnrt_status status = run_phase(run, ONCE, 0, 1, run->visit->start);
+    bool reverse = run->op->desc.reverse != 0;
+    enum rnnrt_status status = run_phase(run, ONCE, 0, 1, run->call->start);
     for (size_t done = 0, count; done < frames && !status; done += count) {
         count = rnnrt_smaller(stretch(run->batch), frames - done);
         size_t first = reverse ? frames - done - count : done;
         if (over_time(run->op)) take_frames(run, first, count);
-        status = run_phase(run, AHEAD, 0, count, run->visit->start + first);
+        status = run_phase(run, AHEAD, 0, count, run->call->start + first);
         for (size_t i = 0; i < count && !status; i++) {
             size_t local = reverse ? count - 1 - i : i, t = first + local;
-            status = run_phase(run, STEP, local, 1, run->visit->start + t);
+            status = run_phase(run, STEP, local, 1, run->call->start + t);
             answer(run, false, local, t, 1);
             next_states(run, local, t);
-            if (rnnrt_worked(run->visit->pulse, run->op->work * (double)run->batch)) return RNNRT_CANCELLED;
+            if (rnnrt_worked(run->call->pulse, run->op->work * (double)run->batch)) return RNNRT_CANCELLED;
         }
-        if (!status) status = run_phase(run, AFTER, 0, count, run->visit->start + first);
+        if (!status) status = run_phase(run, AFTER, 0, count, run->call->start + first);
         if (!status) answer(run, true, 0, first, count);
     }
     return status;
 }
 
-static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visit) {
+static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
     const struct rnnrt_scan *scan = op->scan;
-    struct run run = {.op = op, .visit = visit, .batch = visit->batch};
-    size_t frames = over_time(op) || !visit->frames ? visit->frames : (size_t)op->row.length;
-    bool over = over_time(op) ? (visit->every_step || visit->final) && visit->start + frames > 0 : frames > 0;
+    struct run run = {.op = op, .call = call, .batch = call->batch};
+    size_t frames = over_time(op) || !call->frames ? call->frames : (size_t)op->desc.length;
+    bool over = over_time(op) ? (call->every_step || call->final) && call->start + frames > 0 : frames > 0;
     if (!frames && !over) return RNNRT_OK;
-    if (!visit->start)
+    if (!call->start)
         for (size_t s = 0; s < scan->states; s++)
-            for (size_t b = 0, w = width_of(op->row.inner, scan->sequences + s); b < run.batch; b++)
-                if (op->row.index[s] >= 0)
-                    memcpy(state_at(op, visit, s, b),
-                           visit->x[rnnrt_scan_start(op, scan->answers + s)] + b * w, w * sizeof(float));
+            for (size_t b = 0, w = width_of(op->desc.inner, scan->sequences + s); b < run.batch; b++)
+                if (op->desc.index[s] >= 0)
+                    memcpy(state_at(op, call, s, b), call->x[rnnrt_scan_start(op, scan->answers + s)] + b * w,
+                           w * sizeof(float));
     if (frames) {
         lay_out(&run);
         move_states(&run, true);
@@ -381,23 +383,23 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_visit *visi
         move_states(&run, false);
     }
     for (size_t slot = 0; slot < op->slots; slot++) {
-        visit->made[slot] = slot < scan->answers ? frames : over;
-        size_t width = slot < scan->answers ? 0 : width_of(op->row.inner, shown_by(op, slot));
-        for (size_t b = 0; width && over && visit->y[slot] && b < run.batch; b++)
-            memcpy(visit->y[slot] + b * width, state_at(op, visit, slot - scan->answers, b),
+        call->made[slot] = slot < scan->answers ? frames : over;
+        size_t width = slot < scan->answers ? 0 : width_of(op->desc.inner, shown_by(op, slot));
+        for (size_t b = 0; width && over && call->y[slot] && b < run.batch; b++)
+            memcpy(call->y[slot] + b * width, state_at(op, call, slot - scan->answers, b),
                    width * sizeof(float));
     }
     return RNNRT_OK;
 }
 
 static double work(const struct rnnrt_op *op) {
-    return rnnrt_plan_work(op->row.inner, 1) * (over_time(op) ? 1 : (double)op->row.length);
+    return rnnrt_plan_work(op->desc.inner, 1) * (over_time(op) ? 1 : (double)op->desc.length);
 }
 
-const struct rnnrt_layer rnnrt_layer_scan = {.prepare = prepare,
-                                             .keeps = keeps,
-                                             .measure = measure,
-                                             .due = due,
-                                             .run = run,
-                                             .work = work,
-                                             .asks = true};
+const struct rnnrt_layer_class rnnrt_layer_scan = {.prepare = prepare,
+                                                   .keeps = keeps,
+                                                   .measure = measure,
+                                                   .due = due,
+                                                   .run = run,
+                                                   .work = work,
+                                                   .asks = true};

@@ -37,36 +37,38 @@ static struct rnnrt_function function(void) {
 
 static void check(enum rnnrt_status status, const struct rnnrt_error *error, const char *what) {
     if (!status) return;
-    fprintf(stderr, "%s: status %d, row %d, %s\n", what, status, error->row, error->text ? error->text : "-");
+    fprintf(stderr, "%s: status %d, row %d, %s\n", what, status, error->layer,
+            error->text ? error->text : "-");
     exit(1);
 }
 
 /* Plans inside are left to the end of the process. */
 static struct rnnrt_plan *plan_of(const char *isa, const char *name) {
     size_t count = (size_t)word();
-    struct rnnrt_row *rows = calloc(count, sizeof *rows);
+    struct rnnrt_layer_desc *rows = calloc(count, sizeof *rows);
     if (!rows) exit(2);
     for (size_t r = 0; r < count; r++) {
-        struct rnnrt_row *row = &rows[r];
-        row->kind = word();
-        row->inputs = word();
-        for (int32_t i = 0; i < row->inputs; i++) row->input[i] = word();
-        int32_t *const sizes[] = {&row->input_size,  &row->output_size, &row->timed,    &row->units,
-                                  &row->kernel_size, &row->stride,      &row->dilation, &row->groups,
-                                  &row->pad_left,    &row->pad_right,   &row->same,     &row->length,
-                                  &row->reverse,     &row->reset_after, &row->norm,     &row->count_padding,
-                                  &row->per_step,    &row->states,      &row->mask,     &row->masked_output};
+        struct rnnrt_layer_desc *desc = &rows[r];
+        desc->kind = word();
+        desc->inputs = word();
+        for (int32_t i = 0; i < desc->inputs; i++) desc->input[i] = word();
+        int32_t *const sizes[] = {
+            &desc->input_size,  &desc->output_size, &desc->timed,    &desc->units,
+            &desc->kernel_size, &desc->stride,      &desc->dilation, &desc->groups,
+            &desc->pad_left,    &desc->pad_right,   &desc->same,     &desc->length,
+            &desc->reverse,     &desc->reset_after, &desc->norm,     &desc->count_padding,
+            &desc->per_step,    &desc->states,      &desc->mask,     &desc->masked_output};
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) *sizes[i] = word();
-        row->activation = function();
-        row->recurrent_activation = function();
-        row->epsilon = number();
-        row->value = number();
+        desc->activation = function();
+        desc->recurrent_activation = function();
+        desc->epsilon = number();
+        desc->value = number();
         const float **const arrays[] = {
-            &row->weight, &row->recurrent_weight, &row->bias, &row->recurrent_bias, &row->gamma,
-            &row->beta,   &row->projection,       &row->mean, &row->start};
+            &desc->weight, &desc->recurrent_weight, &desc->bias, &desc->recurrent_bias, &desc->gamma,
+            &desc->beta,   &desc->projection,       &desc->mean, &desc->start};
         for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = array();
-        row->index = array();
-        if (word()) row->inner = plan_of(isa, name);
+        desc->index = array();
+        if (word()) desc->inner = plan_of(isa, name);
     }
     size_t outputs = (size_t)word();
     int32_t output[RNNRT_PLAN_OUTPUTS];

@@ -19,29 +19,29 @@ static void fill(float *p, size_t count) {
 }
 
 static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
-    struct rnnrt_row rows[3];
+    struct rnnrt_layer_desc rows[3];
     memset(rows, 0, sizeof rows);
-    rows[0] = (struct rnnrt_row){.kind = rnnrt_kind_input, .output_size = IN, .timed = 1};
-    rows[1] = (struct rnnrt_row){.kind = rnnrt_kind_lstm,
-                                 .inputs = 1,
-                                 .input = {0},
-                                 .input_size = IN,
-                                 .output_size = UNITS,
-                                 .timed = 1,
-                                 .units = UNITS,
-                                 .activation = {RNNRT_TANH, 0},
-                                 .recurrent_activation = {RNNRT_SIGMOID, 0},
-                                 .weight = n->weight,
-                                 .recurrent_weight = n->recurrent,
-                                 .bias = n->bias};
-    rows[2] = (struct rnnrt_row){.kind = rnnrt_kind_dense,
-                                 .inputs = 1,
-                                 .input = {1},
-                                 .input_size = UNITS,
-                                 .output_size = OUT,
-                                 .timed = 1,
-                                 .weight = n->dense,
-                                 .bias = n->dense_bias};
+    rows[0] = (struct rnnrt_layer_desc){.kind = rnnrt_kind_input, .output_size = IN, .timed = 1};
+    rows[1] = (struct rnnrt_layer_desc){.kind = rnnrt_kind_lstm,
+                                        .inputs = 1,
+                                        .input = {0},
+                                        .input_size = IN,
+                                        .output_size = UNITS,
+                                        .timed = 1,
+                                        .units = UNITS,
+                                        .activation = {RNNRT_TANH, 0},
+                                        .recurrent_activation = {RNNRT_SIGMOID, 0},
+                                        .weight = n->weight,
+                                        .recurrent_weight = n->recurrent,
+                                        .bias = n->bias};
+    rows[2] = (struct rnnrt_layer_desc){.kind = rnnrt_kind_dense,
+                                        .inputs = 1,
+                                        .input = {1},
+                                        .input_size = UNITS,
+                                        .output_size = OUT,
+                                        .timed = 1,
+                                        .weight = n->dense,
+                                        .bias = n->dense_bias};
     int32_t output = rnnrt_value(rows, 2, 0);
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
@@ -147,7 +147,7 @@ static void example(void) {
     struct rnnrt_state_array array;
     float h[UNITS];
     CHECK(rnnrt_plan_state_array(plan, 0, &array) && !strcmp(array.word, "h") && array.width == UNITS);
-    CHECK(rnnrt_plan_state_array(plan, 1, &array) && !strcmp(array.word, "c") && array.row == 1);
+    CHECK(rnnrt_plan_state_array(plan, 1, &array) && !strcmp(array.word, "c") && array.layer == 1);
     CHECK(!rnnrt_plan_state_array(plan, 2, &array));
     rnnrt_row_read(plan, rnnrt_stream_row(stream, 0), 0, h);
     struct rnnrt_array in = {x, IN, IN, FRAMES}, out = {whole, OUT, OUT, FRAMES};
@@ -239,19 +239,20 @@ static void families(void) {
     enum { TAPS = 5, LENGTH = 9 };
     float *w = __real_malloc(OUT * TAPS * IN * sizeof *w), x[LENGTH * IN], y[LENGTH * OUT], z[LENGTH * OUT];
     fill(w, OUT * TAPS * IN), fill(x, LENGTH * IN);
-    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1, .length = LENGTH},
-                                {.kind = rnnrt_kind_conv1d,
-                                 .inputs = 1,
-                                 .input_size = IN,
-                                 .output_size = OUT,
-                                 .timed = 1,
-                                 .kernel_size = TAPS,
-                                 .stride = 2,
-                                 .dilation = 1,
-                                 .groups = 1,
-                                 .pad_left = 2,
-                                 .pad_right = 2,
-                                 .weight = w}};
+    struct rnnrt_layer_desc rows[2] = {
+        {.kind = rnnrt_kind_input, .output_size = IN, .timed = 1, .length = LENGTH},
+        {.kind = rnnrt_kind_conv1d,
+         .inputs = 1,
+         .input_size = IN,
+         .output_size = OUT,
+         .timed = 1,
+         .kernel_size = TAPS,
+         .stride = 2,
+         .dilation = 1,
+         .groups = 1,
+         .pad_left = 2,
+         .pad_right = 2,
+         .weight = w}};
     int32_t output = 1;
     struct rnnrt_plan *first, *second, *none;
     struct rnnrt_error error;
@@ -262,15 +263,15 @@ static void families(void) {
     CHECK(rnnrt_plan_create(&second, rows, 2, &output, 1, NULL, first, &error) == RNNRT_OK);
     CHECK(rnnrt_plan_bytes(second) == rnnrt_plan_bytes(first));
     for (int k = 0; k < 4; k++) {
-        struct rnnrt_row other[2] = {rows[0], rows[1]};
+        struct rnnrt_layer_desc other[2] = {rows[0], rows[1]};
         if (k == 0) other[1].kernel_size = 3, other[1].pad_left = other[1].pad_right = 1;
         if (k == 1) other[1].output_size = OUT + 1;
         if (k == 2) other[1].bias = x;
         if (k == 3) other[1].weight = NULL;
-        CHECK(rnnrt_plan_create(&none, other, 2, &output, 1, NULL, first, &error) == RNNRT_BAD_ROW && !none &&
-              error.row == 1);
+        CHECK(rnnrt_plan_create(&none, other, 2, &output, 1, NULL, first, &error) == RNNRT_BAD_LAYER &&
+              !none && error.layer == 1);
     }
-    CHECK(rnnrt_plan_create(&none, rows, 1, (int32_t[]){0}, 1, NULL, first, &error) == RNNRT_BAD_ROW);
+    CHECK(rnnrt_plan_create(&none, rows, 1, (int32_t[]){0}, 1, NULL, first, &error) == RNNRT_BAD_LAYER);
     rnnrt_plan_free(first);
     out = (struct rnnrt_array){z, OUT, OUT, LENGTH};
     CHECK(rnnrt_run(second, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
@@ -283,17 +284,17 @@ static void families(void) {
 static void phases(void) {
     float w[OUT * 3 * IN], x[2 * IN] = {0}, y[8 * OUT];
     fill(w, OUT * 3 * IN);
-    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
-                                {.kind = rnnrt_kind_conv1d,
-                                 .inputs = 1,
-                                 .input_size = IN,
-                                 .output_size = OUT,
-                                 .timed = 1,
-                                 .kernel_size = 3,
-                                 .stride = 2,
-                                 .dilation = 1,
-                                 .groups = 1,
-                                 .weight = w}};
+    struct rnnrt_layer_desc rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
+                                       {.kind = rnnrt_kind_conv1d,
+                                        .inputs = 1,
+                                        .input_size = IN,
+                                        .output_size = OUT,
+                                        .timed = 1,
+                                        .kernel_size = 3,
+                                        .stride = 2,
+                                        .dilation = 1,
+                                        .groups = 1,
+                                        .weight = w}};
     int32_t output = 1;
     struct rnnrt_plan *plan;
     struct rnnrt_stream *stream;
@@ -350,18 +351,18 @@ static void slices(void) {
 
 /* ---- rows that lie: each would have the engine read or write beyond its memory ---- */
 
-static void refuses(struct rnnrt_row row, const char *word) {
-    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, row};
+static void refuses(struct rnnrt_layer_desc desc, const char *word) {
+    struct rnnrt_layer_desc rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, desc};
     int32_t output = 1;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
-    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_BAD_ROW && !plan &&
-          error.row == 1 && strstr(error.text, word));
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_BAD_LAYER && !plan &&
+          error.layer == 1 && strstr(error.text, word));
 }
 
 /* The step of a scan: s' = y = W x + s, x of IN numbers, s of 2. */
 static struct rnnrt_plan *step_plan(const float *weight, int32_t timed) {
-    struct rnnrt_row rows[4] = {
+    struct rnnrt_layer_desc rows[4] = {
         {.kind = rnnrt_kind_input, .output_size = IN, .timed = timed},
         {.kind = rnnrt_kind_input, .output_size = 2, .timed = timed},
         {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = timed},
@@ -374,32 +375,32 @@ static struct rnnrt_plan *step_plan(const float *weight, int32_t timed) {
     return plan;
 }
 
-static void scans_that_lie(struct rnnrt_row scan) {
+static void scans_that_lie(struct rnnrt_layer_desc scan) {
     const float w[64] = {0};
     const int32_t zero[1] = {-1}, far[1] = {7}, sequence[1] = {0};
     struct rnnrt_plan *step = step_plan(w, 0), *over_time = step_plan(w, 1);
     scan.inner = step, scan.states = 1, scan.index = zero;
-    struct rnnrt_row row = scan;
-    row.inner = over_time, refuses(row, "step");
-    row = scan, row.index = NULL, refuses(row, "step");
-    row = scan, row.states = 2, refuses(row, "step");
-    row = scan, row.states = -1, refuses(row, "step");
-    row = scan, row.per_step = 2, refuses(row, "step");
-    row = scan, row.length = 3, refuses(row, "time");
-    row = scan, row.index = far, refuses(row, "states");
-    row = scan, row.index = sequence, refuses(row, "states");
-    row = scan, row.states = 0, row.index = NULL, refuses(row, "once");
-    row = scan, row.output_size = 3, refuses(row, "output size");
-    row = scan, row.inputs = 2, row.input[1] = 0, refuses(row, "time");
+    struct rnnrt_layer_desc desc = scan;
+    desc.inner = over_time, refuses(desc, "step");
+    desc = scan, desc.index = NULL, refuses(desc, "step");
+    desc = scan, desc.states = 2, refuses(desc, "step");
+    desc = scan, desc.states = -1, refuses(desc, "step");
+    desc = scan, desc.per_step = 2, refuses(desc, "step");
+    desc = scan, desc.length = 3, refuses(desc, "time");
+    desc = scan, desc.index = far, refuses(desc, "states");
+    desc = scan, desc.index = sequence, refuses(desc, "states");
+    desc = scan, desc.states = 0, desc.index = NULL, refuses(desc, "once");
+    desc = scan, desc.output_size = 3, refuses(desc, "output size");
+    desc = scan, desc.inputs = 2, desc.input[1] = 0, refuses(desc, "time");
 
     /* and one that does not */
-    struct rnnrt_row rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, scan};
+    struct rnnrt_layer_desc rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1}, scan};
     const float start[2] = {1, 2};
     int32_t outputs[2] = {rnnrt_value(rows, 1, 0), rnnrt_value(rows, 1, 1)};
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     rows[1].start = start;
-    CHECK(rnnrt_row_slots(&scan) == 2 &&
+    CHECK(rnnrt_layer_slots(&scan) == 2 &&
           rnnrt_plan_create(&plan, rows, 2, outputs, 2, NULL, NULL, &error) == RNNRT_OK);
     float x[IN] = {0}, y[2], last[2];
     struct rnnrt_array in = {x, IN, IN, 1}, out[2] = {{y, 2, 2, 1}, {last, 2, 2, 1}};
@@ -412,67 +413,69 @@ static void scans_that_lie(struct rnnrt_row scan) {
 
 static void lies(void) {
     const float w[64] = {0};
-    const struct rnnrt_row dense = {
+    const struct rnnrt_layer_desc dense = {
         .kind = rnnrt_kind_dense, .inputs = 1, .input_size = IN, .output_size = 2, .timed = 1, .weight = w};
-    struct rnnrt_row row = dense;
-    row.reverse = 1, refuses(row, "reverse");
-    row = dense, row.timed = 0, refuses(row, "time");
-    row = dense, row.input_size = 2, refuses(row, "input size");
-    row = dense, row.output_size = 0, refuses(row, "output size");
-    row = dense, row.length = -1, refuses(row, "length");
-    row = dense, row.inputs = 2, refuses(row, "one input");
-    row = dense, row.input[0] = 1, refuses(row, "no row before");
-    row = dense, row.input[0] = 2, refuses(row, "no row before");
-    row = dense, row.weight = NULL, refuses(row, "weights");
-    row = dense, row.kind = RNNRT_KINDS, refuses(row, "kind");
-    row = dense, row.activation.name = RNNRT_FUNCTIONS, refuses(row, "activation");
+    struct rnnrt_layer_desc desc = dense;
+    desc.reverse = 1, refuses(desc, "reverse");
+    desc = dense, desc.timed = 0, refuses(desc, "time");
+    desc = dense, desc.input_size = 2, refuses(desc, "input size");
+    desc = dense, desc.output_size = 0, refuses(desc, "output size");
+    desc = dense, desc.length = -1, refuses(desc, "length");
+    desc = dense, desc.inputs = 2, refuses(desc, "one input");
+    desc = dense, desc.input[0] = 1, refuses(desc, "no layer before");
+    desc = dense, desc.input[0] = 2, refuses(desc, "no layer before");
+    desc = dense, desc.weight = NULL, refuses(desc, "weights");
+    desc = dense, desc.kind = RNNRT_KINDS, refuses(desc, "kind");
+    desc = dense, desc.activation.name = RNNRT_FUNCTIONS, refuses(desc, "activation");
     static const int32_t same_size[] = {
         rnnrt_kind_reverse, rnnrt_kind_last,       rnnrt_kind_global_max_pool, rnnrt_kind_global_average_pool,
         rnnrt_kind_softmax, rnnrt_kind_activation, rnnrt_kind_reshape};
     for (size_t k = 0; k < sizeof same_size / sizeof *same_size; k++) {
-        row = dense, row.kind = same_size[k];
-        row.timed = k == 0 || k > 3;
-        refuses(row, "sizes differ");
-        row.output_size = IN, row.timed = !row.timed, refuses(row, "time");
+        desc = dense, desc.kind = same_size[k];
+        desc.timed = k == 0 || k > 3;
+        refuses(desc, "sizes differ");
+        desc.output_size = IN, desc.timed = !desc.timed, refuses(desc, "time");
     }
-    row = dense, row.kind = rnnrt_kind_conv1d, row.kernel_size = row.stride = row.dilation = row.groups = 1;
-    struct rnnrt_row conv = row;
-    row.same = 1, row.pad_left = 1, refuses(row, "window");
-    row = conv, row.pad_left = -1, refuses(row, "window");
-    row = conv, row.kernel_size = INT32_MAX, row.dilation = INT32_MAX, refuses(row, "window");
-    row = conv, row.groups = 2, refuses(row, "groups");
-    row = conv, row.kind = rnnrt_kind_max_pool1d, row.output_size = IN, row.pad_right = 1,
-    refuses(row, "window");
-    row = dense, row.kind = rnnrt_kind_gru, row.units = 2, refuses(row, "recurrent_weight");
-    row = dense, row.kind = rnnrt_kind_lstm, row.units = 3, row.recurrent_weight = w, refuses(row, "sizes");
-    row = dense, row.kind = rnnrt_kind_embedding, row.length = 5, refuses(row, "one id");
-    row = dense, row.kind = rnnrt_kind_flatten, row.length = 5, row.timed = 0, refuses(row, "length");
-    row = dense, row.kind = rnnrt_kind_select, refuses(row, "index");
-    row = dense, row.kind = rnnrt_kind_concatenate, refuses(row, "wide");
-    row = dense, row.kind = rnnrt_kind_time_distributed, refuses(row, "inside");
-    row = dense, row.kind = rnnrt_kind_scan, row.per_step = 1, refuses(row, "step");
-    scans_that_lie(row);
-    row = dense, row.mask = 1, refuses(row, "not what a masked frame gives");
-    row = dense, row.masked_output = RNNRT_MASKED_HOLD, refuses(row, "means nothing");
-    row = dense, row.kind = rnnrt_kind_global_average_pool, row.output_size = IN, row.timed = 0;
-    row.masked_output = RNNRT_MASKED_OUTPUTS, refuses(row, "unknown");
-    row.masked_output = RNNRT_MASKED_ZERO, refuses(row, "not one number a frame");
-    row.mask = 1, refuses(row, "no row before");
-    row.mask = -1, refuses(row, "no row before");
-    row = dense, row.kind = rnnrt_kind_not_equal, refuses(row, "not one number a frame");
+    desc = dense, desc.kind = rnnrt_kind_conv1d,
+    desc.kernel_size = desc.stride = desc.dilation = desc.groups = 1;
+    struct rnnrt_layer_desc conv = desc;
+    desc.same = 1, desc.pad_left = 1, refuses(desc, "window");
+    desc = conv, desc.pad_left = -1, refuses(desc, "window");
+    desc = conv, desc.kernel_size = INT32_MAX, desc.dilation = INT32_MAX, refuses(desc, "window");
+    desc = conv, desc.groups = 2, refuses(desc, "groups");
+    desc = conv, desc.kind = rnnrt_kind_max_pool1d, desc.output_size = IN, desc.pad_right = 1,
+    refuses(desc, "window");
+    desc = dense, desc.kind = rnnrt_kind_gru, desc.units = 2, refuses(desc, "recurrent_weight");
+    desc = dense, desc.kind = rnnrt_kind_lstm, desc.units = 3, desc.recurrent_weight = w,
+    refuses(desc, "sizes");
+    desc = dense, desc.kind = rnnrt_kind_embedding, desc.length = 5, refuses(desc, "one id");
+    desc = dense, desc.kind = rnnrt_kind_flatten, desc.length = 5, desc.timed = 0, refuses(desc, "length");
+    desc = dense, desc.kind = rnnrt_kind_select, refuses(desc, "index");
+    desc = dense, desc.kind = rnnrt_kind_concatenate, refuses(desc, "wide");
+    desc = dense, desc.kind = rnnrt_kind_time_distributed, refuses(desc, "inside");
+    desc = dense, desc.kind = rnnrt_kind_scan, desc.per_step = 1, refuses(desc, "step");
+    scans_that_lie(desc);
+    desc = dense, desc.mask = 1, refuses(desc, "not what a masked frame gives");
+    desc = dense, desc.masked_output = RNNRT_MASKED_HOLD, refuses(desc, "means nothing");
+    desc = dense, desc.kind = rnnrt_kind_global_average_pool, desc.output_size = IN, desc.timed = 0;
+    desc.masked_output = RNNRT_MASKED_OUTPUTS, refuses(desc, "unknown");
+    desc.masked_output = RNNRT_MASKED_ZERO, refuses(desc, "not one number a frame");
+    desc.mask = 1, refuses(desc, "no layer before");
+    desc.mask = -1, refuses(desc, "no layer before");
+    desc = dense, desc.kind = rnnrt_kind_not_equal, refuses(desc, "not one number a frame");
 }
 
 /* ---- a mask: a value like any other, here an input ---- */
 
 static void masked(void) {
-    const struct rnnrt_row rows[3] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
-                                      {.kind = rnnrt_kind_input, .output_size = 1, .timed = 1},
-                                      {.kind = rnnrt_kind_global_average_pool,
-                                       .inputs = 1,
-                                       .input_size = IN,
-                                       .output_size = IN,
-                                       .mask = 1,
-                                       .masked_output = RNNRT_MASKED_HOLD}};
+    const struct rnnrt_layer_desc rows[3] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
+                                             {.kind = rnnrt_kind_input, .output_size = 1, .timed = 1},
+                                             {.kind = rnnrt_kind_global_average_pool,
+                                              .inputs = 1,
+                                              .input_size = IN,
+                                              .output_size = IN,
+                                              .mask = 1,
+                                              .masked_output = RNNRT_MASKED_HOLD}};
     const int32_t output = 2;
     struct rnnrt_plan *plan;
     struct rnnrt_error error;

@@ -11,58 +11,58 @@ enum { MOST_ROWS = 10, WALK = 3000 };
 static float taps[8];
 static int lags_seen, apart_seen, fixed_seen; /* how much of the testing reached how far */
 
-static struct rnnrt_row a_row(int32_t kind, int32_t inputs, int32_t timed) {
-    return (struct rnnrt_row){.kind = kind,
-                              .inputs = inputs,
-                              .input_size = 1,
-                              .output_size = 1,
-                              .timed = timed,
-                              .stride = 1,
-                              .dilation = 1,
-                              .groups = 1,
-                              .weight = taps};
+static struct rnnrt_layer_desc a_row(int32_t kind, int32_t inputs, int32_t timed) {
+    return (struct rnnrt_layer_desc){.kind = kind,
+                                     .inputs = inputs,
+                                     .input_size = 1,
+                                     .output_size = 1,
+                                     .timed = timed,
+                                     .stride = 1,
+                                     .dilation = 1,
+                                     .groups = 1,
+                                     .weight = taps};
 }
 
-static struct rnnrt_row a_transposed(int32_t from) {
-    struct rnnrt_row row = a_row(rnnrt_kind_conv_transpose1d, 1, 1);
-    row.input[0] = from;
-    row.kernel_size = 1 + below(4);
-    row.stride = 1 + below(3);
-    row.dilation = 1 + (below(3) ? 0 : below(3));
-    row.pad_left = below(5);
-    row.pad_right = below(9) - 4;
-    return row;
+static struct rnnrt_layer_desc a_transposed(int32_t from) {
+    struct rnnrt_layer_desc desc = a_row(rnnrt_kind_conv_transpose1d, 1, 1);
+    desc.input[0] = from;
+    desc.kernel_size = 1 + below(4);
+    desc.stride = 1 + below(3);
+    desc.dilation = 1 + (below(3) ? 0 : below(3));
+    desc.pad_left = below(5);
+    desc.pad_right = below(9) - 4;
+    return desc;
 }
 
-static struct rnnrt_row a_window(int32_t from) {
-    struct rnnrt_row row = a_row(below(2) ? rnnrt_kind_conv1d : rnnrt_kind_average_pool1d, 1, 1);
-    bool conv = row.kind == rnnrt_kind_conv1d;
-    row.input[0] = from;
-    row.kernel_size = 1 + below(4);
-    row.stride = below(3) ? 1 : 1 + below(3);
-    row.dilation = 1 + (conv && !below(3) ? below(20) : 0);
-    row.pad_left = below(conv && !below(4) ? 12 : row.kernel_size);
-    row.pad_right = below(row.kernel_size);
-    row.same = !below(8) && row.pad_left <= (row.kernel_size - 1) * row.dilation;
-    return row;
+static struct rnnrt_layer_desc a_window(int32_t from) {
+    struct rnnrt_layer_desc desc = a_row(below(2) ? rnnrt_kind_conv1d : rnnrt_kind_average_pool1d, 1, 1);
+    bool conv = desc.kind == rnnrt_kind_conv1d;
+    desc.input[0] = from;
+    desc.kernel_size = 1 + below(4);
+    desc.stride = below(3) ? 1 : 1 + below(3);
+    desc.dilation = 1 + (conv && !below(3) ? below(20) : 0);
+    desc.pad_left = below(conv && !below(4) ? 12 : desc.kernel_size);
+    desc.pad_right = below(desc.kernel_size);
+    desc.same = !below(8) && desc.pad_left <= (desc.kernel_size - 1) * desc.dilation;
+    return desc;
 }
 
-/* The furthest each input of row r is ahead of the slowest, over `frames` frames. */
+/* The furthest each input of layer r is ahead of the slowest, over `frames` frames. */
 static void walk(const struct rnnrt_plan *plan, size_t r, size_t frames, size_t *furthest) {
-    const struct rnnrt_row *row = &plan->ops[r].row;
+    const struct rnnrt_layer_desc *desc = &plan->ops[r].desc;
     size_t total[MOST_ROWS];
     memset(furthest, 0, RNNRT_MAX_INPUTS * sizeof *furthest);
     for (size_t n = 1; n <= frames; n++) {
         size_t least = SIZE_MAX;
         rnnrt_plan_totals(plan, &n, false, false, total);
-        for (int32_t i = 0; i < row->inputs; i++) least = rnnrt_smaller(least, total[row->input[i]]);
-        for (int32_t i = 0; i < row->inputs; i++)
-            furthest[i] = rnnrt_larger(furthest[i], total[row->input[i]] - least);
+        for (int32_t i = 0; i < desc->inputs; i++) least = rnnrt_smaller(least, total[desc->input[i]]);
+        for (int32_t i = 0; i < desc->inputs; i++)
+            furthest[i] = rnnrt_larger(furthest[i], total[desc->input[i]] - least);
     }
 }
 
 static void random_joins(uint64_t s) {
-    struct rnnrt_row rows[MOST_ROWS];
+    struct rnnrt_layer_desc rows[MOST_ROWS];
     seed(s);
     int32_t count = 3 + below(MOST_ROWS - 2), length = below(4) ? 0 : 1 + below(60), risen = 0;
     rows[0] = a_row(rnnrt_kind_input, 0, 1), rows[0].length = length;
@@ -95,13 +95,13 @@ static void random_joins(uint64_t s) {
         walk(plan, r, length ? (size_t)length : WALK, furthest);
         if (op->apart) { /* and it is true: some input has not stopped gaining on another */
             walk(plan, r, WALK / 2, early);
-            for (int32_t i = 0; i < op->row.inputs; i++) drifting += furthest[i] > early[i] + WALK / 200;
+            for (int32_t i = 0; i < op->desc.inputs; i++) drifting += furthest[i] > early[i] + WALK / 200;
             for (size_t k = 0; k < r; k++) drifting += plan->ops[k].apart;
             CHECK(drifting && !length && !plan->streams);
             apart_seen++;
             continue;
         }
-        for (int32_t i = 0; i < op->row.inputs; i++) {
+        for (int32_t i = 0; i < op->desc.inputs; i++) {
             CHECK(op->lag[i] >= furthest[i]);
             if (!length) CHECK(op->lag[i] <= furthest[i] + (risen ? 4 : 0));
             else CHECK(op->lag[i] <= (4 * (size_t)length + 60) << 2 * risen);
@@ -115,7 +115,7 @@ static void random_joins(uint64_t s) {
  * frames further. */
 static void ladder(int32_t levels, int32_t stride, int32_t delay) {
     size_t count = 1 + 3 * (size_t)levels;
-    struct rnnrt_row *rows = __real_calloc(count, sizeof *rows);
+    struct rnnrt_layer_desc *rows = __real_calloc(count, sizeof *rows);
     rows[0] = a_row(rnnrt_kind_input, 0, 1);
     for (size_t r = 1; r < count; r += 3) {
         int32_t from = (int32_t)(r - 1);
@@ -139,7 +139,7 @@ static void ladder(int32_t levels, int32_t stride, int32_t delay) {
 }
 
 static void idle_arenas(void) {
-    struct rnnrt_row rows[2];
+    struct rnnrt_layer_desc rows[2];
     rows[0] = a_row(rnnrt_kind_input, 0, 1), rows[0].output_size = 4096;
     rows[1] = a_row(rnnrt_kind_reverse, 1, 1), rows[1].input_size = rows[1].output_size = 4096;
     int32_t output = 1;

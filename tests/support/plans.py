@@ -68,9 +68,9 @@ def write(path):
 
 def plan(graph, length):
     """The words of a plan: its rows, then its outputs."""
-    rows, outputs, needs_length = lowering.rows_of(graph)
+    rows, outputs, needs_length = lowering.descs_of(graph)
     if needs_length:
-        rows, outputs, _ = lowering.rows_of(lowering.with_length(graph, length))
+        rows, outputs, _ = lowering.descs_of(lowering.with_length(graph, length))
     words = [len(rows)]
     for row in rows:
         words += [_engine.KINDS[row["kind"]], len(row["input"]), *row["input"]]
