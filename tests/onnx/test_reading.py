@@ -64,6 +64,7 @@ def test_fields_that_are_not_known_are_counted_and_those_that_are_not_read_skipp
         (b"\x22\x01\x80", "does not end"),
         (b"\x2a\x03abc", "end early"),
         (b"\x1d\x00\x00\x00\x00", "Top.inner has another type"),
+        (b"\x1a\x00\x1a\x00", "Top.inner is there twice"),
     ],
 )
 def test_damage_is_named(data, words):

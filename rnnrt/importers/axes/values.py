@@ -63,6 +63,8 @@ class Clock(NamedTuple):
 
     def through(self, layer):
         """The clock behind a layer that makes its frames of several, or several of each."""
+        if layer.padding == "same":
+            return self.behind(1, layer.stride)
         if layer.emits != "many":
             return self.behind(layer.span - sum(layer.padding), layer.stride)
         rise = (self.span, self.stride, layer.stride, layer.span - sum(layer.padding))

@@ -99,6 +99,8 @@ class _Reader:
             elif field.kind is not None:
                 value = self.value(field, kind, wire, raw, after, depth)
                 if not field.many:
+                    if field.kind in self.table and field.name in values:  # protobuf would join the two
+                        raise self.damaged(f"{kind}.{field.name} is there twice", raw)
                     values[field.name] = value
                 else:
                     values.setdefault(field.name, []).append(value)

@@ -47,6 +47,7 @@ class Folder:
 
     def __call__(self, node, values):
         """The results of a node, one an output; raises Unknown, or an RnnrtError."""
+        self.outputs = len(node.outputs)
         made = FOLDED[node.op](self, node.attributes, *values)
         return tuple(map(tidy, made)) if isinstance(made, tuple) else (tidy(made),)
 
@@ -190,7 +191,7 @@ def _gather(folder, own, x, index):
 def _split(folder, own, x, sizes=None):
     axis, sizes = own.get("axis", 0), own.get("split") if sizes is None else plain_integers(sizes, "split")
     if sizes is None:
-        sizes = equal_parts(x.shape[axis], own["num_outputs"])
+        sizes = equal_parts(x.shape[axis], own.get("num_outputs", folder.outputs))
     if sum(sizes) != x.shape[axis]:
         raise ModelFileError("the parts of a Split do not make up the axis", found=str(sizes))
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
@@ -216,7 +217,7 @@ def _cast(folder, own, x):
     if word is None:
         raise UnsupportedModelError("a Cast to this type is not supported", found=type_name(own.get("to")))
     if x.dtype == object:
-        return x if word.startswith("int") else _no_size("a Cast")
+        return x if word != "bool" else _no_size("a Cast")
     with np.errstate(all="ignore"):
         return x.astype("float32" if word in ("float16", "bfloat16") else word)
 
@@ -234,7 +235,7 @@ def _elementwise(function, sizes=False):
         folder.spend(np.broadcast_shapes(*(a.shape for a in given)))
         try:
             with np.errstate(all="ignore"):
-                made = function(*given)
+                made = np.asarray(function(*given))
         except TypeError:
             _no_size("arithmetic")
         kind = given[0].dtype
@@ -285,6 +286,22 @@ def _same(a, b):
 
     if a.dtype != object and b.dtype != object:
         return a == b
+    a, b = np.broadcast_arrays(a, b)
+    return np.array([one(p, q) for p, q in zip(a.flat, b.flat)], bool).reshape(a.shape)
+
+
+def _less(a, b):
+    """Whether numbers are less than others; a Size is at least 1."""
+
+    def one(a, b):
+        if isinstance(b, Size) and not isinstance(a, Size) and a <= 0:
+            return True
+        if isinstance(a, Size) and not isinstance(b, Size) and b <= 1:
+            return False
+        return bool(a < b)
+
+    if a.dtype != object and b.dtype != object:
+        return a < b
     a, b = np.broadcast_arrays(a, b)
     return np.array([one(p, q) for p, q in zip(a.flat, b.flat)], bool).reshape(a.shape)
 
@@ -395,7 +412,7 @@ FOLDED = {
     "Relu": _elementwise(lambda x: np.maximum(x, 0)),
     "Clip": _clip,
     "Equal": _elementwise(_same, sizes=True),
-    "Less": _elementwise(np.less),
+    "Less": _elementwise(_less, sizes=True),
     "Greater": _elementwise(np.greater),
     "LessOrEqual": _elementwise(np.less_equal),
     "GreaterOrEqual": _elementwise(np.greater_equal),

@@ -35,6 +35,10 @@ class Frozen(UnsupportedModelError):
         self.input, self.counts, self.clock = x.clock.input, sorted(counts), x.clock
 
 
+class Empty:
+    """A tensor without numbers, which nothing may read."""
+
+
 def _position(x, axis):
     if isinstance(axis, (bool, Size)) or not -len(x.axes) <= axis < len(x.axes):
         raise ShapeError(f"is not an axis of {x}", found=str(axis))
@@ -56,6 +60,17 @@ def frames_apart(net, x):
     return Slots(tuple(axes), np.moveaxis(places, 0, time), (flat,), (signal.length * signal.width,))
 
 
+def _remembers(net, x):
+    """Whether a frame of a tensor is made of more than the same frame of the inputs."""
+    wanted, layers = {r.partition(":")[0] for r in x.references}, net.builder.layers
+    for layer in reversed(layers):
+        if layer.name in wanted:
+            if layer.keeps != "nothing" or layer.whole:
+                return True
+            wanted |= {r.partition(":")[0] for r in layer.reads}
+    return False
+
+
 def _length(net, x):
     return net.builder.signal(x.references[0]).length if "t" in x.axes else None
 
@@ -69,7 +84,7 @@ def transpose(net, own, x):
         raise ModelFileError("perm must name every axis once", found=f"{order} of {x}")
     if isinstance(x, Slots):
         return x.seen([x.axes[k] for k in order], x.places.transpose(order))
-    return apply(net, "permute", x=x, order=order)
+    return x.view([x.axes[k] for k in order])
 
 
 def unsqueeze(net, own, x, axes=None):
@@ -79,7 +94,7 @@ def unsqueeze(net, own, x, axes=None):
         if isinstance(x, Slots):
             x = x.seen([*x.axes[:axis], "n", *x.axes[axis:]], np.expand_dims(x.places, axis))
         else:
-            x = apply(net, "unsqueeze", x=x, axis=axis)
+            x = x.view([*x.axes[:axis], "1", *x.axes[axis:]])
     return x
 
 
@@ -167,7 +182,7 @@ def select(net, x, position, index):
     if axis == "t":
         length = _length(net, x)
         if length is None and (index != -1 or isinstance(x, Slots)):
-            if index == 0 and net.shared_time(x):
+            if index == 0 and (net.shared_time(x) or _remembers(net, x)):
                 return apply(net, "select", x=tensor_of(net, x), axis=position, index=0)
             raise Frozen(x)
         if length is None or index in (-1, length - 1) and isinstance(x, Tensor):
@@ -242,6 +257,8 @@ def _of_any_length(net, x, position, part):
     x = tensor_of(net, x)
     if x is None:
         raise UnsupportedModelError("part of a sequence of frames with several axes cannot be taken")
+    if part in (slice(0, 1, 1), slice(None, 1, 1)):
+        return unsqueeze(net, {}, select(net, x, position, 0), [position])
     if part.step == -1 and part.start in (-1, (1 << 63) - 1) and part.stop is None:
         return apply(net, "flip", x=x, axes=[position])
     if part.step == 1 and (part.start or 0) >= 0 and part.stop is not None and part.stop > 0:
@@ -268,12 +285,13 @@ def split(net, own, count, x, parts=None):
         if "num_outputs" not in own and size % count:
             raise ModelFileError("the parts of a Split are not equal", found=f"{size} in {count} parts")
         parts = equal_parts(size, count)
-    if sum(parts) != size or min(parts) < 1:
+    if sum(parts) != size or min(parts) < 0:
         raise ModelFileError(
             "the parts of a Split do not make up the axis", expected=str(size), found=str(parts)
         )
     ends = np.cumsum(parts)
-    return tuple(_sliced(net, x, position, slice(int(e - n), int(e), 1)) for n, e in zip(parts, ends))
+    cut = lambda n, e: _sliced(net, x, position, slice(int(e - n), int(e), 1)) if n else Empty()
+    return tuple(cut(n, e) for n, e in zip(parts, ends))
 
 
 # ---- joining -----------------------------------------------------------------------------------------------

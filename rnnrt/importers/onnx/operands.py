@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Reshape, Unflatten
+from ...layers import NotEqual, Reshape, Unflatten
 from ..axes.slots import Slots, picked, slots_of, tensor_of
 from ..axes.values import Clock, Constant, Tensor
 from ..operators.table import OPERATORS, apply
@@ -193,6 +193,31 @@ def divide(net, own, a, b):
     inverse = apply(net, needed("reciprocal"), x=tensor_of(net, b))
     first, second = constants(aligned(net, [a, inverse]))
     return apply(net, "multiply", a=first, b=second)
+
+
+def not_equal(net, own, x):
+    """1 where numbers are not ``value``, else 0: of each, or where any of the features is not."""
+    x = tensor_of(net, x) if isinstance(x, Slots) else net.single(x)
+    width = net.signal(x).width
+    if (
+        not isinstance(x, Tensor)
+        or x.axes[-1:] != ("f",)
+        and "axis" in own
+        or "axis" not in own
+        and width != 1
+    ):
+        raise UnsupportedModelError(
+            "a comparison is supported of all features of a frame, or of one", found=str(x)
+        )
+    made = net.add(NotEqual, x.reference, value=own["value"])
+    if "f" in x.axes and own.get("keepdims", 1):
+        return net.tensor(made, x.axes, x.clock)
+    return net.tensor(net.add(Reshape, made, features=()), [a for a in x.axes if a != "f"], x.clock)
+
+
+def opposite(net, own, x):
+    """1 - x, of what is 1 or 0."""
+    return apply(net, "subtract", a=1.0, b=x)
 
 
 def needed(operator):

@@ -1,4 +1,5 @@
-"""Layers that exporters spell out: GELU by the error function, layer normalisation by means and roots.
+"""Layers that exporters spell out: GELU by the error function, layer normalisation by means and roots, and
+masks, which frames are not all of one value.
 
 They are found among the nodes of a program and become the one node that later versions of ONNX have for them.
 """
@@ -15,8 +16,9 @@ _ROOT_OF_TWO = np.sqrt(2)
 
 
 def lifted(nodes, known):
-    """``nodes`` with what is recognised as nodes Gelu and LayerNormalization; ``known``: {name: array}, to
-    which their constants are added. What they replace is left for who drops nodes that nothing needs.
+    """``nodes`` with what is recognised as nodes Gelu, LayerNormalization and NotEqual (of all numbers on the
+    last axis, or of each alone); ``known``: {name: array}, to which their constants are added. What they
+    replace is left for who drops nodes that nothing needs.
     """
     graph = _Graph(nodes, known)
     made = {}
@@ -25,6 +27,8 @@ def lifted(nodes, known):
             made |= _gelu(graph, node)
         elif node.op == "Div":
             made |= _layer_norm(graph, node)
+        elif node.op == "Not":
+            made |= _not_equal(graph, node)
     return [made.get(id(n), n) for n in nodes]
 
 
@@ -54,6 +58,13 @@ class _Graph:
         """The other operand of a node that reads ``name``."""
         rest = [n for n in node.inputs if n != name]
         return rest[0] if len(node.inputs) == 2 and len(rest) == 1 else None
+
+    def axes(self, node):
+        """The axes of a reduction, None where they are not stated."""
+        if len(node.inputs) < 2:
+            return node.attributes.get("axes")
+        array = self.known.get(node.inputs[1])
+        return None if array is None else array.tolist()
 
     def is_number(self, name, value):
         found = self.number(name)
@@ -124,16 +135,31 @@ def _layer_norm(graph, divide):
     return {id(last): _node(last, "LayerNormalization", (x, *names), epsilon=epsilon[k])}
 
 
+def _not_equal(graph, node):
+    """{id of the last node: NotEqual} where x is compared with a number, and with ``axis`` any of the last
+    axis must differ.
+    """
+    equal = graph.made_by(node.inputs[0], "Equal")
+    value = graph.number(equal.inputs[1]) if equal is not None else None
+    if value is None:
+        return {}
+    x, alone = equal.inputs[0], _node(node, "NotEqual", (equal.inputs[0],), value=value)
+    cast = graph.only_reader(node.outputs[0], "Cast")
+    last = cast.outputs[0] if cast is not None else node.outputs[0]
+    reduced = graph.only_reader(last, "ReduceSum") or graph.only_reader(last, "ReduceMax")
+    above = graph.only_reader(reduced.outputs[0], "Greater") if reduced is not None else None
+    if above is None or graph.number(above.inputs[1]) != 0 or graph.axes(reduced) != [-1]:
+        return {id(node): alone}
+    keep = reduced.attributes.get("keepdims", 1)
+    return {id(above): _node(above, "NotEqual", (x,), value=value, axis=-1, keepdims=keep)}
+
+
 def _mean_of(graph, name):
     """What a mean over the last axis, which stays, is of."""
     node = graph.made_by(name, "ReduceMean")
     if node is None or not node.attributes.get("keepdims", 1):
         return None
-    axes = node.attributes.get("axes")
-    if len(node.inputs) > 1:
-        array = graph.known.get(node.inputs[1])
-        axes = None if array is None else array.tolist()
-    return node.inputs[0] if axes == [-1] else None
+    return node.inputs[0] if graph.axes(node) == [-1] else None
 
 
 def _centred(graph, name):

@@ -21,8 +21,20 @@ from ..operators import OPERATORS
 from . import moves
 from .folding import FOLDED, Folder, Unknown, integers
 from .layouts import layouts_of
+from .loops import Body, Counter, Outside, counted, loop, scan
 from .moves import MOVES, Frozen
-from .operands import ELEMENTWISE, aligned, divide, gemm, is_apart, over_places, power, unchanged
+from .operands import (
+    ELEMENTWISE,
+    aligned,
+    divide,
+    gemm,
+    is_apart,
+    not_equal,
+    opposite,
+    over_places,
+    power,
+    unchanged,
+)
 from .patterns import lifted
 from .recurrent import KINDS, recurrent
 from .words import ACTIVATIONS, WORDS
@@ -39,7 +51,7 @@ _WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePoo
 _BY_FRAME = ("Softmax", "LogSoftmax")
 #: operators behind which lengths are still lengths
 _PASSING = ("Cast", "Identity")
-OWN = {"Gemm": gemm, "Pow": power, "Div": divide}
+OWN = {"Gemm": gemm, "Pow": power, "Div": divide, "NotEqual": not_equal, "Not": opposite}
 _TAKES_FRAMES = ("Gather", "Slice", "Split", "SplitToSequence")
 
 
@@ -62,7 +74,8 @@ class Unknowable(UnsupportedModelError):
 class OnnxNetwork(Network):
     """``rows``: whether the rows of the inputs are the frames of a recurrent layer; None where nothing was
     said yet. ``row_states``: the states behind them. ``unbatched``: whether the program has no batch axis.
-    ``shared``: whether the tensor at hand is read by others than those that take frames by number.
+    ``shared``: whether the tensor at hand is read by others than those that take frames by number. ``body``:
+    the Body of a loop that is being written.
     """
 
     def __init__(self):
@@ -70,6 +83,7 @@ class OnnxNetwork(Network):
         self.rows: bool | None = None
         self.row_states: set[str] = set()
         self.unbatched, self.shared = False, False
+        self.body: Body | None = None
 
     def shared_time(self, x):
         return self.shared
@@ -264,6 +278,8 @@ class Reader:
                 if isinstance(error, Frozen):
                     error.place = place
                     self.frozen.setdefault((place, error.input), error)
+                if error.found is not None:
+                    error.found = shown(error.found, 200)
                 if not (error.where or "").startswith(str(node)):
                     error.at(str(node))
                 inputs = set().union(*(self.ancestors.get(n, ()) for n in _reads(node)))
@@ -279,6 +295,19 @@ class Reader:
             raise UnsupportedModelError(f"the operator {shown(node.word)} is not supported")
         if node.op == "If":
             return self._branch(net, node, given, values)
+        if node.op in ("Loop", "Scan"):
+            net.name = node.name or next(filter(None, node.outputs))
+            given = [None if k == 1 and node.op == "Loop" else v for k, v in enumerate(given)]
+            return (loop if node.op == "Loop" else scan)(self, net, node, given, values)
+        if net.body is not None:
+            if node.op == "Gather" and isinstance(given[1], Counter) and isinstance(given[0], Outside):
+                if given[1].more:
+                    raise UnsupportedModelError("a step takes another frame than its own")
+                axis = node.attributes.get("axis", 0) % len(given[0].tensor.axes)
+                return [net.body.frame(given[0], axis)]
+            given = [net.body.value(v) if isinstance(v, Outside) else v for v in given]
+            if (made := counted(node.op, given)) is not None:
+                return [made]
         wrong = next((v for v in given if isinstance(v, Unknowable)), None)
         if wrong is not None:
             raise type(wrong)(wrong.what, where=wrong.where, fix=wrong.fix)
@@ -348,6 +377,22 @@ class Reader:
             return [x, *given[1:]], None, node.attributes
         read, restore, axis = moves.flat_image(net, node, x, given[1:])
         return read, restore, moves.flat_attributes(node.attributes, axis)
+
+    def network(self):
+        """A network for a body."""
+        return OnnxNetwork()
+
+    def body(self, step, node, inside, values):
+        """The values of a body, run with ``inside`` for its inputs and the program's values around it."""
+        program, step.net.body = node.attributes["body"], step
+        around = {
+            name: Outside(name, values[name]) if isinstance(values[name], (Tensor, Slots)) else values[name]
+            for name in _reads(node)
+            if name in values
+        }
+        scope = ChainMap(dict(program.arrays) | inside, around)
+        self._run(step.net, _needed(program.nodes, {p.name for p in program.outputs}), scope)
+        return scope
 
     def _branch(self, net, node, given, values):
         """What the branch of an If makes whose condition is known."""
