@@ -264,7 +264,10 @@ def parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--seconds", type=_positive, default=3.0, help="how long to measure (default 3)")
     added.add_argument(
-        "--rate", type=_positive, metavar="HZ", help="steps per second of the real signal: adds x real time"
+        "--rate",
+        type=_positive,
+        metavar="HZ",
+        help="steps per second of the real signal: adds x real time (default: the model's sample rate)",
     )
     added.add_argument("--chunk", type=_count, default=32, help="steps in a chunk (default 32)")
     added.add_argument("--time", type=_count, default=200, help="steps in a whole call (default 200)")

@@ -19,6 +19,7 @@ def benchmark(options):
         return against(options)
     model = open_model(options.model, options, num_threads=options.threads)
     graph = model.graph
+    rate = options.rate or model.metadata.get("sample_rate")
     inputs = measure.whole_input(graph, options.batch, options.time)
     frames = max((graph[n].length or options.time for n in graph.inputs if graph[n].time), default=1)
     whole = f"whole, {options.batch} x {frames}"
@@ -32,16 +33,13 @@ def benchmark(options):
     rows = []
     for name, latency in found.items():
         row = {"call": name, "steps": steps[name]} | latency.as_dict()
-        if options.rate:
-            row["x_real_time"] = round(steps[name] / options.rate / (latency.mean * 1e-6), 1)
+        if rate:
+            row["x_real_time"] = round(steps[name] / rate / (latency.mean * 1e-6), 1)
         data["rows"].append(row)
         rows.append(
-            [name, *(f"{row[k]:.2f}" for k in LATENCY), row["calls"]]
-            + ([row["x_real_time"]] if options.rate else [])
+            [name, *(f"{row[k]:.2f}" for k in LATENCY), row["calls"]] + ([row["x_real_time"]] if rate else [])
         )
-    header = ["µs per call", "min", "p50", "p99", "p99.9", "max", "calls"] + (
-        ["x real time"] if options.rate else []
-    )
+    header = ["µs per call", "min", "p50", "p99", "p99.9", "max", "calls"] + (["x real time"] if rate else [])
     lines = table(header, rows) + [f"(each with {data['clock']:.2f} µs of the clock's own)"]
     lines += noise(found)
     if "step" not in calls and len(calls) == 1:

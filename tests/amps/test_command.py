@@ -126,6 +126,17 @@ def test_knobs_are_not_in_a_sound_of_one_channel(capsys, tmp_path):
     assert code == 2 and "expected 3; found 1. Give a .npy file of (time, 3)" in err and "knobs" in err
 
 
+def test_a_capture_is_measured_against_its_own_rate(capsys, amp):
+    asked = ("bench", amp, "--seconds", 0.05, "--time", 20)
+    own, other = run_json(capsys, *asked), run_json(capsys, *asked, "--rate", 8000)
+    for (code, said), rate in ((own, 48000), (other, 8000)):
+        assert code == 0 and said["rows"]
+        for row in said["rows"]:
+            assert row["x_real_time"] == pytest.approx(
+                row["steps"] / rate / (row["mean"] * 1e-6), rel=0.01, abs=0.1
+            )
+
+
 def test_a_capture_needs_no_spec(capsys, amp, tmp_path):
     (tmp_path / "s").write_text("lstm: LSTM")
     code, _, err = run(capsys, "info", "amp.nam", "--spec", "s")

@@ -100,7 +100,7 @@ def files(path: Path) -> Model:
     error: float = model.verify(x, model(x).tolist(), tolerance=1e-4)
     with path.open("rb") as opened:
         assert_type(rnnrt.load(opened).verify({"x": x}, {"conv": model(x)}), float)
-    print(*model.assumptions, error < 1e-4)
+    print(*model.assumptions, model.metadata.get("sample_rate"), error < 1e-4)
     print(sorted(model.inputs), model.outputs["conv"][-1], model.receptive_field, model.streamable)
     small: Model = pickle.loads(pickle.dumps(rnnrt.by_path(model.with_options(num_threads=1))))
     if small != model or len({small, model}) > 1:
@@ -127,6 +127,8 @@ def sources(keras_model: Any, state_dict: dict[str, Floats], spec: str) -> list[
     return [
         rnnrt.from_keras(keras_model, custom_objects={"Swish": swish}, outputs=["dense"]),
         rnnrt.from_torch(state_dict, spec, prefix="encoder.", check="samples.npz", max_bytes=1 << 20),
+        rnnrt.from_nam("amp.nam", max_bytes=1 << 20),
+        rnnrt.from_rtneural(Path("amp.json"), check=(np.ones((9, 1)), np.ones((9, 1)))),
         rnnrt.convert("m.pt", golden=(np.ones((1, 5, 3)), ([[1.0]], [[2.0]])), spec=spec),
         rnnrt.convert("m.keras", Path("m.rnnrt"), golden="reference", max_bytes=1 << 20),
     ]
