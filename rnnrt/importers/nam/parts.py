@@ -36,7 +36,7 @@ class Weights:
     def __init__(self, fields: Fields):
         self.where = fields.place("weights")
         self._numbers = fields.array("weights", None)
-        self._at = 0
+        self._count, self._at = len(self._numbers), 0
 
     def take(self, *shape) -> np.ndarray:
         """The next numbers as an array; ModelFileError where there are not so many left."""
@@ -45,8 +45,8 @@ class Weights:
             raise ModelFileError(
                 "holds fewer numbers than the network has weights",
                 where=self.where,
-                expected=f"at least {self._at + count:,}",
-                found=f"{len(self._numbers):,}",
+                expected=f"at least {self._at + count + self._count - len(self._numbers):,}",
+                found=f"{self._count:,}",
             )
         self._at += count
         return self._numbers[self._at - count : self._at].reshape(shape)
@@ -58,12 +58,13 @@ class Weights:
         return float(number)
 
     def end(self):
-        if self._at != len(self._numbers):
+        left = len(self._numbers) - self._at
+        if left:
             raise ModelFileError(
                 "holds more numbers than the network has weights",
                 where=self.where,
-                expected=f"{len(self._numbers) - self._at:,} fewer",
-                found="more",
+                expected=f"{self._count - left:,}",
+                found=f"{self._count:,}",
             )
 
 
