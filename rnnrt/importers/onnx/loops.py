@@ -112,7 +112,9 @@ class Body:
 def loop(reader, net, node, given, values):
     """What a Loop makes: the last of what it carries, then what it collects."""
     body = node.attributes["body"]
-    trips, _, *initial = [*given, None, None][: max(2, len(given))]
+    trips, begins, *initial = [*given, None, None][: max(2, len(given))]
+    if begins is not None and not (isinstance(begins, np.ndarray) and begins.all()):
+        raise UnsupportedModelError("a loop that may not begin is not supported", found=str(begins))
     carried = len(body.inputs) - 2
     inside = {body.inputs[0].name: Counter(), body.inputs[1].name: np.array(True)}
     names = [p.name for p in body.inputs[2:]]

@@ -36,6 +36,7 @@ from .operands import (
     unchanged,
 )
 from .patterns import lifted
+from .quantised import as_floats
 from .recurrent import KINDS, recurrent
 from .words import ACTIVATIONS, WORDS
 
@@ -102,7 +103,10 @@ class Reader:
         known |= {name: value for name, value in constants.items()}
         self.folder = Folder(file.opset, list(self.program.arrays.values()))
         self.nodes = _needed(self.program.nodes, {p.name for p in self.program.outputs})
-        self.known, self.rest = self._folded(known)
+        self.known, self.rest = self._folded(known, self.nodes)
+        self.rest, self.quantised = as_floats(self.rest, self.known)
+        if self.quantised:
+            self.known, self.rest = self._folded(self.known, self.rest)
         self.rest = _needed(lifted(self.rest, self.known), {p.name for p in self.program.outputs})
         self.users = _users(self.rest)
         used = {n for node in self.rest for n in _reads(node)} | {p.name for p in self.program.outputs}
@@ -112,10 +116,10 @@ class Reader:
         self.shapes = {name: shapes.get(name, port.shape) for name, port in self.ports.items()}
         self.ancestors = self._ancestors()
 
-    def _folded(self, known):
+    def _folded(self, known, nodes):
         """({name: array} of all that does not depend on an input, the other nodes)."""
         rest = []
-        for node in self.nodes:
+        for node in nodes:
             ready = node.op in FOLDED and not node.domain and all(n in known for n in node.inputs if n)
             if ready:
                 try:
@@ -297,8 +301,8 @@ class Reader:
             return self._branch(net, node, given, values)
         if node.op in ("Loop", "Scan"):
             net.name = node.name or next(filter(None, node.outputs))
-            given = [None if k == 1 and node.op == "Loop" else v for k, v in enumerate(given)]
-            return (loop if node.op == "Loop" else scan)(self, net, node, given, values)
+            over = loop if node.op == "Loop" else scan
+            return self._tried(given, lambda: over(self, net, node, given, values))
         if net.body is not None:
             if node.op == "Gather" and isinstance(given[1], Counter) and isinstance(given[0], Outside):
                 if given[1].more:
@@ -322,8 +326,12 @@ class Reader:
         net.shared = any(
             u.op not in (*_TAKES_FRAMES, "Shape") for u in self.users.get(next(iter(node.inputs), ""), ())
         )
+        return self._tried(given, lambda: self._lowered(net, node, given))
+
+    def _tried(self, given, lower):
+        """What ``lower`` makes; what it trips over is refused."""
         try:
-            return self._lowered(net, node, given)
+            return lower()
         except (RnnrtError, Unknown):
             raise
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:

@@ -16,6 +16,7 @@ from ..containers.protobuf import shown
 from ..detection import framework
 from . import model
 from .program import Reader
+from .quantised import ASSUMPTION
 
 __all__ = ["read"]
 
@@ -104,6 +105,8 @@ def _metadata(file, reader, net, constants):
     assumptions = []
     if file.widened:
         assumptions.append(f"{len(file.widened)} arrays of 16-bit numbers are computed with in float32")
+    if reader.quantised:
+        assumptions.append(ASSUMPTION)
     for name in reader.unused:
         assumptions.append(f"the input {shown(name)!r} of the file is used by nothing and left out")
     for name, value in constants.items():

@@ -59,7 +59,7 @@ def _is_value(value):
 
 def product(a, b):
     """MatMul, by a matrix that is known."""
-    if isinstance(b, np.ndarray) and b.ndim > 2 and all(n == 1 for n in b.shape[:-2]):
+    if isinstance(b, np.ndarray) and 2 < b.ndim <= len(getattr(a, "axes", ())) and set(b.shape[:-2]) == {1}:
         b = b.reshape(b.shape[-2:])
     return both(a, b)
 
