@@ -6,6 +6,7 @@ They are found among the nodes of a program and become the one node that later v
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -23,12 +24,10 @@ def lifted(nodes, known):
     graph = _Graph(nodes, known)
     made = {}
     for node in nodes:
-        if node.op == "Erf":
-            made |= _gelu(graph, node)
-        elif node.op == "Div":
-            made |= _layer_norm(graph, node)
-        elif node.op == "Not":
-            made |= _not_equal(graph, node)
+        pattern = _PATTERNS.get(node.op)
+        if pattern is not None:
+            with contextlib.suppress(IndexError, ValueError):  # an input that must be there is not
+                made |= pattern(graph, node)
     return [made.get(id(n), n) for n in nodes]
 
 
@@ -172,3 +171,6 @@ def _centred(graph, name):
 
 def _node(node, op, inputs, **attributes) -> Node:
     return dataclasses.replace(node, op=op, inputs=inputs, attributes=attributes)
+
+
+_PATTERNS = {"Erf": _gelu, "Div": _layer_norm, "Not": _not_equal}

@@ -271,13 +271,14 @@ class Reader:
             self.place += 1
             place = self.place
             try:
-                made = self._results(net, node, values)
+                made = self._made(net, node, values)
             except Unknown as unknown:
                 made = [Unknowable(str(unknown), where=str(node), fix=ADVICE["sizes"])] * len(node.outputs)
             except RnnrtError as error:
                 if isinstance(error, Frozen) and not hasattr(error, "value"):
-                    error.value = next(n for n in node.inputs if n and not isinstance(values[n], np.ndarray))
-                    axes = getattr(values[error.value], "axes", ())
+                    named = (n for n in node.inputs if n and not isinstance(values[n], np.ndarray))
+                    error.value = next(named, "")
+                    axes = getattr(values.get(error.value), "axes", ())
                     error.position, error.rank = axes.index("t") if "t" in axes else 0, len(axes)
                 if isinstance(error, Frozen):
                     error.place = place
@@ -292,6 +293,19 @@ class Reader:
                 if name:
                     values[name] = value
 
+    def _made(self, net, node, values):
+        """The results of a node; what it trips over is refused."""
+        try:
+            return self._results(net, node, values)
+        except (RnnrtError, Unknown):  # some are kinds of ValueError and TypeError too
+            raise
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            given = [values.get(n) for n in node.inputs]
+            raise UnsupportedModelError(
+                f"is not supported with these inputs and attributes ({error})",
+                found=", ".join(str(getattr(v, "shape", v)) for v in given),
+            ) from error
+
     def _results(self, net, node, values):
         """What a node makes, one value an output."""
         given = [values[n] if n else None for n in node.inputs]
@@ -302,7 +316,7 @@ class Reader:
         if node.op in ("Loop", "Scan"):
             net.name = node.name or next(filter(None, node.outputs))
             over = loop if node.op == "Loop" else scan
-            return self._tried(given, lambda: over(self, net, node, given, values))
+            return over(self, net, node, given, values)
         if net.body is not None:
             if node.op == "Gather" and isinstance(given[1], Counter) and isinstance(given[0], Outside):
                 if given[1].more:
@@ -326,19 +340,7 @@ class Reader:
         net.shared = any(
             u.op not in (*_TAKES_FRAMES, "Shape") for u in self.users.get(next(iter(node.inputs), ""), ())
         )
-        return self._tried(given, lambda: self._lowered(net, node, given))
-
-    def _tried(self, given, lower):
-        """What ``lower`` makes; what it trips over is refused."""
-        try:
-            return lower()
-        except (RnnrtError, Unknown):
-            raise
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            raise UnsupportedModelError(
-                f"is not supported with these inputs and attributes ({error})",
-                found=", ".join(str(getattr(v, "shape", v)) for v in given),
-            ) from error
+        return self._lowered(net, node, given)
 
     def _lowered(self, net, node, given):
         if node.op in KINDS:
