@@ -31,7 +31,7 @@ from .errors import (
     UnsupportedModelError,
     VerificationError,
 )
-from .format.reading import open_regular, path_text, printable
+from .format.reading import is_open, open_regular, path_text, printable
 from .importers.detection import detect
 
 #: Who answered a sample that came in the imported file.
@@ -72,7 +72,8 @@ def of(source, graph, unavailable=None) -> Golden:
 
 def own(source, graph) -> Golden | None:
     """The sample that the file of ``source`` carries itself; None where it carries none."""
-    if is_live(source) or detect(source).name != "rtneural":
+    from_file = isinstance(source, (str, bytes, os.PathLike)) or is_open(source)
+    if not from_file or graph.metadata.get("source") != "aida-x":
         return None
     from .importers.rtneural import reader
 

@@ -52,10 +52,17 @@ def test_test_vectors_in_the_file_are_the_golden_sample(tmp_path, name):
     path = written(tmp_path, AIDA[name])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # somebody from outside answered
-        for model in (rnnrt.from_rtneural(path), rnnrt.convert(path, tmp_path / "c.rnnrt")):
+        with open(path, "rb") as opened:
+            models = [rnnrt.from_rtneural(source) for source in (path, str(path).encode(), opened)]
+        for model in (*models, rnnrt.convert(path, tmp_path / "c.rnnrt")):
             assert model.golden_by == "test vectors in the file" and model.verify() < 1e-5
             assert not any("compared" in text for text in model.assumptions)
     assert rnnrt.load(tmp_path / "c.rnnrt", verify=True).golden_by == "test vectors in the file"
+
+
+def test_the_graph_of_a_capture_carries_no_vectors(tmp_path):
+    graph = rnnrt.from_rtneural(written(tmp_path, AIDA["aida"])).graph
+    assert rnnrt.convert(graph).golden_by == "reference"
 
 
 def test_vectors_that_are_not_answered_are_not_believed(tmp_path):
