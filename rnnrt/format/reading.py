@@ -40,6 +40,8 @@ def printable(text) -> str:
     """Text that a terminal only shows: line breaks and tabs stay, other characters that cannot be
     printed are escaped (\\x1b).
     """
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape", "surrogatepass").decode()
         for c in text

@@ -243,6 +243,31 @@ def test_a_layer_norm_that_is_spelled_out_is_one_layer(tmp_path):
         assert [x.kind for x in made.graph.layers] == ["input", "lstm", "layer_normalization"]
 
 
+def test_a_layer_norm_by_a_batch_norm_of_one_row_a_frame(tmp_path):
+    """As tf2onnx writes a LayerNormalization of Keras."""
+    nodes = [
+        node("Reshape", "h four", "rows"),
+        node("Shape", "h", "sizes"),
+        node("Slice", "sizes from to", "bt"),
+        node("ReduceProd", "bt", "count", keepdims=1),
+        node("Expand", "one_f count", "ones"),
+        node("Expand", "zero_f count", "zeros"),
+        node("ReduceMean", "rows", "middle", axes=[0, 2, 3], keepdims=1),
+        node("Sub", "rows middle", "inside"),
+        node("ReduceSumSquare", "inside", "squares", axes=[0, 2, 3], keepdims=0),
+        node("Div", "squares width", "variance"),
+        node("Squeeze", "middle axes", "mean"),
+        node("BatchNormalization", "rows ones zeros mean variance", "normed", epsilon=1e-3),
+        node("Reshape", "normed sizes", "back"),
+        node("Mul", "back s", "scaled"),
+        node("Add", "scaled o", "y"),
+    ]
+    arrays = {"four": whole(1, -1, 4, 1), "from": whole(0), "to": whole(2), "axes": whole(0, 2, 3)}
+    arrays |= {"one_f": np.float32(1), "zero_f": np.float32(0), "width": np.float32(4)}
+    made = check(behind(*nodes, arrays=arrays | {"s": numbers(4), "o": numbers(4, seed=1)}), tmp_path)
+    assert [x.kind for x in made.graph.layers] == ["input", "lstm", "layer_normalization"]
+
+
 def test_a_causal_pad_in_front_of_a_convolution(tmp_path):
     arrays = {"w": numbers(4, 6, 3), "pads": whole(0, 0, 2, 0, 0, 0), "zero": np.float32(0)}
     nodes = [node("Pad", "x pads zero", "padded"), node("Conv", "padded w", "y")]

@@ -210,7 +210,11 @@ class _State:
             )
             open_ = [k for k, n in enumerate(sizes) if isinstance(n, Size)] or [0]
             rows = array if array.shape[open_[0]] == 1 else np.take(array, [0], open_[0])
-            if len(open_) != 1 or not (array == rows).all():
+            if (
+                len(open_) != 1
+                or not (array == rows).all()
+                or array.shape[open_[0]] not in (1, step.outer.batch)
+            ):
                 raise UnsupportedModelError("a state differs from row to row", found=str(sizes))
             axes = ["b" if k == open_[0] else "f" if n > 1 else "1" for k, n in enumerate(rows.shape)]
             if axes.count("f") > 1:

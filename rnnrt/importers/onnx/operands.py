@@ -29,7 +29,7 @@ def aligned(net, given):
         else:
             made.append(value)
     axes = next(v.axes for v in made if isinstance(v, (Tensor, Slots)))
-    made = [_of_any_row(v, axes) if isinstance(v, np.ndarray) and v.ndim else v for v in made]
+    made = [_of_any_row(net, v, axes) if isinstance(v, np.ndarray) and v.ndim else v for v in made]
     return _alike(net, made) if len(values) > 1 else made
 
 
@@ -43,13 +43,15 @@ def _raised(x, rank):
     return x.view(["1"] * more + list(x.axes))
 
 
-def _of_any_row(array, axes):
-    """A constant that is the same along the axes of batch and time with size one there."""
+def _of_any_row(net, array, axes):
+    """A constant that is the same along the axis of a batch whose size the file fixes, with size one there.
+    Where the batch is open, such a constant would make rows of its own.
+    """
     array = array.reshape((1,) * (len(axes) - array.ndim) + array.shape)
     for k, axis in enumerate(axes):
         if axis in ("b", "t") and array.shape[k] > 1:
             first = np.take(array, [0], k)
-            if not (array == first).all():
+            if axis == "t" or array.shape[k] != net.batch or not (array == first).all():
                 raise UnsupportedModelError(
                     "a constant differs from row to row or from frame to frame", found=str(array.shape)
                 )
@@ -117,7 +119,7 @@ def over_places(net, given, apply_flat):
         raise UnsupportedModelError(
             "the tensors run over different frames", found=", ".join(map(str, moving))
         )
-    apart = [_of_any_row(v, axes) if isinstance(v, np.ndarray) else v for v in apart]
+    apart = [_of_any_row(net, v, axes) if isinstance(v, np.ndarray) else v for v in apart]
     shape = np.broadcast_shapes(*(v.shape if isinstance(v, np.ndarray) else v.places.shape for v in apart))
     row = tuple(a for a in axes if a != "n") + ("f",)
     flat = []

@@ -65,6 +65,18 @@ class _Graph:
         array = self.known.get(node.inputs[1])
         return None if array is None else array.tolist()
 
+    def is_filled(self, name, value):
+        """Whether a value is one number, spread over a shape."""
+        made = self.made_by(name, "Expand")
+        return self.is_number(name if made is None else made.inputs[0], value)
+
+    def shape_of(self, name):
+        """The value whose shape a name is, None for what is something else."""
+        while (cast := self.made_by(name, "Cast")) is not None:
+            name = cast.inputs[0]
+        made = self.made_by(name, "Shape")
+        return None if made is None or made.attributes else made.inputs[0]
+
     def is_number(self, name, value):
         found = self.number(name)
         return found is not None and abs(found - value) <= 1e-6 * abs(value)
@@ -116,22 +128,52 @@ def _layer_norm(graph, divide):
     squared = graph.is_number(second, 2.0) if power.op == "Pow" else first == second
     if not squared or _centred(graph, first) != x:
         return {}
-    last, size, arrays = divide, None, []
+    return _scaled(graph, divide, x, epsilon[k])
+
+
+def _scaled(graph, norm, x, epsilon):
+    """{id of the last node: LayerNormalization} of x, where a scale and an offset come behind ``norm``."""
+    last, size, arrays = norm, None, []
     for op in ("Mul", "Add"):
         reader = graph.only_reader(last.outputs[0], op)
         array = graph.known.get(graph.other(reader, last.outputs[0])) if reader is not None else None
-        vector = (
-            array is not None and array.size == array.shape[-1:][0] if getattr(array, "ndim", 0) else False
-        )
+        vector = getattr(array, "ndim", 0) and array.size == array.shape[-1]
         if not vector or size not in (None, array.size):
             if op == "Mul":
                 return {}  # without a scale nothing says how many features there are
             break
         last, size = reader, array.size
         arrays.append(array.reshape(-1))
-    names = [f"{divide.outputs[0]}/scale", f"{divide.outputs[0]}/offset"][: len(arrays)]
+    names = [f"{norm.outputs[0]}/scale", f"{norm.outputs[0]}/offset"][: len(arrays)]
     graph.known.update(zip(names, arrays))
-    return {id(last): _node(last, "LayerNormalization", (x, *names), epsilon=epsilon[k])}
+    return {id(last): _node(last, "LayerNormalization", (x, *names), epsilon=epsilon)}
+
+
+def _norm_by_batch(graph, norm):
+    """The same where a BatchNormalization of one row a frame is given the frame's own mean and variance, with
+    a scale of 1 and an offset of 0, as tf2onnx writes a LayerNormalization of Keras.
+    """
+    rows, ones, zeros, mean, variance = norm.inputs
+    flat, back = graph.made_by(rows, "Reshape"), graph.only_reader(norm.outputs[0], "Reshape")
+    mean, ratio = graph.made_by(mean, "Squeeze"), graph.made_by(variance, "Div")
+    squares = graph.made_by(ratio.inputs[0], "ReduceSumSquare") if ratio is not None else None
+    if (
+        None in (flat, back, mean, squares)
+        or not graph.is_filled(ones, 1.0)
+        or not graph.is_filled(zeros, 0.0)
+    ):
+        return {}
+    shape, middle = graph.known.get(flat.inputs[1]), graph.made_by(mean.inputs[0], "ReduceMean")
+    inside = graph.made_by(squares.inputs[0], "Sub")
+    if shape is None or middle is None or inside is None or len(shape) != 4 or shape[0] != 1 or shape[3] != 1:
+        return {}
+    over = [graph.axes(n) for n in (middle, squares)]
+    x = flat.inputs[0]
+    if over != [[0, 2, 3]] * 2 or inside.inputs != (rows, middle.outputs[0]) or middle.inputs[0] != rows:
+        return {}
+    if graph.shape_of(back.inputs[1]) != x:
+        return {}
+    return _scaled(graph, back, x, norm.attributes.get("epsilon", 1e-5))
 
 
 def _not_equal(graph, node):
@@ -173,4 +215,4 @@ def _node(node, op, inputs, **attributes) -> Node:
     return dataclasses.replace(node, op=op, inputs=inputs, attributes=attributes)
 
 
-_PATTERNS = {"Erf": _gelu, "Div": _layer_norm, "Not": _not_equal}
+_PATTERNS = {"Erf": _gelu, "Div": _layer_norm, "Not": _not_equal, "BatchNormalization": _norm_by_batch}
