@@ -141,20 +141,18 @@ def reshaped(net, x, shape):
     sizes = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
     kept = [a for a in x.axes if a != "n"]
     axes, target = [], []
+    fixed = {"b": net.batch, "t": net.builder.signal(x.references[0]).length}
     for n in shape:
         letter = next((a for a in kept if n == sizes[a]), None)
-        if letter is None and kept and n != -1 and not isinstance(n, Size):
-            own = {"b": net.batch, "t": None}[kept[0]]  # a batch that the file fixed
-            before = x.axes.index(kept[0])
-            letter = kept[0] if own == n and len(axes) == before else None
+        here = kept[0] if kept and len(axes) == x.axes.index(kept[0]) else None
+        if letter is None and here and not isinstance(n, Size):
+            letter = here if n == fixed[here] or here == "b" and n == -1 and not axes else None
         if letter:
             kept.remove(letter)
         axes.append(letter or "n")
         target.append(1 if letter else n)
     if any(isinstance(n, Size) for n in target):
         raise _kept_apart(net, x)
-    if kept == ["b"] and target.count(-1) == 1 and x.axes[0] == "b" and target[0] == -1:
-        axes[0], target[0], kept = "b", 1, []
     count = x.places.size
     if target.count(-1) == 1:
         rest = int(np.prod([n for n in target if n != -1]))

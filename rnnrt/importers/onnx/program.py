@@ -185,6 +185,7 @@ class Reader:
         self.frozen = {}
         fitting, error = search(layouts, self._read, "Say which shape the inputs have: shapes={name: sizes}.")
         if fitting:
+            self._check_stated(fitting[0][0])
             return fitting[0][1], fitting[0][0]
         for frozen in sorted(self.frozen.values(), key=lambda e: -e.place)[:4]:
             if frozen.input in lengths or frozen.input not in options:
@@ -199,7 +200,30 @@ class Reader:
                     continue
             if len(found) == 1:
                 return found[0]
+        if error.fix is None and any(not self._says_all(n, x) for n, own in options.items() for x in own):
+            error.fix = "Say which sizes the inputs have: shapes={name: sizes}, None for batch and time."
         raise error
+
+    def _says_all(self, name, layout):
+        """Whether the file, or the caller, says the sizes of an input's numbers."""
+        stated = [n for n, a in zip(self.shapes[name] or (), layout.axes) if a == "n"]
+        return all(isinstance(n, int) and n > 0 for n in stated)
+
+    def _check_stated(self, assumed):
+        """Raise where an input's size was guessed, and another would do as well."""
+        for name, layout in assumed.items():
+            if self._says_all(name, layout):
+                continue
+            more = layout._replace(sizes=tuple(n + 1 for n in layout.sizes))
+            try:
+                self._read(assumed | {name: more})
+            except LayoutMismatch:
+                continue
+            raise UnsupportedModelError(
+                f"the file leaves a size of the input {shown(name)!r} open, and no weight tells it",
+                found=str(self.shapes[name]),
+                fix="Say it: shapes={name: sizes}, None for batch and time.",
+            )
 
     def _frozen_at(self, error):
         """How many frames an input has whose frames are taken by number: those that are taken."""

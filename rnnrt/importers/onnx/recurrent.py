@@ -291,6 +291,12 @@ def _initial(net, part, directions, without_batch, batch_first):
             return _split(net, part, wanted.index("n"))
     elif part.axes in orders and len(part.references) == directions:
         return part.references
+    if without_batch and "b" in part.axes:
+        raise AxesError(
+            "the rows of the input are its frames, and its initial state is an input, too",
+            found=str(part),
+            fix="Carry it: state={input: output}.",
+        )
     raise AxesError(
         "the initial state does not fit",
         expected=f"({directions}, batch, units), zeros or an input",
