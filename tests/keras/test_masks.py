@@ -93,15 +93,15 @@ def test_a_recurrence_that_is_masked_streams(tmp_path):
 # ---- where masks end, and cuts -----------------------------------------------------------------------------
 
 
-def masked(change=lambda config: None):
+def masked(change=lambda config: None, mask_zero=True):
     def both(config):
-        find(config, "embedding")["config"]["mask_zero"] = True
+        find(config, "embedding")["config"]["mask_zero"] = mask_zero
         change(config)
 
     return with_config(file(CLASSIFIER), both)
 
 
-def masked_chain(random_weights=False):
+def masked_chain(random_weights=False, mask_zero=True):
     """Embedding (mask_zero) -> Dropout -> Dropout -> LSTM -> ...: the mask reaches the LSTM."""
     rng = np.random.default_rng(3)
 
@@ -115,7 +115,7 @@ def masked_chain(random_weights=False):
         kernel = rng.standard_normal((7, 24)) if random_weights else np.zeros((7, 24))
         opened["layers/lstm/cell/vars/0"] = kernel.astype(np.float32)
 
-    return with_weights(masked(pass_on), fit)
+    return with_weights(masked(pass_on, mask_zero), fit)
 
 
 def test_a_mask_that_nobody_consults_leaves_nothing_in_the_graph():
@@ -166,6 +166,64 @@ def test_a_cut_before_a_mask_that_is_written_out_takes_the_mask_as_an_input():
     whole = model_of(data, outputs=[below, gru])
     frames, wanted = whole(x)
     assert_close(part(frames, mask=(x != -1).any(-1)), wanted, 1e-6)
+
+
+# ---- masks that a caller gives to a network without any ----------------------------------------------------
+
+
+def forecaster():
+    """An LSTM and what follows it in the classifier, without any mask."""
+    return model_of(masked_chain(random_weights=True, mask_zero=False), inputs=["embedding"])
+
+
+def test_lengths_are_a_mask_of_the_first_frames():
+    model, x = forecaster(), np.random.default_rng(1).standard_normal((3, 6, 7)).astype(np.float32)
+    lengths = [6, 2, 4]
+    made = model(x, lengths=lengths)
+    mask = np.arange(6) < np.array(lengths)[:, None]
+    assert made.tobytes() == model(x, mask=mask).tobytes()
+    alone = [model(row[:n]) for row, n in zip(x, lengths)]
+    assert_close(made, np.stack(alone), 1e-6)
+    assert model(x).tobytes() != made.tobytes() and model.inputs.keys() == {"embedding"}
+    _, state = model(x, lengths=lengths, return_state=True)
+    assert model(x, initial_state=state).shape == made.shape
+    rows = [row[:n] for row, n in zip(x, lengths)]
+    masks = [np.arange(n) % 2 == 0 for n in lengths]
+    for row, m, y in zip(rows, masks, model(rows, mask=masks)):
+        assert y.tobytes() == model(row, mask=m).tobytes()
+
+
+def test_masks_of_a_network_in_which_nobody_asks_for_one_are_refused():
+    model = model_of(file(CLASSIFIER))  # a convolution ends it
+    ids = np.ones((2, 20))
+    with pytest.raises(UnsupportedModelError, match="mask= means nothing to this model"):
+        model(ids, mask=ids)
+    with pytest.raises(UnsupportedModelError, match="lengths= means nothing.*no layer"):
+        model(ids, lengths=[3, 4])
+    chained = model_of(masked_chain())  # Embedding makes its own
+    with pytest.raises(UnsupportedModelError, match="lengths= means nothing"):
+        chained(ids, lengths=[3, 4])
+
+
+def test_a_masked_form_that_was_tampered_with_is_refused():
+    graph = forecaster().graph
+    said, x = graph.metadata["masked"], np.zeros((1, 4, 7), np.float32)
+    new = {"kind": "dense", "name": "d", "inputs": ["lstm"], "weight": "lstm/weight", "bias": None}
+    for wrong in (
+        3,
+        {},
+        said | {"layers": ["nobody"]},
+        said | {"layers": [{"like": "lstm", "secret": 1}]},
+        said | {"layers": [*said["layers"], new]},
+        said | {"outputs": [["y", "nothing", "btf"]]},
+        said | {"inputs": ["embedding"]},
+    ):
+        changed = graph.replace(graph.layers, metadata=graph.metadata | {"masked": wrong})
+        with pytest.raises(rnnrt.ModelFileError, match="masked form is not understood"):
+            rnnrt.from_graph(changed)(x, lengths=[3])
+    said = graph.replace(graph.layers, metadata=graph.metadata | {"masked": "for a reason"})
+    with pytest.raises(UnsupportedModelError, match="cannot be masked: for a reason"):
+        rnnrt.from_graph(said)(x, lengths=[3])
 
 
 # ---- masks written out -------------------------------------------------------------------------------------

@@ -77,3 +77,37 @@ def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(kera
         layer = getattr(keras.layers, name)(*arguments.get(name, ()))
         passes = name in PASSES | MERGES or name == "GlobalAveragePooling1D"
         assert layer.supports_masking == passes, name
+
+
+def unmasked(keras):
+    """Networks without masks of their own, which Keras may be given: (network, its inputs)."""
+    L, rng = keras.layers, np.random.default_rng(4)
+    x = lambda width=masked_networks.WIDTH: rng.normal(size=(7, masked_networks.LENGTH, width)).astype("f")
+    chain = [L.Dense(3), L.Bidirectional(L.GRU(3, return_sequences=True)), L.LSTM(3), L.Dense(2)]
+    yield keras.Sequential([keras.Input((None, 4)), *chain]), [x()]
+    chain = [L.LSTM(3, return_sequences=True, go_backwards=True), L.BatchNormalization()]
+    yield keras.Sequential([keras.Input((9, 4)), *chain, L.GlobalAveragePooling1D()]), [x()]
+    a, b = keras.Input((None, 4)), keras.Input((None, 4))
+    p, q = L.Concatenate()([a, b]), L.Add()([a, L.Dense(4)(b)])
+    state = L.GRU(3)(a)
+    made = [L.GRU(2)(p), L.LSTM(2, return_sequences=True)(q), L.GRU(3)(b, initial_state=state)]
+    yield keras.Model([a, b], made), [x(), x()]
+
+
+def test_a_network_is_masked_as_keras_masks_it_when_it_is_called(keras, tmp_path):
+    for number, (model, inputs) in enumerate(unmasked(keras)):
+        given = [np.roll(masked_networks.patterns(), 2 * k, axis=0) for k in range(len(inputs))]
+        one = len(inputs) == 1
+        tensors = [keras.ops.convert_to_tensor(m) for m in given]
+        answers = model(inputs[0] if one else inputs, mask=tensors[0] if one else tensors)
+        answers = answers if isinstance(answers, (list, tuple)) else [answers]
+        model.save(tmp_path / f"{number}.keras")
+        made = rnnrt.from_keras(tmp_path / f"{number}.keras")
+        made.save(tmp_path / f"{number}.rnnrt")
+        names = [f"{name}_mask" for name in made.inputs]
+        mask = given[0] if one else dict(zip(names, given))
+        for source in (made, rnnrt.load(tmp_path / f"{number}.rnnrt")):
+            found = source(*inputs, mask=mask)
+            for a, b in zip(found if isinstance(found, tuple) else [found], answers, strict=True):
+                assert distance(a, np.asarray(b.detach())) < 2e-5
+        assert made.inputs.keys() == rnnrt.from_graph(made.graph).inputs.keys()

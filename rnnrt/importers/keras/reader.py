@@ -14,6 +14,7 @@ from os import PathLike
 
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from ...passes import masked
 from ..spec.text import text_of
 from .config import Config, Description
 from .cut import Cut
@@ -61,13 +62,31 @@ def read(
         wiring = wire(model.description)
         cut = Cut(wiring, inputs, outputs)
         try:
-            return _Importer(model, custom_objects or {}).graph(wiring, cut)
+            made = _Importer(model, custom_objects or {}).graph(wiring, cut)
+            return _with_masked_form(made, _Importer(model, custom_objects or {}, masked=True), wiring, cut)
         except UnsupportedModelError as error:
             if inputs is None and outputs is None:
                 _advise(error, model, custom_objects or {}, wiring)
             raise
     except RnnrtError as error:
         raise error.at(place) if place and place not in (error.where or "") else error
+
+
+def _with_masked_form(graph, importer, wiring, cut):
+    """``graph`` with what makes of it the network whose inputs are masked, where any layer would ask."""
+    if not any(hasattr(x, "mask") for x in graph.layers):
+        return graph
+    try:
+        form = importer.graph(wiring, cut)
+        if form.inputs == graph.inputs:
+            return graph
+        if set(form.inputs) - set(graph.inputs) <= set(form.mask_inputs):
+            said = masked.difference(graph, form)
+        else:
+            said = "a layer computes with the mask itself"
+    except RnnrtError as error:
+        said = str(error)
+    return graph.replace(graph.layers, metadata=graph.metadata | {masked.KEY: said})
 
 
 @dataclass
@@ -92,8 +111,9 @@ class _Tensor:
 class _Importer:
     """One model on its way into one graph."""
 
-    def __init__(self, model: KerasModel, custom_objects):
-        self.model, self.custom_objects = model, custom_objects
+    def __init__(self, model: KerasModel, custom_objects, masked=False):
+        """``masked``: as the model answers where its inputs have masks, as with ``model(x, mask=...)``."""
+        self.model, self.custom_objects, self.masked = model, custom_objects, masked
         self.builder, self.assumptions = layers.GraphBuilder(), Assumptions()
         self.masks, self.mask_inputs = Masks(self.builder), {}
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
@@ -107,8 +127,8 @@ class _Importer:
         masks = flow(wiring) if cut.names else {}
         entries = [_Tensor(None, None, key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs]
         for key, entry in zip(cut.inputs, entries):
-            if key[:2] in masks:
-                entry.mask = self._mask_input(key, masks[key[:2]], entry.shape)
+            if key[:2] in masks or self.masked:
+                entry.mask = self._mask_input(key, masks.get(key[:2]), entry.shape)
         answers = self.run(wiring, cut, entries, arrays, "")
         taken = {
             key[0] for key in cut.outputs
@@ -125,7 +145,8 @@ class _Importer:
                         f"layer {key[0]!r}: its output carries the mask of {tensor.mask.where}, which is not "
                         f"part of the answer."
                     )
-        names = [self.reference(t) for t in entries]
+        # an input that nothing reads: one that only a mask is made of, where no layer consults the mask
+        names = [self.reference(t, ids=len(t.shape or ()) == 2 and t.shape[1] is None) for t in entries]
         names += [m.made for m in self.mask_inputs.values() if m.made]
         metadata = {
             "source": "keras",
@@ -219,6 +240,10 @@ class _Importer:
         attached = [t.mask for t in tensors]
         if given:
             given = [*given, *[None] * len(tensors)][: len(tensors)]
+            if layer.class_name in NETWORKS and major(self.model.version, layer) >= 3:
+                given = [
+                    g or a for g, a in zip(given, attached)
+                ]  # a network leaves alone what it is not given
             return given, handed_on(layer, given, attached, self.model.version)
         # Keras 3 fills in a mask where one tensor is given, not beside initial_state; it hands it on all the
         # same
@@ -229,17 +254,19 @@ class _Importer:
     def _mask_input(self, key, where, shape=None):
         """The mask of what comes in at a cut, or of a tensor that lies before it: an input of the graph."""
         if key not in self.mask_inputs:
-            length = shape[1] if isinstance(shape, list) and len(shape) > 2 else None
+            length = shape[1] if isinstance(shape, list) and len(shape) > 1 else None
             name = f"{key[0]}_mask"
 
             def make():
+                if where is None:
+                    return self.builder.input(name, (), length=length)
                 self.assumptions.append(
                     f"input {name!r}: the mask of {where}, which is made before the part that was imported; "
                     f"give it as mask=, or all frames count as real."
                 )
                 return self.builder.input(name, (), length=length)
 
-            self.mask_inputs[key] = Mask(where, make)
+            self.mask_inputs[key] = Mask(where or f"input {key[0]!r}", make)
         return self.mask_inputs[key]
 
     def _explicit(self, key, answers, cut, call):
