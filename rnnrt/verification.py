@@ -18,7 +18,7 @@ import numpy as np
 from . import reference
 from .errors import ShapeError, VerificationError
 from .graph import Graph
-from .layers import BatchNormalization, Embedding, Input, TimeDistributed
+from .layers import BatchNormalization, Embedding, Input, Multiply, NotEqual, TimeDistributed
 
 #: A framework may sum in another order than the reference does in float32: by how much more its error may
 #: then be called rounding.
@@ -63,7 +63,8 @@ def sample_input(graph: Graph, name: str, batch: int, time: int | None, generato
         )
     tables = [len(c.weight) for c in graph.consumers(name) if isinstance(c, Embedding)]
     if layer.ids or tables:
-        return generator.integers(0, min(tables or _table_sizes(graph), default=1), shape).astype(np.float32)
+        ids = generator.integers(0, min(tables or _table_sizes(graph), default=1), shape).astype(np.float32)
+        return _some_masked(graph, name, ids, generator)
     if name in graph.mask_inputs:  # at least one frame a row is real, and some come before it
         real = generator.random(shape) < 0.75
         real[:, 0], real[:, min(1, shape[1] - 1)] = False, True
@@ -72,14 +73,28 @@ def sample_input(graph: Graph, name: str, batch: int, time: int | None, generato
     norm = input_norm(graph, name)
     if norm is not None:
         numbers = numbers * np.sqrt(np.maximum(np.asarray(norm.variance, np.float64), 0)) + norm.mean
-    return numbers.astype(np.float32)
+    return _some_masked(graph, name, numbers.astype(np.float32), generator)
+
+
+def _some_masked(graph, name, numbers, generator):
+    """``numbers`` with frames among them that a mask of the input passes over: where each may be masked, the
+    first of the first row is, and no row is masked throughout.
+    """
+    value = next((c.value for c in graph.consumers(name) if isinstance(c, NotEqual)), None)
+    if value is not None and graph.signals[name].time and numbers.shape[1] > 1:
+        masked = generator.random(numbers.shape[:2]) < 0.25
+        masked[0, 0], masked[:, -1] = True, False
+        numbers[masked] = value
+    return numbers
 
 
 def input_norm(graph: Graph, name: str) -> BatchNormalization | None:
     """The batch normalisation whose statistics are those of the input ``name``: one that reads it, feature by
     feature.
     """
-    for layer in graph.consumers(name):
+    masked = [c for c in graph.consumers(name) if isinstance(c, Multiply) and c.inputs[0] == name]
+    behind = [layer for c in masked for layer in graph.consumers(c.name)]  # of an input that is masked to 0
+    for layer in [*graph.consumers(name), *behind]:
         if isinstance(layer, BatchNormalization) and graph.signals[name].features == layer.mean.shape:
             scale = np.concatenate([layer.mean, layer.variance])
             if np.isfinite(scale).all() and np.abs(scale).max() < _LARGEST_SCALE:

@@ -10,7 +10,7 @@ import pytest
 from keras_records import FOLDER, file, find, with_config, with_weights
 
 import rnnrt
-from rnnrt import reference
+from rnnrt import reference, verification
 from rnnrt.errors import UnsupportedModelError
 from rnnrt.importers.keras import reader as importer
 
@@ -328,3 +328,17 @@ def test_a_mask_value_that_is_not_a_number_is_refused():
     assert np.abs(model_of(masking(12.5))(x) - wanted).max() > 1e-3
     with pytest.raises(rnnrt.RnnrtError, match="mask_value"):
         model_of(masking([0.0, 1.0]))
+
+
+def test_a_sample_of_a_masked_network_has_masked_frames_and_the_scale_of_its_norm():
+    """What verify compares must be able to tell a mask that is ignored."""
+    name = next(n for n in MODELS if n.startswith("chain.3.15"))
+    graph = importer.read(RECORDS.read(name))
+    x = verification.sample_inputs(graph, time=40)["frames"]
+    masked = (x == -1).all(-1)
+    assert masked[0, 0] and not masked[:, -1].any() and 0.1 < masked.mean() < 0.5
+    (norm,) = [layer for layer in graph.layers if layer.kind == "batch_normalization"]
+    assert verification.input_norm(graph, "frames") is norm
+    words = importer.read(masked_chain(random_weights=True))
+    ids = verification.sample_inputs(words, time=40)["ids"]
+    assert ids[0, 0] == 0 and ids[:, -1].all() and 0.1 < (ids == 0).mean() < 0.6
