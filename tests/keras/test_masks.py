@@ -7,7 +7,7 @@ import zipfile
 import masked_networks
 import numpy as np
 import pytest
-from keras_records import FOLDER, file, find, with_config, with_weights
+from keras_records import FOLDER, file, find, with_config, with_hdf5, with_weights
 
 import rnnrt
 from rnnrt import reference, verification
@@ -342,3 +342,23 @@ def test_a_sample_of_a_masked_network_has_masked_frames_and_the_scale_of_its_nor
     words = importer.read(masked_chain(random_weights=True))
     ids = verification.sample_inputs(words, time=40)["ids"]
     assert ids[0, 0] == 0 and ids[:, -1].all() and 0.1 < (ids == 0).mean() < 0.6
+
+
+def of_version(data, version):
+    def say(opened):
+        for group in (opened, opened["model_weights"]):
+            if "keras_version" in group.attrs:
+                group.attrs["keras_version"] = version
+
+    return with_hdf5(data, say)
+
+
+def test_masked_frames_of_a_bidirectional_are_zeros_but_where_keras_2_stood_alone():
+    data = RECORDS.read(next(n for n in MODELS if n.startswith("chain.2")))
+    for version, output in (("2.2.4", "hold"), ("2.3.1", "hold"), ("2.2.4-tf", "zero"), ("2.4.0", "zero")):
+        layers = importer.read(of_version(data, version)).layers
+        found = {x.name.rpartition(".")[2]: x.masked_output for x in layers if x.kind == "gru"}
+        assert found == {"forward": output, "backward": output}, version
+    started = RECORDS.read(next(n for n in MODELS if n.startswith("stacks.2")))
+    with pytest.raises(UnsupportedModelError, match="initial_state and the mask of"):
+        importer.read(of_version(started, "2.3.1"))
