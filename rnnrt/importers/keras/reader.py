@@ -62,14 +62,33 @@ def read(
         wiring = wire(model.description)
         cut = Cut(wiring, inputs, outputs)
         try:
-            made = _Importer(model, custom_objects or {}).graph(wiring, cut)
-            return _with_masked_form(made, _Importer(model, custom_objects or {}, masked=True), wiring, cut)
+            first, again = _asked_once(custom_objects or {})
+            made = _Importer(model, first).graph(wiring, cut)
+            return _with_masked_form(made, _Importer(model, again, masked=True), wiring, cut)
         except UnsupportedModelError as error:
             if inputs is None and outputs is None:
                 _advise(error, model, custom_objects or {}, wiring)
             raise
     except RnnrtError as error:
         raise error.at(place) if place and place not in (error.where or "") else error
+
+
+def _asked_once(custom_objects):
+    """``custom_objects`` for an import and for one more after it, which gets the answers of the first: a
+    caller's function is called once for a layer.
+    """
+    answers = []
+
+    def asked(function):
+        def ask(config, arrays):
+            made = function(config, arrays)
+            answers.append(list(made) if isinstance(made, (list, tuple)) else made)
+            return made
+
+        return ask
+
+    again = dict.fromkeys(custom_objects, lambda config, arrays: answers.pop(0))
+    return {name: asked(f) for name, f in custom_objects.items()}, again
 
 
 def _with_masked_form(graph, importer, wiring, cut):
