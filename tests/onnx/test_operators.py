@@ -349,6 +349,9 @@ def test_an_embedding_of_ids(tmp_path):
     [
         (behind(node("Softmax", "h", "y", axis=1)), "softmax is supported over the features"),
         (behind(node("MatMul", "h h", "y")), "known|parameter"),
+        (behind(node("Softmax", "h", "y"), opset=11), "over several axes at once"),
+        (behind(node("Transpose", "h", "y", perm=[0, 1, 2], turn=1)), "Transpose has an attribute .*turn"),
+        (behind(node("Shape", "W", "s", odd=1), node("Reshape", "h s", "y")), "Shape has an attribute .*odd"),
         (behind(node("Gemm", "h w", "y", transA=1), arrays={"w": numbers(4, 3)}), "transA=1"),
         (behind(node("Relu", "h", "y", slope=3)), "Relu has an argument that is not known: slope"),
         (behind(node("Cast", "h", "y", to=8)), "found string"),

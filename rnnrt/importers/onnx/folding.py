@@ -430,3 +430,44 @@ FOLDED = {
     "Gemm": _gemm,
     "DequantizeLinear": _dequantize,
 }
+
+#: The attributes that an operator without a Word may have, in any version.
+ATTRIBUTES = {
+    "Shape": "start end",
+    "Constant": "value value_float value_floats value_int value_ints value_string value_strings sparse_value",
+    "ConstantOfShape": "value",
+    "Reshape": "allowzero",
+    "Flatten": "axis",
+    "Squeeze": "axes",
+    "Unsqueeze": "axes",
+    "Transpose": "perm",
+    "Concat": "axis",
+    "Slice": "starts ends axes",
+    "Gather": "axis",
+    "Split": "axis split num_outputs",
+    "Cast": "to saturate round_mode",
+    "Dropout": "ratio seed training_mode",
+    "Mod": "fmod",
+    "Clip": "min max",
+    "Gemm": "alpha beta transA transB",
+    "DequantizeLinear": "axis block_size output_dtype",
+    "HardSigmoid": "alpha beta",
+    "Pad": "mode pads paddings value",
+    "SplitToSequence": "axis keepdims",
+    "ConcatFromSequence": "axis new_axis",
+    "NotEqual": "value axis keepdims",
+} | dict.fromkeys(
+    ("ReduceProd", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2"),
+    "axes keepdims noop_with_empty_axes",
+)
+
+
+def check_attributes(node, words):
+    """Refuse an attribute that is not known, of an operator that is not among ``words``, which check
+    theirs.
+    """
+    if node.op in words or node.domain:
+        return
+    unknown = set(node.attributes) - set(ATTRIBUTES.get(node.op, "").split())
+    if unknown:
+        raise UnsupportedModelError(f"{node.op} has an attribute that is not known: {min(unknown)}")

@@ -19,7 +19,7 @@ from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
 from ..containers.protobuf import shown
 from ..operators import OPERATORS
 from . import moves
-from .folding import FOLDED, Folder, Unknown, integers
+from .folding import ATTRIBUTES, FOLDED, Folder, Unknown, check_attributes, integers
 from .layouts import layouts_of
 from .loops import Body, Counter, Outside, counted, loop, scan
 from .moves import MOVES, Frozen
@@ -134,6 +134,8 @@ class Reader:
 
     def _work_out(self, node, values):
         try:
+            if node.op not in WORDS or node.op in ATTRIBUTES:
+                check_attributes(node, ())
             return self.folder(node, values)
         except RnnrtError as error:
             raise error.at(str(node)) from error
@@ -369,6 +371,7 @@ class Reader:
     def _lowered(self, net, node, given):
         if node.op in KINDS:
             return recurrent(net, node, given)
+        check_attributes(node, WORDS)
         if node.op == "Split":
             return moves.split(net, node.attributes, len(node.outputs), *given)
         if node.op in MOVES:
@@ -386,6 +389,13 @@ class Reader:
         word = WORDS.get(node.op)
         if word is None or word.operator not in OPERATORS:
             raise UnsupportedModelError(f"the operator {shown(node.op)} is not supported")
+        if node.op in _BY_FRAME and self.file.opset < 13:
+            rank = len(getattr(given[0], "axes", ()))
+            if node.attributes.get("axis", 1) % max(rank, 1) != rank - 1:
+                raise UnsupportedModelError(
+                    f"a {node.op} over several axes at once, as before opset 13, is not supported",
+                    found=f"axis {node.attributes.get('axis', 1)} of {given[0]}",
+                )
         read, restore, own = self._arranged(net, node, given)
         bound = word.bind(node.op, _settled(net, read), own)
         made = word.lower(net, node.op, bound)
