@@ -138,6 +138,11 @@ static enum rnnrt_status failed(struct rnnrt_error *error, size_t r, enum rnnrt_
     return status;
 }
 
+/* Whether none of the clocks that move brings the op frames. */
+static bool rests(const struct rnnrt_arena *arena, const struct rnnrt_op *op) {
+    return op->clocks && !(op->clocks & arena->moving);
+}
+
 enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
                                struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
@@ -168,8 +173,8 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
             if (ready[i] > call.frames && producer_done(arena, op->desc.input[i]))
                 return failed(error, r, RNNRT_MISALIGNED);
     place_outputs(arena, r, &call);
-    bool moves = arena->every_step && (!op->clocks || op->clocks & arena->moving);
-    if (!record_of(arena, r)->done && (call.frames || call.final || moves)) {
+    if (!record_of(arena, r)->done &&
+        (call.frames || call.final || (arena->every_step && !rests(arena, op)))) {
         enum rnnrt_status status = begins        ? op->layer->run(op, &call)
                                    : call.frames ? RNNRT_TOO_SHORT
                                                  : RNNRT_OK;
@@ -248,12 +253,12 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
                               struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
     size_t input = 0;
-    bool first = !rnnrt_begun(plan, rnnrt_positions(arena->rows[0]));
+    const bool several = plan->clocks > 1, first = !rnnrt_begun(plan, rnnrt_positions(arena->rows[0]));
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        bool moves = plan->clocks == 1 || !op->clocks || op->clocks & arena->moving;
         if (op->desc.kind != rnnrt_kind_input) {
-            if (!moves && !first) { /* in the first round it may get what is given once */
+            if (several && !first &&
+                rests(arena, op)) { /* in the first round it may get what is given once */
                 for (size_t slot = 0; slot < op->slots; slot++) arena->values[op->value + slot].fresh = 0;
                 continue;
             }
@@ -263,7 +268,7 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
         }
         struct value_place *value = &arena->values[op->value];
         float *room_for_it = arena->work + value->work;
-        if (!moves) {
+        if (several && rests(arena, op)) {
             value->fresh = 0;
             value->data = room_for_it;
         } else if (op->desc.timed) {
@@ -279,8 +284,11 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
         }
         input++;
     }
-    for (size_t b = 0; b < arena->batch; b++)
-        for (size_t c = 0; c < plan->clocks; c++)
-            if (arena->moving >> c & 1) rnnrt_positions(arena->rows[b])[c] += count;
+    for (size_t b = 0; b < arena->batch; b++) {
+        uint64_t *position = rnnrt_positions(arena->rows[b]);
+        if (!several) position[0] += count;
+        for (size_t c = 0; several && c < plan->clocks; c++)
+            if (arena->moving >> c & 1) position[c] += count;
+    }
     return rnnrt_write_outputs(arena, outputs, room, error);
 }

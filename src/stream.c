@@ -79,6 +79,7 @@ static void gather_once(struct rnnrt_arena *arena) {
 /* Bits: the clocks that have `count` frames; for 0 those that have any. */
 static inline uint64_t having(const struct rnnrt_plan *plan, const size_t *frames, size_t count) {
     uint64_t clocks = 0;
+    if (plan->clocks == 1) return frames[0] > 0;
     for (size_t c = 0; c < plan->clocks; c++)
         clocks |= (uint64_t)(count ? frames[c] == count : frames[c] > 0) << c;
     return clocks;
@@ -101,9 +102,8 @@ static inline enum rnnrt_status advance(struct rnnrt_arena *arena, bool every_st
     float_mode mode = enter_floats();
     struct rnnrt_pulse pulse = {between, (uint64_t)mode};
     arena->pulse = between ? &pulse : NULL;
-    size_t block = arena->every_step ? 1 : arena->block;
     for (uint64_t left = having(arena->plan, frames, 0); left && !status; left &= ~arena->moving) {
-        size_t count = frames[__builtin_ctzll(left)];
+        size_t count = frames[__builtin_ctzll(left)], block = arena->every_step ? 1 : arena->block;
         arena->moving = having(arena->plan, frames, count);
         for (size_t start = 0; start < count && !status; start += block)
             status = rnnrt_round(arena, inputs, start, rnnrt_smaller(block, count - start), false, outputs,
