@@ -101,7 +101,7 @@ class Model(Generic[Answer]):
         self._ports = Ports(graph, self._run_graph)
         self._states = ModelStates(graph, self._run_graph)
         self._calls = WholeCalls(graph, self._ports, self._plans, self._states, num_threads)
-        self._streams = Streams(self._run_graph, self._ports, self._plans, self._states)
+        self._streams = Streams(self._run_graph, self._ports, self._plans, self._states, num_threads)
         #: The plan and what else the short way of a call needs: see ``__call__``.
         self._plan = self._plans.common
         short = self._plan is not None and num_threads == 1 and "lengths_input" not in graph.metadata

@@ -46,10 +46,10 @@ class ModelStates:
         """A State of this network that holds ``arrays``."""
         return State(arrays, self.fingerprint, batch_size, kind)
 
-    def read(self, value, batch_size, kind, wanted, clocks):
+    def read(self, value, batch_size, kind, wanted, part):
         """{name: array with batch} of a State or a dict of arrays, checked against what a stream of ``kind``
         keeps: ``wanted``, {name: empty array of its shape and type}. Without "position" it starts a sequence.
-        ``clocks``: the inputs of every clock of the stream.
+        ``part``: what of the network the stream runs (see streaming.py).
 
         A State of recurrent values and a dict of them are refused where the network remembers frames.
         """
@@ -66,18 +66,29 @@ class ModelStates:
                 value.check_kind(batch_size, kind)
             value = value.arrays()
         if "position" in value:
-            return self._complete(value, batch_size, wanted, clocks)
-        if self.windows:
+            return self._complete(value, batch_size, wanted, part.clocks)
+        windows = [layer for layer in self.windows if layer.name in part.layers]
+        if windows:
             raise StateError(
                 "this state holds recurrent values only, but the network also remembers frames: a stream "
                 "cannot go on from it",
-                where=self.windows[0].where,
+                where=windows[0].where,
                 fix="Set what Stream.state gave; to start a new sequence from it: "
                 "model.stream(initial_state=...).",
             )
         arrays = self.initial_arrays(value, batch_size)
         self.check_started(arrays)
+        self.check_kept(arrays, part.layers)
         return arrays
+
+    def check_kept(self, names, layers):
+        """StateError where one of these states is of none of the layers that a stream runs."""
+        for name in names:
+            if name.rpartition("/")[0] not in layers:
+                raise StateError(
+                    f"{name!r} belongs to an input that is given whole, and cannot be set for the stream",
+                    fix="Push that input too, or run its part of the network alone.",
+                )
 
     def _complete(self, value, batch_size, wanted, clocks):
         """All the arrays a stream keeps."""
@@ -106,8 +117,9 @@ class ModelStates:
         position = arrays["position"].reshape(len(arrays["position"]), -1)
         for name in self.started & {*arrays}:
             led = self._leaders.get(name.rpartition("/")[0])
-            clock = next((k for k, names in enumerate(clocks) if led in names), 0)
-            self.check_started([name] if arrays[name][position[:, clock] == 0].any() else [])
+            own = [k for k, names in enumerate(clocks) if led in names] or range(len(clocks))
+            begins = (position[:, own] == 0).all(1)
+            self.check_started([name] if arrays[name][begins].any() else [])
         return arrays
 
     @cached_property

@@ -11,11 +11,15 @@ import numpy as np
 
 from . import _engine, timing
 from .calls import WholeCalls
-from .errors import DTypeError, NotStreamableError, ShapeError, StateError
+from .errors import DTypeError, NotStreamableError, ShapeError
 from .model_states import ModelStates
 from .passes.given import without_given
 from .plans import Plans
 from .ports import Ports, as_array, as_float32
+
+#: Most cuts of a network that are kept; all are dropped when there would be more. Streams of a dropped one go
+#: on, but not in one batch with those made after it.
+MOST = 64
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Streamed:
     given: WholeCalls | None
     values: dict[str, str]
     may_emit_many: bool
+
+    @cached_property
+    def layers(self):
+        """Names of its layers."""
+        return {x.name for x in self.graph.layers}
 
     @cached_property
     def clocks(self):
@@ -54,8 +63,8 @@ class Streamed:
 class Streams:
     """The live streams of one network, which the engine runs as ``run_graph``."""
 
-    def __init__(self, run_graph, ports, plans, states):
-        self.graph, self.ports, self.states = run_graph, ports, states
+    def __init__(self, run_graph, ports, plans, states, num_threads):
+        self.graph, self.ports, self.states, self.num_threads = run_graph, ports, states, num_threads
         self._whole = Streamed(run_graph, ports, plans, None, {}, timing.may_emit_many(run_graph))
         self._cuts: dict[frozenset[str], Streamed] = {}
 
@@ -69,37 +78,35 @@ class Streams:
         timed = {s.signal.time for s in self.ports.inputs}
         if not names and (timed != {True, False} or not self._whole.obstacle(False)):
             return self._whole
-        if names not in self._cuts:
-            given, rest, values = without_given(self.graph, names)
-            calls = None
-            if given is not None:
-                calls = WholeCalls(
-                    given,
-                    Ports(given, given),
-                    Plans(given, self._whole.plans.isa),
-                    ModelStates(given, given),
-                    1,
-                )
-            self._cuts[names] = Streamed(
-                rest,
-                Ports(rest, rest),
-                Plans(rest, self._whole.plans.isa),
-                calls,
-                values,
-                timing.may_emit_many(rest),
+        made = self._cuts.get(names) or self._cut(names)
+        if made.obstacle(False):
+            return made
+        if len(self._cuts) >= MOST:
+            self._cuts = {}
+        return self._cuts.setdefault(names, made)  # of two threads that make it, both get the first
+
+    def _cut(self, names):
+        given, rest, values = without_given(self.graph, names)
+        calls, isa = None, self._whole.plans.isa
+        if given is not None:
+            calls = WholeCalls(
+                given, Ports(given, given), Plans(given, isa), ModelStates(given, given), self.num_threads
             )
-        return self._cuts[names]
+        emits = timing.may_emit_many(rest)
+        return Streamed(rest, Ports(rest, rest), Plans(rest, isa), calls, values, emits)
 
     def _refused(self, obstacle, every_step, names):
         how = "stream with every_step" if every_step and not self._for(names).obstacle(False) else "stream"
         fix = "Run it on whole inputs: model(x)."
-        for clock in timing.clocks(self.graph) if not names else ():
+        clocks = timing.clocks(self.graph)
+        for clock in clocks if len(clocks) > 1 and not names else ():
             try:
                 helps = not self._for(frozenset(clock)).obstacle(every_step)
             except NotStreamableError:
                 continue
             if helps:
-                fix = f"Give the input {clock[0]!r} whole: stream(inputs={{{clock[0]!r}: array}})."
+                given = ", ".join(f"{n!r}: array" for n in clock)
+                fix = f"Give {' and '.join(map(repr, clock))} whole: stream(inputs={{{given}}})."
                 break
         return NotStreamableError(
             f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix=fix
@@ -148,13 +155,7 @@ class Streams:
         if initial_state is not None:
             start = self.states.initial_arrays(initial_state, stream.batch_size)
             self.states.check_started(start)
-            kept = {x.name for x in part.graph.layers}
-            for name in start:
-                if name.rpartition("/")[0] not in kept:
-                    raise StateError(
-                        f"{name!r} belongs to an input that is given whole, and cannot be set for the stream",
-                        fix=f"Run that part alone, or push the input: {sorted(names)}.",
-                    )
+            self.states.check_kept(start, part.layers)
             stream._start_from(start)
         return stream
 
@@ -193,7 +194,10 @@ class Streams:
                 f"the input {name!r} has no time axis: give it once", fix="stream(inputs={name: array})"
             )
         if part.given is not None:
-            asked = [_for_rows(s, given.get(s.layer.name), batch_size) for s in part.given.ports.inputs]
+            asked = [
+                _for_rows(s, given.get(s.layer.name, _nothing(s)), batch_size)
+                for s in part.given.ports.inputs
+            ]
             answers = part.given.answer(asked)
             answers = answers if isinstance(answers, tuple) else (answers,)
             values = dict(zip(part.values, answers))
@@ -217,6 +221,11 @@ class Streams:
         return once
 
 
+def _nothing(spec):
+    """What stands for an optional input that is not given: zeros where it is given once."""
+    return None if spec.signal.time else np.zeros(spec.signal.features, np.float32)
+
+
 def _wrong_once(spec, rows, a):
     return ShapeError(
         "the input has the wrong shape",
@@ -235,7 +244,14 @@ def _for_rows(spec, x, batch_size):
     if not spec.signal.time and batch_size is None and x.shape == (1, *spec.signal.features):
         return x[0]
     if not alone and (batch_size is None or x.ndim != spec.rank):
-        raise spec.wrong(x)
+        one = [n for n, axis in zip(spec.shape, spec.letters) if axis != "b"]
+        raise ShapeError(
+            "the input has the wrong shape",
+            where=spec.where,
+            expected=f"({', '.join('time' if n is None else str(n) for n in one)})"
+            + (f", or that of {batch_size} rows" if batch_size is not None else ", without a batch axis"),
+            found=str(x.shape),
+        )
     at = spec.letters.index("b")
     if alone and batch_size is not None:
         return np.repeat(np.expand_dims(x, at), batch_size, at)

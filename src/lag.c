@@ -93,8 +93,8 @@ static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct
     for (int32_t i = 0; i < op->counted; i++) {
         struct pace own = pace_of_value(plan, paces, op->desc.input[i]);
         int64_t lag = ahead(&own, &least), most = fixed ? (int64_t)total[op->desc.input[i]] : NEVER;
-        if (!plan->values[op->desc.input[i]].timed) lag = 1; /* given at the start or at the end */
-        if (lag > most) lag = most;
+        if (!plan->values[op->desc.input[i]].timed) lag = 1;            /* given at the start or at the end */
+        if (lag > most && !(op->clocks & (op->clocks - 1))) lag = most; /* clocks end apart */
         op->apart |= lag == NEVER;
         op->lag[i] = op->apart ? 0 : rnnrt_smaller((size_t)lag, SIZE_MAX >> 8);
     }

@@ -148,19 +148,26 @@ static bool fits_length(const struct rnnrt_plan *plan, size_t c, uint64_t total,
     return !plan->length[c] || (total <= plan->length[c] && (!ended || !total || total == plan->length[c]));
 }
 
+/* Whether all these clocks get as many frames. */
+static bool even(const struct rnnrt_plan *plan, uint64_t clocks, const size_t *frames) {
+    uint64_t same = 0;
+    if (!(clocks & (clocks - 1))) return true;
+    for (size_t c = 0, first = (size_t)__builtin_ctzll(clocks); c < plan->clocks; c++)
+        same |= (uint64_t)(frames[c] == frames[first]) << c;
+    return !(clocks & ~same);
+}
+
 /* Whether the frames and the end fit; said before anything changes. */
 enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
                                  const size_t *frames, bool ended, struct rnnrt_error *error) {
-    uint64_t some = 0, most = 0; /* bits: clocks that have frames, and those that get most of all now */
+    uint64_t some = 0; /* bits: clocks that have frames */
     if (!plan->fixed && plan->clocks == 1) return RNNRT_OK;
-    size_t count = 0;
-    for (size_t c = 0; c < plan->clocks; c++) count = rnnrt_larger(count, frames[c]);
-    if (count) most = having(plan, frames, count);
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         if (op->desc.kind != rnnrt_kind_input) {
-            uint64_t clocks = every_step ? most : ended ? some : 0;
-            if (!(op->clocks & clocks) || !(op->clocks & ~clocks)) continue;
+            if (every_step ? even(plan, op->clocks, frames)
+                           : !ended || !(op->clocks & some) || !(op->clocks & ~some))
+                continue;
             if (error) *error = (struct rnnrt_error){.layer = (int32_t)r};
             return every_step ? RNNRT_MISALIGNED : RNNRT_TOO_SHORT;
         }
@@ -305,7 +312,9 @@ size_t rnnrt_row_due(const struct rnnrt_plan *plan, const char *row, bool every_
     for (size_t c = 0; c < plan->clocks; c++) {
         before[c] = (size_t)rnnrt_row_position(row, c);
         after[c] = before[c] + frames[c];
-        given += frames[c];
+        uint64_t own = plan->ops[value->op].clocks; /* of one number, where there are several */
+        if (!own) given += frames[c];
+        else if (own >> c & 1) given = frames[c];
         begun |= after[c] > 0;
     }
     if (!begun) return 0;

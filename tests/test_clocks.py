@@ -319,7 +319,7 @@ def test_an_encoder_is_given_whole_and_the_decoder_streams(both_ways, bridge):
     model = encoder_decoder(both_ways, bridge)
     source, target = given(model, {"source": 9, "target": 6}, 3)
     assert model.clocks == (("source",), ("target",)) and not model.streamable
-    refused(NotStreamableError, model.stream, "Give the input 'source' whole")
+    refused(NotStreamableError, model.stream, "Give 'source' whole")
     whole = model(source, target)
     exact, _ = reference.run(model.graph, {"source": source, "target": target})
     assert np.abs(whole - exact["y"]).max() < 1e-5
@@ -411,3 +411,98 @@ def test_a_sequence_laid_out_of_what_is_given_whole():
     whole = model(x, source)
     stream = model.stream(2, inputs={"source": source})
     assert same_bits(np.concatenate([stream.push(x[:, :2]), stream.push(x[:, 2:])], 1), whole)
+
+
+def left_end_beside(b, x, how):
+    return b.add(L.Last, f"end_{how}", lstm(b, f"lstm_{how}", x, 4))
+
+
+def test_a_state_of_what_is_given_whole_is_not_dropped():
+    model = encoder_decoder(both_ways=False)
+    source, target = (x[0] for x in given(model, {"source": 9, "target": 6}, 1))
+    stream = model.stream(inputs={"source": source})
+    wrong = {"encoder/h": np.ones(8, np.float32)}
+    refused(StateError, lambda: setattr(stream, "state", wrong), "'encoder/h'", "given whole")
+    with pytest.raises(StateError):
+        stream.state = model(source, target, return_state=True)[1]
+    windowed = network(
+        lambda b: b.add(
+            L.Concatenate,
+            "both",
+            b.add(L.Last, "a", conv(b, b.input("a", (2,)), np.random.default_rng(1), 3, 3, name="taps")),
+            left_end_beside(b, b.input("b", (3,)), "b"),
+        )
+    )
+    a, b = (x[0] for x in given(windowed, {"a": 5, "b": 4}, 1))
+    live = windowed.stream(inputs={"a": a})
+    live.state = {"lstm_b/h": np.zeros(4, np.float32)}  # the windows are not of this stream
+    live.push(b)
+    assert same_bits(live.flush()[0], windowed(a, b))
+
+
+def test_every_step_joins_two_clocks_of_three():
+    def make(b):
+        x, y, z = (b.input(n, (3,)) for n in "xyz")
+        joined = b.add(L.Concatenate, "c", left_end_beside(b, y, "y"), left_end_beside(b, z, "z"))
+        return lstm(b, "own", x, 2), joined
+
+    model = network(make)
+    x, y, z = (a[0] for a in given(model, {"x": 5, "y": 4, "z": 4}, 1))
+    stream = model.stream(every_step=True)
+    for wrong in ((x[:3], y[:2], z[:1]), (x[:2], y[:1], None), (None, y[:2], z[:1])):
+        refused(ShapeError, lambda w=wrong: stream.push(w), "'c'", "different numbers of frames")
+    _own, joined = stream.push((x, y[:3], z[:3]))
+    assert same_bits(joined, np.stack([model(x, y[: t + 1], z[: t + 1])[1] for t in range(3)]))
+    assert stream.max_outputs((2, 1, 1)) == (2, 1)
+    two = network(lambda b: make(b)[1]).stream(every_step=True)
+    out = np.empty(8, np.float32)
+    assert two.step((x[0], y[0], z[0]), out=out) is out and same_bits(out, joined[0])
+
+
+def test_a_state_that_begins_with_the_row_and_not_with_a_clock():
+    def make(b):
+        r = np.random.default_rng(14)
+        left, right, value = b.input("left", (3,)), b.input("right", (3,)), b.input("value", (3,), time=False)
+        repeated = b.add(L.Unflatten, "repeat", dense(b, value, r, 8), length=4)
+        end = b.add(L.Last, "end", started_gru(b, repeated, dense(b, value, r, 5, activation="tanh"), r))
+        return lstm(b, "lstm", left, 4), left_end_beside(b, right, "right"), end
+
+    model = network(make)
+    left, right, value = (x[0] for x in (normal(1, 5, 3), normal(1, 4, 3), normal(1, 3)))
+    stream = model.stream(inputs={"value": value})
+    stream.push((None, right[:2]))
+    twin = stream.clone()
+    for s in (stream, twin):
+        assert same_bits(s.push((left, right[2:]))[0], model(left, right, value)[0])
+
+
+def test_names_of_values_that_are_given_do_not_meet():
+    def make(b):
+        r = np.random.default_rng(15)
+        source, target = b.input("s", (3,)), b.input("t", (2,))
+        h = f"{lstm(b, 'enc', source, 5)}:h"
+        last = b.add(L.Last, "last", "enc")
+        other = b.add(L.Dense, "enc_h", last, weight=normal(5, 5), bias=normal(5))
+        return started_gru(b, target, h, r), b.add(L.Add, "both", other, h)
+
+    model = network(make)
+    source, target = (x[0] for x in given(model, {"s": 4, "t": 3}, 1))
+    assert same_bits(model.stream(inputs={"s": source}).push(target)[0], model(source, target)[0])
+
+
+def test_answers_of_inputs_that_end_at_different_times_wait_for_one_another():
+    """Fixed lengths, flattened and joined, in a whole call of several blocks and in a stream."""
+
+    def make(b):
+        flat = [
+            b.add(L.Flatten, f"flat{k}", b.input(f"x{k}", (2,), length=n))
+            for k, n in enumerate((120, 30, 60))
+        ]
+        return dense(b, b.add(L.Concatenate, "all", *flat), np.random.default_rng(16), 3)
+
+    model = network(make)
+    xs = given(model, {"x0": 120, "x1": 30, "x2": 60}, 2)
+    whole = model(*xs)
+    exact, _ = reference.run(model.graph, dict(zip(model.inputs, xs)))
+    assert np.abs(whole - exact["y"]).max() < 1e-5
+    same(model, streamed(model, xs, np.random.default_rng(2)), (whole,))

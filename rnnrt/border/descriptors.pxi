@@ -12,7 +12,7 @@ cdef const float *floats(desc, name, list kept_alive) except? NULL:
 
 
 cdef describe_layer(desc, rnnrt_layer_desc *to, list kept_alive):
-    """All of a layer but the plan inside it; ``kept_alive`` takes the arrays that the descriptor points to."""
+    """All of a layer but the plan inside it; ``kept_alive`` takes the arrays that ``to`` points to."""
     to.kind = kind_number[desc["kind"]]
     to.inputs = len(desc["input"])
     for i, value in enumerate(desc["input"]):
@@ -39,10 +39,13 @@ cdef describe_settings(desc, rnnrt_layer_desc *to):
     """What a layer sets, or what it is where the layer does not say."""
     to.units, to.kernel_size = desc.get("units", 0), desc.get("kernel_size", 0)
     to.stride, to.dilation, to.groups = desc.get("stride", 1), desc.get("dilation", 1), desc.get("groups", 1)
-    to.pad_left, to.pad_right, to.same = desc.get("pad_left", 0), desc.get("pad_right", 0), desc.get("same", 0)
-    to.reverse, to.reset_after, to.norm = desc.get("reverse", 0), desc.get("reset_after", 0), desc.get("norm", 0)
+    to.pad_left, to.pad_right = desc.get("pad_left", 0), desc.get("pad_right", 0)
+    to.same = desc.get("same", 0)
+    to.reverse, to.reset_after = desc.get("reverse", 0), desc.get("reset_after", 0)
+    to.norm = desc.get("norm", 0)
     to.count_padding, to.epsilon = desc.get("count_padding", 0), desc.get("epsilon", 0.0)
-    to.per_step, to.states, to.unpacked = desc.get("per_step", 0), desc.get("states", 0), desc.get("unpacked", 0)
+    to.per_step, to.states = desc.get("per_step", 0), desc.get("states", 0)
+    to.unpacked = desc.get("unpacked", 0)
     to.mask, to.masked_output = desc.get("mask", -1), desc.get("masked_output", 0)
     to.value = desc.get("value", 0.0)
     name, parameter = desc.get("activation", ("linear", 0.0))

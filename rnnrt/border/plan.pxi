@@ -4,8 +4,8 @@
 @cython.no_gc_clear  # the plans inside must outlive what is made of them, also in a reference cycle
 @cython.final
 cdef class Plan:
-    """A packed, immutable network. ``descs`` and ``outputs`` as lowering.descs_of makes them; ``names`` of the
-    layers for messages.
+    """A packed, immutable network. ``descs`` and ``outputs`` as lowering.descs_of makes them; ``names`` of
+    the layers for messages.
     """
 
     cdef rnnrt_plan *plan

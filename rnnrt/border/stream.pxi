@@ -110,7 +110,8 @@ cdef class Stream:
         cdef char *block = rnnrt_stream_row(self.stream, row)
         if self.clocks == 1:
             return rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(block, 0))
-        return tuple([rnnrt_plan_phase(self.plan.plan, rnnrt_row_position(block, c)) for c in range(self.clocks)])
+        positions = [rnnrt_row_position(block, c) for c in range(self.clocks)]
+        return tuple([rnnrt_plan_phase(self.plan.plan, position) for position in positions])
 
     cdef find_phases(self):
         self.scattered = self.batch > 1 and len({self.phase_of(b) for b in range(self.batch)}) > 1
@@ -183,8 +184,8 @@ cdef class Stream:
         frames are filled and returned: ``out`` itself where it has no more. A plain float32 array in and a
         plain ``out`` beside it allocate nothing but that view. Several inputs come as a tuple, several
         outputs return as one. Inputs of one clock (Model.clocks) take as many frames as one another, those of
-        several clocks each its own number, None for none. ``mask``: (time,), or (batch, time), where an input is a mask: which frames are
-        real; by default all.
+        several clocks each its own number, None for none. ``mask``: (time,), or (batch, time), where an input
+        is a mask: which frames are real; by default all.
         """
         cdef int axis = self.frame_ndim - 1
         if (
@@ -209,8 +210,8 @@ cdef class Stream:
         return one_or_all(push_checked(self, chunks_of(self, chunk, mask, False), False, out))
 
     def flush(self, out=None):
-        """End the sequence, of all inputs: returns the (k, ...) frames that were held back, k >= 0. Only ``reset`` or
-        setting ``state`` is legal after it.
+        """End the sequence, of all inputs: returns the (k, ...) frames that were held back, k >= 0. Only
+        ``reset`` or setting ``state`` is legal after it.
         """
         return one_or_all(push_checked(self, [], True, out))
 
@@ -281,7 +282,8 @@ cdef class Stream:
 
     @state.setter
     def state(self, value):
-        write_rows(self, self.model._states.read(value, self.batch_size, state_kind(self), empty_state(self), self.part.clocks))
+        states, empty = self.model._states, empty_state(self)
+        write_rows(self, states.read(value, self.batch_size, state_kind(self), empty, self.part))
 
     def _start_from(self, arrays):
         """A new sequence that starts from {state name: (batch, size) array}, checked by the model; the rest

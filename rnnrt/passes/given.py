@@ -43,7 +43,10 @@ def without_given(graph: Graph, names):
     read = [r for x in rest for r in x.reads] + [o.value for o in graph.outputs]
     across = [r for r in dict.fromkeys(read) if layer_of(r) in known]
     inputs = [layer_of(r) for r in across if isinstance(graph[layer_of(r)], Input)]
-    values = {_free(graph, r): r for r in across if r not in inputs}
+    values = {}
+    for reference in across:
+        if reference not in inputs:
+            values[_free(graph, reference, values)] = reference
     named = {r: name for name, r in values.items()}
     layers = [graph[name] for name in inputs]
     layers += [
@@ -56,9 +59,9 @@ def without_given(graph: Graph, names):
     return _graph_of(graph, values), graph.replace(layers, inputs=order, outputs=outputs), values
 
 
-def _free(graph, reference):
+def _free(graph, reference, taken):
     name = reference.replace(":", "_") + "_given"
-    while name in {x.name for x in graph.layers}:
+    while name in taken or name in {x.name for x in graph.layers}:
         name += "_"
     return name
 
