@@ -402,14 +402,14 @@ def softmax(layer, x):
 
 
 def _pooled(layer, x, fill, reduce):
-    padded = _pad(layer, x.astype(np.float64), layer.size, fill)
-    frames = (padded.shape[1] - layer.size) // layer.stride + 1
+    padded, step = _pad(layer, x.astype(np.float64), layer.span, fill), getattr(layer, "dilation", 1)
+    frames = (padded.shape[1] - layer.span) // layer.stride + 1
     if frames < 1:
         raise ShapeError("the sequence is shorter than the window", where=layer.where)
-    return np.stack(
-        [reduce(padded[:, t * layer.stride : t * layer.stride + layer.size], axis=1) for t in range(frames)],
-        axis=1,
-    ).astype(x.dtype)
+    starts = [t * layer.stride for t in range(frames)]
+    return np.stack([reduce(padded[:, t : t + layer.span : step], axis=1) for t in starts], axis=1).astype(
+        x.dtype
+    )
 
 
 def max_pool1d(layer, x):
@@ -435,6 +435,39 @@ def global_average_pool(layer, x, mask=None):
 def not_equal(layer, x, signal):
     frames = x.reshape(x.shape[: 2 if signal.time else 1] + (-1,))
     return (frames != layer.value).any(-1, keepdims=True).astype(x.dtype)
+
+
+def global_sum(layer, x):
+    return x.astype(np.float64).sum(1).astype(x.dtype)
+
+
+def global_variance(layer, x):
+    exact = x.astype(np.float64)
+    squares = ((exact - exact.mean(1, keepdims=True)) ** 2).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (squares / max(0.0, x.shape[1] - layer.correction)).astype(x.dtype)
+
+
+def feature_max(layer, x):
+    return x.max(-1, keepdims=True)
+
+
+def crop(layer, x):
+    if x.shape[1] < layer.span:
+        raise ShapeError("the sequence is shorter than the window", where=layer.where)
+    return x[:, layer.before : x.shape[1] - layer.after : layer.stride]
+
+
+def pad(layer, x):
+    if layer.mode == "reflect" and x.shape[1] <= max(layer.before, layer.after):
+        raise ShapeError("the sequence is shorter than what is reflected", where=layer.where)
+    mode = {"replicate": "edge"}.get(layer.mode, layer.mode)
+    value = {"constant_values": np.float32(layer.value)} if mode == "constant" else {}
+    return np.pad(x, ((0, 0), (layer.before, layer.after)) + ((0, 0),) * (x.ndim - 2), mode=mode, **value)
+
+
+def first(layer, x):
+    return x[:, 0]
 
 
 def last(layer, x):
@@ -488,3 +521,34 @@ def multiply(layer, first, *rest):
     for x in rest:
         first = first * x
     return first
+
+
+def maximum(layer, first, *rest):
+    for x in rest:
+        first = np.maximum(first, x)
+    return first
+
+
+def divide(layer, a, b):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return a / b
+
+
+def greater(layer, a, b):
+    return (a > b).astype(a.dtype)
+
+
+def greater_equal(layer, a, b):
+    return (a >= b).astype(a.dtype)
+
+
+def equal(layer, a, b):
+    return (a == b).astype(a.dtype)
+
+
+def where(layer, condition, a, b):
+    return np.where(condition != 0, a, b)
+
+
+def expand(layer, x, value):
+    return np.repeat(value[:, None], x.shape[1], axis=1)

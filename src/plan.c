@@ -63,7 +63,7 @@ static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_layer_de
     if (desc->kind == rnnrt_kind_input) return true;
     bool in = plan->values[desc->input[0]].timed, out = desc->timed != 0;
     for (int32_t i = 1; i < desc->inputs; i++)
-        if (plan->values[desc->input[i]].timed != (in && !rnnrt_recurrent(desc->kind))) return false;
+        if (plan->values[desc->input[i]].timed != (in && !rnnrt_reads_once(desc->kind))) return false;
     if (desc->kind == rnnrt_kind_scan) return in == !desc->length && out;
     switch (layers[desc->kind]->time) {
     case RNNRT_TIME_NEEDED: return in && out;
@@ -75,7 +75,9 @@ static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_layer_de
 
 static bool takes_several(int32_t kind) {
     return kind == rnnrt_kind_concatenate || kind == rnnrt_kind_add || kind == rnnrt_kind_multiply ||
-           rnnrt_recurrent(kind);
+           kind == rnnrt_kind_maximum || kind == rnnrt_kind_divide || kind == rnnrt_kind_greater ||
+           kind == rnnrt_kind_greater_equal || kind == rnnrt_kind_equal || kind == rnnrt_kind_where ||
+           rnnrt_reads_once(kind);
 }
 
 static bool consults_mask(const struct rnnrt_layer_desc *desc) {
@@ -266,7 +268,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         }
         op->desc = descs[r];
         op->layer = layers[descs[r].kind];
-        op->counted = rnnrt_recurrent(op->desc.kind) && op->desc.inputs ? 1 : op->desc.inputs;
+        op->counted = rnnrt_reads_once(op->desc.kind) && op->desc.inputs ? 1 : op->desc.inputs;
         op->joins = op->counted > 1;
         plan->inputs += op->desc.kind == rnnrt_kind_input;
         const char *text = NULL;

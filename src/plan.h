@@ -272,6 +272,10 @@ static inline bool rnnrt_recurrent(int32_t kind) {
     return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm ||
            kind == rnnrt_kind_scan;
 }
+/* Whether what it reads after its first inputs is given once, and there before it begins. */
+static inline bool rnnrt_reads_once(int32_t kind) {
+    return rnnrt_recurrent(kind) || kind == rnnrt_kind_expand;
+}
 /* The input that the state of slot `slot` of a scan starts at, or -1. */
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
 /* The first mask of the invocation's frame t, one a batch row; NULL: nothing is masked. */

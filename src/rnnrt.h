@@ -76,7 +76,9 @@ struct rnnrt_function {
     X(layer_normalization) X(activation) X(softmax) X(log_softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
     X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
-    X(not_equal)
+    X(not_equal) X(maximum) X(divide) X(greater) X(greater_equal) X(equal) X(where) \
+    X(feature_max) X(expand) X(first) X(global_sum) X(global_variance) X(crop) \
+    X(pad_constant) X(pad_replicate) X(pad_reflect)
 /* clang-format on */
 
 enum rnnrt_kind {
@@ -116,7 +118,8 @@ struct rnnrt_layer_desc {
     int32_t timed;       /* slot 0 is a sequence (1) or is given once (0) */
     int32_t units;       /* recurrent layers: cell size */
     int32_t kernel_size, stride, dilation, groups;
-    int32_t pad_left, pad_right; /* zeros before and after; conv_transpose1d: frames cut off, or added: < 0 */
+    int32_t pad_left, pad_right; /* zeros before and after; conv_transpose1d: frames cut off, or added: < 0;
+                                    crop, pad_*: frames left out or made up */
     int32_t same;                /* padding as TensorFlow means it; pad_left and pad_right unused */
     int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
@@ -127,7 +130,8 @@ struct rnnrt_layer_desc {
                               gru, lstm, scan over frames, global_average_pool; else -1 or 0 */
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
-    float value; /* not_equal: 1 where any number of the frame is another than this, else 0 */
+    float value; /* not_equal: 1 where any number of the frame is another than this, else 0; pad_constant:
+                    the numbers made up; global_variance: taken from the count it divides by */
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
     const float *mean;    /* affine: taken from the input first; NULL: nothing is */
     const float *start;   /* where what a layer keeps begins (states side by side; a window: the one frame

@@ -51,7 +51,15 @@ int32_t rnnrt_plan_clock(const struct rnnrt_plan *plan, size_t input) { return p
 
 static bool closes(int32_t kind) {
     return kind == rnnrt_kind_last || kind == rnnrt_kind_global_max_pool ||
-           kind == rnnrt_kind_global_average_pool;
+           kind == rnnrt_kind_global_average_pool || kind == rnnrt_kind_first ||
+           kind == rnnrt_kind_global_sum || kind == rnnrt_kind_global_variance;
+}
+
+/* Whether input i must be complete before the op starts. What depends on inputs given once alone comes with
+ * the first frame, and an expand keeps it. */
+static bool waits_for(const struct rnnrt_plan *plan, const struct rnnrt_op *op, int32_t i) {
+    const struct rnnrt_op *from = &plan->ops[plan->values[op->desc.input[i]].op];
+    return i >= op->counted && !(op->desc.kind == rnnrt_kind_expand && from->once && from->stage >= 0);
 }
 
 /* Whether a stream gives the value only when the sequence is over. */
@@ -83,7 +91,7 @@ static void order(struct rnnrt_plan *plan) {
         for (int32_t i = 0; i < op->desc.inputs; i++) {
             const struct rnnrt_op *from = &plan->ops[plan->values[op->desc.input[i]].op];
             op->once &= from->once;
-            bool complete = i >= op->counted;
+            bool complete = waits_for(plan, op, i);
             int32_t after = from->stage + (from->stage >= 0 && !op->whole && (from->whole || complete));
             if (after > op->stage) op->stage = after;
         }
@@ -112,7 +120,7 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
             const struct rnnrt_op *from = &plan->ops[plan->values[op->desc.input[i]].op];
             value->full |= from->whole || op->whole ||
                            (op->stage > from->stage && !(from->stage < 0 && op->stage == 0)) ||
-                           i >= op->counted;
+                           waits_for(plan, op, i);
         }
         if (op->stage < 0 && !op->desc.timed) plan->values[op->value].full = true;
         for (size_t slot = 0; op->whole && slot < op->slots; slot++)
@@ -209,7 +217,8 @@ static void find_phases(struct rnnrt_plan *plan) {
         const struct rnnrt_op *op = &plan->ops[r];
         const struct rnnrt_layer_desc *desc = &op->desc;
         uint64_t rate = plan->period ? plan->period : 1, span = (uint64_t)rnnrt_rate_of(op).warm;
-        bool first = op->once || desc->inputs > op->counted || desc->kind == rnnrt_kind_global_max_pool;
+        bool first = op->once || desc->inputs > op->counted || desc->kind == rnnrt_kind_global_max_pool ||
+                     desc->kind == rnnrt_kind_first;
         if (op->once && desc->timed && desc->length) {
             uint64_t l = (uint64_t)desc->length;
             plan->warm += l > most / rate ? most : l * rate;
@@ -242,7 +251,9 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
             op->desc.length != plan->ops[leader_of(plan, (int32_t)r)].desc.length)
             return (int32_t)r;
         *text = op->whole ? "runs from the last frame to the first"
-                          : "takes its initial state from another layer, which must be done first";
+                : op->desc.kind == rnnrt_kind_expand
+                    ? "repeats at every frame a value that is known only when the sequence is over"
+                    : "takes its initial state from another layer, which must be done first";
         if (op->whole || op->stage > 0) return (int32_t)r;
         *text = op->mask
                     ? "has a mask that does not keep step with its frames"

@@ -8,11 +8,13 @@ from rnnrt import _engine, layers, lowering
 from rnnrt.layers import FUNCTIONS
 from rnnrt.layers.base import LAYERS
 from rnnrt.layers.mask import MASKED_OUTPUTS
+from rnnrt.layers.time import PAD_MODES
 
 
 def test_every_layer_and_function_of_the_graph_is_one_of_the_engine():
     assert set(_engine.FUNCTIONS) == set(FUNCTIONS)
-    assert set(_engine.KINDS) == set(LAYERS) - {"batch_normalization"}  # an affine by then
+    pads = {f"pad_{mode}" for mode in PAD_MODES}
+    assert set(_engine.KINDS) - pads == set(LAYERS) - {"batch_normalization", "pad"}  # an affine by then
     fixed = [layer.extra_outputs for layer in LAYERS.values() if isinstance(layer.extra_outputs, tuple)]
     outputs = {o for extra in fixed for o in extra}  # a scan names its own
     assert set(_engine.SLOTS) == {"", *outputs}

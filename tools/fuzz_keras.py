@@ -30,6 +30,7 @@ import keras
 import numpy as np
 import torch
 from keras import layers as L
+from keras import ops
 
 import rnnrt
 from rnnrt import reference, verification
@@ -125,6 +126,12 @@ class Maker:
                 lambda: L.BatchNormalization(),
                 lambda: L.LayerNormalization(),
                 lambda: L.Activation("sigmoid"),
+                lambda: L.Activation(self.pick(["gelu", "softplus", "mish", "log_softmax", "hard_shrink"])),
+                lambda: L.PReLU("random_normal", shared_axes=[1]),
+                lambda: L.GroupNormalization(1),
+                lambda: L.GroupNormalization(-1),
+                lambda: L.RMSNormalization(epsilon=0.1),
+                lambda: L.Softmax(axis=1),
                 lambda: L.TimeDistributed(L.Dense(n)),
                 lambda: L.Dropout(0.3),
                 lambda: L.Rescaling(0.7, offset=0.1),
@@ -156,8 +163,26 @@ class Maker:
             timed = self.chance(0.7)
             a = self.tensor(timed)
             b = self.tensor(timed, a.shape[-1])
-            kind = self.pick([L.Add, L.Multiply, L.Subtract, L.Average, L.Concatenate, "+", "*"])
-            y = a + b if kind == "+" else a * b if kind == "*" else kind()([a, b])
+            kind = self.pick(
+                [
+                    L.Add,
+                    L.Multiply,
+                    L.Subtract,
+                    L.Average,
+                    L.Maximum,
+                    L.Minimum,
+                    L.Concatenate,
+                    "+",
+                    "*",
+                    "of",
+                ]
+            )
+            if kind is not L.Concatenate and self.chance(0.3):  # one feature, or one frame, stands for all
+                b = L.Dense(1, activation="tanh")(b)
+            if kind == "of":
+                y = self.function(a, b)
+            else:
+                y = a + b if kind == "+" else a * b if kind == "*" else kind()([a, b])
         elif what < 0.88 and self.shared:
             layer, timed, width = self.pick(self.shared)
             y = layer(self.tensor(timed, width))
@@ -180,6 +205,24 @@ class Maker:
                 else L.Dropout(0.1)(self.tensor(True))
             )
         self.pool += [y] if not isinstance(y, list) else y
+
+    def function(self, a, b):
+        """Functions of keras.ops, of two tensors of one rank."""
+        timed = len(a.shape) == 3
+        made = [
+            lambda: 1.5 - a / (ops.absolute(b) + 1.0),
+            lambda: ops.where(b > 0.1, a, 2.0 * b),
+            lambda: ops.log(ops.exp(a) + 1.0) * ops.clip(b, -0.5, 0.5),
+            lambda: a - ops.mean(a, axis=-1, keepdims=True) + ops.square(b),
+            lambda: ops.maximum(a, b) * ops.max(b, axis=-1, keepdims=True),
+        ]
+        if timed:
+            made += [
+                lambda: a * ops.sum(b, axis=1, keepdims=True),
+                lambda: a - ops.expand_dims(b[:, -1], 1),
+                lambda: a * ops.softmax(b, axis=1),
+            ]
+        return self.pick(made)()
 
     # ---- networks ----
 

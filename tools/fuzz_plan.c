@@ -145,10 +145,45 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
         break;
     case rnnrt_kind_last:
     case rnnrt_kind_global_max_pool:
+    case rnnrt_kind_first:
+    case rnnrt_kind_global_sum:
     case rnnrt_kind_global_average_pool: desc->timed = 0; break;
+    case rnnrt_kind_global_variance: desc->timed = 0, desc->value = chance(50) ? 0 : 0.5f; break;
+    case rnnrt_kind_feature_max: desc->output_size = 1; break;
+    case rnnrt_kind_expand:
+        if ((desc->input[1] = a_value(m, 0, &width)) < 0) break;
+        desc->inputs = 2, desc->output_size = width;
+        break;
+    case rnnrt_kind_crop:
+        desc->pad_left = below(5), desc->pad_right = below(5),
+        desc->kernel_size = desc->pad_left + desc->pad_right + 1;
+        desc->stride = 1 + (chance(40) ? below(4) : 0), desc->dilation = 1;
+        break;
+    case rnnrt_kind_pad_constant:
+    case rnnrt_kind_pad_replicate:
+    case rnnrt_kind_pad_reflect:
+        desc->pad_left = below(5), desc->pad_right = below(5), desc->stride = desc->dilation = 1;
+        desc->kernel_size = desc->kind == rnnrt_kind_pad_constant    ? 1
+                            : desc->kind == rnnrt_kind_pad_replicate ? 1 + (desc->pad_right > 0)
+                            : 2 * desc->pad_left > desc->pad_right   ? 2 * desc->pad_left + 1
+                            : desc->pad_right                        ? desc->pad_right + 2
+                                                                     : 1;
+        desc->value = number();
+        break;
+    case rnnrt_kind_divide:
+    case rnnrt_kind_greater:
+    case rnnrt_kind_greater_equal:
+    case rnnrt_kind_equal:
+    case rnnrt_kind_where:
+        for (desc->inputs = 1; desc->inputs < (desc->kind == rnnrt_kind_where ? 3 : 2); desc->inputs++) {
+            int32_t v = a_value(m, timed, &width);
+            desc->input[desc->inputs] = v < 0 || (width != in && chance(95)) ? desc->input[0] : v;
+        }
+        break;
     case rnnrt_kind_concatenate:
     case rnnrt_kind_add:
     case rnnrt_kind_multiply:
+    case rnnrt_kind_maximum:
         for (int i = 1; i < 4 && chance(80); i++) {
             int32_t v = a_value(m, timed, &width);
             if (v < 0 || (desc->kind != rnnrt_kind_concatenate && width != in && chance(95))) continue;

@@ -182,8 +182,10 @@ class Writer:
 
     def block(self):
         choices = ["recurrent", "linear", "act", "norm", "affine", "residual", "sequential", "select"]
+        choices += ["function", "over_features", "choose"]
         if not self.end:
             choices += ["recurrent", "conv", "pool", "conv_residual", "flip"]
+            choices += ["crop", "pad_frames", "squeeze_excite", "over_time"]
         getattr(self, self.r.choice(choices))()
 
     # -- pointwise -------------------------------------------------------------------------------------------
@@ -207,6 +209,52 @@ class Writer:
             )
         )
         self.to("act", lambda m, v, at: f(v[at]))
+
+    def function(self):
+        f = self.r.choice(
+            (
+                F.gelu,
+                F.softplus,
+                F.mish,
+                lambda x: F.celu(x, 0.7),
+                lambda x: torch.log(x.abs() + 0.5),
+                lambda x: torch.sqrt(x * x + 0.1),
+                lambda x: x + torch.sin(1.5 * x).pow(2) / 1.5,
+                lambda x: 1 / (x.abs() + 1) - x.clamp(-0.3, 0.6),
+                lambda x: torch.exp(-x.square()) + torch.erf(x),
+                lambda x: F.hardshrink(x, 0.3) * F.softsign(x),
+            )
+        )
+        self.to("function", lambda m, v, at: f(v[at]))
+
+    def over_features(self):
+        """What one number of each frame's features does to all of them."""
+        self.turn("btf")
+        f = self.r.choice(
+            (
+                lambda x: x - x.mean(-1, keepdim=True),
+                lambda x: x * torch.sigmoid(x.sum(dim=2, keepdim=True)),
+                lambda x: x / (x.abs().amax(-1, keepdim=True) + 1),
+                lambda x: F.normalize(x, dim=-1, eps=0.1),
+                lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 0.1),
+                lambda x: F.log_softmax(x, dim=-1),
+            )
+        )
+        self.to("over features", lambda m, v, at: f(v[at]))
+
+    def choose(self):
+        self.turn("btf")
+        name = self.part("fc", nn.Linear(self.width, self.width))
+        f = self.r.choice(
+            (
+                torch.maximum,
+                torch.minimum,
+                lambda x, y: torch.where(x > 0.1, x, y),
+                lambda x, y: x.masked_fill(y < 0, 0.5),
+                lambda x, y: x / (1 + y.abs()),
+            )
+        )
+        self.to("choose", lambda m, v, at: f(v[at], m.parts[name](v[at])))
 
     def norm(self):
         if self.chance(0.5):
@@ -313,6 +361,50 @@ class Writer:
         name = self.part("pool", kind(size, stride=stride, padding=padding))
         self.to("pool", lambda m, v, at: m.parts[name](v[at]))
         self.window(size - 2 * padding, stride)
+
+    def crop(self):
+        self.turn("btf")
+        before, after = self.r.choice(((1, 0), (0, 1), (2, 1)))
+        if self.chance(0.3):
+            self.to("difference", lambda m, v, at: v[at][:, 1:] - v[at][:, :-1])
+            self.window(2, 1)
+        else:
+            self.to("crop", lambda m, v, at: v[at][:, before : -after if after else None])
+            self.window(before + after + 1, 1)
+
+    def pad_frames(self):
+        self.turn("bft")
+        before, after, mode = (
+            self.r.randint(0, 2),
+            self.r.randint(0, 2),
+            self.r.choice(("reflect", "replicate")),
+        )
+        if self.chance(0.3):
+            self.to("pad", lambda m, v, at: torch.tanh(F.pad(v[at], (before, after), value=0.5)))
+        else:
+            self.to(f"pad {mode}", lambda m, v, at: F.pad(v[at], (before, after), mode=mode))
+        self.window(1 - before - after, 1)
+
+    def squeeze_excite(self):
+        self.turn("bft")
+        a = self.part("fc", nn.Linear(self.width, self.width))
+        self.to(
+            "squeeze-excite", lambda m, v, at: v[at] * torch.sigmoid(m.parts[a](v[at].mean(2))).unsqueeze(-1)
+        )
+
+    def over_time(self):
+        """What one number of all frames does to each of them."""
+        self.turn("btf")
+        f = self.r.choice(
+            (
+                lambda x: x.softmax(1),
+                lambda x: x - x.mean(1, keepdim=True),
+                lambda x: x / (1 + x.std(1, keepdim=True, unbiased=False)),
+                lambda x: x - x[:, -1:],
+                lambda x: x * torch.tanh(x.sum(dim=1, keepdim=True)),
+            )
+        )
+        self.to("over time", lambda m, v, at: f(v[at]))
 
     def flip(self):
         axis = self.axes.index("t")
@@ -439,13 +531,39 @@ class Writer:
         how = (
             "sequence"
             if self.end
-            else self.r.choice(("sequence", "sequence", "last", "mean", "max", "adaptive", "first"))
+            else self.r.choice(
+                (
+                    "sequence",
+                    "sequence",
+                    "last",
+                    "mean",
+                    "max",
+                    "adaptive",
+                    "first",
+                    "sum",
+                    "third",
+                    "attention",
+                )
+            )
         )
         axis = self.axes.index("t")
         if how == "sequence":
             if outputs and self.chance(0.5):
                 self.outputs = outputs
                 return
+        elif how == "attention":
+            self.turn("btf")
+            score, way = self.part("score", nn.Linear(self.width, 1)), self.r.randrange(4)
+            pooled = (
+                lambda x, w: (x * w).sum(1),
+                lambda x, w: torch.bmm(w.transpose(1, 2), x).squeeze(1),
+                lambda x, w: torch.einsum("bt,btf->bf", w.squeeze(-1), x),
+                lambda x, w: (x.transpose(1, 2) @ w).squeeze(2),
+            )[way]
+            self.to(
+                f"attention {way}",
+                lambda m, v, at: pooled(v[at], torch.softmax(m.parts[score](v[at]), dim=1)),
+            )
         elif how == "adaptive":
             self.turn("bft")
             pool = self.r.choice((F.adaptive_avg_pool1d, F.adaptive_max_pool1d))
@@ -453,6 +571,8 @@ class Writer:
         else:
             f = {
                 "first": lambda x: x.select(axis, 0),
+                "third": lambda x: x.select(axis, 2),
+                "sum": lambda x: x.sum(axis),
                 "mean": lambda x: x.mean(axis),
                 "max": lambda x: x.max(dim=axis)[0],
                 "last": [lambda x: x[-1], lambda x: x[:, -1], lambda x: x[:, :, -1]][axis],

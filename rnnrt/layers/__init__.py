@@ -6,16 +6,27 @@ from .activation import Activation, LogSoftmax, Softmax
 from .base import Layer, TensorSpec
 from .conv import Conv1D, ConvTranspose1D
 from .dense import Dense, Embedding
-from .features import Reshape, Select, TimeDistributed
+from .features import FeatureMax, Reshape, Select, TimeDistributed
 from .function import FUNCTIONS, Function
 from .input import Input
 from .mask import NotEqual
-from .merge import Add, Concatenate, Multiply
+from .merge import (
+    Add,
+    Concatenate,
+    Divide,
+    Equal,
+    Expand,
+    Greater,
+    GreaterEqual,
+    Maximum,
+    Multiply,
+    Where,
+)
 from .norm import Affine, BatchNormalization, LayerNormalization
-from .pool import AveragePool1D, GlobalAveragePool, GlobalMaxPool, MaxPool1D
+from .pool import AveragePool1D, GlobalAveragePool, GlobalMaxPool, GlobalSum, GlobalVariance, MaxPool1D
 from .recurrent import GRU, LSTM, SimpleRNN
 from .scan import Scan
-from .time import Flatten, Last, Reverse, Unflatten
+from .time import Crop1D, First, Flatten, Last, Pad1D, Reverse, Unflatten
 
 if TYPE_CHECKING:
     from ..graph import Graph, GraphBuilder, Output
@@ -32,23 +43,35 @@ __all__ = [
     "Concatenate",
     "Conv1D",
     "ConvTranspose1D",
+    "Crop1D",
     "Dense",
+    "Divide",
     "Embedding",
+    "Equal",
+    "Expand",
+    "FeatureMax",
+    "First",
     "Flatten",
     "Function",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "GlobalSum",
+    "GlobalVariance",
     "Graph",
     "GraphBuilder",
+    "Greater",
+    "GreaterEqual",
     "Input",
     "Last",
     "Layer",
     "LayerNormalization",
     "LogSoftmax",
     "MaxPool1D",
+    "Maximum",
     "Multiply",
     "NotEqual",
     "Output",
+    "Pad1D",
     "Reshape",
     "Reverse",
     "Scan",
@@ -58,6 +81,7 @@ __all__ = [
     "TensorSpec",
     "TimeDistributed",
     "Unflatten",
+    "Where",
 ]
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for one of the graph's

@@ -63,6 +63,19 @@ class Select(FrameByFrame):
 
 
 @layer_class
+class FeatureMax(FrameByFrame):
+    """The greatest number of each frame; NaN where one is NaN."""
+
+    kind: ClassVar[str] = "feature_max"
+    engine_fields = no_fields
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        if len(x.features) != 1:
+            raise ShapeError("needs one feature axis", where=self.where, found=str(x))
+        return (dataclasses.replace(x, features=(1,)),)
+
+
+@layer_class
 class TimeDistributed(FrameByFrame):
     """A whole graph run inside each frame: the frame's first axis is the inner graph's time (where it has
     one).

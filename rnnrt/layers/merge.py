@@ -48,3 +48,81 @@ class Multiply(Add):
     """The product of the inputs, from the first to the last."""
 
     kind: ClassVar[str] = "multiply"
+
+
+@layer_class
+class Maximum(Add):
+    """The greatest of the inputs; NaN where one is NaN."""
+
+    kind: ClassVar[str] = "maximum"
+
+
+class _OfSome(Add):
+    """A number of each of a fixed number of inputs."""
+
+    count: ClassVar[int] = 2
+
+    def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
+        if len(signals) != self.count:
+            raise ShapeError(
+                "it has too many or too few inputs",
+                where=self.where,
+                expected=str(self.count),
+                found=str(len(signals)),
+            )
+        return super().infer(*signals)
+
+
+@layer_class
+class Divide(_OfSome):
+    """The first input divided by the second."""
+
+    kind: ClassVar[str] = "divide"
+
+
+@layer_class
+class Greater(_OfSome):
+    """1 where the first input is greater than the second, else 0."""
+
+    kind: ClassVar[str] = "greater"
+
+
+@layer_class
+class GreaterEqual(_OfSome):
+    """1 where the first input is not less than the second, else 0; 0 where one is NaN."""
+
+    kind: ClassVar[str] = "greater_equal"
+
+
+@layer_class
+class Equal(_OfSome):
+    """1 where the two inputs are equal, else 0."""
+
+    kind: ClassVar[str] = "equal"
+
+
+@layer_class
+class Where(_OfSome):
+    """The second input where the first is not 0, else the third."""
+
+    kind: ClassVar[str] = "where"
+    count: ClassVar[int] = 3
+
+
+@layer_class
+class Expand(FrameByFrame):
+    """At every frame of the first input, a sequence, the value that the second gives once."""
+
+    kind: ClassVar[str] = "expand"
+    engine_fields = no_fields
+    keeps = "frames"
+
+    def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
+        if [s.time for s in signals] != [True, False]:
+            raise ShapeError(
+                "needs a sequence, and a value given once",
+                where=self.where,
+                found=", ".join(map(str, signals)),
+            )
+        sequence, value = signals
+        return (dataclasses.replace(sequence, features=value.features),)

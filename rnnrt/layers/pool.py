@@ -28,7 +28,7 @@ class Pool1D(Window):
     def check(self) -> None:
         self._positive("size", "stride")
         object.__setattr__(self, "padding", checked_padding(self, self.padding))
-        if self.padding != "same" and max(self.padding) >= self.size:
+        if self.padding != "same" and max(self.padding) >= self.span:
             raise ShapeError(
                 "padding must be smaller than the window", where=self.where, found=str(self.padding)
             )
@@ -42,9 +42,21 @@ class Pool1D(Window):
 
 @layer_class
 class MaxPool1D(Pool1D):
-    """The greatest in each window; padding never wins."""
+    """The greatest in each window of frames ``dilation`` apart; padding never wins."""
 
+    dilation: int = dataclasses.field(default=1, metadata=LEFT_OUT)
     kind: ClassVar[str] = "max_pool1d"
+
+    @property
+    def span(self) -> int:
+        return (self.size - 1) * self.dilation + 1
+
+    def check(self) -> None:
+        self._positive("dilation")
+        super().check()
+
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        return super().engine_fields(x) | {"dilation": self.dilation}
 
 
 @layer_class
@@ -81,3 +93,29 @@ class GlobalAveragePool(GlobalMaxPool):
 
     mask: str | None = dataclasses.field(default=None, metadata=LEFT_OUT)
     kind: ClassVar[str] = "global_average_pool"
+
+
+@layer_class
+class GlobalSum(GlobalMaxPool):
+    """The sum over all frames."""
+
+    kind: ClassVar[str] = "global_sum"
+
+
+@layer_class
+class GlobalVariance(GlobalMaxPool):
+    """The mean square of the differences from the mean over all frames; ``correction`` is taken from the
+    number of frames it divides by (1: the unbiased estimate). NaN where that leaves none.
+    """
+
+    correction: float = 0.0
+    kind: ClassVar[str] = "global_variance"
+
+    def check(self) -> None:
+        if not 0 <= self.correction <= 1 << 24:
+            raise ShapeError(
+                "correction must not be below zero", where=self.where, found=repr(self.correction)
+            )
+
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        return {"value": self.correction}

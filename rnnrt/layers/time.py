@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
+
+import numpy as np
 
 from ..errors import ShapeError
 from .base import Layer, TensorSpec, layer_class, no_fields
 from .pool import GlobalMaxPool
+from .window import Window, windows
 
 
 @layer_class
@@ -15,6 +19,117 @@ class Last(GlobalMaxPool):
 
     kind: ClassVar[str] = "last"
     span, keeps = 1, "nothing"  # it holds back the newest frame, and needs no older one
+
+
+@layer_class
+class First(GlobalMaxPool):
+    """The first frame: x[:, 0]."""
+
+    kind: ClassVar[str] = "first"
+
+
+@layer_class
+class Crop1D(Window):
+    """The frames without the first ``before`` and the last ``after``, of those every ``stride``-th:
+    x[:, before : time - after : stride].
+    """
+
+    before: int = 0
+    after: int = 0
+    stride: int = 1
+    padding = (0, 0)
+    kind: ClassVar[str] = "crop"
+
+    @property
+    def span(self) -> int:
+        return self.before + self.after + 1
+
+    def check(self) -> None:
+        self._positive("stride")
+        check_ends(self, "before", "after")
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        return (dataclasses.replace(self._frames(x), length=windows(self, x.length, self.span)),)
+
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        return {
+            "kernel_size": self.span,
+            "stride": self.stride,
+            "pad_left": self.before,
+            "pad_right": self.after,
+        }
+
+
+#: What Pad1D makes up frames of.
+PAD_MODES = ("constant", "replicate", "reflect")
+
+
+@layer_class
+class Pad1D(Window):
+    """``before`` frames made up before the first and ``after`` behind the last: of ``value``, of the frame at
+    that end, or of the frames next to it in reverse order ("reflect": the frame at the end stands once).
+    """
+
+    before: int = 0
+    after: int = 0
+    mode: str = "constant"
+    value: float = 0.0
+    kind: ClassVar[str] = "pad"
+    stride = 1
+
+    @property
+    def span(self) -> int:
+        """Of the window a frame is copied from: what is reflected waits as long as it is."""
+        if self.mode == "reflect":
+            return max(2 * self.before, self.after + 1 if self.after else 0) + 1
+        return 2 if self.mode == "replicate" and self.after else 1
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Of that window."""
+        if self.mode == "reflect":
+            return self.span - 1 - self.before, 2 * self.before + self.after
+        return self.before + self.span - 1, self.after
+
+    def check(self) -> None:
+        check_ends(self, "before", "after")
+        if self.mode not in PAD_MODES:
+            raise ShapeError(
+                "mode is not known", where=self.where, expected=", ".join(PAD_MODES), found=repr(self.mode)
+            )
+        if not np.isfinite(np.float32(self.value)):
+            raise ShapeError("value must be finite", where=self.where, found=repr(self.value))
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        least = max(self.before, self.after) + 1 if self.mode == "reflect" else 1
+        if self._frames(x).length is not None and x.length < least:
+            raise ShapeError(
+                "the sequence is shorter than what is reflected",
+                where=self.where,
+                expected=f"at least {least} frames",
+                found=str(x.length),
+            )
+        length = None if x.length is None else x.length + self.before + self.after
+        return (dataclasses.replace(x, length=length),)
+
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        return {
+            "kind": f"pad_{self.mode}",
+            "kernel_size": self.span,
+            "pad_left": self.before,
+            "pad_right": self.after,
+            "value": self.value,
+        }
+
+
+def check_ends(layer: Layer, *names: str) -> None:
+    """ShapeError where a number of frames at an end is not one."""
+    for name in names:
+        value = getattr(layer, name)
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 0 <= value <= 1 << 22:
+            raise ShapeError(
+                f"{name} must be a whole number from 0 to {1 << 22}", where=layer.where, found=repr(value)
+            )
 
 
 @layer_class

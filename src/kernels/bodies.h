@@ -26,6 +26,7 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .add = add,
     .multiply = multiply,
     .maximum = maximum,
+    .pair = pair,
     .lstm = lstm,
     .gru = gru,
     .lstm_cells = lstm_cells,

@@ -179,6 +179,26 @@ static void maximum(size_t n, const float *x0, const float *x1, float *y) {
     OVER_TWO(n, vf_where_greater(vf_abs(a), vf_set(-1.0f), vf_max(a, b), a));
 }
 
+/* 1 where neither is NaN, else 0 */
+VECTOR vf both_numbers(vf a, vf b) {
+    vf least = vf_set(-1.0f), one = vf_set(1.0f), zero = vf_set(0.0f);
+    return vf_where_greater(vf_abs(a), least, vf_where_greater(vf_abs(b), least, one, zero), zero);
+}
+
+static void pair(enum rnnrt_pairing how, size_t n, const float *x0, const float *x1, float *y) {
+    vf one = vf_set(1.0f), zero = vf_set(0.0f);
+    switch (how) {
+    case RNNRT_QUOTIENT: OVER_TWO(n, vf_div(a, b)); return;
+    case RNNRT_GREATER: OVER_TWO(n, vf_where_greater(a, b, one, zero)); return;
+    case RNNRT_GREATER_EQUAL:
+        OVER_TWO(n, vf_where_greater(a, b, one, vf_where_greater(b, a, zero, both_numbers(a, b))));
+        return;
+    case RNNRT_EQUAL:
+        OVER_TWO(n, vf_where_greater(a, b, zero, vf_where_greater(b, a, zero, both_numbers(a, b))));
+        return;
+    }
+}
+
 static void affine(size_t n, size_t rows, const float *mean, const float *scale, const float *offset,
                    const float *x, float *y) {
     for (size_t r = 0; r < rows; r++, x += n, y += n) {

@@ -41,6 +41,8 @@ struct rnnrt_overlapped {
     float sum[OVERLAP_ROWS][2][16];
 };
 
+enum rnnrt_pairing { RNNRT_QUOTIENT, RNNRT_GREATER, RNNRT_GREATER_EQUAL, RNNRT_EQUAL };
+
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 struct rnnrt_kernels {
@@ -75,6 +77,9 @@ struct rnnrt_kernels {
     void (*add)(size_t n, const float *x0, const float *x1, float *y);
     void (*multiply)(size_t n, const float *x0, const float *x1, float *y);
     void (*maximum)(size_t n, const float *x0, const float *x1, float *y);
+
+    /* y = x0 / x1; or 1 where x0 > x1, >= or ==, else 0 (also where either is NaN). */
+    void (*pair)(enum rnnrt_pairing how, size_t n, const float *x0, const float *x1, float *y);
 
     /* Cell epilogues with sigmoid gates and tanh, from pre-activations (gates in order, `units` each), on
      * `rows` rows. lstm: c in place, h written. gru: q holds U h + b for all three gates; h_new written from

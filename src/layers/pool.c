@@ -2,16 +2,19 @@
  * greatest, its mean.
  *
  * Sums over time run in float64, frame after frame, so that neither block nor chunk shows in them. */
+#include <math.h>
+
 #include "window.h"
 
 static enum rnnrt_status prepare_window(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     (void)plan;
     *text = "a pooling window does not fit";
-    op->desc.dilation = 1;
-    bool padded = op->desc.pad_left >= op->desc.kernel_size ||
-                  op->desc.pad_right >= op->desc.kernel_size; /* a window of padding alone has no answer */
-    return window_ok(&op->desc) && !padded && op->desc.input_size == op->desc.output_size ? RNNRT_OK
-                                                                                          : RNNRT_BAD_LAYER;
+    if (op->desc.kind == rnnrt_kind_average_pool1d) op->desc.dilation = 1;
+    if (!window_ok(&op->desc)) return RNNRT_BAD_LAYER;
+    int64_t span = (int64_t)window_span(&op->desc);
+    bool padded =
+        op->desc.pad_left >= span || op->desc.pad_right >= span; /* all padding: there is no answer */
+    return !padded && op->desc.input_size == op->desc.output_size ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
 
 static void measure_window(const struct rnnrt_op *op, size_t batch, size_t frames,
@@ -25,8 +28,10 @@ static size_t run_of(const struct window *w, int64_t frame) {
     return frame >= 0 ? w->in * w->call->batch : w->in;
 }
 
+/* Of the frames from, from + dilation, ... before `to`; of none of them: -infinity. */
 static void greatest(const struct window *w, int64_t from, int64_t to, float *y) {
-    for (int64_t t = from; t < to; t++) {
+    for (size_t i = 0; from >= to && i < w->in * w->call->batch; i++) y[i] = -INFINITY;
+    for (int64_t t = from; t < to; t += w->op->desc.dilation) {
         size_t n = run_of(w, t);
         for (size_t at = 0; at < w->in * w->call->batch; at += n) {
             const float *x = window_at(w, t, at / w->in);
@@ -55,8 +60,9 @@ static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_invo
     double *sum = (double *)(void *)(call->scratch + window_scratch(call->batch));
     float *y = call->y[0];
     for (size_t k = 0; k < w.due; k++, y += w.in * call->batch) {
-        int64_t start = w.first + (int64_t)k * w.stride, end = start + desc->kernel_size;
-        int64_t from = start < w.begin ? w.begin : start, to = end > w.end ? w.end : end;
+        int64_t start = w.first + (int64_t)k * w.stride, end = start + (int64_t)window_span(desc);
+        int64_t step = desc->dilation, late = start < w.begin ? (w.begin - start + step - 1) / step : 0;
+        int64_t from = start + late * step, to = end > w.end ? w.end : end;
         if (desc->kind == rnnrt_kind_max_pool1d) greatest(&w, from, to, y);
         else mean(&w, from, to, (double)(desc->count_padding ? desc->kernel_size : to - from), sum, y);
     }
@@ -97,11 +103,16 @@ static size_t due_once(const struct rnnrt_op *op, size_t frames, bool ended) {
 
 static size_t keeps_once(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
     const char *word = op->desc.kind == rnnrt_kind_last              ? "last"
+                       : op->desc.kind == rnnrt_kind_first           ? "first"
+                       : op->desc.kind == rnnrt_kind_global_variance ? "mean"
                        : op->desc.kind == rnnrt_kind_global_max_pool ? "maximum"
                                                                      : "sum";
     kept[0] = (struct rnnrt_kept){word, 1, (size_t)op->desc.input_size, true, false};
     kept[1] = (struct rnnrt_kept){"count", 1, 1, true, false}; /* of frames that were not masked */
-    return op->mask ? 2 : 1;
+    if (op->desc.kind != rnnrt_kind_global_variance) return op->mask ? 2 : 1;
+    kept[1] =
+        (struct rnnrt_kept){"squares", 1, (size_t)op->desc.input_size, true, false}; /* of differences */
+    return 2;
 }
 
 static void measure_once(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
@@ -124,6 +135,17 @@ static void run_row(const struct rnnrt_op *op, const struct rnnrt_invocation *ca
             if (t + 1 == call->frames)
                 for (size_t i = 0; i < n; i++) value[i] = (double)x[i];
             break;
+        case rnnrt_kind_first:
+            for (size_t i = 0; seen == 0 && i < n; i++) value[i] = (double)x[i];
+            break;
+        case rnnrt_kind_global_variance: /* Welford's: no square of a mean is subtracted */
+            for (size_t i = 0; i < n; i++) {
+                double off = (double)x[i] - value[i];
+                value[i] += off / (double)(seen + 1);
+                value[n + i] += off * ((double)x[i] - value[i]);
+            }
+            break;
+        case rnnrt_kind_global_sum:
         case rnnrt_kind_global_average_pool:
             for (size_t i = 0; i < n; i++) value[i] += (double)x[i];
             break;
@@ -133,6 +155,11 @@ static void run_row(const struct rnnrt_op *op, const struct rnnrt_invocation *ca
         }
     }
     if (!y) return;
+    if (op->desc.kind == rnnrt_kind_global_variance) {
+        double count = (double)seen - (double)op->desc.value;
+        for (size_t i = 0; i < n; i++) y[i] = (float)(value[n + i] / (count > 0 ? count : 0));
+        return;
+    }
     double divisor = op->mask                                          ? value[n]
                      : op->desc.kind == rnnrt_kind_global_average_pool ? (double)seen
                                                                        : 1.0;
@@ -155,5 +182,8 @@ static enum rnnrt_status run_once(const struct rnnrt_op *op, struct rnnrt_invoca
      .due = due_once,         \
      .run = run_once}
 const struct rnnrt_layer_class rnnrt_layer_last = RNNRT_ONCE;
+const struct rnnrt_layer_class rnnrt_layer_first = RNNRT_ONCE;
+const struct rnnrt_layer_class rnnrt_layer_global_sum = RNNRT_ONCE;
+const struct rnnrt_layer_class rnnrt_layer_global_variance = RNNRT_ONCE;
 const struct rnnrt_layer_class rnnrt_layer_global_max_pool = RNNRT_ONCE;
 const struct rnnrt_layer_class rnnrt_layer_global_average_pool = RNNRT_ONCE;

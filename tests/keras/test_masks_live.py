@@ -53,6 +53,7 @@ def test_masks_flow_as_in_keras(keras, make, tmp_path):
 
 def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(keras):
     own = {"Concatenate", "Masking", "Embedding", "GlobalAveragePooling1D"}
+    own |= {"Attention", "AdditiveAttention", "Dot", "Normalization"}
     known = PASSES | MERGES | ENDS | own
     assert set(LAYERS) | set(RECURRENT) <= known | set(RECURRENT)
     assert not PASSES & ENDS and not MERGES & (PASSES | ENDS)
@@ -69,6 +70,7 @@ def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(kera
         "RepeatVector": (2,),
         "Embedding": (2, 2),
         "Rescaling": (2.0,),
+        **dict.fromkeys(("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"), (2,)),
         **dict.fromkeys(("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout"), (0.1,)),
         **dict.fromkeys(("AlphaDropout", "ActivityRegularization"), (0.1,)),
         **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), (2,)),

@@ -198,6 +198,56 @@ def _encoder_decoder(b, x, r):
     )
 
 
+def _joins(b, x, r):
+    """Every join of two or three, of branches of different delay."""
+    a, c = conv(b, x, r, 6, 4, padding=(1, 2), name="a"), dense(b, x, r, 6, activation="tanh")
+    over = b.add(L.Divide, "divide", a, b.add(L.Activation, "exp", c, activation="exponential"))
+    above = b.add(L.Greater, "greater", a, c)
+    most = b.add(L.Maximum, "maximum", a, c, over)
+    same = b.add(L.Equal, "equal", most, a)
+    least = b.add(L.GreaterEqual, "greater_equal", c, most)
+    chosen = b.add(L.Where, "where", above, over, most)
+    return b.add(L.Concatenate, "cat", chosen, same, least, b.add(L.FeatureMax, "feature_max", over))
+
+
+def _squeeze_excite(b, x, r):
+    y = conv(b, x, r, 9, 3)
+    gate = dense(b, b.add(L.GlobalAveragePool, "mean", y), r, 9, activation="sigmoid")
+    return b.add(L.Multiply, "gated", y, b.add(L.Expand, "expand", y, gate))
+
+
+def _softmax_over_time(b, x, r):
+    """Attention pooling: scores, their softmax over all frames, the weighted sum."""
+    y = recurrent(b, x, r, L.GRU, 7)
+    e = b.add(L.Dense, "score", y, weight=weights(r, 1, 7))
+    most = b.add(L.Affine, "negative", b.add(L.GlobalMaxPool, "most", e), scale=[-1.0], offset=[0.0])
+    e = b.add(L.Add, "less", e, b.add(L.Expand, "of_most", e, most))
+    e = b.add(L.Activation, "exp", e, activation="exponential")
+    e = b.add(L.Divide, "weight", e, b.add(L.Expand, "of_sum", e, b.add(L.GlobalSum, "sum", e)))
+    e = b.add(L.Select, "each", e, index=(0,) * 7)
+    return b.add(L.GlobalSum, "pooled", b.add(L.Multiply, "weighted", y, e))
+
+
+def _statistics(b, x, r):
+    y = conv(b, x, r, 5, 3, activation="tanh")
+    over = [
+        b.add(L.GlobalAveragePool, "mean", y),
+        b.add(L.GlobalVariance, "variance", y),
+        b.add(L.GlobalVariance, "unbiased", y, correction=0.5),
+        b.add(L.GlobalSum, "sum", y),
+        b.add(L.First, "first", y),
+    ]
+    return b.add(L.Concatenate, "cat", *over)
+
+
+def _difference(b, x, r):
+    """x[:, 1:] - x[:, :-1], and a reflection that keeps step with a zero padding."""
+    later, before = b.add(L.Crop1D, "later", x, before=1), b.add(L.Crop1D, "before", x, after=1)
+    y = b.add(L.Add, "sum", later, b.add(L.Affine, "less", before, scale=-np.ones(3), offset=np.zeros(3)))
+    mirrored = b.add(L.Pad1D, "mirrored", y, before=2, after=1, mode="reflect")
+    return b.add(L.Concatenate, "cat", mirrored, b.add(L.Pad1D, "zeros", y, before=2, after=1))
+
+
 def _decoder(b, x, r):
     """Down by a strided convolution, up again in two branches that join, then what runs at that rate."""
     low = conv(b, x, r, 8, 4, stride=2, padding=(1, 1), activation="tanh")
@@ -545,6 +595,8 @@ for _name, _fields in {
     _streams = _name != "same_three"
     case(f"max_pool_{_name}", _layer(L.MaxPool1D, **_fields), features=18, streams=_streams)
     case(f"average_pool_{_name}", _layer(L.AveragePool1D, **_fields), features=18, streams=_streams)
+case("max_pool_dilated", _layer(L.MaxPool1D, size=3, stride=2, dilation=2), features=18)
+case("max_pool_dilated_padded", _layer(L.MaxPool1D, size=3, stride=1, dilation=2, padding=(2, 2)), features=5)
 case("average_pool_counting", _layer(L.AveragePool1D, size=4, stride=2, padding=(1, 1), count_padding=True))
 case("global_max", stack(one(L.GRU, 6), _layer(L.GlobalMaxPool), _to_dense(2)))
 case("global_average", stack(one(L.GRU, 6), _layer(L.GlobalAveragePool), _to_dense(2)))
@@ -575,6 +627,22 @@ case(
     ids=23,
 )
 case("residual", _residual, features=6)
+case("joins", _joins, features=4)
+case("squeeze_excite", _squeeze_excite, streams=False)
+case("softmax_over_time", _softmax_over_time, streams=False)
+case("statistics", _statistics)
+case("difference", _difference)
+case("crop", _layer(L.Crop1D, before=2, after=3), features=18)
+case("crop_stride", stack(_layer(L.Crop1D, before=1, stride=3), one(L.GRU, 5)))
+for _name, _fields in {
+    "constant": {"before": 3, "after": 2, "value": 0.5},
+    "replicate": {"before": 3, "after": 2, "mode": "replicate"},
+    "replicate_before": {"before": 2, "mode": "replicate"},
+    "reflect": {"before": 3, "after": 2, "mode": "reflect"},
+    "reflect_before": {"before": 2, "mode": "reflect"},
+    "reflect_after": {"after": 5, "mode": "reflect"},
+}.items():
+    case(f"pad_{_name}", stack(_layer(L.Pad1D, **_fields), lambda b, x, r: conv(b, x, r, 5, 3)), features=5)
 case("three_delays", _three_delays)
 case("encoder_decoder", _encoder_decoder, streams=False)
 case("per_frame", _per_frame, features=20)

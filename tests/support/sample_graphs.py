@@ -17,16 +17,29 @@ from rnnrt.layers import (
     Concatenate,
     Conv1D,
     ConvTranspose1D,
+    Crop1D,
     Dense,
+    Divide,
     Embedding,
+    Equal,
+    Expand,
+    FeatureMax,
+    First,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
+    GlobalSum,
+    GlobalVariance,
+    Greater,
+    GreaterEqual,
     Last,
     LayerNormalization,
+    LogSoftmax,
+    Maximum,
     MaxPool1D,
     Multiply,
     NotEqual,
+    Pad1D,
     Reshape,
     Reverse,
     Scan,
@@ -35,6 +48,7 @@ from rnnrt.layers import (
     Softmax,
     TimeDistributed,
     Unflatten,
+    Where,
 )
 
 
@@ -67,6 +81,21 @@ def step_graph():
     step.output("next_t", step.add(Dense, "new_t", joined, weight=normal(3, 9), activation="softsign"))
     step.output("y", step.add(Dense, "out", joined, weight=normal(2, 9), bias=normal(2)))
     return step.graph()
+
+
+def _joined(b, x, value):
+    """What joins, and what leaves out and makes up frames: a value of one number."""
+    for mode in ("constant", "replicate", "reflect"):
+        x = b.add(Pad1D, f"pad_{mode}", x, before=1, after=2, mode=mode, value=0.5)
+    x = b.add(Crop1D, "crop", x, before=2, after=1, stride=2)
+    over = b.add(Divide, "divide", b.add(Maximum, "maximum", x, x), x)
+    width = b.signal(x).width
+    wide = b.add(Expand, "expand", x, b.add(Select, "as_wide", value, index=(0,) * width))
+    said = [b.add(kind, kind.kind, over, wide) for kind in (Greater, GreaterEqual, Equal)]
+    most = b.add(FeatureMax, "feature_max", b.add(Where, "where", said[0], said[1], said[2]))
+    once = [b.add(GlobalVariance, "variance", most, correction=1.0), b.add(GlobalSum, "total", most)]
+    once.append(b.add(First, "first", b.add(LogSoftmax, "log_softmax", most)))
+    return b.add(Concatenate, "once", *once)
 
 
 def graph_with_every_layer():
@@ -152,6 +181,7 @@ def graph_with_every_layer():
         b.add(GlobalAveragePool, "gmean", inside, mask=real),
     )
     again = b.add(Dense, "fc", b.add(Unflatten, "unflatten", pooled, length=3), weight=normal(2, 4))
+    b.output("joined", _joined(b, inside, pooled))
     b.output("classes", b.add(Softmax, "softmax", again), "tbf")
     b.output("state", "lstm:c")
     b.output("last", b.add(Last, "last", inside))

@@ -28,18 +28,18 @@ class _Lstm(nn.Module):
         self.rnn, self.fc = nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 2)
 
 
-@refused("torch.bmm|torch.nn.functional.softmax")
+@refused("only where one side has one row")
 class Attention(_Lstm):
     def forward(self, x):
         out, _ = self.rnn(x)
         return torch.bmm(torch.softmax(torch.bmm(out, out.transpose(1, 2)), -1), out)
 
 
-@refused("softmax is supported over the features")
-class AttentionOverTime(_Lstm):
+@refused("softmax is supported over the features and over time")
+class AttentionOverTheBatch(_Lstm):
     def forward(self, x):
         out, _ = self.rnn(x)
-        return out * torch.softmax(out, dim=1)
+        return out * torch.softmax(out, dim=0)
 
 
 @refused("batch or time as a constant")
@@ -98,10 +98,10 @@ class Transformer(_Lstm):
         return self.transformer(self.rnn(x)[0])
 
 
-@refused(r"line \d+ of test_refusals.py: the call torch.cumsum is not supported")
+@refused(r"line \d+ of test_refusals.py: the call torch.cumprod is not supported")
 class UnknownFunction(_Lstm):
     def forward(self, x):
-        return torch.cumsum(self.rnn(x)[0], 1)
+        return torch.cumprod(self.rnn(x)[0], 1)
 
 
 @refused(r"the call torch.Tensor.roll is not supported")
@@ -110,10 +110,10 @@ class UnknownMethod(_Lstm):
         return self.rnn(x)[0].roll(1, 1)
 
 
-@refused("time axis cannot be taken")
+@refused("needs a fixed number of frames.*example")
 class PartOfTime(_Lstm):
     def forward(self, x):
-        return self.rnn(x)[0][:, 2:]
+        return self.rnn(x)[0][:, -2:]
 
 
 @refused("one sequence of a batch cannot be taken")
@@ -163,11 +163,11 @@ class NothingTellsTheSize(nn.Module):
         return torch.relu(x)
 
 
-@refused("same axes")
+@refused("axes of the tensors do not fit")
 class Broadcasting(_Lstm):
     def forward(self, x):
         out, (h, _) = self.rnn(x)
-        return out + h[-1].unsqueeze(1)
+        return out + h[-1]
 
 
 @refused("Return h_n\\[-1\\] instead")
@@ -205,17 +205,17 @@ class StateKeptOnTheModule(nn.Module):
         return out
 
 
-@refused("ceil_mode")
+@refused("ceil_mode=True with padding that counts")
 class CeilPool(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.pool = nn.Conv1d(4, 4, 3), nn.MaxPool1d(2, ceil_mode=True)
+        self.conv, self.pool = nn.Conv1d(4, 4, 3), nn.AvgPool1d(2, padding=1, ceil_mode=True)
 
     def forward(self, x):
         return self.pool(self.conv(x))
 
 
-@refused("padding_mode='circular'")
+@refused("mode='circular'")
 class CircularConv(nn.Module):
     def __init__(self):
         super().__init__()

@@ -17,10 +17,16 @@ torch = need("torch")
 
 #: (word, overload) -> the arguments of aten's that are refused where they are given, as no answer has them
 REFUSED = {
+    ("repeat_interleave", "Tensor"): {"repeats"},
     ("view", "dtype"): {"dtype"},
     ("mm", "dtype"): {"out_dtype"},
+    ("bmm", "dtype"): {"out_dtype"},
     ("addmm", "dtype"): {"out_dtype"},
     ("max", "other"): {"other"},
+    ("min", "other"): {"other"},
+    ("einsum", "sublist"): {"a"},
+    ("eq", "Tensor_list"): {"a", "b"},
+    ("ne", "Tensor_list"): {"a", "b"},
 }
 
 

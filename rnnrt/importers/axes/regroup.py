@@ -10,28 +10,45 @@ from collections import Counter
 from math import prod
 
 from ...errors import UnsupportedModelError
-from ...layers import Concatenate, Flatten, Reshape, Select
-from .values import LengthError, Size
+from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
+from .values import Clock, LengthError, Size
 
 
 def reshaped(net, x, shape):
     """``x`` with another shape: Sizes and numbers, one of them may be -1."""
-    x = _ones_named(net, x)
+    x = ones_named(net, x)
     x = x.view([part for axis in x.axes for part in axis])  # a merged "bt" may be taken apart again
     targets = [size if isinstance(size, Size) else Size((), _number(size)) for size in shape]
+    plain = [t.number for t in targets[1:] if not t.axes]
+    if x.axes == ("b", "f") and len(targets) == 3 and len(plain) == 2 and 1 not in plain:
+        return _cut_into_frames(net, x, targets)
     return _regrouped(net, x, _groups(net, x, targets))
+
+
+def _cut_into_frames(net, x, targets):
+    """(batch, features) as (batch, a number of frames, fewer features)."""
+    width = net.signal(x).width
+    sizes = [t.number for t in targets[1:]]
+    rows = targets[0]
+    if sizes.count(-1) == 1 and rows != Size((), -1):
+        known = -sizes[0] * sizes[1]
+        sizes = [width // known if n == -1 and known > 0 else n for n in sizes]
+    if rows not in (Size(("b",)), Size((), -1)) or min(sizes) < 1 or sizes[0] * sizes[1] != width:
+        raise _constant(net, x)
+    reference = net.add(Unflatten, x.reference, length=sizes[0])
+    return net.tensor(reference, ("b", "t", "f"), Clock("", sizes[0], 0))
 
 
 def flattened(net, x, first, last):
     """``x`` with the axes from ``first`` to ``last`` merged into one."""
-    x = _ones_named(net, x)
+    x = ones_named(net, x)
     start, end = net.axis(x, first), net.axis(x, last)
     positions = list(range(len(x.axes)))
     groups = [[p] for p in positions[:start]] + [positions[start : end + 1]]
     return _regrouped(net, x, groups + [[p] for p in positions[end + 1 :]])
 
 
-def _ones_named(net, x):
+def ones_named(net, x):
     """``x`` with every axis of size one called "1"."""
     for position, size in enumerate(net.sizes(x)):
         if size == 1 and x.axes[position] != "1":

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...graph import Graph, GraphBuilder
-from ...layers import Input, Reshape, TensorSpec, Unflatten
+from ...layers import Input, Pad1D, Reshape, TensorSpec, Unflatten
 
 _WORDS = {
     "b": "batch",
@@ -137,6 +137,18 @@ class Constant:
         return f"the constant {self.name} {self.array.shape}"
 
 
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A parameter repeated for every row of the batch, along its axis ``batch``, which has size one."""
+
+    name: str
+    array: np.ndarray
+    batch: int
+
+    def __str__(self):
+        return f"the constant {self.name} {self.array.shape} for every row"
+
+
 @dataclass(frozen=True)
 class Zeros:
     """Zeros of a shape, Sizes and numbers; as an initial state they are the default."""
@@ -201,7 +213,8 @@ class Network:
     ``overwritten``: storages changed in place, by the word that did it: the source would show the change in
     every view, so such a tensor must not be read again. ``lengths``: the name of the packing lengths,
     ``packing``: the clock they count on. ``states``: (what was given, the states it starts, by name) of every
-    recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on.
+    recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on;
+    ``sequences``: one reference that has the frames of each clock.
     ``placed``: how many operators have found the axes they need. ``batch``: the number that stands for the
     batch in the program's own arithmetic, None where it keeps the batch open.
     """
@@ -213,6 +226,7 @@ class Network:
         self.packing: Clock | None = None
         self.states: list[tuple[StateInput, list[str]]] = []
         self.clocks: dict[str, Clock] = {}
+        self.sequences: dict[Clock, str] = {}
         self.placed = 0
         self.batch: int | None = None
 
@@ -223,7 +237,7 @@ class Network:
         timed = "t" in axes
         fields = {"time": timed, "ids": ids, "axes": graph_axes(axes), "length": length if timed else None}
         reference = self.builder.input(name, () if size is None else (size,), **fields)
-        return Tensor((reference,), tuple(axes), clock=Clock(name) if timed else None)
+        return self.tensor(reference, axes, Clock(name))
 
     def add(self, kind, *references, **fields):
         return self.builder.add(kind, self.name, *references, **fields)
@@ -248,7 +262,10 @@ class Network:
 
     def tensor(self, reference, axes, clock):
         """A new tensor (a storage of its own)."""
-        return Tensor((reference,), tuple(axes), clock if any("t" in a for a in axes) else None)
+        timed = any("t" in a for a in axes)
+        if timed:
+            self.sequences.setdefault(clock, reference)
+        return Tensor((reference,), tuple(axes), clock if timed else None)
 
     def layered(self, x, kind, **fields):
         """One layer over a tensor (over each member of a stack) that keeps its axes and its frames."""
@@ -328,9 +345,10 @@ class Network:
     # -- what the program returns ----------------------------------------------------------------------------
     def output(self, name, x):
         """A tensor as an output of the graph: an axis of size one is a feature there, or the one frame."""
+        self.name = name
+        x = settled(self, x)
         if (
             "s" in x.axes
-            or any(x.padding)
             or x.packed
             or any(len(a) > 1 for a in x.axes)
             or "b" not in x.axes
@@ -339,7 +357,6 @@ class Network:
             raise UnsupportedModelError(
                 "an output must be (batch, time, features) or (batch, features), in some order", found=str(x)
             )
-        self.name = name
         reference, axes = x.reference, "".join(x.axes)
         if "1" in axes and "f" not in axes:
             reference, axes = self.add(Reshape, reference, features=(1,)), axes.replace("1", "f")
@@ -356,6 +373,16 @@ class Network:
             if layer.name in needed:
                 needed |= {r.partition(":")[0] for r in layer.inputs}
         return graph.replace([layer for layer in graph.layers if layer.name in needed])
+
+
+def settled(net, x):
+    """A tensor with the zeros around its frames in the graph, if it has some."""
+    if not any(x.padding):
+        return x
+    before, after = x.padding
+    reference = net.add(Pad1D, x.reference, before=before, after=after)
+    clock = net.after(x.clock, reference)
+    return dataclasses.replace(x, references=(reference,), padding=(0, 0), clock=clock)
 
 
 def graph_axes(axes):

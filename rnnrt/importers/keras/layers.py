@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
+from .algebra import ALGEBRA
 from .config import Config, Description, Version, layer_activation
 from .masks import Mask, Masks
 from .merges import MERGES, zeroed
@@ -48,6 +49,7 @@ class LayerContext:
     mask_values: Masks | None = None
     masks: Sequence[Mask | None] = ()  # of each input
     made_mask: Mask | None = None  # the layer's own, whatever its inputs have
+    arguments: Sequence = ()  # of a keras.ops function: what it is called with, as the file has it
     config: Config = field(init=False)
 
     def __post_init__(self):
@@ -343,16 +345,6 @@ def _layer_normalization(context, x):
 def _activation(context, x):
     context.config.harmless(*context.layer.config)  # layer_activation reads them all, and refuses the unknown
     options = dict(context.layer.config)
-    if context.layer.class_name == "Softmax":
-        if context.mask:
-            raise UnsupportedModelError(
-                "its input has a mask, which Keras does not lay along time here",
-                where=context.layer.where,
-                found=f"the mask of {context.masks[0].where}",
-                fix="Use Activation('softmax'), which leaves the mask alone.",
-            )
-        context.last_axis(x)
-        options.pop("axis", None)
     function = layer_activation(
         Description(context.layer.class_name, context.layer.name, options), context.version
     )
@@ -569,7 +561,6 @@ LAYERS = {
     "ReLU": _activation,
     "LeakyReLU": _activation,
     "ELU": _activation,
-    "Softmax": _activation,
     "PReLU": _prelu,
     "Rescaling": _rescaling,
     "MaxPooling1D": _pool(layers.MaxPool1D),
@@ -583,4 +574,5 @@ LAYERS = {
     "ZeroPadding1D": _zero_padding1d,
     "Cropping1D": _cropping1d,
     **MERGES,
+    **ALGEBRA,
 }

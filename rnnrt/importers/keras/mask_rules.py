@@ -26,12 +26,13 @@ PASSES = POINTWISE | {"TimeDistributed", "GroupNormalization", "UnitNormalizatio
 #: Those that have it from Keras 3 on; before, they end it.
 PASSES_SINCE_3 = {"Rescaling", "Identity"}
 #: Those that join the masks of their inputs (see _merged).
-MERGES = {"Add", "Subtract", "Multiply", "Average"}
+MERGES = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"}
 #: Those that end a mask: Keras 3 says so in a warning, tf.keras does not.
 ENDS = {
     *("Conv1D", "Conv1DTranspose", "DepthwiseConv1D", "SeparableConv1D", "ZeroPadding1D", "Cropping1D"),
     *("MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D"),
     *("Flatten", "Reshape", "Permute", "RepeatVector", "Embedding", "RMSNormalization"),
+    *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
 }
 
 
@@ -52,7 +53,7 @@ def after(known: Masks, layer: Description, name, masks, version) -> Mask | None
         return _concatenated(known, layer, name, masks, version)
     if kind in RECURRENT:
         return first if returns_sequences(layer) else None
-    if kind in ENDS:
+    if kind in ENDS or kind == "Dot":  # which says so itself, whatever its supports_masking
         return None
     raise UnsupportedModelError(
         "what it does with a mask is not known here", where=layer.where, found=f"the mask of {first.where}"

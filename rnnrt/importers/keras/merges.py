@@ -1,4 +1,4 @@
-"""Keras's layers that join several tensors, and the operators x + y, x * y, x - y: options -> graph layers.
+"""Keras's layers that join several tensors: options -> graph layers.
 
 Functions as in layers.py; what becomes of masks is in mask_rules.py, what they do to the numbers is here.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from ... import layers
-from ...errors import ModelFileError, UnsupportedModelError
+from ...errors import ModelFileError
+from .algebra import merged
 from .masks import merging
 
 
@@ -26,13 +27,13 @@ def _concatenate(context, *xs):
 
 
 def _add(context, *xs):
-    _check_no_broadcast(context, xs)
-    return context.add(layers.Add, *xs)
+    return context.add(layers.Add, *xs) if _of_one_shape(context, xs) else merged(context, "add", *xs)
 
 
 def _multiply(context, *xs):
-    _check_no_broadcast(context, xs)
-    return context.add(layers.Multiply, *xs)
+    return (
+        context.add(layers.Multiply, *xs) if _of_one_shape(context, xs) else merged(context, "multiply", *xs)
+    )
 
 
 def _multiply_masked(context, *xs):
@@ -57,18 +58,15 @@ def _multiply_masked(context, *xs):
     return zeroed(context, product, either, ".masked")
 
 
-def _check_no_broadcast(context, xs):
-    """Keras lets one frame or one feature stand for all."""
+def _of_one_shape(context, xs):
+    """Whether nothing is broadcast: Keras lets one frame or one feature stand for all."""
     signals = [context.builder.signal(x) for x in xs]
     lengths = {s.length for s in signals if s.time}
-    if (
-        len({s.features for s in signals}) > 1
-        or len({s.time for s in signals}) > 1
-        or (1 in lengths and len(lengths) > 1)
-    ):
-        raise UnsupportedModelError(
-            "broadcasting is not supported", where=context.layer.where, found=", ".join(map(str, signals))
-        )
+    return (
+        len({s.features for s in signals}) == 1
+        and len({s.time for s in signals}) == 1
+        and not (1 in lengths and len(lengths) > 1)
+    )
 
 
 def _scaled(context, x, factor, suffix=""):
@@ -77,14 +75,14 @@ def _scaled(context, x, factor, suffix=""):
 
 
 def average(context, *xs):
-    _check_no_broadcast(context, xs)
-    return _scaled(context, context.add(layers.Add, *xs, suffix=".sum"), 1 / len(xs))
+    return _scaled(context, _add(context, *xs), 1 / len(xs), ".mean")
 
 
 def _subtract(context, *xs):
     if len(xs) != 2:
         raise ModelFileError("subtracts two inputs", where=context.layer.where, found=str(len(xs)))
-    _check_no_broadcast(context, xs)
+    if not _of_one_shape(context, xs):
+        return merged(context, "subtract", *xs)
     return context.add(layers.Add, xs[0], _scaled(context, xs[1], -1.0, ".negative"))
 
 
@@ -95,6 +93,3 @@ MERGES = {
     "Average": average,
     "Subtract": _subtract,
 }
-
-#: keras.ops functions that Keras records as layers: x + y, x * y, x - y.
-OPERATIONS = {"Add": _add, "Multiply": _multiply, "Subtract": _subtract}

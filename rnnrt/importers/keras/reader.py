@@ -16,6 +16,7 @@ from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...passes import masked
 from ..spec.text import text_of
+from .algebra import OPERATIONS
 from .config import Config, Description
 from .cut import Cut
 from .files import KerasModel, open_model
@@ -23,7 +24,6 @@ from .flags import Flags, flags, makes_flags, mask_of
 from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
 from .mask_rules import POINTWISE, after, flow, handed_on, major
 from .masks import Mask, Masks, refused
-from .merges import OPERATIONS
 from .recurrent import RECURRENT, custom_layers, fields_of
 from .unsupported import KNOWN, unsupported
 from .weights import NETWORKS, inner
@@ -199,14 +199,17 @@ class _Importer:
                 prefix + call.layer.name,
                 call.refusal,
                 masks,
+                call.arguments,
             )
             if not prefix:
                 self.done.append(call.layer.name)
         return answers
 
-    def apply(self, layer: Description, arrays, tensors, name, refusal=None, given=None) -> list[_Tensor]:
+    def apply(
+        self, layer: Description, arrays, tensors, name, refusal=None, given=None, arguments=()
+    ) -> list[_Tensor]:
         """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with;
-        ``given``: the masks it is called with."""
+        ``given``: the masks it is called with; ``arguments``: all of them, of a keras.ops function."""
         kind = layer.class_name
         self.calls += 1
         if self.calls > _MAX_CALLS:
@@ -232,6 +235,7 @@ class _Importer:
             version = self.model.version
             return [t.masked(after(self.masks, layer, name, [m], version)) for t, m in zip(tensors, behind)]
         context = self._context(layer, arrays, name, masks)
+        context.arguments = arguments if layer.operation else ()
         references = [self.reference(t, ids=kind == "Embedding") for t in tensors]
         if kind == "TimeDistributed" and not layer.operation:
             result = self._time_distributed(context, references)

@@ -16,11 +16,11 @@ import zipfile
 from ...errors import UnsupportedModelError, require
 from ..containers import ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive
+from .algebra import OPERATIONS
 from .config import TRAINING_SUFFIXES, parse
 from .files import file_bytes
 from .flags import FLAG_OPERATIONS
 from .layers import IDENTITIES, LAYERS
-from .merges import OPERATIONS
 from .recurrent import CELLS, RECURRENT
 from .weights import TRAINING_GROUPS
 

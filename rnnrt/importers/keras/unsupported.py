@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from ...errors import UnsupportedModelError, did_you_mean
+from .algebra import OPERATIONS
 from .layers import IDENTITIES, LAYERS
-from .merges import OPERATIONS
 from .recurrent import RECURRENT
 from .weights import NETWORKS
 

@@ -52,6 +52,10 @@ _ROLES = {
     "depthwise_kernel",
     "pointwise_kernel",
     "alpha",
+    "scale",
+    "mean",
+    "variance",
+    "count",
 }
 #: What Keras 3 calls a DepthwiseConv1D's kernel.
 _OTHER_ROLE = {"depthwise_kernel": "kernel"}
@@ -88,6 +92,8 @@ _EMPTY = {
     "Subtract",
     "Multiply",
     "Average",
+    *("UpSampling1D", "UnitNormalization", "Maximum", "Minimum", "Dot", "Normalization"),
+    *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
     "Masking",
     "Lambda",
 }
@@ -155,6 +161,17 @@ def _slots(layer, count):
             return _named("alpha")
         case "BatchNormalization":
             return _scaled(config) + [Slot(("moving_mean",), False), Slot(("moving_variance",), False)]
+        case "GroupNormalization":
+            return _scaled(config)
+        case "RMSNormalization":
+            return _named("scale")
+        case "Normalization" if config.get("mean") is None:
+            return [Slot((name,), False) for name in ("mean", "variance", "count")]
+        case "Attention":
+            scale = ("scale",) if config.get("use_scale") else ()
+            return _named(*scale, *(("concat_score_weight",) if config.get("score_mode") == "concat" else ()))
+        case "AdditiveAttention":
+            return _named("scale") if config.get("use_scale", True) else []
         case "LayerNormalization":
             return _named("gamma") if config.get("rms_scaling") else _scaled(config)
         case "RNN":

@@ -263,7 +263,8 @@ def _read(node, call, shapes):
         first = [named[k] for k in _FIRST if k in named]
         call.arguments = first + arguments
         for argument in call.arguments:
-            if not _tensors(argument, call.sources, shapes, layer):
+            plain = _tensors(argument, call.sources, shapes, layer)
+            if not plain and not (layer.operation and _is_number_or_index(argument)):
                 _refuse(call, f"is called with {_short(argument)}, which is not supported")
         _options({k: v for k, v in named.items() if k not in _FIRST}, call, shapes)
         return
@@ -286,6 +287,15 @@ def _read(node, call, shapes):
             call.sources.append(_key(item[:3], layer.where))
         _options(item[3] if len(item) == 4 else {}, call, shapes)
         call.options |= item[3] if len(item) == 4 else {}
+
+
+def _is_number_or_index(value):
+    """What may stand beside the tensors of a keras.ops function."""
+    if isinstance(value, list):
+        return all(map(_is_number_or_index, value))
+    if isinstance(value, dict):
+        return value.get("class_name") in ("__slice__", "__ellipsis__")
+    return value is None or type(value) in (int, float)
 
 
 def _refuse(call, what):

@@ -1,6 +1,17 @@
 """One function an operator, for the programs of every framework: see table.py."""
 
-from . import activations, arithmetic, layers, moves, parts, recurrence  # noqa: F401 (each fills the table)
+from . import (  # noqa: F401 (each fills the table)
+    activations,
+    arithmetic,
+    comparisons,
+    copies,
+    layers,
+    moves,
+    norms,
+    parts,
+    recurrence,
+    reductions,
+)
 from .table import OPERATORS
 
 __all__ = ["OPERATORS"]

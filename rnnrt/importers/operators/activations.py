@@ -1,4 +1,4 @@
-"""Operators that act on every number alone, and softmax, gates and dropout.
+"""Operators that act on every number alone, and gates and dropout.
 
 An elementwise activation is an operator of the name and with the parameters it has in a graph
 (``graph.FUNCTIONS``); ``clip`` and ``gelu`` choose among them.
@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import FUNCTIONS, Activation, Affine, Function, LogSoftmax, Multiply, Select, Softmax
+from ...layers import FUNCTIONS, Activation, Affine, Function, Multiply, Select
 from ..axes.values import AxesError, Constant, Tensor, shown
 from .arithmetic import add, multiply, subtract
 from .table import operator
@@ -196,24 +196,6 @@ def _whole_power(net, x, n):
     half = _whole_power(net, x, n // 2)
     even = activated(net, half, Function("square"))
     return multiply(net, even, x) if n % 2 else even
-
-
-@operator()
-def softmax(net, x, axis=None):
-    """Softmax over the features."""
-    return _softmax(net, x, axis, Softmax)
-
-
-@operator()
-def log_softmax(net, x, axis=None):
-    """The logarithm of softmax over the features."""
-    return _softmax(net, x, axis, LogSoftmax)
-
-
-def _softmax(net, x, axis, kind):
-    if axis is None or x.axes[net.axis(x, axis)] != "f":
-        raise UnsupportedModelError("softmax is supported over the features", found=f"dim {axis} of {x}")
-    return net.layered(x, kind)
 
 
 @operator()

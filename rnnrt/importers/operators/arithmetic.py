@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Add, Affine, Concatenate, Multiply, Reshape, Select
+from ...layers import Activation, Add, Affine, Concatenate, Divide, Multiply, Reshape, Select
+from ..axes.broadcast import broadcast, together
 from ..axes.values import Constant, Size, Tensor
 from .table import operator
 
@@ -16,7 +17,7 @@ from .table import operator
 def add(net, a, b):
     """a + b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return _merged(net, Add, a, b)
+        return merged(net, Add, a, b)
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
     return _affine(net, x, 1.0, constant)
 
@@ -27,7 +28,7 @@ def multiply(net, a, b):
     if isinstance(a, Size) or isinstance(b, Size):
         return a * b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return _merged(net, Multiply, a, b)
+        return merged(net, Multiply, a, b)
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
     return _affine(net, x, constant, 0.0)
 
@@ -40,10 +41,15 @@ def subtract(net, a, b):
 
 @operator()
 def divide(net, a, b):
-    """a / b, b a parameter or a number."""
-    if not isinstance(a, Tensor) or isinstance(b, Tensor):
-        raise UnsupportedModelError("only a tensor by a constant can be divided")
-    return _affine(net, a, 1.0 / _numbers(b), 0.0)
+    """a / b; sizes are not divided."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return merged(net, Divide, a, b)
+    if isinstance(b, Tensor):
+        return multiply(net, net.layered(b, Activation, activation="reciprocal"), a)
+    if not isinstance(a, Tensor):
+        raise UnsupportedModelError("only tensors can be divided", found=f"{a} / {b}")
+    with np.errstate(divide="ignore"):
+        return _affine(net, a, 1.0 / _numbers(b), 0.0)
 
 
 @operator()
@@ -74,6 +80,7 @@ def _affine(net, x, scale, offset):
     if not isinstance(x, Tensor):
         raise UnsupportedModelError("sizes can only be multiplied", found=str(x))
     scale, offset = _numbers(scale), _numbers(offset)
+    x = _wide_enough(net, x, scale, offset)
     width = net.signal(x).width
     vectors = []
     for array in (scale, offset):
@@ -95,24 +102,26 @@ def _affine(net, x, scale, offset):
     return net.tensor(net.add(Reshape, reference, features=()), x.axes, x.clock)
 
 
-def _together(tensors):
-    """Whether tensors have a frame for every frame of the others, given inputs of one length."""
-    return len({x.clock and x.clock[1:] for x in tensors}) == 1
+def merged(net, kind, *tensors):
+    """One layer over tensors that broadcast to one shape."""
+    fitted = broadcast(net, *tensors)
+    first = fitted[0]
+    return net.tensor(net.add(kind, *(x.reference for x in fitted)), first.axes, first.clock)
 
 
-def _merged(net, kind, first, second):
-    """A sum or product of two tensors; one feature may stand for all, as broadcasting has it."""
-    first, second = net.single(first), net.single(second)
-    if first.axes != second.axes or "s" in first.axes:
-        raise UnsupportedModelError("the tensors must have the same axes", found=f"{first} and {second}")
-    if not _together((first, second)):
-        raise UnsupportedModelError("the tensors run over different frames", found=f"{first} and {second}")
-    widths = [net.signal(x).width for x in (first, second)]
-    for k, (x, width) in enumerate(zip((first, second), widths)):
-        if "f" in x.axes and width == 1 and widths[1 - k] > 1:
-            spread = net.layered(x, Select, index=(0,) * widths[1 - k])
-            first, second = (spread, second) if k == 0 else (first, spread)
-    return net.tensor(net.add(kind, first.reference, second.reference), first.axes, first.clock)
+def _wide_enough(net, x, *arrays):
+    """``x`` with the features that an array brings along an axis where ``x`` has one number."""
+    for array in arrays:
+        for back, size in enumerate(reversed(array.shape), 1):
+            if size == 1 or back > len(x.axes):
+                continue
+            axis = x.axes[-back]
+            if axis == "1" and "f" not in x.axes:
+                axes = x.axes[: len(x.axes) - back] + ("f",) + x.axes[len(x.axes) - back + 1 :]
+                x = x.view(axes, (net.add(Reshape, x.reference, features=(1,)),))
+            if x.axes[-back] == "f" and net.signal(x).width == 1:
+                x = net.layered(x, Select, index=(0,) * size)
+    return x
 
 
 @operator()
@@ -130,7 +139,7 @@ def concat(net, tensors, axis=0):
     if first.axes[position] == "s":
         references = tuple(r for x in tensors for r in x.references)
         return dataclasses.replace(first, references=references, root=object())
-    if not _together(tensors):
+    if not together(tensors):
         raise UnsupportedModelError(
             "the tensors run over different frames", found=", ".join(map(str, tensors))
         )

@@ -13,17 +13,23 @@ from ...errors import ShapeError, UnsupportedModelError
 from ...layers import (
     AveragePool1D,
     BatchNormalization,
+    Concatenate,
     Conv1D,
     ConvTranspose1D,
+    Crop1D,
     Dense,
     Embedding,
     GlobalAveragePool,
     GlobalMaxPool,
     LayerNormalization,
     MaxPool1D,
+    Pad1D,
+    Reshape,
+    Select,
+    Unflatten,
 )
-from ..axes.values import Constant, Tensor
-from .arithmetic import add
+from ...layers.time import PAD_MODES
+from ..axes.values import Clock, Constant, LengthError, Tensor, settled
 from .table import operator
 
 
@@ -48,21 +54,6 @@ def linear(net, x, weight, bias=None):
     """weight · x + bias over the last axis."""
     x = net.featured(x)
     return net.tensor(net.add(Dense, x.reference, **_arrays(weight=weight, bias=bias)), x.axes, x.clock)
-
-
-@operator()
-def matmul(net, a, b):
-    """a · b over the last axis of ``a``, ``b`` a parameter of two axes."""
-    if not isinstance(a, Tensor) or not isinstance(b, Constant) or b.array.ndim != 2:
-        raise UnsupportedModelError("only a product with a parameter of two axes is supported")
-    x = net.featured(a)
-    return net.layered(x, Dense, weight=b.array.T)
-
-
-@operator()
-def gemm(net, a, b, c):
-    """a · b + c."""
-    return add(net, matmul(net, a, b), c)
 
 
 @operator(ids=True)
@@ -124,16 +115,82 @@ def conv_transpose1d(net, x, weight, bias=None, stride=1, padding=(0, 0), dilati
 
 
 @operator(padding=True)
-def pad(net, x, widths, value=0):
-    """Zeros before and after the last axis of a (batch, features, time) tensor, kept until the convolution
-    that reads it. ``widths``: (before, after).
+def pad(net, x, widths, value=0, mode="constant"):
+    """``x`` with more before and after its last axes: ``widths`` (before, after) of the last, then of the one
+    before it, ... Zeros around frames are kept until a convolution reads them.
     """
-    if value not in (None, 0) or len(widths) != 2 or not all(isinstance(n, int) and n >= 0 for n in widths):
+    value = 0.0 if value is None else value
+    if (
+        len(widths) % 2
+        or len(widths) > 2 * len(x.axes)
+        or not all(isinstance(n, int) and not isinstance(n, bool) for n in widths)
+        or isinstance(value, bool)
+        or not isinstance(value, (int, float))
+    ):
         raise UnsupportedModelError(
-            "only zeros before and after the frames can be padded", found=f"{widths} of value {value}"
+            "this padding is not supported",
+            expected="numbers before and after the last axes",
+            found=f"{widths} of value {value}",
         )
-    x = net.arranged(x, "bft")
-    return dataclasses.replace(x, padding=tuple(own + more for own, more in zip(x.padding, widths)))
+    if mode not in PAD_MODES:
+        raise UnsupportedModelError(
+            f"padding by mode={mode!r} is not supported", expected=f"one of {', '.join(PAD_MODES)}"
+        )
+    x = net.single(x)
+    for back in range(len(widths) // 2):
+        ends, place = widths[2 * back : 2 * back + 2], len(x.axes) - 1 - back
+        if ends == (0, 0) or list(ends) == [0, 0]:
+            continue
+        axis = x.axes[place]
+        if axis == "1" and "t" not in x.axes:
+            x = x.view(
+                x.axes[:place] + ("t",) + x.axes[place + 1 :], (net.add(Unflatten, _wide(net, x), length=1),)
+            )
+            x = dataclasses.replace(x, clock=Clock("", 1, 0))
+            axis = "t"
+        if axis == "f" and mode == "constant":
+            x = _more_features(net, x, *ends, value)
+        elif axis == "t":
+            x = _more_frames(net, x, ends, value, mode)
+        else:
+            raise UnsupportedModelError(
+                "only time, and features by a value, can be padded", found=f"axis {place} of {x}"
+            )
+    return x
+
+
+def _wide(net, x):
+    return x.reference if net.signal(x).features else net.add(Reshape, x.reference, features=(1,))
+
+
+def _more_features(net, x, before, after, value):
+    if before < 0 or after < 0:
+        kept = range(max(0, -before), net.signal(x).width - max(0, -after))
+        x = net.layered(x, Select, index=tuple(kept))
+        before, after = max(0, before), max(0, after)
+    size = net.signal(x).width
+    weight = np.zeros((before + size + after, size))
+    weight[before : before + size] = np.eye(size)
+    bias = np.full(len(weight), float(value))
+    bias[before : before + size] = 0
+    return net.layered(x, Dense, weight=weight, bias=bias if value else None)
+
+
+def _more_frames(net, x, ends, value, mode):
+    net.whole(x)
+    if mode == "constant" and value == 0 and min(ends) >= 0 and x.axes == ("b", "f", "t"):
+        return dataclasses.replace(x, padding=tuple(own + more for own, more in zip(x.padding, ends)))
+    x = settled(net, x)
+    fields = {"mode": mode, "value": value if mode == "constant" else 0.0}
+    if max(ends) > 0:
+        before, after = (max(0, n) for n in ends)
+        reference = net.add(Pad1D, x.reference, before=before, after=after, **fields)
+        x = net.tensor(reference, x.axes, net.after(x.clock, reference))
+    if min(ends) < 0:
+        before, after = (max(0, -n) for n in ends)
+        reference = net.add(Crop1D, x.reference, before=before, after=after)
+        x = net.tensor(reference, x.axes, net.after(x.clock, reference))
+    return x
 
 
 # ---- norms -------------------------------------------------------------------------------------------------
@@ -174,9 +231,9 @@ def layer_norm(net, x, size, scale=None, offset=None, epsilon=1e-5):
 
 
 @operator()
-def max_pool1d(net, x, size, stride, padding=(0, 0)):
+def max_pool1d(net, x, size, stride, padding=(0, 0), dilation=1):
     """The greatest of each window of frames; padding never wins."""
-    return _pooled(net, x, MaxPool1D, size=size, stride=stride, padding=padding)
+    return _pooled(net, x, MaxPool1D, size=size, stride=stride, padding=padding, dilation=dilation)
 
 
 @operator()
@@ -195,35 +252,97 @@ def _pooled(net, x, kind, **fields):
 @operator()
 def global_average_pool(net, x):
     """The mean of all frames, as one frame."""
-    return net.tensor(net.add(GlobalAveragePool, net.arranged(x, "bft").reference), "bf1", None)
+    return _adaptive(net, x, 1, GlobalAveragePool)
 
 
 @operator()
 def global_max_pool(net, x):
     """The greatest of all frames, as one frame."""
-    return net.tensor(net.add(GlobalMaxPool, net.arranged(x, "bft").reference), "bf1", None)
+    return _adaptive(net, x, 1, GlobalMaxPool)
 
 
 @operator()
-def reduce_mean(net, x, axes=None, keep=False):
-    """The mean over time; ``keep``: an axis of size one stays."""
-    return _over_time(net, x, GlobalAveragePool, axes, keep)
+def adaptive_average_pool(net, x, frames):
+    """``frames`` means, of parts of the sequence as equal as they can be."""
+    return _adaptive(net, x, frames, GlobalAveragePool)
 
 
 @operator()
-def reduce_max(net, x, axes=None, keep=False):
-    """The greatest over time; ``keep``: an axis of size one stays."""
-    return _over_time(net, x, GlobalMaxPool, axes, keep)
+def adaptive_max_pool(net, x, frames):
+    """``frames`` greatest, of parts of the sequence as equal as they can be."""
+    return _adaptive(net, x, frames, GlobalMaxPool)
 
 
-def _over_time(net, x, kind, axes, keep):
-    """A reduction of all frames to one; the axis must be that of time."""
-    numbers = axes if isinstance(axes, (tuple, list)) else (axes,)
-    if len(numbers) != 1 or numbers[0] is None:
-        raise UnsupportedModelError("dim must be the one axis of time", found=str(axes))
-    position = net.axis(x, numbers[0])
-    if x.axes[position] != "t":
-        raise UnsupportedModelError("only time can be reduced", found=f"axis {numbers[0]} of {x}")
-    net.whole(x)
-    left = x.axes[:position] + (("1",) if keep else ()) + x.axes[position + 1 :]
-    return net.tensor(net.add(kind, x.reference), left, None)
+def _adaptive(net, x, frames, kind):
+    x = net.arranged(x, "bft")
+    if frames == 1:
+        return net.tensor(net.add(kind, x.reference), "bf1", None)
+    length = net.signal(x).length
+    if length is None:
+        raise LengthError(
+            "adaptive pooling to more than one frame needs a fixed number of frames", fix=net.advice["length"]
+        )
+    if not 1 <= frames <= 1024:
+        raise UnsupportedModelError(
+            "adaptive pooling to so many frames is not supported", expected="1 to 1024", found=str(frames)
+        )
+    parts = []
+    for k in range(frames):
+        start, end = k * length // frames, -(-(k + 1) * length // frames)
+        part = net.add(Crop1D, x.reference, before=start, after=length - end)
+        parts.append(net.add(kind, part))
+    reference = net.add(Unflatten, net.add(Concatenate, *parts), length=frames)
+    return net.tensor(reference, "bft", Clock("", frames, 0))
+
+
+# ---- more frames -------------------------------------------------------------------------------------------
+
+
+@operator()
+def repeat_frames(net, x, times):
+    """Every frame ``times`` times, over the last axis."""
+    x = net.arranged(x, "bft")
+    if times == 1:
+        return x
+    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= 4096:
+        raise UnsupportedModelError(
+            "frames can be repeated a whole number of times", expected="1 to 4096", found=str(times)
+        )
+    width = net.signal(x).width
+    ones = np.ones((width, times, 1))
+    reference = net.add(ConvTranspose1D, x.reference, weight=ones, stride=times, groups=width)
+    return net.tensor(reference, "bft", net.after(x.clock, reference))
+
+
+@operator()
+def upsample(net, x, times, mode="nearest"):
+    """``times`` frames for every frame, over the last axis: copies, or by lines between the middles of
+    frames (align_corners=False).
+    """
+    whole = isinstance(times, (int, float)) and not isinstance(times, bool) and float(times).is_integer()
+    if not whole or not 1 <= times <= 4096:
+        raise UnsupportedModelError(
+            "upsampling is supported by a whole number",
+            expected="scale_factor of 1 to 4096",
+            found=str(times),
+        )
+    times = int(times)
+    if mode in ("nearest", "nearest-exact"):
+        return repeat_frames(net, x, times)
+    if mode != "linear":
+        raise UnsupportedModelError(
+            f"upsampling by mode={mode!r} is not supported", expected="nearest or linear"
+        )
+    x = net.arranged(x, "bft")
+    if times == 1:
+        return x
+    width, taps = net.signal(x).width, 2 * times - times % 2
+    # the frame at place t of the longer sequence lies (t + 0.5) / times - 0.5 along the shorter one
+    offsets = (np.arange(taps) - (taps - 1) / 2) / times
+    weight = np.broadcast_to((1 - np.abs(offsets))[None, :, None], (width, taps, 1))
+    reference = net.add(Pad1D, x.reference, before=1, after=1, mode="replicate")
+    first = times + (taps - times) // 2
+    fields = {"weight": weight, "stride": times, "groups": width, "padding": (first, first)}
+    made = net.add(ConvTranspose1D, reference, **fields)
+    clock = net.after(net.after(x.clock, reference), made)
+    return net.tensor(made, "bft", clock)

@@ -5,7 +5,7 @@ the graph.
 from __future__ import annotations
 
 from ...errors import UnsupportedModelError
-from ...layers import Reshape
+from ...layers import Equal, Greater, GreaterEqual, Reshape
 from ..axes.regroup import flattened, reshaped
 from ..axes.values import Harmless, Lengths, Refused, Size, StateInput, Tensor, Zeros
 from .table import operator
@@ -95,6 +95,14 @@ def reshape(net, x, shape):
 
 
 @operator(ids=True)
+def unflatten(net, x, axis, sizes):
+    """One axis as several of ``sizes``."""
+    place = net.axis(x, axis)
+    shape = net.sizes(x)
+    return reshaped(net, x, (*shape[:place], *sizes, *shape[place + 1 :]))
+
+
+@operator(ids=True)
 def flatten(net, x, first=0, last=-1):
     """The axes from ``first`` to ``last`` as one."""
     return flattened(net, x, first, last)
@@ -102,6 +110,8 @@ def flatten(net, x, first=0, last=-1):
 
 # ---- types -------------------------------------------------------------------------------------------------
 
+#: layers that say 1 or 0
+_OF_TRUTH = (Equal, Greater, GreaterEqual)
 _TYPES = {"float16", "float32", "float64", "bfloat16", "bool", "complex64", "complex128"}
 _TYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
@@ -118,6 +128,8 @@ def cast(net, x, type=None):
     ids = isinstance(x, Lengths) or isinstance(x, Tensor) and net.is_ids(x)
     if type is not None and type not in _TYPES:
         raise UnsupportedModelError("is not a type of number", found=str(type))
+    if type == "bool" and not ids and isinstance(x, Tensor) and isinstance(net.layer(x), _OF_TRUTH):
+        return x
     if type not in (None, "float32") and not (ids and type in ("int64", "int32")):
         raise UnsupportedModelError(f"a change of type to {type} is not supported", expected="float32")
     return x

@@ -7,8 +7,8 @@ from __future__ import annotations
 import dataclasses
 
 from ...errors import ShapeError, UnsupportedModelError
-from ...layers import Conv1D, ConvTranspose1D, Last, Reshape, Reverse, Select
-from ..axes.values import Size, StateInput, Tensor
+from ...layers import Conv1D, ConvTranspose1D, Crop1D, First, Last, Reshape, Reverse, Select
+from ..axes.values import LengthError, Size, StateInput, Tensor
 from .moves import unsqueeze
 from .table import operator
 
@@ -62,12 +62,13 @@ def select(net, x, axis, index):
         raise UnsupportedModelError("an index must be a number", found=str(index))
     if axis == "t":
         net.whole(x)
-        if index not in (0, -1):
-            raise UnsupportedModelError(
-                "only the last frame [-1] or the first [0] can be taken", found=f"frame {index}"
-            )
-        reference = x.reference if index else net.add(Reverse, x.reference)
-        return dataclasses.replace(x, references=(net.add(Last, reference),), axes=others, clock=None)
+        away = index if index >= 0 else -1 - index  # frames between it and the end it is counted from
+        reference = x.reference
+        if away:
+            ends = {"before": away} if index >= 0 else {"after": away}
+            reference = net.add(Crop1D, reference, **ends)
+        reference = net.add(First if index >= 0 else Last, reference)
+        return dataclasses.replace(x, references=(reference,), axes=others, clock=None)
     sizes = {"f": net.signal(x).width, "s": len(x.references), "1": 1}
     if axis not in sizes:
         raise UnsupportedModelError("one sequence of a batch cannot be taken", found=f"index {index} of {x}")
@@ -97,15 +98,21 @@ def slice_(net, x, axis=0, start=None, end=None, step=1):
         return _cut(net, x, end)
     if any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
         raise UnsupportedModelError("a slice must be made of numbers", found=f"{start}:{end}:{step}")
-    if axis == "t" and step == 1 and (end or 0) < 0 <= (start or 0):
+    if (
+        axis == "t"
+        and step == 1
+        and (end or 0) < 0 <= (start or 0)
+        and _may_shorten(net, x, -end, start or 0)
+    ):
         return _shortened(net, x, -end, start or 0)
     if axis == "t" and start == -1 and end is None and step == 1:
         last = select(net, x, position, -1)
         return unsqueeze(net, last, position)
+    if axis == "t":
+        return _cropped(net, x, start or 0, None if ends else end, step)
     if axis not in "fs1":
         raise UnsupportedModelError(
-            f"part of the {'time' if axis == 't' else 'batch'} axis cannot be taken",
-            found=f"{start}:{end}:{step} of {x}",
+            "part of the batch axis cannot be taken", found=f"{start}:{end}:{step} of {x}"
         )
     kept = range(net.sizes(x)[position])[slice(start, end, step)]
     if not kept:
@@ -117,6 +124,33 @@ def slice_(net, x, axis=0, start=None, end=None, step=1):
     if axis == "1":
         return x
     return x.view(references=(net.add(Select, x.reference, index=tuple(kept)),))
+
+
+def _cropped(net, x, start, end, step):
+    """x[:, start:end:step]. From the first frames on, or up to the last: of any number of frames; else of a
+    fixed one.
+    """
+    net.whole(x)
+    length = net.signal(x).length
+    if step < 1:
+        raise UnsupportedModelError("a step over time must be above 0", found=str(step))
+    if start < 0 or (end is not None and end > 0):
+        if length is None:
+            raise LengthError(
+                "this part of time needs a fixed number of frames",
+                found=f"[{start}:{'' if end is None else end}] of {x}",
+                fix=net.advice["length"],
+            )
+        start, end, _ = slice(start, end).indices(length)
+        end = end - length or None
+        if start - (end or 0) >= length:
+            raise ShapeError("the slice is empty", expected=f"a part of {length} frames")
+    elif end == 0:
+        raise ShapeError("the slice is empty", found=f"[{start}:0]")
+    if not start and end is None and step == 1:
+        return x
+    reference = net.add(Crop1D, x.reference, before=start, after=-(end or 0), stride=step)
+    return net.tensor(reference, x.axes, net.after(x.clock, reference))
 
 
 def _cut(net, x, end):
@@ -134,7 +168,23 @@ def _cut(net, x, end):
             "frames can be cut off only down to those of a tensor before", found=str(x)
         )
     more = (clock.span - x.clock.span) // clock.stride
-    return _shortened(net, x, more) if more > 0 else x
+    if more <= 0:
+        return x
+    return _shortened(net, x, more) if _may_shorten(net, x, more, 0) else _cropped(net, x, 0, -more, 1)
+
+
+def _may_shorten(net, x, frames, start):
+    """Whether the layer that made ``x`` can leave frames out by its own padding."""
+    layer = net.layer(x)
+    if isinstance(layer, ConvTranspose1D):
+        return True
+    return (
+        isinstance(layer, Conv1D)
+        and not start
+        and layer.stride == 1
+        and layer.padding != "same"
+        and layer.padding[1] >= frames
+    )
 
 
 def _shortened(net, x, frames, start=0):
@@ -142,21 +192,9 @@ def _shortened(net, x, frames, start=0):
     padding on the right; or of a transposed one, which cuts off more.
     """
     layer = net.layer(x)
-    transposed = isinstance(layer, ConvTranspose1D)
-    if not transposed and (
-        not isinstance(layer, Conv1D)
-        or start
-        or layer.stride != 1
-        or layer.padding == "same"
-        or layer.padding[1] < frames
-    ):
-        raise UnsupportedModelError(
-            "the last frames can be cut off only where they are a convolution's right padding or come from a "
-            "transposed convolution",
-            found=f"[{start or ''}:-{frames}]",
-        )
     fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
     left, right = layer.padding
+    transposed = isinstance(layer, ConvTranspose1D)
     fields["padding"] = (left + start, right + frames) if transposed else (left, right - frames)
     reference = net.builder.add(type(layer), fields.pop("name"), *fields.pop("inputs"), **fields)
     return dataclasses.replace(x, references=(reference,), clock=net.after(net.clocks[layer.name], reference))
@@ -191,9 +229,21 @@ def split(net, x, sizes, axis=0):
 
 def _width(net, x, axis):
     position = net.axis(x, axis)
+    if x.axes[position] == "t" and net.signal(x).length is not None:
+        return net.signal(x).length
+    if x.axes[position] == "t":
+        raise LengthError(
+            "time can be split only where its length is fixed", found=str(x), fix=net.advice["length"]
+        )
     if x.axes[position] not in ("f", "s"):
-        raise UnsupportedModelError("only features can be split", found=f"axis {axis} of {x}")
+        raise UnsupportedModelError("only features and time can be split", found=f"axis {axis} of {x}")
     return net.sizes(x)[position]
+
+
+@operator(ids=True)
+def unbind(net, x, axis=0):
+    """The items of an axis, as a tuple."""
+    return tuple(select(net, x, axis, k) for k in range(_width(net, x, axis)))
 
 
 @operator(ids=True)

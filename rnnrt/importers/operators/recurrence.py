@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import GRU, LSTM, Concatenate, SimpleRNN
-from ..axes.values import Constant, Lengths, Size, StateInput, Tensor, Zeros
+from ..axes.values import Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
 from .table import operator
 
 
@@ -94,16 +94,33 @@ def lstm(net, x, cells, initial_h=None, initial_c=None, batch_first=False):
 def _recurrent(net, x, kind, cells, initial, batch_first):
     orders = ("btf", "tbf") if x.packed else ("btf" if batch_first else "tbf",)
     x = net.arranged(x, *orders)
-    given, inputs = _initial(initial, sum(map(len, cells)))
+    count = sum(map(len, cells))
+    learned = any(isinstance(p, Learned) for p in initial)
+    given, inputs = (None, ()) if learned else _initial(initial, count)
     stack = add_stack(net.builder, net.name, x.reference, kind, cells, initial=given, packed=x.packed)
     for word, state in zip("hc", inputs):
         net.states.append((state, [f"{layer}/{word}" for layer in stack.layers]))
+    if learned:
+        for word, part in zip("hc", initial):
+            net.builder.start |= dict(zip([f"{n}/{word}" for n in stack.layers], _learned(part, count)))
     sequence = net.tensor(stack.sequence, x.axes, x.clock)
     finals = [
         Tensor(tuple(r for directions in own for r in directions), ("s", "b", "f"))
         for own in ((stack.h, stack.c) if kind is LSTM else (stack.h,))
     ]
     return (dataclasses.replace(sequence, packed=x.packed, ended=x.packed), *finals)
+
+
+def _learned(part, cells):
+    """Where each cell starts: at a row of a parameter, the same for the whole batch; or at zero."""
+    if isinstance(part, Zeros):
+        _initial((part,), cells)
+        return ()
+    if not isinstance(part, Learned) or part.batch != 1 or len(part.array) != cells or part.array.ndim != 3:
+        raise UnsupportedModelError(
+            "the initial state does not fit", expected=f"({cells}, batch, units)", found=str(part)
+        )
+    return part.array[:, 0]
 
 
 def _initial(parts, cells):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import RnnrtError, UnsupportedModelError
-from ..axes.values import AxesError, Harmless, Refused, Tensor, shown
+from ..axes.values import AxesError, Harmless, Refused, Tensor, settled, shown
 
 
 class Operator(NamedTuple):
@@ -48,8 +48,17 @@ def operator(name=None, **takes):
 def apply(net, name, **arguments):
     """What an operator makes of its arguments; raises where one cannot be read there."""
     own = OPERATORS[name]
+    if not own.padding:
+        arguments = {argument: _settled(net, value) for argument, value in arguments.items()}
     _check(net, own, tuple(arguments.values()), 1)
     return own.lower(net, **arguments)
+
+
+def _settled(net, value):
+    """An argument whose zeros around frames are in the graph."""
+    if type(value) in (tuple, list):
+        return type(value)(_settled(net, v) for v in value)
+    return settled(net, value) if isinstance(value, Tensor) else value
 
 
 def _check(net, own, values, depth):
@@ -60,8 +69,6 @@ def _check(net, own, values, depth):
         if isinstance(value, Tensor):
             if net.is_ids(value) and not own.ids:
                 raise AxesError("whole numbers can only be embedded")
-            if any(value.padding) and not own.padding:
-                raise UnsupportedModelError("padding is supported only right before a convolution")
             if value.packed and not own.packed:
                 raise UnsupportedModelError(
                     "a packed sequence can only be given to a recurrent layer and unpacked"

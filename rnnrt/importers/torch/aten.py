@@ -10,7 +10,14 @@ from typing import NamedTuple
 from ...errors import UnsupportedModelError
 from ..axes.values import Harmless, Refused, Tensor
 from ..operators.table import Word, harmless, only, optional, rest, takes, vocabulary
-from .layers import conv1d_options, conv_transpose1d_options, normalized_size, one, window_options
+from .layers import (
+    average_window_options,
+    conv1d_options,
+    conv_transpose1d_options,
+    max_window_options,
+    normalized_size,
+    one,
+)
 
 x = takes("input|self", "x")
 dim = takes("dim", "axis")
@@ -53,24 +60,46 @@ def transposed_convolution(x, weight, bias, **options):
 
 
 def max_window(x, dilation=1, return_indices=False, **options):
-    if one(dilation, "dilation", "max_pool1d") != 1 or return_indices:
-        raise UnsupportedModelError("MaxPool1d with dilation or return_indices is not supported")
-    return {"x": x} | window_options("max_pool1d", **options)
+    if return_indices:
+        raise UnsupportedModelError("MaxPool1d with return_indices is not supported")
+    return {"x": x} | max_window_options("max_pool1d", dilation=dilation, **options)
 
 
-def average_window(x, count_include_pad=True, **options):
-    return {"x": x, "count_padding": count_include_pad} | window_options("avg_pool1d", **options)
+def average_window(x, **options):
+    return {"x": x} | average_window_options("avg_pool1d", **options)
 
 
-def one_frame(x, output_size, return_indices=False):
-    """Adaptive pooling, to one frame."""
-    if one(output_size, "output_size", "adaptive pooling") != 1:
-        raise UnsupportedModelError(
-            "adaptive pooling is supported to one frame only", found=f"output_size={output_size}"
-        )
+def number_of_frames(x, output_size, return_indices=False):
+    """Adaptive pooling, to so many frames."""
     if return_indices:
         raise UnsupportedModelError("return_indices is not supported")
-    return {"x": x}
+    return {"x": x, "frames": one(output_size, "output_size", "adaptive pooling")}
+
+
+def scale_of(x, size=None, scale_factor=None, mode="nearest", align_corners=None, **others):
+    """Upsampling by a factor; what else may be said changes nothing then."""
+    if size is not None:
+        raise UnsupportedModelError("upsampling to a size is not supported", fix="Give scale_factor instead.")
+    if align_corners:
+        raise UnsupportedModelError("align_corners=True is not supported")
+    if isinstance(scale_factor, (tuple, list)) and len(scale_factor) == 1:
+        scale_factor = scale_factor[0]
+    return {"x": x, "times": scale_factor, "mode": mode}
+
+
+def correction_of(x, axes=None, correction=None, keep=False, unbiased=None):
+    """A variance's divisor: N - 1 unless something else is said. ``axes``: or, in their place, unbiased."""
+    if isinstance(axes, bool):
+        axes, unbiased = None, axes
+    if isinstance(correction, bool):
+        correction = int(correction)
+    if unbiased is not None:
+        correction = int(bool(unbiased))
+    return {"x": x, "axes": axes, "correction": 1 if correction is None else correction, "keep": keep}
+
+
+def scaled_norm(size, **arguments):
+    return arguments | {"size": normalized_size(size, "rms_norm")}
 
 
 def over_features(size, **arguments):
@@ -189,6 +218,16 @@ SHAPES = vocabulary(
             takes("dim", "axis", 0),
         ),
         "flip": Word("flip", x, rest("dims", "axes")),
+        "unbind": Word("unbind", x, takes("dim", "axis", 0)),
+        "stack": Word("stack", takes("tensors"), takes("dim", "axis", 0)),
+        "expand": Word("expand", x, rest("size", "shape"), *harmless("implicit")),
+        "expand_as": Word("expand_as", x, takes("other")),
+        "repeat": Word("tile", x, rest("repeats", "times")),
+        "tile": Word("tile", x, rest("dims", "times")),
+        "unflatten": Word("unflatten", x, dim, takes("sizes")),
+        "repeat_interleave": Word(
+            "repeat_each", x, takes("repeats", "times"), optional("dim", "axis"), *harmless("output_size")
+        ),
         "cat concat concatenate": Word("concat", takes("tensors"), takes("dim", "axis", 0)),
     }
 )
@@ -201,6 +240,22 @@ ARITHMETIC = vocabulary(
         "mul multiply": Word("multiply", a, b),
         "div true_divide divide": Word("divide", a, b, only("rounding_mode", None)),
         "matmul": Word("matmul", a, b),
+        "bmm": Word("matmul", a, takes("mat2", "b")),
+        "einsum": Word("einsum", takes("equation"), rest("operands|tensors", "tensors")),
+        "maximum": Word("maximum", a, b),
+        "minimum": Word("minimum", a, b),
+        "gt greater": Word("greater", a, b),
+        "lt less": Word("less", a, b),
+        "ge greater_equal": Word("greater_equal", a, b),
+        "le less_equal": Word("less_equal", a, b),
+        "eq": Word("equal", a, b),
+        "ne not_equal": Word("not_equal", a, b),
+        "logical_not bitwise_not": Word("logical_not", x),
+        "logical_and bitwise_and": Word("logical_and", a, b),
+        "logical_or bitwise_or": Word("logical_or", a, b),
+        "where": Word("where", takes("condition"), takes("input|self", "a"), takes("other", "b")),
+        "masked_fill": Word("masked_fill", x, takes("mask"), takes("value")),
+        "threshold": Word("threshold", x, takes("threshold"), takes("value")),
         "mm": Word("matmul", a, takes("mat2", "b")),
         "addmm": Word(
             "gemm",
@@ -211,6 +266,14 @@ ARITHMETIC = vocabulary(
             only("alpha", 1),
         ),
     }
+)
+
+#: of a variance: the axes, or in their place unbiased
+SPREAD = (
+    optional("dim|unbiased", "axes"),
+    optional("unbiased"),
+    takes("keepdim", "keep", False),
+    optional("correction"),
 )
 
 LAYERS = vocabulary(
@@ -245,7 +308,7 @@ LAYERS = vocabulary(
             takes("dilation", "dilation", 1),
             prepare=transposed_convolution,
         ),
-        "pad": Word("pad", x, takes("pad", "widths"), only("mode", "constant"), optional("value")),
+        "pad": Word("pad", x, takes("pad", "widths"), takes("mode", "mode", "constant"), optional("value")),
         "constant_pad_nd": Word("pad", x, takes("pad", "widths"), takes("value", "value", 0)),
         "batch_norm": Word(
             "batch_norm",
@@ -289,9 +352,11 @@ LAYERS = vocabulary(
             takes("count_include_pad", "count_include_pad", True),
             prepare=average_window,
         ),
-        "adaptive_avg_pool1d": Word("global_average_pool", x, takes("output_size"), prepare=one_frame),
+        "adaptive_avg_pool1d": Word(
+            "adaptive_average_pool", x, takes("output_size"), prepare=number_of_frames
+        ),
         "adaptive_max_pool1d": Word(
-            "global_max_pool", x, takes("output_size"), prepare=one_frame, result=max_over_time
+            "adaptive_max_pool", x, takes("output_size"), prepare=number_of_frames, result=max_over_time
         ),
         "mean": Word(
             "reduce_mean",
@@ -299,6 +364,49 @@ LAYERS = vocabulary(
             optional("dim", "axes"),
             takes("keepdim", "keep", False),
             AS_IT_IS,
+        ),
+        "sum": Word("reduce_sum", x, optional("dim", "axes"), takes("keepdim", "keep", False), AS_IT_IS),
+        "cumsum": Word("cumulative_sum", x, dim, AS_IT_IS),
+        "logsumexp": Word("log_sum_exp", x, takes("dim", "axes"), takes("keepdim", "keep", False)),
+        "var": Word("variance", x, *SPREAD, prepare=correction_of),
+        "std": Word("deviation", x, *SPREAD, prepare=correction_of),
+        "norm": Word(
+            "norm",
+            x,
+            takes("p", "order", 2),
+            optional("dim", "axes"),
+            takes("keepdim", "keep", False),
+            AS_IT_IS,
+            only("out", None),
+        ),
+        "linalg_vector_norm": Word(
+            "norm",
+            x,
+            takes("ord", "order", 2),
+            optional("dim", "axes"),
+            takes("keepdim", "keep", False),
+            AS_IT_IS,
+        ),
+        "group_norm": Word(
+            "group_norm",
+            x,
+            takes("num_groups", "groups"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("eps", "epsilon", 1e-5),
+            *harmless("cudnn_enabled"),
+        ),
+        "rms_norm": Word(
+            "rms_norm",
+            x,
+            takes("normalized_shape", "size"),
+            optional("weight", "scale"),
+            optional("eps", "epsilon"),
+            prepare=scaled_norm,
+        ),
+        "amin": Word("reduce_min", x, optional("dim", "axes"), takes("keepdim", "keep", False)),
+        "min": Word(
+            "reduce_min", x, optional("dim", "axes"), takes("keepdim", "keep", False), result=max_over_time
         ),
         "amax": Word("reduce_max", x, optional("dim", "axes"), takes("keepdim", "keep", False)),
         "max": Word(

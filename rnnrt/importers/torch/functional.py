@@ -5,7 +5,7 @@ arguments than the operators of aten. Imports no torch.
 from __future__ import annotations
 
 from ..operators.table import Word, harmless, in_place, only, optional, takes, vocabulary
-from .aten import AS_IT_IS, a, b, fixed_table, max_window, one_frame, over_features, x
+from .aten import AS_IT_IS, a, b, fixed_table, max_window, number_of_frames, over_features, scale_of, x
 
 FUNCTIONAL = vocabulary(
     {
@@ -83,13 +83,52 @@ FUNCTIONAL = vocabulary(
             prepare=max_window,
         ),
         "adaptive_max_pool1d": Word(
-            "global_max_pool",
+            "adaptive_max_pool",
             x,
             takes("output_size"),
             takes("return_indices", "return_indices", False),
-            prepare=one_frame,
+            prepare=number_of_frames,
         ),
-        "pad": Word("pad", x, takes("pad", "widths"), only("mode", "constant"), optional("value")),
+        "pad": Word("pad", x, takes("pad", "widths"), takes("mode", "mode", "constant"), optional("value")),
+        "normalize": Word(
+            "unit_norm",
+            x,
+            takes("p", "order", 2.0),
+            takes("dim", "axes", 1),
+            takes("eps", "epsilon", 1e-12),
+            only("out", None),
+        ),
+        "group_norm": Word(
+            "group_norm",
+            x,
+            takes("num_groups", "groups"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("eps", "epsilon", 1e-5),
+        ),
+        "instance_norm": Word(
+            "instance_norm",
+            x,
+            optional("running_mean", "mean"),
+            optional("running_var", "variance"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("use_input_stats", "own_statistics", True),
+            *harmless("momentum"),
+            takes("eps", "epsilon", 1e-5),
+        ),
+        "interpolate": Word(
+            "upsample",
+            x,
+            optional("size"),
+            optional("scale_factor"),
+            takes("mode", "mode", "nearest"),
+            optional("align_corners"),
+            *harmless("recompute_scale_factor"),
+            only("antialias", False),
+            prepare=scale_of,
+        ),
+        "threshold": Word("threshold", x, takes("threshold"), takes("value"), in_place()),
     }
 )
 
@@ -120,6 +159,15 @@ PYTHON = vocabulary(
         "mul": Word("multiply", a, b),
         "truediv": Word("divide", a, b),
         "neg": Word("negate", x),
+        "gt": Word("greater", a, b),
+        "lt": Word("less", a, b),
+        "ge": Word("greater_equal", a, b),
+        "le": Word("less_equal", a, b),
+        "eq": Word("equal", a, b),
+        "ne": Word("not_equal", a, b),
+        "invert": Word("logical_not", x),
+        "and_": Word("logical_and", a, b),
+        "or_": Word("logical_or", a, b),
         "abs": Word("abs", x),
         "pow": Word("power", a, b),
         "matmul": Word("matmul", a, b),

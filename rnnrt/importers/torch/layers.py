@@ -417,23 +417,55 @@ def add_max_pool(
 ):
     """torch.nn.MaxPool1d; padding never wins."""
     where = f"{name} (MaxPool1d)"
-    if one(dilation, "dilation", where) != 1 or return_indices:
-        raise UnsupportedModelError("MaxPool1d with dilation or return_indices is not supported", where=where)
-    return builder.add(MaxPool1D, name, x, **window_options(where, kernel_size, stride, padding, ceil_mode))
+    if return_indices:
+        raise UnsupportedModelError("MaxPool1d with return_indices is not supported", where=where)
+    fields = max_window_options(where, kernel_size, stride, padding, ceil_mode, dilation)
+    return builder.add(MaxPool1D, name, x, **fields)
 
 
 def add_average_pool(
     builder, name, x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True
 ):
     """torch.nn.AvgPool1d; padded zeros count, unless ``count_include_pad=False``."""
-    fields = window_options(f"{name} (AvgPool1d)", kernel_size, stride, padding, ceil_mode)
-    return builder.add(AveragePool1D, name, x, count_padding=bool(count_include_pad), **fields)
+    where = f"{name} (AvgPool1d)"
+    fields = average_window_options(where, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return builder.add(AveragePool1D, name, x, **fields)
 
 
-def window_options(where, kernel_size, stride=None, padding=0, ceil_mode=False):
+def max_window_options(where, kernel_size, stride=None, padding=0, ceil_mode=False, dilation=1):
+    """The options of torch.nn.MaxPool1d as fields of a graph's MaxPool1D."""
+    fields = window_options(where, kernel_size, stride, padding)
+    fields["dilation"] = one(dilation, "dilation", where)
+    return _up(fields) if ceil_mode else fields
+
+
+def average_window_options(
+    where, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True
+):
+    """The options of torch.nn.AvgPool1d as fields of a graph's AveragePool1D."""
+    fields = window_options(where, kernel_size, stride, padding)
+    if not ceil_mode:
+        return fields | {"count_padding": bool(count_include_pad)}
+    if count_include_pad and any(fields["padding"]):
+        raise UnsupportedModelError(
+            "ceil_mode=True with padding that counts is not supported",
+            where=where,
+            fix="Say count_include_pad=False.",
+        )
+    return _up(fields) | {"count_padding": False}
+
+
+def _up(fields):
+    """A window whose last frames may be missing (ceil_mode): more padding on the right, of which none starts
+    beyond the last frame.
+    """
+    left, right = fields["padding"]
+    span = (fields["size"] - 1) * fields.get("dilation", 1) + 1
+    return fields | {"padding": (left, min(right + fields["stride"] - 1, span - 1))}
+
+
+def window_options(where, kernel_size, stride=None, padding=0):
     """The options of a pooling window as fields of a graph's pooling layer."""
-    if ceil_mode:
-        raise UnsupportedModelError("ceil_mode=True is not supported", where=where)
     size = one(kernel_size, "kernel_size", where)
     sides = one(padding, "padding", where)
     if 2 * sides > size:

@@ -151,7 +151,11 @@ def _states(hx, count):
 
 @_module("Conv1d")
 def _conv1d(net, module, constants, x):
-    options = {o: getattr(module, o) for o in ("stride", "padding", "dilation", "groups", "padding_mode")}
+    options = {o: getattr(module, o) for o in ("stride", "padding", "dilation", "groups")}
+    mode = module.padding_mode
+    if mode != "zeros" and any(ends := module._reversed_padding_repeated_twice):
+        x = table.apply(net, "pad", x=net.arranged(x, "bft"), widths=tuple(ends), mode=mode)
+        options["padding"] = 0
     options = conv1d_options("Conv1d", **options)
     return table.apply(net, "conv1d", x=x, weight=constants["weight"], bias=constants.get("bias"), **options)
 
@@ -167,6 +171,18 @@ def _conv_transpose1d(net, module, constants, x, output_size=None):
     options = conv_transpose1d_options("ConvTranspose1d", **{o: getattr(module, o) for o in words})
     arrays = {"weight": constants["weight"], "bias": constants.get("bias")}
     return table.apply(net, "conv_transpose1d", x=x, **arrays, **options)
+
+
+def _padded(net, module, x, mode):
+    return table.apply(net, "pad", x=x, widths=tuple(module.padding), mode=mode)
+
+
+@_module("InstanceNorm1d")
+def _instance_norm(net, module, constants, x):
+    constants.pop("num_batches_tracked", None)
+    arrays = {"scale": constants.get("weight"), "offset": constants.get("bias")}
+    own = not module.track_running_stats
+    return table.apply(net, "instance_norm", x=x, **arrays, epsilon=module.eps, own_statistics=own)
 
 
 def _called(word, *attributes, **named):
@@ -198,6 +214,15 @@ MODULES |= {
     "LogSoftmax": _called("log_softmax", "dim"),
     "GLU": _called("glu", "dim"),
     "ZeroPad1d": _called("pad", pad="padding"),
+    "ReflectionPad1d": lambda net, module, constants, x: _padded(net, module, x, "reflect"),
+    "ReplicationPad1d": lambda net, module, constants, x: _padded(net, module, x, "replicate"),
+    "GroupNorm": _called("group_norm", "num_groups", "eps"),
+    "RMSNorm": _called("rms_norm", "normalized_shape", "eps"),
+    "Upsample": _called("interpolate", "size", "scale_factor", "mode", "align_corners"),
+    "Threshold": _called("threshold", "threshold", "value"),
+    "Unflatten": lambda net, module, constants, x: table.apply(
+        net, "unflatten", x=x, axis=module.dim, sizes=tuple(module.unflattened_size)
+    ),
     "ConstantPad1d": _called("pad", "value", pad="padding"),
 }
 for _kind, (_word, _, _options) in ELEMENTWISE.items():

@@ -51,6 +51,12 @@ def leaves(tree):
     return [leaf for item in tree for leaf in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
 
 
+def _says_nothing(answer):
+    """Whether some part of an answer has no numbers, or none that are numbers."""
+    tensors = [leaf for leaf in leaves(answer) if isinstance(leaf, torch.Tensor)]
+    return any(not t.numel() or t.isnan().all() for t in tensors)
+
+
 def _real(module):
     """The type of numbers a module computes in."""
     tensors = itertools.chain(module.parameters(), module.buffers())
@@ -169,6 +175,8 @@ class _Comparison:
             if isinstance(expected, Exception):
                 self.failure = expected
                 continue
+            if frames < _fewest(self.graph) and _says_nothing(expected):
+                continue  # a slice of too few frames is empty in PyTorch, and refused here
             initial = self._by_name(states) if with_states else {}
             if initial is None:
                 continue

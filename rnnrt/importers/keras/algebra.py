@@ -1,0 +1,420 @@
+"""Keras's layers and keras.ops functions that are operators of the table every source shares
+(importers/operators): broadcasting merges, reductions, slices, norms and attention to one frame.
+
+Keras's axes are the graph's own: batch, time, features. A sequence of one frame stands for any number of
+them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import layers
+from ...errors import UnsupportedModelError
+from ..axes.values import Clock, Constant, Network
+from ..operators.table import apply
+
+_ADVICE = {"length": "Give the model's input a fixed length."}
+
+
+class Algebra:
+    """The operators over one layer's inputs. ``inputs``: the tensors it was called with."""
+
+    def __init__(self, context, references):
+        self.context = context
+        self.net = Network(_ADVICE)
+        self.net.builder, self.net.name = context.builder, context.name
+        self.inputs = [self.tensor(r) for r in references]
+
+    def tensor(self, reference):
+        signal = self.context.builder.signal(reference)
+        if len(signal.features) > 1:
+            raise UnsupportedModelError(
+                "is supported only on (batch, time, features) and (batch, features)",
+                where=self.context.layer.where,
+                found=str(signal),
+            )
+        axes = ("b", *("t" * signal.time), *("f" * len(signal.features)))
+        clock = Clock("", 1, 0) if signal.length == 1 else Clock("the input")
+        return self.net.tensor(reference, axes, clock if signal.time else None)
+
+    def do(self, operator, **arguments):
+        try:
+            return apply(self.net, operator, **arguments)
+        except UnsupportedModelError as error:
+            raise error.at(self.context.layer.where)
+
+    def reference(self, x):
+        """A tensor as Keras has it: its axes batch, time, features in this order."""
+        x = self.net.single(x)
+        axes, reference = [a for a in x.axes if a != "1"], x.reference
+        ones = [k for k, a in enumerate(x.axes) if a == "1"]
+        if axes not in (["b"], ["b", "t"], ["b", "f"], ["b", "t", "f"]) or len(ones) > 1:
+            raise UnsupportedModelError(
+                "makes axes in an order that is not supported", where=self.context.layer.where, found=str(x)
+            )
+        if not ones:
+            return reference
+        if "f" in axes and "t" not in axes and ones == [1]:  # one frame
+            return self.net.add(layers.Unflatten, reference, length=1)
+        if axes == ["b", "f"] and ones == [2]:  # frames of one feature
+            return self.net.add(layers.Unflatten, reference, length=self.net.signal(x).width)
+        if "f" not in axes and ones == [len(x.axes) - 1]:  # one feature
+            return self.net.add(layers.Reshape, reference, features=(1,))
+        raise UnsupportedModelError(
+            "a further axis is not supported", where=self.context.layer.where, found=str(x)
+        )
+
+
+def merged(context, operator, *references):
+    """Two inputs or more, one after the other, through an operator of two."""
+    algebra = Algebra(context, references)
+    made = algebra.inputs[0]
+    for x in algebra.inputs[1:]:
+        made = algebra.do(operator, a=made, b=x)
+    return algebra.reference(made)
+
+
+def _merge(operator):
+    return lambda context, *references: merged(context, operator, *references)
+
+
+def _dot(context, a, b):
+    """The sum of products over one axis of each, of unit vectors where ``normalize``."""
+    algebra = Algebra(context, (a, b))
+    axes = context.config.integers("axes")
+    places = [algebra.net.axis(x, n) for x, n in zip(algebra.inputs, axes * 2 if len(axes) == 1 else axes)]
+    tensors = list(algebra.inputs)
+    if context.config.flag("normalize", False):
+        tensors = [
+            algebra.do("unit_norm", x=x, order=2, axes=p, epsilon=1e-6) for x, p in zip(tensors, places)
+        ]
+    words = [
+        ["b" if k == 0 else "k" if k == p else f"{'xy'[n]}{k}" for k in range(len(x.axes))]
+        for n, (x, p) in enumerate(zip(tensors, places))
+    ]
+    letters, names = {}, iter("cdefghij")
+    spelled = [
+        "".join(w if len(w) == 1 else letters.setdefault(w, next(names)) for w in own) for own in words
+    ]
+    output = "b" + "".join(c for own in spelled for c in own if c not in "bk")
+    made = algebra.do("einsum", equation=f"{','.join(spelled)}->{output}", tensors=tuple(tensors))
+    if len(output) == 1:  # Keras keeps an axis
+        made = algebra.do("unsqueeze", x=made, axis=1)
+    return algebra.reference(made)
+
+
+def _softmax(context, x):
+    """Over the last axis, or over time."""
+    algebra = Algebra(context, (x,))
+    axes = context.config.integers("axis", -1)
+    if len(axes) != 1:
+        raise context.config.unsupported("axis", axes, "one axis")
+    if context.mask:
+        raise UnsupportedModelError(
+            "a softmax whose input has a mask is not supported",
+            where=context.layer.where,
+            found=f"the mask of {context.masks[0].where}",
+        )
+    return algebra.reference(algebra.do("softmax", x=algebra.inputs[0], axis=axes[0]))
+
+
+def _up_sampling1d(context, x):
+    algebra = Algebra(context, (x,))
+    made = algebra.do("repeat_each", x=algebra.inputs[0], times=context.config.integer("size", 2), axis=1)
+    return algebra.reference(made)
+
+
+def _constant(algebra, role, size):
+    return Constant(role, algebra.context.array(role, size))
+
+
+def _group_normalization(context, x):
+    algebra = Algebra(context, (x,))
+    context.last_axis(x)
+    width = context.width(x)
+    groups = context.config.integer("groups", 32)
+    scale, offset = (
+        _constant(algebra, role, width) if context.config.flag(option, True) else None
+        for role, option in (("gamma", "scale"), ("beta", "center"))
+    )
+    (own,) = algebra.inputs
+    if context.mask:
+        raise UnsupportedModelError("a mask is not supported here", where=context.layer.where)
+    timed = own.axes == ("b", "t", "f")
+    if timed:
+        own = algebra.do("transpose", x=own, first=1, second=2)
+    epsilon = context.config.number("epsilon", 1e-3)
+    groups = width if groups == -1 else groups
+    made = algebra.do("group_norm", x=own, groups=groups, scale=scale, offset=offset, epsilon=epsilon)
+    return algebra.reference(algebra.do("transpose", x=made, first=1, second=2) if timed else made)
+
+
+def _rms_normalization(context, x):
+    algebra = Algebra(context, (x,))
+    context.last_axis(x)
+    width = context.width(x)
+    scale = _constant(algebra, "scale", width)
+    epsilon = context.config.number("epsilon", 1e-6)
+    made = algebra.do("rms_norm", x=algebra.inputs[0], size=width, scale=scale, epsilon=epsilon)
+    return algebra.reference(made)
+
+
+def _unit_normalization(context, x):
+    algebra = Algebra(context, (x,))
+    context.config.only("order", 2)
+    axes = context.config.integers("axis", -1)
+    squares = algebra.do("square", x=algebra.inputs[0])
+    size = algebra.do("reduce_sum", x=squares, axes=tuple(axes), keep=True)
+    size = algebra.do("clip", x=size, low=1e-12)  # Keras bounds the square of the norm
+    return algebra.reference(
+        algebra.do("multiply", a=algebra.inputs[0], b=algebra.do("root_reciprocal", x=size))
+    )
+
+
+def _normalization(context, x):
+    """(x - mean) / max(sqrt(variance), 1e-7), feature by feature."""
+    context.last_axis(x)
+    width, inverted = context.width(x), context.config.flag("invert", False)
+    told = [context.config.value(name, None) for name in ("mean", "variance")]
+    if told[0] is None:
+        told = [context.array(name, width) for name in ("mean", "variance")]
+        context.arrays.get("count")
+    mean, variance = (np.broadcast_to(np.asarray(v, np.float64).reshape(-1), width) for v in told)
+    context.synthesize(2 * width)
+    deviation = np.maximum(np.sqrt(variance), 1e-7)
+    if inverted:
+        return context.add(layers.Affine, x, scale=deviation, offset=mean)
+    zero = context.add(layers.Affine, x, suffix=".centred", scale=np.ones(width), offset=-mean)
+    return context.add(layers.Affine, zero, scale=1 / deviation, offset=np.zeros(width))
+
+
+def _adaptive(operator):
+    def build(context, x):
+        context.channels_last()
+        algebra = Algebra(context, (x,))
+        own = algebra.do("transpose", x=algebra.inputs[0], first=1, second=2)
+        made = algebra.do(operator, x=own, frames=context.config.integer("output_size"))
+        return algebra.reference(algebra.do("transpose", x=made, first=1, second=2))
+
+    return build
+
+
+def _attention(context, query, value, key=None):
+    """Weights from the scores of one query frame with every key, and the sum of the values with them."""
+    algebra = Algebra(context, (query, value, value if key is None else key))
+    config = context.config
+    additive = context.layer.class_name == "AdditiveAttention"
+    mode = "additive" if additive else config.text("score_mode", "dot")
+    config.harmless("dropout", "seed")
+    if any(context.masks):
+        raise UnsupportedModelError("a mask is not supported here", where=context.layer.where)
+    if mode not in ("dot", "additive"):
+        raise config.unsupported("score_mode", mode, "dot")
+    query, value, key = algebra.inputs
+    if query.clock is None or query.clock.span != 1 or query.clock.stride:
+        raise UnsupportedModelError(
+            "is supported only where the query is one frame",
+            where=context.layer.where,
+            found=f"queries {algebra.context.builder.signal(query.reference)}",
+        )
+    scale = config.flag("use_scale", additive)
+    if additive:
+        score = algebra.do("tanh", x=algebra.do("add", a=query, b=key))
+        if scale:
+            score = algebra.do(
+                "multiply", a=score, b=_constant(algebra, "scale", context.width(key.reference))
+            )
+    else:
+        score = algebra.do("multiply", a=query, b=key)
+    score = algebra.do("reduce_sum", x=score, axes=-1, keep=True)
+    if scale and not additive:
+        score = algebra.do("multiply", a=score, b=float(context.array("scale")))
+    weight = algebra.do("softmax", x=score, axis=1)
+    made = algebra.do("reduce_sum", x=algebra.do("multiply", a=weight, b=value), axes=1, keep=True)
+    return algebra.reference(made)
+
+
+#: Keras's layers -> f(context, references).
+ALGEBRA = {
+    "Maximum": _merge("maximum"),
+    "Minimum": _merge("minimum"),
+    "Dot": _dot,
+    "Softmax": _softmax,
+    "UpSampling1D": _up_sampling1d,
+    "GroupNormalization": _group_normalization,
+    "RMSNormalization": _rms_normalization,
+    "UnitNormalization": _unit_normalization,
+    "Normalization": _normalization,
+    "AdaptiveAveragePooling1D": _adaptive("adaptive_average_pool"),
+    "AdaptiveMaxPooling1D": _adaptive("adaptive_max_pool"),
+    "Attention": _attention,
+    "AdditiveAttention": _attention,
+}
+
+# ---- keras.ops ---------------------------------------------------------------------------------------------
+
+
+def _operands(context, references):
+    """(the operators, the positional arguments of a call: tensors and what stands beside them)."""
+    algebra = Algebra(context, references)
+    left = iter(algebra.inputs)
+
+    def filled(argument):
+        if isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__":
+            return next(left)
+        if isinstance(argument, dict) and argument.get("class_name") == "__slice__":
+            bounds = argument.get("config")
+            parts = [bounds.get(k) if isinstance(bounds, dict) else ... for k in ("start", "stop", "step")]
+            if any(type(n) not in (int, type(None)) for n in parts):
+                raise UnsupportedModelError("a slice must be made of numbers", where=context.layer.where)
+            return slice(*parts)
+        if isinstance(argument, dict) and argument.get("class_name") == "__ellipsis__":
+            return ...
+        if isinstance(argument, list):
+            return tuple(map(filled, argument))
+        if argument is None or type(argument) in (int, float):
+            return argument
+        raise UnsupportedModelError(f"is called with {str(argument)[:80]}", where=context.layer.where)
+
+    arguments = [filled(a) for a in context.arguments] if context.arguments else algebra.inputs
+    if any(True for _ in left):
+        raise UnsupportedModelError("its arguments are not understood", where=context.layer.where)
+    return algebra, arguments
+
+
+def _options(context, names):
+    """Options of the call that Keras keeps in the config, by the operator's names."""
+    found = {}
+    for name, argument in names.items():
+        value = context.config.value(name, None)
+        found[argument] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _operation(operator, *arguments, options=None, **fixed):
+    """A function whose positional arguments are the operator's ``arguments``; ``options``: {its own name: the
+    operator's} of what the config says.
+    """
+
+    def build(context, *references):
+        algebra, given = _operands(context, references)
+        if len(given) != len(arguments):
+            raise UnsupportedModelError(
+                "is called with other arguments than are known", where=context.layer.where
+            )
+        named = dict(zip(arguments, given)) | _options(context, options or {}) | fixed
+        return algebra.reference(algebra.do(operator, **named))
+
+    return build
+
+
+_REDUCED = {"axis": "axes", "keepdims": "keep"}
+
+
+def _extreme(operator):
+    def build(context, x):
+        context.config.only("initial", None)
+        return _operation(operator, "x", options=_REDUCED)(context, x)
+
+    return build
+
+
+def _gelu(context, x):
+    approximation = "tanh" if context.config.flag("approximate", True) else "none"
+    return _operation("gelu", "x", approximation=approximation)(context, x)
+
+
+def _clip(context, x):
+    algebra, (own,) = _operands(context, (x,))
+    low, high = (context.config.number(name) for name in ("x_min", "x_max"))
+    return algebra.reference(algebra.do("clip", x=own, low=low, high=high))
+
+
+def _einsum(context, *references):
+    algebra, tensors = _operands(context, references)
+    equation = context.config.text("subscripts")
+    return algebra.reference(algebra.do("einsum", equation=equation, tensors=tuple(tensors)))
+
+
+def _concatenate(context, *references):
+    algebra, given = _operands(context, references)
+    tensors = given[0] if len(given) == 1 and isinstance(given[0], tuple) else tuple(given)
+    axis = context.config.integer("axis", 0)
+    return algebra.reference(algebra.do("concat", tensors=tensors, axis=axis))
+
+
+def _transpose(context, x):
+    algebra, (own,) = _operands(context, (x,))
+    axes = context.config.integers("axes")
+    return algebra.reference(algebra.do("permute", x=own, order=tuple(axes)))
+
+
+def _two(operator):
+    return _operation(operator, "a", "b")
+
+
+#: keras.ops functions, by the names of Keras's classes of them -> f(context, references).
+OPERATIONS = {
+    "Add": _two("add"),
+    "Subtract": _two("subtract"),
+    "Multiply": _two("multiply"),
+    "Divide": _two("divide"),
+    "TrueDivide": _two("divide"),
+    "Maximum": _two("maximum"),
+    "Minimum": _two("minimum"),
+    "Power": _two("power"),
+    "Matmul": _two("matmul"),
+    "Greater": _two("greater"),
+    "GreaterEqual": _two("greater_equal"),
+    "Less": _two("less"),
+    "LessEqual": _two("less_equal"),
+    "Where": _operation("where", "condition", "a", "b"),
+    "Negative": _operation("negate", "x"),
+    "GetItem": _operation("item", "x", "index"),
+    "ExpandDims": _operation("unsqueeze", "x", options={"axis": "axis"}),
+    "Squeeze": _operation("squeeze", "x", options={"axis": "axes"}),
+    "Sum": _operation("reduce_sum", "x", options=_REDUCED),
+    "Mean": _operation("reduce_mean", "x", options=_REDUCED),
+    "Max": _extreme("reduce_max"),
+    "Min": _extreme("reduce_min"),
+    "Var": _operation("variance", "x", options=_REDUCED, correction=0),
+    "Std": _operation("deviation", "x", options=_REDUCED, correction=0),
+    "Logsumexp": _operation("log_sum_exp", "x", options=_REDUCED),
+    "Softmax": _operation("softmax", "x", options={"axis": "axis"}),
+    "LogSoftmax": _operation("log_softmax", "x", options={"axis": "axis"}),
+    "Clip": _clip,
+    "Einsum": _einsum,
+    "Concatenate": _concatenate,
+    "Transpose": _transpose,
+    "Exp": _operation("exponential", "x"),
+    "Expm1": _operation("exponential_less_one", "x"),
+    "Log1p": _operation("log_of_one_more", "x"),
+    "Rsqrt": _operation("root_reciprocal", "x"),
+    "Absolute": _operation("abs", "x"),
+    "Gelu": _gelu,
+} | {
+    name: _operation(operator, "x")
+    for name, operator in {
+        "Abs": "abs",
+        "Log": "log",
+        "Sqrt": "sqrt",
+        "Square": "square",
+        "Reciprocal": "reciprocal",
+        "Sin": "sin",
+        "Cos": "cos",
+        "Erf": "erf",
+        "Sign": "sign",
+        "Tanh": "tanh",
+        "Sigmoid": "sigmoid",
+        "Relu": "relu",
+        "Silu": "silu",
+        "Softplus": "softplus",
+        "Softsign": "softsign",
+        "LogSigmoid": "log_sigmoid",
+        "Mish": "mish",
+        "Selu": "selu",
+        "HardSigmoid": "hard_sigmoid",
+        "HardSilu": "hard_silu",
+    }.items()
+}

@@ -1,0 +1,175 @@
+"""Operators that repeat numbers along an axis, or lay tensors one beside the other along a new one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ...errors import UnsupportedModelError
+from ...layers import Concatenate, Expand, Reshape, Select, Unflatten
+from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
+from .layers import repeat_frames
+from .moves import permute
+from .table import operator
+
+_MOST = 1 << 20
+
+
+@operator()
+def expand(net, x, shape):
+    """Axes of size one repeated to the sizes of ``shape``; -1 leaves one as it is."""
+    if isinstance(x, Constant):
+        return _for_every_row(x, shape, expanded=True)
+    x = net.single(x)
+    if len(shape) < len(x.axes):
+        raise UnsupportedModelError("too few sizes", expected=f"{len(x.axes)} or more", found=str(shape))
+    x = x.view(("1",) * (len(shape) - len(x.axes)) + x.axes)
+    for place, wanted in enumerate(shape):
+        size = net.sizes(x)[place]
+        if wanted == -1 or wanted == size:
+            continue
+        if size != 1:
+            raise UnsupportedModelError(
+                "only axes of size one can be expanded", expected=str(size), found=f"{wanted} of {x}"
+            )
+        x = _repeated(net, x, place, wanted)
+    return x
+
+
+@operator()
+def expand_as(net, x, other):
+    """Axes of size one repeated to the sizes of another tensor."""
+    return expand(net, x, tuple(net.sizes(net.single(other))))
+
+
+@operator()
+def tile(net, x, times):
+    """Every axis so many times, the numbers in their order again and again."""
+    if isinstance(x, Constant):
+        return _for_every_row(x, times, expanded=False)
+    x = net.single(x)
+    if len(times) < len(x.axes):
+        raise UnsupportedModelError("too few numbers", expected=f"{len(x.axes)} or more", found=str(times))
+    x = x.view(("1",) * (len(times) - len(x.axes)) + x.axes)
+    for place, count in enumerate(times):
+        if count == 1:
+            continue
+        if x.axes[place] == "f" and isinstance(count, int) and count > 0:
+            _few(count * net.signal(x).width)
+            index = np.tile(np.arange(net.signal(x).width), count)
+            x = net.layered(x, Select, index=tuple(index))
+        elif x.axes[place] == "1":
+            x = _repeated(net, x, place, count)
+        else:
+            raise UnsupportedModelError(
+                "only features and axes of size one can be repeated", found=f"axis {place} of {x}"
+            )
+    return x
+
+
+@operator()
+def repeat_each(net, x, times, axis):
+    """Every item of an axis ``times`` times, one after the other."""
+    place = net.axis(x, axis)
+    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+        raise UnsupportedModelError("items can be repeated a whole number of times", found=str(times))
+    if x.axes[place] == "f":
+        _few(times * net.signal(x).width)
+        return net.layered(x, Select, index=tuple(np.repeat(np.arange(net.signal(x).width), times)))
+    if x.axes[place] == "1":
+        return _repeated(net, x, place, times)
+    order = ["bft".index(a) for a in x.axes] if sorted(x.axes) == ["b", "f", "t"] else None
+    if x.axes[place] != "t" or order is None:
+        raise UnsupportedModelError("only features and time can be repeated", found=f"axis {axis} of {x}")
+    turned = permute(net, x, [x.axes.index(a) for a in "bft"])
+    return permute(net, repeat_frames(net, turned, times), order)
+
+
+def _few(count):
+    if count > _MOST:
+        raise UnsupportedModelError("so many copies are not supported", expected=f"at most {_MOST}")
+
+
+def _repeated(net, x, place, count):
+    """``x`` with an axis of size one repeated ``count`` times: a Size of time, or a number, which is the
+    features, or frames of their own where there are features and no time.
+    """
+    axes = lambda axis: x.axes[:place] + (axis,) + x.axes[place + 1 :]
+    clock = (
+        count.axes[0][1]
+        if isinstance(count, Size) and len(count.axes) == 1 and count.axes[0] != "b"
+        else None
+    )
+    if clock is not None and count.number == 1:
+        if "t" in x.axes or clock not in net.sequences:
+            raise UnsupportedModelError("cannot be repeated over these frames", found=str(x))
+        reference = net.add(Expand, net.sequences[clock], x.reference)
+        return net.tensor(reference, axes("t"), clock)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UnsupportedModelError(
+            "an axis of size one can be repeated over the frames of a tensor, or a number of times",
+            found=f"{count} of {x}",
+        )
+    if "f" not in x.axes and ("t" in x.axes or place == len(x.axes) - 1):
+        _few(count)
+        wide = net.add(Select, net.add(Reshape, x.reference, features=(1,)), index=(0,) * count)
+        return net.tensor(wide, axes("f"), x.clock)
+    if "t" in x.axes:
+        raise UnsupportedModelError("a further axis is not supported", found=f"{count} of {x}")
+    width = net.signal(x).width
+    _few(count * width)
+    reference = x.reference if "f" in x.axes else net.add(Reshape, x.reference, features=(1,))
+    copies = net.add(Select, reference, index=tuple(np.tile(np.arange(width), count)))
+    reference = net.add(Unflatten, copies, length=count)
+    if "f" not in x.axes:
+        reference = net.add(Reshape, reference, features=())
+    return net.tensor(reference, axes("t"), Clock("", count, 0))
+
+
+def _for_every_row(x, sizes, expanded):
+    """A parameter the same for every row of the batch: what an initial state may be."""
+    shape = (1,) * (len(sizes) - x.array.ndim) + x.array.shape
+    batch = None
+    for place, (own, wanted) in enumerate(zip(shape, sizes)):
+        if wanted == Size(("b",)) and own == 1 and batch is None:
+            batch = place
+        elif wanted not in ((-1, own) if expanded else (1,)):
+            raise UnsupportedModelError(
+                "a parameter can be repeated for every row of the batch, no more",
+                found=f"{sizes} of {x.array.shape}",
+            )
+    return Constant(x.name, x.array) if batch is None else Learned(x.name, x.array.reshape(shape), batch)
+
+
+@operator()
+def stack(net, tensors, axis=0):
+    """Tensors of one shape along a new axis: the first, features of single numbers, or the frames of a
+    sequence made of values given once.
+    """
+    if not tensors or any(not isinstance(x, Tensor) for x in tensors):
+        raise UnsupportedModelError("only tensors can be stacked", found=", ".join(map(str, tensors)))
+    tensors = [net.single(x) for x in tensors]
+    first, rank = tensors[0], len(tensors[0].axes) + 1
+    widths = {net.signal(x).width for x in tensors}
+    if any(x.axes != first.axes or x.clock != first.clock for x in tensors) or len(widths) > 1:
+        raise AxesError("tensors of different shapes cannot be stacked", found=", ".join(map(str, tensors)))
+    if isinstance(axis, bool) or not isinstance(axis, int) or not -rank <= axis < rank:
+        raise UnsupportedModelError("dim must be a number of an axis of the result", found=str(axis))
+    place = axis % rank
+    axes = lambda own: first.axes[:place] + (own,) + first.axes[place:]
+    if len(tensors) == 1:
+        return first.view(axes("1"))
+    references = tuple(x.reference for x in tensors)
+    if place == 0:
+        return dataclasses.replace(first, references=references, axes=axes("s"), root=object())
+    if "f" not in first.axes and "1" not in first.axes:
+        columns = [net.add(Reshape, r, features=(1,)) for r in references]
+        return net.tensor(net.add(Concatenate, *columns), axes("f"), first.clock)
+    if "t" in first.axes or "f" not in first.axes or first.axes.count("1"):
+        raise UnsupportedModelError(
+            "tensors can be stacked along the first axis, and values of one frame over time",
+            found=f"dim {axis} of {first}",
+        )
+    reference = net.add(Unflatten, net.add(Concatenate, *references), length=len(references))
+    return net.tensor(reference, axes("t"), Clock("", len(references), 0))
