@@ -24,6 +24,17 @@ def test_every_layer_and_function_of_the_graph_is_one_of_the_engine():
         assert list(words.values()) == list(range(len(words)))
 
 
+def test_a_kind_stands_for_the_class_that_has_it_under_its_own_name():
+    """What a file says by its kind comes back as the layer it was."""
+    for kind, cls in LAYERS.items():
+        assert cls.kind == kind and getattr(layers, cls.__name__) is cls
+
+    class Softer(layers.Softmax):
+        pass
+
+    assert LAYERS["softmax"] is layers.Softmax and Softer.kind == "softmax"
+
+
 def test_value_numbers_run_on_in_the_order_of_the_engines_slots():
     b = layers.GraphBuilder()
     x = b.input("x", (1,))

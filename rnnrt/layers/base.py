@@ -121,7 +121,7 @@ class Layer:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if cls.kind:
+        if vars(cls).get("kind"):  # a class without a word of its own does not stand for its base's
             LAYERS[cls.kind] = cls
 
     def __post_init__(self) -> None:

@@ -60,6 +60,7 @@ class Maximum(Add):
 class _OfSome(Add):
     """A number of each of a fixed number of inputs."""
 
+    kind: ClassVar[str] = ""
     count: ClassVar[int] = 2
 
     def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
