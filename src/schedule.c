@@ -255,6 +255,11 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
                     ? "repeats at every frame a value that is known only when the sequence is over"
                     : "takes its initial state from another layer, which must be done first";
         if (op->whole || op->stage > 0) return (int32_t)r;
+        /* it is there with the first frame of any clock, and the op may begin after that */
+        *text = "repeats at every frame a value that is worked out from inputs given once";
+        if (op->desc.kind == rnnrt_kind_expand && plan->clocks > 1 &&
+            plan->ops[plan->values[op->desc.input[1]].op].stage >= 0)
+            return (int32_t)r;
         *text = op->mask
                     ? "has a mask that does not keep step with its frames"
                     : "joins branches that do not keep step: their strides differ, or one answers only at "

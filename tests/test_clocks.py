@@ -264,6 +264,20 @@ def test_what_is_given_once_waits_for_the_frames_it_meets():
     same(model, [np.concatenate(p, 1) for p in zip(*made, stream.flush())], model(left, right, value))
 
 
+def test_a_value_beside_every_frame_waits_for_the_frames_it_meets():
+    def make(b):
+        r = np.random.default_rng(17)
+        left, right, value = b.input("left", (3,)), b.input("right", (2,)), b.input("value", (3,), time=False)
+        beside = b.add(L.Expand, "beside", right, dense(b, value, r, 2))
+        return lstm(b, "lstm", left, 4), b.add(L.Multiply, "film", right, beside)
+
+    model = network(make)
+    left, right, value = normal(2, 5, 3), normal(2, 4, 2), normal(2, 3)
+    stream = model.stream(2, inputs={"value": value})
+    made = [stream.push(c) for c in ((left[:, :3], None), (None, right[:, :1]), (left[:, 3:], right[:, 1:]))]
+    same(model, [np.concatenate(p, 1) for p in zip(*made, stream.flush())], model(left, right, value))
+
+
 def test_fixed_lengths_are_those_of_each_clock():
     def make(b):
         r = np.random.default_rng(9)
