@@ -64,6 +64,7 @@ CASES = {
     "AdditiveAttention of one frame": lambda x: to_last(gru(x), L.AdditiveAttention),
     "GroupNormalization": lambda x: L.GroupNormalization(2)(gru(x)),
     "GroupNormalization of every feature": lambda x: L.GroupNormalization(-1, scale=False)(gru(x)),
+    "GroupNormalization of masked frames": lambda x: L.GroupNormalization(2)(L.Masking()(gru(x))),
     "RMSNormalization": lambda x: L.RMSNormalization()(gru(x)),
     "UnitNormalization": lambda x: L.UnitNormalization()(gru(x)),
     "UnitNormalization over time": lambda x: L.UnitNormalization(axis=1)(gru(x)),
@@ -132,7 +133,7 @@ REFUSED = {
     ),
     "another score": (lambda x: to_last(gru(x), L.Attention, score_mode="concat"), "score_mode='concat'"),
     "another norm": (lambda x: ops.norm(gru(x), axis=1), "Norm"),
-    "a mask": (lambda x: L.GroupNormalization(2)(L.Masking()(gru(x))), "mask"),
+    "a mask": (lambda x: to_last(L.Masking()(gru(x)), L.Attention), "mask"),
     "a masked softmax": (lambda x: L.Softmax(axis=1)(L.Masking()(gru(x))), "mask"),
 }
 

@@ -138,9 +138,7 @@ def _group_normalization(context, x):
         _constant(algebra, role, width) if context.config.flag(option, True) else None
         for role, option in (("gamma", "scale"), ("beta", "center"))
     )
-    (own,) = algebra.inputs
-    if context.mask:
-        raise UnsupportedModelError("a mask is not supported here", where=context.layer.where)
+    (own,) = algebra.inputs  # all frames count, masked ones too
     timed = own.axes == ("b", "t", "f")
     if timed:
         own = algebra.do("transpose", x=own, first=1, second=2)
