@@ -126,6 +126,28 @@ def test_a_value_given_once_meets_every_frame_also_in_a_stream():
     np.testing.assert_allclose(y, np.asarray(model.predict(list(given), verbose=0)), atol=3e-6, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["Maximum", "Minimum"])
+def test_an_extreme_of_masked_frames_is_that_of_the_others(kind):
+    """Keras from 3.4 on: a masked input does not count where another one does."""
+    keras.utils.set_random_seed(9)
+    x, z, w = (keras.Input((8, 3)) for _ in range(3))
+    parts = [
+        L.Dense(4)(L.Masking()(x)),
+        L.Dense(4)(L.Masking()(z)),
+        L.Dense(1)(L.Masking()(w)),
+        L.Dense(4)(w),
+    ]
+    merge = getattr(L, kind)
+    model = keras.Model([x, z, w], [merge()(parts[:2]), merge()(parts[:3]), merge()(parts[1:])])
+    random = np.random.default_rng(5)
+    given = random.standard_normal((3, 2, 8, 3)).astype(np.float32)
+    given[random.random((3, 2, 8)) < 0.4] = 0
+    with_keras = model.predict(list(given), verbose=0)
+    for y, expected in zip(rnnrt.from_keras(model)(*given), with_keras, strict=True):
+        np.testing.assert_allclose(y, np.asarray(expected), atol=3e-6, rtol=0)
+
+
 REFUSED = {
     "attention of a sequence": (
         lambda x: L.Attention()([gru(x), gru(x)]),

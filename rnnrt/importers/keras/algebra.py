@@ -13,6 +13,7 @@ from ... import layers
 from ...errors import UnsupportedModelError
 from ..axes.values import Clock, Constant, Network
 from ..operators.table import apply
+from .masks import merging
 
 _ADVICE = {"length": "Give the model's input a fixed length."}
 
@@ -65,6 +66,13 @@ class Algebra:
             "a further axis is not supported", where=self.context.layer.where, found=str(x)
         )
 
+    def real(self, mask, x, other):
+        """``x`` where its mask is real, else the other."""
+        if not mask or mask.real:
+            return x
+        told = self.tensor(self.context.mask_values.wide(mask.reference(), 1))
+        return self.do("where", condition=told, a=x, b=other)
+
 
 def merged(context, operator, *references):
     """Two inputs or more, one after the other, through an operator of two."""
@@ -75,8 +83,25 @@ def merged(context, operator, *references):
     return algebra.reference(made)
 
 
-def _merge(operator):
-    return lambda context, *references: merged(context, operator, *references)
+def _extreme_of(operator):
+    """The greatest or the least of several inputs. Keras from 3.4 on: at a masked frame an input counts as
+    what there is of those before it, or of the one behind.
+    """
+
+    def build(context, *references):
+        masks = [*context.masks, *[None] * len(references)][: len(references)]
+        if not any(m and not m.real for m in masks) or merging(context.version, context.layer.where) != "any":
+            return merged(context, operator, *references)
+        algebra = Algebra(context, references)
+        made, before = algebra.inputs[0], masks[0]
+        for k, (x, mask) in enumerate(zip(algebra.inputs[1:], masks[1:])):
+            x = algebra.real(mask, x, made)
+            made = algebra.do(operator, a=algebra.real(before, made, x), b=x)
+            both = [before, mask] if before and mask else None
+            before = both and context.mask_values.joined(f"{context.name}.{k}", both, every=False)
+        return algebra.reference(made)
+
+    return build
 
 
 def _dot(context, a, b):
@@ -235,8 +260,8 @@ def _attention(context, query, value, key=None):
 
 #: Keras's layers -> f(context, references).
 ALGEBRA = {
-    "Maximum": _merge("maximum"),
-    "Minimum": _merge("minimum"),
+    "Maximum": _extreme_of("maximum"),
+    "Minimum": _extreme_of("minimum"),
     "Dot": _dot,
     "Softmax": _softmax,
     "UpSampling1D": _up_sampling1d,
