@@ -3,6 +3,7 @@
 import copy
 import json
 
+import captures
 import numpy as np
 import pytest
 from captures import NAM, array, container, head, nam, nam_answer, written
@@ -99,17 +100,7 @@ def test_an_options_order_and_a_byte_order_mark_change_nothing(tmp_path):
 
 
 def changed(name, *path, **fields):
-    """A copy of a file in which the object at ``path`` has these fields; ... takes one away."""
-    document = copy.deepcopy(NAM[name])
-    place = document
-    for key in path:
-        place = place[key]
-    for key, value in fields.items():
-        if value is ...:
-            del place[key]
-        else:
-            place[key] = value
-    return document
+    return captures.changed(NAM[name], *path, **fields)
 
 
 LAYER = ("config", "layers", 0)

@@ -1,6 +1,5 @@
 """Captures in the JSON of RTNeural, AIDA-X and GuitarML: what they answer, and what is refused."""
 
-import copy
 import json
 import warnings
 
@@ -10,6 +9,7 @@ from captures import (
     GUITARML,
     RTNEURAL,
     aida,
+    changed,
     guitarml,
     guitarml_answer,
     rtneural,
@@ -125,19 +125,6 @@ def test_a_cell_runs_tanh_whatever_its_activation_says(tmp_path, kind):
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------
-
-
-def changed(document, *path, **fields):
-    document = copy.deepcopy(document)
-    place = document
-    for key in path:
-        place = place[key]
-    for key, value in fields.items():
-        if value is ...:
-            del place[key]
-        else:
-            place[key] = value
-    return document
 
 
 CONV, LSTM, PLAYED = RTNEURAL["conv"], RTNEURAL["lstm"], GUITARML["lstm"]

@@ -6,6 +6,7 @@ A network is written by running it on a tape that makes numbers up and remembers
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -543,3 +544,17 @@ GUITARML = {
     "gru": guitarml("GRU", hidden=4),
     "rnn": guitarml("RNN", inputs=2, layers=2),
 }
+
+
+def changed(document, *path, **fields):
+    """A copy of a document in which the object at ``path`` has these fields; ... takes one away."""
+    document = copy.deepcopy(document)
+    place = document
+    for key in path:
+        place = place[key]
+    for key, value in fields.items():
+        if value is ...:
+            del place[key]
+        else:
+            place[key] = value
+    return document
