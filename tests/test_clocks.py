@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import bidirectional, conv, conv_transpose, dense
+from case_layers import bidirectional, conv, conv_transpose, dense
 from expect import refused, same_bits
 from small_models import lstm, network, normal
 

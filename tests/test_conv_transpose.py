@@ -6,7 +6,7 @@ and test_stream.py. That it answers as torch and Keras do: test_conv_transpose.p
 
 import numpy as np
 import pytest
-from cases import conv, conv_transpose, recurrent
+from case_layers import conv, conv_transpose, recurrent
 from expect import refused
 from small_models import built, case
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import CASES, conv, dense, recurrent
+from case_layers import conv, dense, recurrent
+from cases import CASES
 from expect import refused
 from small_models import built, case, frames, lstm, model_of, network
 

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from cases import recurrent
+from case_layers import recurrent
 from expect import near, refused, same_bits
 from small_models import both, built, frames, lstm, model_of, net, network, normal, with_value
 

@@ -5,7 +5,7 @@ was expected and what was found.
 
 import numpy as np
 import pytest
-from cases import conv
+from case_layers import conv
 from expect import refused, same_bits
 from small_models import built, frames, lstm, net, network, normal, two_inputs_two_outputs
 

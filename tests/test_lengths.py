@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import CASES, conv, recurrent
+from case_layers import conv, recurrent
+from cases import CASES
 from expect import near, refused, same_bits
 from small_models import built, frames, lstm, net, network
 

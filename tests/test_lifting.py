@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import steps
-from cases import weights
+from case_layers import weights
 from expect import ROWS, VECTOR_ROWS, keeps_promise_1, options, pushed, same_bits
 from steps import FEATURES, UNITS, around, generator
 

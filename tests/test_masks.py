@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 import steps
-from cases import CASES, GATES, cell_weights, conv, dense, recurrent, weights
+from case_layers import GATES, cell_weights, conv, dense, recurrent, weights
+from cases import CASES
 from needs import need
 
 import rnnrt

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import CASES, recurrent
+from case_layers import recurrent
+from cases import CASES
 from expect import ROWS, near, options, refused, same_bits
 from small_models import built, case, frames, net
 

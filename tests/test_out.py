@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import conv, recurrent
+from case_layers import conv, recurrent
 from expect import refused, same_bits
 from small_models import built, frames, lstm, net, network, normal, rnn, two_inputs_two_outputs
 

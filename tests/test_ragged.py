@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import CASES, recurrent
+from case_layers import recurrent
+from cases import CASES
 from needs import need
 
 import rnnrt

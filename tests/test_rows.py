@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import CASES, weights
+from case_layers import weights
+from cases import CASES
 from expect import refused, same_bits
 from random_graphs import random_graph
 from small_models import net

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import steps
-from cases import CASES, weights
+from case_layers import weights
+from cases import CASES
 from expect import VECTOR_ROWS, keeps_promise_1, pushed, same_bits
 from steps import FEATURES, around, generator
 

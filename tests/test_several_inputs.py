@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import dense
+from case_layers import dense
 from expect import near, refused, same_bits
 from small_models import built, frames, lstm, network, normal, rnn, two_inputs_two_outputs, with_value
 

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import weights
+from case_layers import weights
 
 import rnnrt
 from rnnrt import layers as L

@@ -4,7 +4,8 @@ import gc
 
 import numpy as np
 import pytest
-from cases import CASES, conv, dense
+from case_layers import conv, dense
+from cases import CASES
 from expect import refused, same_bits
 from small_models import built, frames, lstm, model_of, net, network, normal, rnn
 

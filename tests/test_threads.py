@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from cases import recurrent
+from case_layers import recurrent
 from expect import refused, same_bits
 from small_models import built, case, frames, lstm, network, normal
 

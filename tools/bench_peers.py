@@ -56,7 +56,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]  # the checkout's rnnrt, and its cases
 
 import numpy as np
-from cases import CASES, Case, conv, one, stack
+from case_layers import conv, one, stack
+from cases import CASES, Case
 
 import rnnrt
 from rnnrt import layers as L

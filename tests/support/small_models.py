@@ -1,7 +1,8 @@
 """Small models, made by hand where a test needs one of a certain form."""
 
 import numpy as np
-from cases import CASES, dense, recurrent, weights
+from case_layers import dense, recurrent, weights
+from cases import CASES
 
 import rnnrt
 from rnnrt import layers as L
