@@ -17,21 +17,14 @@ installed has its rows listed as SKIPPED.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import fnmatch
 import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
-import tempfile
-import warnings
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 from time import perf_counter
 
@@ -55,19 +48,27 @@ if __name__ == "__main__" and "RNNRT_BENCH_PINNED" not in os.environ:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]  # the checkout's rnnrt, and its cases
 
-import numpy as np
-from case_layers import conv, one, stack
-from cases import CASES, Case
+from bench_contests import (
+    keras_textbook,
+    on_blas,
+    onnx_step,
+    onnx_whole,
+    recurrent_case,
+    tcn,
+    torch_lstm,
+    wavenet,
+    wide_convolutions,
+)
+from bench_costs import COSTS, SHORT
+from cases import CASES
 
 import rnnrt
 from rnnrt import layers as L
 from rnnrt.command import measure
 
 TOLERANCE = 1e-4
-SHORT = "FALL SHORT"
 #: A call longer than a turn is made at least so often, whatever --seconds says: a busy machine spoils most.
 TURNS = 25
-FRAMES = 100  # of a whole sequence, and of the streams whose answers are compared
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,6 @@ class Timing:
     best: float
     p50: float
     p99: float
-
-
-@dataclass(frozen=True)
-class Contest:
-    """What one row times: {label: call} of rnnrt, the peer's call, and how far the two answers are apart (see
-    difference).
-    """
-
-    ours: dict
-    theirs: object
-    error: float
 
 
 @dataclass(frozen=True)
@@ -118,194 +108,6 @@ class Result:
     ratio: float | None = None
     ratio_p50: float | None = None
     error: float | None = None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A figure that has a limit and no peer."""
-
-    name: str
-    figure: float
-    unit: str
-    limit: float
-    verdict: str
-    detail: str
-
-
-# ---- contests ----------------------------------------------------------------------------------------------
-
-
-def recurrent_case(kind, units):
-    """One layer of ``units`` that reads as many features, as stacked layers do."""
-    return Case(f"{kind.kind}_{units}", one(kind, units), features=units)
-
-
-def wavenet():
-    """Eight causal dilated convolutions of 20 channels, and a 1x1 one to 10."""
-    dilated = [
-        lambda b, x, r, d=d: conv(b, x, r, 20, 2, dilation=d, padding=(d, 0), activation="relu")
-        for d in (1, 2, 4, 8) * 2
-    ]
-    return Case("wavenet", stack(*dilated, lambda b, x, r: conv(b, x, r, 10, 1)), features=1)
-
-
-def tcn():
-    """Eight residual blocks relu(x + relu(conv(relu(conv(x))))) of 64 channels, dilated 1 to 128."""
-
-    def block(b, x, r, dilation):
-        y = x
-        for _ in range(2):
-            y = conv(b, y, r, 64, 3, dilation=dilation, padding=(2 * dilation, 0), activation="relu")
-        return b.add(L.Activation, "relu", b.add(L.Add, "add", x, y), activation="relu")
-
-    return Case("tcn", stack(*[partial(block, dilation=2**k) for k in range(8)]), features=64)
-
-
-def wide_convolutions():
-    def layer(b, x, r):
-        return conv(b, x, r, 128, 3, padding="same", activation="relu")
-
-    return Case("wide_convolutions", stack(*[layer] * 4), features=128)
-
-
-def difference(a, b):
-    """The largest one, over the answer's size where that is above 1: the residual network's answers are in
-    the thousands.
-    """
-    assert a.shape == b.shape, (a.shape, b.shape)
-    return float(np.abs(a.astype(np.float64) - b).max() / max(1.0, np.abs(b).max()))
-
-
-def stepped(stream, x):
-    """Answers of ``stream`` to the frames of x (1, time, features): (1, time, features)."""
-    return np.array([stream.step(frame) for frame in x[0]])[None]
-
-
-def session_of(written):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(written.model, options, providers=["CPUExecutionProvider"])
-
-
-def step_calls(model, frame):
-    """{label: call}: one frame into a live stream, into a given array and into a fresh one."""
-    into, fresh = model.stream(), model.stream()
-    out = np.empty_like(into.step(frame))
-    return {"step(x, out=y)": lambda: into.step(frame, out=out), "step(x)": lambda: fresh.step(frame)}
-
-
-def onnx_step(case):
-    import onnx_graphs
-
-    graph = case.graph()
-    model, written = rnnrt.from_graph(graph), onnx_graphs.step(graph)
-    session, x = session_of(written), case.sample(1, FRAMES)
-    names = [written.output, *(o for o in written.outputs if o != written.output)]
-    back = [(names.index(f"{n}_out"), f"{n}_in") for n in written.states]
-
-    def feed_of(frame):
-        return {"x": frame.reshape(1, 1, -1)} | {
-            f"{n}_in": np.zeros(shape, np.float32) for n, shape in written.states.items()
-        }
-
-    def step(feed):
-        made = session.run(names, feed)
-        for k, name in back:
-            feed[name] = made[k]
-        return made[0]
-
-    feed, theirs = feed_of(x[0, 0]), []
-    for frame in x[0]:
-        feed["x"] = frame.reshape(1, 1, -1)
-        theirs.append(step(feed).ravel())
-    live = feed_of(x[0, 0])
-    return Contest(
-        step_calls(model, x[0, 0]),
-        lambda: step(live),
-        difference(stepped(model.stream(), x)[0], np.array(theirs)),
-    )
-
-
-def onnx_whole(case, batch=1, frames=FRAMES):
-    import onnx_graphs
-
-    graph = case.graph()
-    model, written = rnnrt.from_graph(graph), onnx_graphs.whole(graph, batch, frames)
-    session, x = session_of(written), case.sample(batch, frames)
-    feed = {"x": written.arranged(x)}
-    return Contest(
-        {"model(x)": lambda: model(x)},
-        lambda: session.run(None, feed),
-        difference(model(x), written.restored(session.run(None, feed)[0])),
-    )
-
-
-def torch_lstm(units, batch):
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    case = recurrent_case(L.LSTM, units)
-    graph = case.graph()
-    module, held = torch.nn.LSTM(units, units), graph["lstm"]
-    weights = {
-        "weight_ih_l0": held.weight,
-        "weight_hh_l0": held.recurrent_weight,
-        "bias_ih_l0": held.bias,
-        "bias_hh_l0": 0 * held.bias,
-    }
-    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
-    model, x = rnnrt.from_graph(graph), case.sample(batch, FRAMES)
-    time_major = torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2)))
-    return Contest(
-        {"model(x)": lambda: model(x)},
-        lambda: module(time_major),
-        difference(model(x), module(time_major)[0].numpy().transpose(1, 0, 2)),
-    )
-
-
-def keras_textbook(name):
-    import torch
-    from train_demo import network
-
-    torch.set_num_threads(1)
-    path = ROOT / "rnnrt" / "demo" / f"{name}.keras"
-    model, x = (
-        rnnrt.from_keras(path),
-        np.random.default_rng(0).standard_normal((1, FRAMES, 1)).astype(np.float32),
-    )
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # of the textbook's own cell, which has its weights only after a first call
-        theirs = network(name)
-        theirs.predict(x, verbose=0)
-    theirs.load_weights(path)
-    return Contest(
-        {"model(x)": lambda: model(x)},
-        lambda: theirs.predict(x, verbose=0),
-        difference(model(x), theirs.predict(x, verbose=0)),
-    )
-
-
-def on_blas(case, batch=None):
-    """Our own kernels beside the same plan on SciPy's BLAS: one step where ``batch`` is None, else whole
-    sequences.
-    """
-    native = rnnrt.from_graph(case.graph())
-    blas = native.with_options(backend="blas")
-    x = case.sample(batch or 1, FRAMES)
-    if batch is None:
-        call = "step(x, out=y)"
-        theirs = step_calls(blas, x[0, 0])[call]
-        return Contest(
-            {call: step_calls(native, x[0, 0])[call]},
-            theirs,
-            difference(stepped(native.stream(), x), stepped(blas.stream(), x)),
-        )
-    return Contest({"model(x)": lambda: native(x)}, lambda: blas(x), difference(native(x), blas(x)))
 
 
 CASE = {case.name: case for case in CASES}
@@ -415,130 +217,6 @@ def once(call):
 
 def verdict(informs, reached):
     return "" if informs else "PASS" if reached else SHORT
-
-
-# ---- costs without a peer ----------------------------------------------------------------------------------
-
-
-def import_cost(seconds):
-    """Whole processes that import NumPy, and NumPy and rnnrt, in turns; the difference of the best ones.
-
-    Both find their modules compiled to bytecode, as pip leaves an installed package.
-    """
-    rounds, best, imported = 15, {}, []
-    folder = tempfile.TemporaryDirectory()
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"PYTHONPATH": str(Path(rnnrt.__file__).parent.parent), "PYTHONPYCACHEPREFIX": folder.name}
-    programs = {
-        "numpy": "import numpy",
-        "rnnrt": "import numpy; from time import perf_counter as now; t = now(); import rnnrt; print((now() "
-        "- t) * 1000)",
-    }
-    with folder:
-        for turn in range(rounds + 1):
-            for name, program in programs.items():
-                start = perf_counter()
-                done = subprocess.run(
-                    [sys.executable, "-c", program],
-                    env=environment,
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                spent = (perf_counter() - start) * 1000
-                if turn:  # the first one compiles
-                    best[name] = min(spent, best.get(name, spent))
-                    imported += [float(done.stdout)] if done.stdout else []
-    cost = best["rnnrt"] - best["numpy"]
-    detail = (
-        f"processes {best['rnnrt']:.1f} - {best['numpy']:.1f} ms; by the clock inside them best "
-        f"{min(imported):.1f}, median {statistics.median(imported):.1f} ms"
-    )
-    return Cost("import rnnrt, over import numpy", cost, "ms", 30, verdict(False, cost < 30), detail)
-
-
-def python_cost(seconds):
-    """``stream.step(x, out=y)`` in a Python loop less the same step in a C loop, on a layer so small that
-    nearly only the call is left.
-
-    The C side is src/ and tools/step_cost.c, compiled here with the flags of setup.py and loaded into this
-    process. An empty Python loop is timed beside them: it is the caller's, and not taken off.
-    """
-    size, calls = 4, 1000
-    case = Case(
-        "dense_4",
-        lambda b, x, r: b.add(
-            L.Dense, "dense", x, weight=r.standard_normal((size, size)), bias=r.standard_normal(size)
-        ),
-        features=size,
-    )
-    graph = case.graph()
-    stream, x, y = rnnrt.from_graph(graph).stream(), case.sample(1, 1)[0, 0], np.empty(size, np.float32)
-    from_c = np.empty(size, np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        library = ctypes.CDLL(compiled(Path(folder)))
-    library.step_cost_open.restype = ctypes.c_void_p
-    library.step_cost_open.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
-    library.step_cost_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long]
-    library.step_cost_run.restype = ctypes.c_long
-    opened = library.step_cost_open(graph["dense"].weight.ctypes.data, graph["dense"].bias.ctypes.data, size)
-    assert opened, "the C library made no stream"
-    addresses = x.ctypes.data, from_c.ctypes.data
-
-    def python():
-        for _ in repeat(None, calls):
-            stream.step(x, out=y)
-
-    def loop():
-        for _ in repeat(None, calls):
-            pass
-
-    assert library.step_cost_run(opened, *addresses, calls) == calls
-    python()
-    assert (y == from_c).all(), "the C library answers otherwise"
-    found = measure.measure(
-        {"python": python, "c": lambda: library.step_cost_run(opened, *addresses, calls), "loop": loop},
-        seconds,
-    )
-    best = {name: latency.min / calls for name, latency in found.items()}
-    cost = best["python"] - best["c"]
-    detail = (
-        f"step(x, out=y) {best['python']:.3f}, the same from C {best['c']:.3f} µs; p50 "
-        f"{found['python'].p50 / calls:.3f} and {found['c'].p50 / calls:.3f}; of it the empty loop "
-        f"{best['loop']:.3f}"
-    )
-    return Cost("Python's part of step(x, out=y)", cost, "µs", 0.1, verdict(False, cost <= 0.1), detail)
-
-
-def compiled(folder):
-    """src/ and the driver as a shared library in ``folder``; its path."""
-    flags = [
-        "-std=gnu11",
-        "-O3",
-        "-fno-math-errno",
-        "-fno-trapping-math",
-        "-fvisibility=hidden",
-        "-ffp-contract=off",
-        "-fno-fast-math",
-    ]
-    library = folder / "step_cost.so"
-    sources = [*sorted((ROOT / "src").rglob("*.c")), ROOT / "tools" / "step_cost.c"]
-    command = [
-        os.environ.get("CC", "cc"),
-        "-shared",
-        "-fPIC",
-        *flags,
-        f"-I{ROOT / 'src'}",
-        *map(str, sources),
-        "-o",
-        str(library),
-        "-lm",
-    ]
-    subprocess.run(command, check=True)
-    return str(library)
-
-
-COSTS = {"import rnnrt, over import numpy": import_cost, "Python's part of step(x, out=y)": python_cost}
 
 
 # ---- what is printed ---------------------------------------------------------------------------------------
@@ -651,7 +329,11 @@ def main():
     if options.json:
         Path(options.json).write_text(
             json.dumps(
-                {"machine": about, "rows": [asdict(r) for r in results], "costs": [asdict(c) for c in costs]},
+                {
+                    "machine": about,
+                    "rows": [asdict(r) for r in results],
+                    "costs": [asdict(c) | {"verdict": c.verdict} for c in costs],
+                },
                 indent=1,
             )
             + "\n"
