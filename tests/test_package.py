@@ -160,6 +160,15 @@ def test_every_part_of_the_border_is_a_part_of_the_one_module():
     assert "recursive-include rnnrt *.pyx *.pxd *.pxi" in build.splitlines()
 
 
+def test_the_border_keeps_the_width_that_ruff_holds_the_rest_to():
+    """ruff reads no Cython."""
+    width = PROJECT["tool"]["ruff"]["line-length"]
+    files = [p for p in PACKAGE.rglob("*") if p.suffix in (".pyx", ".pxd", ".pxi")]
+    assert len(files) > 5
+    lines = [(p.name, k, line) for p in files for k, line in enumerate(p.read_text().splitlines(), 1)]
+    assert [f"{name}:{k}" for name, k, line in lines if len(line) > width] == []
+
+
 def test_nothing_is_built_for_this_machine_alone_or_with_loose_arithmetic():
     build = "".join((ROOT / name).read_text() for name in ("setup.py", "pyproject.toml", "Makefile"))
     assert not re.findall(
