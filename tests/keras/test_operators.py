@@ -85,6 +85,19 @@ CASES = {
     "a value beside every frame": lambda x: gru(x) * ops.expand_dims(L.Dense(6)(L.GRU(3)(x)), 1),
     "softmax over time": lambda x: ops.softmax(gru(x), axis=1),
     "where, clip": lambda x: ops.where(gru(x) > 0.1, ops.clip(gru(x), -0.2, 0.3), ops.maximum(gru(x), -0.1)),
+    "truth values are joined": lambda x: (
+        (gru(x) > 0) + (gru(x) > 0.1) + L.Add()([x[..., :1] > 0, gru(x) < -0.1])
+    ),
+    "truth values moved are joined": lambda x: L.Average()(
+        [L.Flatten()(L.Dropout(0.5)(x > 0)), L.Flatten()(x > 0.5), L.Reshape((52,))(x < 1)]
+    ),
+    "truth values multiplied": lambda x: L.Add()([L.Multiply()([x > 0, x < 1]), x < -1]),
+    "truth values counted": lambda x: ops.sum(x > 0, -1) + ops.mean(x > 0.5, -1),
+    "truth values as numbers": lambda x: ops.cast(x > 0, "float32") + (x > 0.5) - ops.cast(x > 1, "int32"),
+    "numbers as truth values": lambda x: (
+        ops.logical_not(x) + ops.logical_and(x, x > 1) + (ops.logical_xor(x, x > 0.5) & ops.cast(x, "bool"))
+    ),
+    "truth values beside numbers": lambda x: ops.where(x, x > 0, 2.0) + (x < 0.5) * x,
 }
 
 
@@ -156,6 +169,8 @@ REFUSED = {
     "another score": (lambda x: to_last(gru(x), L.Attention, score_mode="concat"), "score_mode='concat'"),
     "another norm": (lambda x: ops.norm(gru(x), axis=1), "Norm"),
     "a mask": (lambda x: to_last(L.Masking()(gru(x)), L.Attention), "mask"),
+    "truth values negated": (lambda x: -(x > 0), "on truth values"),
+    "bits of numbers": (lambda x: ops.bitwise_not(ops.sum(x > 0, -1)), "bitwise_not"),
     "a masked softmax": (lambda x: L.Softmax(axis=1)(L.Masking()(gru(x))), "mask"),
 }
 
@@ -168,3 +183,20 @@ def test_what_cannot_be_honoured_is_refused_by_name(name):
     model = keras.Model(inputs, build(inputs))
     with pytest.raises(UnsupportedModelError, match=words):
         rnnrt.from_keras(model)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_truth_values_that_come_in():
+    """An input of truth values, and a part of a network that starts from some."""
+    a, b = (keras.Input((7,), dtype="bool", name=n) for n in "ab")
+    model = keras.Model([a, b], gru(ops.expand_dims(ops.cast(a + b, "float32"), -1)))
+    given = [np.random.default_rng(k).random((2, 7)) > 0.4 for k in (1, 2)]
+    np.testing.assert_allclose(
+        rnnrt.from_keras(model)(*given), np.asarray(model.predict(given, verbose=0)), atol=3e-6, rtol=0
+    )
+    x = keras.Input((7, 4))
+    above, more = x > 0, x > 0.5
+    names = [t._keras_history.operation.name for t in (above, more)]
+    part = rnnrt.from_keras(keras.Model(x, L.Add()([above, more])), inputs=names)
+    ones = np.ones((1, 7, 4), np.float32)
+    assert (part(ones, ones) == 1).all()

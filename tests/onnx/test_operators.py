@@ -391,3 +391,9 @@ def test_a_constant_expression_cannot_ask_for_memory(tmp_path):
     nodes = [*doubling, node("Add", "h c60", "y")]
     with pytest.raises(RnnrtError, match="more numbers than a model needs"):
         imported(behind(*nodes, arrays={"c0": np.ones(4, np.float32)}), tmp_path)
+
+
+def test_not_of_numbers_is_refused(tmp_path):
+    content = behind(node("Tanh", "h", "numbers"), node("Not", "numbers", "y"))
+    with pytest.raises(RnnrtError, match="takes truth values .bool.; found the numbers 'numbers'"):
+        imported(content, tmp_path)

@@ -84,8 +84,9 @@ class Tensor:
     """A traced tensor.
 
     ``clock``: which frames it has. ``padding``: zeros put before and after it, which only a convolution can
-    take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already. ``root``:
-    the storage, which views share.
+    take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already.
+    ``truth``: whether they are truth values to the program, which are 1 and 0 in the graph. ``root``: the
+    storage, which views share.
     """
 
     references: tuple[str, ...]
@@ -94,6 +95,7 @@ class Tensor:
     padding: tuple[int, int] = (0, 0)
     packed: bool = False
     ended: bool = False
+    truth: bool = False
     root: object = field(default_factory=object, repr=False)
 
     @property
@@ -202,6 +204,8 @@ ADVICE = {
     "sizes": "Write sizes as sizes of the input, not as numbers, and let -1 stand for the features.",
     "states": "Take states by their number, the last one by -1.",
     "length": "Give the input a fixed length.",
+    "truth": "Make numbers of them first.",
+    "bits": "Compare first.",
     "cut": "Unpack to the input's own length, or take the last state.",
 }
 

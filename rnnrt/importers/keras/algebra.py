@@ -7,6 +7,8 @@ them.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from ... import layers
@@ -15,7 +17,11 @@ from ..axes.values import Clock, Constant, Network
 from ..operators.table import apply
 from .masks import merging
 
-_ADVICE = {"length": "Give the model's input a fixed length."}
+_ADVICE = {
+    "length": "Give the model's input a fixed length.",
+    "truth": 'Make numbers of them first: keras.ops.cast(x, "float32").',
+    "bits": "Use keras.ops.logical_not, logical_and, logical_or or logical_xor.",
+}
 
 
 class Algebra:
@@ -37,7 +43,8 @@ class Algebra:
             )
         axes = ("b", *("t" * signal.time), *("f" * len(signal.features)))
         clock = Clock("", 1, 0) if signal.length == 1 else Clock("the input")
-        return self.net.tensor(reference, axes, clock if signal.time else None)
+        x = self.net.tensor(reference, axes, clock if signal.time else None)
+        return dataclasses.replace(x, truth=reference in self.context.truths)
 
     def do(self, operator, **arguments):
         try:
@@ -47,6 +54,14 @@ class Algebra:
 
     def reference(self, x):
         """A tensor as Keras has it: its axes batch, time, features in this order."""
+        reference = self._reference(x)
+        if x.truth:
+            self.context.truths.add(reference)
+        elif reference in self.context.truths:  # the same numbers, and no longer truth values
+            reference = self.net.add(layers.Activation, reference, activation="linear")
+        return reference
+
+    def _reference(self, x):
         x = self.net.single(x)
         axes, reference = [a for a in x.axes if a != "1"], x.reference
         ones = [k for k, a in enumerate(x.axes) if a == "1"]
@@ -388,6 +403,17 @@ OPERATIONS = {
     "Minimum": _two("minimum"),
     "Power": _two("power"),
     "Matmul": _two("matmul"),
+    "LogicalAnd": _two("logical_and"),
+    "LogicalOr": _two("logical_or"),
+    "LogicalXor": _two("logical_xor"),
+    "LogicalNot": _operation("logical_not", "x"),
+    "BitwiseAnd": _two("bitwise_and"),
+    "BitwiseOr": _two("bitwise_or"),
+    "BitwiseXor": _two("bitwise_xor"),
+    "BitwiseNot": _operation("bitwise_not", "x"),
+    "BitwiseInvert": _operation("bitwise_not", "x"),
+    "Cast": _operation("cast", "x", options={"dtype": "type"}),
+    "Equal": _two("equal"),
     "Greater": _two("greater"),
     "GreaterEqual": _two("greater_equal"),
     "Less": _two("less"),

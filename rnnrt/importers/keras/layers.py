@@ -50,6 +50,7 @@ class LayerContext:
     masks: Sequence[Mask | None] = ()  # of each input
     made_mask: Mask | None = None  # the layer's own, whatever its inputs have
     arguments: Sequence = ()  # of a keras.ops function: what it is called with, as the file has it
+    truths: set[str] = field(default_factory=set)  # references that are truth values in Keras
     config: Config = field(init=False)
 
     def __post_init__(self):
@@ -72,6 +73,7 @@ class LayerContext:
             self.assumptions,
             self.mask_values,
             self.masks,
+            truths=self.truths,
         )
 
     def add(self, kind, *inputs, suffix="", **fields):

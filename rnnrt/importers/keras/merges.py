@@ -59,7 +59,11 @@ def _multiply_masked(context, *xs):
 
 
 def _of_one_shape(context, xs):
-    """Whether nothing is broadcast: Keras lets one frame or one feature stand for all."""
+    """Whether these are numbers of which none is broadcast: Keras lets one frame or one feature stand for
+    all.
+    """
+    if context.truths.issuperset(xs):
+        return False
     signals = [context.builder.signal(x) for x in xs]
     lengths = {s.length for s in signals if s.time}
     return (

@@ -16,6 +16,7 @@ from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...passes import masked
 from ..spec.text import text_of
+from . import truth
 from .algebra import OPERATIONS
 from .config import Config, Description
 from .cut import Cut
@@ -121,6 +122,7 @@ class _Tensor:
     where: str = ""
     flags: Flags | None = None
     same: _Tensor | None = None
+    truth: bool = False  # of an input: whether it holds truth values
 
     def masked(self, mask):
         """The same tensor with another mask."""
@@ -134,7 +136,7 @@ class _Importer:
         """``masked``: as the model answers where its inputs have masks, as with ``model(x, mask=...)``."""
         self.model, self.custom_objects, self.masked = model, custom_objects, masked
         self.builder, self.assumptions = layers.GraphBuilder(), Assumptions()
-        self.masks, self.mask_inputs = Masks(self.builder), {}
+        self.masks, self.mask_inputs, self.truths = Masks(self.builder), {}, set()
         self.calls, self.done, self.at = 0, [], None  # calls made, top-level layers done, the one at work
         self.shapes_alone = False  # whether only the shapes are asked for, which no mask changes
 
@@ -146,6 +148,7 @@ class _Importer:
         masks = flow(wiring) if cut.names else {}
         entries = [_Tensor(None, None, key[0], shapes[key], f"layer {key[0]!r}") for key in cut.inputs]
         for key, entry in zip(cut.inputs, entries):
+            entry.truth = truth.told(wiring.call(key[0]).layer)
             if key[:2] in masks or self.masked:
                 entry.mask = self._mask_input(key, masks.get(key[:2]), entry.shape)
         answers = self.run(wiring, cut, entries, arrays, "")
@@ -250,6 +253,8 @@ class _Importer:
             result = build(context, *references)
         context.config.finish()
         result = result if isinstance(result, list) else [result]
+        if truth.kept(layer) and self.truths.issuperset(references):
+            self.truths.update(result)
         mask = context.made_mask or after(self.masks, layer, name, behind, self.model.version)
         answers = 2 if kind == "Bidirectional" and layer.config.get("merge_mode", "concat") is None else 1
         return [_Tensor(r, mask if k < answers else None) for k, r in enumerate(result)]
@@ -338,8 +343,10 @@ class _Importer:
             self.assumptions,
             self.masks,
             masks,
+            truths=self.truths,
         )
-        _check_dtype(context.config, self.assumptions)
+        if not (layer.operation and layer.class_name == "Cast"):
+            _check_dtype(context.config, self.assumptions)
         return context
 
     def reference(self, tensor, ids=False):
@@ -352,6 +359,7 @@ class _Importer:
             )
         if tensor.reference is None:
             tensor.reference = self.builder.input(tensor.name, **_signal(tensor, ids))
+            self.truths.update([tensor.reference] * tensor.truth)
         return tensor.reference
 
     def _check_identity(self, layer):
@@ -419,6 +427,8 @@ class _Importer:
         if inside.class_name in POINTWISE and not inside.custom and len(signal.features) == 1:
             inside = _over_time(inside)
             return self.apply(inside, arrays, [_Tensor(x)], context.name)[0].reference
+        if x in self.truths:
+            raise UnsupportedModelError("truth values are not supported here", where=context.layer.where)
         frame = _Importer(self.model, self.custom_objects)
         frame.assumptions, frame.calls = self.assumptions, self.calls
         entry = _Tensor(None, None, "frame", [None, *signal.features], context.layer.where)

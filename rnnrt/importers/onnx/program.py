@@ -108,7 +108,7 @@ class Reader:
         if self.quantised:
             self.known, self.rest = self._folded(self.known, self.rest)
         self.rest = _needed(lifted(self.rest, self.known), {p.name for p in self.program.outputs})
-        self.users = _users(self.rest)
+        self.users, self.numbers = _users(self.rest), _numbers(self.rest)
         used = {n for node in self.rest for n in _reads(node)} | {p.name for p in self.program.outputs}
         self.ports = {p.name: p for p in self.program.inputs if p.name not in constants}
         self.unused = [name for name in self.ports if name not in used]
@@ -382,6 +382,8 @@ class Reader:
         operands, more = (given[:1], given[1:]) if alone else (given, [])
         if (alone or node.op in ELEMENTWISE) and is_apart(operands):
             return [over_places(net, operands, lambda flat: self._lowered(net, node, [*flat, *more])[0])]
+        if node.op == "Not" and node.inputs[0] in self.numbers:
+            raise ModelFileError("takes truth values (bool)", found=f"the numbers {shown(node.inputs[0])!r}")
         if node.op in OWN:
             return [OWN[node.op](net, node.attributes, *given)]
         if node.op in ELEMENTWISE:
@@ -539,6 +541,17 @@ def _needed(nodes, wanted):
             kept.append(node)
             wanted |= set(_reads(node))
     return kept[::-1]
+
+
+def _numbers(nodes):
+    """Names of what can only be numbers, by the node that makes them, in bodies too."""
+    found = set()
+    for node in nodes:
+        if node.op in WORDS or node.op in KINDS:
+            found.update(node.outputs)
+        for value in node.attributes.values():
+            found |= _numbers(value.nodes) if hasattr(value, "nodes") else set()
+    return found
 
 
 def _users(nodes):

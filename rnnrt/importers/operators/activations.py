@@ -32,7 +32,7 @@ def _elementwise(name, parameters):
 
 
 for _name, _parameters in FUNCTIONS.items():
-    operator(_name)(_elementwise(_name, _parameters))
+    operator(_name, truth="kept" if _name == "abs" else "numbers")(_elementwise(_name, _parameters))
 
 
 def clipping(low, high) -> tuple[Function, ...]:
@@ -162,7 +162,7 @@ def log_to_base(net, x, base):
     return multiply(net, activated(net, x, Function("log")), 1.0 / math.log(base))
 
 
-@operator()
+@operator(truth="kept")
 def sign(net, x):
     """1 above 0, -1 below, else 0."""
     above, below = activated(net, x, Function("above", (0.0,))), multiply(net, x, -1.0)
@@ -211,7 +211,7 @@ def glu(net, x, axis=-1):
     return net.tensor(net.add(Multiply, first.reference, gate.reference), x.axes, x.clock)
 
 
-@operator()
+@operator(truth="kept")
 def dropout(net, x, rate, active):
     """The identity, as a trained model drops nothing; ``active``: whether the program drops all the same."""
     if active and rate:

@@ -13,16 +13,16 @@ from ..axes.values import Constant, Size, Tensor
 from .table import operator
 
 
-@operator()
+@operator(truth="logical_or")
 def add(net, a, b):
     """a + b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Add, a, b)
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
-    return _affine(net, x, 1.0, constant)
+    return affine(net, x, 1.0, constant)
 
 
-@operator()
+@operator(truth="logical_and")
 def multiply(net, a, b):
     """a * b; sizes can be multiplied, too."""
     if isinstance(a, Size) or isinstance(b, Size):
@@ -30,10 +30,10 @@ def multiply(net, a, b):
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Multiply, a, b)
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
-    return _affine(net, x, constant, 0.0)
+    return affine(net, x, constant, 0.0)
 
 
-@operator()
+@operator(truth="refused")
 def subtract(net, a, b):
     """a - b."""
     return add(net, a, multiply(net, b, -1.0) if isinstance(b, Tensor) else _negative(b))
@@ -49,10 +49,10 @@ def divide(net, a, b):
     if not isinstance(a, Tensor):
         raise UnsupportedModelError("only tensors can be divided", found=f"{a} / {b}")
     with np.errstate(divide="ignore"):
-        return _affine(net, a, 1.0 / _numbers(b), 0.0)
+        return affine(net, a, 1.0 / _numbers(b), 0.0)
 
 
-@operator()
+@operator(truth="refused")
 def negate(net, x):
     """-x."""
     return multiply(net, x, -1.0) if isinstance(x, Tensor) else _negative(x)
@@ -75,7 +75,7 @@ def _numbers(value):
     )
 
 
-def _affine(net, x, scale, offset):
+def affine(net, x, scale, offset):
     """scale * x + offset: numbers, or Constants that broadcast over batch and time."""
     if not isinstance(x, Tensor):
         raise UnsupportedModelError("sizes can only be multiplied", found=str(x))
@@ -124,7 +124,7 @@ def _wide_enough(net, x, *arrays):
     return x
 
 
-@operator()
+@operator(truth="kept")
 def concat(net, tensors, axis=0):
     """Tensors side by side over their features, or stacks of states one after the other."""
     if not tensors or any(not isinstance(x, Tensor) for x in tensors):

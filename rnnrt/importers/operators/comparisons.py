@@ -1,4 +1,6 @@
-"""Operators that compare numbers, and choose between tensors by what they say: 1 for true, 0 for false."""
+"""Operators that compare numbers, join what comparisons say, and choose between tensors by it. Truth values
+are 1 for true and 0 for false; any number but 0 counts as true where one is asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,16 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Equal, Function, Greater, GreaterEqual, Maximum, Where
-from ..axes.values import Tensor
+from ..axes.values import Constant, Tensor
 from .activations import activated, clip
-from .arithmetic import merged, multiply, subtract
-from .table import operator
+from .arithmetic import affine, merged, multiply, subtract
+from .table import holds_truth, operator
 
 _TINY = np.finfo(np.float32).tiny
 
 
 def _number(value):
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)):
         raise UnsupportedModelError("only tensors and numbers can be compared", found=str(value))
     return np.float32(value)
 
@@ -32,7 +34,7 @@ def _above(net, x, number):
     return activated(net, x, Function("above", (float(number),)))
 
 
-@operator()
+@operator(truth="told")
 def greater(net, a, b):
     """a > b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -42,13 +44,13 @@ def greater(net, a, b):
     return _above(net, multiply(net, b, -1.0), -_number(a))
 
 
-@operator()
+@operator(truth="told")
 def less(net, a, b):
     """a < b."""
     return greater(net, b, a)
 
 
-@operator()
+@operator(truth="told")
 def greater_equal(net, a, b):
     """a >= b: a is greater than what comes before b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -58,13 +60,13 @@ def greater_equal(net, a, b):
     return _above(net, multiply(net, b, -1.0), _neighbour(-_number(a), -np.inf))
 
 
-@operator()
+@operator(truth="told")
 def less_equal(net, a, b):
     """a <= b."""
     return greater_equal(net, b, a)
 
 
-@operator()
+@operator(truth="told")
 def equal(net, a, b):
     """a == b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -73,31 +75,83 @@ def equal(net, a, b):
     return multiply(net, greater_equal(net, x, number), less_equal(net, x, number))
 
 
-@operator()
+@operator(truth="told")
 def not_equal(net, a, b):
     """a != b."""
     return logical_not(net, equal(net, a, b))
 
 
-@operator()
+@operator(truth="told")
+def truth(net, x):
+    """1 where x is not 0 (NaN is not), else 0: truth values as they are."""
+    if not isinstance(x, Tensor):
+        return Constant(x.name, x.array != 0) if isinstance(x, Constant) else float(x != 0)
+    return x if x.truth else not_equal(net, x, 0.0)
+
+
+@operator(truth="told")
 def logical_not(net, x):
-    """1 where x is 0, else 0; of what a comparison says."""
-    return subtract(net, 1.0, x)
+    """1 where x is 0, else 0."""
+    return subtract(net, 1.0, x) if x.truth else equal(net, x, 0.0)
 
 
-@operator()
+@operator(truth="told")
 def logical_and(net, a, b):
-    """1 where both are."""
-    return multiply(net, a, b)
+    """1 where both are true."""
+    return multiply(net, truth(net, a), truth(net, b))
 
 
-@operator()
+@operator(truth="told")
 def logical_or(net, a, b):
-    """1 where either is."""
-    return maximum(net, a, b)
+    """1 where either is true."""
+    x, other = _tensor_first(truth(net, a), truth(net, b))
+    if isinstance(other, Tensor):
+        return merged(net, Maximum, x, other)
+    return affine(net, x, _less(1, other, 1), other)
 
 
-@operator()
+@operator(truth="told")
+def logical_xor(net, a, b):
+    """1 where one is true and the other is not."""
+    x, other = _tensor_first(truth(net, a), truth(net, b))
+    return (
+        not_equal(net, x, other) if isinstance(other, Tensor) else affine(net, x, _less(1, other, 2), other)
+    )
+
+
+def _tensor_first(a, b):
+    return (a, b) if isinstance(a, Tensor) else (b, a)
+
+
+def _less(number, value, times):
+    """number - times * value, of a Constant or a number."""
+    if isinstance(value, Constant):
+        return Constant(value.name, number - times * value.array.astype(np.float64))
+    return number - times * value
+
+
+def _by_bits(name, logical):
+    def lower(net, **operands):
+        for value in operands.values():
+            if not holds_truth(value):
+                raise UnsupportedModelError(
+                    f"{name} is supported on truth values alone",
+                    found=f"numbers: {value}",
+                    fix=net.advice["bits"],
+                )
+        return logical(net, **operands)
+
+    lower.__doc__ = logical.__doc__
+    operator(name, truth="told")(lower)
+
+
+_by_bits("bitwise_not", logical_not)
+_by_bits("bitwise_and", logical_and)
+_by_bits("bitwise_or", logical_or)
+_by_bits("bitwise_xor", logical_xor)
+
+
+@operator(truth="kept")
 def maximum(net, a, b):
     """The greater of two."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -106,7 +160,7 @@ def maximum(net, a, b):
     return clip(net, x, low=number)
 
 
-@operator()
+@operator(truth="kept")
 def minimum(net, a, b):
     """The lesser of two."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -115,7 +169,7 @@ def minimum(net, a, b):
     return clip(net, x, high=number)
 
 
-@operator()
+@operator(truth="kept")
 def where(net, condition, a, b):
     """a where the condition is not 0, else b."""
     if not isinstance(condition, Tensor):
@@ -136,9 +190,10 @@ def _tensor(net, like, value):
     return activated(net, zero, Function("at_least", (number,)), Function("at_most", (number,)))
 
 
-@operator()
+@operator(truth="kept")
 def masked_fill(net, x, mask, value):
-    """``value`` where the mask is not 0, else x."""
+    """``value`` where the mask is not 0, else x; it is of the type of x."""
+    value = truth(net, value) if x.truth else value
     return where(net, mask, value, x)
 
 

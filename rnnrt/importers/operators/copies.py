@@ -16,7 +16,7 @@ from .table import operator
 _MOST = 1 << 20
 
 
-@operator()
+@operator(truth="kept")
 def expand(net, x, shape):
     """Axes of size one repeated to the sizes of ``shape``; -1 leaves one as it is."""
     if isinstance(x, Constant):
@@ -37,13 +37,13 @@ def expand(net, x, shape):
     return x
 
 
-@operator()
+@operator(truth="kept")
 def expand_as(net, x, other):
     """Axes of size one repeated to the sizes of another tensor."""
     return expand(net, x, tuple(net.sizes(net.single(other))))
 
 
-@operator()
+@operator(truth="kept")
 def tile(net, x, times):
     """Every axis so many times, the numbers in their order again and again."""
     if isinstance(x, Constant):
@@ -68,7 +68,7 @@ def tile(net, x, times):
     return x
 
 
-@operator()
+@operator(truth="kept")
 def repeat_each(net, x, times, axis):
     """Every item of an axis ``times`` times, one after the other."""
     place = net.axis(x, axis)
@@ -142,7 +142,7 @@ def _for_every_row(x, sizes, expanded):
     return Constant(x.name, x.array) if batch is None else Learned(x.name, x.array.reshape(shape), batch)
 
 
-@operator()
+@operator(truth="kept")
 def stack(net, tensors, axis=0):
     """Tensors of one shape along a new axis: the first, features of single numbers, or the frames of a
     sequence made of values given once.

@@ -114,7 +114,7 @@ def conv_transpose1d(net, x, weight, bias=None, stride=1, padding=(0, 0), dilati
     return net.tensor(reference, "bft", net.after(x.clock, reference))
 
 
-@operator(padding=True)
+@operator(padding=True, truth="kept")
 def pad(net, x, widths, value=0, mode="constant"):
     """``x`` with more before and after its last axes: ``widths`` (before, after) of the last, then of the one
     before it, ... Zeros around frames are kept until a convolution reads them.
@@ -137,6 +137,7 @@ def pad(net, x, widths, value=0, mode="constant"):
             f"padding by mode={mode!r} is not supported", expected=f"one of {', '.join(PAD_MODES)}"
         )
     x = net.single(x)
+    value = float(value != 0) if x.truth else value
     for back in range(len(widths) // 2):
         ends, place = widths[2 * back : 2 * back + 2], len(x.axes) - 1 - back
         if ends == (0, 0) or list(ends) == [0, 0]:
@@ -255,7 +256,7 @@ def global_average_pool(net, x):
     return _adaptive(net, x, 1, GlobalAveragePool)
 
 
-@operator()
+@operator(truth="kept")
 def global_max_pool(net, x):
     """The greatest of all frames, as one frame."""
     return _adaptive(net, x, 1, GlobalMaxPool)
@@ -267,7 +268,7 @@ def adaptive_average_pool(net, x, frames):
     return _adaptive(net, x, frames, GlobalAveragePool)
 
 
-@operator()
+@operator(truth="kept")
 def adaptive_max_pool(net, x, frames):
     """``frames`` greatest, of parts of the sequence as equal as they can be."""
     return _adaptive(net, x, frames, GlobalMaxPool)
@@ -298,7 +299,7 @@ def _adaptive(net, x, frames, kind):
 # ---- more frames -------------------------------------------------------------------------------------------
 
 
-@operator()
+@operator(truth="kept")
 def repeat_frames(net, x, times):
     """Every frame ``times`` times, over the last axis."""
     x = net.arranged(x, "bft")

@@ -4,16 +4,19 @@ the graph.
 
 from __future__ import annotations
 
+import dataclasses
+
 from ...errors import UnsupportedModelError
-from ...layers import Equal, Greater, GreaterEqual, Reshape
+from ...layers import Reshape
 from ..axes.regroup import flattened, reshaped
 from ..axes.values import Harmless, Lengths, Refused, Size, StateInput, Tensor, Zeros
+from .comparisons import truth
 from .table import operator
 
 # ---- axes --------------------------------------------------------------------------------------------------
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def transpose(net, x, first, second):
     """Two axes change places."""
     axes = list(x.axes)
@@ -22,7 +25,7 @@ def transpose(net, x, first, second):
     return x.view(axes)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def transpose_matrix(net, x):
     """The two axes of a matrix change places."""
     if len(x.axes) != 2:
@@ -30,7 +33,7 @@ def transpose_matrix(net, x):
     return x.view(x.axes[::-1])
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def permute(net, x, order):
     """The axes in the order of their old numbers."""
     positions = [net.axis(x, d) for d in order]
@@ -39,7 +42,7 @@ def permute(net, x, order):
     return x.view([x.axes[k] for k in positions])
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def move_axis(net, x, source, destination):
     """One axis moves to another place, the others keep their order."""
     axes = list(x.axes)
@@ -48,7 +51,7 @@ def move_axis(net, x, source, destination):
     return x.view(axes)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def unsqueeze(net, x, axis):
     """A new axis of size one at a place of the result."""
     if isinstance(x, StateInput) and axis == 0:
@@ -61,7 +64,7 @@ def unsqueeze(net, x, axis):
     return x.view(axes)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def squeeze(net, x, axes=None):
     """The named axes are dropped where their size is one."""
     if axes is None:
@@ -88,13 +91,13 @@ def _without(net, x, position):
     return x.view(axes)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def reshape(net, x, shape):
     """Another shape, of Sizes and numbers; -1 stands for what is left."""
     return reshaped(net, x, shape)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def unflatten(net, x, axis, sizes):
     """One axis as several of ``sizes``."""
     place = net.axis(x, axis)
@@ -102,7 +105,7 @@ def unflatten(net, x, axis, sizes):
     return reshaped(net, x, (*shape[:place], *sizes, *shape[place + 1 :]))
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def flatten(net, x, first=0, last=-1):
     """The axes from ``first`` to ``last`` as one."""
     return flattened(net, x, first, last)
@@ -110,29 +113,32 @@ def flatten(net, x, first=0, last=-1):
 
 # ---- types -------------------------------------------------------------------------------------------------
 
-#: layers that say 1 or 0
-_OF_TRUTH = (Equal, Greater, GreaterEqual)
 _TYPES = {"float16", "float32", "float64", "bfloat16", "bool", "complex64", "complex128"}
 _TYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def identity(net, x):
     """The tensor itself."""
     return x
 
 
-@operator(ids=True)
-def cast(net, x, type=None):
-    """The tensor as numbers of another type: float32, or whole numbers that already are. None: as it is."""
+@operator(ids=True, truth="own")
+def cast(net, x, type=None, like=None):
+    """The tensor as numbers of another type: float32, or whole numbers that already are; or as truth values.
+    None: of the type of ``like``, or as it is.
+    """
+    if type is None and isinstance(like, Tensor) and not net.is_ids(like):
+        type = "bool" if like.truth else "float32"
     ids = isinstance(x, Lengths) or isinstance(x, Tensor) and net.is_ids(x)
     if type is not None and type not in _TYPES:
         raise UnsupportedModelError("is not a type of number", found=str(type))
-    if type == "bool" and not ids and isinstance(x, Tensor) and isinstance(net.layer(x), _OF_TRUTH):
-        return x
-    if type not in (None, "float32") and not (ids and type in ("int64", "int32")):
+    if type == "bool" and not ids and isinstance(x, Tensor):
+        return dataclasses.replace(truth(net, x), truth=True)
+    whole = ids or isinstance(x, Tensor) and x.truth
+    if type not in (None, "float32") and not (whole and type in ("int64", "int32")):
         raise UnsupportedModelError(f"a change of type to {type} is not supported", expected="float32")
-    return x
+    return dataclasses.replace(x, truth=False) if type and isinstance(x, Tensor) and x.truth else x
 
 
 @operator(ids=True)
@@ -162,8 +168,16 @@ def rank(net, x):
 
 
 @operator(ids=True)
-def device_or_type(net, x):
-    """Where a tensor is and what it is made of: nothing an answer depends on."""
+def device(net, x):
+    """Where a tensor is: nothing an answer depends on."""
+    return Harmless("of a tensor")
+
+
+@operator(ids=True)
+def type_of(net, x):
+    """What a tensor is made of."""
+    if isinstance(x, Tensor) and not net.is_ids(x):
+        return Harmless("bool" if x.truth else "float32")
     return Harmless("of a tensor")
 
 

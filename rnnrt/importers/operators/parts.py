@@ -13,7 +13,7 @@ from .moves import unsqueeze
 from .table import operator
 
 
-@operator("item", ids=True, items=True)
+@operator("item", ids=True, items=True, truth="kept")
 def item(net, x, index):
     """``x[index]`` of a tensor, a tuple of results, a size or a state, as NumPy indexes."""
     if isinstance(x, StateInput):
@@ -51,7 +51,7 @@ def item(net, x, index):
     return x
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def select(net, x, axis, index):
     """One item of an axis, which is gone from the result."""
     if isinstance(x, StateInput) and axis == 0:
@@ -84,7 +84,7 @@ def select(net, x, axis, index):
     return x.view(others)
 
 
-@operator("slice", ids=True)
+@operator("slice", ids=True, truth="kept")
 def slice_(net, x, axis=0, start=None, end=None, step=1):
     """The items of an axis from ``start`` up to ``end``."""
     if isinstance(x, StateInput) and axis == 0:
@@ -200,20 +200,20 @@ def _shortened(net, x, frames, start=0):
     return dataclasses.replace(x, references=(reference,), clock=net.after(net.clocks[layer.name], reference))
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def narrow(net, x, axis, start, length):
     """``length`` items of an axis, the first of them ``start``."""
     start = start % _width(net, x, axis)
     return slice_(net, x, axis, start, start + length)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def chunk(net, x, parts, axis=0):
     """An axis as a tuple of ``parts`` equal pieces, the last of them smaller where it must."""
     return split(net, x, -(-_width(net, x, axis) // parts), axis)
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def split(net, x, sizes, axis=0):
     """An axis as a tuple of pieces: their sizes, or one size for all but the last."""
     width = _width(net, x, axis)
@@ -240,13 +240,13 @@ def _width(net, x, axis):
     return net.sizes(x)[position]
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def unbind(net, x, axis=0):
     """The items of an axis, as a tuple."""
     return tuple(select(net, x, axis, k) for k in range(_width(net, x, axis)))
 
 
-@operator(ids=True)
+@operator(ids=True, truth="kept")
 def flip(net, x, axes):
     """One axis in reverse order."""
     (position,) = [net.axis(x, d) for d in axes]

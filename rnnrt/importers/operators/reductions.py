@@ -109,13 +109,13 @@ def reduce_mean(net, x, axes=None, keep=False):
     return _reduced(net, x, axes, keep, _once(net, GlobalAveragePool), _weighted(net, lambda n: 1.0 / n))
 
 
-@operator()
+@operator(truth="kept")
 def reduce_max(net, x, axes=None, keep=False):
     """The greatest over axes."""
     return _reduced(net, x, axes, keep, _once(net, GlobalMaxPool), _greatest(net))
 
 
-@operator()
+@operator(truth="kept")
 def reduce_min(net, x, axes=None, keep=False):
     """The least over axes."""
     return multiply(net, reduce_max(net, multiply(net, x, -1.0), axes, keep), -1.0)
@@ -235,7 +235,7 @@ def _softmax(net, x, axis, kind):
 # ---- products of two tensors -------------------------------------------------------------------------------
 
 
-@operator()
+@operator(truth="refused")
 def matmul(net, a, b):
     """a · b: with a parameter of two axes over the last axis of ``a``, with one of one axis likewise to one
     number; of two tensors where the axis that is summed or one of the others has one number.
@@ -268,13 +268,13 @@ def matmul(net, a, b):
     return made.view((*made.axes, "1"))
 
 
-@operator()
+@operator(truth="refused")
 def gemm(net, a, b, c):
     """a · b + c."""
     return add(net, matmul(net, a, b), c)
 
 
-@operator()
+@operator(truth="refused")
 def einsum(net, equation, tensors):
     """A sum of products, as NumPy's einsum writes it, of one tensor or two, or of one and a parameter."""
     inputs, _, output = str(equation).replace(" ", "").partition("->")

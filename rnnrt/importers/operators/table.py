@@ -11,17 +11,18 @@ list is refused by name. A new source brings a vocabulary; the operators stay as
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ...errors import RnnrtError, UnsupportedModelError
-from ..axes.values import AxesError, Harmless, Refused, Tensor, settled, shown
+from ..axes.values import AxesError, Constant, Harmless, Learned, Refused, Tensor, settled, shown
 
 
 class Operator(NamedTuple):
     """``lower``: f(net, **arguments). ``ids``, ``padding``, ``packed``: whether it takes whole numbers, a
     tensor with zeros put around it, a packed sequence. ``items``: it takes an item of another operator's
-    result, so the other items do not matter.
+    result, so the other items do not matter. ``truth``: what it makes of truth values, one of TRUTH, or the
+    operator that stands for it where all of OPERANDS are truth values.
     """
 
     lower: Callable
@@ -29,7 +30,13 @@ class Operator(NamedTuple):
     padding: bool = False
     packed: bool = False
     items: bool = False
+    truth: str = "numbers"
 
+
+#: "numbers": it counts them as 1 and 0, and makes numbers; "kept": its result is truth values where all of
+#: OPERANDS are; "told": its result always is; "own": it says so itself; "refused": it takes numbers alone.
+TRUTH = ("numbers", "kept", "told", "own", "refused")
+OPERANDS = ("x", "a", "b", "tensors")
 
 #: name -> Operator, filled as the modules of this folder are imported
 OPERATORS: dict[str, Operator] = {}
@@ -51,7 +58,36 @@ def apply(net, name, **arguments):
     if not own.padding:
         arguments = {argument: _settled(net, value) for argument, value in arguments.items()}
     _check(net, own, tuple(arguments.values()), 1)
-    return own.lower(net, **arguments)
+    truth = [holds_truth(value) for argument, value in arguments.items() if argument in OPERANDS]
+    all_truth = bool(truth) and all(truth)
+    if all_truth and own.truth == "refused":
+        raise UnsupportedModelError(
+            f"{name} is not supported on truth values, only on numbers", fix=net.advice["truth"]
+        )
+    if all_truth and own.truth not in TRUTH:
+        return apply(net, own.truth, **arguments)
+    made = own.lower(net, **arguments)
+    if own.truth == "own" or own.items and not isinstance(arguments["x"], Tensor):
+        return made
+    return _of_type(made, own.truth == "told" or all_truth and own.truth == "kept")
+
+
+def holds_truth(value):
+    """Whether an operand is truth values: to the program, not by its numbers."""
+    if isinstance(value, (tuple, list)):
+        return bool(value) and all(map(holds_truth, value))
+    if isinstance(value, (Constant, Learned)):
+        return value.array.dtype == bool
+    return value.truth if isinstance(value, Tensor) else isinstance(value, bool)
+
+
+def _of_type(value, truth):
+    """A result, or each of several, as truth values or numbers."""
+    if type(value) in (tuple, list):
+        return type(value)(_of_type(v, truth) for v in value)
+    if isinstance(value, Tensor) and value.truth != truth:
+        return replace(value, truth=truth)
+    return value
 
 
 def _settled(net, value):

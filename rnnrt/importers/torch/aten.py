@@ -24,7 +24,7 @@ dim = takes("dim", "axis")
 a, b = takes("input|self", "a"), takes("other", "b")
 memory = harmless("memory_format")
 #: the type a result gets: that of the tensors
-AS_IT_IS = only("dtype", None, Harmless("torch.float32"))
+AS_IT_IS = only("dtype", None, Harmless("torch.float32"), Harmless("float32"))
 
 
 class MaxOverTime(NamedTuple):
@@ -48,7 +48,9 @@ def cast_type(x, given=(), dtype=None):
             raise UnsupportedModelError("is not a type, a device or a tensor", found=str(value))
     words = [getattr(v, "word", v) for v in (*given, dtype) if isinstance(v, (Harmless, str))]
     types = [w.removeprefix("torch.") for w in words if w.startswith("torch.") and not w.endswith("_format")]
-    return {"x": x, "type": types[0] if types else None}
+    types += [w for w in words if w in ("bool", "float32")]  # of another tensor
+    like = next((v for v in given if isinstance(v, Tensor)), None)
+    return {"x": x, "type": types[0] if types else None, "like": like}
 
 
 def convolution(x, weight, bias, **options):
@@ -250,9 +252,14 @@ ARITHMETIC = vocabulary(
         "le less_equal": Word("less_equal", a, b),
         "eq": Word("equal", a, b),
         "ne not_equal": Word("not_equal", a, b),
-        "logical_not bitwise_not": Word("logical_not", x),
-        "logical_and bitwise_and": Word("logical_and", a, b),
-        "logical_or bitwise_or": Word("logical_or", a, b),
+        "logical_not": Word("logical_not", x),
+        "logical_and": Word("logical_and", a, b),
+        "logical_or": Word("logical_or", a, b),
+        "logical_xor": Word("logical_xor", a, b),
+        "bitwise_not": Word("bitwise_not", x),
+        "bitwise_and": Word("bitwise_and", a, b),
+        "bitwise_or": Word("bitwise_or", a, b),
+        "bitwise_xor": Word("bitwise_xor", a, b),
         "where": Word("where", takes("condition"), takes("input|self", "a"), takes("other", "b")),
         "masked_fill": Word("masked_fill", x, takes("mask"), takes("value")),
         "threshold": Word("threshold", x, takes("threshold"), takes("value")),
@@ -433,8 +440,11 @@ METHODS = ATEN | vocabulary(
     {
         "size": Word("shape", x, optional("dim", "axis")),
         "dim ndimension": Word("rank", x),
-        "get_device": Word("device_or_type", x),
-        "float cpu": Word("identity", x, *memory),
+        "get_device": Word("device", x),
+        "cpu": Word("identity", x, *memory),
+        "float": Word("cast", x, *memory, type="float32"),
+        "bool": Word("cast", x, *memory, type="bool"),
+        "type_as": Word("cast", x, takes("other", "like")),
         "cuda": Word("identity", x, *harmless("device", "non_blocking"), *memory),
         "requires_grad_": Word("identity", x, *harmless("requires_grad")),
         "long": Word("cast", x, *memory, type="int64"),
@@ -451,6 +461,7 @@ ATTRIBUTES = vocabulary(
         "ndim": Word("rank", x),
         "T": Word("transpose_matrix", x),
         "mT": Word("transpose", x, first=-2, second=-1),
-        "device dtype": Word("device_or_type", x),
+        "device": Word("device", x),
+        "dtype": Word("type_of", x),
     }
 )

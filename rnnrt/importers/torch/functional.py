@@ -165,13 +165,17 @@ PYTHON = vocabulary(
         "le": Word("less_equal", a, b),
         "eq": Word("equal", a, b),
         "ne": Word("not_equal", a, b),
-        "invert": Word("logical_not", x),
-        "and_": Word("logical_and", a, b),
-        "or_": Word("logical_or", a, b),
+        "invert": Word("bitwise_not", x),
+        "and_": Word("bitwise_and", a, b),
+        "or_": Word("bitwise_or", a, b),
+        "xor": Word("bitwise_xor", a, b),
         "abs": Word("abs", x),
         "pow": Word("power", a, b),
         "matmul": Word("matmul", a, b),
         "getitem": Word("item", x, takes("index")),
     }
 )
-PYTHON |= {f"i{name}": PYTHON[name].in_place() for name in ("add", "sub", "mul", "truediv", "pow")}
+PYTHON |= {
+    f"i{name.rstrip('_')}": PYTHON[name].in_place()
+    for name in ("add", "sub", "mul", "truediv", "pow", "and_", "or_", "xor")
+}

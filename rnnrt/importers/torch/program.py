@@ -60,6 +60,8 @@ ADVICE = {
     "sizes": "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
     "states": "Take states by number, as h_n[-1].",
     "length": "Give example= so that it is known.",
+    "truth": "Make numbers of them first: x.float().",
+    "bits": "Compare first, as in x != 0, or use torch.logical_not, logical_and, logical_or or logical_xor.",
     "cut": "Give pad_packed_sequence total_length=x.size(1), or take the last state from h_n.",
 }
 
