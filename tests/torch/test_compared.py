@@ -243,6 +243,28 @@ def test_layers_that_only_pick_features_do_not_tell_their_number():
     assert rnnrt.from_torch(Picks(), example=X)(X.numpy()).shape == (2, 9, 3)
 
 
+def test_where_torch_goes_on_without_a_frame_the_import_is_not_refused():
+    """A few frames are none behind the slice; torch pads them again and answers, rnnrt refuses the call."""
+
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(4, 3, 3)
+
+        def forward(self, x):
+            return self.conv(F.pad(torch.tanh(x[:, :, 1:-2]), (2, 2)))
+
+    module = Padded()
+    model = rnnrt.from_torch(module, example=torch.randn(2, 4, 5))  # compared at 2 frames too
+    for frames in (4, 30):
+        x = torch.randn(2, 4, frames)
+        with torch.no_grad():
+            assert np.abs(model(x.numpy()) - module(x).numpy()).max() < 1e-5
+    assert module(torch.randn(1, 4, 2)).shape == (1, 3, 2)
+    with pytest.raises(ShapeError):
+        model(np.zeros((1, 4, 2), np.float32))
+
+
 # ---- state dicts and specs ---------------------------------------------------------------------------------
 
 

@@ -163,6 +163,26 @@ class NothingTellsTheSize(nn.Module):
         return torch.relu(x)
 
 
+@refused("do not tell the shape of the input 'x'. Give example=")
+class NothingTellsTheAxes(nn.Module):
+    """Whatever a call says of axes that were guessed: these are sound on (batch, features, time)."""
+
+    def forward(self, x):
+        return F.max_pool1d(x, 2).sum(2)
+
+
+@refused("do not tell the shape of the input 'x'. Give example=")
+class NothingTellsTheAxesOfAnIndex(nn.Module):
+    def forward(self, x):
+        return torch.cat([x[:, :, 2:], x[:, :, :2]], 2).permute(0, 2, 1)[:, 1]
+
+
+@refused("do not tell the shape of the input 'x'. Give example=")
+class NothingTellsTheAxesOfADim(nn.Module):
+    def forward(self, x):
+        return F.max_pool1d(x, 2).select(2, 0)
+
+
 @refused("axes of the tensors do not fit")
 class Broadcasting(_Lstm):
     def forward(self, x):

@@ -290,7 +290,7 @@ class Network:
     def axis(self, x, dim):
         """The position an axis number means; negative ones count from the end."""
         if isinstance(dim, bool) or not isinstance(dim, int) or not -len(x.axes) <= dim < len(x.axes):
-            raise UnsupportedModelError(f"dim must be a number of an axis of {x}", found=str(dim))
+            raise AxesError(f"dim must be a number of an axis of {x}", found=str(dim))
         return dim % len(x.axes)
 
     def whole(self, x):

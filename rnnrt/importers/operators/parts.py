@@ -8,7 +8,7 @@ import dataclasses
 
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import Conv1D, ConvTranspose1D, Crop1D, First, Last, Reshape, Reverse, Select
-from ..axes.values import LengthError, Size, StateInput, Tensor
+from ..axes.values import AxesError, LengthError, Size, StateInput, Tensor
 from .moves import unsqueeze
 from .table import operator
 
@@ -33,7 +33,7 @@ def item(net, x, index):
         raise UnsupportedModelError("an index must be made of numbers and slices", found=str(index))
     named = sum(i is not None and i is not ... for i in index)
     if named > len(x.axes) or index.count(...) > 1:
-        raise UnsupportedModelError("too many indices", found=f"{index} of {x}")
+        raise AxesError("too many indices", found=f"{index} of {x}")
     if ... not in index:
         index += (...,)
     place = index.index(...)

@@ -24,6 +24,7 @@ from ...graph import Graph
 from ...layers import Input
 from ..axes.layouts import LayoutMismatch, layouts_of, open_layouts, search
 from ..axes.values import (
+    AxesError,
     Constant,
     Harmless,
     LengthError,
@@ -256,7 +257,9 @@ class Program:
         if isinstance(error, LengthError) and not fitting and self.example:
             fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
         if not fitting:
-            if isinstance(error, ShapeError) and not self.example and not error.fix:
+            if isinstance(error, (AxesError, ShapeError)) and not self.example and not error.fix:
+                if untold := [node for node in inputs if not self._sizes(node)]:
+                    raise self._untold(untold[0]) from error
                 sizes = sorted({n for node in inputs for n in self._sizes(node)})
                 error.fix = (
                     f"No example was given, so that the layers had to tell the numbers of features ({sizes});"
@@ -287,11 +290,7 @@ class Program:
         for node in inputs:
             sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
             if len(sizes) > 1 or not (self.example or self._is_stated(node, fitting[0][0])):
-                raise UnsupportedModelError(
-                    f"the layers do not tell the shape of the input {node.target!r}",
-                    expected="a layer that reads a number of features" if self.example else None,
-                    fix=None if self.example else _EXAMPLE,
-                )
+                raise self._untold(node)
         assumed, graph = fitting[0]
         self._refuse_constants(assumed)
         if (
@@ -302,6 +301,13 @@ class Program:
                 for node, (axes, *_) in assumed.items()
             }
         return graph
+
+    def _untold(self, node):
+        return UnsupportedModelError(
+            f"the layers do not tell the shape of the input {node.target!r}",
+            expected="a layer that reads a number of features" if self.example else None,
+            fix=None if self.example else _EXAMPLE,
+        )
 
     def _is_stated(self, node, assumed):
         """Whether the layers state an input's number of features: a program that only picks some of them
