@@ -7,19 +7,15 @@ import random
 
 import numpy as np
 import pytest
-from sample_graphs import same, small_graph
+from sample_graphs import same, small_file
 
-from rnnrt import verification
 from rnnrt.errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from rnnrt.format import file
 
 
 @pytest.fixture
 def saved(tmp_path):
-    graph = small_graph()
-    path = tmp_path / "small.rnnrt"
-    file.save(graph, path, golden=verification.reference_sample(graph), provenance={"from": "a test"})
-    return path
+    return small_file(tmp_path)
 
 
 def reheaded(path, change, data=None):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from safetensors import safe_open
-from sample_graphs import graph_with_every_layer, normal, same, small_graph
+from sample_graphs import graph_with_every_layer, normal, same, small_file, small_graph
 
 from rnnrt import reference, verification
 from rnnrt.errors import DTypeError, ModelFileError
@@ -21,10 +21,7 @@ from rnnrt.layers.base import LAYERS
 
 @pytest.fixture
 def saved(tmp_path):
-    graph = small_graph()
-    path = tmp_path / "small.rnnrt"
-    file.save(graph, path, golden=verification.reference_sample(graph), provenance={"from": "a test"})
-    return path
+    return small_file(tmp_path)
 
 
 # ---- what goes in comes out --------------------------------------------------------------------------------

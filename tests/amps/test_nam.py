@@ -6,7 +6,7 @@ import json
 import captures
 import numpy as np
 import pytest
-from captures import NAM, array, container, head, nam, nam_answer, written
+from captures import NAM, array, container, damaged, head, nam, nam_answer, written
 from expect import pushed, same_bits, scaled
 
 import rnnrt
@@ -253,15 +253,11 @@ def test_its_size_is_bounded(tmp_path):
 
 
 def test_a_damaged_capture_ends_in_a_network_or_one_error(tmp_path):
-    """Numbers, words and whole parts of a file taken away, doubled or replaced."""
     generator = np.random.default_rng(3)
     for name in ("second_edition", "condition", "container", "convnet_normalised", "lstms"):
-        text = json.dumps(NAM[name])
-        for _ in range(40):
-            start, length = generator.integers(0, len(text)), generator.integers(0, 12)
-            piece = generator.choice(["", "0", "1e9", "-1", "null", "[]", "{}", '"', "true", ",", "]"])
+        for text in damaged(NAM[name], generator, 40):
             path = tmp_path / "m.nam"
-            path.write_text(text[:start] + str(piece) + text[start + length :])
+            path.write_text(text)
             try:
                 rnnrt.from_nam(path)
             except rnnrt.RnnrtError as error:

@@ -1,6 +1,5 @@
 """Captures in the JSON of RTNeural, AIDA-X and GuitarML: what they answer, and what is refused."""
 
-import json
 import warnings
 
 import numpy as np
@@ -10,6 +9,7 @@ from captures import (
     RTNEURAL,
     aida,
     changed,
+    damaged,
     guitarml,
     guitarml_answer,
     rtneural,
@@ -199,12 +199,9 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path, name):
 def test_a_damaged_capture_ends_in_a_network_or_one_error(tmp_path):
     generator = np.random.default_rng(4)
     for document in (CONV, RTNEURAL["gru"], AIDA["aida_loud"], guitarml("GRU", inputs=2)):
-        text = json.dumps(document)
-        for _ in range(40):
-            start, length = generator.integers(0, len(text)), generator.integers(0, 12)
-            piece = generator.choice(["", "0", "1e9", "-1", "null", "[]", "{}", '"', "true", ",", "]"])
+        for text in damaged(document, generator, 40):
             path = tmp_path / "m.json"
-            path.write_text(text[:start] + str(piece) + text[start + length :])
+            path.write_text(text)
             try:
                 rnnrt.from_rtneural(path)
             except rnnrt.RnnrtError as error:

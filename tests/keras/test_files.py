@@ -12,6 +12,7 @@ from keras_records import (
     file,
     find,
     repacked,
+    weights_alone,
     with_config,
     with_hdf5,
     with_layer,
@@ -47,18 +48,8 @@ def test_the_record_holds_every_output_of_every_model():
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
 def test_weights_alone_answer_with_the_text_of_to_json(name, suffix):
     data = file(name + suffix)
-    if (
-        suffix == ".h5"
-    ):  # as model.save_weights("x.h5") of Keras 2 left them: the groups at the root, no configuration
-
-        def strip(opened):
-            for key in list(opened["model_weights"]):
-                opened.move(f"model_weights/{key}", key)
-            for key, value in opened["model_weights"].attrs.items():
-                opened.attrs[key] = value
-            del opened["model_weights"], opened.attrs["model_config"]
-
-        data = with_hdf5(data, strip)
+    if suffix == ".h5":
+        data = weights_alone(data)
     with pytest.raises(UnsupportedModelError, match="weights alone"):
         importer.read(data)
     assert_answers(importer.read(data, file(f"{name}.json").decode()), name)

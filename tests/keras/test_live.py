@@ -16,6 +16,7 @@ from rnnrt.importers.keras import reader as importer
 
 keras = need("keras")
 from keras import layers as L
+from live_keras import saved, sequential
 
 #: Keras's own variables, seen through NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -76,18 +77,6 @@ def test_a_live_layer_or_a_class_of_the_callers_is_refused():
         importer.read(model)
     with pytest.raises(UnsupportedModelError, match="only whole Keras models"):
         importer.read(keras.layers.LSTM(3))
-
-
-def sequential(*layers, shape=(None, 4)):
-    return keras.Sequential([keras.Input(shape), *layers])
-
-
-def saved(model, how, folder):
-    """What from_keras is given: the live model, or a path it was saved to."""
-    if how == "live":
-        return model
-    model.save(folder / f"model.{how}")
-    return folder / f"model.{how}"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,23 +13,12 @@ from rnnrt.importers.keras import wiring
 keras = need("keras")
 import fuzz_keras
 from keras import layers as L
+from live_keras import saved, sequential
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match:UserWarning"),
 ]
-
-
-def sequential(*layers, shape=(None, 4)):
-    return keras.Sequential([keras.Input(shape), *layers])
-
-
-def saved(model, how, folder):
-    """What from_keras is given: the live model, or a path it was saved to."""
-    if how == "live":
-        return model
-    model.save(folder / f"model.{how}")
-    return folder / f"model.{how}"
 
 
 def random_layer(r):

@@ -5,7 +5,7 @@ import io
 import h5py
 import numpy as np
 import pytest
-from keras_records import assert_answers, file, with_hdf5
+from keras_records import assert_answers, file, weights_alone
 from needs import need
 
 import rnnrt
@@ -32,19 +32,6 @@ dense_2: Dense activation=softmax
 """
 
 
-def weights_of(name):
-    """A legacy file as ``model.save_weights("x.h5")`` left it: the groups at the root, no configuration."""
-
-    def strip(opened):
-        for key in list(opened["model_weights"]):
-            opened.move(f"model_weights/{key}", key)
-        for key, value in opened["model_weights"].attrs.items():
-            opened.attrs[key] = value
-        del opened["model_weights"], opened.attrs["model_config"]
-
-    return with_hdf5(file(name), strip)
-
-
 def test_a_tree_of_weights_answers_as_keras_did():
     assert_answers(importer.read(file("text_classifier.weights.h5"), CLASSIFIER), "text_classifier")
     nameless = "\n".join(line.partition(": ")[2] or line for line in CLASSIFIER.splitlines())
@@ -56,7 +43,7 @@ def test_a_tree_of_weights_answers_as_keras_did():
 )
 def test_a_legacy_list_of_weights_answers_as_keras_did(name, spec):
     """The second by the defaults of the Keras that wrote it: hard_sigmoid gates."""
-    made = importer.read(weights_of(name), spec)
+    made = importer.read(weights_alone(file(name)), spec)
     assert_answers(made, name.partition(".")[0])
     assert made.metadata["format"] == "hdf5"
 

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 from onnx_answers import imported, runtime_answers
-from onnx_bytes import model, node, port
+from onnx_bytes import model, node, numbers, port, whole
 from onnx_exports import recorded
 
 from rnnrt import UnsupportedModelError
 from rnnrt.importers.call_graph import components
 from rnnrt.passes import optimise
-
-
-def whole(*values):
-    return np.array(values, np.int64)
-
-
-def numbers(*shape, seed=0):
-    return np.random.RandomState(seed).uniform(-0.7, 0.7, shape).astype(np.float32)
 
 
 def called(content, name, frames, states, output):

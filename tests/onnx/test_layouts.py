@@ -3,18 +3,9 @@
 import numpy as np
 import pytest
 from onnx_answers import assert_same, imported
-from onnx_bytes import model, node, port
+from onnx_bytes import model, node, numbers, port, whole
 
 from rnnrt import ShapeError, UnsupportedModelError
-
-
-def numbers(*shape, seed=0):
-    return np.random.RandomState(seed).uniform(-0.7, 0.7, shape).astype(np.float32)
-
-
-def whole(*values):
-    return np.array(values, np.int64)
-
 
 RNN = {"W": numbers(1, 4, 5), "R": numbers(1, 4, 4), "one": whole(1)}
 

@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 from onnx_answers import assert_same, imported
-from onnx_bytes import BOOL, FLOAT, INT32, INT64, graph, model, node, port
+from onnx_bytes import BOOL, FLOAT, INT32, INT64, graph, model, node, numbers, port, whole
 
 from rnnrt import UnsupportedModelError
 from rnnrt.passes import optimise
-
-
-def numbers(*shape, seed=0):
-    return np.random.RandomState(seed).uniform(-0.7, 0.7, shape).astype(np.float32)
-
-
-def whole(*values):
-    return np.array(values, np.int64)
 
 
 def frames(batch, time, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from onnx_answers import assert_same, imported
-from onnx_bytes import INT64, model, node, port
+from onnx_bytes import INT64, model, node, port, whole
 
 from rnnrt import RnnrtError, UnsupportedModelError
 from rnnrt.layers import FUNCTIONS
@@ -13,10 +13,6 @@ FRAMES, CHANNELS, VALUES = ("b", "t", 6), ("b", 6, "t"), ("b", 6)
 
 def numbers(*shape, seed=0, scale=1.0):
     return (scale * np.random.RandomState(seed).standard_normal(shape)).astype(np.float32)
-
-
-def whole(*values):
-    return np.array(values, np.int64)
 
 
 def chain(*nodes, shape=FRAMES, arrays=None, opset=17):

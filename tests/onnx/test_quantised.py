@@ -5,15 +5,11 @@ said.
 import numpy as np
 import pytest
 from onnx_answers import imported
-from onnx_bytes import model, node
+from onnx_bytes import model, node, numbers
 
 import rnnrt
 
 X = np.random.RandomState(0).standard_normal((2, 7, 5)).astype(np.float32)
-
-
-def numbers(*shape, seed=0):
-    return np.random.RandomState(seed).uniform(-0.7, 0.7, shape).astype(np.float32)
 
 
 def rounded(array, axes=None, dtype=np.int8):

@@ -12,6 +12,15 @@ import json
 import numpy as np
 
 
+def damaged(document, generator, count):
+    """``count`` texts of a capture with a few characters taken away or replaced."""
+    text = json.dumps(document)
+    for _ in range(count):
+        start, length = generator.integers(0, len(text)), generator.integers(0, 12)
+        piece = generator.choice(["", "0", "1e9", "-1", "null", "[]", "{}", '"', "true", ",", "]"])
+        yield text[:start] + str(piece) + text[start + length :]
+
+
 class Tape:
     """A flat list of numbers: read from the front, or, without one, made up and remembered."""
 

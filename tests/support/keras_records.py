@@ -100,3 +100,18 @@ def with_model_config(data, change):
         opened.attrs["model_config"] = json.dumps(config)
 
     return with_hdf5(data, edit)
+
+
+def weights_alone(data):
+    """A legacy .h5 file as ``model.save_weights("x.h5")`` of Keras 2 left it: the groups at the root, no
+    configuration.
+    """
+
+    def strip(opened):
+        for key in list(opened["model_weights"]):
+            opened.move(f"model_weights/{key}", key)
+        for key, value in opened["model_weights"].attrs.items():
+            opened.attrs[key] = value
+        del opened["model_weights"], opened.attrs["model_config"]
+
+    return with_hdf5(data, strip)

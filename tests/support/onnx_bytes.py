@@ -11,6 +11,16 @@ TYPES = {np.dtype(t): n for t, n in (("float32", 1), ("uint8", 2), ("int8", 3), 
 TYPES |= {np.dtype(t): n for t, n in (("bool", 9), ("float16", 10), ("float64", 11))}
 
 
+def numbers(*shape, seed=0):
+    """Weights, float32."""
+    return np.random.RandomState(seed).uniform(-0.7, 0.7, shape).astype(np.float32)
+
+
+def whole(*values):
+    """A list of whole numbers, as axes and shapes are."""
+    return np.array(values, np.int64)
+
+
 def varint(n):
     n &= (1 << 64) - 1
     out = bytearray()

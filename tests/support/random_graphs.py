@@ -163,6 +163,17 @@ class _Maker:
             Dense, edge, out, weight=self.weights(out, edge.width), bias=self.maybe(out), activation=function
         )
 
+    def convolution(self, kind, edge, shape, **fields):
+        return self.add(
+            kind,
+            edge,
+            shape[0],
+            weight=self.weights(*shape),
+            bias=self.maybe(shape[0]),
+            activation=self.function() if self.chance(0.5) else "linear",
+            **fields,
+        )
+
     def conv(self, edge, out=None, keep_rate=False):
         """A Conv1D of any stride, dilation, groups and padding; ``keep_rate``: as many frames out as in,
         whatever the window.
@@ -182,18 +193,9 @@ class _Maker:
         )
         paddings += ["same"] if stride == 1 or not self.streamable else []
         padding = self.pick(paddings)
-        return self.add(
-            Conv1D,
-            edge,
-            out,
-            weight=self.weights(out, taps, edge.width // groups),
-            bias=self.maybe(out),
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            padding=padding,
-            activation=self.function() if self.chance(0.5) else "linear",
-        )
+        shape = (out, taps, edge.width // groups)
+        fields = {"stride": stride, "dilation": dilation, "groups": groups}
+        return self.convolution(Conv1D, edge, shape, padding=padding, **fields)
 
     def conv_transpose(self, edge, out=None, stride=None):
         """A ConvTranspose1D that cuts off no more than it adds; ``stride``: exactly so many frames of one."""
@@ -205,18 +207,9 @@ class _Maker:
         stride = stride or int(self.random.integers(1, 4))
         left = int(self.random.integers(0, span))
         right = span - stride - left if exact else int(self.random.integers(-2, span - left))
-        return self.add(
-            ConvTranspose1D,
-            edge,
-            out,
-            weight=self.weights(out, taps, edge.width // groups),
-            bias=self.maybe(out),
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            padding=(left, right),
-            activation=self.function() if self.chance(0.5) else "linear",
-        )
+        shape = (out, taps, edge.width // groups)
+        fields = {"stride": stride, "dilation": dilation, "groups": groups}
+        return self.convolution(ConvTranspose1D, edge, shape, padding=(left, right), **fields)
 
     def up_and_down(self, edge, width):
         """Through a higher rate and back."""

@@ -4,6 +4,7 @@ occurs.
 
 import numpy as np
 
+from rnnrt import verification
 from rnnrt.format import file, graph_json
 from rnnrt.graph import GraphBuilder
 from rnnrt.layers import (
@@ -70,6 +71,14 @@ def small_graph():
     )
     b.output("y", b.add(Dense, "fc", b.add(Last, "last", h), weight=normal(1, 3), bias=normal(1)))
     return b.graph(metadata={"source": "test"})
+
+
+def small_file(folder):
+    """The small graph as a file, with a sample and where it came from."""
+    graph = small_graph()
+    path = folder / "small.rnnrt"
+    file.save(graph, path, golden=verification.reference_sample(graph), provenance={"from": "a test"})
+    return path
 
 
 def step_graph():

@@ -1,7 +1,6 @@
 """PyTorch's containers: every tensor comes out bit for bit, and of several state dicts the right one."""
 
 import io
-import struct
 import zipfile
 from pathlib import Path
 
@@ -257,26 +256,3 @@ def test_whole_modules_are_refused_with_the_way_out():
     for options in ({}, {"_use_new_zipfile_serialization": False}):
         with pytest.raises(UnsupportedModelError, match=r"torch\.nn\.modules\.rnn\.LSTM.*state_dict"):
             tensors_of(saved(torch.nn.LSTM(2, 3), **options))
-
-
-# ---- hostile pickles ---------------------------------------------------------------------------------------
-
-
-def text(s):
-    return b"X" + struct.pack("<I", len(s)) + s.encode()
-
-
-STORAGE = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"%stQ"
-
-
-def tensor(offset=0, shape=b"K\x02\x85", stride=b"K\x01\x85", numel=b"K\x04"):
-    storage = STORAGE % numel
-    return (
-        b"ctorch._utils\n_rebuild_tensor_v2\n("
-        + storage
-        + b"K"
-        + bytes([offset])
-        + shape
-        + stride
-        + b"\x89}tR"
-    )

@@ -178,17 +178,17 @@ class Config:
             raise ModelFileError(f"the option {name} is missing", where=self.where)
         return self.values.get(name, default)
 
+    def _mistyped(self, name, value, what):
+        return ModelFileError(
+            f"the option {name} has the wrong type", where=self.where, expected=what, found=repr(value)[:80]
+        )
+
     def _typed(self, name, default, kinds, what):
         value = self.value(name, default)
         if value is not default and (
             not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         ):
-            raise ModelFileError(
-                f"the option {name} has the wrong type",
-                where=self.where,
-                expected=what,
-                found=repr(value)[:80],
-            )
+            raise self._mistyped(name, value, what)
         return value
 
     def flag(self, name, default=_REQUIRED):
@@ -205,24 +205,14 @@ class Config:
         value = self.value(name, default)
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if value is not default and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ModelFileError(
-                f"the option {name} has the wrong type",
-                where=self.where,
-                expected="a whole number",
-                found=repr(value)[:80],
-            )
+            raise self._mistyped(name, value, "a whole number")
         return value
 
     def integers(self, name, default=_REQUIRED):
         value = self.value(name, default)
         value = [value] if isinstance(value, int) else value
         if not isinstance(value, list) or any(not isinstance(v, int) or isinstance(v, bool) for v in value):
-            raise ModelFileError(
-                f"the option {name} has the wrong type",
-                where=self.where,
-                expected="whole numbers",
-                found=repr(value)[:80],
-            )
+            raise self._mistyped(name, value, "whole numbers")
         return value
 
     def numbers(self, name, default, count):
@@ -232,12 +222,7 @@ class Config:
         if len(several) not in (1, count) or any(
             not isinstance(v, (int, float)) or isinstance(v, bool) for v in several
         ):
-            raise ModelFileError(
-                f"the option {name} has the wrong type",
-                where=self.where,
-                expected=f"a number, or {count} of them",
-                found=repr(value)[:80],
-            )
+            raise self._mistyped(name, value, f"a number, or {count} of them")
         return several
 
     def only(self, name, *allowed):

@@ -268,6 +268,11 @@ _WINDOW = (
     takes("pads", "pads", None),
     takes("strides", "strides", None),
 )
+_REDUCTION = (
+    optional("axes"),
+    takes("keepdims", "keepdims", 1),
+    takes("noop_with_empty_axes", "noop_with_empty_axes", 0),
+)
 LAYERS = vocabulary(
     {
         "Conv": Word(
@@ -334,22 +339,8 @@ LAYERS = vocabulary(
             prepare=over_last,
             result=first_result,
         ),
-        "ReduceMean": Word(
-            "reduce_mean",
-            x,
-            optional("axes"),
-            takes("keepdims", "keepdims", 1),
-            takes("noop_with_empty_axes", "noop_with_empty_axes", 0),
-            prepare=reduction,
-        ),
-        "ReduceMax": Word(
-            "reduce_max",
-            x,
-            optional("axes"),
-            takes("keepdims", "keepdims", 1),
-            takes("noop_with_empty_axes", "noop_with_empty_axes", 0),
-            prepare=reduction,
-        ),
+        "ReduceMean": Word("reduce_mean", x, *_REDUCTION, prepare=reduction),
+        "ReduceMax": Word("reduce_max", x, *_REDUCTION, prepare=reduction),
     }
 )
 

@@ -16,15 +16,20 @@ from .table import operator
 _MOST = 1 << 20
 
 
+def _with_as_many_axes(net, x, numbers):
+    """``x`` with axes of size one before its own, so that each has its number."""
+    x = net.single(x)
+    if len(numbers) < len(x.axes):
+        raise UnsupportedModelError("too few numbers", expected=f"{len(x.axes)} or more", found=str(numbers))
+    return x.view(("1",) * (len(numbers) - len(x.axes)) + x.axes)
+
+
 @operator(truth="kept")
 def expand(net, x, shape):
     """Axes of size one repeated to the sizes of ``shape``; -1 leaves one as it is."""
     if isinstance(x, Constant):
         return _for_every_row(x, shape, expanded=True)
-    x = net.single(x)
-    if len(shape) < len(x.axes):
-        raise UnsupportedModelError("too few sizes", expected=f"{len(x.axes)} or more", found=str(shape))
-    x = x.view(("1",) * (len(shape) - len(x.axes)) + x.axes)
+    x = _with_as_many_axes(net, x, shape)
     for place, wanted in enumerate(shape):
         size = net.sizes(x)[place]
         if wanted == -1 or wanted == size:
@@ -48,10 +53,7 @@ def tile(net, x, times):
     """Every axis so many times, the numbers in their order again and again."""
     if isinstance(x, Constant):
         return _for_every_row(x, times, expanded=False)
-    x = net.single(x)
-    if len(times) < len(x.axes):
-        raise UnsupportedModelError("too few numbers", expected=f"{len(x.axes)} or more", found=str(times))
-    x = x.view(("1",) * (len(times) - len(x.axes)) + x.axes)
+    x = _with_as_many_axes(net, x, times)
     for place, count in enumerate(times):
         if count == 1:
             continue
