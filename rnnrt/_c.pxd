@@ -66,7 +66,6 @@ cdef extern from "rnnrt.h" nogil:
     double rnnrt_plan_work(const rnnrt_plan *, size_t)
     size_t rnnrt_plan_rows(const rnnrt_plan *, size_t)
     int32_t rnnrt_plan_obstacle(const rnnrt_plan *, bint, const char **)
-    size_t rnnrt_plan_clocks(const rnnrt_plan *)
     int32_t rnnrt_plan_clock(const rnnrt_plan *, size_t)
     size_t rnnrt_plan_due(const rnnrt_plan *, size_t, const size_t *, bint)
     rnnrt_status rnnrt_run(const rnnrt_plan *, size_t, const rnnrt_array *, rnnrt_array *, const int64_t *,

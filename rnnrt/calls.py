@@ -101,7 +101,7 @@ class WholeCalls:
         results = tuple(
             finish_output(output.axes, signal, array, batched, out)
             if (end := self._cut_at(output.name, lengths)) is None
-            else self._cut(output.axes, signal, array, view, end, batched, out)
+            else self._cut(output.axes, signal, view, end, batched, out)
             for (output, signal), array, view in zip(self.ports.outputs, arrays_out, views)
         )
         result = results[0] if len(results) == 1 else results
@@ -119,7 +119,7 @@ class WholeCalls:
             return None
         return max(1, int(lengths.max()))
 
-    def _cut(self, axes, signal, array, view, end, batched, out):
+    def _cut(self, axes, signal, view, end, batched, out):
         shorter, cut = make_output(axes, signal, view.shape[1], end, batched, out, out is not None)
         cut[...] = view[:end]
         return finish_output(axes, signal, shorter, batched, out)

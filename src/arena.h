@@ -100,13 +100,8 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
                               size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
                               struct rnnrt_error *error);
 
-/* A whole input through the arena's own rows (run.c). */
-enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
-                                  struct rnnrt_array *outputs, const int64_t *lengths,
-                                  const struct rnnrt_state_value *initial, size_t initial_count,
-                                  const struct rnnrt_state_value *final, size_t final_count,
-                                  struct rnnrt_pulse *pulse, struct rnnrt_error *error);
-/* The same for the plan inside an op, which has one input and one output. */
+/* A whole input through the arena's own rows, for the plan inside an op, which has one input and one output
+ * (run.c). */
 enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
                                   struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
                                   struct rnnrt_error *error);

@@ -121,7 +121,8 @@ static void move_states(struct rnnrt_arena *arena, const struct rnnrt_state_valu
     }
 }
 
-enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+/* A whole input through the arena's own rows. */
+static enum rnnrt_status run_rows(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
                                   struct rnnrt_array *outputs, const int64_t *lengths,
                                   const struct rnnrt_state_value *initial, size_t initial_count,
                                   const struct rnnrt_state_value *final, size_t final_count,
@@ -154,7 +155,7 @@ enum rnnrt_status rnnrt_arena_run(struct rnnrt_arena *arena, const struct rnnrt_
 enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
                                   struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
                                   struct rnnrt_error *error) {
-    return rnnrt_arena_run(arena, inputs, outputs, NULL, NULL, 0, NULL, 0, pulse, error);
+    return run_rows(arena, inputs, outputs, NULL, NULL, 0, NULL, 0, pulse, error);
 }
 
 bool rnnrt_ask(struct rnnrt_pulse *pulse) {
@@ -249,9 +250,9 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
             cut_states(plan, initial, initial_count, row, states);
             cut_states(plan, final, final_count, row, states + initial_count);
         }
-        status = rnnrt_arena_run(arena, in, out, lengths ? lengths + row : NULL, parts ? states : initial,
-                                 initial_count, parts ? states + initial_count : final, final_count,
-                                 between ? &pulse : NULL, error);
+        status =
+            run_rows(arena, in, out, lengths ? lengths + row : NULL, parts ? states : initial, initial_count,
+                     parts ? states + initial_count : final, final_count, between ? &pulse : NULL, error);
         rnnrt_arena_return(arena);
         if (status) break;
         for (size_t o = 0; o < plan->outputs; o++) made[o] = out[o].frames;

@@ -62,15 +62,6 @@ def read_array(path):
     return numbers.T if fortran_order else numbers
 
 
-def read_arrays(path):
-    """{name: array} of an .npz file; raises UsageError, or what its reader raises."""
-    from ..format.reading import read_whole
-    from ..importers.containers.npz import read_npz
-    from ..importers.containers.zip import Archive
-
-    return read_npz(Archive(read_whole(path, 2 << 30), str(path), 2 << 30))
-
-
 def split_input(graph: Graph, item):
     """(input name or None, path) of ``x.npy`` or ``name=x.npy``: a path may hold a ``=`` too."""
     name, equals, path = item.partition("=")

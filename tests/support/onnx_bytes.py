@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-FLOAT, INT32, INT64, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 6, 7, 9, 10, 11, 16
+FLOAT, INT32, INT64, BOOL, BFLOAT16 = 1, 6, 7, 9, 16
 TYPES = {np.dtype(t): n for t, n in (("float32", 1), ("uint8", 2), ("int8", 3), ("int32", 6), ("int64", 7))}
 TYPES |= {np.dtype(t): n for t, n in (("bool", 9), ("float16", 10), ("float64", 11))}
 

@@ -17,7 +17,6 @@ _LAYOUT, _ATTRIBUTE, _CONTINUATION, _ATTRIBUTE_INFO = 0x08, 0x0C, 0x10, 0x15
 _SHARED = 0x02  # flag of a message whose body stands elsewhere
 _NOWHERE = b"\xff" * 8
 _STRINGS_OF_VARIABLE_LENGTH = 9  # class of a datatype
-_VIRTUAL = 3  # class of a data layout
 #: Models have some messages an object; all of a file together stay far below this.
 _MAX_MESSAGES = 2_000_000
 #: Names of attributes that are looked for in the whole file, because no object header holds them.
@@ -47,6 +46,7 @@ class Objects:
         """Whether the object at ``address`` is a virtual dataset, which the library cannot open without
         reading a heap.
         """
+        # a data layout of version 3 or later, of class 3
         return any(
             kind == _LAYOUT and self.data[at : at + 1] >= b"\3" and self.data[at + 1 : at + 2] == b"\3"
             for kind, _, at, _ in self.header(address)

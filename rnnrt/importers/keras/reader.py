@@ -151,7 +151,7 @@ class _Importer:
             entry.truth = truth.told(wiring.call(key[0]).layer)
             if key[:2] in masks or self.masked:
                 entry.mask = self._mask_input(key, masks.get(key[:2]), entry.shape)
-        answers = self.run(wiring, cut, entries, arrays, "")
+        answers = self.run(cut, entries, arrays, "")
         taken = {
             key[0] for key in cut.outputs
         }  # a layer's further outputs are lstm_1, ...: not the names of other layers
@@ -179,7 +179,7 @@ class _Importer:
         }
         return self.builder.graph(names, metadata)
 
-    def run(self, wiring, cut, entries, arrays, prefix):
+    def run(self, cut, entries, arrays, prefix):
         """Every call the cut needs, in order; {(layer, call): its tensors}."""
         answers = {}
         for key, entry in zip(cut.inputs, entries):
@@ -379,7 +379,7 @@ class _Importer:
                 found=str(len(tensors)),
             )
         cut = Cut(wiring)
-        answers = self.run(wiring, cut, tensors, arrays.get("layers", {}), f"{name}/")
+        answers = self.run(cut, tensors, arrays.get("layers", {}), f"{name}/")
         return [_item(answers, key, layer.where) for key in cut.outputs]
 
     def _custom(self, context, references):

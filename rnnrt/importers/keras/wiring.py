@@ -130,11 +130,11 @@ def _functional(network, layers):
     if not inputs or not outputs:
         raise ModelFileError("the network has no input_layers or no output_layers", where=network.where)
     objects = any(isinstance(node, dict) for *_, node in nodes)
-    shapes = _count_from_zero(network, calls, inputs, outputs, shapes, objects)
+    shapes = _count_from_zero(network, calls, outputs, shapes, objects)
     return Wiring(network.where, _sorted(calls, network.where, outputs), inputs, outputs, shapes)
 
 
-def _count_from_zero(network, calls, inputs, outputs, shapes, objects):
+def _count_from_zero(network, calls, outputs, shapes, objects):
     """Rewrites ``calls`` and ``outputs`` so that every layer's calls count from 0; returns ``shapes`` under
     such keys.
 

@@ -74,7 +74,7 @@ class Unknowable(UnsupportedModelError):
 
 class OnnxNetwork(Network):
     """``rows``: whether the rows of the inputs are the frames of a recurrent layer; None where nothing was
-    said yet. ``row_states``: the states behind them. ``unbatched``: whether the program has no batch axis.
+    said yet. ``unbatched``: whether the program has no batch axis.
     ``shared``: whether the tensor at hand is read by others than those that take frames by number. ``body``:
     the Body of a loop that is being written.
     """
@@ -82,7 +82,6 @@ class OnnxNetwork(Network):
     def __init__(self):
         super().__init__(ADVICE)
         self.rows: bool | None = None
-        self.row_states: set[str] = set()
         self.unbatched, self.shared = False, False
         self.body: Body | None = None
 

@@ -326,6 +326,4 @@ def _results(net, x, kind, names, batch_first, rows, single):
     batch = "1" if rows or single else "b"
     order = (batch, stack, "f") if batch_first else (stack, batch, "f")
     finals = [Tensor(tuple(f"{name}:{s}" for name in names), order) for s in kind.states]
-    if rows:
-        net.row_states |= {r for final in finals for r in final.references}
     return (sequence, *finals)

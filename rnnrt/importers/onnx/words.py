@@ -64,7 +64,7 @@ def product(a, b):
     return both(a, b)
 
 
-def one_spatial(x, kernel_shape, strides, dilations, pads, auto_pad, axes=1):
+def one_spatial(kernel_shape, strides, dilations, pads, auto_pad, axes=1):
     """The options of a window over one axis: (size, stride, dilation, (before, after) or "same")."""
     get = lambda values, default: list(values) if values else [default] * axes
     sizes, strides, dilations = get(kernel_shape, None), get(strides, 1), get(dilations, 1)
@@ -104,7 +104,7 @@ def window_of(weight, kernel_shape):
 def convolution(x, weight, bias, kernel_shape, group, **options):
     weight = constant(weight, "the weight of a convolution")
     taps = window_of(weight, kernel_shape)
-    _, stride, dilation, padding = one_spatial(x, taps, **options)
+    _, stride, dilation, padding = one_spatial(taps, **options)
     return {
         "x": x,
         "weight": weight,
@@ -124,7 +124,7 @@ def transposed_convolution(x, weight, bias, kernel_shape, group, output_padding,
             "a ConvTranspose with output_shape is not supported", found=str(output_shape)
         )
     auto = options.get("auto_pad") or "NOTSET"
-    _, stride, dilation, padding = one_spatial(x, taps, **(options | {"auto_pad": "NOTSET"}))
+    _, stride, dilation, padding = one_spatial(taps, **(options | {"auto_pad": "NOTSET"}))
     extra = (output_padding or [0])[0]
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         total = (taps[0] - 1) * dilation + 1 + extra - stride
@@ -148,7 +148,7 @@ def transposed_convolution(x, weight, bias, kernel_shape, group, output_padding,
 
 
 def max_window(x, kernel_shape, ceil_mode, storage_order, **options):
-    size, stride, dilation, padding = one_spatial(x, kernel_shape, **options)
+    size, stride, dilation, padding = one_spatial(kernel_shape, **options)
     if dilation != 1 or ceil_mode:
         raise UnsupportedModelError("a pool with dilations or ceil_mode is not supported")
     return {"x": x, "size": size, "stride": stride, "padding": padding}

@@ -217,7 +217,7 @@ def _symbolic(module, pinned, optional):
         except (
             Exception
         ) as error:  # whatever the user's own forward raises when it meets a value without numbers
-            raise _untraceable(module, error) from error
+            raise _untraceable(error) from error
     _refuse_memory(copied, before, _tensors_held(copied), random_before)
     return graph, dict(copied.named_modules()) | {"": copied}
 
@@ -233,7 +233,7 @@ def _exported(module, example):
         try:
             return exported(evaluated(module), example)
         except Exception as error:  # the user's own, and torch.export's many
-            raise _untraceable(module, error) from error
+            raise _untraceable(error) from error
         finally:
             logging.disable(quiet)
 
@@ -294,7 +294,7 @@ class _Untraceable(UnsupportedModelError):
     """A forward that this way of tracing does not get through."""
 
 
-def _untraceable(module, error):
+def _untraceable(error):
     if isinstance(error, UnsupportedModelError):
         return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
