@@ -42,6 +42,7 @@ cdef extern from "rnnrt.h" nogil:
         const float *start
         const int32_t *index
         const rnnrt_plan *inner
+        int32_t like
     struct rnnrt_array:
         float *data
         ptrdiff_t time_stride, batch_stride

@@ -30,8 +30,8 @@ def use_blas() -> None:
     """
 
 def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) -> Plan:
-    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length,
-    whose weights it shares.
+    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same layers, or of more than
+    these, for another length or with other inputs, whose weights it shares.
     """
 
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:

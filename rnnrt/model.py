@@ -129,12 +129,12 @@ class Model(Generic[Answer]):
     @property
     def nbytes(self) -> int:
         """Bytes of the packed weights."""
-        return self._plans.for_frames(self._ports.any_length()).nbytes
+        return self._plans.any().nbytes
 
     @property
     def isa(self) -> str:
         """The instruction set the kernels run on."""
-        return self._plans.for_frames(self._ports.any_length()).isa
+        return self._plans.any().isa
 
     @property
     def streamable(self) -> bool:

@@ -17,16 +17,15 @@ MOST = 8
 
 
 class Plans:
-    """The plans of ``graph``, all with the packed weights of the first. ``isa``: the instruction set, "blas",
-    or None for the machine's best.
+    """The plans of ``graph``, all with the packed weights of the first, or of ``family``, a plan of a graph
+    that has its layers and more. ``isa``: the instruction set, "blas", or None for the machine's best.
 
     ``common``: the Plan for every length, or None where ``needs_length``, the name of a layer, needs to know
     it.
     """
 
-    def __init__(self, graph: Graph, isa: str | None) -> None:
-        self.graph, self.isa = graph, isa
-        self.family: _engine.Plan | None = None
+    def __init__(self, graph: Graph, isa: str | None, family: _engine.Plan | None = None) -> None:
+        self.graph, self.isa, self.family = graph, isa, family
         self._by_length: dict[object, _engine.Plan] = {}
         _, _, self.needs_length = lowering.descs_of(graph)
         self.common = None if self.needs_length else self._make(graph)
@@ -35,6 +34,17 @@ class Plans:
         plan = _engine.plan_of(graph, self.isa, self.family)
         self.family = self.family or plan
         return plan
+
+    def any(self) -> _engine.Plan:
+        """The plan for a length that the inputs may have."""
+        if self.common is not None:
+            return self.common
+        lengths, least = {}, max(64, timing.receptive_field(self.graph) or 0)
+        for names in timing.clocks(self.graph):
+            length = next((n for name in names if (n := self.graph[name].length)), least)
+            lengths |= dict.fromkeys([n for n in names if self.graph[n].length is None], length)
+        sizes = set(lengths.values())
+        return self.for_frames(lengths if len(sizes) > 1 else next(iter(sizes), 1))
 
     def for_frames(self, frames: int | dict[str, int]) -> _engine.Plan:
         """The plan for inputs of ``frames``: a number, or {input: number} where they differ."""

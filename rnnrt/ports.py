@@ -209,10 +209,6 @@ class Ports:
         """Names of the inputs, in the source's order."""
         return [spec.layer.name for spec in self.inputs]
 
-    def any_length(self):
-        """A number of frames that the inputs may have."""
-        return next((s.signal.length for s in self.inputs if s.signal.time and s.signal.length), 64)
-
     def plain(self):
         """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for
         which calls have a short way.

@@ -87,13 +87,14 @@ class Streams:
 
     def _cut(self, names):
         given, rest, values = without_given(self.graph, names)
-        calls, isa = None, self._whole.plans.isa
+        calls, isa, family = None, self._whole.plans.isa, self._whole.plans.any()
         if given is not None:
+            plans = Plans(given, isa, family)
             calls = WholeCalls(
-                given, Ports(given, given), Plans(given, isa), ModelStates(given, given), self.num_threads
+                given, Ports(given, given), plans, ModelStates(given, given), self.num_threads
             )
         emits = timing.may_emit_many(rest)
-        return Streamed(rest, Ports(rest, rest), Plans(rest, isa), calls, values, emits)
+        return Streamed(rest, Ports(rest, rest), Plans(rest, isa, family), calls, values, emits)
 
     def _refused(self, obstacle, every_step, names):
         how = "stream with every_step" if every_step and not self._for(names).obstacle(False) else "stream"

@@ -1,5 +1,5 @@
 /* What a plan keeps of the weights of its rows: packed for its kernels or copied, once for all plans of a
- * family, which ask for the same blocks in the same order. */
+ * family, which ask for the same blocks of a layer in the same order. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
     struct rnnrt_weights *weights = plan->weights;
-    size_t k = plan->filled ? plan->weights_used++ : weights->count;
+    size_t k = plan->filled ? plan->next_block++ : weights->count;
     if (plan->filled) {
         plan->misfit |= k >= weights->count || weights->blocks[k].size != count;
         return plan->misfit ? NULL : weights->blocks[k].data;

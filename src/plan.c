@@ -162,7 +162,8 @@ static bool same_arrays(const struct rnnrt_layer_desc *a, const struct rnnrt_lay
     return !a->weight == !b->weight && !a->recurrent_weight == !b->recurrent_weight && !a->bias == !b->bias &&
            !a->recurrent_bias == !b->recurrent_bias && !a->gamma == !b->gamma && !a->beta == !b->beta &&
            !a->projection == !b->projection && !a->mean == !b->mean && !a->start == !b->start &&
-           !a->index == !b->index && a->per_step == b->per_step && a->states == b->states;
+           (!a->index == !b->index || (a->kind == rnnrt_kind_scan && !a->states)) &&
+           a->per_step == b->per_step && a->states == b->states;
 }
 
 /* Whether what is packed for the one layer is right for the other. */
@@ -176,8 +177,15 @@ static bool same_weights(const struct rnnrt_layer_desc *a, const struct rnnrt_la
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
+/* The op of the family that op `r` is, NULL where it is none. */
+static const struct rnnrt_op *op_of_family(const struct rnnrt_plan *family, const struct rnnrt_op *op,
+                                           size_t r) {
+    size_t own = op->desc.like > 0 ? (size_t)op->desc.like - 1 : r;
+    return family && op->desc.like >= 0 && own < family->count ? &family->ops[own] : NULL;
+}
+
 /* Places what the ops keep in the block of one row: first what is zeroed when a sequence begins. */
-static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
+static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan, const struct rnnrt_plan *family) {
     struct rnnrt_kept kept[RNNRT_MOST_KEPT];
     size_t at = plan->clocks * sizeof(uint64_t);
     for (int zeroed = 1; zeroed >= 0; zeroed--) {
@@ -194,6 +202,9 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan) {
                 for (size_t k = 0; k < arrays && !kept[k].own; k++)
                     width += kept[k].wide ? RNNRT_MOST : kept[k].width;
                 if (width >= RNNRT_MOST) return RNNRT_BAD_LAYER; /* a sum begins at nothing */
+                const struct rnnrt_op *like = op_of_family(family, op, r);
+                plan->next_block = like ? like->start_block : SIZE_MAX;
+                op->start_block = family ? plan->next_block : plan->weights->count;
                 op->start = rnnrt_plan_copy(plan, op->desc.start, width, &status);
                 if (status) return status;
                 plan->starts = true;
@@ -253,8 +264,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     if (!plan->ops || !plan->values || !plan->output || !plan->weights) goto fail;
     status = RNNRT_NO_ISA;
     if (!plan->kernels) goto fail;
-    if (family && (family->count != count || family->kernels != plan->kernels)) {
-        status = bad_layer(error, 0, "the family has other layers or another instruction set");
+    if (family && family->kernels != plan->kernels) {
+        status = bad_layer(error, 0, "the family has another instruction set");
         goto fail;
     }
     for (size_t r = 0; r < count; r++) {
@@ -262,11 +273,14 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         op->value = r ? plan->ops[r - 1].value + plan->ops[r - 1].slots : 0;
         op->slots = rnnrt_layer_slots(&descs[r]);
         if ((status = check_layer(plan, descs, r, error))) goto fail;
-        if (family && !same_weights(&descs[r], &family->ops[r].desc)) {
+        op->desc = descs[r];
+        const struct rnnrt_op *like = op_of_family(family, op, r);
+        if (family && (like ? !same_weights(&descs[r], &like->desc) : descs[r].like >= 0)) {
             status = bad_layer(error, r, "it is not the layer of its family");
             goto fail;
         }
-        op->desc = descs[r];
+        plan->next_block = like ? like->block : SIZE_MAX; /* which is no block of any family */
+        op->block = family ? plan->next_block : plan->weights->count;
         op->layer = layers[descs[r].kind];
         op->counted = rnnrt_reads_once(op->desc.kind) && op->desc.inputs ? 1 : op->desc.inputs;
         op->joins = op->counted > 1;
@@ -289,7 +303,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->input_clock = calloc(plan->inputs + 1, sizeof *plan->input_clock);
     status = plan->input_clock ? rnnrt_schedule(plan) : RNNRT_NO_MEMORY;
     if (status == RNNRT_BAD_LAYER) bad_layer(error, 0, "its inputs are of too many clocks");
-    if (status || (status = lay_out_row(plan))) goto fail;
+    if (status || (status = lay_out_row(plan, family))) goto fail;
     if (error) *error = (struct rnnrt_error){.layer = -1};
     *out = plan;
     return RNNRT_OK;

@@ -129,6 +129,7 @@ struct rnnrt_op {
     size_t waiting[RNNRT_MAX_INPUTS]; /* joins: where it says there how many frames of input i wait, */
     size_t queue[RNNRT_MAX_INPUTS];   /* and where they do; 0: none ever does */
     const float *start;               /* copied: what the kept arrays begin with, one frame each, or NULL */
+    size_t block, start_block;        /* the first block of its weights, and that of `start` */
     int32_t stage;                    /* -1 for inputs */
     int32_t leader;                   /* the input layer that leads the clock of its frames, or -1 */
     uint64_t clocks; /* bits: those whose frames it goes through; 0: it depends on inputs given once alone */
@@ -177,7 +178,7 @@ struct rnnrt_plan {
     bool fixed;                      /* it does for some clock */
     double work_frame, work_once;    /* multiply-adds for a row: for every frame, and besides */
     struct rnnrt_weights *weights;
-    size_t weights_used;   /* blocks of a family handed out while the plan is made */
+    size_t next_block;     /* while the plan is made: the block of a family that is handed out next */
     bool filled;           /* they are a family's: what is handed out is there already */
     bool misfit;           /* and it has no such block */
     size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
@@ -189,7 +190,7 @@ struct rnnrt_plan {
     size_t idle_bytes; /* of the arenas that have a place, changed atomically */
 };
 
-/* Packed and copied arrays: of one plan, or of a family that made them in the same order. */
+/* Packed and copied arrays: of one plan, or of a family that asks for those of a layer in the same order. */
 struct rnnrt_weights {
     size_t plans; /* that hold it; counted atomically */
     size_t bytes, count;

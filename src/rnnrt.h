@@ -138,6 +138,8 @@ struct rnnrt_layer_desc {
                              that stands in all its places); NULL: at zero */
     const int32_t *index; /* select; scan: of each state the input it starts at, or -1 */
     const struct rnnrt_plan *inner; /* time_distributed, scan (its step); must outlive this plan */
+    int32_t like; /* the layer of the plan's family that it is, counted from 1; 0: that of its own number, -1:
+                     none, and it has no weights */
 };
 
 /* Output slots of a layer; 1 where its kind is unknown. */
@@ -153,9 +155,9 @@ typedef void rnnrt_sgemm(char *transa, char *transb, int *m, int *n, int *k, flo
 void rnnrt_use_sgemm(rnnrt_sgemm *sgemm);
 
 /* `isa`: NULL for the best (or $RNNRT_ISA), a name of rnnrt_isas, or "blas". `outputs`: value numbers.
- * `family`: NULL, or a plan of the same layers for another length (all but length, pad_left, pad_right and
- * same as there, and the same isa): its weights are shared and those of the layers not read; it may be freed
- * before or after this one. On failure *plan is NULL. */
+ * `family`: NULL, or a plan of the same layers, or of more than these, for another length or with other
+ * inputs (all but length, pad_left, pad_right and same as there, and the same isa): its weights are shared
+ * and those of the layers not read; it may be freed before or after this one. On failure *plan is NULL. */
 enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **plan, const struct rnnrt_layer_desc *layers,
                                     size_t count, const int32_t *outputs, size_t output_count,
                                     const char *isa, const struct rnnrt_plan *family,

@@ -383,6 +383,30 @@ def test_what_is_given_whole_must_be_given_right():
     same(three, [np.concatenate(p, 1) for p in zip(*made)], three(a, b, c))
 
 
+@pytest.mark.parametrize("strided", [False, True])
+def test_what_is_given_whole_shares_the_weights(strided):
+    """A stream of a part of the network packs nothing anew, whichever inputs it was given whole."""
+
+    def make(b):
+        r = np.random.default_rng(18)
+        source = b.input("source", (3,))
+        if strided:  # whose padding needs the length
+            source = b.add(L.Conv1D, "half", source, weight=normal(3, 2, 3), stride=2, padding="same")
+        start = b.add(L.Last, "end", lstm(b, "encoder", source, 5))
+        y = lstm(b, "first", b.input("target", (2,)), 4)
+        y = b.add(L.GRU, "decoder", y, start, weight=normal(15, 4), recurrent_weight=normal(15, 5))
+        return dense(b, y, r, 3)
+
+    graph = network(make).graph
+    model = rnnrt.Model(graph.replace(graph.layers, start={"first/h": normal(4)}))
+    source, target = (x[0] for x in given(model, {"source": 9, "target": 6}, 1))
+    stream = model.stream(inputs={"source": source})
+    assert same_bits(stream.push(target), model(source, target))
+    cut = model._streams._for(frozenset({"source"}))
+    for plan in (cut.plans.any(), cut.given.plans.any()):
+        assert plan.nbytes == model.nbytes  # a plan counts what its family holds
+
+
 def test_streams_that_were_given_other_inputs_whole_are_not_of_one_batch():
     model = two_ends()
     left, right = (x[0] for x in given(model, {"left": 5, "right": 4}, 1))

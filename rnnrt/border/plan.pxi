@@ -12,6 +12,7 @@ cdef class Plan:
     cdef readonly list names
     cdef readonly list widths      # of the outputs
     cdef readonly dict states      # {layer: names of its recurrent states}
+    cdef dict numbers              # {(name, kind) of a layer: its number, from 1}
     cdef list inner                # (graph, its plan) of the plans inside this one, kept alive
     cdef size_t output_count
 
@@ -24,11 +25,14 @@ cdef class Plan:
         cdef list kept_alive = []
         self.names, self.widths, self.states = names, list(widths), states
         self.inner, self.output_count = [], len(outputs)
+        self.numbers = {(name, desc["kind"]): k for k, (name, desc) in enumerate(zip(names, descs), 1)}
         try:
             if c_descs == NULL or c_outputs == NULL:
                 raise MemoryError()
             for k, desc in enumerate(descs):
                 describe_layer(desc, &c_descs[k], kept_alive)
+                if family is not None:
+                    c_descs[k].like = family.numbers.get((names[k], desc["kind"]), -1)
                 if "inner" in desc:
                     c_descs[k].inner = self.plan_inside(desc["inner"], isa, family).plan
             for k, value in enumerate(outputs):
@@ -115,8 +119,8 @@ cdef class Plan:
 
 
 def plan_of(graph, isa=None, family=None):
-    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same graph for another length,
-    whose weights it shares.
+    """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same layers, or of more than
+    these, for another length or with other inputs, whose weights it shares.
     """
     from .lowering import descs_of, state_names
 

@@ -234,9 +234,11 @@ class Layer:
         """The same layer with other ``reads``; itself where they are the same."""
         if tuple(references) == self.reads:
             return self
-        count = len(self.inputs)
-        mask = {"mask": references[count]} if len(references) > count else {}
-        return dataclasses.replace(self, inputs=tuple(references[:count]), **mask)
+        count, made = len(self.inputs), object.__new__(type(self))
+        made.__dict__.update(self.__dict__, inputs=tuple(references[:count]))  # its own arrays
+        if len(references) > count:
+            made.__dict__["mask"] = references[count]
+        return made
 
     @property
     def where(self) -> str:

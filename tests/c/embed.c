@@ -254,7 +254,7 @@ static void families(void) {
          .pad_right = 2,
          .weight = w}};
     int32_t output = 1;
-    struct rnnrt_plan *first, *second, *none;
+    struct rnnrt_plan *first, *second, *third, *none;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&first, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
     struct rnnrt_array in = {x, IN, IN, LENGTH}, out = {y, OUT, OUT, LENGTH};
@@ -271,12 +271,31 @@ static void families(void) {
         CHECK(rnnrt_plan_create(&none, other, 2, &output, 1, NULL, first, &error) == RNNRT_BAD_LAYER &&
               !none && error.layer == 1);
     }
-    CHECK(rnnrt_plan_create(&none, rows, 1, (int32_t[]){0}, 1, NULL, first, &error) == RNNRT_BAD_LAYER);
+    struct rnnrt_layer_desc more[3] = {rows[0], rows[0], rows[1]}; /* an input more, so other numbers */
+    more[2].input[0] = 1;
+    CHECK(rnnrt_plan_create(&none, more, 3, (int32_t[]){0, 2}, 2, NULL, first, &error) == RNNRT_BAD_LAYER);
+    more[2].like = 2, more[1].like = 1, more[0].like = -1;
+    CHECK(rnnrt_plan_create(&third, more, 3, (int32_t[]){0, 2}, 2, NULL, first, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_bytes(third) == rnnrt_plan_bytes(first));
+    for (int k = 0; k < 3; k++) {
+        more[2].like = (int32_t[]){-1, 1, 3}[k]; /* no layer, the wrong one, one there is not */
+        CHECK(rnnrt_plan_create(&none, more, 3, (int32_t[]){0, 2}, 2, NULL, first, &error) ==
+                  RNNRT_BAD_LAYER &&
+              error.layer == 2);
+    }
     rnnrt_plan_free(first);
     out = (struct rnnrt_array){z, OUT, OUT, LENGTH};
     CHECK(rnnrt_run(second, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     CHECK(!memcmp(y, z, out.frames * OUT * sizeof *y));
     rnnrt_plan_free(second);
+    struct rnnrt_array ins[2] = {in, in}, outs[2] = {out, out};
+    float first_out[LENGTH * IN];
+    outs[0] = (struct rnnrt_array){first_out, IN, IN, LENGTH};
+    outs[1] = (struct rnnrt_array){z, OUT, OUT, LENGTH};
+    memset(z, 0, sizeof z);
+    CHECK(rnnrt_run(third, 1, ins, outs, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    CHECK(!memcmp(y, z, outs[1].frames * OUT * sizeof *z));
+    rnnrt_plan_free(third);
 }
 
 /* ---- rows that began at different times ---- */
