@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from . import _engine, masks, ragged
+from . import _engine, masks, ragged, timing
 from .errors import DTypeError, ShapeError, UnsupportedModelError
 from .layers.base import layer_of
 from .ports import as_array, engine_form, finish_output, make_output, readable
@@ -45,13 +45,14 @@ class WholeCalls:
         arrays, batch, frames, batched = self.ports.canonical(given)
         required = self.graph.metadata.get("lengths_input")
         if lengths is not None:
-            if isinstance(frames, dict):
-                raise ShapeError("lengths= needs inputs that are equally long", found=f"{frames}")
-            lengths = self._check_lengths(lengths, batch, frames)
+            lengths = self._check_lengths(lengths, batch, self._counted(frames))
         elif required:
             raise ShapeError(f"this module was traced with lengths ({required!r})", fix="Pass lengths=.")
         if masks.taken(self.ports.inputs):
-            arrays, lengths = masks.completed(self.ports.inputs, arrays, batch, frames, lengths), None
+            clocks = timing.clocks(self.plans.graph)
+            arrays, lengths = masks.completed(self.ports.inputs, arrays, batch, clocks, lengths), None
+            if isinstance(frames, dict):
+                frames = self.ports.frames(arrays)
         plan = self.plans.for_frames(frames)
         sizes = [arrays[k].shape[0] for k in self.ports.engine_order]
         if isinstance(frames, dict):
@@ -110,6 +111,16 @@ class WholeCalls:
         return result, self.states.make(
             {name: a if batched else a[0] for name, _, a in final}, batch if batched else None
         )
+
+    def _counted(self, frames):
+        """The frames that lengths= counts: where inputs are not equally long, those of the packed ones."""
+        if not isinstance(frames, dict):
+            return frames
+        inputs = timing.counted_by_lengths(self.plans.graph)
+        sizes = {frames.get(name, self.graph[name].length) for name in inputs}
+        if len(sizes) != 1 or masks.taken(self.ports.inputs):
+            raise ShapeError("lengths= needs inputs that are equally long", found=f"{frames}")
+        return sizes.pop()
 
     def _cut_at(self, output, lengths):
         """Frames that an output has with these lengths where pad_packed_sequence cuts it to the longest row;

@@ -55,25 +55,20 @@ def with_features(spec, mask):
     return mask.reshape(mask.shape + (1,) * len(spec.signal.features))
 
 
-def completed(specs, arrays, batch, frames, lengths):
+def completed(specs, arrays, batch, clocks, lengths):
     """``arrays`` with (time, batch, 1) arrays for the masks they lack: all real, or real up to each of
-    ``lengths`` (batch,).
+    ``lengths`` (batch,). ``clocks``: names of the inputs that have as many frames as one another.
     """
-    made = []
+    made, given = [], {spec.layer.name: a for spec, a in zip(specs, arrays) if a is not None}
     for spec, a in zip(specs, arrays):
         if spec.is_mask and a is not None and lengths is not None:
             raise ShapeError(
                 "lengths= and a mask are both given", where=spec.where, fix="Pass one: lengths= makes a mask."
             )
         if a is None and spec.is_mask:
-            count = spec.signal.length or frames
-            if isinstance(count, dict):
-                raise ShapeError(
-                    "the inputs differ in length, so the mask must be given",
-                    where=spec.where,
-                    found=f"{frames}",
-                    fix="Pass mask=.",
-                )
+            clock = next(names for names in clocks if spec.layer.name in names)
+            known = (len(given[name]) for name in clock if name in given)
+            count = next(known, spec.signal.length or 1)  # 1: nothing reads it
             ends = np.full(batch, count) if lengths is None else lengths
             a = (np.arange(count)[:, None] < ends).astype(np.float32)[:, :, None]
         made.append(a)

@@ -126,6 +126,11 @@ class InputSpec:
             )
         return x.astype(np.float32)
 
+    def checked(self, x, has_batch):
+        """``x``, an array of this rank or one less, as ``canonical`` gives it, after every check of it."""
+        self.check_ids(x, [a for a in self.letters if has_batch or a != "b"])
+        return self.canonical(self.checked_mask(x) if self.is_mask else x, has_batch)
+
     def canonical(self, x, has_batch):
         if has_batch:
             a = x if self.plain else x.transpose(self.order)
@@ -227,6 +232,11 @@ class Ports:
             return None
         return spec.signal.width, spec.signal.length or 0, signal.time
 
+    def frames(self, arrays):
+        """{input: its frames} of those of (time, batch, width) arrays whose length is not fixed."""
+        free = [s.signal.time and s.signal.length is None for s in self.inputs]
+        return {s.layer.name: len(a) for s, a, open_ in zip(self.inputs, arrays, free) if open_}
+
     def canonical(self, given):
         """Inputs as float32 (time, batch, width) arrays, None for masks that are not given; the batch, the
         frames (by input where they differ), and whether a batch axis was given."""
@@ -241,8 +251,6 @@ class Ports:
             has_batch = x.ndim == spec.rank
             if not has_batch and x.ndim != spec.rank - 1:
                 raise spec.wrong(x)
-            spec.check_ids(x, [a for a in spec.letters if has_batch or a != "b"])
-            x = spec.checked_mask(x) if spec.is_mask else x
             if batched is not None and has_batch != batched:
                 raise ShapeError(
                     "some inputs have a batch axis and some have not",
@@ -251,7 +259,7 @@ class Ports:
                     found=str(x.shape),
                 )
             batched = has_batch
-            array = spec.canonical(x, has_batch)
+            array = spec.checked(x, has_batch)
             if len(arrays) and any(a is not None and a.shape[1] != array.shape[1] for a in arrays):
                 raise ShapeError(
                     "the inputs have different batch sizes", where=spec.where, found=str(x.shape)

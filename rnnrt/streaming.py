@@ -88,11 +88,11 @@ class Streams:
     def _cut(self, names):
         given, rest, values = without_given(self.graph, names)
         calls, isa, family = None, self._whole.plans.isa, self._whole.plans.any()
-        if given is not None:
+        if given is not None:  # where it packs, its rows are as long as what is given, unless they say so
+            facts = {k: v for k, v in given.metadata.items() if k != "lengths_input"}
+            given = given.replace(given.layers, metadata=facts)
             plans = Plans(given, isa, family)
-            calls = WholeCalls(
-                given, Ports(given, given), plans, ModelStates(given, given), self.num_threads
-            )
+            calls = WholeCalls(given, Ports(given, given), plans, ModelStates(given, given), self.num_threads)
         emits = timing.may_emit_many(rest)
         return Streamed(rest, Ports(rest, rest), Plans(rest, isa, family), calls, values, emits)
 
@@ -128,6 +128,9 @@ class Streams:
                 f"batch_size must be None or a whole number from 1 to {1 << 24}", found=repr(batch_size)
             )
         given = dict(inputs or {})
+        facts = self.graph.metadata
+        packing = facts.get("lengths_input") or facts.get("lengths_option")
+        lengths = given.pop(packing, None)
         for name in given:
             if name not in self.ports.names:
                 raise ShapeError(f"there is no input {name!r}", expected=f"{self.ports.names}")
@@ -137,7 +140,7 @@ class Streams:
         if obstacle:
             raise self._refused(obstacle, every_step, names)
         specs = [part.ports.inputs[k] for k in part.ports.engine_order]
-        once = self._once(part, specs, given, batch_size)
+        once = self._once(part, specs, given, batch_size, self._lengths(part, packing, lengths, batch_size))
         numbers = [part.plans.common.clock(k) for k in range(len(specs))]
         of_input = {spec.layer.name: c for spec, c in zip(specs, numbers)}
         stream = _engine.Stream(
@@ -184,7 +187,20 @@ class Streams:
             )
         return frozenset(names)
 
-    def _once(self, part, specs, given, batch_size):
+    def _lengths(self, part, name, lengths, batch_size):
+        """The lengths of the rows given whole, (rows,), where the caller says them."""
+        if lengths is None:
+            return None
+        if part.given is None or not any(x.lengths == "honours" for x in part.given.graph.layers):
+            raise ShapeError(
+                "the lengths of rows count for inputs that are given whole, and none of them is packed here",
+                where=f"input {name!r}",
+                fix=f"Leave {name!r} out: a stream has the rows that are pushed.",
+            )
+        lengths = as_array(lengths, f"input {name!r}")
+        return np.full(batch_size or 1, lengths) if lengths.size == 1 else lengths
+
+    def _once(self, part, specs, given, batch_size, lengths):
         """(1, rows, width) arrays of the inputs of ``specs`` without a time axis."""
         rows, values = batch_size or 1, {}
         for spec in self.ports.inputs:
@@ -199,9 +215,13 @@ class Streams:
                 _for_rows(s, given.get(s.layer.name, _nothing(s)), batch_size)
                 for s in part.given.ports.inputs
             ]
-            answers = part.given.answer(asked)
+            answers = part.given.answer(asked, lengths)
             answers = answers if isinstance(answers, tuple) else (answers,)
             values = dict(zip(part.values, answers))
+        needed = {s.layer.name for s in (*specs, *(part.given.ports.inputs if part.given else ()))}
+        for spec in self.ports.inputs:
+            if spec.layer.name in given and spec.layer.name not in needed:  # no layer reads it
+                spec.checked(_for_rows(spec, given[spec.layer.name], batch_size), batch_size is not None)
         once = []
         for spec in specs:
             if spec.signal.time:

@@ -101,6 +101,15 @@ def clocks(graph: Graph):
     return tuple(map(tuple, made.values()))
 
 
+def counted_by_lengths(graph: Graph):
+    """The inputs that lead the clocks on which a packed sequence runs: the lengths of a call count their
+    frames.
+    """
+    led = leaders(graph)
+    packed = [x.name for x in graph.layers if x.lengths == "honours" and getattr(x, "packed", True)]
+    return list(dict.fromkeys(led[name] for name in packed if name in led))
+
+
 def delays(graph: Graph):
     """For every clock the smallest d such that for every t a stream has, after t + d frames, given every
     frame that a flush after t frames would have brought. Outputs whose frames all come at the end have no

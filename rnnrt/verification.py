@@ -15,7 +15,7 @@ from math import prod
 
 import numpy as np
 
-from . import reference
+from . import reference, timing
 from .errors import ShapeError, VerificationError
 from .graph import Graph
 from .layers import BatchNormalization, Embedding, Input, Multiply, NotEqual, TimeDistributed
@@ -116,7 +116,8 @@ def full_lengths(graph: Graph, inputs) -> np.ndarray | None:
     """
     if "lengths_input" not in graph.metadata:
         return None
-    batch, frames = next(inputs[name].shape[:2] for name in graph.inputs if graph.signals[name].time)
+    timed = [name for name in graph.inputs if graph.signals[name].time]
+    batch, frames = inputs[(timing.counted_by_lengths(graph) or timed)[0]].shape[:2]
     return np.full(batch, longest_row(graph, frames))
 
 

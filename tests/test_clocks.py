@@ -1,54 +1,26 @@
-"""Inputs with lengths of their own: in whole calls, pushed each at its own pace, and given whole."""
+"""Inputs with lengths of their own: in whole calls, and pushed each at its own pace."""
 
 import numpy as np
 import pytest
-from case_layers import bidirectional, conv, conv_transpose, dense
+from case_layers import conv, dense
+from clock_networks import (
+    apart,
+    encoder_decoder,
+    ends,
+    given,
+    laid_out,
+    left_end_beside,
+    same,
+    started_gru,
+    three_of_two_clocks,
+    two_ends,
+)
 from expect import refused, same_bits
 from small_models import lstm, network, normal
 
 import rnnrt
-from rnnrt import NotStreamableError, ShapeError, StateError, reference, timing
+from rnnrt import NotStreamableError, ShapeError, reference, timing
 from rnnrt import layers as L
-
-
-def ends(b, left, right, r):
-    """One answer to the ends of two sequences."""
-    left = b.add(L.Last, "left_end", lstm(b, "left_lstm", left, 4))
-    right = b.add(L.GlobalMaxPool, "right_end", conv(b, right, r, 5, 3, padding=(1, 1), name="right_conv"))
-    return dense(b, b.add(L.Concatenate, "both", left, right), r, 2)
-
-
-def two_ends():
-    r = np.random.default_rng(5)
-    return network(lambda b: ends(b, b.input("left", (3,)), b.input("right", (2,)), r))
-
-
-def apart():
-    """Two networks in one, of which one looks ahead and takes two frames for one answer."""
-
-    def make(b):
-        r = np.random.default_rng(6)
-        left, right = b.input("left", (3,)), b.input("right", (2,))
-        return (
-            lstm(b, "lstm", left, 4),
-            conv(b, right, r, 5, 5, padding=(2, 2), stride=2, name="ahead"),
-            conv_transpose(b, left, r, 3, 4, stride=2, padding=(1, 1), name="up"),
-        )
-
-    return network(make)
-
-
-def three_of_two_clocks():
-    """`a` and `c` meet, `b` goes its own way until the end."""
-
-    def make(b):
-        r = np.random.default_rng(7)
-        a, own, c = b.input("a", (3,)), b.input("b", (2,)), b.input("c", (3,))
-        met = b.add(L.Add, "met", conv(b, a, r, 3, 3, padding=(2, 0), name="slow"), c)
-        return met, b.add(L.Concatenate, "both", b.add(L.Last, "x", met), b.add(L.Last, "y", own))
-
-    return network(make)
-
 
 NETWORKS = {"ends": two_ends, "apart": apart, "three": three_of_two_clocks}
 
@@ -56,11 +28,6 @@ NETWORKS = {"ends": two_ends, "apart": apart, "three": three_of_two_clocks}
 def lengths_of(model, generator):
     by_clock = generator.integers(3, 24, len(model.clocks))
     return {n: int(count) for names, count in zip(model.clocks, by_clock) for n in names}
-
-
-def given(model, lengths, rows):
-    """Inputs of ``lengths`` in the model's order, (rows, time, features)."""
-    return [normal(rows, lengths[n], model.inputs[n][2]) for n in model.inputs]
 
 
 def answered(model, *xs):
@@ -90,13 +57,6 @@ def streamed(model, xs, generator, stream=None):
     rest = stream.flush()
     made.append(rest if isinstance(rest, tuple) else (rest,))
     return [np.concatenate(parts, 1) for parts in zip(*made)]
-
-
-def same(model, made, whole):
-    for y, expected, output in zip(made, whole, model.outputs):
-        if len(model.outputs[output]) == 2:
-            expected = expected[:, None]
-        assert same_bits(y, expected), output
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -295,189 +255,6 @@ def test_fixed_lengths_are_those_of_each_clock():
     assert same_bits(stream.flush()[0], model(left, right))
 
 
-# ---- given whole -------------------------------------------------------------------------------------------
-
-
-def encoder_decoder(both_ways=True, bridge=True):
-    def make(b):
-        r = np.random.default_rng(10)
-        source, target = b.input("source", (3,)), b.input("target", (2,))
-        if both_ways:
-            joined = bidirectional(b, source, r, L.LSTM, 4, L.Concatenate)
-            source_end = b.add(L.Last, "source_end", joined)
-        else:
-            source_end = b.add(L.Last, "source_end", lstm(b, "encoder", source, 8))
-        h = dense(b, source_end, r, 5, activation="tanh") if bridge else f"{lstm(b, 'five', source, 5)}:h"
-        return dense(b, started_gru(b, target, h, r), r, 3)
-
-    return network(make)
-
-
-def started_gru(b, x, h, r):
-    units, size = 5, 2
-    return b.add(
-        L.GRU,
-        "decoder",
-        x,
-        h,
-        weight=r.normal(0, 0.3, (3 * units, size)),
-        recurrent_weight=r.normal(0, 0.3, (3 * units, units)),
-        bias=r.normal(0, 0.1, 3 * units),
-        recurrent_bias=r.normal(0, 0.1, 3 * units),
-    )
-
-
-@pytest.mark.parametrize("both_ways", [True, False])
-@pytest.mark.parametrize("bridge", [True, False])
-def test_an_encoder_is_given_whole_and_the_decoder_streams(both_ways, bridge):
-    model = encoder_decoder(both_ways, bridge)
-    source, target = given(model, {"source": 9, "target": 6}, 3)
-    assert model.clocks == (("source",), ("target",)) and not model.streamable
-    refused(NotStreamableError, model.stream, "Give 'source' whole")
-    whole = model(source, target)
-    exact, _ = reference.run(model.graph, {"source": source, "target": target})
-    assert np.abs(whole - exact["y"]).max() < 1e-5
-    stream = model.stream(3, inputs={"source": source})
-    assert same_bits(np.concatenate([stream.push(target[:, :2]), stream.push(target[:, 2:])], 1), whole)
-    assert stream.flush().shape == (3, 0, 3)
-    one = model.stream(inputs={"source": source[1]})
-    assert same_bits(np.stack([one.step(frame) for frame in target[1]]), whole[1])
-    shared = model.stream(2, inputs={"source": source[1]})  # one source for all rows
-    assert same_bits(shared.push(target[[1, 1]]), whole[[1, 1]])
-    assert one.position == 6
-    again = model.stream(inputs={"source": source[1]})
-    again.push(target[1, :4])
-    twin = model.stream(inputs={"source": source[1]})
-    twin.state = rnnrt.State.from_bytes(again.state.to_bytes())
-    assert same_bits(twin.push(target[1, 4:]), whole[1, 4:])
-    other = model.stream(inputs={"source": source[0]})
-    refused(StateError, lambda: setattr(other, "state", again.state), "given_once")
-    again.reset()
-    assert same_bits(again.push(target[1]), whole[1])
-
-
-def test_what_is_given_whole_must_be_given_right():
-    model = encoder_decoder()
-    source, target = given(model, {"source": 9, "target": 6}, 3)
-    stream = lambda batch=3, **inputs: model.stream(batch, inputs=inputs)
-    refused(ShapeError, lambda: stream(source=source[:2]), "'source'", "expected 3", "found 2")
-    refused(ShapeError, lambda: stream(source=source[:, :, :2]), "'source'", "wrong shape")
-    refused(ShapeError, lambda: stream(None, source=source), "'source'", "wrong shape")
-    refused(ShapeError, lambda: stream(source=source[:, :0]), "'source'", "no frames")
-    refused(ShapeError, lambda: stream(source=source, target=target), "nothing is left to stream")
-    refused(ShapeError, lambda: stream(sauce=source), "no input 'sauce'")
-    refused(NotStreamableError, lambda: stream(target=target), "cannot be given whole")
-    forward = encoder_decoder(both_ways=False)
-    refused(
-        StateError,
-        lambda: forward.stream(3, inputs={"source": source}, initial_state={"encoder/h": np.zeros((3, 8))}),
-        "'encoder/h'",
-        "given whole",
-    )
-    three = three_of_two_clocks()
-    a, b, c = given(three, {"a": 5, "b": 4, "c": 5}, 1)
-    refused(ShapeError, lambda: three.stream(1, inputs={"a": a}), "'a'", "'c'", "Give both whole")
-    refused(NotStreamableError, lambda: three.stream(1, inputs={"a": a, "c": c}), "cannot be given whole")
-    live = three.stream(1, inputs={"b": b})
-    made = [live.push((a[:, :2], c[:, :2])), live.push((a[:, 2:], c[:, 2:])), live.flush()]
-    same(three, [np.concatenate(p, 1) for p in zip(*made)], three(a, b, c))
-
-
-@pytest.mark.parametrize("strided", [False, True])
-def test_what_is_given_whole_shares_the_weights(strided):
-    """A stream of a part of the network packs nothing anew, whichever inputs it was given whole."""
-
-    def make(b):
-        r = np.random.default_rng(18)
-        source = b.input("source", (3,))
-        if strided:  # whose padding needs the length
-            source = b.add(L.Conv1D, "half", source, weight=normal(3, 2, 3), stride=2, padding="same")
-        start = b.add(L.Last, "end", lstm(b, "encoder", source, 5))
-        y = lstm(b, "first", b.input("target", (2,)), 4)
-        y = b.add(L.GRU, "decoder", y, start, weight=normal(15, 4), recurrent_weight=normal(15, 5))
-        return dense(b, y, r, 3)
-
-    graph = network(make).graph
-    model = rnnrt.Model(graph.replace(graph.layers, start={"first/h": normal(4)}))
-    source, target = (x[0] for x in given(model, {"source": 9, "target": 6}, 1))
-    stream = model.stream(inputs={"source": source})
-    assert same_bits(stream.push(target), model(source, target))
-    cut = model._streams._for(frozenset({"source"}))
-    for plan in (cut.plans.any(), cut.given.plans.any()):
-        assert plan.nbytes == model.nbytes  # a plan counts what its family holds
-
-
-def test_streams_that_were_given_other_inputs_whole_are_not_of_one_batch():
-    model = two_ends()
-    left, right = (x[0] for x in given(model, {"left": 5, "right": 4}, 1))
-    both, one = model.stream(), model.stream(inputs={"right": right})
-    refused(StateError, lambda: model.push_many([both, one], [(left, right), left]), "given whole")
-    one.push(left)
-    assert same_bits(one.flush()[0], model(left, right))
-
-
-def test_a_start_made_of_an_input_given_once():
-    def make(b):
-        r = np.random.default_rng(11)
-        x, speaker = b.input("x", (2,)), b.input("speaker", (6,), time=False)
-        return started_gru(b, x, dense(b, speaker, r, 5, activation="tanh"), r)
-
-    model = network(make)
-    x, speaker = normal(2, 7, 2), normal(2, 6)
-    whole = model(x, speaker)
-    stream = model.stream(2, inputs={"speaker": speaker})
-    assert model.streamable and model.delay == 0
-    assert same_bits(np.concatenate([stream.push(x[:, :3]), stream.push(x[:, 3:])], 1), whole)
-
-
-def laid_out():
-    """RepeatVector: the end of one input beside every frame of another."""
-
-    def make(b):
-        r = np.random.default_rng(12)
-        x, source = b.input("x", (2,), length=6), b.input("source", (3,))
-        end = b.add(L.Last, "end", bidirectional(b, source, r, L.GRU, 4, L.Concatenate))
-        repeated = b.add(L.Unflatten, "repeat", dense(b, end, r, 6 * 4), length=6)
-        return lstm(b, "lstm", b.add(L.Concatenate, "beside", x, repeated), 3)
-
-    return network(make)
-
-
-def test_a_sequence_laid_out_of_what_is_given_whole():
-    model = laid_out()
-    source, x = normal(2, 9, 3), normal(2, 6, 2)
-    whole = model(x, source)
-    stream = model.stream(2, inputs={"source": source})
-    assert same_bits(np.concatenate([stream.push(x[:, :2]), stream.push(x[:, 2:])], 1), whole)
-
-
-def left_end_beside(b, x, how):
-    return b.add(L.Last, f"end_{how}", lstm(b, f"lstm_{how}", x, 4))
-
-
-def test_a_state_of_what_is_given_whole_is_not_dropped():
-    model = encoder_decoder(both_ways=False)
-    source, target = (x[0] for x in given(model, {"source": 9, "target": 6}, 1))
-    stream = model.stream(inputs={"source": source})
-    wrong = {"encoder/h": np.ones(8, np.float32)}
-    refused(StateError, lambda: setattr(stream, "state", wrong), "'encoder/h'", "given whole")
-    with pytest.raises(StateError):
-        stream.state = model(source, target, return_state=True)[1]
-    windowed = network(
-        lambda b: b.add(
-            L.Concatenate,
-            "both",
-            b.add(L.Last, "a", conv(b, b.input("a", (2,)), np.random.default_rng(1), 3, 3, name="taps")),
-            left_end_beside(b, b.input("b", (3,)), "b"),
-        )
-    )
-    a, b = (x[0] for x in given(windowed, {"a": 5, "b": 4}, 1))
-    live = windowed.stream(inputs={"a": a})
-    live.state = {"lstm_b/h": np.zeros(4, np.float32)}  # the windows are not of this stream
-    live.push(b)
-    assert same_bits(live.flush()[0], windowed(a, b))
-
-
 def test_every_step_joins_two_clocks_of_three():
     def make(b):
         x, y, z = (b.input(n, (3,)) for n in "xyz")
@@ -514,20 +291,6 @@ def test_a_state_that_begins_with_the_row_and_not_with_a_clock():
         assert same_bits(s.push((left, right[2:]))[0], model(left, right, value)[0])
 
 
-def test_names_of_values_that_are_given_do_not_meet():
-    def make(b):
-        r = np.random.default_rng(15)
-        source, target = b.input("s", (3,)), b.input("t", (2,))
-        h = f"{lstm(b, 'enc', source, 5)}:h"
-        last = b.add(L.Last, "last", "enc")
-        other = b.add(L.Dense, "enc_h", last, weight=normal(5, 5), bias=normal(5))
-        return started_gru(b, target, h, r), b.add(L.Add, "both", other, h)
-
-    model = network(make)
-    source, target = (x[0] for x in given(model, {"s": 4, "t": 3}, 1))
-    assert same_bits(model.stream(inputs={"s": source}).push(target)[0], model(source, target)[0])
-
-
 def test_answers_of_inputs_that_end_at_different_times_wait_for_one_another():
     """Fixed lengths, flattened and joined, in a whole call of several blocks and in a stream."""
 
@@ -544,3 +307,21 @@ def test_answers_of_inputs_that_end_at_different_times_wait_for_one_another():
     exact, _ = reference.run(model.graph, dict(zip(model.inputs, xs)))
     assert np.abs(whole - exact["y"]).max() < 1e-5
     same(model, streamed(model, xs, np.random.default_rng(2)), (whole,))
+
+
+def test_a_mask_that_is_left_out_is_as_long_as_what_it_masks():
+    def make(b):
+        left, right, mask = b.input("left", (3,)), b.input("right", (3,)), b.input("mask", ())
+        end = b.add(L.Last, "left_end", lstm(b, "masked", left, 4, mask=mask))
+        return b.add(L.Concatenate, "both", end, left_end_beside(b, right, "right"))
+
+    model = network(make)
+    left, right = normal(2, 5, 3), normal(2, 9, 3)
+    whole = model(left, right)
+    assert same_bits(whole, model(left, right, mask=np.ones((2, 5))))
+    assert not same_bits(whole, model(left, right, mask=np.arange(5) < [[5], [2]]))
+    stream = model.stream(2)
+    stream.push((left, right))
+    assert same_bits(stream.flush()[:, 0], whole)
+    assert same_bits(model.run({"right": right, "left": left})["y"], whole)
+    assert not model._plans._by_length  # one plan for all lengths
