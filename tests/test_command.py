@@ -85,6 +85,7 @@ def test_stream_flushes_what_a_look_ahead_held_back(capsys, tmp_path):
 def test_info_names_layers_sizes_and_assumptions(capsys):
     code, out, _ = run(capsys, "info", demo.FOLDER / "ln_rnn.keras")
     assert code == 0 and "epsilon 0.001" in out
+    assert "\ntakes mask= (input_layer_1_mask) or lengths=\n" in out and "{" not in out
     code, data = run_json(capsys, "info", LSTM_KERAS)
     assert code == 0 and data["streamable"] and data["delay"] == 0
     assert [x["kind"] for x in data["layers"]].count("lstm") == 2

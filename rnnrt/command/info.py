@@ -12,6 +12,22 @@ from .models import open_model
 from .report import WHY, Report, golden_line
 from .tables import table
 
+#: Metadata that tell a program how to call the network, which ``_taken`` says in words.
+_OF_CALLS = {
+    "assumed",
+    "cut_outputs",
+    "initial_states",
+    "lengths_input",
+    "lengths_option",
+    "lifted",
+    "masked",
+    "optional_inputs",
+    "packed",
+    "packing",
+    "state_inputs",
+    "state_outputs",
+}
+
 
 def info(options):
     model = open_model(options.file, options)
@@ -94,8 +110,9 @@ def described(data):
             f"{word[:-1]} {x['name']}: {x['shape']}" + (", ids" if x.get("ids") else "") + _axes(x)
             for x in data[word]
         ]
+    lines += _taken(data)
     for key, value in data["metadata"].items():
-        if key == "assumptions":  # among those of the model
+        if key == "assumptions" or key in _OF_CALLS:  # those are among the model's, these said above
             continue
         if isinstance(value, list):
             lines += [f"{key}:"] + [f"  {v}" for v in value] if value else []
@@ -103,6 +120,25 @@ def described(data):
             plain = isinstance(value, (str, int, float, bool, type(None)))
             lines.append(f"{key}: {value if plain else json.dumps(value)}")
     return lines
+
+
+def _taken(data):
+    """What a call takes beside its inputs, a line each."""
+    metadata = data["metadata"]
+    names = [metadata[key] for key in ("lengths_input", "lengths_option") if key in metadata]
+    masked = metadata.get("masked")
+    if metadata.get("packed"):
+        needed = ", which a call must give" if "lengths_input" in metadata else ""
+        yield (
+            "takes lengths= of packed rows" + "".join(f", {name!r} of the source" for name in names) + needed
+        )
+    if "state_inputs" in metadata:
+        yield f"takes initial_state= as forward does: {', '.join(metadata['state_inputs'])}"
+    if isinstance(masked, dict):
+        own = {x["name"] for x in data["inputs"]}
+        yield f"takes mask= ({', '.join(n for n in masked['inputs'] if n not in own)}) or lengths="
+    elif masked:
+        yield f"takes no mask=: {masked}"
 
 
 def _axes(item):
