@@ -117,7 +117,7 @@ def decode(value, take, where):
         if signal.width > MAX_WIDTH:
             found = f"{signal.width:,}"
             raise ResourceLimitError(
-                f"{reference!r} makes too wide frames",
+                f"{reference!r} makes frames that are too wide",
                 where=where,
                 expected=f"at most {MAX_WIDTH:,}",
                 found=found,

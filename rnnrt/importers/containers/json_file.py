@@ -164,7 +164,7 @@ def array(value, shape, where) -> np.ndarray:
     kinds = set(map(type, flat))
     if not kinds <= {int, float}:
         wrong = next(item for item in flat if type(item) not in (int, float))
-        raise ModelFileError("holds something else than numbers", where=where, found=_shown(wrong))
+        raise ModelFileError("holds something other than numbers", where=where, found=_shown(wrong))
     made = np.array(flat, np.float64).reshape(sizes)
     if not (np.abs(made) <= np.finfo(np.float32).max).all():
         raise ModelFileError(
