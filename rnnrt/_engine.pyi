@@ -20,6 +20,7 @@ SLOTS: dict[str, int]
 NORMS: dict[str, int]
 MASKED: dict[str, int]
 MAX_INPUTS: int
+MAX_PORTS: int
 
 def isas() -> list[str]:
     """Instruction sets this processor runs, best first."""

@@ -55,8 +55,9 @@ class WholeCalls:
                 frames = self.ports.frames(arrays)
         plan = self.plans.for_frames(frames)
         sizes = [arrays[k].shape[0] for k in self.ports.engine_order]
+        shown = frames
         if isinstance(frames, dict):
-            frames = max(frames.values())
+            shown = ", ".join(f"{name!r} {count}" for name, count in frames.items())
         arrays_out, views = [], []
         for k, (output, signal) in enumerate(self.ports.outputs):
             count = plan.due(k, sizes, True)
@@ -64,7 +65,7 @@ class WholeCalls:
                 raise ShapeError(
                     "the input is too short for this network",
                     where=f"output {output.name!r}",
-                    found=f"{frames} frames",
+                    found=f"{shown} frames",
                 )
             end = self._cut_at(output.name, lengths)
             shared = out is not None and any(np.may_share_memory(out, a) for a in arrays)

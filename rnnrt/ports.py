@@ -28,9 +28,10 @@ def as_array(x, where):
     try:
         x = np.asarray(x)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise DTypeError(
-            "this cannot be read as an array of numbers", where=where, found=f"{type(x).__name__} ({error})"
-        ) from error
+        found = f"{type(x).__name__} ({error})"
+        if isinstance(x, (list, tuple)) and "inhomogeneous" in str(error):
+            found = f"a {type(x).__name__} of {len(x)} items of different shapes"
+        raise DTypeError("this cannot be read as an array of numbers", where=where, found=found) from error
     if x.dtype.kind not in "fiub":
         raise DTypeError(
             "this type of number cannot be used",

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _engine, timing
+from . import _engine, ragged, timing
 from .calls import WholeCalls
-from .errors import DTypeError, NotStreamableError, ShapeError
+from .errors import DTypeError, NotStreamableError, ShapeError, did_you_mean
 from .model_states import ModelStates
 from .passes.given import without_given
 from .plans import Plans
@@ -87,6 +87,13 @@ class Streams:
 
     def _cut(self, names):
         given, rest, values = without_given(self.graph, names)
+        if max(len(values), len(rest.inputs)) > _engine.MAX_PORTS:
+            raise NotStreamableError(
+                "too much goes from the inputs that are known whole to the others",
+                expected=f"at most {_engine.MAX_PORTS} values",
+                found=str(max(len(values), len(rest.inputs))),
+                fix="Run it on whole inputs: model(x).",
+            )
         calls, isa, family = None, self._whole.plans.isa, self._whole.plans.any()
         if given is not None:  # where it packs, its rows are as long as what is given, unless they say so
             facts = {k: v for k, v in given.metadata.items() if k != "lengths_input"}
@@ -99,15 +106,20 @@ class Streams:
     def _refused(self, obstacle, every_step, names):
         how = "stream with every_step" if every_step and not self._for(names).obstacle(False) else "stream"
         fix = "Run it on whole inputs: model(x)."
-        clocks = timing.clocks(self.graph)
-        for clock in clocks if len(clocks) > 1 and not names else ():
+        left = [clock for clock in timing.clocks(self.graph) if names.isdisjoint(clock)]
+        ways = [left[:k] + left[k + 1 :] for k in reversed(range(len(left)))]  # all but one, from the last on
+        for way in [*([clock] for clock in left), *ways] if len(left) > 1 else ():
+            more = [n for n in self.graph.inputs if any(n in clock for clock in way)]
             try:
-                helps = not self._for(frozenset(clock)).obstacle(every_step)
+                helps = not self._for(names | set(more)).obstacle(every_step)
             except NotStreamableError:
                 continue
             if helps:
-                given = ", ".join(f"{n!r}: array" for n in clock)
-                fix = f"Give {' and '.join(map(repr, clock))} whole: stream(inputs={{{given}}})."
+                optional = {s.layer.name for s in self.ports.inputs if s.is_mask or s.optional}
+                told = [n for n in more if n not in optional]
+                given = ", ".join(f"{n!r}: array" for n in self.graph.inputs if n in told or n in names)
+                too = " too" if names else ""
+                fix = f"Give {' and '.join(map(repr, told))} whole{too}: stream(inputs={{{given}}})."
                 break
         return NotStreamableError(
             f"this model cannot {how}: the layer {obstacle[1]}", where=f"layer {obstacle[0]!r}", fix=fix
@@ -133,7 +145,8 @@ class Streams:
         lengths = given.pop(packing, None)
         for name in given:
             if name not in self.ports.names:
-                raise ShapeError(f"there is no input {name!r}", expected=f"{self.ports.names}")
+                fix = did_you_mean(str(name), self.ports.names)
+                raise ShapeError(f"there is no input {name!r}", expected=f"{self.ports.names}", fix=fix)
         names = self._whole_inputs(given)
         part = self._for(names)
         obstacle = part.obstacle(every_step)
@@ -260,6 +273,12 @@ def _for_rows(spec, x, batch_size):
     """``x`` as a whole call takes it for ``batch_size`` rows: one value for all of them is repeated."""
     if x is None:
         return None
+    if spec.signal.time and ragged.any_ragged([spec], [x]):
+        raise ShapeError(
+            "rows of different length cannot be given whole to one stream",
+            where=spec.where,
+            fix="Make one stream for each row, and step them together: model.step_many(streams, frames).",
+        )
     x = as_array(x, spec.where)
     alone = x.ndim == spec.rank - 1
     if not spec.signal.time and batch_size is None and x.shape == (1, *spec.signal.features):

@@ -135,7 +135,7 @@ def test_at_the_end_no_input_may_be_without_a_frame_that_is_joined_with_others()
     left, right = (x[0] for x in given(model, {"left": 5, "right": 2}, 1))
     stream = model.stream()
     stream.push((left, None))
-    refused(ShapeError, stream.flush, "too short", "'both'")
+    refused(ShapeError, stream.flush, "too short", "'both'", "'left' 5, 'right' 0", "Push frames of 'right'")
     stream.push((None, right))  # nothing had changed
     assert same_bits(stream.flush()[0], model(left, right))
     assert model.stream().flush().shape == (0, 2)
@@ -203,6 +203,7 @@ def test_many_streams_are_pushed_as_one_batch():
         ShapeError,
         lambda: model.push_many(streams, [(xs[0][k, :2], xs[1][k, : k + 1]) for k in range(3)]),
         "different numbers of frames",
+        "('left' 2, 'right' 1) and ('left' 2, 'right' 2)",
     )
 
 
@@ -265,7 +266,9 @@ def test_every_step_joins_two_clocks_of_three():
     x, y, z = (a[0] for a in given(model, {"x": 5, "y": 4, "z": 4}, 1))
     stream = model.stream(every_step=True)
     for wrong in ((x[:3], y[:2], z[:1]), (x[:2], y[:1], None), (None, y[:2], z[:1])):
-        refused(ShapeError, lambda w=wrong: stream.push(w), "'c'", "different numbers of frames")
+        refused(
+            ShapeError, lambda w=wrong: stream.push(w), "'c'", "different numbers of frames", "'y' ", "'z' "
+        )
     _own, joined = stream.push((x, y[:3], z[:3]))
     assert same_bits(joined, np.stack([model(x, y[: t + 1], z[: t + 1])[1] for t in range(3)]))
     assert stream.max_outputs((2, 1, 1)) == (2, 1)

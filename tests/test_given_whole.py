@@ -217,3 +217,47 @@ def test_names_of_values_that_are_given_do_not_meet():
     model = network(make)
     source, target = (x[0] for x in given(model, {"s": 4, "t": 3}, 1))
     assert same_bits(model.stream(inputs={"s": source}).push(target)[0], model(source, target)[0])
+
+
+def test_a_refusal_names_all_that_must_be_given_whole():
+    def make(b):
+        ends = [left_end_beside(b, b.input(n, (3,)), n) for n in ("one", "two")]
+        start = b.add(L.Concatenate, "start", *ends)
+        weights = {"weight": normal(24, 2), "recurrent_weight": normal(24, 8)}
+        return b.add(L.GRU, "decoder", b.input("target", (2,)), start, **weights)
+
+    model = network(make)
+    refused(
+        NotStreamableError, model.stream, "Give 'one' and 'two' whole: stream(inputs={'one': array, 'two'"
+    )
+    left = lambda: model.stream(inputs={"one": normal(4, 3)})
+    refused(NotStreamableError, left, "Give 'two' whole too: stream(inputs={'one': array, 'two': array})")
+    refused(ShapeError, lambda: model.stream(inputs={"ones": normal(4, 3)}), "Did you mean 'one'?")
+
+
+def test_what_is_pushed_is_what_is_left():
+    model = encoder_decoder()
+    source, target = (x[0] for x in given(model, {"source": 9, "target": 6}, 1))
+    stream = model.stream(inputs={"source": source})
+    for wrong in ((None, target), (source, target), [source, target]):
+        refused(rnnrt.DTypeError, lambda w=wrong: stream.push(w), "2 items", "frames of 'target' alone")
+    assert stream.position == 0
+    rows = [source, source[:3]]
+    refused(
+        ShapeError, lambda: model.stream(2, inputs={"source": rows}), "'source'", "one stream for each row"
+    )
+
+
+def test_more_values_than_the_engine_passes_on_are_refused_by_name():
+    def make(b):
+        x, y = b.input("source", (2,)), b.input("target", (2,))
+        for k in range(33):
+            x = lstm(b, f"encoder{k}", x, 2)
+        for k in range(33):
+            y = lstm(b, f"decoder{k}", y, 2, f"encoder{k}:h", f"encoder{k}:c")
+        return y
+
+    model = network(make)
+    refused(
+        NotStreamableError, lambda: model.stream(inputs={"source": normal(3, 2)}), "at most 64", "found 67"
+    )

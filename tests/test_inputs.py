@@ -104,7 +104,7 @@ def test_the_inputs_must_be_all_there_and_fit_each_other():
         "found (6, 2)",
     )
     stream = model.stream()
-    refused(ShapeError, lambda: stream.push(left[0]), "number of inputs", "['left', 'right']", "found 1")
+    refused(ShapeError, lambda: stream.push(left[0]), "as a tuple", "(left, right)", "found ndarray")
     refused(
         ShapeError,
         lambda: stream.push((left[0], right[0, :5])),

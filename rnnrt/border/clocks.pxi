@@ -56,8 +56,34 @@ cdef check_alike(Stream stream, list chunks, int axis):
         known, frames = first.setdefault(clock, (port, a.shape[axis]))
         if frames != a.shape[axis]:
             raise ShapeError(
-                "the inputs have different numbers of frames, which meet in a layer",
+                "a layer joins these inputs frame by frame, and they have different numbers of frames",
                 where=f"inputs {known.layer.name!r} and {port.layer.name!r}",
                 expected=str(frames),
                 found=str(a.shape[axis]),
+                fix="Push as many frames of both.",
             )
+
+
+cdef raise_of_clocks(Stream stream, int status, rnnrt_error *error, Counts *counts, bint ended):
+    """``raise_status`` where several clocks may be what is wrong: the error says how far each is."""
+    if stream.clocks < 2 or status not in (RNNRT_TOO_SHORT, RNNRT_MISALIGNED):
+        raise_status(status, error, stream.plan.names)
+    taken = stream.positions_of(0)
+    frames = {}
+    for names, clock, before in zip(stream.part.clocks, stream.clock_order, taken):
+        frames |= dict.fromkeys(names, before * ended + counts.by_clock[clock])
+    none = [repr(name) for name, count in frames.items() if not count]
+    text = ", ".join([f"{name!r} {count}" for name, count in frames.items()])
+    if ended:
+        raise ShapeError(
+            "the sequence ends, and an input is too short for what this layer joins",
+            where=f"layer {stream.plan.names[error.layer]!r}",
+            found=f"frames: {text}",
+            fix=f"Push frames of {' and '.join(none)} first." if none else "Push more frames of it first.",
+        )
+    raise ShapeError(
+        "joins branches that have different numbers of frames after this push",
+        where=f"layer {stream.plan.names[error.layer]!r}",
+        found=f"frames pushed: {text}",
+        fix="With every_step, push as many frames of each.",
+    )

@@ -21,11 +21,11 @@ def push_streams(list streams, list given, bint one, check=None):
                 fix="Push them in two calls.",
             )
         inputs = engine_inputs(stream, chunks_of(stream, chunk, None, one))
-        own = [len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time]
+        own = {port.layer.name: len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time}
         if lengths is not None and own != lengths:
             raise ShapeError(
                 "the chunks have different numbers of frames",
-                found=f"{lengths} and {own}",
+                found=f"{' and '.join([told_frames(n) for n in (lengths, own)])}",
                 fix="Push streams with chunks of other lengths in another call.",
             )
         lengths = own
@@ -49,6 +49,13 @@ def push_streams(list streams, list given, bint one, check=None):
         answers.append(answers_of_rows(stream, row_answers[first:first + stream.batch]))
         first += stream.batch
     return answers
+
+
+cdef told_frames(dict frames):
+    """{input: frames} in a message: the number alone where there is one input."""
+    if len(frames) == 1:
+        return str(*frames.values())
+    return "(" + ", ".join([f"{name!r} {count}" for name, count in frames.items()]) + ")"
 
 
 cdef class Group:

@@ -13,9 +13,10 @@ cdef list paired(Stream stream, given, mask):
         given = [None if port.is_mask else next(rest) for port in ports]
     if len(given) != len(ports):
         raise ShapeError(
-            "the number of inputs is wrong",
-            expected=f"{[port.layer.name for port in ports]}",
-            found=str(len(given)),
+            "the stream takes several inputs, as a tuple in their order",
+            expected=f"({', '.join([port.layer.name for port in ports])})",
+            found=f"{len(given)} of them" if several else type(given[0]).__name__,
+            fix="None stands for an input that has no frames now." if stream.clocks > 1 else None,
         )
     return given if mask is None else masks.placed(ports, given, mask)
 
@@ -33,7 +34,10 @@ cdef list chunks_of(Stream stream, given, mask, bint one):
             continue
         if x is None and len(stream.timed_inputs) > 1:
             if one:
-                raise ShapeError("a step takes a frame of every input", where=port.where, found="None")
+                raise ShapeError(
+                    "a step takes a frame of every input", where=port.where, found="None",
+                    fix="push() takes chunks, and None for an input that has no frames now.",
+                )
             x = np.zeros(lead + (0,) + port.signal.features, np.float32)
         x = checked_input(stream, x, port, clock, lead, not one)
         x = port.checked_mask(x) if port.is_mask else x
@@ -52,7 +56,12 @@ cdef checked_input(Stream stream, x, port, int32_t clock, tuple lead, bint timed
     """``x`` as a float32 array of one frame (``lead``, features) or a chunk (``lead``, time, features), or an
     error that names the input.
     """
-    x = as_array(x, port.where)
+    try:
+        x = as_array(x, port.where)
+    except DTypeError as error:
+        if len(stream.timed_inputs) == 1 and isinstance(x, (tuple, list)):
+            error.fix = f"This stream takes frames of {port.layer.name!r} alone, as one array."
+        raise
     shape = lead + ((None,) if timed else ()) + port.signal.features
     if x.ndim != len(shape) or any(n is not None and n != found for n, found in zip(shape, x.shape)):
         expected = tuple("time" if n is None else n for n in shape)

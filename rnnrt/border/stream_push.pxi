@@ -115,7 +115,7 @@ cdef list push_checked(Stream stream, list chunks, bint ended, out):
     if status == RNNRT_CANCELLED:
         raise_cancelled(stream.call)
     if status:
-        raise_status(status, &error, stream.plan.names)
+        raise_of_clocks(stream, status, &error, &counts, ended)
     answers = []
     for k, (features, _) in enumerate(stream.output_features):
         a = outputs[k][:, :c_outputs[k].frames]

@@ -19,7 +19,7 @@ KINDS, FUNCTIONS = kind_number, function_number
 SLOTS, NORMS = numbers(rnnrt_slot_word), numbers(rnnrt_norm_word)
 MASKED = numbers(rnnrt_masked_word)
 #: Most inputs of a row.
-MAX_INPUTS = RNNRT_MAX_INPUTS
+MAX_INPUTS, MAX_PORTS = RNNRT_MAX_INPUTS, RNNRT_PLAN_OUTPUTS
 
 
 def isas():
