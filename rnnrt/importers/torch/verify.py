@@ -17,6 +17,7 @@ from ...errors import ShapeError, StateError, UnsupportedModelError
 from ...layers import Embedding, Input
 from ...verification import distance, longest_row
 from .copy import evaluated
+from .program import leaves
 
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
 ROUNDING = 100  # times the reference's float32 error: magnified rounding is not a wrong reading
@@ -42,13 +43,6 @@ def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=N
     if _real(module) in (torch.float16, torch.bfloat16):  # too coarse to tell a small fault
         notes += _Comparison(module.float(), graph, example, optional, finals, least).notes()
     return list(dict.fromkeys(notes))
-
-
-def leaves(tree):
-    """What a forward returns, taken out of its tuples and dicts in order."""
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    return [leaf for item in tree for leaf in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
 
 
 def _says_nothing(answer):
