@@ -8,12 +8,12 @@ and one must fit. Nothing in it may depend on a batch size or a number of frames
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-from ... import state_form
+from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
-from ...layers import Input
 from ..axes.layouts import LayoutMismatch, layouts_of, open_layouts, search
 from ..axes.values import (
     AxesError,
@@ -23,7 +23,6 @@ from ..axes.values import (
     Network,
     StateInput,
     Tensor,
-    graph_axes,
 )
 from ..operators.table import readable
 from .aten import MaxOverTime
@@ -131,21 +130,20 @@ class Program:
             raise UnsupportedModelError(
                 "a forward with *args or **kwargs is not supported", fix="Name its inputs."
             )
-        ends = set()
-
-        def follow(node):
-            for user in node.users:
+        ends, waiting, seen = set(), [node], set()
+        while waiting:
+            value = waiting.pop()
+            for user in value.users:
                 word = self.words.get(user)
-                if word in RECURRENT and node is not user.args[0]:
+                if word in RECURRENT and value is not user.args[0]:
                     ends.add(StateInput)
-                elif user.op in ("call_module", "output") or word is None:
+                elif user.op == "call_module" or word is None:
                     ends.add(None)
-                elif (passed := self._passed(user, node)) is _THROUGH:
-                    follow(user)
-                else:
+                elif (passed := self._passed(user, value)) is not _THROUGH:
                     ends.add(passed)
-
-        follow(node)
+                elif user not in seen:
+                    seen.add(user)
+                    waiting.append(user)
         if not ends:
             raise UnsupportedModelError(
                 f"forward never uses its argument {node.target!r}", fix="Remove it, or give it a default."
@@ -254,10 +252,7 @@ class Program:
         if (
             len(fitting) > 1
         ):  # layers that act on each frame alike fit several readings, and mean the same under each
-            graph.metadata["assumed"] = {
-                node.target: Input(node.target, time="t" in axes, axes=graph_axes(axes)).axes
-                for node, (axes, *_) in assumed.items()
-            }
+            graph.metadata["assumed"] = {node.target: graph[node.target].axes for node in assumed}
         return graph
 
     def _untold(self, node):
@@ -289,7 +284,7 @@ class Program:
             try:
                 values[node] = self._value(net, node, values, assumed)
             except RnnrtError as error:
-                if node.op != "placeholder":
+                if node.op not in ("placeholder", "get_attr"):
                     error.at(self._where(node) if node.op != "output" else "the output")
                 raise LayoutMismatch(place, net.placed, self.ancestors[node], error) from error
         return values[self.nodes[-1]]
@@ -331,9 +326,13 @@ class Program:
             if not isinstance(value, MaxOverTime):
                 raise UnsupportedModelError(f"the attribute {attribute} is not supported", found=str(value))
             return getattr(value, attribute)
-        name, word = self.words[node]
         bound = self._bound(node)
-        return word.lower(net, name, bound._replace(arguments=load(bound.arguments)))
+        return self._lowered(net, node, bound._replace(arguments=load(bound.arguments)))
+
+    def _lowered(self, net, node, bound):
+        """What a call makes of its arguments."""
+        name, word = self.words[node]
+        return word.lower(net, name, bound)
 
     # -- outputs ---------------------------------------------------------------------------------------------
     def _finished(self, net, result) -> Graph:
@@ -343,11 +342,7 @@ class Program:
         states, kept = [], []
         for position, (name, value) in enumerate(named):
             readable(net, value)
-            if (
-                isinstance(value, Tensor)
-                and value.axes == ("s", "b", "f")
-                and all(net.is_final_state(r) for r in value.references)
-            ):
+            if isinstance(value, Tensor) and self._is_state(net, value):
                 states.append((position, value))
             elif isinstance(value, Tensor):
                 number = f"_{len(kept)}" if kept else ""
@@ -362,13 +357,20 @@ class Program:
                 fix="Return h_n[-1] instead of h_n.",
             )
         for name, value in kept:
-            net.output(name, value)
+            self._output(net, name, value)
         self.finals = [
             (position, [r.replace(":", "/") for r in value.references]) for position, value in states
         ]
         metadata = self._metadata() | self._packing(net, kept) | self._initial_states(net)
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
         return net.graph(metadata, [r for _, value in states for r in value.references])
+
+    def _is_state(self, net, value):
+        """Whether a result is the final states of recurrent layers, which a call gives in another way."""
+        return value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references)
+
+    def _output(self, net, name, value):
+        net.output(name, value)
 
     def _packing(self, net, kept):
         """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row,
@@ -395,6 +397,12 @@ class Program:
 
 
 _THROUGH = object()
+
+
+def fewest(graph):
+    """Frames from which every window of a graph is met by frames of the input, its padding aside."""
+    reach = timing.reaches(graph, past_whole=True).values()
+    return math.ceil(max(last - first + 1 + jump for first, last, jump in reach))
 
 
 def leaves(tree):
