@@ -318,6 +318,7 @@ def _lstm_step(layer, x, h, c):
     i, f, g, o = np.split(_normalised(layer, s, range(4)), 4, axis=-1)
     gate = layer.recurrent_activation
     c = apply(gate, f) * c + apply(gate, i) * apply(layer.activation, g)
+    c = np.clip(c, -layer.cell_clip, layer.cell_clip) if layer.cell_clip else c
     h = apply(gate, o) * apply(layer.activation, c)
     return {"h": h if layer.projection is None else _product(h, layer.projection), "c": c}
 

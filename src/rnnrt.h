@@ -131,7 +131,8 @@ struct rnnrt_layer_desc {
     struct rnnrt_function activation, recurrent_activation;
     float epsilon;
     float value; /* not_equal: 1 where any number of the frame is another than this, else 0; pad_constant:
-                    the numbers made up; global_variance: taken from the count it divides by */
+                    the numbers made up; global_variance: taken from the count it divides by; lstm: the bound
+                    of its cells, 0 for none */
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
     const float *mean;    /* affine: taken from the input first; NULL: nothing is */
     const float *start;   /* where what a layer keeps begins (states side by side; a window: the one frame

@@ -182,12 +182,14 @@ class LSTM(Recurrent):
     """Gates i f g o; c' = f c + i g, h' = o act(c'), and with ``projection`` (out, units) h' = projection (o
     act(c')).
 
-    weight (4 units, in), recurrent_weight (4 units, units or projected), bias (4 units,).
+    weight (4 units, in), recurrent_weight (4 units, units or projected), bias (4 units,). ``cell_clip``: c'
+    is kept between -cell_clip and cell_clip, as TFLite does; 0 for no bound.
     Further outputs: "h", "c" the final state, "cells" the cell state at every step.
     """
 
     projection: OptionalWeights = None
     recurrent_activation: Elementwise = SIGMOID
+    cell_clip: float = dataclasses.field(default=0.0, metadata=LEFT_OUT)
     kind: ClassVar[str] = "lstm"
     gates: ClassVar[int] = 4
     states: ClassVar[tuple[str, ...]] = ("h", "c")
@@ -207,7 +209,12 @@ class LSTM(Recurrent):
                     where=self.where,
                     found=str(self.projection.shape),
                 )
+        if not (np.isfinite(self.cell_clip) and self.cell_clip >= 0):
+            raise ShapeError(
+                "cell_clip must be finite and not negative", where=self.where, found=repr(self.cell_clip)
+            )
         super().check()
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
-        return super().engine_fields(x) | {"recurrent_activation": self.recurrent_activation.pair}
+        gates = {"recurrent_activation": self.recurrent_activation.pair, "value": float(self.cell_clip)}
+        return super().engine_fields(x) | gates

@@ -1,6 +1,12 @@
 /* LSTM, gates i f g o (Hochreiter and Schmidhuber 1997, with forget gate): c' = f c + i g, h' = o act(c'),
- * optionally h' = P (o act(c')). State: h, c. No peepholes. */
+ * optionally c' kept within a bound (value) before that, and h' = P (o act(c')). State: h, c. No peepholes.
+ */
 #include "recurrent.h"
+
+static void clip(size_t units, float bound, float *c) {
+    for (size_t u = 0; u < units; u++) /* what is not a number stays */
+        c[u] = c[u] > bound ? bound : c[u] < -bound ? -bound : c[u];
+}
 
 static void cell(const struct rnnrt_step *step) {
     const struct rnnrt_op *op = step->op;
@@ -19,6 +25,7 @@ static void cell(const struct rnnrt_step *step) {
             kernels->activate(op->desc.activation, units, g, g);
             kernels->activate(op->desc.recurrent_activation, units, o, o);
             kernels->lstm_cells(units, i, c);
+            if (op->desc.value > 0) clip(units, op->desc.value, c);
             kernels->activate(op->desc.activation, units, c, g);
             kernels->multiply(units, o, g, y + b * units);
         }
@@ -37,6 +44,8 @@ static void cell(const struct rnnrt_step *step) {
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 4, text);
     size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    if (!(op->desc.value >= 0)) return RNNRT_BAD_LAYER;
+    if (op->desc.value > 0) op->standard = false; /* the fused epilogue has no bound */
     op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 4 * units, out, &status);
     if (op->desc.projection)
         op->projection = rnnrt_plan_pack(plan, op->desc.projection, 1, out, units, &status);
