@@ -13,6 +13,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from ..errors import ShapeError, UnsupportedModelError
 from ..graph import Graph, GraphBuilder
 from ..layers import (
     Affine,
@@ -47,45 +48,41 @@ def carried(graph: Graph, pairs: dict[str, str], rows=False) -> Graph:
     """``graph`` with the states ``pairs`` ({input: output}) carried. ``rows``: the rows of a call are frames
     of one sequence. Raises UnsupportedModelError where a state cannot be kept.
     """
-    free = [
-        n for n in graph.inputs if n not in pairs and graph.signals[n].time and not graph.signals[n].length
-    ]
-    return _of_frames(graph, pairs) if free and not rows else _Calls(graph, pairs, rows).graph()
+    timed = [n for n in graph.inputs if n not in pairs and graph.signals[n].time]
+    if rows or not timed or any(graph.signals[n].length == 1 for n in timed):
+        return _Calls(graph, pairs, rows).graph()
+    if not all(graph.signals[n].length for n in timed):
+        return _of_frames(graph, pairs)
+    try:  # where no layer sees where a call ends, calls in a row are one sequence
+        return _of_frames(_of_any_length(graph, timed), pairs)
+    except (UnsupportedModelError, ShapeError):
+        return _Calls(graph, pairs, rows).graph()
 
 
-def proposed_states(graph):
-    """What ``info`` says of inputs and outputs that a caller may carry from call to call: pairs of one shape,
-    in their order.
-    """
-    pairs, free = {}, [o for o in graph.outputs if not graph.signals[o.value].time]
-    for name in graph.inputs:
-        layer, signal = graph[name], graph.signals[name]
-        if signal.time or layer.ids:
-            continue
-        own = [o for o in free if graph.signals[o.value] == signal and o.axes == layer.axes]
-        if own:
-            pairs[name] = own[0].name
-            free.remove(own[0])
-    if len(pairs) == len(graph.inputs):
-        return {}  # nothing is left to be a frame
-    return {"proposed_state": pairs} if pairs else {}
+def _of_any_length(graph, names):
+    """The graph with inputs of any number of frames."""
+    free = [dataclasses.replace(x, length=None) if x.name in names else x for x in graph.layers]
+    return graph.replace(free)
 
 
 # ---- frames of a free number -------------------------------------------------------------------------------
 
 
 def _of_frames(graph, pairs):
-    """Recurrent layers that start from a state and end in it keep it."""
+    """Recurrent layers and scans that start from a state and end in it keep it."""
     rows, outputs = rows_of(graph.layers, graph.signals), {o.name: o.value for o in graph.outputs}
     layers, kept = [], set()
     next_rows = {s: rows[outputs[o]] for s, o in pairs.items()}
     for layer in graph.layers:
-        starts = [rows.get(r) for r in layer.inputs[1:]] if isinstance(layer, Recurrent) else []
+        states, first = _started(layer)
+        starts = [rows.get(r) for r in layer.inputs[first : first + len(states)]]
         if starts and all(r is not None and set(r.used()) <= set(pairs) for r in starts):
-            for state, start in zip(layer.states, starts):
+            for state, start in zip(states, starts):
                 kept |= _matched(start, whole(f"{layer.name}:{state}", len(start)), next_rows, layer)
-            layer = dataclasses.replace(layer, inputs=layer.inputs[:1])
-        elif isinstance(layer, Recurrent) or not isinstance(layer, FrameByFrame):
+            inputs = layer.inputs[:first] + layer.inputs[first + len(states) :]
+            began = {"started": ()} if isinstance(layer, Scan) else {}
+            layer = dataclasses.replace(layer, inputs=inputs, **began)
+        elif isinstance(layer, (Recurrent, Scan)) or not isinstance(layer, FrameByFrame):
             timed = any(graph.signals[r].time for r in layer.inputs)
             if timed and not isinstance(layer, Last):
                 raise refused("begins anew with every call of the file", where=layer.where)
@@ -105,6 +102,13 @@ def _of_frames(graph, pairs):
     names = [n for n in graph.inputs if n not in pairs]
     left = [x for x in layers if x.name in needed or x.name in names]
     return graph.replace(left, inputs=names, outputs=shown)
+
+
+def _started(layer):
+    """(the states that inputs of a layer set, the place of the first of those)."""
+    if isinstance(layer, Scan):
+        return layer.started, layer.per_step
+    return (layer.started, 1) if isinstance(layer, Recurrent) else ((), 0)
 
 
 def _matched(start, end, next_rows, layer):

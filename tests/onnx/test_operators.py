@@ -208,6 +208,32 @@ def test_arithmetic(tmp_path):
     check(behind(node("Pow", "h two", "y"), arrays={"two": np.float32(2)}), tmp_path)
 
 
+@pytest.mark.parametrize("op", ["Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"])
+def test_comparisons_and_choices(op, tmp_path):
+    """Of two tensors, and of one and a number."""
+    arrays = {"half": np.float32(0.3)}
+    nodes = [node("Neg", "h", "a"), node("Exp", "h", "e"), node("Sub", "e half", "b")]
+    nodes += [node(op, "a b", "m"), node("Where", "m a b", "c"), node(op, "h half", "n")]
+    nodes += [node("And", "m n", "p"), node("Or", "m n", "q"), node("Not", "q", "r")]
+    nodes += [node("Where", "p c half", "d"), node("Where", "r d h", "y")]
+    check(behind(*nodes, arrays=arrays), tmp_path)
+
+
+def test_the_greatest_and_the_least(tmp_path):
+    arrays = {"half": np.float32(0.3), "last": np.array([-1], np.int64)}
+    nodes = [
+        node("Tanh", "h", "a"),
+        node("Max", "a h", "b"),
+        node("Min", "b half", "c"),
+        node("Max", "c a", "d"),
+    ]
+    check(behind(*nodes, node("Min", "d h", "y"), arrays=arrays), tmp_path)
+    for op in ("ReduceMax", "ReduceMin", "ReduceMean"):
+        check(behind(node(op, "h", "y", axes=[-1], keepdims=1)), tmp_path)
+        check(behind(node(op, "h", "y", axes=[1], keepdims=0)), tmp_path)
+    check(behind(node("ReduceSum", "h last", "y", keepdims=1), arrays=arrays), tmp_path)
+
+
 def test_norms(tmp_path):
     draw = np.random.RandomState(4)
     arrays = {n: draw.uniform(0.5, 1.5, 6).astype(np.float32) for n in ("s", "o", "m", "v")}

@@ -106,7 +106,7 @@ def _equal(group, target, fixed, batch):
     axes, number = [a for s in group for a in s.axes], prod(s.number for s in group)
     if not target.axes and batch is not None and "b" in axes:
         number, axes = number * batch, [a for a in axes if a != "b"]
-    if not target.axes and fixed is not None:
+    if fixed is not None and set(target.axes) <= {"b"}:
         number, axes = number * fixed ** sum(a != "b" for a in axes), [a for a in axes if a == "b"]
     return Counter(axes) == Counter(target.axes) and number == target.number
 

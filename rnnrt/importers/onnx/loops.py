@@ -17,6 +17,7 @@ from ..axes.slots import Slots, tensor_of
 from ..axes.values import AxesError, Size, Tensor
 from ..containers.protobuf import shown
 from .folding import integers
+from .moves import Frozen
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,10 @@ def loop(reader, net, node, given, values):
         raise UnsupportedModelError("a loop whose end depends on data is not supported")
     next_of = dict(zip(names, after))
     made = _scan(net, step, states, [scope[next_of[s.name]] for s in states], [scope[n] for n in collected])
-    clock = _clock(step)
-    if _limit(limit) != Size((("t", clock),)) and _limit(limit) != _length(net, step):
+    clock, limit = _clock(step), _limit(limit)
+    if isinstance(limit, int) and limit > 0 and clock.input and _length(net, step) is None:
+        raise Frozen(next(iter(step.sequences.values()))[0], [limit], "runs for a fixed number of frames")
+    if limit != Size((("t", clock),)) and limit != _length(net, step):
         raise UnsupportedModelError(
             "a loop must run once for every frame", expected="as often as there are frames", found=str(limit)
         )

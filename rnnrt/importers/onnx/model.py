@@ -4,6 +4,7 @@ name. See https://github.com/onnx/onnx/blob/main/docs/IR.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,7 +69,9 @@ class Program:
 @dataclass(frozen=True)
 class File:
     """A whole file. ``opset``: the version of ONNX's own operators; ``metadata``: what the file says of
-    itself; ``widened``: names of arrays that were float16 or bfloat16.
+    itself; ``widened``: names of arrays that were float16 or bfloat16; ``own``: operators that ONNX does not
+    have, {name: f(reader, network, node, inputs, values) -> results}; ``advice``: other words for ADVICE;
+    ``check``: f(network, node, results), which raises where they are not what the file says.
     """
 
     program: Program
@@ -76,6 +79,9 @@ class File:
     producer: str
     metadata: dict = field(default_factory=dict)
     widened: tuple[str, ...] = ()
+    own: dict = field(default_factory=dict)
+    advice: dict = field(default_factory=dict)
+    check: Callable | None = None
 
 
 def read(data, where, data_files=None, max_bytes=2 << 30) -> File:

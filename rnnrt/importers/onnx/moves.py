@@ -106,6 +106,7 @@ def squeeze(net, own, x, axes=None):
         axes = [k for k, n in enumerate(sizes_of(net, x)) if n == 1]
     positions = sorted({_position(x, a) for a in axes}, reverse=True)
     for position in positions:
+        x = x if (turned := _beside_batch(net, x, position)) is None else turned
         axis = x.axes[position]
         if axis == "t" and _length(net, x) == 1:
             x = select(net, x, position, 0)
@@ -132,7 +133,11 @@ def reshape(net, own, x, shape):
         if any(n == 0 and k >= len(sizes) for k, n in enumerate(target)):
             raise ModelFileError("the shape of a Reshape has a 0 where there is no axis", found=str(target))
         target = [sizes[k] if n == 0 else n for k, n in enumerate(target)]
+    if (moved := _ones_moved(net, x, target)) is not None:
+        return moved
     try:
+        if isinstance(x, Slots) and x.axes == ("b", "n", "n") and Size(("b",), x.places.shape[1]) in target:
+            x = as_frames(net, x)
         if isinstance(x, Tensor):
             try:
                 return apply(net, "reshape", x=x, shape=target)
@@ -142,8 +147,52 @@ def reshape(net, own, x, shape):
     except UnsupportedModelError as error:
         numbers = {n for n in target if isinstance(n, int) and n > 0}
         if "t" in x.axes and _length(net, x) is None and numbers and x.clock.input:
-            raise Frozen(x, numbers, error.what, error.fix) from error
+            zeros = sum(x.padding) if isinstance(x, Tensor) else 0
+            width = max(net.builder.signal(x.references[0]).width, 1)  # a target may hold all frames of a row
+            numbers |= {n // width for n in numbers if n % width == 0}
+            counts = {n - zeros for n in numbers if n > zeros}
+            raise Frozen(x, counts, error.what, error.fix) from error
         raise
+
+
+def _ones_moved(net, x, target):
+    """``x`` with its axes of size one at other places, or more of them, or fewer: what a converter makes of a
+    transposition where the batch is one row. None where the shape is another. Batch and time stay, also where
+    their size is one.
+    """
+    length = _length(net, x)
+    if length is not None and isinstance(x, Tensor):
+        length += sum(x.padding)
+    lengths = {"b": net.batch, "t": length}
+    sizes = [lengths.get(a, n) for a, n in zip(x.axes, sizes_of(net, x))]
+    if not all(isinstance(n, int) for n in (*sizes, *target)) or not isinstance(net.batch, int):
+        return None
+    if [n for n in sizes if n != 1] != [n for n in target if n != 1] or sizes == target:
+        return x if sizes == target else None
+    places, kept = {}, [k for k, n in enumerate(sizes) if n != 1 or x.axes[k] in "bt"]
+    ends = [[k for k, n in enumerate(s) if n != 1] for s in (sizes, target)]
+    places |= dict(zip(*ends))
+    free = [k for k, n in enumerate(target) if n == 1]
+    gap = lambda k, own: sum(p < k for p in own)
+    for axis in (k for k in kept if k not in places):  # beside the same neighbours where it can
+        near = [k for k in free if gap(k, ends[1]) == gap(axis, ends[0])] or free
+        if not near:
+            return None
+        places[axis] = near[0]
+        free.remove(near[0])
+    order = sorted(kept, key=places.get)
+    dropped = [k for k in range(len(sizes)) if k not in kept]
+    for k in reversed(dropped):
+        x = squeeze(net, {"axes": [k]}, x)
+    left = [k - sum(d < k for d in dropped) for k in order]
+    return unsqueeze(net, {"axes": free}, transpose(net, {"perm": left}, x)) if left else None
+
+
+def as_frames(net, x):
+    """Slots of (batch, number, number) as a sequence of so many frames."""
+    length = x.places.shape[1]
+    frames = net.add(Unflatten, slots.picked(net, x), length=length)
+    return net.tensor(frames, "btf", Clock("", length, 0))
 
 
 def flatten(net, own, x):
@@ -176,8 +225,28 @@ def gather(net, own, x, index):
     return picked(net, x, position, index)
 
 
+def _beside_batch(net, x, position):
+    """``x`` with another axis of size one in the place of the batch axis, where the file has one row: the two
+    are the same numbers, and the batch is to stay. None where there is no other.
+    """
+    if x.axes[position] != "b" or net.batch != 1:
+        return None
+    sizes = sizes_of(net, x)
+    for k in sorted(range(len(sizes)), key=lambda k: abs(k - position)):
+        length = _length(net, x) if x.axes[k] == "t" else sizes[k]
+        if x.axes[k] == "t" and length is None and net.frames.get(x.clock.input) == 1:
+            raise Frozen(x, [1])
+        if k != position and length == 1:
+            order = list(range(len(sizes)))
+            order[k], order[position] = position, k
+            return transpose(net, {"perm": order}, x)
+    return None
+
+
 def select(net, x, position, index):
     """One item of an axis, which is gone from the result."""
+    if index in (0, -1) and (turned := _beside_batch(net, x, position)) is not None:
+        x = turned
     axis = x.axes[position]
     if axis == "t":
         length = _length(net, x)
@@ -230,10 +299,12 @@ def _sliced(net, x, position, part):
     if isinstance(size, Size):
         if isinstance(part.start, Size) or not isinstance(part.stop, (int, type(None))):
             raise Unknown("a Slice depends on the size of an input")
+        if axis == "b" and net.batch is not None and range(net.batch)[part] == range(net.batch):
+            return x
         if axis == "b":
             raise AxesError("part of a batch cannot be taken", found=f"{part} of {x}")
         length = _length(net, x)
-        if length is None:
+        if length is None or isinstance(x, Tensor) and _turns_round(part):
             return _of_any_length(net, x, position, part)
         if part == slice(length - 1, None, 1) or part.start == -1 and part.stop is None and part.step == 1:
             return unsqueeze(net, {}, select(net, x, position, -1), [position])
@@ -259,11 +330,16 @@ def _of_any_length(net, x, position, part):
         raise UnsupportedModelError("part of a sequence of frames with several axes cannot be taken")
     if part in (slice(0, 1, 1), slice(None, 1, 1)):
         return unsqueeze(net, {}, select(net, x, position, 0), [position])
-    if part.step == -1 and part.start in (-1, (1 << 63) - 1) and part.stop is None:
+    if _turns_round(part):
         return apply(net, "flip", x=x, axes=[position])
     if part.step == 1 and (part.start or 0) >= 0 and part.stop is not None and part.stop > 0:
         raise Frozen(x)
     return apply(net, "slice", x=x, axis=position, start=part.start, end=part.stop, step=part.step)
+
+
+def _turns_round(part):
+    """Whether a slice is all of an axis in reverse."""
+    return part.step == -1 and part.start in (-1, (1 << 63) - 1) and part.stop is None
 
 
 def _empty(x, part):
@@ -486,74 +562,3 @@ MOVES = {
     "SequenceConstruct": sequence_construct,
     "ConcatFromSequence": concat_from_sequence,
 }
-
-
-def framed(net, x):
-    """``x`` for an operator over frames: a row of numbers as a sequence of one number each, where it stands
-    for one.
-    """
-    if isinstance(x, Slots) and x.axes == ("b", "n", "n") and x.long > 1:
-        turned = x.seen(("b", "n", "n"), x.places.transpose(0, 2, 1))
-        length = turned.places.shape[1]
-        frames = net.add(Unflatten, slots.picked(net, turned), length=length)
-        return net.tensor(frames, "bft", Clock("", length, 0))
-    x = tensor_of(net, x) if isinstance(x, Slots) else x
-    if isinstance(x, Tensor) and x.axes == ("b", "1", "f"):
-        length = net.signal(x).width
-        return net.tensor(net.add(Unflatten, x.reference, length=length), "bft", Clock("", length, 0))
-    return x
-
-
-def row_by_row(net, node, given):
-    """(the input of a convolution of one tap over the rows of the program, which are frames, as one of each
-    row; what gives its result the axes back).
-    """
-    own = node.attributes
-    taps = np.shape(given[1])[2:] if node.op == "Conv" else ()
-    if taps != (1,) or any(own.get("pads", ())) or own.get("strides", [1]) != [1]:
-        raise AxesError("a window over the rows of the input is not supported", found=str(given[0]))
-    restore = lambda made: net.tensor(net.add(Flatten, made.reference), ("1", "f", "b"), None)
-    return given[0].view(("b", "f", "1")), restore
-
-
-def flat_image(net, node, x, rest):
-    """(inputs of an operator over two axes one of which has size one, as over the other alone; what gives its
-    result that axis back). Its attributes are cut to match: see ``flat_attributes``.
-    """
-    if not isinstance(x, Tensor) or "1" not in x.axes[2:]:
-        raise UnsupportedModelError(
-            "a window over two axes is supported where one of them has size one", found=str(x)
-        )
-    place = 2 + x.axes[2:].index("1")
-    y = framed(net, x.view([a for k, a in enumerate(x.axes) if k != place]))
-    restore = lambda made: made.view([*made.axes[:place], "1", *made.axes[place:]])
-    if node.op.startswith("Conv"):
-        weight = rest[0]
-        if not isinstance(weight, np.ndarray) or weight.ndim != 4 or weight.shape[place] != 1:
-            raise UnsupportedModelError(
-                "a convolution over two axes is supported where one of them has size one", found=str(x)
-            )
-        rest = [weight.squeeze(place), *rest[1:]]
-    return [y, *rest], restore, place - 2
-
-
-def flat_attributes(own, axis):
-    """Attributes of a window over two axes without those of ``axis``, which has size one."""
-    made, neutral = dict(own), {"kernel_shape": 1, "strides": None, "dilations": None}
-    for name, only in neutral.items():
-        if made.get(name):
-            if len(made[name]) != 2 or (only is not None and made[name][axis] != only):
-                raise UnsupportedModelError(
-                    "a window over two axes is not supported", found=f"{name}={made[name]}"
-                )
-            made[name] = [made[name][1 - axis]]
-    for name in ("pads", "output_padding"):
-        if made.get(name):
-            count = len(made[name]) // 2
-            pairs = [made[name][axis], made[name][axis + 2]] if count == 2 else [made[name][axis]]
-            if any(pairs):
-                raise UnsupportedModelError(
-                    "a window over two axes is not supported", found=f"{name}={made[name]}"
-                )
-            made[name] = [n for k, n in enumerate(made[name]) if k % 2 != axis]
-    return made

@@ -13,7 +13,10 @@ from ..axes.values import Clock, Constant, Tensor
 from ..operators.table import OPERATORS, apply
 
 #: operators of two operands that broadcast
-ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu")
+ELEMENTWISE = (
+    *("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Where", "And", "Or"),
+    *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+)
 
 
 def aligned(net, given):
@@ -28,8 +31,11 @@ def aligned(net, given):
             made.append(_raised(value, rank))
         else:
             made.append(value)
-    axes = next(v.axes for v in made if isinstance(v, (Tensor, Slots)))
-    made = [_of_any_row(net, v, axes) if isinstance(v, np.ndarray) and v.ndim else v for v in made]
+    first = next(v for v in made if isinstance(v, (Tensor, Slots)))
+    length = net.builder.signal(first.references[0]).length
+    made = [
+        _of_any_row(net, v, first.axes, length) if isinstance(v, np.ndarray) and v.ndim else v for v in made
+    ]
     return _alike(net, made) if len(values) > 1 else made
 
 
@@ -43,15 +49,17 @@ def _raised(x, rank):
     return x.view(["1"] * more + list(x.axes))
 
 
-def _of_any_row(net, array, axes):
-    """A constant that is the same along the axis of a batch whose size the file fixes, with size one there.
-    Where the batch is open, such a constant would make rows of its own.
+def _of_any_row(net, array, axes, length=None):
+    """A constant that is the same along the axis of a batch whose size the file fixes, with size one there;
+    also along batch and time in one, of ``length`` frames. Where the batch is open, such a constant would
+    make rows of its own.
     """
     array = array.reshape((1,) * (len(axes) - array.ndim) + array.shape)
     for k, axis in enumerate(axes):
-        if axis in ("b", "t") and array.shape[k] > 1:
+        if axis in ("b", "t", "bt", "tb") and array.shape[k] > 1:
             first = np.take(array, [0], k)
-            if axis == "t" or array.shape[k] != net.batch or not (array == first).all():
+            rows = (net.batch or 0) * (length or 0) if len(axis) > 1 else net.batch
+            if axis == "t" or array.shape[k] != rows or not (array == first).all():
                 raise UnsupportedModelError(
                     "a constant differs from row to row or from frame to frame", found=str(array.shape)
                 )

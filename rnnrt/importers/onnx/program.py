@@ -18,7 +18,7 @@ from ..axes.slots import Slots, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
 from ..containers.protobuf import shown
 from ..operators import OPERATORS
-from . import moves
+from . import moves, windows
 from .folding import ATTRIBUTES, FOLDED, Folder, Unknown, check_attributes, integers
 from .layouts import layouts_of
 from .loops import Body, Counter, Outside, counted, loop, scan
@@ -50,6 +50,9 @@ ADVICE = {
 _WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 #: activations that are not of every number alone
 _BY_FRAME = ("Softmax", "LogSoftmax")
+#: operators that make truth values, or may, and how many of their inputs must be some
+_TRUTHS_MADE = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And", "Or", "Where")
+_TRUTHS_READ = {"Not": 1, "And": 2, "Or": 2, "Where": 1}
 #: operators behind which lengths are still lengths
 _PASSING = ("Cast", "Identity")
 OWN = {"Gemm": gemm, "Pow": power, "Div": divide, "NotEqual": not_equal, "Not": opposite}
@@ -74,15 +77,16 @@ class Unknowable(UnsupportedModelError):
 
 class OnnxNetwork(Network):
     """``rows``: whether the rows of the inputs are the frames of a recurrent layer; None where nothing was
-    said yet. ``unbatched``: whether the program has no batch axis.
-    ``shared``: whether the tensor at hand is read by others than those that take frames by number. ``body``:
-    the Body of a loop that is being written.
+    said yet. ``unbatched``: whether the program has no batch axis. ``frames``: {input: the number of frames
+    that the file states}. ``shared``: whether the tensor at hand is read by others than those that take
+    frames by number. ``body``: the Body of a loop that is being written.
     """
 
-    def __init__(self):
-        super().__init__(ADVICE)
+    def __init__(self, advice):
+        super().__init__(ADVICE | advice)
         self.rows: bool | None = None
         self.unbatched, self.shared = False, False
+        self.frames: dict[str, object] = {}
         self.body: Body | None = None
 
     def shared_time(self, x):
@@ -126,6 +130,8 @@ class Reader:
                 except Unknown:
                     made = None
                 if made is not None:
+                    if self.file.check is not None:
+                        self.file.check(None, node, made)
                     known |= dict(zip(node.outputs, made))
                     continue
             rest.append(node)
@@ -185,9 +191,11 @@ class Reader:
         layouts = {n: _with_length(found, lengths.get(n)) for n, found in options.items()}
         self.frozen = {}
         fitting, error = search(layouts, self._read, "Say which shape the inputs have: shapes={name: sizes}.")
-        if fitting:
+        odd = fitting and [n for n, x in fitting[0][0].items() if x.axes[0] == "n" and n not in self.states]
+        if fitting and not any(e.input in odd for e in self.frozen.values()):
             self._check_stated(fitting[0][0])
             return fitting[0][1], fitting[0][0]
+        tried = []
         for frozen in sorted(self.frozen.values(), key=lambda e: -e.place)[:4]:
             if frozen.input in lengths or frozen.input not in options:
                 continue
@@ -197,10 +205,15 @@ class Reader:
             for count in [n + clock.span - 1 for n in frozen.counts or [self._frozen_at(frozen)]]:
                 try:
                     found.append(self._fit(options, lengths | {frozen.input: count}))
-                except UnsupportedModelError:
-                    continue
+                except UnsupportedModelError as inner:
+                    tried.append(inner)
             if len(found) == 1:
                 return found[0]
+        if fitting:
+            self._check_stated(fitting[0][0])
+            return fitting[0][1], fitting[0][0]
+        if isinstance(error, Frozen) and len(tried) == 1:
+            error = tried[0]  # what stands in the way of so many frames says more
         if error.fix is None and any(not self._says_all(n, x) for n, own in options.items() for x in own):
             error.fix = "Say which sizes the inputs have: shapes={name: sizes}, None for batch and time."
         raise error
@@ -275,13 +288,14 @@ class Reader:
 
     # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed):
-        net = OnnxNetwork()
+        net = OnnxNetwork(self.file.advice)
         net.unbatched = any("b" not in x.axes for x in assumed.values())
         batches = {
             self.shapes[n][x.axes.index("b")] for n, x in assumed.items() if "b" in x.axes and self.shapes[n]
         }
         fixed = [n for n in batches if isinstance(n, int) and n > 0]
         net.batch = fixed[0] if len(fixed) == 1 else None
+        net.frames = {n: self.shapes[n][x.axes.index("t")] for n, x in assumed.items() if "t" in x.axes}
         values = ChainMap({}, self.known)
         for name, layout in assumed.items():
             values[name] = _entered(net, name, layout)
@@ -297,6 +311,8 @@ class Reader:
             place = self.place
             try:
                 made = self._made(net, node, values)
+                if self.file.check is not None:
+                    self.file.check(net, node, made)
             except Unknown as unknown:
                 made = [Unknowable(str(unknown), where=str(node), fix=ADVICE["sizes"])] * len(node.outputs)
             except RnnrtError as error:
@@ -351,6 +367,9 @@ class Reader:
             given = [net.body.value(v) if isinstance(v, Outside) else v for v in given]
             if (made := counted(node.op, given)) is not None:
                 return [made]
+        if node.op in self.file.own:
+            net.name = node.name or next(filter(None, node.outputs))
+            return self.file.own[node.op](self, net, node, given, values)
         wrong = next((v for v in given if isinstance(v, Unknowable)), None)
         if wrong is not None:
             raise type(wrong)(wrong.what, where=wrong.where, fix=wrong.fix)
@@ -381,8 +400,9 @@ class Reader:
         operands, more = (given[:1], given[1:]) if alone else (given, [])
         if (alone or node.op in ELEMENTWISE) and is_apart(operands):
             return [over_places(net, operands, lambda flat: self._lowered(net, node, [*flat, *more])[0])]
-        if node.op == "Not" and node.inputs[0] in self.numbers:
-            raise ModelFileError("takes truth values (bool)", found=f"the numbers {shown(node.inputs[0])!r}")
+        asked = node.inputs[: _TRUTHS_READ.get(node.op, 0)]
+        if (wrong := next((n for n in asked if n in self.numbers), None)) is not None:
+            raise ModelFileError("takes truth values (bool)", found=f"the numbers {shown(wrong)!r}")
         if node.op in OWN:
             return [OWN[node.op](net, node.attributes, *given)]
         if node.op in ELEMENTWISE:
@@ -397,6 +417,8 @@ class Reader:
                     f"a {node.op} over several axes at once, as before opset 13, is not supported",
                     found=f"axis {node.attributes.get('axis', 1)} of {given[0]}",
                 )
+        if node.op == "MatMul" and isinstance(given[0], Slots) and given[0].axes == ("b", "n", "n"):
+            given = [moves.as_frames(net, given[0]), *given[1:]]
         read, restore, own = self._arranged(net, node, given)
         bound = word.bind(node.op, _settled(net, read), own)
         made = word.lower(net, node.op, bound)
@@ -415,17 +437,17 @@ class Reader:
         if node.op not in _WINDOWS:
             return given, None, node.attributes
         if net.rows and getattr(given[0], "axes", ()) == ("1", "f", "b"):
-            x, restore = moves.row_by_row(net, node, given)
+            x, restore = windows.row_by_row(net, node, given)
             return [x, *given[1:]], restore, node.attributes
-        x = moves.framed(net, given[0])
+        x = windows.framed(net, given[0])
         if len(getattr(x, "axes", ())) != 4:
             return [x, *given[1:]], None, node.attributes
-        read, restore, axis = moves.flat_image(net, node, x, given[1:])
-        return read, restore, moves.flat_attributes(node.attributes, axis)
+        read, restore, axis = windows.flat_image(net, node, x, given[1:])
+        return read, restore, windows.flat_attributes(node.attributes, axis)
 
     def network(self):
         """A network for a body."""
-        return OnnxNetwork()
+        return OnnxNetwork(self.file.advice)
 
     def body(self, step, node, inside, values):
         """The values of a body, run with ``inside`` for its inputs and the program's values around it."""
@@ -546,7 +568,7 @@ def _numbers(nodes):
     """Names of what can only be numbers, by the node that makes them, in bodies too."""
     found = set()
     for node in nodes:
-        if node.op in WORDS or node.op in KINDS:
+        if (node.op in WORDS or node.op in KINDS) and node.op not in _TRUTHS_MADE:
             found.update(node.outputs)
         for value in node.attributes.values():
             found |= _numbers(value.nodes) if hasattr(value, "nodes") else set()

@@ -11,7 +11,7 @@ from ...layers import Reshape
 from ..axes import slots
 from ..axes.slots import Slots
 from ..axes.values import Tensor
-from ..carried import carried, proposed_states
+from ..carried import carried
 from ..containers.protobuf import shown
 from ..detection import framework
 from . import model
@@ -43,14 +43,20 @@ def read(
     where = "the given model" if live else path_text(source)
     content = source.SerializeToString() if live else read_whole(source, max_bytes)
     file = model.read(content, where, data, max_bytes)
+    said = {"source": "onnx", "producer": shown(file.producer), "opset": file.opset}
+    return graph_of(file, where, said, state, constants, shapes)
+
+
+def graph_of(file, where, said, state=None, constants=None, shapes=None) -> Graph:
+    """The Graph of a File. ``said``: what its metadata hold of the source; the rest as ``read`` takes it."""
     try:
         with np.errstate(all="ignore"):  # what is not finite is said of the weights
-            return _read(file, dict(state or {}), dict(constants or {}), dict(shapes or {}))
+            return _read(file, said, dict(state or {}), dict(constants or {}), dict(shapes or {}))
     except RnnrtError as error:
         raise error if (error.where or "").startswith(where) else error.at(where)
 
 
-def _read(file, states, constants, shapes):
+def _read(file, said, states, constants, shapes):
     program = file.program
     names = [p.name for p in program.inputs]
     for what, given in (("state", states), ("constants", constants), ("shapes", shapes)):
@@ -75,16 +81,33 @@ def _read(file, states, constants, shapes):
             )
     for name, value in net.shown.items():
         _output(net, name, value)
-    graph = net.graph(_metadata(file, reader, net, constants))
+    graph = net.graph(_metadata(file, said, reader, net, constants))
     if states or net.rows:
         return carried(graph, states, bool(net.rows))
-    proposed = proposed_states(graph)
+    proposed = _proposed(graph)
     return graph.replace(graph.layers, metadata=graph.metadata | proposed) if proposed else graph
 
 
-def _metadata(file, reader, net, constants):
-    made = {"source": "onnx", "producer": shown(file.producer), "opset": file.opset}
-    assumptions = []
+def _proposed(graph):
+    """What ``info`` says of inputs and outputs that a caller may carry from call to call: pairs of one shape,
+    in their order.
+    """
+    pairs, free = {}, [o for o in graph.outputs if not graph.signals[o.value].time]
+    for name in graph.inputs:
+        layer, signal = graph[name], graph.signals[name]
+        if signal.time or layer.ids:
+            continue
+        own = [o for o in free if graph.signals[o.value] == signal and o.axes == layer.axes]
+        if own:
+            pairs[name] = own[0].name
+            free.remove(own[0])
+    if len(pairs) == len(graph.inputs):
+        return {}  # nothing is left to be a frame
+    return {"proposed_state": pairs} if pairs else {}
+
+
+def _metadata(file, said, reader, net, constants):
+    made, assumptions = dict(said), list(said.get("assumptions", ()))
     if file.widened:
         assumptions.append(f"{len(file.widened)} arrays of 16-bit numbers are computed with in float32")
     if reader.quantised:

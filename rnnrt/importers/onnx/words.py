@@ -53,6 +53,14 @@ def both(a, b):
     return {"a": a if _is_value(a) else constant(a, "a"), "b": b if _is_value(b) else constant(b, "b")}
 
 
+def compared(**operands):
+    """Operands of a comparison or a choice: what is known as a number."""
+    return {
+        name: number(value, "what a tensor is compared with") if isinstance(value, np.ndarray) else value
+        for name, value in operands.items()
+    }
+
+
 def _is_value(value):
     return not isinstance(value, np.ndarray)
 
@@ -258,6 +266,16 @@ ARITHMETIC = vocabulary(
         "Sub": Word("subtract", a, b, prepare=both),
         "Mul": Word("multiply", a, b, prepare=both),
         "MatMul": Word("matmul", a, b, prepare=product),
+        "Max": Word("maximum", a, b, prepare=compared),
+        "Min": Word("minimum", a, b, prepare=compared),
+        "Greater": Word("greater", a, b, prepare=compared),
+        "GreaterOrEqual": Word("greater_equal", a, b, prepare=compared),
+        "Less": Word("less", a, b, prepare=compared),
+        "LessOrEqual": Word("less_equal", a, b, prepare=compared),
+        "Equal": Word("equal", a, b, prepare=compared),
+        "And": Word("logical_and", a, b, prepare=compared),
+        "Or": Word("logical_or", a, b, prepare=compared),
+        "Where": Word("where", takes("condition"), takes("X", "a"), takes("Y", "b"), prepare=compared),
     }
 )
 
@@ -341,6 +359,8 @@ LAYERS = vocabulary(
         ),
         "ReduceMean": Word("reduce_mean", x, *_REDUCTION, prepare=reduction),
         "ReduceMax": Word("reduce_max", x, *_REDUCTION, prepare=reduction),
+        "ReduceMin": Word("reduce_min", x, *_REDUCTION, prepare=reduction),
+        "ReduceSum": Word("reduce_sum", x, *_REDUCTION, prepare=reduction),
     }
 )
 
