@@ -108,30 +108,30 @@ def from_onnx(
     return _imported(reader.read(source, **options, max_bytes=max_bytes), source, check=check)
 
 
-def from_pt2(
-    source: Any,
+def from_tflite(
+    source: File,
     *,
     state: Mapping[str, str] | None = None,
+    constants: Mapping[str, ArrayLike] | None = None,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     check: Check | None = None,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a .pt2 file of torch.export.save, for which torch is not needed, or a live
-    ExportedProgram.
+    """A Model from a TFLite (LiteRT) file of floats, whatever wrote it; weights of 8 bits are dequantised,
+    and ``assumptions`` says so.
 
-    Inputs have the names of forward's arguments and their axes. Any batch is taken, and any number of frames
-    where no operator depends on it, whatever the file's example had; what was taken for true stands in
-    ``assumptions``. ``state``: {input: output} of values that the caller of the program carries from call to
-    call ({"h": "output_1"}); they become the state of streams, and a call of the program one frame, or
-    several. States that only an nn.LSTM, GRU or RNN takes are ``initial_state`` and need no ``state``.
-    ``check``, ``max_bytes``: as in ``from_keras``.
-
-    Raises UnsupportedModelError for a program saved after run_decompositions().
+    Inputs and outputs have the names of its signature, or those of its tensors, and the axes of the file; any
+    batch is taken, and any number of frames that its operators allow, whatever the file declares. What the
+    file keeps from call to call (states of its LSTMs, variables) is the state of streams; a call of the Model
+    begins anew. ``state``, ``constants``, ``shapes``: as in ``from_onnx``; ``check``, ``max_bytes``: as in
+    ``from_keras``.
     """
     from .importers import detection
-    from .importers.pt2 import reader
+    from .importers.tflite import reader
 
-    detection.expect(source, "pt2")
-    return _imported(reader.read(source, state=state, max_bytes=max_bytes), source, check=check)
+    detection.expect(source, "tflite")
+    options = {"state": state, "constants": constants, "shapes": shapes}
+    return _imported(reader.read(source, **options, max_bytes=max_bytes), source, check=check)
 
 
 def from_nam(source: File, *, check: Check | None = None, max_bytes: int = 2 << 30) -> Model[Answer]:

@@ -141,8 +141,8 @@ def parser() -> argparse.ArgumentParser:
             added.add_argument(
                 model,
                 metavar=model.upper(),
-                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .onnx, .pt2 or .nam file; its kind is "
-                "found by its content",
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .nam, .onnx or .tflite file; its "
+                "kind is found by its content",
             )
             added.add_argument(
                 "--spec",
@@ -150,9 +150,12 @@ def parser() -> argparse.ArgumentParser:
                 help="for a file that holds weights alone: the layers in order, one a line; or Keras's "
                 "to_json()",
             )
-            onnx = added.add_argument_group("of .onnx files")
+            onnx = added.add_argument_group("of .onnx and .tflite files")
             onnx.add_argument(
-                "--data", action="append", metavar="FILE", help="the file beside it that holds its weights"
+                "--data",
+                action="append",
+                metavar="FILE",
+                help="the file beside an .onnx file that holds its weights",
             )
             onnx.add_argument(
                 "--constant",
@@ -166,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
                 action="append",
                 type=_pair,
                 metavar="INPUT=OUTPUT",
-                help="values that are carried from call to call: the state of a stream (of .pt2 files, too)",
+                help="values that are carried from call to call: the state of a stream",
             )
             onnx.add_argument(
                 "--shape",

@@ -204,7 +204,7 @@ _SAVE_STATE_DICT = (
 )
 _SAVE_KERAS = 'In Keras: model.save("model.keras"), then import that.'
 _UNPACK = "Unpack it and give the model file inside."
-_MODEL_SUFFIXES = r"(keras|h5|hdf5|pt|pth|ckpt|bin|onnx|safetensors|npz|rnnrt)"
+_MODEL_SUFFIXES = r"(keras|h5|hdf5|pt|pth|ckpt|bin|onnx|tflite|safetensors|npz|rnnrt)"
 
 #: The first row whose test holds decides, so what is special stands before what is general.
 TABLE = (
@@ -247,9 +247,9 @@ TABLE = (
     ),
     Kind(
         "torch-export",
-        "a torch.export archive",
-        lambda c: c.has(r"serialized_exported_program\.json|[^/]+/(models/[^/]+\.json|data/aotinductor/.*)"),
-        "pt2",
+        "a torch.export archive: a program, not weights",
+        lambda c: c.has(r"([^/]*/)?(serialized_exported_program\.json|models/[^/]*\.json)"),
+        fix=_SAVE_STATE_DICT,
     ),
     Kind("torch-zip", "a file of torch.save", lambda c: c.has(r"([^/]*/)?data\.pkl"), "torch"),
     Kind(
@@ -294,12 +294,7 @@ TABLE = (
         fix=_SAVE_STATE_DICT,
     ),
     # other programs' models
-    Kind(
-        "tflite",
-        "a TFLite model",
-        _at(4, b"TFL3"),
-        fix=f"Import the Keras model it was made from. {_SAVE_KERAS}",
-    ),
+    Kind("tflite", "a TFLite model", _at(4, b"TFL3"), "tflite"),
     Kind(
         "torch-mobile",
         "a PyTorch Mobile or ExecuTorch program",
@@ -449,7 +444,7 @@ _READERS = {
     "keras": "rnnrt.from_keras",
     "torch": "rnnrt.from_torch",
     "onnx": "rnnrt.from_onnx",
-    "pt2": "rnnrt.from_pt2",
+    "tflite": "rnnrt.from_tflite",
     "numpy": "rnnrt.from_numpy",
     "nam": "rnnrt.from_nam",
     "rtneural": "rnnrt.from_rtneural",
@@ -504,7 +499,8 @@ def _live_kind(source):
     if live == "keras":
         return Kind("keras-model", "a live Keras model", _never, "keras")
     if live == "torch" and _EXPORTED in [(c.__module__, c.__name__) for c in type(source).__mro__]:
-        return Kind("torch-program", "a live program of torch.export", _never, "pt2")
+        fix = "Give the module that was exported, with example=."
+        return Kind("torch-program", "a program of torch.export, which is not read", _never, fix=fix)
     if live == "torch":
         return Kind("torch-module", "a live PyTorch module", _never, "torch")
     if live == "onnx":

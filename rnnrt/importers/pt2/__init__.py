@@ -1,1 +1,0 @@
-"""torch.export's archives (.pt2) as graphs, without torch and without pickle."""

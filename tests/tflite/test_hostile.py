@@ -1,0 +1,229 @@
+"""TFLite files from a stranger: only rnnrt's own errors, in little time and memory."""
+
+import random
+import resource
+import struct
+import time
+
+import numpy as np
+import pytest
+from tflite_answers import imported
+from tflite_bytes import graph, model, op, read, written
+from tflite_files import recorded
+from tflite_networks import FILES, one, whole
+
+import rnnrt
+from rnnrt import ModelFileError, ResourceLimitError, RnnrtError
+from rnnrt.importers.containers.flatbuffers import File, fields
+from rnnrt.importers.tflite import reader
+
+
+def seeds():
+    files, _ = recorded()
+    names = ("gru.215.open", "masked.219.seven", "conv.215.open", "stateful.219.open", "unrolled.219.rows")
+    return [files[n] for n in names] + [FILES[n] for n in ("lstm", "both_lstm", "kept_frames", "parts")]
+
+
+def mutant(content, draw):
+    """A copy with some bytes changed, cut out or put in, or other numbers where offsets stand."""
+    data = bytearray(content)
+    for _ in range(draw.randrange(1, 5)):
+        at = draw.randrange(len(data))
+        match draw.randrange(6):
+            case 0 | 1:
+                data[at] ^= 1 << draw.randrange(8)
+            case 2:
+                data[at] = draw.randrange(256)
+            case 3:
+                data[at & ~3 : (at & ~3) + 4] = struct.pack("<i", draw.randrange(-50, 50))
+            case 4:
+                del data[at : at + draw.randrange(1, 9)]
+            case 5:
+                data[at:at] = bytes(draw.randrange(1, 9))
+        if not data:
+            return b"TFL3"
+    return bytes(data)
+
+
+def shuffled(content, draw):
+    """The same with other tensors, operators, sizes or numbers in its tables."""
+    tables = read(content)
+    for _ in range(draw.randrange(1, 4)):
+        own = draw.choice(tables["subgraphs"])
+        entry = draw.choice(own.get("operators") or [{}])
+        inputs = list(entry.get("inputs", ()))
+        match draw.randrange(6):
+            case 0:
+                entry["opcode"] = draw.randrange(len(tables["operator_codes"]))
+            case 1 if inputs:
+                inputs[draw.randrange(len(inputs))] = draw.randrange(-1, len(own["tensors"]))
+                entry["inputs"] = inputs
+            case 2:
+                tensor = draw.choice(own["tensors"])
+                shape = [draw.choice((0, 1, 2, 7, 2**31 - 1)) for _ in tensor.get("shape", ())]
+                tensor["shape"] = shape
+            case 3:
+                buffer = draw.choice(tables["buffers"])
+                if 0 < len(buffer.get("data", b"")) <= 64:
+                    size = len(buffer["data"])
+                    buffer["data"] = bytes(draw.choice((0, 1, 2, 127, 255)) for _ in range(size))
+            case 4:
+                draw.choice(own["tensors"])["type"] = draw.choice((0, 2, 4, 6, 9, 13))
+            case 5 if len(own.get("operators", ())) > 1:
+                draw.shuffle(own["operators"])
+    return written(tables)
+
+
+def outcome(path, content):
+    """Seconds that a file took to be read or refused, and whether it was read."""
+    path.write_bytes(content)
+    began = time.process_time()
+    try:
+        reader.read(path)
+        good = True
+    except RnnrtError as error:
+        assert len(str(error)) < 2000
+        good = False
+    return time.process_time() - began, good
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path):
+    content = FILES["product_frames"]
+    for end in range(len(content)):
+        path = tmp_path / "m.tflite"
+        path.write_bytes(content[:end])
+        with pytest.raises(RnnrtError):
+            reader.read(path)
+
+
+def test_mutants_are_read_or_refused(tmp_path):
+    draw, path, slowest, good = random.Random(1), tmp_path / "m.tflite", 0.0, 0
+    contents = seeds()
+    for k in range(400):
+        seed = contents[k % len(contents)]
+        content = mutant(seed, draw) if k % 3 else shuffled(seed, draw)
+        seconds, was_read = outcome(path, content)
+        slowest, good = max(slowest, seconds), good + was_read
+    assert good > 10
+    assert slowest < 20  # of no use as a measure: a hang would be minutes
+
+
+HOSTILE = {
+    "fill": model(
+        graph(
+            [op("FILL", "d v", "f"), op("ADD", "x f", "y")],
+            {"x": (1, 2)},
+            "y",
+            {"f": (1 << 30, 2), "y": (1, 2)},
+            {"d": np.array([1 << 40, 2], np.int64), "v": np.float32(1)},
+        )
+    ),
+    "range": model(
+        graph(
+            [op("RANGE", "a b c", "r"), op("ADD", "x r", "y")],
+            {"x": (1, 2)},
+            "y",
+            {"r": (1 << 30,), "y": (1, 2)},
+            {"a": np.int64(0), "b": np.int64(1 << 60), "c": np.int64(1)},
+            types={"r": "int64"},
+        )
+    ),
+    "tile": one("TILE", (1, 2), (1, 2), {"n": np.array([1 << 31, 1 << 31], np.int64)}),
+    "input": one("RELU", (1, (1 << 31) - 1)),
+    "pads": one("PAD", (1, 6, 4), (1, 6, 4), {"p": np.array([[0, 0], [1 << 40, 0], [0, 0]], np.int64)}),
+    "stride": one(
+        "STRIDED_SLICE",
+        (1, 6, 4),
+        (1, 6, 4),
+        {"b": whole(0, 0, 0), "e": whole(0, 0, 0), "s": whole(1, 0, 1)},
+    ),
+    "split": model(
+        graph(
+            [op("SPLIT_V", "x n a", "y z", num_splits=2)],
+            {"x": (1, 6, 4)},
+            "y",
+            {"y": (1, 6, 2), "z": (1, 6, 2)},
+            {"n": whole(-8, 12), "a": np.int32(2)},
+        )
+    ),
+    "reshape": one("RESHAPE", (1, 6, 4), (1, 6, 4), {"s": whole(-1, -1, 0)}),
+    "no weights": one("FULLY_CONNECTED", (1, 4), (1, 3), {"w": np.zeros((0, 4), np.float32)}),
+    "long name": model(graph([op("RELU", "x", "\x1b[2J" * 50_000)], {"x": (1, 2, 2, 2, 2, 2)}, "x")),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_files_that_ask_for_too_much(name, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(HOSTILE[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RnnrtError) as refused:
+        rnnrt.from_tflite(path)
+    assert len(str(refused.value)) < 2000 and "\x1b" not in str(refused.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
+
+
+def test_a_graph_that_runs_others_again_and_again(tmp_path):
+    """Every graph runs the next twice, thirty deep."""
+    graphs = []
+    for k in range(30):
+        ops = [op("WHILE", "x", "a", cond=k + 1, body=k + 1), op("WHILE", "a", "y", cond=k + 1, body=k + 1)]
+        graphs.append(graph(ops, {"x": (1, 2)}, "y", {"a": (1, 2), "y": (1, 2)}))
+    graphs.append(graph([op("RELU", "x", "y")], {"x": (1, 2)}, "y", {"y": (1, 2)}))
+    with pytest.raises(RnnrtError, match="too deeply|do not fit"):
+        imported(model(*graphs), tmp_path)
+
+
+# ---- the container -----------------------------------------------------------------------------------------
+
+_KINDS = {"Node": fields(next="0 Node", number="1 i32 = 7", items="2 Node*", name="3 text")}
+
+
+def table(*offsets, size=None):
+    """A vtable and a table of 32-bit fields: their values."""
+    count = len(offsets)
+    vtable = struct.pack(
+        f"<{2 + count}H", 4 + 2 * count, size or 4 + 4 * count, *(4 + 4 * k for k in range(count))
+    )
+    return vtable, struct.pack(f"<i{count}I", len(vtable), *offsets)
+
+
+def file_of(vtable, body, more=b""):
+    return struct.pack("<I", 4 + len(vtable)) + vtable + body + more
+
+
+def test_a_table_and_its_defaults():
+    made = File(file_of(*table(0, 5)), {"Node": {1: _KINDS["Node"][1]}}, "f").root("Node")
+    assert made.number == 5 and made.unknown == (0,)
+    assert File(file_of(*table()), _KINDS, "f").root("Node").number == 7
+
+
+def test_offsets_lead_forwards_and_stay_inside():
+    vtable, body = table(4)
+    assert len(file_of(vtable, body)) == 18
+    for step in (0, 2, 5, 1 << 20, (1 << 32) - 1):
+        with pytest.raises(ModelFileError):
+            File(file_of(*table(step)), _KINDS, "f").root("Node")
+
+
+def test_a_table_may_not_reach_over_the_end():
+    vtable, body = table(1, 2)
+    for cut in range(len(file_of(vtable, body))):
+        with pytest.raises(ModelFileError):
+            File(file_of(vtable, body)[:cut], _KINDS, "f").root("Node")
+    with pytest.raises(ModelFileError, match="ends outside"):
+        File(file_of(*table(1, 2, size=4000)), _KINDS, "f").root("Node")
+
+
+def test_tables_nest_and_are_shared_within_limits():
+    """A vector of one table a million times, and a chain of tables."""
+    chain = b""
+    for _ in range(40):
+        chain += struct.pack("<HHH", 6, 8, 4) + b"\0\0" + struct.pack("<iI", 8, 4 + 8)
+    with pytest.raises(ResourceLimitError, match="nest too deeply"):
+        File(struct.pack("<I", 12) + chain, _KINDS, "f").root("Node")
+    count = 1_100_000
+    many = struct.pack("<5H", 10, 8, 0, 0, 4) + b"\0\0" + struct.pack("<iI", 12, 4)
+    vector = struct.pack("<I", count) + struct.pack("<I", 4) * count
+    with pytest.raises(ResourceLimitError, match="too many tables"):
+        File(struct.pack("<I", 16) + many + vector, _KINDS, "f").root("Node")
