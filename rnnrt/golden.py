@@ -149,7 +149,7 @@ def is_live(source):
     """Whether ``source`` is a framework's own object: not a path, bytes or a mapping of names to arrays."""
     return not isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)) and detect(
         source
-    ).name in ("keras-model", "torch-module")
+    ).name in ("keras-model", "torch-module", "torch-program")
 
 
 def provenance(source, graph) -> dict:
@@ -172,6 +172,8 @@ def _answers(source, graph, inputs):
     kind = detect(source)
     if kind.name == "torch-module":
         return _by_torch(source, graph, inputs)
+    if kind.name == "torch-program":
+        return _by_program(source, graph, inputs)
     if kind.name == "keras-model":
         return _by_keras(source, graph, inputs)
     if kind.importer != "keras":
@@ -218,6 +220,16 @@ def _by_torch(module, graph, inputs):
     states = graph.metadata.get("state_outputs", ())
     kept = [y for k, y in enumerate(made) if y is not None and k not in states]
     return [y.numpy() for y in kept], f"torch {torch.__version__.partition('+')[0]}"
+
+
+def _by_program(program, graph, inputs):
+    import torch
+
+    from .importers.pt2.run import runner
+
+    given = [to_source(inputs[name], graph[name].axes) for name in graph.inputs]
+    with _hindering():
+        return runner(program, graph)(given), f"torch {torch.__version__.partition('+')[0]}"
 
 
 def _by_keras(model, graph, inputs):

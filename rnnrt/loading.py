@@ -134,6 +134,32 @@ def from_tflite(
     return _imported(reader.read(source, **options, max_bytes=max_bytes), source, check=check)
 
 
+def from_pt2(
+    source: Any,
+    *,
+    state: Mapping[str, str] | None = None,
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from a .pt2 file of torch.export.save, for which torch is not needed, or a live
+    ExportedProgram.
+
+    Inputs have the names of forward's arguments and their axes. Any batch is taken, and any number of frames
+    where no operator depends on it, whatever the file's example had; what was taken for true stands in
+    ``assumptions``. ``state``: {input: output} of values that the caller of the program carries from call to
+    call ({"h": "output_1"}); they become the state of streams, and a call of the program one frame, or
+    several. States that only an nn.LSTM, GRU or RNN takes are ``initial_state`` and need no ``state``.
+    ``check``, ``max_bytes``: as in ``from_keras``.
+
+    Raises UnsupportedModelError for a program saved after run_decompositions().
+    """
+    from .importers import detection
+    from .importers.pt2 import reader
+
+    detection.expect(source, "pt2")
+    return _imported(reader.read(source, state=state, max_bytes=max_bytes), source, check=check)
+
+
 def from_nam(source: File, *, check: Check | None = None, max_bytes: int = 2 << 30) -> Model[Answer]:
     """A Model from a .nam file of Neural Amp Modeler (versions 0.5 to 0.7): WaveNet, LSTM, ConvNet, or the
     last network of a container.

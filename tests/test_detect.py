@@ -97,6 +97,7 @@ KNOWN = {
         **{"archive/data.pkl": b"\x80\x02}.", "archive/version": "3", "archive/data/0": bytes(8)}
     ),
     "torch-legacy": LEGACY,
+    "torch-export": zipped(**{"m/models/model.json": "{}", "m/byteorder": b"little"}),
     "safetensors": safetensors.numpy.save({"w": np.ones((2, 2), np.float32)}, {"format": "pt"}),
     "npz": npz(weight_ih_l0=np.ones(3)),
     "textbook": npz(**TEXTBOOK),
@@ -137,18 +138,6 @@ WRONG = {
         "model.keras",
     ),
     "torchscript": (SCRIPT, "torchscript", UnsupportedModelError, "state_dict"),
-    "pt2": (
-        zipped(**{"serialized_exported_program.json": "{}"}),
-        "torch-export",
-        UnsupportedModelError,
-        "torch.export.*state_dict",
-    ),
-    "pt2_new": (
-        zipped(**{"m/models/model.json": "{}", "m/byteorder": b""}),
-        "torch-export",
-        UnsupportedModelError,
-        "state_dict",
-    ),
     "torch_mobile": (b"\x10\0\0\0PTMF" + bytes(50), "torch-mobile", UnsupportedModelError, "state_dict"),
     "pickle": (pickle.dumps({"a": 1}, 4), "pickle", UnsupportedModelError, "could run code.*state_dict"),
     "zip_in_zip": (
@@ -377,8 +366,12 @@ def test_live_torch_modules_and_the_files_torch_writes(tmp_path):
     torch.save(module.state_dict(), tmp_path / "old", _use_new_zipfile_serialization=False)
     assert detect(tmp_path / "new").name == "torch-zip" and detect(tmp_path / "old").name == "torch-legacy"
     program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(3, 2),))
-    with pytest.raises(UnsupportedModelError, match="a program of torch.export, .*Give the module that was"):
-        rnnrt.from_torch(program)
+    assert detect(program).importer == "pt2"
+    torch.export.save(program, tmp_path / "exported")
+    assert detect(tmp_path / "exported").name == "torch-export"
+    for source in (program, tmp_path / "exported"):
+        with pytest.raises(UnsupportedModelError, match="a.*torch.export.*Use rnnrt.from_pt2"):
+            rnnrt.from_torch(source)
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script")
     with pytest.raises(UnsupportedModelError, match="TorchScript"):
         detect(tmp_path / "script")

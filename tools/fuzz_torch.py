@@ -1,19 +1,26 @@
 """Random PyTorch forwards, imported and compared with torch: no answer may differ, and few may be refused.
 
     python tools/fuzz_torch.py --count 2000 --seed 0
+    python tools/fuzz_torch.py --count 500 --exported
 
 Each forward is a random program over one or two sequences: recurrent layers (packed or not, with states from
 the caller or from other layers), convolutions, norms, pools, residuals, Sequential parts, reductions over
 time, several outputs. Every import is run at several batches and lengths, with rows of different lengths and
-states where forward takes them. Prints the refusals by reason; ends with 1 where an answer differed or an
-error was not rnnrt's own, or where more than --refused percent were refused.
+states where forward takes them. ``--exported``: through a torch.export archive (.pt2), with the sizes of an
+example or left open; forwards that torch.export does not take count apart. Prints the refusals by reason;
+ends with 1 where an answer differed or an error was not rnnrt's own, or where more than --refused percent
+were refused.
 """
 
 import argparse
 import collections
+import contextlib
+import io
+import logging
 import random
 import re
 import sys
+import tempfile
 import time
 import warnings
 
@@ -31,31 +38,61 @@ def plain(tree):
     return tuple(map(plain, tree)) if isinstance(tree, tuple) else None if tree is None else tree.numpy()
 
 
-def one(seed):
-    """("ok" | "refused" | "wrong" | "foreign", details) of the forward that ``seed`` makes."""
+def exported(module, example, seed):
+    """The content of a .pt2 file of a module, None where torch.export does not take it."""
+    inputs = tuple(example)
+    left_open = seed % 2
+    sizes = torch.utils._pytree.tree_map(lambda x: {k: torch.export.Dim.AUTO for k in range(x.ndim)}, inputs)
+    logging.disable()
+    held = io.BytesIO()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            program = torch.export.export(module, inputs, dynamic_shapes=sizes if left_open else None)
+            torch.export.save(program, held)
+    except Exception:  # noqa: BLE001 - whatever it does not take
+        return None
+    finally:
+        logging.disable(logging.NOTSET)
+    return held.getvalue()
+
+
+def one(seed, through_file=False):
+    """("ok" | "refused" | "wrong" | "foreign" | "not exported", details) of the forward that ``seed``
+    makes.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         writer = Writer(seed)
         module, generator = writer.module().eval(), torch.Generator().manual_seed(seed)
         packs, state = writer.takes
         example = None
-        if random.Random(seed).random() < 0.5:
-            frames = writer.enough(15)
+        if random.Random(seed).random() < 0.5 or through_file:
+            frames = own = writer.enough(15)
             parts = [*writer.inputs(3, frames, generator)]
             parts += [writer.lengths(3, frames, generator)] if packs else []
             parts += [writer.state(3, generator)] if state else []
             example = tuple(parts)
         before = {k: v.clone() for k, v in module.state_dict().items()}
+        content = exported(module, example, seed) if through_file else b""
+        if content is None:
+            return "not exported", None, writer.words()
         try:
-            model = rnnrt.from_torch(module, example=example)
+            if through_file:
+                with tempfile.NamedTemporaryFile(suffix=".pt2") as file:
+                    file.write(content)
+                    file.flush()
+                    model = rnnrt.from_pt2(file.name)
+            else:
+                model = rnnrt.from_torch(module, example=example)
         except rnnrt.RnnrtError as error:
             return "refused", error, writer.words()
         except Exception as error:  # noqa: BLE001 - what is looked for
             return "foreign", f"{type(error).__name__}: {error}", writer.words()
         if any(not torch.equal(v, before[k]) for k, v in module.state_dict().items()):
             return "wrong", "importing changed the module", writer.words()
+        fixed = {model.graph.signals[n].length for n in model.graph.inputs} - {None}
         for batch, more, with_state in ((3, 9, True), (1, 24, True), (4, 2, False), (2, 13, True)):
-            frames = writer.enough(more)
+            frames = own if fixed else writer.enough(more)
             x = writer.inputs(batch, frames, generator)
             given, options = list(x), {}
             if packs:
@@ -99,6 +136,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the first forward; the others follow")
+    parser.add_argument("--exported", action="store_true", help="through torch.export archives")
     parser.add_argument("--refused", type=float, default=10.0, help="percent that may be refused")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,20 +147,20 @@ def main():
         time.time(),
     )
     for seed in range(options.seed, options.seed + options.count):
-        kind, details, words = one(seed)
+        kind, details, words = one(seed, options.exported)
         counts[kind] += 1
         if kind == "refused":
             reasons[re.sub(r"'[^']*'|\d+", "_", details.what)] += 1
-        elif kind != "ok":
+        elif kind not in ("ok", "not exported"):
             print(f"seed {seed}, {kind}: {details}\n    {words}", flush=True)
         elif details:
-            noted["; ".join(details)[:120]] += 1
+            noted[re.sub(r"'[^']*'|\d+", "_", "; ".join(details))[:120]] += 1
     refused = 100 * counts["refused"] / options.count
     print(
         f"{options.count} forwards from seed {options.seed} in {time.time() - begun:.0f} s: {counts['ok']} "
         f"equal to torch,"
         f" {counts['wrong']} wrong, {counts['foreign']} foreign errors, {counts['refused']} refused "
-        f"({refused:.1f} %)"
+        f"({refused:.1f} %)" + f", {counts['not exported']} not exported" * options.exported
     )
     for reason, n in reasons.most_common():
         print(f"{n:6}  refused: {reason}")

@@ -141,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
             added.add_argument(
                 model,
                 metavar=model.upper(),
-                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .nam, .onnx or .tflite file; its "
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .onnx, .tflite, .pt2 or .nam file; its "
                 "kind is found by its content",
             )
             added.add_argument(
@@ -169,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
                 action="append",
                 type=_pair,
                 metavar="INPUT=OUTPUT",
-                help="values that are carried from call to call: the state of a stream",
+                help="values that are carried from call to call: the state of a stream (of .pt2 files, too)",
             )
             onnx.add_argument(
                 "--shape",

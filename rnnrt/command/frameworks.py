@@ -30,6 +30,8 @@ def opener(name: str, source: str):
     """
     framework, _, program = name.partition(":")
     if framework == "torch":
+        if not program and _kind_name(source) == "torch-export":
+            return lambda: _exported_in_torch(source)
         if not program:
             raise UnsupportedModelError(
                 "torch cannot run this file by itself: a state dict holds weights and no forward()",
@@ -85,6 +87,28 @@ def _in_torch(program, source):
         except Exception as error:
             raise _refused(f"{name} does not run on the sample", path, error) from error
         return [y.float().numpy() for y in answers if isinstance(y, torch.Tensor)]
+
+    return {f"torch {torch.__version__.partition('+')[0]}": call}
+
+
+def _exported_in_torch(source):
+    """A torch.export archive, loaded by PyTorch itself, which trusts it."""
+    from .. import importers
+    from ..importers.pt2.run import runner
+
+    torch = _installed("torch", "torch")
+    torch.set_num_threads(1)
+    try:
+        program = torch.export.load(source)
+    except Exception as error:
+        raise _refused("torch cannot load the file", path_text(source), error) from error
+    run = runner(program, importers.read(source))
+
+    def call(inputs):
+        try:
+            return run(inputs)
+        except Exception as error:
+            raise _refused("torch does not run it on the sample", path_text(source), error) from error
 
     return {f"torch {torch.__version__.partition('+')[0]}": call}
 

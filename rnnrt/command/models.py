@@ -37,11 +37,12 @@ def open_model(path, options, **settings):
 
 def importing(path, options):
     """The importer's own options among those of a command; UsageError where its file has no use for one."""
-    kind, given = detect(path), [n for n in ("constant", "state", "shape") if getattr(options, n)]
-    if kind.importer not in ("onnx", "tflite") and given:
-        raise UsageError(f"is {kind.what}; --{given[0]} belongs to .onnx and .tflite files", where=str(path))
-    if kind.importer != "onnx" and options.data:
-        raise UsageError(f"is {kind.what}; --data belongs to .onnx files", where=str(path))
+    kind, own = detect(path), ("data", "constant", "state", "shape")
+    takes = {"onnx": own, "tflite": own[1:], "pt2": ("state",)}.get(kind.importer, ())
+    given = next((n for n in own if getattr(options, n) and n not in takes), None)
+    if given:
+        others = {"data": "", "state": ", .tflite and .pt2"}.get(given, " and .tflite")
+        raise UsageError(f"is {kind.what}; --{given} belongs to .onnx{others} files", where=str(path))
     if kind.importer not in ("keras", "torch") and options.spec:
         raise UsageError(f"is {kind.what}, which needs no spec: it says what it is", where=str(path))
     made = {"max_bytes": options.max_bytes}

@@ -13,15 +13,19 @@ MAX_DEPTH = 32
 MAX_INTEGER = 1 << 53  # beyond it a reader with doubles sees another number
 
 
-def loads(text, where, depth=MAX_DEPTH):
-    """The value of ``text`` (str, or bytes in UTF-8), at most ``depth`` levels deep; raises ModelFileError
-    naming ``where``.
+def loads(text, where, depth=MAX_DEPTH, integer=MAX_INTEGER):
+    """The value of ``text`` (str, or bytes in UTF-8), at most ``depth`` levels deep, whole numbers at most
+    ``integer``; raises ModelFileError naming ``where``.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
         value = json.loads(
-            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
+            text,
+            object_pairs_hook=_object,
+            parse_int=lambda digits: _integer(digits, integer),
+            parse_float=_number,
+            parse_constant=_constant,
         )
     except UnicodeDecodeError as error:
         found = f"byte {error.object[error.start]:#04x} at {error.start}"
@@ -63,9 +67,9 @@ def _object(pairs):
     return made
 
 
-def _integer(text):
-    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
-        raise _Refused(f"holds a whole number beyond 2**53: {text[:24]}")
+def _integer(text, most):
+    if len(text) > 21 or abs(int(text)) > most:
+        raise _Refused(f"holds a whole number beyond 2**{most.bit_length() - 1}: {text[:24]}")
     return int(text)
 
 

@@ -65,6 +65,24 @@ def _of_any_length(graph, names):
     return graph.replace(free)
 
 
+def proposed_states(graph):
+    """What ``info`` says of inputs and outputs that a caller may carry from call to call: pairs of one shape,
+    in their order.
+    """
+    pairs, free = {}, [o for o in graph.outputs if not graph.signals[o.value].time]
+    for name in graph.inputs:
+        layer, signal = graph[name], graph.signals[name]
+        if signal.time or layer.ids:
+            continue
+        own = [o for o in free if graph.signals[o.value] == signal and o.axes == layer.axes]
+        if own:
+            pairs[name] = own[0].name
+            free.remove(own[0])
+    if len(pairs) == len(graph.inputs):
+        return {}  # nothing is left to be a frame
+    return {"proposed_state": pairs} if pairs else {}
+
+
 # ---- frames of a free number -------------------------------------------------------------------------------
 
 

@@ -247,9 +247,9 @@ TABLE = (
     ),
     Kind(
         "torch-export",
-        "a torch.export archive: a program, not weights",
-        lambda c: c.has(r"([^/]*/)?(serialized_exported_program\.json|models/[^/]*\.json)"),
-        fix=_SAVE_STATE_DICT,
+        "a torch.export archive",
+        lambda c: c.has(r"serialized_exported_program\.json|[^/]+/(models/[^/]+\.json|data/aotinductor/.*)"),
+        "pt2",
     ),
     Kind("torch-zip", "a file of torch.save", lambda c: c.has(r"([^/]*/)?data\.pkl"), "torch"),
     Kind(
@@ -445,6 +445,7 @@ _READERS = {
     "torch": "rnnrt.from_torch",
     "onnx": "rnnrt.from_onnx",
     "tflite": "rnnrt.from_tflite",
+    "pt2": "rnnrt.from_pt2",
     "numpy": "rnnrt.from_numpy",
     "nam": "rnnrt.from_nam",
     "rtneural": "rnnrt.from_rtneural",
@@ -499,8 +500,7 @@ def _live_kind(source):
     if live == "keras":
         return Kind("keras-model", "a live Keras model", _never, "keras")
     if live == "torch" and _EXPORTED in [(c.__module__, c.__name__) for c in type(source).__mro__]:
-        fix = "Give the module that was exported, with example=."
-        return Kind("torch-program", "a program of torch.export, which is not read", _never, fix=fix)
+        return Kind("torch-program", "a live program of torch.export", _never, "pt2")
     if live == "torch":
         return Kind("torch-module", "a live PyTorch module", _never, "torch")
     if live == "onnx":

@@ -220,7 +220,8 @@ class Network:
     recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on;
     ``sequences``: one reference that has the frames of each clock.
     ``placed``: how many operators have found the axes they need. ``batch``: the number that stands for the
-    batch in the program's own arithmetic, None where it keeps the batch open.
+    batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent layers
+    that stand for one step of a cell.
     """
 
     def __init__(self, advice=None):
@@ -233,6 +234,7 @@ class Network:
         self.sequences: dict[Clock, str] = {}
         self.placed = 0
         self.batch: int | None = None
+        self.steps: set[str] = set()
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it
@@ -257,7 +259,8 @@ class Network:
         """Whether a reference is an RNN's final state."""
         name, _, output = reference.partition(":")
         return output in ("h", "c") and any(
-            layer.name == name and layer.keeps == "state" for layer in self.builder.layers
+            layer.name == name and layer.keeps == "state" and name not in self.steps
+            for layer in self.builder.layers
         )
 
     def is_ids(self, x):

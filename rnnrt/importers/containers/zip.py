@@ -111,6 +111,10 @@ class Archive:
     def __contains__(self, name):
         return name in self._entries and not name.endswith("/")
 
+    def size(self, name: str) -> int:
+        """How many bytes a member unpacks to."""
+        return self._entries[name].file_size
+
     def read(self, name: str) -> bytes:
         """The bytes of a member; ModelFileError where it is absent or does not unpack to exactly what it
         declares.

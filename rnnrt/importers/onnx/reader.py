@@ -11,7 +11,7 @@ from ...layers import Reshape
 from ..axes import slots
 from ..axes.slots import Slots
 from ..axes.values import Tensor
-from ..carried import carried
+from ..carried import carried, proposed_states
 from ..containers.protobuf import shown
 from ..detection import framework
 from . import model
@@ -84,26 +84,8 @@ def _read(file, said, states, constants, shapes):
     graph = net.graph(_metadata(file, said, reader, net, constants))
     if states or net.rows:
         return carried(graph, states, bool(net.rows))
-    proposed = _proposed(graph)
+    proposed = proposed_states(graph)
     return graph.replace(graph.layers, metadata=graph.metadata | proposed) if proposed else graph
-
-
-def _proposed(graph):
-    """What ``info`` says of inputs and outputs that a caller may carry from call to call: pairs of one shape,
-    in their order.
-    """
-    pairs, free = {}, [o for o in graph.outputs if not graph.signals[o.value].time]
-    for name in graph.inputs:
-        layer, signal = graph[name], graph.signals[name]
-        if signal.time or layer.ids:
-            continue
-        own = [o for o in free if graph.signals[o.value] == signal and o.axes == layer.axes]
-        if own:
-            pairs[name] = own[0].name
-            free.remove(own[0])
-    if len(pairs) == len(graph.inputs):
-        return {}  # nothing is left to be a frame
-    return {"proposed_state": pairs} if pairs else {}
 
 
 def _metadata(file, said, reader, net, constants):

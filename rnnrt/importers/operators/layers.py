@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from ...errors import ShapeError, UnsupportedModelError
+from ...errors import ResourceLimitError, ShapeError, UnsupportedModelError
 from ...layers import (
     AveragePool1D,
     BatchNormalization,
@@ -31,6 +31,9 @@ from ...layers import (
 from ...layers.time import PAD_MODES
 from ..axes.values import Clock, Constant, LengthError, Tensor, settled
 from .table import operator
+
+#: numbers in the matrix that puts more features beside others
+_MOST_PADDED = 1 << 24
 
 
 def _arrays(**constants):
@@ -170,6 +173,8 @@ def _more_features(net, x, before, after, value):
         x = net.layered(x, Select, index=tuple(kept))
         before, after = max(0, before), max(0, after)
     size = net.signal(x).width
+    if (before + size + after) * size > _MOST_PADDED:
+        raise ResourceLimitError("so many features more are not supported", found=f"{before} and {after}")
     weight = np.zeros((before + size + after, size))
     weight[before : before + size] = np.eye(size)
     bias = np.full(len(weight), float(value))

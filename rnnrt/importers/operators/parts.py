@@ -105,7 +105,7 @@ def slice_(net, x, axis=0, start=None, end=None, step=1):
         and _may_shorten(net, x, -end, start or 0)
     ):
         return _shortened(net, x, -end, start or 0)
-    if axis == "t" and start == -1 and end is None and step == 1:
+    if axis == "t" and start == -1 and ends and step == 1:
         last = select(net, x, position, -1)
         return unsqueeze(net, last, position)
     if axis == "t":

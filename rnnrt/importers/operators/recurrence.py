@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import ShapeError, UnsupportedModelError
-from ...layers import GRU, LSTM, Concatenate, SimpleRNN
+from ...layers import GRU, LSTM, Concatenate, SimpleRNN, Unflatten
 from ..axes.values import Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
 from .table import operator
 
@@ -109,6 +109,40 @@ def _recurrent(net, x, kind, cells, initial, batch_first):
         for own in ((stack.h, stack.c) if kind is LSTM else (stack.h,))
     ]
     return (dataclasses.replace(sequence, packed=x.packed, ended=x.packed), *finals)
+
+
+@operator()
+def rnn_step(net, x, fields, initial_h):
+    """The state after one step of an RNN layer over values given once; ``fields``: those of the layer."""
+    return _step(net, x, SimpleRNN, fields, (initial_h,))[0]
+
+
+@operator()
+def gru_step(net, x, fields, initial_h):
+    """The state after one step of a GRU layer."""
+    return _step(net, x, GRU, fields, (initial_h,))[0]
+
+
+@operator()
+def lstm_step(net, x, fields, initial_h, initial_c):
+    """(h, c) after one step of an LSTM layer."""
+    return _step(net, x, LSTM, fields, (initial_h, initial_c))
+
+
+def _step(net, x, kind, fields, initial):
+    x = net.arranged(x, "bf")
+    given = [part.reference for part in initial if isinstance(part, Tensor) and part.axes == ("b", "f")]
+    zeros = [p for p in initial if isinstance(p, Zeros) and len(p.shape) == 2 and p.shape[0] == Size(("b",))]
+    if len(given) != len(initial) and len(zeros) != len(initial):
+        raise UnsupportedModelError(
+            "the state of a cell must be (batch, units): zeros, or made of an input",
+            found=", ".join(map(str, initial)),
+        )
+    frame = net.add(Unflatten, x.reference, length=1)
+    layer = net.add(kind, frame, *given, packed=False, **fields)
+    net.steps.add(layer)
+    words = "hc" if kind is LSTM else "h"
+    return tuple(Tensor((f"{layer}:{word}",), ("b", "f")) for word in words)
 
 
 def _learned(part, cells):

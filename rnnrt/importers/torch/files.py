@@ -58,7 +58,8 @@ _SAFE = {
     "BOOL": "bool",
 }
 
-_OTHER_READERS = {"keras": "from_keras", "onnx": "from_onnx", "file": "rnnrt.load", "graph": "from_graph"}
+_OTHER_READERS = {"keras": "from_keras", "onnx": "from_onnx", "pt2": "from_pt2"}
+_OTHER_READERS |= {"file": "rnnrt.load", "graph": "from_graph"}
 
 _MOST_NUMBERS = 1 << 40  # what NumPy can describe, also where an axis of length 0 makes it none
 

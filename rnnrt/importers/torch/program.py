@@ -1,61 +1,38 @@
-"""A traced program read into a Graph: every call by what it means, under the arrangement of the inputs' axes
-that fits.
+"""A program of PyTorch's operators read into a Graph: every call by what it means, under the arrangement of
+the inputs' axes that fits.
 
-torch.fx records calls without numbers, so sizes and the order of axes come from what the calls demand: each
-arrangement an input could have is tried, and one must fit. Nothing in the trace may depend on a batch size or
-a number of frames.
+A program does not say which axes are batch, time and features: each arrangement an input could have is tried,
+and one must fit. Nothing in it may depend on a batch size or a number of frames. Where a program comes from
+(the trace of a live module, an archive) is for a subclass to say. Imports no torch.
 """
 
 from __future__ import annotations
 
-import builtins
-import operator
-import re
-from pathlib import PurePath
+import math
+from typing import NamedTuple
 
-import torch
-import torch.fx
-import torch.nn.functional
-from torch.nn.utils import rnn as packing
-
-from ... import state_form
+from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
-from ...layers import Input
 from ..axes.layouts import LayoutMismatch, layouts_of, open_layouts, search
 from ..axes.values import (
     AxesError,
     Constant,
-    Harmless,
     LengthError,
     Lengths,
     Network,
     StateInput,
     Tensor,
-    graph_axes,
 )
 from ..operators.table import readable
-from .aten import ATEN, ATTRIBUTES, METHODS, MaxOverTime
-from .functional import FUNCTIONAL, PACKING, PYTHON
-from .modules import array_of, call_module, input_sizes, kind, weight_sizes
-from .verify import leaves
+from .aten import MaxOverTime
+from .modules import weight_sizes
 
-#: function object -> (its name in a message, Word)
-_FUNCTIONS = {}
-for _namespace, _words in (
-    (torch.nn.functional, ATEN | FUNCTIONAL),
-    (torch, ATEN),
-    (packing, PACKING),
-    (operator, PYTHON),
-):
-    for _name, _word in _words.items():
-        if callable(getattr(_namespace, _name, None)):
-            _FUNCTIONS[getattr(_namespace, _name)] = (_name, _word)
-
-_ASSERTS = ("_assert", "_assert_is_none")
 RECURRENT = ("RNN", "LSTM", "GRU")
 #: operators behind which a state or lengths still are what they were
 _PASSING = ("identity", "cast", "to_list")
+#: operators of whole sequences that start from a state
+_STACKS = ("rnn", "gru", "lstm")
 _EXAMPLE = "Give example= with one example of each input."
 ADVICE = {
     "sizes": "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
@@ -67,13 +44,24 @@ ADVICE = {
 }
 
 
-class Program:
-    """An fx graph, ready to be read under assumptions about its inputs."""
+class Sample(NamedTuple):
+    """What is known of an input: its sizes, and whether it holds whole numbers."""
 
-    def __init__(self, graph, modules, name, example):
-        self.nodes, self.modules, self.name = list(graph.nodes), modules, name
-        self.skipped = set()
-        self._skip_asserts()
+    shape: tuple
+    ids: bool
+
+
+class Program:
+    """Calls, ready to be read under assumptions about the inputs.
+
+    ``nodes``: in order, the last of them the output; as torch.fx has them: ``op`` ("placeholder", "get_attr",
+    "call_...", "output"), ``name``, ``target``, ``args``, ``kwargs``, ``users`` and ``all_input_nodes``.
+    ``name``: that of the module. ``example``: what a subclass makes of it is {placeholder: Sample}.
+    """
+
+    def __init__(self, nodes, name, example=None):
+        self.nodes, self.name = nodes, name
+        self.skipped = self._skip()
         self.words = {
             node: self._word(node)
             for node in self.nodes
@@ -89,77 +77,73 @@ class Program:
         #: (position in forward's result, names of the states it stacks), once read
         self.finals = []
 
-    # -- reading the trace once ------------------------------------------------------------------------------
-    def _skip_asserts(self):
-        """torch.fx pins arguments left at their defaults with asserts; the arguments are then no inputs."""
-        for node in self.nodes:
-            if node.op == "call_function" and getattr(node.target, "__name__", "") in _ASSERTS:
-                self.skipped |= {node} | {n for n in node.all_input_nodes if n.target is operator.eq}
-        for node in self.nodes:
-            if node.op == "placeholder" and node.users and all(u in self.skipped for u in node.users):
-                self.skipped.add(node)
+    # -- what a subclass says --------------------------------------------------------------------------------
+    def _skip(self):
+        """Nodes that have no part in the network."""
+        return set()
 
     def _word(self, node):
-        """What a call means: the class of a module, (name, Word) of a function or a method, None for a part
-        of max's result; raises for what is not known.
+        """What a call means: (its name, Word), the class of a module, None for a part of max's result; raises
+        for what is not known.
         """
-        if node.op == "call_module":
-            module = self.modules[node.target]
-            if kind(module) is None:
-                raise UnsupportedModelError(
-                    f"the module {node.target!r} ({type(module).__name__}) is not supported",
-                    where=_line(node),
-                    fix=f"Use nn.{type(module).__name__[:-4]} over the whole sequence."
-                    if isinstance(module, torch.nn.RNNCellBase)
-                    else None,
-                )
-            return kind(module)
-        target = node.target
-        if node.op == "call_method":
-            found, shown = (target, METHODS.get(target)), f"torch.Tensor.{target}"
-        elif target is builtins.getattr:
-            attribute = node.args[1]
-            found, shown = (attribute, ATTRIBUTES.get(attribute)), f"torch.Tensor.{attribute}"
-            if attribute in MaxOverTime._fields:
-                return None
-        elif getattr(target, "namespace", None) == "aten":
-            found, shown = (target._opname, ATEN.get(target._opname)), f"torch.ops.aten.{target._opname}"
-        else:
-            found = _FUNCTIONS.get(target, (None, None))
-            module = getattr(target, "__module__", None) or "torch"
-            module = "torch" if module.startswith("torch._C") else module.lstrip("_")
-            shown = f"{module}.{getattr(target, '__name__', target)}"
-        if found[1] is None:
-            raise UnsupportedModelError(f"the call {shown} is not supported", where=_line(node))
-        return found
+        raise NotImplementedError
 
     def _bound(self, node):
         """A call's arguments by the names of its operator, as nodes; raises for one that is not known."""
-        name, word = self.words[node]
-        positional = node.args[:1] if node.target is builtins.getattr else node.args
-        return word.bind(name, _plain(positional), _plain(node.kwargs))
+        raise NotImplementedError
 
+    def _mapped(self, tree, function):
+        """Arguments with ``function`` of every node in the place of the node."""
+        raise NotImplementedError
+
+    def _attribute(self, node):
+        """The value of a parameter or a buffer: a Constant."""
+        raise NotImplementedError
+
+    def _examples(self, example):
+        """{placeholder: Sample} of the tensor inputs."""
+        raise NotImplementedError
+
+    def _folded(self, node, values):
+        """What a call makes of parameters and buffers alone."""
+        raise NotImplementedError
+
+    def _where(self, node):
+        """Where a call stands, for a message."""
+        return f"the call {node.name}"
+
+    def _sizes_read(self, node):
+        """Numbers of features that a call may read of its input, by its own options."""
+        return set()
+
+    def _call_module(self, net, node, load):
+        raise NotImplementedError
+
+    def _metadata(self):
+        """What the graph's metadata says of the source."""
+        return {"source": "torch", "module": self.name}
+
+    # -- reading the program once ----------------------------------------------------------------------------
     def _role(self, node):
         """StateInput or Lengths where a parameter of forward is only ever that, else None."""
         if node.target.startswith("*"):
             raise UnsupportedModelError(
                 "a forward with *args or **kwargs is not supported", fix="Name its inputs."
             )
-        ends = set()
-
-        def follow(node):
-            for user in node.users:
+        ends, waiting, seen = set(), [node], set()
+        while waiting:
+            value = waiting.pop()
+            for user in value.users:
                 word = self.words.get(user)
-                if word in RECURRENT and node is not user.args[0]:
+                if word in RECURRENT and value is not user.args[0]:
                     ends.add(StateInput)
                 elif user.op == "call_module" or word is None:
                     ends.add(None)
-                elif (passed := self._passed(user, node)) is _THROUGH:
-                    follow(user)
-                else:
+                elif (passed := self._passed(user, value)) is not _THROUGH:
                     ends.add(passed)
-
-        follow(node)
+                elif user not in seen:
+                    seen.add(user)
+                    waiting.append(user)
         if not ends:
             raise UnsupportedModelError(
                 f"forward never uses its argument {node.target!r}", fix="Remove it, or give it a default."
@@ -178,6 +162,8 @@ class Program:
         name = self.words[user][1].operator
         if name in _PASSING or _takes_item(name, arguments):
             return _THROUGH
+        if name in _STACKS and node is not arguments["x"]:
+            return StateInput
         return Lengths if name == "pack" and arguments["lengths"] is node else None
 
     def role(self, name):
@@ -192,33 +178,13 @@ class Program:
             found[node] = frozenset(own.union(*(found[n] for n in node.all_input_nodes)))
         return found
 
-    def _examples(self, example):
-        """{placeholder: example tensor} of the tensor inputs."""
-        if example is None:
-            return {}
-        inputs = [node for node, role in self.roles.items() if role is None]
-        for node in inputs:
-            if example.get(node.target) is None:
-                raise UnsupportedModelError(
-                    "example must hold one value for every argument of forward without a default",
-                    expected=", ".join(n.target for n in inputs),
-                    found=", ".join(example) or "nothing",
-                )
-            if not isinstance(example[node.target], torch.Tensor):
-                raise UnsupportedModelError(
-                    f"the argument {node.target!r} is a tuple of tensors, and is not the state of an RNN "
-                    f"alone"
-                )
-        return {node: example[node.target] for node in inputs}
-
     # -- what the inputs may be ------------------------------------------------------------------------------
     def _sizes(self, node):
         """Numbers of features that layers behind an input read."""
         sizes = set()
         for later in self.nodes:
             if node in self.ancestors[later]:
-                if later.op == "call_module":
-                    sizes |= input_sizes(self.modules[later.target])
+                sizes |= self._sizes_read(later)
                 for other in later.all_input_nodes:
                     for weight in self._weights_behind(other):
                         sizes |= weight_sizes(self._attribute(weight).array)
@@ -237,7 +203,7 @@ class Program:
         example = self.example.get(node)
         if example is None:
             return open_layouts(self._sizes(node))
-        layouts = layouts_of(example.shape, not example.is_floating_point(), fixed)
+        layouts = layouts_of(example.shape, example.ids, fixed)
         if not layouts:
             raise UnsupportedModelError(
                 f"the example for {node.target!r} has a shape that is not supported",
@@ -253,9 +219,7 @@ class Program:
         inputs = [node for node, role in self.roles.items() if role is None]
         if not inputs:
             raise UnsupportedModelError("forward needs a tensor argument")
-        fitting, error = search({n: self._layouts(n, fixed=False) for n in inputs}, self._read, _EXAMPLE)
-        if isinstance(error, LengthError) and not fitting and self.example:
-            fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
+        fitting, error = self._fitting(inputs)
         if not fitting:
             if isinstance(error, (AxesError, ShapeError)) and not self.example and not error.fix:
                 if untold := [node for node in inputs if not self._sizes(node)]:
@@ -268,23 +232,15 @@ class Program:
             raise error
         return self._chosen(inputs, fitting)
 
+    def _fitting(self, inputs):
+        """([(layouts, graph)] of the readings that fit, the error of the one that came furthest)."""
+        fitting, error = search({n: self._layouts(n, fixed=False) for n in inputs}, self._read, _EXAMPLE)
+        if isinstance(error, LengthError) and not fitting and self.example:
+            fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
+        return fitting, error
+
     def _refuse_constants(self, assumed):
-        """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
-        for node, (axes, *_) in assumed.items():
-            ones = (
-                [n == 1 for n, axis in zip(self.example[node].shape, axes) if axis in "bt"]
-                if self.example
-                else []
-            )
-            if any(least is None for axis, least in zip(axes, node.meta.get("least", ())) if axis in "bt"):
-                raise UnsupportedModelError(
-                    f"batch or time of the input {node.target!r} became a constant in the trace",
-                    found=f"example {tuple(self.example[node].shape)}",
-                    fix="Give an example whose batch and time are above 1: torch.export takes a size of 1 "
-                    "for a constant."
-                    if any(ones)
-                    else "Loops over time are not supported: use whole-sequence layers.",
-                )
+        """Raise where an input's batch or time is not open, by what the source says."""
 
     def _chosen(self, inputs, fitting):
         for node in inputs:
@@ -296,10 +252,7 @@ class Program:
         if (
             len(fitting) > 1
         ):  # layers that act on each frame alike fit several readings, and mean the same under each
-            graph.metadata["assumed"] = {
-                node.target: Input(node.target, time="t" in axes, axes=graph_axes(axes)).axes
-                for node, (axes, *_) in assumed.items()
-            }
+            graph.metadata["assumed"] = {node.target: graph[node.target].axes for node in assumed}
         return graph
 
     def _untold(self, node):
@@ -324,25 +277,31 @@ class Program:
 
     # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed) -> Graph:
-        net, values = Network(ADVICE), {}
+        net, values = self._network(assumed), {}
         for place, node in enumerate(self.nodes):
             if node in self.skipped:
                 continue
             try:
                 values[node] = self._value(net, node, values, assumed)
             except RnnrtError as error:
-                if node.op != "placeholder":
-                    error.at(_line(node) if node.op != "output" else "the output")
+                if node.op not in ("placeholder", "get_attr"):
+                    error.at(self._where(node) if node.op != "output" else "the output")
                 raise LayoutMismatch(place, net.placed, self.ancestors[node], error) from error
         return values[self.nodes[-1]]
 
-    def _value(self, net, node, values, assumed):
+    def _network(self, assumed):
+        return Network(ADVICE)
+
+    def _layer_name(self, node):
+        """What the layers of a call are named by: its module or its weight, else the call."""
         weights = (
             n.target for n in node.all_input_nodes if n.op == "get_attr" and n.target.endswith(".weight")
         )
-        net.name = (
-            node.target if node.op == "call_module" else next(weights, node.name).removesuffix(".weight")
-        )
+        named = node.target if node.op == "call_module" else next(weights, node.name)
+        return named.removesuffix(".weight")
+
+    def _value(self, net, node, values, assumed):
+        net.name = self._layer_name(node)
         if node.op == "placeholder":
             if node not in assumed:
                 return self.roles[node]
@@ -356,29 +315,24 @@ class Program:
             and read
             and all(isinstance(v, Constant) for v in read)
         ):
-            return _folded(node, values)
-        load = lambda tree: _plain(torch.fx.node.map_arg(tree, values.__getitem__))
+            return self._folded(node, values)
+        load = lambda tree: self._mapped(tree, values.__getitem__)
         if node.op == "output":
             return self._finished(net, load(node.args[0]))
         if node.op == "call_module":
-            arguments, options = load(node.args), load(node.kwargs)
-            return call_module(net, self.modules[node.target], node.target, arguments, options)
+            return self._call_module(net, node, load)
         if self.words[node] is None:
             value, attribute = load(node.args)
             if not isinstance(value, MaxOverTime):
                 raise UnsupportedModelError(f"the attribute {attribute} is not supported", found=str(value))
             return getattr(value, attribute)
-        name, word = self.words[node]
         bound = self._bound(node)
-        return word.lower(net, name, bound._replace(arguments=load(bound.arguments)))
+        return self._lowered(net, node, bound._replace(arguments=load(bound.arguments)))
 
-    def _attribute(self, node):
-        value = self.modules[""]
-        for part in node.target.split("."):
-            value = getattr(value, part)
-        return (
-            Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
-        )
+    def _lowered(self, net, node, bound):
+        """What a call makes of its arguments."""
+        name, word = self.words[node]
+        return word.lower(net, name, bound)
 
     # -- outputs ---------------------------------------------------------------------------------------------
     def _finished(self, net, result) -> Graph:
@@ -388,11 +342,7 @@ class Program:
         states, kept = [], []
         for position, (name, value) in enumerate(named):
             readable(net, value)
-            if (
-                isinstance(value, Tensor)
-                and value.axes == ("s", "b", "f")
-                and all(net.is_final_state(r) for r in value.references)
-            ):
+            if isinstance(value, Tensor) and self._is_state(net, value):
                 states.append((position, value))
             elif isinstance(value, Tensor):
                 number = f"_{len(kept)}" if kept else ""
@@ -407,14 +357,20 @@ class Program:
                 fix="Return h_n[-1] instead of h_n.",
             )
         for name, value in kept:
-            net.output(name, value)
+            self._output(net, name, value)
         self.finals = [
             (position, [r.replace(":", "/") for r in value.references]) for position, value in states
         ]
-        metadata = {"source": "torch", "torch_version": torch.__version__, "module": self.name}
-        metadata |= self._packing(net, kept) | self._initial_states(net)
+        metadata = self._metadata() | self._packing(net, kept) | self._initial_states(net)
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
         return net.graph(metadata, [r for _, value in states for r in value.references])
+
+    def _is_state(self, net, value):
+        """Whether a result is the final states of recurrent layers, which a call gives in another way."""
+        return value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references)
+
+    def _output(self, net, name, value):
+        net.output(name, value)
 
     def _packing(self, net, kept):
         """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row,
@@ -440,21 +396,20 @@ class Program:
         return {"state_inputs": names, "initial_states": form}
 
 
-def _folded(node, values):
-    """What a call makes of parameters and buffers alone."""
-    load = lambda tree: torch.fx.node.map_arg(tree, lambda n: torch.from_numpy(values[n].array))
-    arguments, options = load(node.args), load(node.kwargs)
-    try:
-        if node.op == "call_method":
-            value = getattr(arguments[0], node.target)(*arguments[1:], **options)
-        else:
-            value = node.target(*arguments, **options)
-    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
-        raise UnsupportedModelError(f"cannot be worked out from the parameters alone ({error})") from error
-    return Constant(node.name, value.numpy()) if isinstance(value, torch.Tensor) else value
-
-
 _THROUGH = object()
+
+
+def fewest(graph):
+    """Frames from which every window of a graph is met by frames of the input, its padding aside."""
+    reach = timing.reaches(graph, past_whole=True).values()
+    return math.ceil(max(last - first + 1 + jump for first, last, jump in reach))
+
+
+def leaves(tree):
+    """What a forward returns, taken out of its tuples and dicts in order."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for item in tree for leaf in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
 
 
 def _takes_item(name, arguments):
@@ -470,35 +425,3 @@ def _takes_item(name, arguments):
     if name == "slice":
         return first and all(plain(arguments[n]) for n in ("start", "end", "step"))
     return name == "unsqueeze" and first
-
-
-def _plain(tree):
-    """fx's own containers as plain ones; devices and types as words."""
-    if isinstance(tree, MaxOverTime):
-        return tree
-    if isinstance(tree, (tuple, list)):
-        return (
-            type(tree)(map(_plain, tree))
-            if type(tree) in (tuple, list)
-            else (tuple if isinstance(tree, tuple) else list)(map(_plain, tree))
-        )
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    return (
-        Harmless(str(tree))
-        if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout))
-        else tree
-    )
-
-
-def _line(node):
-    return (
-        own_line(re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")) or f"the call {node.name}"
-    )
-
-
-def own_line(frames):
-    """The innermost line that is neither PyTorch's nor ours."""
-    foreign = (str(PurePath(torch.__file__).parent), str(PurePath(__file__).parents[1]))
-    own = [(file, line) for file, line in frames if not file.startswith(foreign)]
-    return f"line {own[-1][1]} of {PurePath(own[-1][0]).name}" if own else None

@@ -1,5 +1,5 @@
 """A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, read
-(program.py) and compared with the module's own answers (verify.py). The first way to trace that holds
+(traced.py) and compared with the module's own answers (verify.py). The first way to trace that holds
 is taken."""
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from ...graph import Graph
 from .copy import evaluated
 from .export import exported
 from .modules import kind
-from .program import RECURRENT, Program, own_line
-from .verify import compare, leaves
+from .program import RECURRENT, leaves
+from .traced import TracedProgram, own_line
+from .verify import compare
 
 
 class _Tracer(torch.fx.Tracer):
@@ -133,7 +134,7 @@ def _first_that_holds(module, example):
             untraced = error
             continue
         try:
-            program = Program(graph, modules, type(module).__name__, example)
+            program = TracedProgram(graph, modules, type(module).__name__, example)
             absent = [name for name in optional if program.role(name) is None]
             if absent:  # no state and no lengths: what forward does without it is another program
                 ways.insert(0, (way, [name for name in optional if name not in absent]))

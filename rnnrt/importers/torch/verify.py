@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 import warnings
 
 import numpy as np
 import torch
 
-from ... import reference, state_form, timing
+from ... import reference, state_form
 from ...errors import ShapeError, StateError, UnsupportedModelError
 from ...layers import Embedding, Input
 from ...verification import distance, longest_row
 from .copy import evaluated
+from .program import fewest, leaves
 
 TOLERANCE = 1e-4  # of float32 torch against the float64 reference, scaled; a wrong reading is off by far more
 ROUNDING = 100  # times the reference's float32 error: magnified rounding is not a wrong reading
@@ -42,13 +42,6 @@ def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=N
     if _real(module) in (torch.float16, torch.bfloat16):  # too coarse to tell a small fault
         notes += _Comparison(module.float(), graph, example, optional, finals, least).notes()
     return list(dict.fromkeys(notes))
-
-
-def leaves(tree):
-    """What a forward returns, taken out of its tuples and dicts in order."""
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    return [leaf for item in tree for leaf in leaves(item)] if isinstance(tree, (tuple, list)) else [tree]
 
 
 def _says_nothing(answer):
@@ -119,7 +112,7 @@ class _Comparison:
         fixed = next((layer.length for layer in self.inputs.values() if layer.length), None)
         self.shortened = False
         if self.made_up:
-            few = _fewest(self.graph)
+            few = fewest(self.graph)
             return [
                 (fixed or n, rows) for n, rows in ((max(8, few), 2), (few + 9, 3), (few + 64, 2), (400, 1))
             ]
@@ -129,7 +122,7 @@ class _Comparison:
         own, rows = size.get("t", 1), min(size["b"], max(self.least, 8))
         if fixed:
             return [(fixed, rows), (fixed, rows + 1)]
-        time = own if own <= LONG else max(_fewest(self.graph), self.least, 64)
+        time = own if own <= LONG else max(fewest(self.graph), self.least, 64)
         self.shortened, self.own = time != own, (own, rows)
         tried = [(time, rows), (time, rows + 1), (time + 1, 2), (2 * time + 3, 1), (max(time // 2, 1), 3)]
         return tried + [(max(self.least - 1, 1), 2)]
@@ -175,7 +168,7 @@ class _Comparison:
             if isinstance(expected, Exception):
                 self.failure = expected
                 continue
-            few = frames < _fewest(self.graph)
+            few = frames < fewest(self.graph)
             if few and _says_nothing(expected):
                 continue
             initial = self._by_name(states) if with_states else {}
@@ -350,9 +343,3 @@ class _Comparison:
             return np.inf, 0.0
         worst = max(distance(y, wanted) for y, wanted, _ in pairs)
         return worst, max((distance(y, r) for y, _, r in pairs if r is not None), default=0.0)
-
-
-def _fewest(graph):
-    """Frames from which every window of a graph is met by frames of the input, its padding aside."""
-    reach = timing.reaches(graph, past_whole=True).values()
-    return math.ceil(max(last - first + 1 + jump for first, last, jump in reach))

@@ -1,0 +1,191 @@
+"""The trace of a live module, by torch.fx or torch.export, as a Program."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+import re
+from pathlib import PurePath
+
+import torch
+import torch.fx
+import torch.nn.functional
+from torch.nn.utils import rnn as packing
+
+from ...errors import UnsupportedModelError
+from ..axes.values import Constant, Harmless
+from .aten import ATEN, ATTRIBUTES, METHODS, MaxOverTime
+from .functional import FUNCTIONAL, PACKING, PYTHON
+from .modules import array_of, call_module, input_sizes, kind
+from .program import Program, Sample
+
+#: function object -> (its name in a message, Word)
+_FUNCTIONS = {}
+for _namespace, _words in (
+    (torch.nn.functional, ATEN | FUNCTIONAL),
+    (torch, ATEN),
+    (packing, PACKING),
+    (operator, PYTHON),
+):
+    for _name, _word in _words.items():
+        if callable(getattr(_namespace, _name, None)):
+            _FUNCTIONS[getattr(_namespace, _name)] = (_name, _word)
+
+_ASSERTS = ("_assert", "_assert_is_none")
+
+
+class TracedProgram(Program):
+    """An fx graph and the modules it calls; ``example``: {parameter of forward: a tensor}, or None."""
+
+    def __init__(self, graph, modules, name, example):
+        self.modules = modules
+        super().__init__(list(graph.nodes), name, example)
+
+    def _skip(self):
+        """torch.fx pins arguments left at their defaults with asserts; the arguments are then no inputs."""
+        skipped = set()
+        for node in self.nodes:
+            if node.op == "call_function" and getattr(node.target, "__name__", "") in _ASSERTS:
+                skipped |= {node} | {n for n in node.all_input_nodes if n.target is operator.eq}
+        for node in self.nodes:
+            if node.op == "placeholder" and node.users and all(u in skipped for u in node.users):
+                skipped.add(node)
+        return skipped
+
+    def _word(self, node):
+        if node.op == "call_module":
+            module = self.modules[node.target]
+            if kind(module) is None:
+                raise UnsupportedModelError(
+                    f"the module {node.target!r} ({type(module).__name__}) is not supported",
+                    where=self._where(node),
+                    fix=f"Use nn.{type(module).__name__[:-4]} over the whole sequence."
+                    if isinstance(module, torch.nn.RNNCellBase)
+                    else None,
+                )
+            return kind(module)
+        target = node.target
+        if node.op == "call_method":
+            found, shown = (target, METHODS.get(target)), f"torch.Tensor.{target}"
+        elif target is builtins.getattr:
+            attribute = node.args[1]
+            found, shown = (attribute, ATTRIBUTES.get(attribute)), f"torch.Tensor.{attribute}"
+            if attribute in MaxOverTime._fields:
+                return None
+        elif getattr(target, "namespace", None) == "aten":
+            found, shown = (target._opname, ATEN.get(target._opname)), f"torch.ops.aten.{target._opname}"
+        else:
+            found = _FUNCTIONS.get(target, (None, None))
+            module = getattr(target, "__module__", None) or "torch"
+            module = "torch" if module.startswith("torch._C") else module.lstrip("_")
+            shown = f"{module}.{getattr(target, '__name__', target)}"
+        if found[1] is None:
+            raise UnsupportedModelError(f"the call {shown} is not supported", where=self._where(node))
+        return found
+
+    def _bound(self, node):
+        name, word = self.words[node]
+        positional = node.args[:1] if node.target is builtins.getattr else node.args
+        return word.bind(name, _plain(positional), _plain(node.kwargs))
+
+    def _mapped(self, tree, function):
+        return _plain(torch.fx.node.map_arg(tree, function))
+
+    def _attribute(self, node):
+        value = self.modules[""]
+        for part in node.target.split("."):
+            value = getattr(value, part)
+        return (
+            Constant(node.target, array_of(value, node.target)) if isinstance(value, torch.Tensor) else value
+        )
+
+    def _call_module(self, net, node, load):
+        arguments, options = load(node.args), load(node.kwargs)
+        return call_module(net, self.modules[node.target], node.target, arguments, options)
+
+    def _sizes_read(self, node):
+        return input_sizes(self.modules[node.target]) if node.op == "call_module" else set()
+
+    def _examples(self, example):
+        if example is None:
+            return {}
+        inputs = [node for node, role in self.roles.items() if role is None]
+        for node in inputs:
+            if example.get(node.target) is None:
+                raise UnsupportedModelError(
+                    "example must hold one value for every argument of forward without a default",
+                    expected=", ".join(n.target for n in inputs),
+                    found=", ".join(example) or "nothing",
+                )
+            if not isinstance(example[node.target], torch.Tensor):
+                raise UnsupportedModelError(
+                    f"the argument {node.target!r} is a tuple of tensors, and is not the state of an RNN "
+                    f"alone"
+                )
+        given = {node: example[node.target] for node in inputs}
+        return {node: Sample(tuple(x.shape), not x.is_floating_point()) for node, x in given.items()}
+
+    def _refuse_constants(self, assumed):
+        """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
+        for node, (axes, *_) in assumed.items():
+            ones = (
+                [n == 1 for n, axis in zip(self.example[node].shape, axes) if axis in "bt"]
+                if self.example
+                else []
+            )
+            if any(least is None for axis, least in zip(axes, node.meta.get("least", ())) if axis in "bt"):
+                raise UnsupportedModelError(
+                    f"batch or time of the input {node.target!r} became a constant in the trace",
+                    found=f"example {tuple(self.example[node].shape)}",
+                    fix="Give an example whose batch and time are above 1: torch.export takes a size of 1 "
+                    "for a constant."
+                    if any(ones)
+                    else "Loops over time are not supported: use whole-sequence layers.",
+                )
+
+    def _metadata(self):
+        return {"source": "torch", "torch_version": torch.__version__, "module": self.name}
+
+    def _folded(self, node, values):
+        load = lambda tree: torch.fx.node.map_arg(tree, lambda n: torch.from_numpy(values[n].array))
+        arguments, options = load(node.args), load(node.kwargs)
+        try:
+            if node.op == "call_method":
+                value = getattr(arguments[0], node.target)(*arguments[1:], **options)
+            else:
+                value = node.target(*arguments, **options)
+        except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            raise UnsupportedModelError(
+                f"cannot be worked out from the parameters alone ({error})"
+            ) from error
+        return Constant(node.name, value.numpy()) if isinstance(value, torch.Tensor) else value
+
+    def _where(self, node):
+        lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
+        return own_line(lines) or f"the call {node.name}"
+
+
+def _plain(tree):
+    """fx's own containers as plain ones; devices and types as words."""
+    if isinstance(tree, MaxOverTime):
+        return tree
+    if isinstance(tree, (tuple, list)):
+        return (
+            type(tree)(map(_plain, tree))
+            if type(tree) in (tuple, list)
+            else (tuple if isinstance(tree, tuple) else list)(map(_plain, tree))
+        )
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return (
+        Harmless(str(tree))
+        if isinstance(tree, (torch.dtype, torch.device, torch.memory_format, torch.layout))
+        else tree
+    )
+
+
+def own_line(frames):
+    """The innermost line that is neither PyTorch's nor ours."""
+    foreign = (str(PurePath(torch.__file__).parent), str(PurePath(__file__).parents[1]))
+    own = [(file, line) for file, line in frames if not file.startswith(foreign)]
+    return f"line {own[-1][1]} of {PurePath(own[-1][0]).name}" if own else None

@@ -1,0 +1,70 @@
+"""The torch.export archives that tools/record_pt2.py recorded, and parts of them changed."""
+
+import io
+import json
+import tarfile
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+VERSIONS = ("2.7", "2.13")
+WAYS = ("fixed", "open")
+
+
+@cache
+def recorded(version="2.13"):
+    """{"lstm.open": content of a file, "cells": {"x", "y"}}."""
+    found = {}
+    path = Path(__file__).parents[1] / "data" / f"pt2_{version}.tar.xz"
+    with tarfile.open(path) as archive:
+        for member in archive:
+            content, (name, _, kind) = archive.extractfile(member).read(), member.name.rpartition(".")
+            if kind == "npz":
+                with np.load(io.BytesIO(content)) as opened:
+                    content = dict(opened)
+            found[name] = content
+    return found
+
+
+def program_of(content):
+    """The JSON of an archive's program."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return json.loads(archive.read(_model(archive)))
+
+
+def changed(content, change=None, members=None, left_out=()):
+    """An archive whose program is ``change(JSON)``, with ``members`` {the end of a name: content} in the
+    place of its own or beside them.
+    """
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(made, "w") as copy:
+        model, members = _model(source), dict(members or {})
+        for name in source.namelist():
+            data = source.read(name)
+            if name == model and change is not None:
+                program = json.loads(data)
+                program = change(program) or program
+                data = program if isinstance(program, bytes) else json.dumps(program).encode()
+            own = next((end for end in members if name.endswith(end)), None)
+            data = members.pop(own) if own else data
+            if not any(name.endswith(end) for end in left_out):
+                copy.writestr(name, data)
+        for name, data in members.items():
+            copy.writestr(name, data)
+    return made.getvalue()
+
+
+def _model(archive):
+    return next(n for n in archive.namelist() if "/models/" in n or n == "serialized_exported_program.json")
+
+
+def nodes_of(program, word):
+    """The nodes of an operator."""
+    return [n for n in program["graph_module"]["graph"]["nodes"] if f".{word}." in n["target"]]
+
+
+def argument(node, name):
+    """The argument of a node, by its name."""
+    return next(i for i in node["inputs"] if i["name"] == name)["arg"]

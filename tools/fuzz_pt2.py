@@ -1,0 +1,207 @@
+"""Changed torch.export archives, imported and compared with torch: only rnnrt's own errors, no wrong answer.
+
+    python tools/fuzz_pt2.py --count 2000 --seed 0 [FILE.pt2 ...]
+
+Each mutant is one of the files (by default those in tests/data) with bytes changed, or (three of four) with
+something else in its JSON: another operator, arguments that change places, other numbers, sizes, names,
+kinds, fields left out. What rnnrt reads and torch loads and runs must answer alike at a few batches and
+lengths.
+Prints the errors by kind; ends with 1 where an answer differed, an error was not rnnrt's own, or an import
+took longer than --seconds.
+"""
+
+import argparse
+import collections
+import contextlib
+import io
+import logging
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import rnnrt
+from rnnrt import verification
+from rnnrt.axes import to_source
+from rnnrt.importers.pt2 import reader
+from rnnrt.importers.pt2.run import runner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from pt2_records import changed, recorded
+
+INTEGERS = (-2, -1, 0, 1, 2, 3, 5, 7, 8, 1 << 31, 1 << 62, (1 << 63) - 1)
+WORDS = "relu tanh sigmoid softmax add mul sub div cat stack chunk select slice transpose permute unsqueeze"
+WORDS = [*WORDS.split(), "squeeze", "view", "linear", "mean", "sum", "pad", "flip", "lstm_cell", "gru_cell"]
+
+
+def bytes_changed(content, draw):
+    data = bytearray(content)
+    for _ in range(draw.randrange(1, 5)):
+        at = draw.randrange(len(data))
+        match draw.randrange(4):
+            case 0 | 1:
+                data[at] ^= 1 << draw.randrange(8)
+            case 2:
+                del data[at : at + draw.randrange(1, 9)]
+            case 3:
+                data[at:at] = data[at : at + draw.randrange(1, 40)]
+    return bytes(data)
+
+
+def json_changed(content, draw):
+    def change(program):
+        graph = program["graph_module"]["graph"]
+        for _ in range(draw.randrange(1, 3)):
+            node = draw.choice(graph["nodes"])
+            inputs = node["inputs"]
+            match draw.randrange(9):
+                case 0:
+                    word = draw.choice(WORDS)
+                    overload = {"add": "Tensor", "mul": "Tensor", "select": "int"}.get(word, "default")
+                    node["target"] = f"torch.ops.aten.{word}.{overload}"
+                case 1 if len(inputs) > 1:
+                    a, b = draw.sample(inputs, 2)
+                    a["arg"], b["arg"] = b["arg"], a["arg"]
+                case 2 | 3 if inputs:
+                    another_number(draw.choice(inputs)["arg"], draw)
+                case 4 if inputs:
+                    inputs.remove(draw.choice(inputs))
+                case 5 if inputs:
+                    names = [name for name in graph["tensor_values"]]
+                    replace_name(draw.choice(inputs)["arg"], draw.choice(names))
+                case 6:
+                    values = draw.choice(list(graph["tensor_values"].values()))
+                    if values["sizes"]:
+                        values["sizes"][draw.randrange(len(values["sizes"]))] = {
+                            "as_int": draw.choice(INTEGERS)
+                        }
+                case 7:
+                    anything(program, draw)
+                case 8:
+                    graph["outputs"] = draw.sample(graph["outputs"], len(graph["outputs"]))
+
+    return changed(content, change)
+
+
+def another_number(arg, draw):
+    for kind, value in arg.items():
+        if kind == "as_int":
+            arg[kind] = draw.choice(INTEGERS)
+        elif kind == "as_bool":
+            arg[kind] = not value
+        elif kind == "as_float":
+            arg[kind] = draw.choice((0.0, 1.0, -1.0, 0.2, 1e30))
+        elif kind == "as_ints" and value:
+            value[draw.randrange(len(value))] = draw.choice(INTEGERS)
+        elif kind == "as_tensors" and value:
+            draw.shuffle(value)
+
+
+def replace_name(arg, name):
+    for kind in arg:
+        if kind == "as_tensor":
+            arg[kind] = {"name": name}
+
+
+def anything(tree, draw):
+    """Some value in the JSON replaced, or left out."""
+    while True:
+        items = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
+        if not items:
+            return
+        key, value = draw.choice(items)
+        if isinstance(value, (dict, list)) and value and draw.random() < 0.85:
+            tree = value
+            continue
+        if isinstance(value, str) and key in ("expr_str", "out_spec", "in_spec"):
+            return  # torch evaluates these
+        if draw.random() < 0.4:
+            del tree[key]
+        else:
+            tree[key] = draw.choice((None, -1, 0, 1, 1 << 40, "x", [], {}, True, 1.5, value))
+        return
+
+
+def differs(path, graph):
+    """What rnnrt and torch answer, where it differs; None where they agree or one refuses."""
+    model = rnnrt.from_graph(graph)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            run = runner(torch.export.load(path), graph)
+    except Exception:  # noqa: BLE001 - whatever it refuses a file for
+        return None
+    for batch, length in ((2, 7), (3, 9), (1, 4)):
+        inputs = verification.sample_inputs(graph, time=length, batch=batch)
+        given = [to_source(inputs[n], graph[n].axes) for n in graph.inputs]
+        given = [x.astype(np.int64) if graph[n].ids else x for n, x in zip(graph.inputs, given)]
+        try:
+            wanted = run(given)
+            made = model(*given)
+        except Exception:  # noqa: BLE001, S112 - an input that one of them refuses
+            continue
+        for y, z in zip(made if isinstance(made, tuple) else (made,), wanted):
+            if y.shape != z.shape or not np.allclose(y, z, atol=1e-4, rtol=1e-4, equal_nan=True):
+                near = np.abs(y - z).max() if y.shape == z.shape else f"{y.shape} and {z.shape}"
+                return f"batch {batch}, {length} frames: {near}"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--keep", help="a folder for mutants that failed")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable()
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+    contents = [Path(f).read_bytes() for f in options.files]
+    if not contents:
+        contents = [c for v in ("2.7", "2.13") for c in recorded(v).values() if isinstance(c, bytes)]
+    draw, found, failed, slowest = random.Random(options.seed), collections.Counter(), 0, 0.0
+    folder = Path(options.keep or tempfile.mkdtemp())
+    path = folder / f"mutant{options.seed}.pt2"
+    for k in range(options.count):
+        seed = draw.choice(contents)
+        content = bytes_changed(seed, draw) if k % 4 == 0 else json_changed(seed, draw)
+        path.write_bytes(content)
+        began, fault = time.process_time(), None
+        try:
+            graph = reader.read(path)
+        except rnnrt.RnnrtError as error:
+            found[f"{type(error).__name__}: {error.what[:70]}"] += 1
+            took = time.process_time() - began
+        except Exception as error:  # noqa: BLE001 - that is what is looked for
+            fault = f"{type(error).__name__}: {error} {traceback.extract_tb(error.__traceback__)[-3:]}"
+            took = time.process_time() - began
+        else:
+            took = time.process_time() - began
+            try:
+                fault = differs(str(path), graph)
+            except rnnrt.RnnrtError as error:
+                found[f"run: {type(error).__name__}: {error.what[:60]}"] += 1
+            found["read"] += 1
+        slowest = max(slowest, took)
+        if fault or took > options.seconds:
+            failed += 1
+            print(f"mutant {k}: {fault or 'slow'}", flush=True)
+            if options.keep:
+                (folder / f"failed{options.seed}_{k}.pt2").write_bytes(content)
+    for reason, count in found.most_common(60):
+        print(f"{count:6} {reason}")
+    print(f"slowest {slowest:.2f} s, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
