@@ -1,5 +1,7 @@
 """What a model and a graph say of themselves: delay, receptive field, summary, names."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from case_layers import conv, dense, recurrent
@@ -133,3 +135,15 @@ def test_a_graph_names_its_inputs_and_outputs_by_itself():
         L.Graph(parts, ["x"], ["back"])
     with pytest.raises(ShapeError, match="a graph needs outputs"):
         L.Graph(parts)
+
+
+@pytest.mark.parametrize("kind", (L.Add, L.Multiply, L.Divide, L.Activation))
+def test_a_layer_never_changes(kind):
+    """Classes with fields of their own and without."""
+    layer = kind("a", ("x",))
+    for name in ("name", "inputs", "else"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(layer, name, "b")
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            delattr(layer, name)
+    assert layer.name == "a" and dataclasses.replace(layer, name="b").name == "b"

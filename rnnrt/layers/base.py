@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,8 +21,20 @@ if TYPE_CHECKING:
     from ..annotations import References
     from ..annotations import layer_class as layer_class  # noqa: PLC0414 - so that checkers see it exported
 else:
-    # Generated methods nobody calls cost import time: repr is written by hand, equality is identity.
-    layer_class = dataclass(frozen=True, eq=False, repr=False, match_args=False)
+
+    def layer_class(cls: type) -> type:
+        """A frozen dataclass. Generated methods cost import time: repr is written by hand, equality is
+        identity, and a class without fields of its own has the methods of its base.
+        """
+        if any("ClassVar" not in str(kind) for kind in inspect.get_annotations(cls).values()):
+            return dataclass(frozen=True, eq=False, repr=False, match_args=False)(cls)
+        cls.__setattr__ = cls.__delattr__ = (
+            _fixed  # those of the base are strict with its own instances alone
+        )
+        return cls
+
+    def _fixed(layer: Layer, name: str, value: object = None) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 @dataclass(frozen=True)
