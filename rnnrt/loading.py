@@ -34,9 +34,13 @@ def from_keras(
     """A Model from a .keras or .h5 file, a weights file with ``spec`` (Keras's to_json() text, or one layer a
     line: see importers/keras/spec.py; or a path to either), or a live Keras model.
 
+    ``custom_objects``: {class name: f}, where f(config: dict, arrays: dict) returns an rnnrt layer (for a
+    cell: SimpleRNN, LSTM or GRU) or a list of them. ``inputs``, ``outputs``: names of layers that cut a part
+    out: it starts with what those in ``inputs`` put out and ends with what those in ``outputs`` do.
     ``check``: samples of your own, (x, y) as ``Model.verify`` takes them or the path of an .npz, which become
     the golden sample: VerificationError where they are not answered. ``max_bytes``: the most that the file
-    may take, unpacked (ResourceLimitError).
+    may take, unpacked (ResourceLimitError). Raises ModelFileError for a damaged file, UnsupportedModelError
+    with layer and option for what rnnrt does not run, MissingExtraError without h5py.
     """
     from .importers import detection
     from .importers.keras import reader
@@ -69,7 +73,13 @@ def from_torch(
     """A Model from a PyTorch file or state dict with a ``spec``, from a mapping of names to arrays, or from a
     live module.
 
-    ``check``, ``max_bytes``: as in ``from_keras``.
+    ``spec``: what a state dict does not say, one line an operation in forward order (see
+    importers/spec/build.py), or a path to it; without it only one LSTM or GRU imports, and the error holds a
+    draft. ``prefix`` chooses among several networks in a checkpoint. ``example``: of a live module, one
+    example of each input (a tensor, a tuple of them, or {argument of forward: value}), for modules whose
+    layers do not tell the shapes or whose forward asks for them. ``check``, ``max_bytes``: as in
+    ``from_keras``. Raises ModelFileError for a damaged file, UnsupportedModelError with the line of forward
+    or of the spec for what rnnrt does not run.
     """
     from .importers import detection
     from .importers.torch import reader
@@ -260,7 +270,11 @@ def load(
     verify: bool = False,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError)."""
+    """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError).
+
+    ``num_threads``, ``backend``, ``isa``: as ``Model`` has them. ``max_bytes``: the most that the file may
+    take (ResourceLimitError). Raises ModelFileError for a damaged file and for what is not a .rnnrt file.
+    """
     from .format import file
     from .importers import detect
 
