@@ -184,12 +184,15 @@ class ModelStates:
                     found=type(given).__name__,
                 )
             return state_form.by_name(form, given, batched)
-        given = list(given) if isinstance(given, (tuple, list)) else [given]
-        if len(given) != len(names):
+        listed = isinstance(given, (tuple, list))
+        values = list(given) if listed else [given]
+        if len(values) != len(names):
             raise StateError(
-                "the list of states has the wrong length", expected=f"{names}", found=str(len(given))
+                "the list of states has the wrong length" if listed else "this is not a list of states",
+                expected=f"{names}",
+                found=str(len(values)) if listed else type(given).__name__,
             )
-        return dict(zip(names, given))
+        return dict(zip(names, values))
 
     def check_started(self, names):
         """StateError where one of these states is set inside the network."""

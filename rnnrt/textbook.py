@@ -13,6 +13,7 @@ the LSTM: Wf, Wi, Wc, Wo (n_a, n_a + n_x) over [a_prev; x_t], Wy (n_y, n_a), bf,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,8 +48,15 @@ def read_parameters(
 ) -> tuple[dict[str, Doubles], int, int, int]:
     """({name: float64 array}, n_x, n_a, n_y) of a textbook dictionary; ``shapes`` is one of the tables above.
 
-    Raises ShapeError for a missing name or a wrong shape, DTypeError for what is not real numbers.
+    Raises ShapeError for a missing name or a wrong shape, DTypeError for what is not a dictionary
+    of real numbers.
     """
+    if not isinstance(parameters, Mapping):
+        raise DTypeError(
+            "the parameters must be a dictionary of arrays",
+            expected=", ".join(shapes),
+            found=type(parameters).__name__,
+        )
     missing = [name for name in shapes if name not in parameters]
     if missing:
         raise ShapeError(

@@ -70,6 +70,7 @@ def test_initial_state_as_keras_and_pytorch_give_it():
     refused(
         StateError, lambda: keras(x, initial_state=[h]), "wrong length", "['lstm/h', 'lstm/c']", "found 1"
     )
+    refused(StateError, lambda: keras(x, initial_state=h), "not a list of states", "found ndarray")
     refused(
         StateError,
         lambda: stacked(x, initial_state=(h0[:1], c0)),

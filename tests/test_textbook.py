@@ -210,6 +210,8 @@ def test_wrong_arguments_are_refused_by_name():
         textbook.rnn_forward(np.ones((3, 4)), np.ones((2, 4)), p)
     with pytest.raises(ShapeError, match="a_prev"):
         textbook.rnn_forward(np.ones((3, 4, 2)), np.ones((1, 4)), p)
+    with pytest.raises(DTypeError, match="dictionary.*found int"):
+        textbook.lstm_forward(np.ones((3, 4, 2)), np.ones((1, 4)), 3)
 
 
 def test_the_callers_arrays_are_not_touched():

@@ -106,7 +106,7 @@ def _descend(checkpoint, prefix, wanted=()):
             tree = tree[models[0]]
             continue
         if not models:
-            what = "the checkpoint holds optimizer state only" if heads else "the file holds no tensors"
+            what = "the checkpoint holds optimizer state only" if heads else "holds no tensors"
             raise UnsupportedModelError(
                 what,
                 where=where,
