@@ -146,6 +146,16 @@ HOSTILE = {
             {"n": whole(-8, 12), "a": np.int32(2)},
         )
     ),
+    "far frame": one("GATHER", y=(1, 2, 4), arrays={"i": whole(0, (1 << 31) - 1)}, axis=1),
+    "far split": model(
+        graph(
+            [op("SPLIT_V", "x n a", "y z", num_splits=2)],
+            {"x": (1, None, 4)},
+            "y",
+            {"y": (1, None, 4), "z": (1, None, 4)},
+            {"n": whole((1 << 31) - 1, (1 << 31) - 1), "a": np.int32(1)},
+        )
+    ),
     "reshape": one("RESHAPE", (1, 6, 4), (1, 6, 4), {"s": whole(-1, -1, 0)}),
     "no weights": one("FULLY_CONNECTED", (1, 4), (1, 3), {"w": np.zeros((0, 4), np.float32)}),
     "long name": model(graph([op("RELU", "x", "\x1b[2J" * 50_000)], {"x": (1, 2, 2, 2, 2, 2)}, "x")),

@@ -245,7 +245,7 @@ class Reader:
         for node in self.users.get(error.value, ()):
             taken |= self._taken(node, (error.position, error.position - error.rank))
         count = max(taken, default=-1) + 1
-        if not count or taken != set(range(count)):
+        if not count or len(taken) != count:  # of whole numbers from 0: all below ``count``
             raise UnsupportedModelError(
                 f"frames of the input {shown(error.input)!r} are taken by number, and not all of them",
                 where=error.where,
@@ -275,7 +275,7 @@ class Reader:
         if node.op in ("Split", "SplitToSequence"):
             parts = node.attributes.get("split")
             parts = known(1).tolist() if known(1) is not None and known(1).ndim else parts
-            return set(range(sum(parts) if parts else len(node.outputs)))
+            return set(range(min(sum(parts), 1 << 16) if parts else len(node.outputs)))
         return set()
 
     def _widths(self):
