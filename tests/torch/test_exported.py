@@ -118,6 +118,36 @@ def test_a_learned_state_of_any_batch(tmp_path):
             np.testing.assert_allclose(model(x), answers(module, x), atol=1e-6)
 
 
+FRAMES, CHANNELS = (2, 16, 4), (2, 4, 16)
+OPERATORS = {
+    "instance norm": (CHANNELS, lambda m, x: m.part(x), nn.InstanceNorm1d(4, affine=True)),
+    "group norm": (CHANNELS, lambda m, x: m.part(x), nn.GroupNorm(2, 4)),
+    "rms norm": (FRAMES, lambda m, x: m.part(x), nn.RMSNorm(4)),
+    "copies": (CHANNELS, lambda m, x: F.interpolate(m.part(x), scale_factor=2), nn.Conv1d(4, 4, 1)),
+    "lines": (
+        CHANNELS,
+        lambda m, x: F.interpolate(m.part(x), scale_factor=3.0, mode="linear"),
+        nn.Conv1d(4, 4, 1),
+    ),
+    "transposed": (CHANNELS, lambda m, x: m.part(x), nn.ConvTranspose1d(4, 3, 4, 2, 1, groups=1)),
+    "reflected": (CHANNELS, lambda m, x: m.part(x), nn.Conv1d(4, 4, 3, padding=1, padding_mode="reflect")),
+    "greatest frame": (CHANNELS, lambda m, x: m.part(x).flatten(1), nn.AdaptiveMaxPool1d(1)),
+    "gated": (CHANNELS, lambda m, x: F.glu(m.part(x), 1), nn.Conv1d(4, 6, 3)),
+    "ids": ((2, 16), lambda m, x: m.part(x).tanh(), nn.Embedding(9, 4)),
+    "attention": (FRAMES, lambda m, x: (torch.softmax(m.part(x), 1) * x).sum(1), nn.Linear(4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_of_aten(name):
+    shape, call, part = OPERATORS[name]
+    torch.manual_seed(0)
+    module = Module(call, part=part)
+    x = torch.randint(0, 9, shape) if name == "ids" else torch.randn(shape)
+    model = rnnrt.from_pt2(program(module, x, left_open=True))
+    np.testing.assert_allclose(model(x.numpy()), answers(module, x.numpy()), atol=1e-5)
+
+
 # ---- frozen time -------------------------------------------------------------------------------------------
 
 

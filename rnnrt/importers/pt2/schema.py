@@ -21,7 +21,7 @@ MAJOR = 8
 #: the newest minor version that this was written by; a newer one may have further fields, which are refused
 #: where they say something
 MINOR = 20
-_NEWEST = "Save it with a PyTorch whose torch.export writes schema version 8 (2.5 to 2.13)."
+_NEWEST = "Save it with a PyTorch whose torch.export writes schema version 8, as 2.7 and later do."
 _BEFORE = "Save the program before run_decompositions(): torch.export.save(torch.export.export(...), path)."
 #: checks of sizes and types that torch.export writes beside the network
 _ASSERTS = (
