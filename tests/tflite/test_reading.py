@@ -93,6 +93,14 @@ DAMAGED = {
         UnsupportedModelError,
         "'number 999'",
     ),
+    "a DEQUANTIZE of nothing": (
+        lambda m: (
+            m["operator_codes"].append({"old_code": 6, "code": 6}),
+            m["subgraphs"][0]["operators"].insert(0, {"opcode": 1, "inputs": [-1], "outputs": [3]}),
+        ),
+        ModelFileError,
+        "one input and one output",
+    ),
     "no graphs": (_set(subgraphs=[]), ModelFileError, "no graph"),
     "numbers behind the end": (_set("buffers", 1, offset=1 << 33), UnsupportedModelError, "2 GB"),
     "a shape the operator does not make": (

@@ -142,6 +142,10 @@ class _Reader:
         operators = []
         for message in graph.operators:
             own = self.operator(message, codes, values)
+            if own.word == "DEQUANTIZE" and (
+                len(own.inputs) != 1 or len(own.outputs) != 1 or None in own.inputs
+            ):
+                raise self.damaged("needs one input and one output", where=str(own))
             if own.word == "DEQUANTIZE" and own.inputs[0].array is not None:
                 number = self.index(message.outputs[0], values)
                 if own.outputs[0].array is not None or own.inputs[0].type != "float32":
