@@ -235,6 +235,7 @@ enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena) {
         if (!arena->blocks) return RNNRT_NO_MEMORY;
     }
     for (size_t b = 0; b < arena->batch; b++) arena->rows[b] = arena->blocks + b * bytes;
+    arena->row_stride = bytes;
     return RNNRT_OK;
 }
 

@@ -29,11 +29,14 @@ struct rnnrt_arena {
     int32_t home; /* its place among the plan's idle ones, or -1 */
     size_t batch, block;
     bool every_step;
-    uint64_t moving;           /* bits: the clocks whose frames a round takes */
-    bool live;                 /* no full-length buffers of an earlier whole run are attached */
-    struct rnnrt_pulse *pulse; /* of the call at work, or NULL */
-    char **rows;               /* (batch) the blocks this call works on */
-    size_t row_room;           /* bytes of it: it never shrinks, so that a smaller batch cannot want memory */
+    uint64_t moving;              /* bits: the clocks whose frames a round takes */
+    bool live;                    /* no full-length buffers of an earlier whole run are attached */
+    struct rnnrt_pulse *pulse;    /* of the call at work, or NULL */
+    struct rnnrt_array *straight; /* its output, where an op may write it as it goes, or NULL */
+    size_t straight_room;         /* frames it can take in all */
+    char **rows;                  /* (batch) the blocks this call works on */
+    size_t row_stride;            /* bytes from one to the next; 0: they lie anywhere */
+    size_t row_room; /* bytes of it: it never shrinks, so that a smaller batch cannot want memory */
     float *work;
     size_t work_floats;
     float *whole; /* full-length buffers of whole runs */
@@ -91,6 +94,22 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
  * to `to` otherwise. */
 const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
                                size_t width, float *to);
+/* Whether the one output may be written where it is to go: it is a chunk that shares no memory with an input,
+ * which would be written over before it is read. */
+bool rnnrt_is_apart(const struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+                    const struct rnnrt_array *output);
+/* Begins a call: no frames are in the outputs yet, and `room` is what each can take. */
+static inline void rnnrt_open_outputs(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+                                      struct rnnrt_array *outputs, size_t *room) {
+    enum { WORTH_IT = 256 }; /* floats: fewer are copied sooner than this is known */
+    size_t floats = outputs->frames * arena->batch * arena->plan->straight;
+    arena->straight = floats >= WORTH_IT && rnnrt_is_apart(arena, inputs, outputs) ? outputs : NULL;
+    arena->straight_room = outputs->frames;
+    for (size_t o = 0; o < arena->plan->outputs; o++) {
+        room[o] = outputs[o].frames;
+        outputs[o].frames = 0;
+    }
+}
 /* Appends this round's frames of every output; `room`: frames each can take in all. */
 enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_array *outputs,
                                       const size_t *room, struct rnnrt_error *error);

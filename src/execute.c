@@ -106,17 +106,39 @@ static bool gather_inputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_invo
     return begins;
 }
 
+/* Whether the frames are the op's last ones. False where one branch is over and another is not; a value given
+ * once is missing where too few frames came for one. */
+static bool find_final(const struct rnnrt_arena *arena, const struct rnnrt_op *op,
+                       struct rnnrt_invocation *call, const size_t *ready) {
+    int32_t exhausted = 0;
+    for (int32_t i = 0; i < op->counted; i++)
+        exhausted += ready[i] == call->frames && producer_done(arena, op->desc.input[i]);
+    call->final = exhausted == op->counted;
+    if (!exhausted || call->final || arena->every_step || !arena->plan->values[op->desc.input[0]].timed)
+        return true;
+    for (int32_t i = 0; i < op->counted; i++)
+        if (ready[i] > call->frames && producer_done(arena, op->desc.input[i])) return false;
+    return true;
+}
+
 /* Where the op writes: whole ops straight into full-length buffers. */
 static void place_outputs(struct rnnrt_arena *arena, size_t r, struct rnnrt_invocation *call) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
-    for (size_t slot = op->shown; slot < op->slots; slot++) call->y[slot] = NULL;
-    for (size_t slot = 0; slot < op->shown; slot++) {
+    for (size_t slot = 0; slot < op->slots; slot++) {
         struct value_place *value = &arena->values[op->value + slot];
         call->made[slot] = 0;
+        if (slot >= op->shown) {
+            call->y[slot] = NULL;
+            continue;
+        }
         call->y[slot] = value->capacity ? arena->work + value->work : NULL;
         if (value->whole && op->whole) call->y[slot] = value->whole;
         value->data = call->y[slot];
     }
+    const struct rnnrt_array *to = arena->straight;
+    if (!op->straight || !to || call->frames > arena->straight_room - to->frames) return;
+    call->y[0] = to->data + (ptrdiff_t)to->frames * to->time_stride;
+    arena->values[op->value].data = call->y[0];
 }
 
 /* What the op made is its values' news; full-length buffers take it too. */
@@ -147,12 +169,14 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
                                struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
     const struct rnnrt_op *op = &plan->ops[r];
+    const struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[0]);
     struct rnnrt_invocation call;
     call.kernels = plan->kernels;
     call.batch = arena->batch;
     call.frames = SIZE_MAX;
     call.rows = arena->rows;
-    call.start = record_of(arena, r)->consumed;
+    call.row_stride = arena->row_stride;
+    call.start = record->consumed;
     call.every_step = arena->every_step;
     call.scratch = arena->work + arena->ops[r].scratch;
     call.lengths = lengths;
@@ -161,20 +185,18 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
     call.run_inner = rnnrt_run_inner;
     call.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
-    int32_t counted = op->counted, exhausted = 0;
-    bool begins = gather_inputs(arena, r, &call, ready);
-    for (int32_t i = 0; i < counted; i++)
-        exhausted += ready[i] == call.frames && producer_done(arena, op->desc.input[i]);
-    call.final = exhausted == counted;
-    /* One branch is over and another is not; a value given once is missing where too few frames came for one.
-     */
-    if (exhausted && !call.final && !arena->every_step && plan->values[op->desc.input[0]].timed)
-        for (int32_t i = 0; i < counted; i++)
-            if (ready[i] > call.frames && producer_done(arena, op->desc.input[i]))
-                return failed(error, r, RNNRT_MISALIGNED);
+    bool begins = true;
+    if (op->plain) { /* what follows comes to this: a step of a small network feels the difference */
+        const struct value_place *value = &arena->values[op->desc.input[0]];
+        call.x[0] = value->data;
+        call.frames = value->fresh;
+        call.final = producer_done(arena, op->desc.input[0]);
+    } else {
+        begins = gather_inputs(arena, r, &call, ready);
+        if (!find_final(arena, op, &call, ready)) return failed(error, r, RNNRT_MISALIGNED);
+    }
     place_outputs(arena, r, &call);
-    if (!record_of(arena, r)->done &&
-        (call.frames || call.final || (arena->every_step && !rests(arena, op)))) {
+    if (!record->done && (call.frames || call.final || (arena->every_step && !rests(arena, op)))) {
         enum rnnrt_status status = begins        ? op->layer->run(op, &call)
                                    : call.frames ? RNNRT_TOO_SHORT
                                                  : RNNRT_OK;
@@ -183,9 +205,9 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
             status = RNNRT_CANCELLED;
         if (status) return failed(error, r, status);
         for (size_t b = 0; b < arena->batch; b++) {
-            struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[b]);
-            record->consumed += call.frames;
-            record->done = call.final && !arena->every_step;
+            struct rnnrt_record *each = rnnrt_record_of(op, arena->rows[b]);
+            each->consumed += call.frames;
+            each->done = call.final && !arena->every_step;
         }
     }
     for (int32_t i = 0; op->joins && i < op->desc.inputs; i++)
@@ -199,19 +221,41 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
 
 /* ---- frames in and out ---- */
 
+/* Whether the frames of an array lie side by side, as those of a chunk do. */
+static bool packed(const struct rnnrt_array *array, size_t frames, size_t batch, size_t width) {
+    return (batch == 1 || array->batch_stride == (ptrdiff_t)width) &&
+           (frames == 1 || array->time_stride == (ptrdiff_t)(width * batch));
+}
+
 const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
                                size_t width, float *to) {
     if (!count) return to;
     const float *from = array->data + (ptrdiff_t)start * array->time_stride;
-    bool packed = (batch == 1 || array->batch_stride == (ptrdiff_t)width) &&
-                  (count == 1 || array->time_stride == (ptrdiff_t)(width * batch));
-    if (packed) return from;
+    if (packed(array, count, batch, width)) return from;
     for (size_t t = 0; t < count; t++)
         for (size_t b = 0; b < batch; b++)
             memcpy(to + (t * batch + b) * width,
                    from + (ptrdiff_t)t * array->time_stride + (ptrdiff_t)b * array->batch_stride,
                    width * sizeof *to);
     return to;
+}
+
+bool rnnrt_is_apart(const struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
+                    const struct rnnrt_array *output) {
+    const struct rnnrt_plan *plan = arena->plan;
+    size_t batch = arena->batch, width = (size_t)plan->values[plan->output[0]].width, input = 0;
+    if (!packed(output, output->frames, batch, width)) return false;
+    uintptr_t start = (uintptr_t)output->data, end = start + output->frames * batch * width * sizeof(float);
+    for (size_t r = 0; inputs && r < plan->count && input < plan->inputs; r++) {
+        if (plan->ops[r].desc.kind != rnnrt_kind_input) continue;
+        const struct rnnrt_array *array = &inputs[input++];
+        size_t in = (size_t)plan->ops[r].desc.output_size;
+        uintptr_t from = (uintptr_t)array->data;
+        if (!packed(array, array->frames, batch, in) ||
+            (from < end && start < from + array->frames * batch * in * sizeof(float)))
+            return false;
+    }
+    return true;
 }
 
 enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_array *outputs,
@@ -230,12 +274,10 @@ enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_ar
         }
         float *to = outputs[o].data + (ptrdiff_t)outputs[o].frames * outputs[o].time_stride;
         const float *from = value->data;
-        if ((batch == 1 || outputs[o].batch_stride == (ptrdiff_t)width) &&
-            outputs[o].time_stride == (ptrdiff_t)(width * batch))
-            memmove(to, from,
-                    value->fresh * batch * width *
-                        sizeof(float)); /* an output may be an input, pushed into its own place */
-        else
+        if (packed(&outputs[o], value->fresh, batch, width)) {
+            if (to != from) /* an output may be an input, pushed into its own place */
+                memmove(to, from, value->fresh * batch * width * sizeof(float));
+        } else
             for (size_t t = 0; t < value->fresh; t++)
                 for (size_t b = 0; b < batch; b++, from += width)
                     memmove(to + (ptrdiff_t)t * outputs[o].time_stride +

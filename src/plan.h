@@ -44,6 +44,7 @@ struct rnnrt_invocation {
     size_t frames;     /* new frames on every input */
     uint64_t start;    /* frames of input 0 that row 0 had seen before these */
     char *const *rows; /* the state of each batch row; NULL in the step of a scan */
+    size_t row_stride; /* bytes from one to the next; 0: they lie anywhere */
     bool final;        /* no more will come */
     bool every_step;   /* what is given once is given after every frame instead */
     const float
@@ -139,6 +140,8 @@ struct rnnrt_op {
     bool apart;      /* the inputs it joins drift apart, or one comes only at the end */
     bool standard;   /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
     bool joins;      /* it needs its inputs frame by frame side by side */
+    bool straight;   /* slot 0 is the only output, and has a frame for every one of input 0 */
+    bool plain;      /* it has one input, whose frames come as they are made */
     bool from_whole[RNNRT_MAX_INPUTS]; /* input i comes from a full-length buffer */
     int32_t counted;                   /* inputs whose frames it goes through: the others are there at once */
     size_t lag[RNNRT_MAX_INPUTS];      /* frames input i may run ahead of the others by */
@@ -184,6 +187,7 @@ struct rnnrt_plan {
     size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
     size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */
     bool once_inputs;      /* some input is given once */
+    size_t straight;       /* numbers in a frame of the output, where its op may write it as it goes, or 0 */
     bool starts;           /* some op begins with other values than zero */
     uint64_t warm, period; /* rows at these positions and one period later are in phase; period 0: never */
     struct rnnrt_idle idle[RNNRT_IDLE_ARENAS];
@@ -231,7 +235,7 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool
                        size_t *total);
 
 /* The frames one block holds: as wanted, or for 0 about four row tiles of a matrix product over all batch
- * rows. */
+ * rows; twice that for several rows, each of which has a history of its own to work through. */
 size_t rnnrt_block(size_t wanted, size_t batch);
 
 /* 64-byte aligned and zeroed; NULL when there is no memory, or more is asked for than the machine has. */

@@ -138,10 +138,7 @@ static enum rnnrt_status run_rows(struct rnnrt_arena *arena, const struct rnnrt_
     for (size_t b = 0; b < arena->batch; b++) rnnrt_row_begin(plan, arena->rows[b]);
     take_whole_inputs(arena, inputs);
     move_states(arena, initial, initial_count, true);
-    for (size_t o = 0; o < plan->outputs; o++) {
-        room[o] = outputs[o].frames;
-        outputs[o].frames = 0;
-    }
+    rnnrt_open_outputs(arena, inputs, outputs, room);
     float_mode mode = enter_floats();
     for (int32_t stage = 0; stage < plan->stages && !status; stage++)
         status = run_stage(arena, stage, inputs, outputs, room, lengths, error);

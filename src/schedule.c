@@ -141,6 +141,12 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         for (int32_t i = 0; i < op->desc.inputs; i++) op->from_whole[i] = reads_whole(plan, op, i);
+        op->straight = plan->outputs == 1 && (size_t)plan->output[0] == op->value &&
+                       op->desc.kind != rnnrt_kind_input && !op->layer->due && !op->whole &&
+                       !plan->values[op->value].full;
+        if (op->straight) plan->straight = (size_t)plan->values[op->value].width;
+        op->plain = op->desc.inputs == 1 && !op->joins && !op->from_whole[0] &&
+                    op->desc.kind != rnnrt_kind_scan; /* whose states may start elsewhere */
         for (op->shown = op->slots; op->shown && !plan->values[op->value + op->shown - 1].used;) op->shown--;
     }
 }
@@ -300,5 +306,5 @@ size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t
 
 size_t rnnrt_block(size_t wanted, size_t batch) {
     if (wanted) return rnnrt_smaller(wanted, 1 << 20);
-    return batch >= 56 ? 1 : 56 / rnnrt_larger(batch, 1);
+    return batch >= 56 ? 1 : batch == 1 ? 56 : 112 / rnnrt_larger(batch, 1);
 }

@@ -95,19 +95,17 @@ static inline enum rnnrt_status advance(struct rnnrt_arena *arena, bool every_st
     enum rnnrt_status status = RNNRT_OK;
     arena->every_step = every_step;
     if (!arena->live || arena->plan->once_inputs) gather_once(arena);
-    for (size_t o = 0; o < arena->plan->outputs; o++) {
-        room[o] = outputs[o].frames;
-        outputs[o].frames = 0;
-    }
+    rnnrt_open_outputs(arena, inputs, outputs, room);
     float_mode mode = enter_floats();
     struct rnnrt_pulse pulse = {between, (uint64_t)mode};
     arena->pulse = between ? &pulse : NULL;
     for (uint64_t left = having(arena->plan, frames, 0); left && !status; left &= ~arena->moving) {
-        size_t count = frames[__builtin_ctzll(left)], block = arena->every_step ? 1 : arena->block;
+        size_t count = frames[__builtin_ctzll(left)], block = arena->every_step ? 1 : arena->block, start = 0;
         arena->moving = having(arena->plan, frames, count);
-        for (size_t start = 0; start < count && !status; start += block)
+        do {
             status = rnnrt_round(arena, inputs, start, rnnrt_smaller(block, count - start), false, outputs,
                                  room, error);
+        } while (!status && (start += block) < count);
     }
     /* no frames have no answer; with every_step nothing is held back: what is given at the end was given with
      * the last frame */
@@ -210,6 +208,7 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     if (!arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
     if (status) return status;
     for (size_t b = 0; b < stream->batch; b++) arena->rows[b] = row_of(stream, b);
+    arena->row_stride = stream->plan->row_bytes;
     status = advance(arena, stream->every_step, inputs, frames, ended, outputs, between, error);
     if (waiting) rnnrt_arena_leave(waiting);
     else if (!stream->arena) rnnrt_arena_return(arena);
@@ -262,6 +261,7 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
     status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
     if (status) return status;
     memcpy(arena->rows, rows, count * sizeof *rows);
+    arena->row_stride = 0;
     status = advance(arena, every_step, inputs, frames, ended, outputs, between, error);
     rnnrt_arena_return(arena);
     return status;

@@ -84,8 +84,8 @@ struct rnnrt_kernels {
     /* Cell epilogues with sigmoid gates and tanh, from pre-activations (gates in order, `units` each), on
      * `rows` rows. lstm: c in place, h written. gru: q holds U h + b for all three gates; h_new written from
      * h. */
-    void (*lstm)(size_t units, size_t rows, const float *gates, size_t gates_stride, float *c, float *h,
-                 size_t h_stride);
+    void (*lstm)(size_t units, size_t rows, const float *gates, size_t gates_stride, float *c,
+                 size_t c_stride, float *h, size_t h_stride);
     void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
                 const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
     /* The same once the gates are activated: lstm_cells c = f c + i g; lerp h_new = (1 - z) n + z h;

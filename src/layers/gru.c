@@ -17,7 +17,7 @@ static void finish(const struct rnnrt_step *step) {
     for (size_t b = 0; b < step->batch; b++) {
         float *z = step->gates + b * wide, *n = z + 2 * units;
         step->kernels->activate(step->op->desc.activation, units, n, n);
-        step->kernels->lerp(units, z, n, step->h + b * units, step->h_new + b * units);
+        step->kernels->lerp(units, z, n, step->h + b * step->h_stride, step->h_new + b * units);
     }
 }
 
@@ -25,9 +25,11 @@ static void cell_after(const struct rnnrt_step *step) {
     const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)step->op->desc.units, wide = 3 * units;
     float *gates = step->gates, *held = step->held;
-    rnnrt_recurrent_product(step, step->op->recurrent, step->op->recurrent_bias, false, step->h, held, wide);
+    rnnrt_recurrent_product(step, step->op->recurrent, step->op->recurrent_bias, false, step->h,
+                            step->h_stride, held, wide);
     if (step->op->standard) {
-        kernels->gru(units, step->batch, gates, wide, held, wide, step->h, units, step->h_new, units);
+        kernels->gru(units, step->batch, gates, wide, held, wide, step->h, step->h_stride, step->h_new,
+                     units);
         return;
     }
     for (size_t b = 0; b < step->batch; b++)
@@ -42,11 +44,13 @@ static void cell_after(const struct rnnrt_step *step) {
 static void cell_before(const struct rnnrt_step *step) {
     size_t units = (size_t)step->op->desc.units, wide = 3 * units;
     float *gates = step->gates;
-    rnnrt_recurrent_product(step, step->op->recurrent, NULL, true, step->h, gates, wide);
+    rnnrt_recurrent_product(step, step->op->recurrent, NULL, true, step->h, step->h_stride, gates, wide);
     activate_zr(step);
     for (size_t b = 0; b < step->batch; b++)
-        step->kernels->multiply(units, gates + b * wide + units, step->h + b * units, step->held + b * units);
-    rnnrt_recurrent_product(step, step->op->recurrent_n, NULL, true, step->held, gates + 2 * units, wide);
+        step->kernels->multiply(units, gates + b * wide + units, step->h + b * step->h_stride,
+                                step->held + b * units);
+    rnnrt_recurrent_product(step, step->op->recurrent_n, NULL, true, step->held, units, gates + 2 * units,
+                            wide);
     finish(step);
 }
 

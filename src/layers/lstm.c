@@ -13,14 +13,14 @@ static void cell(const struct rnnrt_step *step) {
     const struct rnnrt_kernels *kernels = step->kernels;
     size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size, wide = 4 * units;
     float *y = op->projection ? step->held : step->h_new; /* (batch, units) */
-    rnnrt_recurrent_product(step, op->recurrent, NULL, true, step->h, step->gates, wide);
+    rnnrt_recurrent_product(step, op->recurrent, NULL, true, step->h, step->h_stride, step->gates, wide);
     if (op->standard) {
-        kernels->lstm(units, step->batch, step->gates, wide, step->c, y, units);
+        kernels->lstm(units, step->batch, step->gates, wide, step->c, step->c_stride, y, units);
     } else {
         rnnrt_cell_norm(step, 0, 4, step->gates, wide);
         for (size_t b = 0; b < step->batch; b++) {
             float *i = step->gates + b * wide, *g = i + 2 * units, *o = i + 3 * units,
-                  *c = step->c + b * units;
+                  *c = step->c + b * step->c_stride;
             kernels->activate(op->desc.recurrent_activation, 2 * units, i, i);
             kernels->activate(op->desc.activation, units, g, g);
             kernels->activate(op->desc.recurrent_activation, units, o, o);

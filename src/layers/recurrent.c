@@ -10,11 +10,19 @@ enum {
                                 waits for them */
 };
 
-/* h (batch, output_size), then c (batch, units) for an LSTM: where one row keeps them, or gathered from
- * several. */
+/* h (batch, output_size), and c (batch, units) for an LSTM: where the rows keep them, or, where these lie
+ * anywhere, gathered. The strides are floats from row to row. */
 struct states {
     float *h, *c;
+    size_t h_stride, c_stride;
+    bool gathered;
 };
+
+static void copy_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t count,
+                      size_t rows) {
+    if (to_stride == count && from_stride == count) count *= rows, rows = 1;
+    for (size_t b = 0; b < rows; b++) memcpy(to + b * to_stride, from + b * from_stride, count * sizeof *to);
+}
 
 static size_t c_size(const struct rnnrt_op *op) {
     return op->desc.kind == rnnrt_kind_lstm ? (size_t)op->desc.units : 0;
@@ -40,31 +48,37 @@ size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept)
  */
 static struct states take_states(const struct rnnrt_op *op, const struct rnnrt_invocation *call,
                                  float *room) {
-    size_t batch = call->batch, out = (size_t)op->desc.output_size, units = c_size(op);
-    struct states s = {room, room + batch * out};
-    if (batch == 1) s.h = rnnrt_kept_of(op, call, 0), s.c = s.h + out;
-    for (size_t b = 0; b < batch && batch > 1; b++) {
-        const float *kept = rnnrt_kept_of(op, call, b);
-        memcpy(s.h + b * out, kept, out * sizeof *kept);
-        memcpy(s.c + b * units, kept + out, units * sizeof *kept);
+    size_t batch = call->batch, out = (size_t)op->desc.output_size, units = c_size(op),
+           stride = call->row_stride / sizeof(float);
+    float *first = rnnrt_kept_of(op, call, 0);
+    struct states s = {first, first + out, stride, stride, false};
+    if (batch > 1 && (!stride || stride > INT32_MAX)) { /* BLAS counts in int */
+        s = (struct states){room, room + batch * out, out, units, true};
+        for (size_t b = 0; b < batch; b++) {
+            const float *kept = rnnrt_kept_of(op, call, b);
+            memcpy(s.h + b * out, kept, out * sizeof *kept);
+            memcpy(s.c + b * units, kept + out, units * sizeof *kept);
+        }
     }
-    if (rnnrt_start(op, call, 0) > 0) return s;
+    if (call->start > 0) return s;
     int32_t given = op->desc.inputs - op->counted;
-    if (given > 0) memcpy(s.h, call->x[op->counted], batch * out * sizeof(float));
-    if (given > 1) memcpy(s.c, call->x[op->counted + 1], batch * units * sizeof(float));
+    if (given > 0) copy_rows(s.h, s.h_stride, call->x[op->counted], out, out, batch);
+    if (given > 1) copy_rows(s.c, s.c_stride, call->x[op->counted + 1], units, units, batch);
     return s;
 }
 
 static void keep_states(const struct rnnrt_op *op, const struct rnnrt_invocation *call, struct states s) {
     size_t out = (size_t)op->desc.output_size, units = c_size(op);
-    for (size_t b = 0; b < call->batch && call->batch > 1; b++) {
+    for (size_t b = 0; b < call->batch; b++) {
         float *kept = rnnrt_kept_of(op, call, b);
         memcpy(kept, s.h + b * out, out * sizeof *kept);
         memcpy(kept + out, s.c + b * units, units * sizeof *kept);
     }
 }
 
-static size_t stretch(size_t batch) { return batch >= STRETCH_ROWS ? 1 : STRETCH_ROWS / batch; }
+static size_t stretch(size_t batch) { /* no division in the step of one row */
+    return batch == 1 ? STRETCH_ROWS : batch >= STRETCH_ROWS ? 1 : STRETCH_ROWS / batch;
+}
 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
                                           const char **text) {
@@ -152,27 +166,70 @@ static void keep_still_rows(const struct rnnrt_op *op, const struct rnnrt_invoca
     for (size_t b = 0; b < call->batch; b++) {
         enum live is = live(op, call, t, b);
         if (is == LIVE) {
-            memcpy(s.h + b * out, h_new + b * out, out * sizeof(float));
+            memcpy(s.h + b * s.h_stride, h_new + b * out, out * sizeof(float));
             if (holds(op)) *begun_of(op, call, b) = 1;
             continue;
         }
         bool last = is == MASKED && holds(op) && *begun_of(op, call, b) != 0;
-        say(last, s.h + b * out, out, h_new + b * out);
-        memcpy(s.c + b * c_size(op), c_before + b * c_size(op), c_size(op) * sizeof(float));
-        if (cells) say(last, s.c + b * units, units, cells + (t * call->batch + b) * units);
+        say(last, s.h + b * s.h_stride, out, h_new + b * out);
+        memcpy(s.c + b * s.c_stride, c_before + b * c_size(op), c_size(op) * sizeof(float));
+        if (cells) say(last, s.c + b * s.c_stride, units, cells + (t * call->batch + b) * units);
     }
+}
+
+/* The states after the invocation's last frame are kept, and shown where they are answers. */
+static void finish(const struct rnnrt_op *op, struct rnnrt_invocation *call, struct states s, const float *h,
+                   size_t h_stride) {
+    size_t batch = call->batch, units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    if (h != s.h) copy_rows(s.h, s.h_stride, h, h_stride, out, batch);
+    if (s.gathered) keep_states(op, call, s);
+    call->made[0] = call->frames;
+    if (op->slots > RNNRT_SLOT_CELLS) call->made[RNNRT_SLOT_CELLS] = call->frames;
+    if (!(call->every_step || call->final) || call->start + call->frames == 0) return;
+    if (call->y[RNNRT_SLOT_H]) copy_rows(call->y[RNNRT_SLOT_H], out, s.h, s.h_stride, out, batch);
+    call->made[RNNRT_SLOT_H] = 1;
+    if (op->slots <= RNNRT_SLOT_C) return;
+    if (call->y[RNNRT_SLOT_C]) copy_rows(call->y[RNNRT_SLOT_C], units, s.c, s.c_stride, units, batch);
+    call->made[RNNRT_SLOT_C] = 1;
+}
+
+/* One frame that counts for every row: what a step of a stream is, without a loop around it. */
+static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
+                                   rnnrt_cell *cell) {
+    size_t batch = call->batch, units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    struct states s = take_states(op, call, call->scratch);
+    float *parts = call->scratch + batch * (out + units), *spare = parts + batch * gates * units;
+    const struct rnnrt_product product = input_part(op, call, 0, 1, parts);
+    call->kernels->product(op->weight, &product);
+    const struct rnnrt_step step = {.op = op,
+                                    .kernels = call->kernels,
+                                    .batch = batch,
+                                    .gates = parts,
+                                    .h = s.h,
+                                    .h_stride = s.h_stride,
+                                    .h_new = call->y[0] ? call->y[0] : spare,
+                                    .c = s.c,
+                                    .c_stride = s.c_stride,
+                                    .held = spare + batch * out};
+    cell(&step);
+    if (op->slots > RNNRT_SLOT_CELLS && call->y[RNNRT_SLOT_CELLS])
+        copy_rows(call->y[RNNRT_SLOT_CELLS], units, s.c, s.c_stride, units, batch);
+    finish(op, call, s, step.h_new, out);
+    return rnnrt_worked(call->pulse, op->work * (double)batch) ? RNNRT_CANCELLED : RNNRT_OK;
 }
 
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
                                       rnnrt_cell *cell) {
+    const bool may_keep_still = op->mask || (call->lengths && !op->desc.unpacked);
+    if (call->frames == 1 && !may_keep_still) return run_frame(op, call, gates, cell);
     size_t batch = call->batch, units = (size_t)op->desc.units, out = (size_t)op->desc.output_size,
            wide = gates * units, frames = call->frames;
     struct states s = take_states(op, call, call->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? call->y[RNNRT_SLOT_CELLS] : NULL;
-    const bool may_keep_still = op->mask || (call->lengths && !op->desc.unpacked);
     bool overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && wide * out >= OVERLAP_FLOATS &&
                     call->kernels->product_overlapped;
-    size_t most = overlaps ? STRETCH_OVERLAPPED : stretch(batch), room = stretch(batch) * batch * wide;
+    size_t longest = stretch(batch), most = overlaps ? STRETCH_OVERLAPPED : longest,
+           room = longest * batch * wide;
     float *parts = call->scratch + batch * (out + units), *next_parts = parts + STRETCH_OVERLAPPED * wide;
     float *spare[2] = {parts + room, parts + room + batch * out}, *c_before = spare[1] + batch * out;
     struct rnnrt_overlapped overlapped;
@@ -180,7 +237,9 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
                               .kernels = call->kernels,
                               .batch = batch,
                               .h = s.h,
+                              .h_stride = s.h_stride,
                               .c = s.c,
+                              .c_stride = s.c_stride,
                               .held = c_before + batch * units};
     for (size_t done = 0, count; done < frames; done += count) {
         count = rnnrt_smaller(most, frames - done);
@@ -200,13 +259,13 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
             size_t local = op->desc.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = call->y[0] ? call->y[0] + t * batch * out : spare[step.h == spare[0]];
-            if (may_keep_still) memcpy(c_before, s.c, batch * c_size(op) * sizeof(float));
+            if (may_keep_still) copy_rows(c_before, c_size(op), s.c, s.c_stride, c_size(op), batch);
             if (!may_keep_still || any_live(op, call, t)) cell(&step);
-            if (cells) memcpy(cells + t * batch * units, s.c, batch * units * sizeof(float));
-            step.h = step.h_new;
+            if (cells) copy_rows(cells + t * batch * units, units, s.c, s.c_stride, units, batch);
+            step.h = step.h_new, step.h_stride = out;
             if (may_keep_still) {
                 keep_still_rows(op, call, t, s, step.h_new, c_before);
-                step.h = s.h;
+                step.h = s.h, step.h_stride = s.h_stride;
             }
             if (rnnrt_worked(call->pulse, op->work * (double)batch)) return RNNRT_CANCELLED;
         }
@@ -216,17 +275,6 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
         parts = next_parts;
         next_parts = swap;
     }
-    if (step.h != s.h) memcpy(s.h, step.h, batch * out * sizeof(float));
-    keep_states(op, call, s);
-    call->made[0] = frames;
-    if (op->slots > RNNRT_SLOT_CELLS) call->made[RNNRT_SLOT_CELLS] = frames;
-    if ((call->every_step || call->final) && rnnrt_start(op, call, 0) + frames > 0) {
-        if (call->y[RNNRT_SLOT_H]) memcpy(call->y[RNNRT_SLOT_H], s.h, batch * out * sizeof(float));
-        call->made[RNNRT_SLOT_H] = 1;
-        if (op->slots > RNNRT_SLOT_C) {
-            if (call->y[RNNRT_SLOT_C]) memcpy(call->y[RNNRT_SLOT_C], s.c, batch * units * sizeof(float));
-            call->made[RNNRT_SLOT_C] = 1;
-        }
-    }
+    finish(op, call, s, step.h, step.h_stride);
     return RNNRT_OK;
 }

@@ -19,16 +19,17 @@ struct rnnrt_step {
     float *gates;
     const float *h;
     float *h_new, *c, *held;
+    size_t h_stride, c_stride; /* floats from row to row of h and c; h_new and held are packed */
     struct rnnrt_overlapped *overlapped;
 };
 typedef void rnnrt_cell(const struct rnnrt_step *step);
 
-/* y = (add ? y : bias) + U h for all batch rows of the step. */
+/* y = (add ? y : bias) + U x for all batch rows of the step. */
 static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const struct rnnrt_matrix *u,
-                                           const float *bias, bool add, const float *h, float *y,
-                                           size_t y_stride) {
-    const struct rnnrt_product product = {.x = h,
-                                          .x_stride = u->depth,
+                                           const float *bias, bool add, const float *x, size_t x_stride,
+                                           float *y, size_t y_stride) {
+    const struct rnnrt_product product = {.x = x,
+                                          .x_stride = x_stride,
                                           .depth = u->depth,
                                           .rows = step->batch,
                                           .y = y,

@@ -3,7 +3,8 @@
 
 static void cell(const struct rnnrt_step *step) {
     size_t units = (size_t)step->op->desc.units;
-    rnnrt_recurrent_product(step, step->op->recurrent, NULL, true, step->h, step->gates, units);
+    rnnrt_recurrent_product(step, step->op->recurrent, NULL, true, step->h, step->h_stride, step->gates,
+                            units);
     rnnrt_cell_norm(step, 0, 1, step->gates, units);
     step->kernels->activate(step->op->desc.activation, step->batch * units, step->gates, step->h_new);
 }

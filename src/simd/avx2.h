@@ -11,7 +11,25 @@ VECTOR __m256i avx2_first(size_t n) {
 VECTOR vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
 VECTOR void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 VECTOR vf vf_load_n(const float *p, size_t n) { return _mm256_maskload_ps(p, avx2_first(n)); }
-VECTOR void vf_store_n(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, avx2_first(n), a); }
+/* In pieces: some processors take some forty operations for a masked store. */
+VECTOR void vf_store_n(float *p, vf a, size_t n) {
+    __m128 piece = _mm256_castps256_ps128(a);
+    if (n >= LANES) {
+        vf_store(p, a);
+        return;
+    }
+    if (n & 4) {
+        _mm_storeu_ps(p, piece);
+        piece = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, piece);
+        piece = _mm_movehl_ps(piece, piece);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, piece);
+}
 VECTOR vf vf_set(float a) { return _mm256_set1_ps(a); }
 VECTOR vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 VECTOR vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }

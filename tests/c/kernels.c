@@ -230,7 +230,7 @@ static void cells(const struct rnnrt_kernels *t) {
             size_t n = sizes[s], made = k < 2 ? ROWS * n : n;
             fill(p, ROWS * 4 * n), fill(q, ROWS * 3 * n), fill(h, ROWS * n), fill(c, ROWS * n), fill(y, made);
             switch (k) {
-            case 0: t->lstm(n, ROWS, p, 4 * n, c, y, n); break;
+            case 0: t->lstm(n, ROWS, p, 4 * n, c, n, y, n); break;
             case 1: t->gru(n, ROWS, p, 3 * n, q, 3 * n, h, n, y, n); break;
             case 2: t->lstm_cells(n, p, c); break;
             case 3: t->lerp(n, p, q, h, y); break;
