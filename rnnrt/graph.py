@@ -77,17 +77,7 @@ class Graph:
             if layer.name in names:
                 raise ShapeError("two layers have one name", where=layer.where)
             names.add(layer.name)
-            for reference in layer.reads:
-                if reference not in signals:
-                    raise ShapeError(
-                        f"reads {reference!r}, which no layer before it makes", where=layer.where
-                    )
-            try:
-                made = signals_of(layer, signals)
-            except TypeError as error:
-                raise ShapeError(
-                    f"has {len(layer.inputs)} inputs, which does not fit", where=layer.where
-                ) from error
+            made = signals_of(layer, signals)
             signals[layer.name] = made[0]
             signals.update(zip((f"{layer.name}:{o}" for o in layer.extra_outputs), made[1:]))
         if {x.name for x in self.layers if isinstance(x, Input)} != set(self.inputs) or len(

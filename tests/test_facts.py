@@ -137,6 +137,13 @@ def test_a_graph_names_its_inputs_and_outputs_by_itself():
         L.Graph(parts)
 
 
+def test_a_builder_says_what_a_layer_cannot_read():
+    b = L.GraphBuilder()
+    x = b.input("x", (2,))
+    refused(ShapeError, lambda: b.add(L.Add, "sum", x, "y"), "layer 'sum' (Add): reads 'y', which no layer")
+    refused(ShapeError, lambda: b.add(L.Reverse, "back", x, x), "layer 'back' (Reverse): has 2 inputs")
+
+
 @pytest.mark.parametrize("kind", (L.Add, L.Multiply, L.Divide, L.Activation))
 def test_a_layer_never_changes(kind):
     """Classes with fields of their own and without."""

@@ -318,8 +318,24 @@ def aligned(layer: Layer, signals: tuple[TensorSpec, ...]) -> TensorSpec:
 
 
 def signals_of(layer: Layer, signals: Mapping[str, TensorSpec]) -> tuple[TensorSpec, ...]:
-    """What ``layer.infer`` makes of the signals it reads, after a look at its mask; raises ShapeError."""
-    made = layer.infer(*(signals[r] for r in layer.inputs))
+    """What ``layer.infer`` makes of the signals it reads, after a look at its mask; raises ShapeError, also
+    where it reads what is not there.
+    """
+    for reference in layer.reads:
+        if reference not in signals:
+            raise ShapeError(
+                f"reads {reference!r}, which no layer before it makes",
+                where=layer.where,
+                expected=", ".join(signals)[:200] or "an input first",
+            )
+    try:
+        made = layer.infer(*(signals[r] for r in layer.inputs))
+    except TypeError as error:
+        raise ShapeError(
+            f"has {len(layer.inputs)} inputs, which does not fit",
+            where=layer.where,
+            found=", ".join(layer.inputs)[:200] or "none",
+        ) from error
     if len(layer.reads) > len(layer.inputs):
         frames, mask = signals[layer.inputs[0]], signals[layer.reads[-1]]
         if not mask.time or mask.width != 1:
