@@ -44,10 +44,14 @@ def push_rows(rows: list[tuple[Stream[Any], int, list[Floats]]], ended: bool) ->
     """
 
 def push_streams(
-    streams: list[Stream[Any]], given: list[Any], one: bool, check: Callable[[int], None] | None = None
+    streams: list[Stream[Any]],
+    given: list[Any],
+    masks: list[Any],
+    one: bool,
+    check: Callable[[int], None] | None = None,
 ) -> list[list[Any]]:
-    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them
-    in one go.
+    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``, of which its one of
+    ``masks`` says what is real: rows of all of them in one go.
     """
 
 def step_rows(model: Model[Any], streams: list[Stream[Any]], frames: Any, out: Floats | None) -> Any:

@@ -37,6 +37,8 @@ Answer = TypeVar("Answer", bound="Floats | tuple[Floats, ...]", default=Floats)
 
 #: Which frames are real: one bool or number a frame; by name of the input where several are masks.
 Mask: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+#: The same of many streams: an array of all rows, or one for each stream.
+ManyMasks: TypeAlias = ArrayLike | Iterable[Any] | Mapping[str, ArrayLike | Iterable[Any]]
 #: One frame or chunk, or a tuple of them where several inputs have a time axis.
 Given: TypeAlias = ArrayLike | tuple[ArrayLike, ...]
 #: A State, arrays by name as in a State, or the source's own form: [h, c] or (h0, c0).

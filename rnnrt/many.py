@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from . import _engine
 from .errors import DTypeError, ShapeError, StateError
 
 
-def step(model, streams, frames, out):
+def step(model, streams, frames, out, mask):
     """See ``Model.step_many``."""
     if type(streams) is not list:
         streams = list(streams) if np.iterable(streams) else [streams]
-    made = _engine.step_rows(model, streams, frames, out)
+    made = _engine.step_rows(model, streams, frames, out) if mask is None else NotImplemented
     if made is not NotImplemented:
         return made
     streams, given = _paired(model, streams, frames, "frame")
+    masks = _by_stream(mask, streams)
     if any(s.may_emit_many for s in streams):
         raise StateError(
             "this model can answer with several frames to one step",
             fix="Use push_many(): (k, ...) frames a stream.",
         )
     check = None if out is None else lambda room: _check_out(model, streams, out, None)
-    answers = _engine.push_streams(streams, given, True, check)
+    answers = _engine.push_streams(streams, given, masks, True, check)
     answers = [[_frame_of(a, s) for a in outputs] for s, outputs in zip(streams, answers)]
     if out is None:
         return [outputs[0] if len(outputs) == 1 else tuple(outputs) for outputs in answers]
@@ -33,11 +36,12 @@ def step(model, streams, frames, out):
     return due
 
 
-def push(model, streams, chunks, out):
+def push(model, streams, chunks, out, mask):
     """See ``Model.push_many``."""
     streams, given = _paired(model, streams, chunks, "chunk")
+    masks = _by_stream(mask, streams)
     check = None if out is None else lambda room: _check_out(model, streams, out, room)
-    answers = _engine.push_streams(streams, given, False, check)
+    answers = _engine.push_streams(streams, given, masks, False, check)
     if out is None:
         return [outputs[0] if len(outputs) == 1 else tuple(outputs) for outputs in answers]
     counts = np.zeros(len(out), np.intp)
@@ -63,6 +67,21 @@ def _paired(model, streams, given, what):
             raise StateError("some streams answer every_step and some do not", fix="Step them in two calls.")
     if len({id(s) for s in streams}) < len(streams):
         raise StateError("the same stream is given twice", fix="Each stream takes one frame a call.")
+    return streams, _each(given, streams, what)
+
+
+def _by_stream(mask, streams):
+    """The ``mask=`` of each stream, None where all its frames are real."""
+    if mask is None:
+        return [None] * len(streams)
+    if not isinstance(mask, Mapping):
+        return _each(mask, streams, "mask")
+    each = {name: _each(own, streams, f"mask {name!r}") for name, own in mask.items()}
+    return [{name: own[k] for name, own in each.items()} for k in range(len(streams))]
+
+
+def _each(given, streams, what):
+    """What is given for each stream: a list of it, or an array of all rows."""
     if isinstance(given, np.ndarray) and given.ndim and any(s.batch_size is not None for s in streams):
         given = _cut(given, streams)
     given = list(given) if np.iterable(given) else [given]
@@ -70,7 +89,7 @@ def _paired(model, streams, given, what):
         raise ShapeError(
             f"there must be one {what} a stream", expected=str(len(streams)), found=str(len(given))
         )
-    return streams, given
+    return given
 
 
 def _cut(given, streams):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Backend,
         Floats,
         InitialState,
+        ManyMasks,
         Mask,
         Options,
         Path,
@@ -405,27 +406,30 @@ class Model(Generic[Answer]):
         streams: Iterable[_engine.Stream[Answer]],
         frames: ArrayLike | Iterable[Any],
         out: Floats | None = None,
+        mask: ManyMasks | None = None,
     ) -> Any:
         """One step of many live streams in one call: the bits each would have alone.
 
         ``streams``: of this model, each once, all with every_step or none; rows count in the order of the
         streams. ``frames``: (rows, features), or one frame a stream as its ``step`` takes it. Returns a list
         with what each stream's ``step`` would; with ``out`` (rows, features), float32, the rows that are due
-        are filled and a bool array (rows,) says which. Nothing changes where an error is raised before the
-        first row moves.
+        are filled and a bool array (rows,) says which. ``mask``: (rows,), or one for each stream as its
+        ``step`` takes it, None for a frame that is real; {name: these} where several inputs are masks.
+        Nothing changes where an error is raised before the first row moves.
         """
-        return many.step(self, streams, frames, out)
+        return many.step(self, streams, frames, out, mask)
 
     def push_many(
         self,
         streams: Iterable[_engine.Stream[Answer]],
         chunks: ArrayLike | Iterable[Any],
         out: Floats | None = None,
+        mask: ManyMasks | None = None,
     ) -> Any:
         """The same for chunks of as many frames each, (rows, time, features) or one a stream: a list of what
         each stream's ``push`` would return; with ``out`` (rows, room, features) the first frames of each row
-        are filled and their numbers (rows,) come back."""
-        return many.push(self, streams, chunks, out)
+        are filled and their numbers (rows,) come back. ``mask``: (rows, time), or one for each stream."""
+        return many.push(self, streams, chunks, out, mask)
 
     @property
     def fingerprint(self) -> str:

@@ -7,62 +7,18 @@ import dataclasses
 import numpy as np
 import pytest
 import steps
-from case_layers import GATES, cell_weights, conv, dense, recurrent, weights
+from case_layers import cell_weights, conv, dense, weights
 from cases import CASES
+from masked_cells import CELLS, cell, frames, generator, mask_of, network, same_answers, same_bits
 from needs import need
 
 import rnnrt
 from rnnrt import layers as L
-from rnnrt import lowering, passes, reference, verification
+from rnnrt import lowering, passes, reference
 from rnnrt.format import graph_json
 
 MASKED = [c for c in CASES if c.name.startswith("masked_")]
-CELLS = [*GATES, L.Scan]
 OUTPUTS = ("hold", "zero")
-
-
-def generator(seed=0):
-    return np.random.default_rng(seed)
-
-
-def frames(batch=4, time=70, features=3, seed=1):
-    return generator(seed).standard_normal((batch, time, features)).astype(np.float32)
-
-
-def mask_of(batch=4, time=70, seed=2):
-    """Rows that are all real, that begin late, that are ragged, and that end early."""
-    mask = generator(seed).random((batch, time)) < 0.6
-    mask[0], mask[1, :5], mask[1, 5], mask[3, 9:] = True, False, True, False
-    return mask.astype(np.float32)
-
-
-def cell(b, x, kind, units=6, name=None, r=None, **fields):
-    """A recurrent layer of ``kind``; as a Scan, a cell that is none of the others."""
-    r = r or generator()
-    if kind is not L.Scan:
-        return recurrent(b, x, r, kind, units, name=name, **fields)
-    step = steps.two_widths(r, b.signal(x).width)
-    return b.add(L.Scan, name or "scan", x, graph=step, states=("slow", "was", "fast"), **fields)
-
-
-def network(kind, mask="m", **fields):
-    """x (3 features) and, with ``mask``, a mask that is an input; all outputs of one recurrent layer."""
-    b = L.GraphBuilder()
-    x = b.input("x", (3,))
-    if mask:
-        fields["mask"] = b.input(mask, ())
-    y = cell(b, x, kind, **fields)
-    for output in ("", *b.layers[-1].extra_outputs):
-        b.output(output or "y", f"{y}:{output}" if output else y)
-    return b.graph()
-
-
-def same_bits(a, b):
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def same_answers(a, b):
-    return a.keys() == b.keys() and all(same_bits(a[name], b[name]) for name in a)
 
 
 # ---- as Keras ----------------------------------------------------------------------------------------------
@@ -319,141 +275,6 @@ def test_a_frame_differs_from_a_value_where_any_of_its_numbers_does():
             assert made[0, :, 0].tolist() == expected
     with pytest.raises(rnnrt.ShapeError, match=r"mask.*finite.*1e\+60"):
         L.NotEqual("mask", "x", value=1e60)
-
-
-# ---- a mask that a caller gives ----------------------------------------------------------------------------
-
-
-def test_a_mask_comes_in_any_form_that_says_which_frames_are_real():
-    model = rnnrt.from_graph(network(L.LSTM))
-    x, mask = frames(), mask_of()
-    made = model(x, mask=mask)
-    for given in (
-        mask.astype(bool),
-        mask.astype(np.int8),
-        mask.tolist(),
-        {"m": mask},
-        np.asfortranarray(mask),
-    ):
-        assert all(same_bits(a, b) for a, b in zip(model(x, mask=given), made))
-    assert all(same_bits(a, b) for a, b in zip(model(x, mask), made))
-    assert all(same_bits(a, b[2]) for a, b in zip(model(x[2], mask=mask[2]), made))
-    plain = rnnrt.from_graph(network(L.LSTM, None))(x)
-    assert all(same_bits(a, b) for a, b in zip(model(x), plain))  # all frames are real
-    assert model.inputs == {"x": (None, None, 3), "m": (None, None)}
-
-
-def test_a_mask_that_does_not_fit_is_refused():
-    model = rnnrt.from_graph(network(L.LSTM))
-    x, mask = frames(), mask_of()
-    with pytest.raises(rnnrt.DTypeError, match=r"'m'.*real.*0\.5"):
-        model(x, mask=mask * 0.5)
-    with pytest.raises(rnnrt.DTypeError, match="'m'.*real.*nan"):
-        model(x, mask=np.where(mask, 1, np.nan))
-    with pytest.raises(rnnrt.ShapeError, match=r"'m'.*\(4, 70, 3\)"):
-        model(x, mask=np.ones((4, 70, 3)))
-    with pytest.raises(rnnrt.ShapeError, match="m.*batch"):
-        model(x, mask=mask[:3])
-    with pytest.raises(rnnrt.ShapeError, match="length|frames"):
-        model(x, mask=mask[:, :69])
-    with pytest.raises(rnnrt.ShapeError, match="given twice"):
-        model(x, mask, mask=mask)
-    with pytest.raises(rnnrt.ShapeError, match="both given"):
-        model(x, mask=mask, lengths=[70] * 4)
-    with pytest.raises(rnnrt.ShapeError, match="row 1.*out of range"):
-        model(x, lengths=[70, 71, 3, 3])
-    with pytest.raises(rnnrt.ShapeError, match="'x' is not a mask"):
-        model(x, mask={"x": mask})
-    plain = rnnrt.from_graph(network(L.LSTM, None))
-    for call in (
-        lambda: plain(x, mask=mask),
-        lambda: plain.stream().step(x[0, 0], mask=True),
-        lambda: plain.stream().push(x[0], np.empty((70, 6), np.float32), mask=mask[0]),
-    ):
-        with pytest.raises(rnnrt.UnsupportedModelError, match="mask= means nothing to this model"):
-            call()
-
-
-def test_streams_take_a_mask_beside_the_frame_or_the_chunk():
-    model = rnnrt.from_graph(network(L.LSTM))
-    x, mask = frames(), mask_of()
-    whole = model(x, mask=mask)[0]
-    for row, n in ((2, None), (slice(None), 4)):
-        stream = model.stream(n)
-        axis = 0 if n is None else 1
-        at = lambda a, k, row=row: a[row][k] if row == 2 else a[:, k]
-        made = [stream.step(at(x, 0), mask=at(mask, 0) != 0)[0], stream.step((at(x, 1), at(mask, 1)))[0]]
-        chunks = [at(x, slice(2, 40)), at(x, slice(40, None))]
-        masks = [at(mask, slice(2, 40)), at(mask, slice(40, None))]
-        made = [
-            np.stack(made, axis),
-            stream.push(chunks[0], mask=masks[0])[0],
-            stream.push((chunks[1], masks[1]))[0],
-        ]
-        assert same_bits(np.concatenate(made, axis), whole[row])
-        stream.reset()
-        assert same_bits(stream.push(at(x, slice(9)))[0], at(model(x)[0], slice(9)))  # without: all real
-        with pytest.raises(rnnrt.DTypeError, match=r"'m'.*real.*0\.5"):
-            stream.step(at(x, 0), mask=np.full((4,) * axis, 0.5))
-        with pytest.raises(rnnrt.ShapeError, match="'m'"):
-            stream.push(at(x, slice(9)), mask=np.ones((4, 9, 1)))
-        with pytest.raises(rnnrt.ShapeError, match="number of frames|numbers of frames"):
-            stream.push(at(x, slice(9)), mask=np.ones((4,) * axis + (8,)))
-
-
-def test_rows_of_streams_that_began_apart_keep_their_own_masks():
-    model = rnnrt.from_graph(network(L.GRU))
-    x, mask = frames(), mask_of()
-    streams = [model.stream() for _ in range(4)]
-    for k, stream in enumerate(streams):
-        stream.push(x[k, :k], mask=mask[k, :k])
-    for t in range(20):
-        given = [(x[k, k + t], mask[k, k + t]) for k in range(4)]
-        for k, (y, h) in enumerate(model.step_many(streams, given)):
-            assert h is None and same_bits(y, model(x[k], mask=mask[k])[0][k + t])
-    stream = model.stream(4)
-    stream.push(x[:, :30], mask=mask[:, :30])
-    stream.reset(rows=[1])
-    y = stream.push(x[:, :40], mask=mask[:, :40])[0]
-    assert same_bits(y[1], model(x[1, :40], mask=mask[1, :40])[0])  # zeros first: nothing held from before
-    assert not y[1, :5].any()
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_a_state_taken_between_masked_frames_goes_on(kind):
-    model = rnnrt.from_graph(network(kind), lift=False)
-    x, mask = frames(), mask_of()
-    for cut in (2, 5, 6, 31):
-        stream, other = model.stream(4), model.stream(4)
-        stream.push(x[:, :cut], mask=mask[:, :cut])
-        other.state = rnnrt.State.from_bytes(stream.state.to_bytes())
-        rest = [s.push(x[:, cut:], mask=mask[:, cut:]) for s in (stream, other, stream.clone())[:2]]
-        assert all(same_bits(a, b) for a, b in zip(*rest))
-        assert same_bits(rest[0][0], np.ascontiguousarray(model(x, mask=mask)[0][:, cut:]))
-
-
-def test_an_input_is_a_mask_where_nothing_but_masks_is_made_of_it():
-    b = L.GraphBuilder()
-    x, m, n, both = b.input("x", (3,)), b.input("m", (1,)), b.input("n", ()), b.input("both", ())
-    other = b.input("other", (1,))
-    halved = b.add(L.MaxPool1D, "halved", m, size=2, stride=2)
-    y = cell(b, b.add(L.MaxPool1D, "pool", x), L.GRU, mask=halved)
-    z = cell(b, x, L.LSTM, mask=n)
-    w = cell(b, x, L.SimpleRNN, mask=both)
-    v = cell(b, x, L.SimpleRNN, name="told", mask=b.add(L.NotEqual, "told_by", other, value=3.0))
-    b.output("y", y)
-    b.output("z", b.add(L.Concatenate, "cat", z, w, v, b.add(L.Reshape, "seen", both, features=(1,))))
-    graph = b.graph()
-    assert graph.mask_inputs == ("m", "n")  # both is data as well, other is made a mask of
-    model = rnnrt.from_graph(graph)
-    x, mask, ones = frames(), mask_of(), np.ones((4, 70, 1), np.float32)
-    with pytest.raises(rnnrt.ShapeError, match="several masks.*'m', 'n'"):
-        model(x, None, None, mask, ones, mask=mask)
-    made = model(x, None, None, mask, ones, mask={"m": mask})
-    again = model(x, mask[:, :, None], np.ones((4, 70)), mask, ones)
-    assert all(same_bits(a, b) for a, b in zip(made, again))
-    sample = verification.sample_inputs(graph)
-    assert set(np.unique(sample["m"])) == set(np.unique(sample["n"])) == {0, 1}
 
 
 # ---- masks and time ----------------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 # alone.
 
 
-def push_streams(list streams, list given, bint one, check=None):
-    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``: rows of all of them
-    in one go.
+def push_streams(list streams, list given, list masks, bint one, check=None):
+    """What every stream returns for its chunk (or, with ``one``, its frame) of ``given``, of which its one of
+    ``masks`` says what is real: rows of all of them in one go.
 
     Every check comes before the first row moves, last ``check(room)``, where room is the most frames that a
     row is due.
@@ -14,13 +14,13 @@ def push_streams(list streams, list given, bint one, check=None):
     cdef size_t room = 0
     cdef Counts counts
     lengths = None
-    for stream, chunk in zip(streams, given):
+    for stream, chunk, mask in zip(streams, given, masks):
         if stream.plan is not (<Stream> streams[0]).plan:
             raise StateError(
                 "some of the streams were made with inputs given whole that others are pushed",
                 fix="Push them in two calls.",
             )
-        inputs = engine_inputs(stream, chunks_of(stream, chunk, None, one))
+        inputs = engine_inputs(stream, chunks_of(stream, chunk, mask, one))
         own = {port.layer.name: len(a) for a, port in zip(inputs, stream.all_inputs) if port.signal.time}
         if lengths is not None and own != lengths:
             raise ShapeError(
