@@ -61,7 +61,7 @@ def _paired(model, streams, given, what):
                 expected="what model.stream() makes",
                 found=type(stream).__name__,
             )
-        if stream.model is not model:
+        if stream.model is not model and stream.model is not vars(model).get("_masked"):  # if it was made
             raise StateError("the stream belongs to another model", where=f"streams[{k}]")
         if stream.every_step != streams[0].every_step:
             raise StateError("some streams answer every_step and some do not", fix="Step them in two calls.")

@@ -377,6 +377,7 @@ class Model(Generic[Answer]):
         every_step: bool = False,
         inputs: Mapping[str, ArrayLike] | None = None,
         initial_state: InitialState | None = None,
+        masked: bool = False,
         realtime: bool = False,
         _block: int = 0,
     ) -> _engine.Stream[Answer]:
@@ -387,12 +388,22 @@ class Model(Generic[Answer]):
         without a time axis, and of those over time that are known whole, axes as a call takes them (or those
         of one row, for all): an encoder's, whose end the decoder starts from. They are run at once.
         ``initial_state``: where this sequence starts, in any form a call takes; ``reset`` goes to zero.
-        ``realtime``: the stream owns the memory its calls work in and never shares it, so that no call
-        allocates or waits, however many threads use the model. Raises NotStreamableError with the layer and
-        the reason where the whole input is needed first.
+        ``masked``: its frames may be masked, as in ``step(frame, mask=False)``, where whole calls take
+        ``mask=`` (a network that has a mask among its inputs always takes one). ``realtime``: the stream owns
+        the memory its calls work in and never shares it, so that no call allocates or waits, however many
+        threads use the model. Raises NotStreamableError with the layer and the reason where the whole input
+        is needed first, UnsupportedModelError where ``masked`` means nothing.
         """
-        return self._streams.stream(
-            self,
+        model = self
+        if masked and not masks.taken(self._ports.inputs):
+            model = self._masked
+            if model is None:
+                raise UnsupportedModelError(
+                    "masked=True means nothing to this model: no layer consults a mask of its inputs",
+                    fix="Make the stream without it.",
+                )
+        return model._streams.stream(
+            model,
             batch_size,
             every_step=every_step,
             inputs=inputs,

@@ -6,7 +6,7 @@ from masked_cells import CELLS, cell, frames, mask_of, network, same_bits
 
 import rnnrt
 from rnnrt import layers as L
-from rnnrt import verification
+from rnnrt import passes, verification
 
 
 def test_a_mask_comes_in_any_form_that_says_which_frames_are_real():
@@ -132,6 +132,38 @@ def test_many_streams_take_a_mask_each():
     plain = rnnrt.from_graph(network(L.GRU, mask=None))
     with pytest.raises(rnnrt.UnsupportedModelError, match="mask= means nothing"):
         plain.step_many([plain.stream()], x[:1, 0], mask=[True])
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_stream_of_a_network_that_may_be_masked_takes_masks_where_it_is_told_to(kind):
+    plain, masked = network(kind, mask=None), network(kind, masked_output="zero")
+    form = passes.masked.difference(plain, masked)
+    model = rnnrt.from_graph(plain.replace(plain.layers, metadata={passes.masked.KEY: form}))
+    x, mask = frames(), mask_of()
+    whole = model(x, mask=mask)
+    stream = model.stream(4, masked=True)
+    first = stream.push(x[:, :30], mask=mask[:, :30])[0]
+    twin = model.stream(4, masked=True)
+    twin.state = rnnrt.State.from_bytes(stream.state.to_bytes())
+    for s in (stream, twin):
+        rest = [s.step(x[:, t], mask=mask[:, t])[0] for t in range(30, 70)]
+        made = np.concatenate([first, np.stack(rest, 1)], 1)
+        assert same_bits(made, whole[0] if isinstance(whole, tuple) else whole)
+    real = model.stream(4, masked=True).push(x)[0]  # without a mask: all real
+    assert same_bits(real, model.stream(4).push(x)[0])
+    streams = [model.stream(masked=True) for _ in range(4)]
+    many = [y[0] for y in model.step_many(streams, x[:, 0], mask=mask[:, 0])]
+    assert same_bits(np.stack(many), np.ascontiguousarray(made[:, 0]))
+    with pytest.raises(rnnrt.UnsupportedModelError, match="mask= means nothing"):
+        model.stream(4).push(x, mask=mask)
+    with pytest.raises(rnnrt.StateError, match="or masked"):
+        model.push_many([streams[0], model.stream()], x[:2])
+    with pytest.raises(rnnrt.UnsupportedModelError, match="masked=True means nothing"):
+        rnnrt.from_graph(network(kind, mask=None)).stream(masked=True)
+    always = rnnrt.from_graph(network(kind))
+    assert same_bits(
+        always.stream(4, masked=True).push(x, mask=mask)[0], always.stream(4).push(x, mask=mask)[0]
+    )
 
 
 def test_many_streams_of_one_output_fill_out_where_frames_are_masked():

@@ -17,7 +17,7 @@ def push_streams(list streams, list given, list masks, bint one, check=None):
     for stream, chunk, mask in zip(streams, given, masks):
         if stream.plan is not (<Stream> streams[0]).plan:
             raise StateError(
-                "some of the streams were made with inputs given whole that others are pushed",
+                "some of the streams were made with inputs given whole, or masked, and others were not",
                 fix="Push them in two calls.",
             )
         inputs = engine_inputs(stream, chunks_of(stream, chunk, mask, one))

@@ -113,3 +113,27 @@ def test_a_network_is_masked_as_keras_masks_it_when_it_is_called(keras, tmp_path
             for a, b in zip(found if isinstance(found, tuple) else [found], answers, strict=True):
                 assert distance(a, np.asarray(b.detach())) < 2e-5
         assert made.inputs.keys() == rnnrt.from_graph(made.graph).inputs.keys()
+
+
+def test_a_stream_is_masked_as_keras_masks_the_whole(keras):
+    L = keras.layers
+    chain = [
+        L.LSTM(3, return_sequences=True),
+        L.Dense(3, "tanh"),
+        L.GRU(3, return_sequences=True, zero_output_for_mask=True),
+    ]
+    model = keras.Sequential([keras.Input((None, 4)), *chain])
+    mask = masked_networks.patterns()
+    x = np.random.default_rng(6).normal(size=(*mask.shape, 4)).astype("f")
+    expected = np.asarray(model(x, mask=keras.ops.convert_to_tensor(mask)).detach())
+    made = rnnrt.from_keras(model)
+    stream = made.stream(len(mask), masked=True)
+    steps = np.stack(
+        [stream.step(np.ascontiguousarray(x[:, t]), mask=mask[:, t]) for t in range(x.shape[1])], 1
+    )
+    assert steps.tobytes() == made(x, mask=mask).tobytes()
+    assert distance(steps, expected) < 2e-5
+    streams = [made.stream(masked=True) for _ in mask]
+    for t in range(x.shape[1]):
+        y = np.stack(made.step_many(streams, np.ascontiguousarray(x[:, t]), mask=mask[:, t]))
+        assert y.tobytes() == np.ascontiguousarray(steps[:, t]).tobytes()
