@@ -419,3 +419,19 @@ def test_not_of_numbers_is_refused(tmp_path):
     content = behind(node("Tanh", "h", "numbers"), node("Not", "numbers", "y"))
     with pytest.raises(RnnrtError, match="takes truth values .bool.; found the numbers 'numbers'"):
         imported(content, tmp_path)
+
+
+@pytest.mark.parametrize("to", [1, 11, 10, INT64])
+def test_truth_values_cast_to_numbers_are_counted(to, tmp_path):
+    nodes = [node("Greater", "h none", "p"), node("Greater", "h some", "q")]
+    nodes += [node("Cast", "p", "pn", to=to), node("Cast", "q", "qn", to=to), node("Add", "pn qn", "sum")]
+    arrays = {"none": np.float32(0), "some": np.float32(0.1)}
+    check(behind(*nodes, node("Cast", "sum", "y", to=1), arrays=arrays), tmp_path)
+
+
+def test_numbers_cast_to_truth_values_and_what_is_made_of_those(tmp_path):
+    nodes = [node("Cast", "h", "any", to=9), node("Greater", "h some", "q"), node("Not", "q", "nq")]
+    nodes += [node("Transpose", "any", "turned", perm=[1, 0, 2]), node("Not", "turned", "none")]
+    nodes += [node("Transpose", "none", "back", perm=[1, 0, 2]), node("Or", "back nq", "either")]
+    nodes += [node("And", "either any", "both"), node("Cast", "both", "y", to=1)]
+    check(behind(*nodes, arrays={"some": np.float32(0.1)}), tmp_path)

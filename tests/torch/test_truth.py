@@ -108,3 +108,16 @@ def test_it_is_what_torch_says(name, monkeypatch):
 def test_what_is_not_for_them_is_refused(function, word):
     with pytest.raises(UnsupportedModelError, match=word):
         rnnrt.from_torch(Of(function).eval(), example=torch.from_numpy(numbers()))
+
+
+@pytest.mark.parametrize(
+    "name", ["sum", "joined in place", "not, and, or, xor", "like numbers", "chosen", "padded"]
+)
+def test_an_exported_program_means_the_same(name, tmp_path):
+    """torch.export writes types and operators out."""
+    module, x = Of(CASES[name]).eval(), torch.from_numpy(numbers())
+    sizes = {"x": dict.fromkeys(range(2), torch.export.Dim.AUTO)}
+    torch.export.save(torch.export.export(module, (x,), dynamic_shapes=sizes), tmp_path / "m.pt2")
+    with torch.no_grad():
+        expected = module(x).float().numpy()
+    np.testing.assert_allclose(rnnrt.from_pt2(tmp_path / "m.pt2")(x.numpy()), expected, rtol=0, atol=1e-6)

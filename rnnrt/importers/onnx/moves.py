@@ -471,7 +471,7 @@ def cast(net, own, x):
     if isinstance(x, Slots):
         return x if word == "float32" else _refused_cast(word)
     if isinstance(x, Tensor) and not net.is_ids(x) and word in ("float16", "bfloat16", "float64"):
-        return x  # numbers are float32 here, whatever the file computes in
+        word = "float32"  # as numbers are here, whatever the file computes in
     return apply(net, "cast", x=x, type=word)
 
 

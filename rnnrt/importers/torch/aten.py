@@ -206,6 +206,7 @@ SHAPES = vocabulary(
             *harmless("layout", "device", "pin_memory", "non_blocking", "memory_format"),
             prepare=cast_type,
         ),
+        "type_as": Word("cast", x, takes("other", "like")),
         "sym_size": Word("shape", x, dim),
         "select": Word("select", x, dim, takes("index")),
         "slice": Word(
@@ -257,9 +258,9 @@ ARITHMETIC = vocabulary(
         "logical_or": Word("logical_or", a, b),
         "logical_xor": Word("logical_xor", a, b),
         "bitwise_not": Word("bitwise_not", x),
-        "bitwise_and": Word("bitwise_and", a, b),
-        "bitwise_or": Word("bitwise_or", a, b),
-        "bitwise_xor": Word("bitwise_xor", a, b),
+        "bitwise_and __and__": Word("bitwise_and", a, b),
+        "bitwise_or __or__": Word("bitwise_or", a, b),
+        "bitwise_xor __xor__": Word("bitwise_xor", a, b),
         "where": Word("where", takes("condition"), takes("input|self", "a"), takes("other", "b")),
         "masked_fill": Word("masked_fill", x, takes("mask"), takes("value")),
         "threshold": Word("threshold", x, takes("threshold"), takes("value")),
@@ -471,6 +472,7 @@ ZEROS = vocabulary(
 ATEN = ACTIVATIONS | SHAPES | ARITHMETIC | LAYERS | ZEROS
 #: with a "_" the result is written over the first argument
 ATEN |= {f"{name}_": ATEN[name].in_place() for name in (*ACTIVATIONS, "add", "sub", "mul", "div")}
+ATEN |= {f"__i{name}__": ATEN[f"__{name}__"].in_place() for name in ("and", "or", "xor")}
 
 #: what a tensor can do -> Word; the attributes too
 METHODS = ATEN | vocabulary(
@@ -481,7 +483,6 @@ METHODS = ATEN | vocabulary(
         "cpu": Word("identity", x, *memory),
         "float": Word("cast", x, *memory, type="float32"),
         "bool": Word("cast", x, *memory, type="bool"),
-        "type_as": Word("cast", x, takes("other", "like")),
         "cuda": Word("identity", x, *harmless("device", "non_blocking"), *memory),
         "requires_grad_": Word("identity", x, *harmless("requires_grad")),
         "long": Word("cast", x, *memory, type="int64"),
