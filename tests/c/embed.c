@@ -509,8 +509,43 @@ static void masked(void) {
     rnnrt_plan_free(plan);
 }
 
+/* ---- frames pushed into their own place, many enough to be written there as they are made ---- */
+
+static void in_place(void) {
+    enum { WIDTH = 40, LENGTH = 24 };
+    static float weight[WIDTH * WIDTH], x[WIDTH * LENGTH], apart[WIDTH * LENGTH], place[WIDTH * LENGTH];
+    const struct rnnrt_layer_desc rows[2] = {
+        {.kind = rnnrt_kind_input, .output_size = WIDTH, .timed = 1, .mask = -1},
+        {.kind = rnnrt_kind_dense,
+         .inputs = 1,
+         .input_size = WIDTH,
+         .output_size = WIDTH,
+         .timed = 1,
+         .mask = -1,
+         .weight = weight}};
+    const int32_t output = 1;
+    struct rnnrt_plan *plan;
+    struct rnnrt_stream *stream;
+    struct rnnrt_error error;
+    fill(weight, WIDTH * WIDTH), fill(x, WIDTH * LENGTH);
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
+    struct rnnrt_array in = {x, WIDTH, WIDTH, LENGTH}, out = {apart, WIDTH, WIDTH, LENGTH};
+    CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == LENGTH);
+    for (int whole = 0; whole < 2; whole++) {
+        memcpy(place, x, sizeof x);
+        in.data = out.data = place;
+        CHECK((whole ? rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error)
+                     : rnnrt_stream_push(stream, &in, &out, NULL, &error)) == RNNRT_OK);
+        CHECK(out.frames == LENGTH && !memcmp(place, apart, sizeof apart));
+    }
+    rnnrt_stream_free(stream);
+    rnnrt_plan_free(plan);
+}
+
 int main(void) {
     seed(1);
+    in_place();
     example();
     cancelled();
     families();
