@@ -9,15 +9,11 @@ file (an input nobody uses) counts as read. Prints the errors by kind; ends with
 an error was not rnnrt's own, or an import took longer than --seconds.
 """
 
-import argparse
-import collections
 import random
 import sys
-import tempfile
-import time
-import traceback
 from pathlib import Path
 
+import mutants
 import numpy as np
 import onnx
 import onnxruntime
@@ -41,20 +37,6 @@ OPERATORS = [
     "Flatten",
 ]
 INTEGERS = (-2, -1, 0, 1, 2, 3, 5, 7, 1 << 31, -(1 << 62), (1 << 63) - 1)
-
-
-def bytes_changed(content, draw):
-    data = bytearray(content)
-    for _ in range(draw.randrange(1, 5)):
-        at = draw.randrange(len(data))
-        match draw.randrange(4):
-            case 0 | 1:
-                data[at] ^= 1 << draw.randrange(8)
-            case 2:
-                del data[at : at + draw.randrange(1, 9)]
-            case 3:
-                data[at:at] = data[at : at + draw.randrange(1, 40)]
-    return bytes(data)
 
 
 def messages_changed(content, draw):
@@ -156,45 +138,18 @@ def inputs_of(model, batch, length):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--keep", help="a folder for mutants that failed")
-    options = parser.parse_args()
-    contents = [Path(f).read_bytes() for f in options.files]
-    draw, found, failed, slowest = random.Random(options.seed), collections.Counter(), 0, 0.0
-    folder = Path(options.keep or tempfile.mkdtemp())
-    path = folder / f"mutant{options.seed}.onnx"
-    for k in range(options.count):
+    chosen = mutants.options(__doc__, files="+").parse_args()
+    contents = [Path(f).read_bytes() for f in chosen.files]
+    draw = random.Random(chosen.seed)
+
+    def mutant(k):
         seed = draw.choice(contents)
-        content = bytes_changed(seed, draw) if k % 4 == 0 else messages_changed(seed, draw)
-        path.write_bytes(content)
-        began = time.process_time()
-        fault = None
-        try:
-            graph = reader.read(path)
-        except rnnrt.RnnrtError as error:
-            found[f"{type(error).__name__}: {error.what[:60]}"] += 1
-        except Exception as error:  # noqa: BLE001 - that is what is looked for
-            fault = f"{type(error).__name__}: {error} {traceback.extract_tb(error.__traceback__)[-3:]}"
-        else:
-            try:
-                fault = differs(content, rnnrt.from_graph(graph), ((1, 4), (3, 9)))
-            except rnnrt.RnnrtError as error:
-                found[f"run: {type(error).__name__}: {error.what[:60]}"] += 1
-            found["read"] += 1
-        slowest = max(slowest, time.process_time() - began)
-        if fault or time.process_time() - began > options.seconds:
-            failed += 1
-            print(f"mutant {k}: {fault or 'slow'}", flush=True)
-            if options.keep:
-                (folder / f"failed{options.seed}_{k}.onnx").write_bytes(content)
-    for reason, count in found.most_common(40):
-        print(f"{count:6} {reason}")
-    print(f"slowest {slowest:.2f} s, {failed} failed")
-    return 1 if failed else 0
+        return mutants.bytes_changed(seed, draw) if k % 4 == 0 else messages_changed(seed, draw)
+
+    def compared(path, graph):
+        return differs(path.read_bytes(), rnnrt.from_graph(graph), ((1, 4), (3, 9)))
+
+    return mutants.run(chosen, mutant, reader.read, compared, ".onnx")
 
 
 if __name__ == "__main__":

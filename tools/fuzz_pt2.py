@@ -10,21 +10,16 @@ Prints the errors by kind; ends with 1 where an answer differed, an error was no
 took longer than --seconds.
 """
 
-import argparse
-import collections
 import contextlib
 import io
 import logging
 import random
 import resource
 import sys
-import tempfile
-import time
-import traceback
-import warnings
 import zipfile
 from pathlib import Path
 
+import mutants
 import numpy as np
 import torch
 
@@ -38,22 +33,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from pt2_records import changed, recorded
 
 INTEGERS = (-2, -1, 0, 1, 2, 3, 5, 7, 8, 1 << 31, 1 << 62, (1 << 63) - 1)
+#: Texts that torch evaluates.
+EVALUATED = ("expr_str", "out_spec", "in_spec")
 WORDS = "relu tanh sigmoid softmax add mul sub div cat stack chunk select slice transpose permute unsqueeze"
 WORDS = [*WORDS.split(), "squeeze", "view", "linear", "mean", "sum", "pad", "flip", "lstm_cell", "gru_cell"]
-
-
-def bytes_changed(content, draw):
-    data = bytearray(content)
-    for _ in range(draw.randrange(1, 5)):
-        at = draw.randrange(len(data))
-        match draw.randrange(4):
-            case 0 | 1:
-                data[at] ^= 1 << draw.randrange(8)
-            case 2:
-                del data[at : at + draw.randrange(1, 9)]
-            case 3:
-                data[at:at] = data[at : at + draw.randrange(1, 40)]
-    return bytes(data)
 
 
 def json_changed(content, draw):
@@ -84,7 +67,7 @@ def json_changed(content, draw):
                             "as_int": draw.choice(INTEGERS)
                         }
                 case 7:
-                    anything(program, draw)
+                    mutants.value_changed(program, draw, keep=EVALUATED)
                 case 8:
                     graph["outputs"] = draw.sample(graph["outputs"], len(graph["outputs"]))
 
@@ -109,25 +92,6 @@ def replace_name(arg, name):
     for kind in arg:
         if kind == "as_tensor":
             arg[kind] = {"name": name}
-
-
-def anything(tree, draw):
-    """Some value in the JSON replaced, or left out."""
-    while True:
-        items = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
-        if not items:
-            return
-        key, value = draw.choice(items)
-        if isinstance(value, (dict, list)) and value and draw.random() < 0.85:
-            tree = value
-            continue
-        if isinstance(value, str) and key in ("expr_str", "out_spec", "in_spec"):
-            return  # torch evaluates these
-        if draw.random() < 0.4:
-            del tree[key]
-        else:
-            tree[key] = draw.choice((None, -1, 0, 1, 1 << 40, "x", [], {}, True, 1.5, value))
-        return
 
 
 def with_inputs(path):
@@ -166,53 +130,20 @@ def differs(path, graph):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--keep", help="a folder for mutants that failed")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
+    chosen = mutants.options(__doc__, seconds=5.0).parse_args()
     logging.disable()
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
-    contents = [Path(f).read_bytes() for f in options.files]
+    contents = [Path(f).read_bytes() for f in chosen.files]
     if not contents:
         contents = [c for v in ("2.7", "2.13") for c in recorded(v).values() if isinstance(c, bytes)]
-    draw, found, failed, slowest = random.Random(options.seed), collections.Counter(), 0, 0.0
-    folder = Path(options.keep or tempfile.mkdtemp())
-    path = folder / f"mutant{options.seed}.pt2"
-    for k in range(options.count):
+    draw = random.Random(chosen.seed)
+
+    def mutant(k):
         seed = draw.choice(contents)
-        content = bytes_changed(seed, draw) if k % 4 == 0 else json_changed(seed, draw)
-        path.write_bytes(content)
-        began, fault = time.process_time(), None
-        try:
-            graph = reader.read(path)
-        except rnnrt.RnnrtError as error:
-            found[f"{type(error).__name__}: {error.what[:70]}"] += 1
-            took = time.process_time() - began
-        except Exception as error:  # noqa: BLE001 - that is what is looked for
-            fault = f"{type(error).__name__}: {error} {traceback.extract_tb(error.__traceback__)[-3:]}"
-            took = time.process_time() - began
-        else:
-            took = time.process_time() - began
-            try:
-                fault = differs(str(path), graph)
-            except rnnrt.RnnrtError as error:
-                found[f"run: {type(error).__name__}: {error.what[:60]}"] += 1
-            found["read"] += 1
-        slowest = max(slowest, took)
-        if fault or took > options.seconds:
-            failed += 1
-            print(f"mutant {k}: {fault or 'slow'}", flush=True)
-            if options.keep:
-                (folder / f"failed{options.seed}_{k}.pt2").write_bytes(content)
-    for reason, count in found.most_common(60):
-        print(f"{count:6} {reason}")
-    print(f"slowest {slowest:.2f} s, {failed} failed")
-    return 1 if failed else 0
+        return mutants.bytes_changed(seed, draw) if k % 4 == 0 else json_changed(seed, draw)
+
+    return mutants.run(chosen, mutant, reader.read, differs, ".pt2")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,12 @@ a mutant may end. Prints the errors by kind; ends with 1 where an answer differe
 own, or an import took longer than --seconds.
 """
 
-import argparse
-import collections
 import multiprocessing
 import random
 import sys
-import tempfile
-import time
-import traceback
 from pathlib import Path
 
+import mutants
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
@@ -30,26 +26,6 @@ import rnnrt
 from rnnrt.importers.tflite import reader
 
 INTEGERS = (-2, -1, 0, 1, 2, 3, 5, 7, (1 << 31) - 1, -(1 << 31))
-
-
-def bytes_changed(content, draw):
-    data = bytearray(content)
-    for _ in range(draw.randrange(1, 5)):
-        at = draw.randrange(len(data))
-        match draw.randrange(6):
-            case 0 | 1:
-                data[at] ^= 1 << draw.randrange(8)
-            case 2:
-                data[at] = draw.randrange(256)
-            case 3:
-                data[at & ~3 : (at & ~3) + 4] = draw.randrange(-20, 60).to_bytes(4, "little", signed=True)
-            case 4:
-                del data[at : at + draw.randrange(1, 9)]
-            case 5:
-                data[at:at] = bytes(draw.randrange(1, 9))
-        if not data:
-            return b"TFL3"
-    return bytes(data)
 
 
 def tables_changed(content, draw):
@@ -179,50 +155,27 @@ def _letters(layer, shape):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser = mutants.options(__doc__)
     parser.add_argument("--compare", action="store_true")
-    parser.add_argument("--keep", help="a folder for mutants that failed")
-    options = parser.parse_args()
-    contents = [Path(f).read_bytes() for f in options.files]
+    chosen = parser.parse_args()
+    contents = [Path(f).read_bytes() for f in chosen.files]
     recorded = [c for n, c in tflite_files.recorded()[0].items() if not n.startswith(("integers", "half"))]
     contents = contents or [*recorded, *tflite_networks.FILES.values()]
-    draw, found, failed, slowest = random.Random(options.seed), collections.Counter(), 0, 0.0
-    folder, runtime = Path(options.keep or tempfile.mkdtemp()), Runtime()
-    path = folder / f"mutant{options.seed}.tflite"
-    for k in range(options.count):
+    draw, runtime = random.Random(chosen.seed), Runtime()
+
+    def mutant(k):
         seed = draw.choice(contents)
         try:
-            content = bytes_changed(seed, draw) if k % 4 == 0 else tables_changed(seed, draw)
+            if k % 4:
+                return tables_changed(seed, draw)
         except (rnnrt.RnnrtError, KeyError):  # a file of what rnnrt does not know
-            content = bytes_changed(seed, draw)
-        path.write_bytes(content)
-        began, fault = time.process_time(), None
-        try:
-            graph = reader.read(path)
-        except rnnrt.RnnrtError as error:
-            found[f"{type(error).__name__}: {error.what[:60]}"] += 1
-        except Exception as error:  # noqa: BLE001 - that is what is looked for
-            fault = f"{type(error).__name__}: {error} {traceback.extract_tb(error.__traceback__)[-3:]}"
-        else:
-            found["read"] += 1
-            try:
-                fault = differs(content, graph, runtime) if options.compare else None
-            except rnnrt.RnnrtError as error:
-                found[f"run: {type(error).__name__}: {error.what[:60]}"] += 1
-        slowest = max(slowest, time.process_time() - began)
-        if fault or time.process_time() - began > options.seconds:
-            failed += 1
-            print(f"mutant {k}: {fault or 'slow'}", flush=True)
-            if options.keep:
-                (folder / f"failed{options.seed}_{k}.tflite").write_bytes(content)
-    for reason, count in found.most_common(40):
-        print(f"{count:6} {reason}")
-    print(f"slowest {slowest:.2f} s, {failed} failed")
-    return 1 if failed else 0
+            pass
+        return mutants.bytes_changed(seed, draw)
+
+    def compared(path, graph):
+        return differs(path.read_bytes(), graph, runtime)
+
+    return mutants.run(chosen, mutant, reader.read, compared if chosen.compare else None, ".tflite")
 
 
 if __name__ == "__main__":
