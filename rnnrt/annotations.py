@@ -67,6 +67,10 @@ Class = TypeVar("Class")
 def layer_class(cls: type[Class]) -> type[Class]: ...
 
 
+@dataclass_transform(frozen_default=True)
+def record(cls: type[Class]) -> type[Class]: ...
+
+
 class Weights:
     """A field that takes any array of numbers and holds it as float32, read-only."""
 

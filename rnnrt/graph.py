@@ -13,7 +13,7 @@ inputs by reference: ``"lstm"`` is a layer's main output, ``"lstm:h"`` a further
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +22,23 @@ import numpy as np
 from .errors import RnnrtError, ShapeError
 from .layers.base import axes_fit, frozen, layer_of, signals_of
 from .layers.input import Input
+from .layers.record import Record, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .annotations import Layers, Names, Outputs, layer_class
+    from .annotations import Layers, Names, Outputs, layer_class, record
     from .layers.base import Layer, TensorSpec
 else:
-    from .layers.base import layer_class
+    from .layers.record import record
+
+    layer_class = record
 
 
-@dataclass(frozen=True)
-class Output:
+@record
+class Output(Value):
     """A graph output: its name, the value it shows ("layer" or "layer:output"), and the source's order of
     axes.
     """
@@ -46,7 +49,7 @@ class Output:
 
 
 @layer_class
-class Graph:
+class Graph(Record):
     """A checked DAG of layers in an order they can run in.
 
     ``inputs``: names of the Input layers in the source's order; by default all in the order of the layers.

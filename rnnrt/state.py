@@ -3,7 +3,6 @@ it needs to go on."""
 
 from __future__ import annotations
 
-import json
 import zlib
 from typing import TYPE_CHECKING
 
@@ -87,6 +86,8 @@ class State:
         fingerprint, batch, kind of stream, names, types and shapes), the arrays, CRC-32 of all before it; all
         little-endian.
         """
+        import json  # few programs keep a state, and it takes a tenth of the time of importing rnnrt
+
         arrays = {
             name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")) for name, a in self._arrays.items()
         }
@@ -156,6 +157,8 @@ def _check_format(data):
 
 def _decoded(data):
     """(arrays, fingerprint, batch size, kind) of bytes whose checksum is right."""
+    import json
+
     at = len(_NAME) + 5
     end = at + int.from_bytes(data[at - 4 : at], "little")
     head, at, arrays = json.loads(data[at:end]), end, {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from . import _engine, ragged, timing
 from .calls import WholeCalls
 from .errors import DTypeError, NotStreamableError, ShapeError, did_you_mean
+from .layers.record import Record, record
 from .model_states import ModelStates
 from .passes.given import without_given
 from .plans import Plans
@@ -22,8 +22,8 @@ from .ports import Ports, as_array, as_float32
 MOST = 64
 
 
-@dataclass(frozen=True)
-class Streamed:
+@record
+class Streamed(Record):
     """What streams of a network once some inputs are known whole: a graph, its ports and plans; ``given``
     answers ``values``, {input of the graph: value}, from these inputs, or is None.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -37,6 +36,8 @@ def reaches(graph: Graph, *, past_whole: bool = False):
             continue
         left = _padding(layer, None)[0]
         if layer.emits == "many":
+            from fractions import Fraction  # with all of decimal behind it
+
             jump *= Fraction(1, layer.stride)
             reach[layer.name] = (first + (left - layer.span + 1) * jump, last + left * jump, jump)
         else:

@@ -6,7 +6,6 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager, suppress
-from secrets import token_hex
 
 from ..errors import ModelFileError
 
@@ -87,7 +86,7 @@ def kind_of(mode):
 
 def _create(folder, name):
     while True:
-        temporary = os.path.join(folder, f"{_prefix(name)}{token_hex(8)}{_SUFFIX}")
+        temporary = os.path.join(folder, f"{_prefix(name)}{os.urandom(8).hex()}{_SUFFIX}")
         handle = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,33 +10,23 @@ import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
 from .function import function
+from .record import Record, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ..annotations import References
+    from ..annotations import References, record
     from ..annotations import layer_class as layer_class  # noqa: PLC0414 - so that checkers see it exported
 else:
+    from .record import record
 
-    def layer_class(cls: type) -> type:
-        """A frozen dataclass. Generated methods cost import time: repr is written by hand, equality is
-        identity, and a class without fields of its own has the methods of its base.
-        """
-        if any("ClassVar" not in str(kind) for kind in inspect.get_annotations(cls).values()):
-            return dataclass(frozen=True, eq=False, repr=False, match_args=False)(cls)
-        cls.__setattr__ = cls.__delattr__ = (
-            _fixed  # those of the base are strict with its own instances alone
-        )
-        return cls
-
-    def _fixed(layer: Layer, name: str, value: object = None) -> None:
-        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+    layer_class = record
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+@record
+class TensorSpec(Value):
     """What flows along an edge: frames over time, or (``time=False``) one value per sequence.
 
     ``features``: shape of one frame, () for a single id or number. ``length``: number of frames where it is
@@ -114,7 +102,7 @@ def check_time_facts(layer: Layer) -> None:
 
 
 @layer_class
-class Layer:
+class Layer(Record):
     """Base of every layer: a name, the references it reads, and what it makes of their signals.
 
     ``kind`` is the layer's word everywhere: its function in reference.py and its name in the engine. Fields

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ShapeError, UnsupportedModelError, did_you_mean
+from .record import Value
+
+if TYPE_CHECKING:
+    from ..annotations import record
+else:
+    from .record import record
 
 #: Activation functions by name, with the names of their parameters. ``hard_sigmoid`` is relu6(x + 3) / 6
 #: (Keras 3, PyTorch); ``hard_sigmoid_keras2`` is clip(0.2 x + 0.5, 0, 1) (Keras 1 and 2, TensorFlow 1).
@@ -49,8 +54,8 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Function:
+@record
+class Function(Value):
     """An elementwise activation: a name of FUNCTIONS and its parameters."""
 
     name: str

@@ -10,7 +10,6 @@ import dataclasses
 
 from ..graph import Graph
 from ..layers import Concatenate, Reshape, Scan
-from .cells import recognised
 from .rewriting import free_name, rewired
 
 
@@ -24,7 +23,11 @@ def lift(graph: Graph) -> Graph:
     names, decisive = {x.name for x in graph.layers}, graph.decisive
     for layer in graph.layers:
         layer = rewired(layer, alias)
-        cell = recognised(layer) if isinstance(layer, Scan) and layer.name not in decisive else None
+        cell = None
+        if isinstance(layer, Scan) and layer.name not in decisive:
+            from .cells import recognised  # few networks hold a Scan
+
+            cell = recognised(layer)
         if cell is None:
             layers.append(layer)
             continue

@@ -12,7 +12,6 @@ import dataclasses
 import numpy as np
 
 from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
-from ..format import graph_json
 from ..graph import Graph, Output
 
 #: The difference among a graph's metadata; a sentence where the form is not to be had.
@@ -24,6 +23,8 @@ def difference(graph: Graph, masked: Graph):
     is the graph's, {"like": name, field: value, ...} of one that differs from it in fields without arrays, or
     all of a new one, which has no arrays.
     """
+    from ..format import graph_json  # with json and hashlib behind it; few networks have a masked form
+
     own = {x.name: x for x in graph.layers}
     entries = []
     for layer in masked.layers:
@@ -78,6 +79,8 @@ def _layer(entry, own, where):
     if isinstance(entry, str):
         return own[entry]
     if "like" not in entry:
+        from ..format import graph_json
+
         return graph_json.decode_layer(entry, _no_arrays, where)
     return dataclasses.replace(own[entry["like"]], **{k: v for k, v in entry.items() if k != "like"})
 
