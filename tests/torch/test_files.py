@@ -7,19 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from needs import need
-from torch_archives import tensors_of, zipped
+from torch_archives import saved, tensors_of, zipped
 
 from rnnrt.errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
 from rnnrt.importers.torch.files import read_tensors
 
 DATA = Path(__file__).parents[1] / "data" / "torch"
-
-
-def saved(value, **options):
-    torch = need("torch")
-    buffer = io.BytesIO()
-    torch.save(value, buffer, **options)
-    return buffer.getvalue()
 
 
 # ---- what is read ------------------------------------------------------------------------------------------
@@ -162,41 +155,6 @@ def test_what_is_no_model_is_named():
         tensors_of({"w": np.ones(2, complex)})
 
 
-@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_weight_norm_is_multiplied_out():
-    torch = need("torch")
-    old = torch.nn.utils.weight_norm
-    new = torch.nn.utils.parametrizations.weight_norm
-    for norm in (old, new):
-        for dim in (0, 1, 2, None):
-            module = norm(torch.nn.Conv1d(4, 6, 3), dim=dim)
-            with torch.no_grad():
-                (module.weight_g if norm is old else module.parametrizations.weight.original0).mul_(1.7)
-                module(torch.randn(1, 4, 5))  # the old form computes its weight when it runs
-            made = tensors_of(saved({f"conv.{k}": v for k, v in module.state_dict().items()}))
-            assert set(made) == {"conv.weight", "conv.bias"}
-            np.testing.assert_allclose(made["conv.weight"], module.weight.detach().numpy(), rtol=3e-7)
-        rnn = norm(torch.nn.GRU(3, 4), "weight_hh_l0")
-        assert set(tensors_of(saved(rnn.state_dict()))) == {
-            "weight_ih_l0",
-            "weight_hh_l0",
-            "bias_ih_l0",
-            "bias_hh_l0",
-        }
-
-
-@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_half_of_weight_norm_and_spectral_norm_are_refused():
-    torch = need("torch")
-    state = torch.nn.utils.weight_norm(torch.nn.Linear(2, 3)).state_dict()
-    for name in ("weight_g", "weight_v"):
-        with pytest.raises(ModelFileError, match="half of a weight-normalised"):
-            tensors_of({k: v for k, v in state.items() if k != name})
-    for norm in (torch.nn.utils.spectral_norm, torch.nn.utils.parametrizations.spectral_norm):
-        with pytest.raises(UnsupportedModelError, match="spectral norm"):
-            tensors_of(norm(torch.nn.Linear(2, 3)).state_dict())
-
-
 @pytest.mark.parametrize("make", ["complex", "sparse", "quantised", "meta"])
 @pytest.mark.filterwarnings("ignore")
 def test_tensors_that_are_not_dense_and_real_are_refused_by_name(make):
@@ -249,10 +207,3 @@ def test_paths_that_cannot_be_read(tmp_path):
         read_tensors(7)
     with pytest.raises(ResourceLimitError, match="max_bytes"):
         tensors_of(DATA / "net.pt", max_bytes=1000)
-
-
-def test_whole_modules_are_refused_with_the_way_out():
-    torch = need("torch")
-    for options in ({}, {"_use_new_zipfile_serialization": False}):
-        with pytest.raises(UnsupportedModelError, match=r"torch\.nn\.modules\.rnn\.LSTM.*state_dict"):
-            tensors_of(saved(torch.nn.LSTM(2, 3), **options))

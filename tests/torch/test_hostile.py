@@ -137,6 +137,10 @@ HOSTILE = {
 }
 
 
+#: What a name does where no tensor lies in it: nothing.
+NOT_ASKED_FOR = ("nested in a state dict", "in the attributes")
+MALFORMED = ("persistent id of a call", "stack global, built")
+
 EVENTS, WATCHING = [], []
 
 
@@ -201,7 +205,7 @@ def test_hostile_pickles(name):
     raised = watched(lambda: tensors_of(data, where="hostile.pt"))
     assert isinstance(raised, (UnsupportedModelError, ModelFileError, ResourceLimitError)), raised
     assert "hostile.pt" in str(raised) and len(str(raised)) < 2000
-    if b"system" in pickled and b"import" not in pickled and b"pickle" not in pickled:
+    if b"system" in pickled and name not in ("pickle in pickle", *MALFORMED, *NOT_ASKED_FOR):
         assert isinstance(raised, UnsupportedModelError) and (
             "os.system" in str(raised) or "posix.system" in str(raised)
         )

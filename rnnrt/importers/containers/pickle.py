@@ -1,9 +1,10 @@
 """A pickle reader that can run nothing: PyTorch's ``data.pkl`` as a tree of inert values.
 
 The machine below knows the opcodes that plain data needs, with dicts, lists, tuples, numbers and text as its
-only values. A name in the file is compared with a fixed table of strings and becomes a description; it is
-never imported, looked up or called, and tensors are described, not built (what CVE-2025-32434 and
-CVE-2026-24747 went through). Everything else is refused by name.
+values. A name in the file is compared with a fixed table of strings and becomes a description; it is never
+imported, looked up or called, and tensors are described, not built (what CVE-2025-32434 and CVE-2026-24747
+went through). What a file makes by any other name is Opaque: who reads the tree refuses it where a tensor
+that is wanted lies in one.
 """
 
 from __future__ import annotations
@@ -63,6 +64,33 @@ class Refused:
     """A tensor that rnnrt cannot hold; refused with its name where it would be used."""
 
     what: str
+
+
+class Opaque:
+    """An object of a class that is not in the table, or what a function outside it would have returned.
+
+    ``name``: "module.name" as the file spells it; ``parts``: all that the file gave it (arguments, items, its
+    state): nothing is known of what it does with them.
+    """
+
+    def __init__(self, name):
+        self.name, self.parts = name[:200], []
+
+    def __str__(self):
+        return self.name
+
+    __repr__ = __str__
+
+    @property
+    def state(self):
+        """The attributes it was given, {} where it was given none."""
+        states = [p for p in self.parts if isinstance(p, dict)]
+        return states[-1] if states else {}
+
+    @property
+    def is_module(self):
+        """Whether it is a torch.nn.Module, by its attributes."""
+        return {"_parameters", "_buffers", "_modules"} <= set(self.state)
 
 
 #: torch's dtypes by the name of their storage class; those without a NumPy type stay words and are refused
@@ -180,11 +208,19 @@ def _other_tensor(what):
     return lambda *arguments: Refused(what)
 
 
+def _made(called, arguments):
+    """What a call of an unknown class or function would have returned."""
+    made = Opaque(called.name)
+    made.parts.extend(arguments)
+    return made
+
+
 #: (module, name) -> the function of this file that a reduction of it stands for; None: a name that is only
 #: passed on as a value.
 TABLE = {
     ("collections", "OrderedDict"): _mapping,
     ("collections", "Counter"): _mapping,
+    ("collections", "defaultdict"): lambda *factory: {},
     ("builtins", "set"): _sequence,
     ("__builtin__", "set"): _sequence,
     ("_codecs", "encode"): _encoded,
@@ -204,12 +240,20 @@ TABLE = {
 }
 
 
+#: Functions of the table that only hold what they are given, and those that need nothing.
+_HOLD_ANYTHING = {TABLE["collections", name] for name in ("OrderedDict", "Counter", "defaultdict")}
+_HOLD_ANYTHING |= {TABLE["builtins", "set"], TABLE["torch", "device"]}
+_EMPTY = {TABLE["collections", "OrderedDict"], TABLE["collections", "defaultdict"]}
+
+
 def _key(value):
     """A dictionary's key: flat, because hashing what a file nested could go arbitrarily deep."""
     if isinstance(value, (str, int, float, bytes, type(None))):
         return value
     if isinstance(value, tuple) and all(isinstance(v, (str, int, float, bytes, type(None))) for v in value):
         return value
+    if isinstance(value, (Opaque, Name)):
+        return value  # each is another key, as it would be in Python
     raise ModelFileError("a dictionary's key is not a plain value")
 
 
@@ -221,8 +265,9 @@ def load(data: bytes, where: str, start: int = 0):
     it mentions).
 
     Values are None, bool, int, float, str, bytes, list, tuple, dict, and TensorRecord, Refused, Storage,
-    Name. Raises UnsupportedModelError naming ``module.name`` for a name outside the table or an opcode that
-    would make an object, ModelFileError for anything malformed.
+    Name, Opaque. Objects may lie in one another in circles. Raises UnsupportedModelError naming
+    ``module.name`` for a name of the table that is used as what it is not, ModelFileError for anything
+    malformed.
     """
     machine = _Machine(data, where, start)
     try:
@@ -301,6 +346,9 @@ class _Machine:
     def set_items(self, items):
         if len(items) % 2:
             raise ModelFileError("a dictionary has a key without a value")
+        if isinstance(self.stack[-1], Opaque):
+            self.stack[-1].parts.extend(items)
+            return
         target = self.top(dict)
         for key, value in zip(items[::2], items[1::2]):
             target[_key(key)] = value
@@ -319,13 +367,9 @@ class _Machine:
 
     # -- names -----------------------------------------------------------------------------------------------
     def name(self, module, name):
-        if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in TABLE:
-            raise self.refused(
-                f"{module}.{name}"
-                if isinstance(module, str) and isinstance(name, str)
-                else "something without a name"
-            )
-        self.push(Name(module, name))
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ModelFileError("the pickle names something without a name")
+        self.push(Name(module, name) if (module, name) in TABLE else Opaque(f"{module}.{name}"))
 
     def refused(self, wanted):
         return UnsupportedModelError(
@@ -336,28 +380,57 @@ class _Machine:
 
     def reduce(self):
         arguments, called = self.stack.pop(), self.stack.pop()
+        if not isinstance(arguments, tuple):
+            raise ModelFileError("a call in the pickle has no arguments")
+        if isinstance(called, Opaque):
+            self.push(_made(called, arguments))
+            return
         meaning = TABLE.get((called.module, called.name)) if isinstance(called, Name) else None
         if meaning is None:
             raise self.refused(f"a call of {called}" if isinstance(called, Name) else "a call of a value")
-        if not isinstance(arguments, tuple):
-            raise ModelFileError("a call in the pickle has no arguments")
+        unknown = next((a for a in arguments if isinstance(a, Opaque)), None)
+        if unknown is not None and meaning not in _HOLD_ANYTHING:
+            self.push(Refused(f"made with an object of {unknown}, which rnnrt never imports or runs"))
+            return
         self.push(meaning(*arguments))
 
-    def make_object(self):
-        names = (str(v) for v in reversed(self.stack) if isinstance(v, Name))
-        raise self.refused(f"an object of {next(names, 'an unnamed class')}")
+    def make_object(self, options=False):
+        """NEWOBJ, and NEWOBJ_EX with keyword ``options``."""
+        named = self.stack.pop() if options else {}
+        arguments, called = self.stack.pop(), self.stack.pop()
+        if isinstance(called, Name):
+            meaning = TABLE.get((called.module, called.name))
+            if meaning not in _EMPTY or arguments or named:
+                raise self.refused(f"an object of {called}")
+            self.push(meaning())
+        elif isinstance(called, Opaque):
+            self.push(_made(called, (arguments, named)))
+        else:
+            raise self.refused("an object of an unnamed class")
+
+    def old_object(self):
+        """OBJ and INST, of protocols 0 and 1."""
+        called, *arguments = self.above_mark()
+        if not isinstance(called, Opaque):
+            raise self.refused(f"an object of {called if isinstance(called, Name) else 'an unnamed class'}")
+        self.push(_made(called, arguments))
 
     def extension(self):
         raise self.refused("a class of pickle's extension registry")
 
     def build(self):
-        self.stack.pop()
-        self.top(
-            dict
-        )  # the attributes of an OrderedDict (_metadata: versions of modules) say nothing about the network
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Opaque):
+            self.stack[-1].parts.append(state)
+            return
+        # the attributes of an OrderedDict (_metadata: versions of modules) say nothing about the network
+        self.top(dict)
 
     def persistent(self):
         record = self.stack.pop()
+        if isinstance(record, tuple) and len(record) == 4 and record[0] == "module":
+            self.push(record[1])  # the class of a module, beside its source text, as PyTorch wrote it once
+            return
         if (
             not isinstance(record, tuple)
             or len(record) not in (5, 6)
@@ -418,14 +491,25 @@ def _frame(m):  # a hint for reading ahead
         raise ModelFileError("the pickle ends too early", fix="Copy or download the file again.")
 
 
+def _items(m):
+    return m.stack[-1].parts if isinstance(m.stack[-1], Opaque) else m.top(list)
+
+
 def _append(m):
     value = m.stack.pop()
-    m.top(list).append(value)
+    _items(m).append(value)
 
 
 def _extend(m):
     items = m.above_mark()
-    m.top(list).extend(items)
+    _items(m).extend(items)
+
+
+def _instance(m):
+    m.name(m.line(), m.line())
+    called = m.stack.pop()
+    m.stack.insert(0, called)
+    m.old_object()
 
 
 def _stack_name(m):
@@ -501,10 +585,10 @@ _OPCODES = {
     b"R": _Machine.reduce,
     b"b": _Machine.build,
     b"Q": _Machine.persistent,
-    b"i": lambda m: m.name(m.line(), m.line()) or m.make_object(),
-    b"o": _Machine.make_object,
+    b"i": _instance,
+    b"o": _Machine.old_object,
     b"\x81": _Machine.make_object,
-    b"\x92": _Machine.make_object,
+    b"\x92": lambda m: m.make_object(options=True),
     b"\x82": _Machine.extension,
     b"\x83": _Machine.extension,
     b"\x84": _Machine.extension,

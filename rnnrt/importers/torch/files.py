@@ -86,6 +86,8 @@ class Checkpoint:
     def array(self, leaf, name) -> np.ndarray:
         """The tensor as a float32 array of its own. ``name``: what messages call it."""
         where = f"{self.where}, tensor {name!r}"
+        if isinstance(leaf, pickle.Opaque):
+            leaf = pickle.Refused(f"inside an object of {leaf}, which rnnrt never imports or runs")
         if isinstance(leaf, pickle.Refused):
             raise UnsupportedModelError(
                 f"it is {leaf.what}", where=where, fix="Save plain dense float tensors."

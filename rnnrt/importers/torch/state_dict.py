@@ -1,5 +1,5 @@
-"""From a checkpoint to one state dict: the wrapping chosen and taken off, bookkeeping dropped, weight norm
-multiplied out.
+"""From a checkpoint to one state dict: the wrapping chosen and taken off, bookkeeping dropped, weights put
+together from their parts (parametrised.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import re
 import numpy as np
 
 from ...errors import ModelFileError, UnsupportedModelError
+from ..containers.pickle import Opaque
+from .parametrised import whole
 
 #: Keys that trainers put a state dict under.
 WRAPPERS = (
@@ -24,8 +26,13 @@ WRAPPERS = (
 )
 #: Prefixes that DataParallel, Lightning, torch.compile and DeepSpeed put before every name.
 PREFIXES = ("module.", "model.", "_orig_mod.", "_forward_module.")
-#: Last parts of names that no inference reads: BatchNorm's counter, and the counters a profiler leaves.
-COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
+#: Last parts of names that no inference reads: BatchNorm's counter, AveragedModel's, and those a profiler
+#: leaves.
+COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
+#: Parts of the names of quantised weights: those of torch.ao, of bitsandbytes, of GPTQ and AWQ.
+_QUANTISED = re.compile(
+    r"_packed_params|_all_weight_values|(^|\.)(zero_point|SCB|absmax|quant_map|q(weight|zeros))$"
+)
 #: Parts of the keys of what a trainer keeps beside its model.
 _TRAINING = re.compile(
     r"optim|sched|scaler|rng|callback|loop|hyper|config|args|loss|criterion|history", re.IGNORECASE
@@ -40,12 +47,12 @@ def unwrap(checkpoint, prefix: str = "", wanted=()) -> dict[str, np.ndarray]:
     the usual wrappings of trainers are taken off where they leave no choice. ``wanted``: the modules a spec
     names: dicts under their names are one state dict a layer, and names that differ only by a wrapper's part
     ("model.", "module.", "_orig_mod.") are those of the spec. Raises UnsupportedModelError naming the heads
-    to choose from, what is not weights (optimizer state, packed or spectrally normalised parameters),
-    ModelFileError where ``prefix`` fits nothing.
+    to choose from, what is not weights (optimizer state, whole modules, quantised parameters), ModelFileError
+    where ``prefix`` fits nothing.
     """
     wanted = [name for name in wanted if name]
     tree, rest = _descend(checkpoint, prefix, () if prefix else wanted)
-    leaves = {n: v for n, v in tree.items() if isinstance(n, str) and checkpoint.is_tensor(v)}
+    leaves = {n: v for n, v in tree.items() if isinstance(n, str) and _is_leaf(checkpoint, n, v)}
     if rest:
         chosen = {n.removeprefix(rest + "."): v for n, v in leaves.items() if n.startswith(rest + ".")}
         chosen = chosen or {
@@ -59,17 +66,50 @@ def unwrap(checkpoint, prefix: str = "", wanted=()) -> dict[str, np.ndarray]:
                 expected=", ".join(heads[:20]),
             )
         leaves = chosen
-    leaves = {n: v for n, v in _stripped(leaves).items() if n.rpartition(".")[2] not in COUNTERS}
-    for name in leaves:
-        _refuse_packed(name, leaves, checkpoint.where)
+    leaves = _stripped({n: v for n, v in leaves.items() if n.rpartition(".")[2] not in COUNTERS})
     arrays = {name: checkpoint.array(leaf, name) for name, leaf in leaves.items()}
-    return _as_wanted(_without_weight_norm(arrays, checkpoint.where), wanted)
+    arrays = whole(arrays, checkpoint.where)
+    _refuse_several(arrays, wanted, checkpoint.where)
+    return _as_wanted(arrays, wanted)
+
+
+def _is_leaf(checkpoint, name, value):
+    """Whether a value of a state dict is a tensor, or holds one that would be missed: an object."""
+    if _QUANTISED.search(name):
+        raise UnsupportedModelError(
+            "the tensor belongs to a quantised module",
+            where=f"{checkpoint.where}, tensor {name!r}",
+            fix="Save the float model's state_dict().",
+        )
+    if checkpoint.is_tensor(value):
+        return True
+    return isinstance(value, Opaque) and not _is_training(name) and _holds_tensors(checkpoint, value)
+
+
+def _refuse_several(tensors, wanted, where):
+    """Refuse a state dict with several models that all have the modules of the spec, as an average of the
+    weights has beside them.
+    """
+    modules = {name.rpartition(".")[0] for name in tensors}
+    if not wanted or modules & set(wanted):
+        return
+    heads = dict.fromkeys(name.split(".")[0] for name in tensors if "." in name)
+    fitting = [h for h in heads if modules >= {f"{h}.{name}" for name in wanted}]
+    if len(fitting) > 1:
+        raise UnsupportedModelError(
+            "the checkpoint holds several models that have these modules",
+            where=where,
+            found=", ".join(repr(h[:40]) for h in fitting[:8]),
+            fix=f"Choose one: prefix={next((h for h in fitting if 'ema' in h), fitting[0])[:40]!r}.",
+        )
 
 
 def _descend(checkpoint, prefix, wanted=()):
     """(the dict that holds the tensors, what is left of the prefix)."""
-    tree, rest, where = checkpoint.tree, prefix.rstrip("."), checkpoint.where
+    tree, rest, where, path = checkpoint.tree, prefix.rstrip("."), checkpoint.where, []
     for _ in range(8):
+        if isinstance(tree, Opaque):
+            raise _inside(tree, path, where)
         if not isinstance(tree, dict):
             raise UnsupportedModelError(
                 "this is not a state dict",
@@ -83,11 +123,21 @@ def _descend(checkpoint, prefix, wanted=()):
             for k, v in tree.items()
             if isinstance(k, str) and isinstance(v, dict) and _holds_tensors(checkpoint, v)
         ]
+        objects = [
+            k
+            for k, v in tree.items()
+            if isinstance(k, str) and isinstance(v, Opaque) and _holds_tensors(checkpoint, v)
+        ]
         chosen = next(
-            (k for k in sorted(heads, key=len, reverse=True) if rest == k or rest.startswith(k + ".")), None
+            (
+                k
+                for k in sorted([*heads, *objects], key=len, reverse=True)
+                if rest == k or rest.startswith(k + ".")
+            ),
+            None,
         )
         if chosen is not None:
-            tree, rest = tree[chosen], rest[len(chosen) + 1 :]
+            tree, rest, path = tree[chosen], rest[len(chosen) + 1 :], [*path, chosen]
             continue
         named = [k for k in heads if any(w == k or w.startswith(k + ".") for w in wanted)]
         if named and chosen is None:
@@ -103,8 +153,25 @@ def _descend(checkpoint, prefix, wanted=()):
         if own and not models:
             return tree, rest
         if not own and len(models) == 1:
-            tree = tree[models[0]]
+            tree, path = tree[models[0]], [*path, models[0]]
             continue
+        objects = sorted(
+            (k for k in objects if not _TRAINING.search(k)),
+            key=lambda k: (not tree[k].is_module, k not in WRAPPERS),
+        )
+        if not models and not own and objects:
+            raise _inside(tree[objects[0]], [*path, objects[0]], where)
+        lists = [
+            k for k, v in tree.items() if isinstance(v, (list, tuple)) and v and checkpoint.is_tensor(v[0])
+        ]
+        if not models and not own and lists:
+            raise UnsupportedModelError(
+                "the tensors stand in a list, without names",
+                where=where,
+                found=", ".join(str(k)[:40] for k in lists[:8]),
+                fix="Put them into the model (of an average of weights: ema.copy_to(model.parameters())) and "
+                "save model.state_dict().",
+            )
         if not models:
             what = "the checkpoint holds optimizer state only" if heads else "holds no tensors"
             raise UnsupportedModelError(
@@ -164,19 +231,47 @@ def _as_wanted(tensors, wanted):
 
 
 def _holds_tensors(checkpoint, tree):
-    """Whether a tensor is somewhere in nested dicts; a file may share and nest them without end, so each is
-    looked at once.
+    """Whether a tensor is somewhere in nested dicts and objects; a file may share and nest them without end,
+    so each is looked at once. What stands in lists counts in objects alone.
     """
-    seen, waiting = set(), [tree]
+    seen, waiting = set(), [(tree, isinstance(tree, Opaque))]
     while waiting:
-        branch = waiting.pop()
+        branch, inside = waiting.pop()
         if id(branch) in seen:
             continue
         seen.add(id(branch))
-        if any(checkpoint.is_tensor(v) for v in branch.values()):
+        if checkpoint.is_tensor(branch):
             return True
-        waiting += [v for v in branch.values() if isinstance(v, dict)]
+        if isinstance(branch, Opaque):
+            waiting += [(v, True) for v in branch.parts]
+        elif isinstance(branch, dict):
+            waiting += [(v, inside) for v in branch.values()]
+        elif inside and isinstance(branch, (list, tuple)):
+            waiting += [(v, True) for v in branch]
     return False
+
+
+def _inside(found, path, where):
+    """What is raised where the tensors are those of an object: a whole module, or something else."""
+    if not found.is_module:
+        return UnsupportedModelError(
+            f"the tensors lie in an object of {found}, which rnnrt never imports or runs",
+            where=where,
+            expected="a dict of names and tensors",
+            fix="Save model.state_dict().",
+        )
+    file = where if where.endswith((".pt", ".pth", ".ckpt", ".bin", ".pkl")) else "model.pt"
+    file = re.split(r"[/\\]", file)[-1]
+    keys = "".join(f"[{key!r}]" for key in path)
+    return UnsupportedModelError(
+        f"a whole module was pickled, an object of {found}, which rnnrt never imports or runs",
+        where=where,
+        expected="a state dict: names and tensors",
+        fix="Where its class can be imported, two lines save what is needed:\n"
+        f"    model = torch.load({file!r}, map_location='cpu', weights_only=False){keys}\n"
+        f"    torch.save(model.state_dict(), {file.rpartition('.')[0] + '_state.pt'!r})\n"
+        "Or give the module itself there: rnnrt.from_torch(model).",
+    )
 
 
 def _stripped(leaves):
@@ -187,83 +282,3 @@ def _stripped(leaves):
         if common is None:
             return leaves
         leaves = {n.removeprefix(common): v for n, v in leaves.items()}
-
-
-def _refuse_packed(name, names, where):
-    last = name.rpartition(".")[2]
-    stem = name.removesuffix("_orig")
-    if "_packed_params" in name or "_all_weight_values" in name or last == "zero_point":
-        raise UnsupportedModelError(
-            "the tensor belongs to a quantised module",
-            where=f"{where}, tensor {name!r}",
-            fix="Save the float model's state_dict().",
-        )
-    new = name.removesuffix("original") + "0._u" if name.endswith(".original") else name
-    if stem != name and f"{stem}_u" in names or new in names and new.endswith(".0._u"):
-        raise UnsupportedModelError(
-            "spectral norm is not supported",
-            where=f"{where}, tensor {name!r}",
-            fix="Remove it first: torch.nn.utils.remove_spectral_norm, or "
-            "parametrize.remove_parametrizations.",
-        )
-    if stem != name and f"{stem}_mask" in names:
-        raise UnsupportedModelError(
-            "the tensor is being pruned",
-            where=f"{where}, tensor {name!r}",
-            fix="Make it permanent first: torch.nn.utils.prune.remove.",
-        )
-    if "parametrizations." in name and not re.search(r"parametrizations\.\w+\.original[01]$", name):
-        raise UnsupportedModelError(
-            "the parametrization is not supported",
-            where=f"{where}, tensor {name!r}",
-            fix="Remove it first: torch.nn.utils.parametrize.remove_parametrizations.",
-        )
-
-
-# ---- weight norm -------------------------------------------------------------------------------------------
-
-
-def _without_weight_norm(tensors, where):
-    """w = g v / |v| in place of its two parts: ``x_g``, ``x_v`` (old) and ``parametrizations.x.original0``,
-    ``original1`` (new).
-    """
-    whole_arrays = {}
-    for name, array in tensors.items():
-        old = re.fullmatch(r"(.*weight\w*)_([gv])", name)
-        new = re.fullmatch(r"(.*?)parametrizations\.(\w+)\.original([01])", name)
-        if new:
-            whole, pair = new[1] + new[2], [name[:-1] + part for part in "01"]
-        elif old:
-            whole, pair = old[1], [f"{old[1]}_g", f"{old[1]}_v"]
-        else:
-            whole_arrays[name] = array
-            continue
-        if not all(part in tensors for part in pair):
-            raise ModelFileError(
-                "half of a weight-normalised tensor is missing",
-                where=f"{where}, tensor {name!r}",
-                expected=" and ".join(pair),
-            )
-        if whole not in whole_arrays:
-            whole_arrays[whole] = _weight_norm(
-                tensors[pair[0]], tensors[pair[1]], f"{where}, tensor {whole!r}"
-            )
-    return whole_arrays
-
-
-def _weight_norm(g, v, where):
-    """torch.nn.utils.weight_norm: the norm runs over every axis but the one g has (dim=None: over all of
-    them).
-    """
-    g, v = g.astype(np.float64), v.astype(np.float64)
-    if g.ndim not in (0, v.ndim) or any(n not in (1, m) for n, m in zip(g.shape, v.shape)):
-        raise ModelFileError(
-            "the parts of a weight-normalised tensor do not fit",
-            where=where,
-            found=f"g {g.shape}, v {v.shape}",
-        )
-    axes = tuple(k for k in range(v.ndim) if g.ndim == 0 or g.shape[k] == 1)
-    norm = np.sqrt(np.sum(v * v, axis=axes, keepdims=g.ndim > 0))
-    if not np.all(norm > 0):
-        raise ModelFileError("a weight-normalised tensor has a direction of length zero", where=where)
-    return (v * (g / norm)).astype(np.float32)
