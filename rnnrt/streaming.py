@@ -51,6 +51,32 @@ class Streamed(Record):
         delays = timing.delays(self.graph)
         return delays[0] if len(delays) == 1 else delays
 
+    @cached_property
+    def engine_inputs(self):
+        """Ports of its inputs, in the order of the engine's rows."""
+        return [self.ports.inputs[k] for k in self.ports.engine_order]
+
+    @cached_property
+    def timed_inputs(self):
+        """Those with a time axis, in the order of the source."""
+        return [port for port in self.ports.inputs if port.signal.time]
+
+    @cached_property
+    def timed_clocks(self):
+        """The number of the clock of each of these."""
+        return [self.plans.common.clock(self.engine_inputs.index(port)) for port in self.timed_inputs]
+
+    @cached_property
+    def clock_order(self):
+        """Numbers of the clocks, as the inputs name them first."""
+        of_input = {port.layer.name: clock for port, clock in zip(self.timed_inputs, self.timed_clocks)}
+        return [of_input[own[0]] for own in self.clocks]
+
+    @cached_property
+    def output_features(self):
+        """[(features, timed)] of the outputs."""
+        return [(signal.features, signal.time) for _, signal in self.ports.outputs]
+
     def obstacle(self, every_step):
         """(layer, reason) why it cannot stream, or None."""
         if not any(s.signal.time for s in self.ports.inputs):
@@ -152,23 +178,10 @@ class Streams:
         obstacle = part.obstacle(every_step)
         if obstacle:
             raise self._refused(obstacle, every_step, names)
-        specs = [part.ports.inputs[k] for k in part.ports.engine_order]
-        once = self._once(part, specs, given, batch_size, self._lengths(part, packing, lengths, batch_size))
-        numbers = [part.plans.common.clock(k) for k in range(len(specs))]
-        of_input = {spec.layer.name: c for spec, c in zip(specs, numbers)}
-        stream = _engine.Stream(
-            model,
-            part.plans.common,
-            None if batch_size is None else int(batch_size),
-            every_step,
-            specs,
-            once,
-            [(signal.features, signal.time) for _, signal in part.ports.outputs],
-            [of_input[own[0]] for own in part.clocks],
-            part,
-            block,
-            realtime,
-        )
+        lengths = self._lengths(part, packing, lengths, batch_size)
+        once = self._once(part, part.engine_inputs, given, batch_size, lengths)
+        batch = None if batch_size is None else int(batch_size)
+        stream = _engine.Stream(model, part.plans.common, batch, every_step, once, part, block, realtime)
         if initial_state is not None:
             start = self.states.initial_arrays(initial_state, stream.batch_size)
             self.states.check_started(start)

@@ -4,11 +4,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Gives every op and value its place for `batch` rows and `block` frames, and makes room for it. */
-static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t block) {
+/* ---- where everything lies ---- */
+
+/* An arena, its tables, then what depends on batch and block: for one in one piece all of it side by side in
+ * this order, each part from a multiple of 64 bytes on. */
+
+static size_t padded(size_t bytes) { return rnnrt_round_up(bytes, 64); }
+
+/* Of an arena without rows and work. */
+static size_t bare_bytes(const struct rnnrt_plan *plan) {
+    return padded(sizeof(struct rnnrt_arena) +
+                  plan->count * (sizeof(struct op_place) + sizeof(struct rnnrt_arena *)) +
+                  plan->value_count * (sizeof(struct value_place) + sizeof(size_t)));
+}
+
+/* A bare arena in zeroed memory of bare_bytes. */
+static struct rnnrt_arena *bare(void *memory, const struct rnnrt_plan *plan) {
+    struct rnnrt_arena *arena = memory;
+    arena->plan = plan;
+    arena->home = -1;
+    arena->count = plan->count;
+    arena->ops = (struct op_place *)(arena + 1);
+    arena->values = (struct value_place *)(arena->ops + plan->count);
+    arena->total = (size_t *)(arena->values + plan->value_count);
+    arena->inner = (struct rnnrt_arena **)(arena->total + plan->value_count);
+    return arena;
+}
+
+/* Gives every op and value its place for `batch` rows and `block` frames; *floats: what `work` must hold. */
+static enum rnnrt_status find_places(struct rnnrt_arena *arena, size_t batch, size_t block, size_t *floats) {
     const struct rnnrt_plan *plan = arena->plan;
     size_t work = 0;
-    arena->batch = 0; /* until it fits */
     for (size_t v = 0; v < plan->value_count; v++) arena->values[v].capacity = 0;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
@@ -49,29 +75,48 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         }
         if (work >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
     }
-    size_t rows = rnnrt_round_up(batch * sizeof(char *), 64);
-    if (work + 64 > arena->work_floats) {
+    *floats = work + 64;
+    return RNNRT_OK;
+}
+
+/* The plan inside op r, which runs once a frame on whole inputs of *frames frames; NULL: there is none. */
+static const struct rnnrt_plan *plan_inside(const struct rnnrt_plan *plan, size_t r, size_t *frames) {
+    const struct rnnrt_layer_desc *desc = &plan->ops[r].desc;
+    if (desc->kind != rnnrt_kind_time_distributed) return NULL;
+    const struct rnnrt_layer_desc *first = &desc->inner->ops[0].desc;
+    *frames = first->timed ? (size_t)first->length : 1;
+    return desc->inner;
+}
+
+/* ---- on the heap: fitted to one batch and block after the other ---- */
+
+/* Gives everything its place and makes room for it. */
+static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t block) {
+    const struct rnnrt_plan *plan = arena->plan;
+    size_t floats, frames;
+    arena->batch = 0; /* until it fits */
+    enum rnnrt_status status = find_places(arena, batch, block, &floats);
+    if (status) return status;
+    size_t rows = padded(batch * sizeof(char *));
+    if (floats > arena->work_floats) {
         free(arena->work);
-        arena->work = rnnrt_aligned((work + 64) * sizeof(float));
-        arena->work_floats = arena->work ? work + 64 : 0;
+        arena->work = rnnrt_aligned(floats * sizeof(float));
+        arena->work_floats = arena->work ? floats : 0;
     }
     char **table = rows <= arena->row_room ? arena->rows : realloc(arena->rows, rows);
     if (table) arena->rows = table, arena->row_room = rnnrt_larger(rows, arena->row_room);
     if (!arena->work || !table) return RNNRT_NO_MEMORY;
     arena->live = false;
-    for (size_t r = 0; r < plan->count; r++) {
-        const struct rnnrt_op *op = &plan->ops[r];
-        if (op->desc.kind != rnnrt_kind_time_distributed) continue;
-        const struct rnnrt_layer_desc *first =
-            &op->desc.inner->ops[0].desc; /* all now, so that no step allocates */
+    for (size_t r = 0; r < plan->count; r++) { /* all now, so that no step allocates */
+        const struct rnnrt_plan *inside = plan_inside(plan, r, &frames);
+        if (!inside) continue;
         struct rnnrt_arena **inner = &arena->inner[r];
         rnnrt_arena_free(*inner);
-        enum rnnrt_status status = rnnrt_arena_borrow(op->desc.inner, batch, rnnrt_block(0, batch), inner);
+        status = rnnrt_arena_borrow(inside, batch, rnnrt_block(0, batch), inner);
         if (status) return status;
         rnnrt_arena_keep(*inner);
         arena->has_inner = true;
         status = rnnrt_arena_own_rows(*inner);
-        size_t frames = first->timed ? (size_t)first->length : 1;
         if (!status) status = rnnrt_arena_whole(*inner, &frames);
         if (status) return status;
     }
@@ -81,28 +126,113 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
 }
 
 static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
-    struct rnnrt_arena *arena = calloc(1, sizeof *arena);
-    if (!arena) return NULL;
-    arena->plan = plan;
-    arena->home = -1;
-    arena->count = plan->count;
-    arena->ops = calloc(plan->count, sizeof *arena->ops);
-    arena->values = calloc(plan->value_count, sizeof *arena->values);
-    arena->total = calloc(plan->value_count, sizeof *arena->total);
-    arena->inner = calloc(plan->count, sizeof *arena->inner);
-    if (arena->ops && arena->values && arena->total && arena->inner) return arena;
-    rnnrt_arena_free(arena);
-    return NULL;
+    void *memory = calloc(1, bare_bytes(plan));
+    return memory ? bare(memory, plan) : NULL;
+}
+
+/* ---- in one piece ---- */
+
+/* Floats of the full-length buffers for the totals in arena->total; RNNRT_MOST: too many. */
+static size_t whole_floats(const struct rnnrt_arena *arena, size_t batch) {
+    const struct rnnrt_plan *plan = arena->plan;
+    size_t floats = 0;
+    for (size_t v = 0; v < plan->value_count; v++) {
+        if (!plan->values[v].full || !plan->values[v].used) continue;
+        size_t size = (size_t)plan->values[v].width * batch;
+        if (arena->total[v] > RNNRT_MOST / 64 / size) return RNNRT_MOST;
+        floats += rnnrt_round_up(arena->total[v] * size + 16, 16);
+    }
+    return floats;
+}
+
+/* What an arena in one piece takes, in the order its parts lie in; `whole`: frames of the whole inputs it
+ * runs, or NULL. */
+struct parts {
+    size_t bare, rows, work, blocks, whole; /* bytes */
+};
+
+static enum rnnrt_status count_parts(struct rnnrt_arena *arena, size_t batch, size_t block,
+                                     const size_t *whole, struct parts *parts) {
+    const struct rnnrt_plan *plan = arena->plan;
+    size_t work;
+    enum rnnrt_status status = find_places(arena, batch, block, &work);
+    if (status) return status;
+    *parts =
+        (struct parts){bare_bytes(plan), padded(batch * sizeof(char *)), padded(work * sizeof(float)), 0, 0};
+    if (!whole) return RNNRT_OK;
+    rnnrt_plan_totals(plan, whole, true, false, arena->total);
+    size_t floats = whole_floats(arena, batch), rows = rnnrt_times(plan->row_bytes, batch);
+    if (rows >= RNNRT_MOST || floats >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
+    parts->blocks = padded(rows);
+    parts->whole = padded(floats * sizeof(float));
+    return RNNRT_OK;
+}
+
+static enum rnnrt_status size_of(const struct rnnrt_plan *plan, size_t batch, size_t block,
+                                 const size_t *whole, size_t *bytes) {
+    struct parts parts;
+    struct rnnrt_arena *arena = make(plan);
+    if (!arena) return RNNRT_NO_MEMORY;
+    enum rnnrt_status status = count_parts(arena, batch, block, whole, &parts);
+    free(arena);
+    if (status) return status;
+    *bytes = parts.bare + parts.rows + parts.work + parts.blocks + parts.whole;
+    for (size_t r = 0, frames, inside; r < plan->count; r++) {
+        const struct rnnrt_plan *inner = plan_inside(plan, r, &frames);
+        if (!inner) continue;
+        if ((status = size_of(inner, batch, rnnrt_block(0, batch), &frames, &inside))) return status;
+        *bytes += inside;
+        if (*bytes >= RNNRT_MOST) return RNNRT_NO_MEMORY;
+    }
+    return RNNRT_OK;
+}
+
+/* The arena at *memory, which then points behind it; nothing from `end` on is touched. */
+static enum rnnrt_status place(char **memory, const char *end, const struct rnnrt_plan *plan, size_t batch,
+                               size_t block, const size_t *whole, struct rnnrt_arena **out) {
+    struct parts parts;
+    if ((size_t)(end - *memory) < bare_bytes(plan)) return RNNRT_NO_MEMORY;
+    memset(*memory, 0, bare_bytes(plan));
+    struct rnnrt_arena *arena = *out = bare(*memory, plan);
+    enum rnnrt_status status = count_parts(arena, batch, block, whole, &parts);
+    if (status) return status;
+    char *at = *memory + parts.bare;
+    size_t more = parts.rows + parts.work + parts.blocks + parts.whole;
+    if ((size_t)(end - at) < more) return RNNRT_NO_MEMORY;
+    memset(at, 0, more);
+    arena->placed = true;
+    arena->batch = batch, arena->block = block;
+    arena->rows = (char **)(void *)at, arena->row_room = parts.rows, at += parts.rows;
+    arena->work = (float *)(void *)at, arena->work_floats = parts.work / sizeof(float), at += parts.work;
+    arena->blocks = at, arena->block_bytes = parts.blocks, at += parts.blocks;
+    arena->whole = (float *)(void *)at, arena->whole_floats = parts.whole / sizeof(float), at += parts.whole;
+    *memory = at;
+    for (size_t r = 0, frames; r < plan->count; r++) {
+        const struct rnnrt_plan *inner = plan_inside(plan, r, &frames);
+        if (!inner) continue;
+        arena->has_inner = true;
+        status = place(memory, end, inner, batch, rnnrt_block(0, batch), &frames, &arena->inner[r]);
+        if (!status) status = rnnrt_arena_own_rows(arena->inner[r]);
+        if (!status) status = rnnrt_arena_whole(arena->inner[r], &frames);
+        if (status) return status;
+    }
+    return RNNRT_OK;
+}
+
+enum rnnrt_status rnnrt_arena_size(const struct rnnrt_plan *plan, size_t batch, size_t block, size_t *bytes) {
+    return size_of(plan, batch, block, NULL, bytes);
+}
+
+enum rnnrt_status rnnrt_arena_place(void *memory, size_t bytes, const struct rnnrt_plan *plan, size_t batch,
+                                    size_t block, struct rnnrt_arena **arena) {
+    char *at = memory;
+    return place(&at, at + bytes, plan, batch, block, NULL, arena);
 }
 
 void rnnrt_arena_free(struct rnnrt_arena *arena) {
-    if (!arena) return;
+    if (!arena || arena->placed) return;
     rnnrt_arena_keep(arena);
-    for (size_t r = 0; arena->inner && r < arena->count; r++) rnnrt_arena_free(arena->inner[r]);
-    free(arena->inner);
-    free(arena->ops);
-    free(arena->values);
-    free(arena->total);
+    for (size_t r = 0; r < arena->count; r++) rnnrt_arena_free(arena->inner[r]);
     free(arena->rows);
     free(arena->blocks);
     free(arena->work);
@@ -243,26 +373,22 @@ enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, const size_t *fra
     const struct rnnrt_plan *plan = arena->plan;
     arena->live = false;
     rnnrt_plan_totals(plan, frames, true, false, arena->total);
-    for (int pass = 0; pass < 2; pass++) {
-        size_t floats = 0;
-        for (size_t v = 0; v < plan->value_count; v++) {
-            struct value_place *value = &arena->values[v];
-            if (pass == 0) value->whole = NULL, value->total = 0;
-            if (!plan->values[v].full || !plan->values[v].used) continue;
-            if (pass == 1) {
-                value->whole = arena->whole + floats;
-                if (plan->ops[plan->values[v].op].whole) value->total = arena->total[v];
-            }
-            size_t size = (size_t)plan->values[v].width * arena->batch;
-            if (arena->total[v] > RNNRT_MOST / 64 / size) return RNNRT_NO_MEMORY;
-            floats += rnnrt_round_up(arena->total[v] * size + 16, 16);
-        }
-        if (pass == 0 && floats > arena->whole_floats) {
-            free(arena->whole);
-            arena->whole = rnnrt_aligned(floats * sizeof(float));
-            arena->whole_floats = arena->whole ? floats : 0;
-            if (!arena->whole) return RNNRT_NO_MEMORY;
-        }
+    size_t floats = whole_floats(arena, arena->batch);
+    if (floats >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
+    if (floats > arena->whole_floats) {
+        free(arena->whole);
+        arena->whole = rnnrt_aligned(floats * sizeof(float));
+        arena->whole_floats = arena->whole ? floats : 0;
+        if (!arena->whole) return RNNRT_NO_MEMORY;
+    }
+    float *at = arena->whole;
+    for (size_t v = 0; v < plan->value_count; v++) {
+        struct value_place *value = &arena->values[v];
+        value->whole = NULL, value->total = 0;
+        if (!plan->values[v].full || !plan->values[v].used) continue;
+        value->whole = at;
+        if (plan->ops[plan->values[v].op].whole) value->total = arena->total[v];
+        at += rnnrt_round_up(arena->total[v] * (size_t)plan->values[v].width * arena->batch + 16, 16);
     }
     return RNNRT_OK;
 }

@@ -48,6 +48,8 @@ struct rnnrt_arena {
     size_t *total;              /* room for rnnrt_plan_totals */
     struct rnnrt_arena **inner; /* of the plans inside */
     bool has_inner;
+    bool placed; /* it lies in one piece in memory of another's, is never fitted anew, and nothing of it is
+                    freed */
 };
 
 static inline size_t rnnrt_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
@@ -77,6 +79,11 @@ void rnnrt_arena_return(struct rnnrt_arena *arena);
 /* Takes it from the plan for good: it belongs to whoever frees it. */
 void rnnrt_arena_keep(struct rnnrt_arena *arena);
 void rnnrt_arena_free(struct rnnrt_arena *arena);
+/* Bytes of an arena in one piece, and the arena in that many, at a multiple of 64; RNNRT_NO_MEMORY where
+ * there are less. */
+enum rnnrt_status rnnrt_arena_size(const struct rnnrt_plan *plan, size_t batch, size_t block, size_t *bytes);
+enum rnnrt_status rnnrt_arena_place(void *memory, size_t bytes, const struct rnnrt_plan *plan, size_t batch,
+                                    size_t block, struct rnnrt_arena **arena);
 /* Rows of the arena's own for a run whose state ends with it. */
 enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena);
 /* Full-length buffers for inputs of frames[c] frames. */

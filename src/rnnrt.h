@@ -219,6 +219,13 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
 enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **stream, const struct rnnrt_plan *plan,
                                       size_t batch, size_t block, bool every_step, bool realtime,
                                       struct rnnrt_error *error);
+/* The same in `bytes` bytes of the caller's at a multiple of 64, as many as rnnrt_stream_size says (else
+ * RNNRT_NO_MEMORY): init and all that comes after it allocates nothing, as with `realtime`. The memory stays
+ * the caller's to free, after the stream. */
+enum rnnrt_status rnnrt_stream_size(const struct rnnrt_plan *plan, size_t batch, size_t block, size_t *bytes);
+enum rnnrt_status rnnrt_stream_init(struct rnnrt_stream **stream, void *memory, size_t bytes,
+                                    const struct rnnrt_plan *plan, size_t batch, size_t block,
+                                    bool every_step, struct rnnrt_error *error);
 void rnnrt_stream_free(struct rnnrt_stream *stream);
 /* The value of an input without a time axis, (batch, width); zeros until it is set. `input` counts the input
  * layers. Set it before the first frame: layers that depend on it alone are computed with that. */

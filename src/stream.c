@@ -6,54 +6,92 @@
 #include "arena.h"
 #include "float_mode.h"
 
+/* In one block of memory: the stream, what its rows keep, and where it borrows none its arena, each part from
+ * a multiple of 64 bytes on. */
 struct rnnrt_stream {
     const struct rnnrt_plan *plan;
     size_t batch, block;
     bool every_step, ended;
-    char *blocks;              /* (batch, row_bytes) */
+    bool given;                /* the block is the caller's */
     struct rnnrt_arena *arena; /* of a stream that borrows none, or NULL */
 };
+enum { HEADER = (sizeof(struct rnnrt_stream) + 63) / 64 * 64 };
 
 static char *row_of(const struct rnnrt_stream *stream, size_t b) {
-    return stream->blocks + b * stream->plan->row_bytes;
+    return (char *)stream + HEADER + b * stream->plan->row_bytes;
 }
 
-enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch,
-                                      size_t block, bool every_step, bool realtime,
-                                      struct rnnrt_error *error) {
-    *out = NULL;
-    if (error) *error = (struct rnnrt_error){.layer = -1};
-    if (!batch || batch > 1 << 24 || plan->row_bytes >= RNNRT_MOST / batch) return RNNRT_NO_MEMORY;
-    struct rnnrt_stream *stream = calloc(1, sizeof *stream);
-    if (!stream) return RNNRT_NO_MEMORY;
+/* Bytes of a stream without an arena; RNNRT_MOST: more than there can be. */
+static size_t bare_bytes(const struct rnnrt_plan *plan, size_t batch) {
+    if (!batch || batch > 1 << 24 || plan->row_bytes >= RNNRT_MOST / 2 / batch) return RNNRT_MOST;
+    return HEADER + rnnrt_round_up(batch * plan->row_bytes, 64);
+}
+
+enum rnnrt_status rnnrt_stream_size(const struct rnnrt_plan *plan, size_t batch, size_t block,
+                                    size_t *bytes) {
+    size_t bare = *bytes = bare_bytes(plan, batch), arena;
+    if (bare >= RNNRT_MOST) return RNNRT_NO_MEMORY;
+    enum rnnrt_status status = rnnrt_arena_size(plan, batch, rnnrt_block(block, batch), &arena);
+    if (!status) *bytes = bare + arena;
+    return status;
+}
+
+/* The stream in `bytes` bytes of memory at a multiple of 64. */
+static enum rnnrt_status place(void *memory, size_t bytes, const struct rnnrt_plan *plan, size_t batch,
+                               size_t block, bool every_step, bool owns_arena, struct rnnrt_stream **out) {
+    size_t bare = bare_bytes(plan, batch);
+    if (bytes < bare) return RNNRT_NO_MEMORY;
+    memset(memory, 0, bare);
+    struct rnnrt_stream *stream = memory;
     stream->plan = plan;
     stream->batch = batch;
     stream->block = rnnrt_block(block, batch);
     stream->every_step = every_step;
-    stream->blocks = rnnrt_aligned(batch * plan->row_bytes);
-    enum rnnrt_status status = stream->blocks ? RNNRT_OK : RNNRT_NO_MEMORY;
-    /* made now, so that no step has to make one */
-    if (!status) status = rnnrt_arena_borrow(plan, batch, stream->block, &stream->arena);
-    if (status) {
-        rnnrt_stream_free(stream);
-        return status;
-    }
-    if (realtime) {
-        rnnrt_arena_keep(stream->arena);
-    } else {
-        rnnrt_arena_return(stream->arena);
-        stream->arena = NULL;
-    }
+    enum rnnrt_status status = RNNRT_OK;
+    if (owns_arena)
+        status = rnnrt_arena_place((char *)memory + bare, bytes - bare, plan, batch, stream->block,
+                                   &stream->arena);
+    if (status) return status;
     rnnrt_stream_reset(stream);
     *out = stream;
     return RNNRT_OK;
 }
 
+enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rnnrt_plan *plan, size_t batch,
+                                      size_t block, bool every_step, bool realtime,
+                                      struct rnnrt_error *error) {
+    size_t bytes = bare_bytes(plan, batch);
+    struct rnnrt_arena *arena;
+    *out = NULL;
+    if (error) *error = (struct rnnrt_error){.layer = -1};
+    enum rnnrt_status status = realtime ? rnnrt_stream_size(plan, batch, block, &bytes) : RNNRT_OK;
+    if (status) return status;
+    void *memory = rnnrt_aligned(bytes); /* all of it touched: no step meets a page for the first time */
+    if (!memory) return RNNRT_NO_MEMORY;
+    status = place(memory, bytes, plan, batch, block, every_step, realtime, out);
+    if (!status && !realtime) { /* made now, so that no step has to make one */
+        status = rnnrt_arena_borrow(plan, batch, (*out)->block, &arena);
+        if (!status) rnnrt_arena_return(arena);
+    }
+    if (!status) return RNNRT_OK;
+    free(memory);
+    *out = NULL;
+    return status;
+}
+
+enum rnnrt_status rnnrt_stream_init(struct rnnrt_stream **out, void *memory, size_t bytes,
+                                    const struct rnnrt_plan *plan, size_t batch, size_t block,
+                                    bool every_step, struct rnnrt_error *error) {
+    *out = NULL;
+    if (error) *error = (struct rnnrt_error){.layer = -1};
+    if ((uintptr_t)memory % 64) return RNNRT_NO_MEMORY;
+    enum rnnrt_status status = place(memory, bytes, plan, batch, block, every_step, true, out);
+    if (!status) (*out)->given = true;
+    return status;
+}
+
 void rnnrt_stream_free(struct rnnrt_stream *stream) {
-    if (!stream) return;
-    rnnrt_arena_free(stream->arena);
-    free(stream->blocks);
-    free(stream);
+    if (stream && !stream->given) free(stream); /* an arena of its own is in it */
 }
 
 /* ---- frames ---- */

@@ -1,48 +1,10 @@
-"""After a stream is made, step(out=) and push(out=) allocate nothing: every malloc of the process is counted.
-
-A library loaded before all others counts the calls between two marks, in a process of its own; NumPy's and
-CPython's own memory is counted there too (PYTHONMALLOC=malloc), which is proved by counting something that
-does allocate.
+"""After a stream is made, step(out=) and push(out=) allocate nothing: every malloc of the process is counted
+(see support/allocations.py), which is proved by counting something that does allocate. With realtime=True not
+even a page of memory is met for the first time.
 """
-
-import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from needs import absent
-
-COUNTER = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stddef.h>
-static volatile long calls;
-static __thread int inside;
-#define REAL(type, name, ...) static type (*real)(__VA_ARGS__); \
-    if (!real && !inside) { inside = 1; real = dlsym(RTLD_NEXT, #name); inside = 0; }
-#define COUNT __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED)
-long counted(void) { return calls; }
-void *malloc(size_t n) { REAL(void *, malloc, size_t) COUNT; return real(n); }
-void *realloc(void *p, size_t n) { REAL(void *, realloc, void *, size_t) COUNT; return real(p, n); }
-void *aligned_alloc(size_t a, size_t n) {
-    REAL(void *, aligned_alloc, size_t, size_t) COUNT; return real(a, n); }
-int posix_memalign(void **p, size_t a, size_t n) {
-    REAL(int, posix_memalign, void **, size_t, size_t) COUNT; return real(p, a, n); }
-static char early[65536];
-static size_t used;
-void *calloc(size_t k, size_t n) {  /* dlsym itself asks for memory before the real one is known */
-    static void *(*real)(size_t, size_t);
-    if (!real) {
-        if (inside) { void *p = early + used; used += (k * n + 63) / 64 * 64; return p; }
-        inside = 1; real = dlsym(RTLD_NEXT, "calloc"); inside = 0;
-    }
-    COUNT;
-    return real(k, n);
-}
-"""
+from allocations import answer_of
 
 PROGRAM = r"""
 import ctypes, gc, itertools, json, sys
@@ -93,25 +55,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if sys.platform != "linux" or not compiler:
-        absent("counting allocations needs Linux and a C compiler")
-    folder = tmp_path_factory.mktemp("counter")
-    (folder / "counter.c").write_text(COUNTER)
-    subprocess.run(
-        [compiler, "-O1", "-shared", "-fPIC", "-o", folder / "counter.so", folder / "counter.c", "-ldl"],
-        check=True,
-    )
-    environment = {**os.environ, "LD_PRELOAD": str(folder / "counter.so"), "PYTHONMALLOC": "malloc"}
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent / "support")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return answer_of(PROGRAM, tmp_path_factory.mktemp("counter"))
 
 
 def test_the_counter_counts(found):
@@ -121,3 +65,34 @@ def test_the_counter_counts(found):
 def test_step_and_push_allocate_nothing(found):
     assert len(found) == 41
     assert {name: calls for name, calls in found.items() if calls and name != "counter"} == {}
+
+
+FIRST_STEPS = r"""
+import json, resource, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import rnnrt
+from case_layers import weights
+from rnnrt import layers as L
+
+b, r = L.GraphBuilder(), np.random.default_rng(0)
+window = {"weight": weights(r, 1024, 3, 256), "dilation": 256, "padding": (512, 0)}
+x = b.add(L.Conv1D, "conv", b.input("x", (256,)), **window)
+b.output("y", b.add(L.LSTM, "lstm", x, weight=weights(r, 1024, 1024), recurrent_weight=weights(r, 1024, 256)))
+model = rnnrt.from_graph(b.graph())
+frames, out = np.zeros((64, 256), np.float32), np.zeros((64, 256), np.float32)
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+live, first = model.stream(64), faults()  # frames from before the beginning are not read, nor touched
+live.step(frames, out)
+first = faults()
+stream = model.stream(64, realtime=True)
+made = faults()
+stream.step(frames, out)
+print(json.dumps({"made": made - first, "step": faults() - made}))
+"""
+
+
+def test_the_first_step_of_a_realtime_stream_meets_no_new_page(tmp_path):
+    pages = answer_of(FIRST_STEPS, tmp_path)
+    assert pages["made"] > 8000  # 32 MiB of windows alone
+    assert pages["step"] < 40

@@ -187,6 +187,8 @@ static void give_once(const struct made_plan *m, struct rnnrt_stream *stream, co
         }
 }
 
+enum whose { SHARED, OWNED, LENT };
+
 /* The state of every row as named arrays, from one stream into another; now and then with a bit gone wrong.
  */
 static enum rnnrt_status move_state(const struct rnnrt_plan *plan, const struct rnnrt_stream *from,
@@ -213,21 +215,47 @@ static enum rnnrt_status move_state(const struct rnnrt_plan *plan, const struct 
     return RNNRT_OK;
 }
 
+/* A stream that shares, owns or is lent the memory it works in. */
+static struct rnnrt_stream *open_stream(const struct made_plan *m, size_t batch, size_t block,
+                                        bool every_step, enum whose whose) {
+    struct rnnrt_stream *stream = NULL;
+    struct rnnrt_error error;
+    size_t bytes, before;
+    if (whose != LENT) {
+        rnnrt_stream_create(&stream, m->plan, batch, block, every_step, whose == OWNED, &error);
+        return stream;
+    }
+    if (rnnrt_stream_size(m->plan, batch, block, &bytes)) return NULL;
+    char *memory = __real_aligned_alloc(64, bytes);
+    memset(memory, 0xa5, bytes);
+    before = allocations;
+    if (chance(10))
+        CHECK(rnnrt_stream_init(&stream, memory, (size_t)below((int32_t)bytes), m->plan, batch, block,
+                                every_step, &error) == RNNRT_NO_MEMORY);
+    CHECK(rnnrt_stream_init(&stream, memory, bytes, m->plan, batch, block, every_step, &error) == RNNRT_OK);
+    CHECK(allocations == before);
+    return stream;
+}
+
+static void close_stream(struct rnnrt_stream *stream, enum whose whose) {
+    rnnrt_stream_free(stream);
+    if (whose == LENT) free(stream); /* it lies at the beginning of what it was lent */
+}
+
 static int planned, streamed, answered, apart; /* how much of the fuzzing reached how far */
 
 static void stream_through(const struct made_plan *m, const struct frames *in, size_t frames, size_t batch,
                            bool every_step, const struct answer *whole) {
-    struct rnnrt_stream *stream = NULL, *twin = NULL;
-    struct rnnrt_error error;
     struct answer made = {{0}, {0}};
-    bool realtime = chance(30);
+    enum whose whose = (enum whose)below(3);
     size_t block = (size_t)below(5), half = (size_t)below((int32_t)frames + 1), clocks, left = frames;
     size_t none[RNNRT_MAX_CLOCKS] = {0}, at[RNNRT_MAX_CLOCKS] = {0}, chunk[RNNRT_MAX_CLOCKS];
     clocks = rnnrt_plan_clocks(m->plan);
     apart += clocks > 1;
-    if (rnnrt_stream_create(&stream, m->plan, batch, block, every_step, realtime, &error) ||
-        rnnrt_stream_create(&twin, m->plan, batch, block, every_step, realtime, &error)) {
-        rnnrt_stream_free(stream);
+    struct rnnrt_stream *stream = open_stream(m, batch, block, every_step, whose),
+                        *twin = open_stream(m, batch, block, every_step, whose);
+    if (!stream || !twin) {
+        close_stream(stream, whose), close_stream(twin, whose);
         return;
     }
     enum rnnrt_status status = RNNRT_OK;
@@ -250,13 +278,13 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
         if (status || !chance(30)) continue;
         CHECK(move_state(m->plan, stream, twin, batch, every_step, false) == RNNRT_OK); /* which goes on */
         for (int i = 0; i < 3; i++) { /* a damaged one is refused, or leads nowhere worse */
-            struct rnnrt_stream *victim;
-            if (rnnrt_stream_create(&victim, m->plan, batch, block, every_step, realtime, &error)) continue;
+            struct rnnrt_stream *victim = open_stream(m, batch, block, every_step, whose);
+            if (!victim) continue;
             give_once(m, victim, in);
             if (move_state(m->plan, stream, victim, batch, every_step, true) == RNNRT_OK &&
                 !push_some(m, victim, in, none, alike(half), 0, batch, NULL))
                 push_some(m, victim, in, none, none, 1, batch, NULL);
-            rnnrt_stream_free(victim);
+            close_stream(victim, whose);
         }
         struct rnnrt_stream *swap = stream;
         stream = twin, twin = swap;
@@ -266,8 +294,7 @@ static void stream_through(const struct made_plan *m, const struct frames *in, s
     if (whole)
         CHECK(!status), compare(m, batch, whole, &made); /* what can be answered whole can be streamed */
     free_answer(m, &made);
-    rnnrt_stream_free(stream);
-    rnnrt_stream_free(twin);
+    close_stream(stream, whose), close_stream(twin, whose);
 }
 
 static void exercise(const struct made_plan *m) {

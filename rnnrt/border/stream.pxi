@@ -25,37 +25,36 @@ cdef class Stream:
     cdef Call call                  # of long pushes
     cdef int frame_ndim
     cdef Py_ssize_t width_in, width_out
+    cdef object part                # of the network: what is left of it to stream, and facts of all its streams:
+    cdef list all_inputs            # its ports, in the order of the rows
     cdef list timed_inputs          # those with a time axis, in the order of the source
     cdef list timed_clocks          # the number of the clock of each
-    cdef object part                # of the network: what is left of it to stream
     cdef list clock_order           # numbers of the clocks, as the model's inputs name them first
-    cdef size_t clocks
-    cdef list all_inputs            # ports of the model, in the order of the rows
-    cdef list once                  # arrays of the inputs given once
     cdef list output_features       # (features, timed)
+    cdef size_t clocks
+    cdef list once                  # arrays of the inputs given once
 
-    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list all_inputs, list once,
-                  list output_features, list clock_order, part, size_t block=0,
+    def __cinit__(self, model, Plan plan, batch_size, bint every_step, list once, part, size_t block=0,
                   bint realtime=False):
         cdef rnnrt_error error
-        check_ports(len(all_inputs), len(output_features))
         self.model, self.plan, self.batch_size, self.every_step = model, plan, batch_size, every_step
         self.batch = 1 if batch_size is None else batch_size
-        self.all_inputs, self.once, self.output_features = all_inputs, once, output_features
-        self.timed_inputs = [port for port in part.ports.inputs if port.signal.time]
-        self.timed_clocks = [plan.clock(all_inputs.index(port)) for port in self.timed_inputs]
-        self.clock_order, self.clocks = clock_order, len(clock_order)
+        self.part, self.may_emit_many, self.once = part, part.may_emit_many, once or None
+        self.all_inputs = part.engine_inputs
+        self.timed_inputs, self.timed_clocks = part.timed_inputs, part.timed_clocks
+        self.clock_order, self.output_features = part.clock_order, part.output_features
+        self.clocks = len(self.clock_order)
+        check_ports(len(self.all_inputs), len(self.output_features))
         status = rnnrt_stream_create(&self.stream, plan.plan, self.batch, block, every_step, realtime, &error)
         if status:
             raise_status(status, &error, plan.names)
         given = iter(once)
-        for k, port in enumerate(all_inputs):
+        for k, port in enumerate(self.all_inputs if once else ()):
             if not port.signal.time:
                 values = next(given)
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> values))
         self.realtime, self.block = realtime, block
         self.work = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch
-        self.part, self.may_emit_many = part, part.may_emit_many
         self.frame_ndim = 1 if batch_size is None else 2
         self.find_simple()
 
@@ -316,8 +315,8 @@ cdef class Stream:
 
     def clone(self):
         """A second stream that goes on from the same place."""
-        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.all_inputs, self.once,
-                       self.output_features, self.clock_order, self.part, self.block, self.realtime)
+        other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.once or [], self.part,
+                       self.block, self.realtime)
         other.state = self.state
         return other
 
