@@ -25,7 +25,7 @@ cdef class Stream:
     cdef Call call                  # of long pushes
     cdef int frame_ndim
     cdef Py_ssize_t width_in, width_out
-    cdef object part                # of the network: what is left of it to stream, and facts of all its streams:
+    cdef object part                # of the network: what is left to stream, and facts of all its streams:
     cdef list all_inputs            # its ports, in the order of the rows
     cdef list timed_inputs          # those with a time axis, in the order of the source
     cdef list timed_clocks          # the number of the clock of each
