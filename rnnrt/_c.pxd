@@ -13,12 +13,13 @@ cdef extern from "rnnrt.h" nogil:
     enum rnnrt_status:
         RNNRT_OK, RNNRT_NO_MEMORY, RNNRT_BAD_LAYER, RNNRT_NO_ISA, RNNRT_BAD_ID, RNNRT_MISALIGNED
         RNNRT_TOO_SHORT, RNNRT_NOT_STREAMABLE, RNNRT_ENDED, RNNRT_BAD_STATE, RNNRT_WRONG_LENGTH
-        RNNRT_CANCELLED, RNNRT_OUT_OF_PHASE
+        RNNRT_CANCELLED, RNNRT_OUT_OF_PHASE, RNNRT_NO_FILE, RNNRT_BAD_FILE
     struct rnnrt_error:
         int32_t layer
         int64_t position, batch_row
         double value
         const char *text
+        char name[48]
     struct rnnrt_function:
         int name
         float parameter
@@ -61,6 +62,9 @@ cdef extern from "rnnrt.h" nogil:
 
     rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_layer_desc *, size_t, const int32_t *, size_t,
                                    const char *, const rnnrt_plan *, rnnrt_error *)
+    rnnrt_status rnnrt_load_memory(rnnrt_plan **, const void *, size_t, rnnrt_error *)
+    const char *rnnrt_plan_layer(const rnnrt_plan *, int32_t)
+    const char *rnnrt_status_text(int)
     void rnnrt_plan_free(rnnrt_plan *)
     const char *rnnrt_plan_isa(const rnnrt_plan *)
     size_t rnnrt_plan_bytes(const rnnrt_plan *)

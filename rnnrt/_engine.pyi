@@ -118,7 +118,14 @@ class Plan:
         isa: str | None = None,
         states: dict[str, list[str]] = {},
         family: Plan | None = None,
+        file: bytes | None = None,
     ) -> Plan: ...
+    @staticmethod
+    def of_file(content: bytes, names: list[str], widths: Iterable[int]) -> Plan:
+        """The plan that a host in C makes of a .rnnrt file, whose layers have ``names`` and whose outputs
+        have ``widths``.
+        """
+
     def obstacle(self, every_step: bool = False) -> tuple[str, str] | None:
         """(layer name, reason) of what keeps the plan from streaming, or None."""
 

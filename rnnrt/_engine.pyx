@@ -21,6 +21,7 @@ from types import GenericAlias
 from . import masks
 from .errors import (
     DTypeError,
+    ModelFileError,
     ResourceLimitError,
     RnnrtError,
     ShapeError,

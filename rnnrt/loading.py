@@ -270,7 +270,8 @@ def load(
     verify: bool = False,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a .rnnrt file. ``verify``: replay its golden sample first (VerificationError).
+    """A Model from a .rnnrt file. ``verify``: replay its golden sample first, also through the plan that a
+    host in C makes of the file (VerificationError).
 
     ``num_threads``, ``backend``, ``isa``: as ``Model`` has them. ``max_bytes``: the most that the file may
     take (ResourceLimitError). Raises ModelFileError for a damaged file and for what is not a .rnnrt file.
@@ -298,7 +299,39 @@ def load(
         model._path = os.path.abspath(path_text(path))
     if verify:
         model.verify()
+        verify_for_c(model)
     return model
+
+
+def verify_for_c(model: Model[Any]) -> str | None:
+    """Replay the golden sample of a model that ``load`` read from a path through the plan that a host in C
+    makes of that file. What keeps C from making one, or None.
+
+    Raises VerificationError as ``Model.verify`` does: the file was lowered by another rnnrt, and that one or
+    this one is wrong.
+    """
+    from .calls import WholeCalls
+    from .format.reading import open_regular
+    from .plans import Plans
+
+    if model._path is None:
+        return "the model was not loaded from a path"
+    with open_regular(model._path) as opened:
+        content = opened.read()
+    try:
+        plans = Plans.of_file(content, model._run_graph)
+    except UnsupportedModelError as error:
+        return str(error)
+    twin = Model.__new__(Model)
+    twin.__dict__.update(model.__dict__)
+    twin._calls = WholeCalls(model.graph, model._ports, plans, model._states, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # who answered was said
+        try:
+            twin.verify()
+        except VerificationError as error:
+            raise error.at(f"{model._path}, as a host in C runs it") from None
+    return None
 
 
 def convert(

@@ -450,11 +450,12 @@ class Model(Generic[Answer]):
     # ---- files ---------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write a .rnnrt file, whole or not at all. Its golden sample is the one this model came with, or
-        float64 reference answers.
+        """Write a .rnnrt file, whole or not at all, for Python and for hosts in C. Its golden sample is the
+        one this model came with, or float64 reference answers.
         """
         from . import verification
         from .format import file
+        from .lowered import Lowered
 
         golden, by = (
             (self._golden, self._golden_by)
@@ -464,7 +465,7 @@ class Model(Generic[Answer]):
         provenance = self.provenance or dict(self.graph.metadata)
         if verification.answered_by(by, self.graph) == verification.NOT_COMPARED:
             provenance = provenance | {"compared": verification.NOT_COMPARED}
-        file.save(self.graph, path, golden, by, provenance)
+        file.save(self.graph, path, golden, by, provenance, Lowered)
 
     @property
     def golden_by(self) -> str:

@@ -30,6 +30,19 @@ class Plans:
         _, _, self.needs_length = lowering.descs_of(graph)
         self.common = None if self.needs_length else self._make(graph)
 
+    @classmethod
+    def of_file(cls, content: bytes, graph: Graph) -> Plans:
+        """The one plan that a host in C makes of the bytes of a .rnnrt file, whose graph is ``graph`` after
+        every pass. Raises ModelFileError where the file is damaged, UnsupportedModelError where it was not
+        written for C, or a plan needs to know how long the input is.
+        """
+        made = cls.__new__(cls)
+        made.graph, made.isa, made.needs_length, made._by_length = graph, None, None, {}
+        names = [desc["name"] for desc in lowering.descs_of(graph)[0]]
+        widths = [graph.signals[o.value].width for o in graph.outputs]
+        made.common = made.family = _engine.Plan.of_file(content, names, widths)
+        return made
+
     def _make(self, graph):
         plan = _engine.plan_of(graph, self.isa, self.family)
         self.family = self.family or plan

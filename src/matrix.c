@@ -26,6 +26,25 @@ float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
     return p;
 }
 
+bool rnnrt_plan_may_read(struct rnnrt_plan *plan, const void *from, size_t count) {
+    if (!plan->lent || plan->beyond) return !plan->beyond;
+    uintptr_t at = (uintptr_t)from;
+    size_t low = 0, high = plan->lent_count - 1; /* the last at or before `from` is below `high` */
+    struct rnnrt_lent *found = &plan->lent[high];
+    if (at < (uintptr_t)found->from || at - (uintptr_t)found->from >= found->count * 4) {
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if ((uintptr_t)plan->lent[middle].from <= at) low = middle + 1;
+            else high = middle;
+        }
+        found = low ? &plan->lent[low - 1] : NULL;
+    }
+    size_t before = found ? (at - (uintptr_t)found->from) / 4 : 0;
+    plan->beyond = !found || before > found->count || count > found->count - before;
+    if (!plan->beyond) found->read += count;
+    return !plan->beyond;
+}
+
 void rnnrt_weights_release(struct rnnrt_weights *weights) {
     if (!weights || __atomic_sub_fetch(&weights->plans, 1, __ATOMIC_ACQ_REL)) return;
     for (size_t k = 0; k < weights->count; k++) free(weights->blocks[k].data);
@@ -36,6 +55,10 @@ void rnnrt_weights_release(struct rnnrt_weights *weights) {
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,
                              enum rnnrt_status *status) {
     if (!from || *status) return NULL;
+    if (!rnnrt_plan_may_read(plan, from, count)) {
+        *status = RNNRT_BAD_LAYER;
+        return NULL;
+    }
     float *p = rnnrt_plan_floats(plan, count);
     if (!p) *status = RNNRT_NO_MEMORY;
     else if (!plan->filled) memcpy(p, from, count * sizeof *p);
@@ -46,6 +69,16 @@ static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 const struct rnnrt_matrix *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t count,
                                            size_t outputs, size_t depth, enum rnnrt_status *status) {
+    if (*status) return NULL;
+    if (!rnnrt_plan_may_read(plan, weight, rnnrt_times(rnnrt_times(count, outputs), depth))) {
+        *status = RNNRT_BAD_LAYER;
+        return NULL;
+    }
+    return rnnrt_plan_pack_made(plan, weight, count, outputs, depth, status);
+}
+
+const struct rnnrt_matrix *rnnrt_plan_pack_made(struct rnnrt_plan *plan, const float *weight, size_t count,
+                                                size_t outputs, size_t depth, enum rnnrt_status *status) {
     if (*status) return NULL;
     *status = RNNRT_NO_MEMORY;
     if (rnnrt_times(outputs + 31, depth + 15) >= RNNRT_MOST) return NULL; /* padded to panels, or 16 terms */

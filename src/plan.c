@@ -175,6 +175,8 @@ static bool same_weights(const struct rnnrt_layer_desc *a, const struct rnnrt_la
 
 /* ---- what a batch row keeps ---- */
 
+static const char beyond[] = "one of its arrays has fewer numbers than its sizes say";
+
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* The op of the family that op `r` is, NULL where it is none. */
@@ -185,7 +187,8 @@ static const struct rnnrt_op *op_of_family(const struct rnnrt_plan *family, cons
 }
 
 /* Places what the ops keep in the block of one row: first what is zeroed when a sequence begins. */
-static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan, const struct rnnrt_plan *family) {
+static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan, const struct rnnrt_plan *family,
+                                     struct rnnrt_error *error) {
     struct rnnrt_kept kept[RNNRT_MOST_KEPT];
     size_t at = plan->clocks * sizeof(uint64_t);
     for (int zeroed = 1; zeroed >= 0; zeroed--) {
@@ -201,11 +204,12 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan, const struct rnnrt
                 size_t width = 0;
                 for (size_t k = 0; k < arrays && !kept[k].own; k++)
                     width += kept[k].wide ? RNNRT_MOST : kept[k].width;
-                if (width >= RNNRT_MOST) return RNNRT_BAD_LAYER; /* a sum begins at nothing */
+                if (width >= RNNRT_MOST) return bad_layer(error, r, "a sum begins at nothing");
                 const struct rnnrt_op *like = op_of_family(family, op, r);
                 plan->next_block = like ? like->start_block : SIZE_MAX;
                 op->start_block = family ? plan->next_block : plan->weights->count;
                 op->start = rnnrt_plan_copy(plan, op->desc.start, width, &status);
+                if (plan->beyond) return bad_layer(error, r, beyond);
                 if (status) return status;
                 plan->starts = true;
             }
@@ -240,6 +244,13 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
                                     size_t count, const int32_t *outputs, size_t output_count,
                                     const char *isa, const struct rnnrt_plan *family,
                                     struct rnnrt_error *error) {
+    return rnnrt_plan_make(out, descs, count, outputs, output_count, isa, family, NULL, 0, error);
+}
+
+enum rnnrt_status rnnrt_plan_make(struct rnnrt_plan **out, const struct rnnrt_layer_desc *descs, size_t count,
+                                  const int32_t *outputs, size_t output_count, const char *isa,
+                                  const struct rnnrt_plan *family, struct rnnrt_lent *lent, size_t lent_count,
+                                  struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.layer = -1};
     if (!count || count > 1 << 20 || !output_count || output_count > RNNRT_PLAN_OUTPUTS)
@@ -249,6 +260,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     enum rnnrt_status status = RNNRT_NO_MEMORY;
     plan->kernels = isa && !strcmp(isa, "blas") ? rnnrt_kernels_blas() : rnnrt_kernels_find(isa);
     plan->count = count;
+    plan->lent = lent;
+    plan->lent_count = lent_count;
     plan->outputs = output_count;
     plan->ops = calloc(count, sizeof *plan->ops);
     plan->value_count = (size_t)rnnrt_value(descs, count, 0);
@@ -288,6 +301,7 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
         const char *text = NULL;
         if (op->layer->prepare && (status = op->layer->prepare(plan, op, &text))) {
             if (plan->misfit) status = bad_layer(error, r, "it is not the layer of its family");
+            else if (plan->beyond) status = bad_layer(error, r, beyond);
             else if (status == RNNRT_BAD_LAYER) bad_layer(error, r, text);
             goto fail;
         }
@@ -303,7 +317,8 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
     plan->input_clock = calloc(plan->inputs + 1, sizeof *plan->input_clock);
     status = plan->input_clock ? rnnrt_schedule(plan) : RNNRT_NO_MEMORY;
     if (status == RNNRT_BAD_LAYER) bad_layer(error, 0, "its inputs are of too many clocks");
-    if (status || (status = lay_out_row(plan, family))) goto fail;
+    if (status || (status = lay_out_row(plan, family, error))) goto fail;
+    plan->lent = NULL;
     if (error) *error = (struct rnnrt_error){.layer = -1};
     *out = plan;
     return RNNRT_OK;
@@ -320,8 +335,17 @@ void rnnrt_plan_free(struct rnnrt_plan *plan) {
     free(plan->values);
     free(plan->output);
     free(plan->input_clock);
+    for (size_t k = plan->inside_count; k--;) rnnrt_plan_free(plan->inside[k]);
+    free(plan->inside);
+    free(plan->text);
+    free(plan->names);
+    free(plan->facts);
     free(plan);
 }
 
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan) { return plan->kernels->isa; }
-size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) { return plan->weights->bytes; }
+size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan) {
+    size_t bytes = plan->weights->bytes;
+    for (size_t k = 0; k < plan->inside_count; k++) bytes += plan->inside[k]->weights->bytes;
+    return bytes;
+}

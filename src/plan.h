@@ -158,6 +158,18 @@ struct rnnrt_value {
     bool timed;
 };
 
+/* Numbers of 4 bytes that may be read while a plan is made, and how many were. */
+struct rnnrt_lent {
+    const void *from;
+    size_t count, read;
+};
+
+/* A number that a loaded plan knows by name. */
+struct rnnrt_fact {
+    const char *name;
+    double value;
+};
+
 /* A place where an arena waits for the next call, and which stays its own while the call goes on. */
 struct rnnrt_idle {
     struct rnnrt_arena *arena; /* or NULL; changed by who has taken the place */
@@ -181,9 +193,13 @@ struct rnnrt_plan {
     bool fixed;                      /* it does for some clock */
     double work_frame, work_once;    /* multiply-adds for a row: for every frame, and besides */
     struct rnnrt_weights *weights;
-    size_t next_block;     /* while the plan is made: the block of a family that is handed out next */
-    bool filled;           /* they are a family's: what is handed out is there already */
-    bool misfit;           /* and it has no such block */
+    size_t next_block;       /* while the plan is made: the block of a family that is handed out next */
+    bool filled;             /* they are a family's: what is handed out is there already */
+    bool misfit;             /* and it has no such block */
+    struct rnnrt_lent *lent; /* while the plan is made of a stranger's arrays: all of them, by their place;
+                                the last lies anywhere. NULL: the caller answers for them */
+    size_t lent_count;
+    bool beyond;           /* more than these was wanted */
     size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
     size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */
     bool once_inputs;      /* some input is given once */
@@ -192,7 +208,23 @@ struct rnnrt_plan {
     uint64_t warm, period; /* rows at these positions and one period later are in phase; period 0: never */
     struct rnnrt_idle idle[RNNRT_IDLE_ARENAS];
     size_t idle_bytes; /* of the arenas that have a place, changed atomically */
+    /* Of a loaded plan, else NULL: */
+    char *text;         /* its strings */
+    const char **names; /* of its layers, then of its outputs */
+    struct rnnrt_fact *facts;
+    size_t fact_count;
+    struct rnnrt_plan **inside; /* plans of its layers, and of theirs */
+    size_t inside_count;
 };
+
+/* As rnnrt_plan_create, where nothing but the `lent` arrays may be read: ordered by their place, but for the
+ * last, which lies anywhere. NULL: the caller answers for the arrays. */
+enum rnnrt_status rnnrt_plan_make(struct rnnrt_plan **plan, const struct rnnrt_layer_desc *layers,
+                                  size_t count, const int32_t *outputs, size_t output_count, const char *isa,
+                                  const struct rnnrt_plan *family, struct rnnrt_lent *lent, size_t lent_count,
+                                  struct rnnrt_error *error);
+/* Whether `count` numbers at `from` may be read; asked wherever an array of a descriptor is. */
+bool rnnrt_plan_may_read(struct rnnrt_plan *plan, const void *from, size_t count);
 
 /* Packed and copied arrays: of one plan, or of a family that asks for those of a layer in the same order. */
 struct rnnrt_weights {
@@ -213,6 +245,9 @@ const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t 
 /* `count` matrices of weight (count, outputs, depth), packed. */
 const struct rnnrt_matrix *rnnrt_plan_pack(struct rnnrt_plan *plan, const float *weight, size_t count,
                                            size_t outputs, size_t depth, enum rnnrt_status *status);
+/* The same of a weight that prepare itself has made. */
+const struct rnnrt_matrix *rnnrt_plan_pack_made(struct rnnrt_plan *plan, const float *weight, size_t count,
+                                                size_t outputs, size_t depth, enum rnnrt_status *status);
 /* One plan less holds them; the last one frees them. */
 void rnnrt_weights_release(struct rnnrt_weights *weights);
 

@@ -31,8 +31,13 @@ enum rnnrt_status {
     RNNRT_BAD_STATE = -9, /* bytes that no stream of this kind gave */
     RNNRT_WRONG_LENGTH = -10, /* an input of fixed length would end with error.value frames in place of
                                  error.position; nothing changed: error.layer */
-    RNNRT_OUT_OF_PHASE = -12, /* rows that began at different times: see rnnrt_rows_push; nothing changed */
     RNNRT_CANCELLED = -11,    /* rnnrt_between said so: a stream has ended, outputs are unspecified */
+    RNNRT_OUT_OF_PHASE = -12, /* rows that began at different times: see rnnrt_rows_push; nothing changed */
+    RNNRT_NO_FILE = -13,      /* the file cannot be read: error.text, error.position: errno, or 0 */
+    RNNRT_BAD_FILE = -14,     /* not a .rnnrt file, or a damaged one: error.text */
+    RNNRT_OLD_FILE = -15,     /* a .rnnrt file without what C needs: rnnrt convert old.rnnrt -o new.rnnrt */
+    RNNRT_NEWER_FILE = -16,   /* a newer rnnrt wrote it: error.text, error.name: what is not known here */
+    RNNRT_NEEDS_LENGTH = -17, /* the padding of layer error.name depends on the length of the input */
 };
 
 struct rnnrt_error {
@@ -41,6 +46,7 @@ struct rnnrt_error {
     int64_t batch_row;
     double value;     /* e.g. the bad id */
     const char *text; /* a fixed sentence part, or NULL */
+    char name[48];    /* what of a file the text is about: a layer, a word; as far as it fits */
 };
 
 /* The functions: each constant, and the word the graph spells it with. */
@@ -148,6 +154,9 @@ size_t rnnrt_layer_slots(const struct rnnrt_layer_desc *desc);
 /* The value number of slot `slot` of layer `layer`. */
 int32_t rnnrt_value(const struct rnnrt_layer_desc *layers, size_t layer, size_t slot);
 
+/* What a status says, in a few words; "" of none. */
+const char *rnnrt_status_text(int status);
+
 /* Instruction sets this processor runs, best first; returns how many. */
 size_t rnnrt_isas(const char **names, size_t room);
 /* Hands over the Fortran sgemm that isa "blas" runs on. */
@@ -163,7 +172,32 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **plan, const struct rnnrt
                                     size_t count, const int32_t *outputs, size_t output_count,
                                     const char *isa, const struct rnnrt_plan *family,
                                     struct rnnrt_error *error);
+/* The same from a .rnnrt file, as Model.save of the Python package or `rnnrt convert` writes it, whoever
+ * wrote this one: a damaged file gets a status. Nothing but the file is read. rnnrt_load takes it from
+ * `path`; rnnrt_load_memory from `bytes`, which are not kept (aligned to 4 bytes they are read where they
+ * are). The instruction set is the best, or $RNNRT_ISA. On failure *plan is NULL. */
+enum rnnrt_status rnnrt_load(struct rnnrt_plan **plan, const char *path, struct rnnrt_error *error);
+enum rnnrt_status rnnrt_load_memory(struct rnnrt_plan **plan, const void *bytes, size_t size,
+                                    struct rnnrt_error *error);
 void rnnrt_plan_free(struct rnnrt_plan *plan);
+/* Inputs and outputs, in the order of the arrays that rnnrt_run and rnnrt_stream_push take. Names are those
+ * of the file, "" of a plan that was made of descriptors, and live as long as the plan. */
+struct rnnrt_port {
+    const char *name;
+    size_t width;  /* numbers in a frame */
+    size_t length; /* frames of an input where they are fixed, else 0 */
+    bool timed;    /* a sequence; else given once */
+};
+size_t rnnrt_plan_inputs(const struct rnnrt_plan *plan);
+size_t rnnrt_plan_outputs(const struct rnnrt_plan *plan);
+/* Fill *port; false: there are not so many. */
+bool rnnrt_plan_input(const struct rnnrt_plan *plan, size_t input, struct rnnrt_port *port);
+bool rnnrt_plan_output(const struct rnnrt_plan *plan, size_t output, struct rnnrt_port *port);
+/* The name of a layer, as error.layer counts them; "" where it is not known. */
+const char *rnnrt_plan_layer(const struct rnnrt_plan *plan, int32_t layer);
+/* A number the file knows by name: "delay" in frames, of captures of amplifiers "sample_rate" in Hz,
+ * "loudness" in dB, ...; false where it does not. */
+bool rnnrt_plan_fact(const struct rnnrt_plan *plan, const char *name, double *value);
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan);
 /* Of the packed weights; those of a family count in each of its plans. */
 size_t rnnrt_plan_bytes(const struct rnnrt_plan *plan);

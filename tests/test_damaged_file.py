@@ -133,7 +133,7 @@ HEADER_LIES = {
     "entry_extra": (lambda h: h["fc/bias"].update(scale=1), "described wrongly"),
     "offsets_back": (lambda h: h["fc/bias"].update(data_offsets=[8, 4]), "data_offsets"),
     "offsets_three": (lambda h: h["fc/bias"].update(data_offsets=[0, 4, 8]), "data_offsets"),
-    "overlap": (lambda h: h["fc/bias"].update(data_offsets=[0, 4]), "overlaps|hole"),
+    "overlap": (lambda h: h["fc/weight"].update(data_offsets=[0, 12]), "overlaps|hole"),
     "hole": (lambda h: h.pop("gru/bias") and None, "hole"),
     "deep": (lambda h: h["__metadata__"].update(provenance=json.dumps(deep(40))), "checksum|nested"),
     "deep_header": (lambda h: h.update(deep=deep(40)), "nested too deeply"),
@@ -146,9 +146,19 @@ HEADER_LIES = {
     "metadata_list": (lambda h: h.update(__metadata__=[]), "must hold strings"),
     "metadata_number": (lambda h: h["__metadata__"].update(format_version=1), "must hold strings"),
     "no_metadata": (lambda h: h.pop("__metadata__") and None, "not of rnnrt"),
-    "newer": (lambda h: h["__metadata__"].update(format_version="3"), "written by rnnrt format 3, this is 1"),
-    "no_version": (lambda h: h["__metadata__"].pop("format_version") and None, "format None"),
-    "unknown_metadata": (lambda h: h["__metadata__"].update(lowered="x"), "'lowered'"),
+    "newer": (lambda h: h["__metadata__"].update(format_version="3"), "by a newer rnnrt.*3.*Update rnnrt"),
+    "version": (lambda h: h["__metadata__"].update(format_version="0"), "nothing sound about its format"),
+    "no_version": (lambda h: h["__metadata__"].pop("format_version") and None, "nothing sound.*None"),
+    "older_than_its_table": (lambda h: h["__metadata__"].update(format_version="1"), "'lowered'.*not used"),
+    "bytes_for_weights": (
+        lambda h: h["fc/bias"].update(dtype="U8", shape=[4]),
+        "'fc/bias'.*a dtype that it cannot have",
+    ),
+    "floats_for_the_table": (
+        lambda h: h["lowered"].update(dtype="F32", shape=[h["lowered"]["shape"][0], 16]),
+        "'lowered'.*a dtype that it cannot have",
+    ),
+    "unknown_metadata": (lambda h: h["__metadata__"].update(lowering="x"), "'lowering'"),
     "no_graph": (lambda h: h["__metadata__"].pop("graph") and None, "'graph'"),
     "no_checksums": (lambda h: h["__metadata__"].pop("checksums") and None, "'checksums'"),
     "checksums_list": (lambda h: h["__metadata__"].update(checksums="[]"), "checksums must hold"),
@@ -315,7 +325,7 @@ def test_a_changed_weight_is_noticed(saved):
     raw = bytearray(saved.read_bytes())
     raw[-1] ^= 1
     saved.write_bytes(raw)
-    with pytest.raises(ModelFileError, match="tensor 'golden/output/y': the checksum"):
+    with pytest.raises(ModelFileError, match="tensor 'lowered': the checksum"):
         file.load(saved)
 
 

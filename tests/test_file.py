@@ -69,10 +69,10 @@ def test_a_file_without_golden_or_provenance(tmp_path):
 def test_any_safetensors_reader_opens_it_and_may_rewrite_it(saved, tmp_path):
     with safe_open(saved, "numpy") as opened:
         metadata, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    assert metadata["format"] == "rnnrt" and metadata["format_version"] == "1"
+    assert metadata["format"] == "rnnrt" and metadata["format_version"] == "2"
     assert set(tensors) == {
         *(f"gru/{a}" for a in ("weight", "recurrent_weight", "bias", "recurrent_bias")),
-        *("fc/weight", "fc/bias", "golden/input/x", "golden/output/y"),
+        *("fc/weight", "fc/bias", "golden/input/x", "golden/output/y", "lowered"),
     }
     np.testing.assert_array_equal(tensors["gru/weight"], small_graph()["gru"].weight)
     safetensors.numpy.save_file(tensors, tmp_path / "again.rnnrt", metadata)

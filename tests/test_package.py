@@ -235,7 +235,7 @@ ROWS = (
     ("reference", "passes", "format", "timing"),
     ("verification",),
     ("importers",),
-    ("golden", "lowering", "masks", "ports", "ragged", "state", "_engine"),
+    ("golden", "lowering", "lowered", "masks", "ports", "ragged", "state", "_engine"),
     ("many", "plans", "model_states", "calls", "streaming"),
     ("model", "loading", "value"),
     ("__init__",),

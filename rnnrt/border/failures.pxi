@@ -52,4 +52,10 @@ cdef raise_status(int status, rnnrt_error *error, list names):
         raise UnsupportedModelError(
             "this instruction set is unknown, or this processor lacks it", expected=f"one of {isas()}"
         )
+    if status <= RNNRT_NO_FILE:
+        name = error.name.decode(errors="replace")
+        found = f" ({name})" if name else ""
+        damaged = status in (RNNRT_NO_FILE, RNNRT_BAD_FILE)
+        kind = ModelFileError if damaged else UnsupportedModelError
+        raise kind(f"{text or rnnrt_status_text(status).decode()}{found}")
     raise RnnrtError(f"the engine refused the plan: {text}", where=where)

@@ -5,7 +5,7 @@
 @cython.final
 cdef class Plan:
     """A packed, immutable network. ``descs`` and ``outputs`` as lowering.descs_of makes them; ``names`` of
-    the layers for messages.
+    the layers for messages. ``file``: the bytes of a .rnnrt file that hold the descriptors in their place.
     """
 
     cdef rnnrt_plan *plan
@@ -17,18 +17,23 @@ cdef class Plan:
     cdef size_t output_count
 
     def __cinit__(self, list descs, list outputs, list names, widths, isa=None, dict states={},
-                  Plan family=None):
+                  Plan family=None, bytes file=None):
         cdef rnnrt_layer_desc *c_descs = <rnnrt_layer_desc *> calloc(len(descs), sizeof(rnnrt_layer_desc))
         cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
         cdef const char *c_isa = NULL
         cdef rnnrt_error error
         cdef list kept_alive = []
         self.names, self.widths, self.states = names, list(widths), states
-        self.inner, self.output_count = [], len(outputs)
+        self.inner, self.output_count = [], len(self.widths)
         self.numbers = {(name, desc["kind"]): k for k, (name, desc) in enumerate(zip(names, descs), 1)}
         try:
             if c_descs == NULL or c_outputs == NULL:
                 raise MemoryError()
+            if file is not None:
+                status = rnnrt_load_memory(&self.plan, <const char *> file, len(file), &error)
+                if status:
+                    raise_status(status, &error, names)
+                return
             for k, desc in enumerate(descs):
                 describe_layer(desc, &c_descs[k], kept_alive)
                 if family is not None:
@@ -59,6 +64,13 @@ cdef class Plan:
         inside = inside or plan_of(graph, isa)
         self.inner.append((graph, inside))
         return inside
+
+    @staticmethod
+    def of_file(bytes content, list names, widths):
+        """The plan that a host in C makes of a .rnnrt file, whose layers have ``names`` and whose outputs
+        have ``widths``.
+        """
+        return Plan([], [], names, widths, file=content)
 
     @property
     def isa(self):

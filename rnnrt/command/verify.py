@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import golden, verification
 from ..axes import to_canonical, to_source
+from ..loading import verify_for_c
 from .frameworks import opener
 from .models import open_model
 from .report import Report
@@ -25,6 +26,8 @@ def verify(options):
     answerer = verification.answered_by(by, model.graph)
     data = {"model": options.model, "ok": True, "golden_by": by, "max_error": error}
     assumed = verification.assumptions(model.graph, by)
+    if model._path is not None:
+        data["not_for_c"] = verify_for_c(model)
     data["compared"], data["assumptions"] = answerer != verification.NOT_COMPARED, list(assumed)
     if data["compared"]:
         line = f"{options.model}: ok, within {error:.1e} of the answers of {answerer}"
@@ -35,7 +38,10 @@ def verify(options):
             "answered: convert --golden FILE.npz, or verify --against FRAMEWORK --source FILE"
         )
         assumed = assumed[:-1]  # the last says it again
-    return Report(data, [line, *(f"  assumed: {text}" for text in assumed)])
+    lines = [line, *(f"  assumed: {text}" for text in assumed)]
+    if data.get("not_for_c"):
+        lines.append(f"  a host in C cannot run this file: {data['not_for_c']}")
+    return Report(data, lines)
 
 
 def compare(options, model):

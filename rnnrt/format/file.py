@@ -1,11 +1,14 @@
 """The .rnnrt file: a valid safetensors file that any safetensors reader opens, with the graph as JSON in its
 metadata.
 
-Metadata: ``format`` "rnnrt", ``format_version`` "1", ``graph`` (graph_json), ``provenance`` (a JSON object),
+Metadata: ``format`` "rnnrt", ``format_version`` "2", ``graph`` (graph_json), ``provenance`` (a JSON object),
 ``golden_by`` (who made the golden arrays) and ``checksums``: {"sha256": {metadata key: hex}, "tensors":
 {name: {"crc32", "shape"}}}. Tensors are float32: the weights in the graph's canonical form as
 "<layer>/<field>", and a sample of inputs with the outputs that belong to it as "golden/input/<name>" and
-"golden/output/<name>", axes (batch, time, *features).
+"golden/output/<name>", axes (batch, time, *features). They stand in the order of their names, where other
+writers of safetensors put them too. For hosts in C there are two more, "lowered/arrays" and, last in the
+file and of dtype U8, "lowered" (see rnnrt/lowered.py); here they are checked and left alone. Version 1 had
+neither.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from ..errors import ModelFileError, UnsupportedModelError
 from ..graph import Graph
 from . import atomic_write, graph_json, strict_json
 from .reading import open_regular, path_text
-from .safetensors import MAX_HEADER, Container, encode_header
+from .safetensors import DTYPES, MAX_HEADER, Container, encode_header, starts
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TEXTS = ("graph", "provenance", "golden_by")
 _INPUT, _OUTPUT = "golden/input/", "golden/output/"
+#: The tensors for hosts in C: the lowered table, and the arrays that passes changed.
+TABLE, ARRAYS = "lowered", "lowered/arrays"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +46,13 @@ class Stored:
     golden_by: str | None
 
 
-def save(graph, path, golden=None, golden_by="reference", provenance=None):
+def save(graph, path, golden=None, golden_by="reference", provenance=None, lower=None):
     """Write ``graph`` to ``path``, whole or not at all (see ``atomic_write.write``), as ``encode`` makes it.
 
     Raises ModelFileError where the path cannot be written or holds the source itself, and what ``encode``
     raises.
     """
-    parts = encode(graph, path_text(path), golden, golden_by, provenance)
+    parts = encode(graph, path_text(path), golden, golden_by, provenance, lower)
     _spare_source(path, (provenance or {}).get("sha256"))
     atomic_write.write(path, parts)
 
@@ -67,11 +72,12 @@ def _spare_source(path, digest):
             )
 
 
-def encode(graph, where, golden=None, golden_by="reference", provenance=None):
+def encode(graph, where, golden=None, golden_by="reference", provenance=None, lower=None):
     """The bytes of the file of ``graph``, as a list of bytes-like parts; ``where`` names it in errors.
 
     ``golden``: (inputs, outputs) as ``verification.reference_sample`` makes them; ``golden_by``: what made
-    them; ``provenance``: a dict of plain JSON values. Raises ModelFileError where a value is not JSON,
+    them; ``provenance``: a dict of plain JSON values; ``lower``: lowered.Lowered, where a host in C is to run
+    the file. Raises ModelFileError where a value is not JSON,
     ResourceLimitError beyond the format's limits.
     """
     arrays = {}
@@ -79,16 +85,21 @@ def encode(graph, where, golden=None, golden_by="reference", provenance=None):
         _check_golden(graph, golden, where)
         for prefix, part in zip((_INPUT, _OUTPUT), golden):
             arrays |= {prefix + name: array for name, array in part.items()}
-    value, weights = graph_json.encode(graph, taken=arrays)
-    arrays = {name: np.ascontiguousarray(array, "<f4") for name, array in (weights | arrays).items()}
+    value, weights = graph_json.encode(graph, taken=(*arrays, TABLE, ARRAYS))
     metadata = {"format": "rnnrt", "format_version": str(FORMAT_VERSION)}
     metadata["graph"] = strict_json.dumps(value, f"{where}: graph")
     metadata["provenance"] = strict_json.dumps(dict(provenance or {}), f"{where}: provenance")
     if golden is not None:
         strict_json.dumps(golden_by, f"{where}: golden_by")
         metadata["golden_by"] = golden_by
+    table = lower(graph, weights) if lower else None
+    if table and table.arrays is not None:
+        arrays[ARRAYS] = table.arrays
+    arrays = {n: np.ascontiguousarray(a, "<f4") for n, a in sorted((weights | arrays).items())}
+    if table:
+        arrays[TABLE] = table.encode(starts(arrays))
     metadata["checksums"] = strict_json.dumps(_checksums(metadata, arrays), f"{where}: checksums")
-    header = encode_header({name: array.shape for name, array in arrays.items()}, metadata)
+    header = encode_header(arrays, metadata)
     return [header, *(array.reshape(-1).data for array in arrays.values())]
 
 
@@ -105,6 +116,9 @@ def load(path, max_bytes=2 << 30, where=None) -> Stored:
         where = file.path
         checksums = _check_metadata(file.metadata, where)
         sums = _check_texts(file, checksums, where)
+        for name, entry in file.entries.items():
+            if (entry.dtype == DTYPES["F32"]) == (name == TABLE):
+                raise ModelFileError("has a dtype that it cannot have", where=f"{where}: tensor {name!r}")
         left = dict.fromkeys(file.entries)
 
         def take(name, place):
@@ -121,6 +135,9 @@ def load(path, max_bytes=2 << 30, where=None) -> Stored:
 
         text = strict_json.loads(file.metadata["graph"], f"{where}: graph")
         graph = graph_json.decode(text, take, f"{where}: graph $")
+        for name in (TABLE, ARRAYS):  # for C alone: lowered anew, an old file has new passes
+            if name in left and file.metadata["format_version"] != "1":
+                take(name, where)
         golden = _read_golden(graph, left, take, where)
         by = file.metadata.get("golden_by")
         if (golden is None) != (by is None):
@@ -167,11 +184,14 @@ def _check_metadata(metadata, where):
         raise ModelFileError(
             "is a safetensors file, but not of rnnrt", where=where, fix="Import it with rnnrt.from_torch()."
         )
-    version = metadata.get("format_version")
-    if version != str(FORMAT_VERSION):
+    version = str(metadata.get("format_version"))
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
+        newer = version.isascii() and version.isdigit() and version.strip("0") != ""
         raise UnsupportedModelError(
-            f"was written by rnnrt format {str(version)[:20]}, this is {FORMAT_VERSION}",
+            "was written by a newer rnnrt" if newer else "says nothing sound about its format",
             where=where,
+            expected=f"format_version 1 to {FORMAT_VERSION}",
+            found=version[:20],
             fix="Update rnnrt, or convert the source again.",
         )
     known = {"format", "format_version", "checksums", *_TEXTS}

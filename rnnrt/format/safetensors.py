@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -23,13 +24,15 @@ MAX_HEADER = 16 << 20
 MAX_TENSORS = 4096
 MAX_RANK = 8
 MAX_DIMENSION = 1 << 24
-ITEM_SIZE = 4  # the only dtype of a .rnnrt file is F32
+#: The dtypes of a .rnnrt file: what the format calls them, and NumPy.
+DTYPES = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor: its shape, and where its bytes lie, counted from the end of the header."""
+    """One tensor: its dtype, its shape, and where its bytes lie, counted from the end of the header."""
 
+    dtype: np.dtype
     shape: tuple[int, ...]
     start: int
     stop: int
@@ -63,9 +66,9 @@ class Container:
         self._file.close()
 
     def read(self, name) -> np.ndarray:
-        """The float32 array called ``name``."""
+        """The array called ``name``, float32 or uint8."""
         entry = self.entries[name]
-        array = np.empty(entry.shape, "<f4")
+        array = np.empty(entry.shape, entry.dtype)
         try:
             self._file.seek(self._data + entry.start)
             filled = self._file.readinto(array.reshape(-1).view("u1"))
@@ -75,25 +78,29 @@ class Container:
             raise ModelFileError(
                 f"the tensor {name!r} ended early: the file changed while it was read", where=self.path
             )
-        return array.astype(np.float32, copy=False)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def encode_header(shapes, metadata):
-    """The first bytes of a file that holds float32 tensors of these ``shapes`` {name: shape}, in their
-    order.
-    """
-    header, start = {"__metadata__": metadata}, 0
-    for name, shape in shapes.items():
-        stop = start + ITEM_SIZE * prod(shape)
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, stop]}
-        start = stop
+def starts(arrays):
+    """{name: where the bytes of ``arrays`` begin, counted from the end of the header}, in their order."""
+    ends = accumulate(array.nbytes for array in arrays.values())
+    return dict(zip(arrays, (0, *ends)))
+
+
+def encode_header(arrays, metadata):
+    """The first bytes of a file that holds ``arrays`` {name: float32 or uint8 array}, in their order."""
+    header, begin = {"__metadata__": metadata}, starts(arrays)
+    for name, array in arrays.items():
+        offsets = [begin[name], begin[name] + array.nbytes]
+        dtype = next(word for word, dtype in DTYPES.items() if dtype == array.dtype)
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": offsets}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
-    if len(text) > MAX_HEADER or len(shapes) > MAX_TENSORS:
+    if len(text) > MAX_HEADER or len(arrays) > MAX_TENSORS:
         raise ResourceLimitError(
             "the model does not fit the format's limits",
             expected=f"a header of at most {MAX_HEADER:,} bytes and at most {MAX_TENSORS:,} tensors",
-            found=f"{len(text):,} bytes and {len(shapes):,} tensors",
+            found=f"{len(text):,} bytes and {len(arrays):,} tensors",
         )
     return len(text).to_bytes(8, "little") + text
 
@@ -171,11 +178,11 @@ def _entry(value, where):
             expected="dtype, shape and data_offsets",
             found=str(value)[:80],
         )
-    if value["dtype"] != "F32":
+    if value["dtype"] not in list(DTYPES):
         raise ModelFileError(
             "has a dtype that a .rnnrt file does not hold",
             where=where,
-            expected="'F32'",
+            expected=" or ".join(map(repr, DTYPES)),
             found=repr(value["dtype"])[:80],
         )
     shape, offsets = value["shape"], value["data_offsets"]
@@ -186,7 +193,8 @@ def _entry(value, where):
         raise ModelFileError(
             "has impossible data_offsets", where=where, expected="[start, stop]", found=str(offsets)[:80]
         )
-    size = ITEM_SIZE * prod(shape)
+    dtype = DTYPES[value["dtype"]]
+    size = dtype.itemsize * prod(shape)
     if offsets[1] - offsets[0] != size:
         found = f"{offsets[1] - offsets[0]:,}"
         raise ModelFileError(
@@ -195,7 +203,7 @@ def _entry(value, where):
             expected=f"{size:,} bytes for {shape}",
             found=found,
         )
-    return Entry(tuple(shape), *offsets)
+    return Entry(dtype, tuple(shape), *offsets)
 
 
 def _sizes(value):

@@ -36,6 +36,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     size_t taps = (size_t)desc->kernel_size, groups = (size_t)desc->groups, out = (size_t)desc->output_size;
     op->bias = rnnrt_plan_copy(plan, desc->bias, out, &status);
     if (depthwise(desc)) {
+        if (!rnnrt_plan_may_read(plan, desc->weight, rnnrt_times(out, taps))) return RNNRT_BAD_LAYER;
         float *table = rnnrt_plan_floats(plan, rnnrt_times(out, taps));
         if (!table) return RNNRT_NO_MEMORY;
         for (size_t c = 0; c < groups && !plan->filled; c++)

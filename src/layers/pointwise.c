@@ -65,6 +65,8 @@ const struct rnnrt_layer_class rnnrt_layer_layer_normalization = {.prepare = pre
 
 static enum rnnrt_status prepare_select(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     *text = "its index is out of range";
+    if (op->desc.index && !rnnrt_plan_may_read(plan, op->desc.index, (size_t)op->desc.output_size))
+        return RNNRT_BAD_LAYER;
     for (int32_t k = 0; k < op->desc.output_size; k++)
         if (!op->desc.index || op->desc.index[k] < 0 || op->desc.index[k] >= op->desc.input_size)
             return RNNRT_BAD_LAYER;

@@ -161,6 +161,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         if (inside->desc.kind == rnnrt_kind_input && inputs++ != r) return RNNRT_BAD_LAYER;
     }
     if ((size_t)desc->per_step + (size_t)desc->states > inputs) return RNNRT_BAD_LAYER;
+    if (desc->states && !rnnrt_plan_may_read(plan, desc->index, (size_t)desc->states)) return RNNRT_BAD_LAYER;
     size_t bytes = sizeof *op->scan + step->count * sizeof op->scan->value[0];
     struct rnnrt_scan *scan = (void *)rnnrt_plan_floats(plan, bytes / sizeof(float) + 1);
     if (!scan) return RNNRT_NO_MEMORY;

@@ -1,6 +1,6 @@
-/* What embed.c and tools/fuzz_plan.c share: checks, allocations that are counted and can be made to fail, and
- * random numbers that are the same on every machine. Linked with ld --wrap for malloc, calloc, realloc and
- * aligned_alloc; one program includes it once. */
+/* What embed.c, tools/fuzz_plan.c and tools/fuzz_load.c share: checks, allocations that are counted and can
+ * be made to fail, and random numbers that are the same on every machine. Linked with ld --wrap for malloc,
+ * calloc, realloc and aligned_alloc; one program includes it once. */
 #ifndef CHECKED_H
 #define CHECKED_H
 
@@ -23,8 +23,12 @@ static void fail(const char *condition, const char *file, int line) {
 /* ---- allocations: counted, and failing when told to ---- */
 
 static size_t allocations, fail_at; /* fail_at: number of the allocation that fails, 0 for none */
+static size_t allocated;            /* bytes, of all of them together */
 
-static int refuse(void) { return ++allocations == fail_at; }
+static int refuse(size_t size) {
+    allocated += size;
+    return ++allocations == fail_at;
+}
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -34,11 +38,13 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size) { return refuse() ? NULL : __real_malloc(size); }
-void *__wrap_calloc(size_t count, size_t size) { return refuse() ? NULL : __real_calloc(count, size); }
-void *__wrap_realloc(void *old, size_t size) { return refuse() ? NULL : __real_realloc(old, size); }
+void *__wrap_malloc(size_t size) { return refuse(size) ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t count, size_t size) {
+    return refuse(count * size) ? NULL : __real_calloc(count, size);
+}
+void *__wrap_realloc(void *old, size_t size) { return refuse(size) ? NULL : __real_realloc(old, size); }
 void *__wrap_aligned_alloc(size_t alignment, size_t size) {
-    return refuse() ? NULL : __real_aligned_alloc(alignment, size);
+    return refuse(size) ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 /* ---- random numbers (xorshift64*): the same on every machine ---- */

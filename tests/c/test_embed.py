@@ -1,12 +1,14 @@
-"""The C interface without Python, built with the sanitizers: an example, rows that lie, random plans, and a
-machine without memory.
+"""The C interface without Python, built with the sanitizers: an example, rows that lie, random plans, files
+that lie, and a machine without memory.
 """
 
+import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import plans
 import pytest
 from needs import absent
 
@@ -31,8 +33,8 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "ali
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """{name: program} of tests/c: embed.c, inside.c and tools/fuzz_plan.c, each with everything in
-    src/.
+    """{name: program} of embed.c and inside.c of tests/c, and fuzz_plan.c and fuzz_load.c of tools, each with
+    everything in src/.
     """
     compiler = shutil.which("gcc") or absent("no gcc is here")
     folder = tmp_path_factory.mktemp("programs")
@@ -52,7 +54,8 @@ def programs(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    mains = [ROOT / "tests/c/embed.c", ROOT / "tests/c/inside.c", ROOT / "tools/fuzz_plan.c"]
+    mains = [ROOT / "tests/c/embed.c", ROOT / "tests/c/inside.c"]
+    mains += [ROOT / "tools/fuzz_plan.c", ROOT / "tools/fuzz_load.c"]
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
         made = {main.stem: compile_one(main) for main in mains}
@@ -61,8 +64,19 @@ def programs(tmp_path_factory):
     return {name: folder / name for name in made}
 
 
+#: Plans of files that lie may want more than there is: they are to be told so, not to fill the machine.
+LITTLE_MEMORY = {"ASAN_OPTIONS": "allocator_may_return_null=1:max_allocation_size_mb=512"}
+
+
 def run(program, *words):
-    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [program, *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | LITTLE_MEMORY,
+    )
     assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}{done.stderr[-6000:]}"
     return done.stdout
 
@@ -81,6 +95,21 @@ def test_random_plans_answer_alike_whole_and_streamed_and_nothing_reads_or_write
 
 def test_where_memory_ends_every_call_says_so_and_leaves_nothing_behind(programs):
     assert "refused" in run(programs["fuzz_plan"], "memory", "1", "200")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The paths of a .rnnrt file of every case, and one of every layer."""
+    folder = tmp_path_factory.mktemp("files")
+    return plans.write_files(folder)
+
+
+def test_a_damaged_file_gets_a_status_or_a_plan_that_runs(programs, files):
+    assert "streamed" in run(programs["fuzz_load"], "fuzz", "1", "20000", *files)
+
+
+def test_where_memory_ends_a_file_is_not_loaded_and_nothing_is_left_behind(programs, files):
+    assert "refused" in run(programs["fuzz_load"], "memory", *files)
 
 
 def test_the_header_stands_alone(tmp_path):

@@ -2,8 +2,8 @@
 of them.
 
 kernels.c hashes every kernel of a table (tests/data/kernels.txt), answers.c runs the plan of
-every case (tests/data/hashes.json); embed.c and tools/fuzz_plan.c are the C interface's own tests. A
-target this machine cannot build or run is skipped, with the words "not run: no ...".
+every case (tests/data/hashes.json); embed.c, tools/fuzz_plan.c and tools/fuzz_load.c are the C
+interface's own tests. A target this machine cannot build or run is skipped, with the words "not run: no ...".
 """
 
 import json
@@ -86,11 +86,11 @@ def built(request, tmp_path_factory):
         return made
 
     mains = [ROOT / "tests/c" / f"{name}.c" for name in ("kernels", "answers", "embed")]
-    mains.append(ROOT / "tools" / "fuzz_plan.c")
+    mains += [ROOT / "tools" / "fuzz_plan.c", ROOT / "tools" / "fuzz_load.c"]
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
     for main in mains:
-        wrapped = WRAPPED if main.stem in ("embed", "fuzz_plan") else []
+        wrapped = WRAPPED if main.stem in ("embed", "fuzz_plan", "fuzz_load") else []
         parts = [compile_one(main), *engine, *wrapped, "-lm", "-o", folder / main.stem]
         subprocess.run([target.compiler, *target.flags, *parts], check=True)
     return target, {main.stem: folder / main.stem for main in mains}
@@ -128,8 +128,14 @@ def test_every_case_answers_with_the_recorded_bits(built, cases):
         assert list(found) == list(recorded)
 
 
-def test_the_c_interface_holds(built):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return plans.write_files(tmp_path_factory.mktemp("files"))
+
+
+def test_the_c_interface_holds(built, files):
     target, programs = built
+    assert "streamed" in run(target, programs["fuzz_load"], "fuzz", 1, 3000, *files)
     run(target, programs["embed"])
     assert "answered" in run(target, programs["fuzz_plan"], "fuzz", 1, 400)
     assert "refused" in run(target, programs["fuzz_plan"], "memory", 1, 20)

@@ -1,52 +1,22 @@
-"""Writes the plans and samples of every case for tests/c/answers.c, which runs them without Python."""
+"""Writes the files and samples of every case for the programs of tests/c, which run them without Python."""
 
 from __future__ import annotations
 
 import numpy as np
 from record_hashes import CASES, SAMPLES
+from sample_graphs import graph_with_every_layer
 
 import rnnrt
-from rnnrt import _engine, lowering, passes
-
-SIZES = [
-    "input_size",
-    "output_size",
-    "timed",
-    "units",
-    "kernel_size",
-    "stride",
-    "dilation",
-    "groups",
-    "pad_left",
-    "pad_right",
-    "same",
-    "length",
-    "reverse",
-    "reset_after",
-    "norm",
-    "count_padding",
-    "per_step",
-    "states",
-    "mask",
-    "masked_output",
-]
-ARRAYS = [
-    "weight",
-    "recurrent_weight",
-    "bias",
-    "recurrent_bias",
-    "gamma",
-    "beta",
-    "projection",
-    "mean",
-    "start",
-]
-NONE = -1
+from rnnrt import lowering
+from rnnrt.format import file
+from rnnrt.lowered import Lowered
 
 
 def write(path):
-    """Per case: its name in 64 bytes, the number of samples, and each sample with the plan for its length."""
-    with open(path, "wb") as file:
+    """For answers.c. Per case: its name in 64 bytes, the number of samples, and each sample with the .rnnrt
+    file for its length.
+    """
+    with open(path, "wb") as opened:
         for case in CASES:
             model = rnnrt.Model(case.graph())
             answered = []
@@ -56,43 +26,30 @@ def write(path):
                     answered.append((x, model(x)))
                 except rnnrt.ShapeError:
                     continue
-            file.write(case.name.encode().ljust(64, b"\0"))
-            file.write(np.int32(len(answered)).tobytes())
+            opened.write(case.name.encode().ljust(64, b"\0"))
+            opened.write(np.int32(len(answered)).tobytes())
             for x, y in answered:
                 made = y.shape[1] if y.ndim == 3 else 1
                 width = x.shape[2] if x.ndim == 3 else 1
-                words = [x.shape[0], x.shape[1], width, made, y.shape[-1], *array(x)]
-                words += plan(passes.optimise(case.graph()), x.shape[1])
-                file.write(np.array(words, np.int32).tobytes())
+                sizes = [x.shape[0], x.shape[1], width, made, y.shape[-1], x.size]
+                opened.write(np.array(sizes, np.int32).tobytes())
+                opened.write(np.ascontiguousarray(x, "<f4").tobytes())
+                content = file_of(case.graph(), x.shape[1])
+                opened.write(np.int32(len(content) // 4).tobytes() + content)
 
 
-def plan(graph, length):
-    """The words of a plan: its rows, then its outputs."""
-    rows, outputs, needs_length = lowering.descs_of(graph)
-    if needs_length:
-        rows, outputs, _ = lowering.descs_of(lowering.with_length(graph, length))
-    words = [len(rows)]
-    for row in rows:
-        words += [_engine.KINDS[row["kind"]], len(row["input"]), *row["input"]]
-        ones = {"stride": 1, "dilation": 1, "groups": 1}
-        words += [row.get(name, ones.get(name, 0)) for name in SIZES]
-        for name in ("activation", "recurrent_activation"):
-            function, parameter = row.get(name, ("linear", 0.0))
-            words += [_engine.FUNCTIONS[function], *bits(parameter)]
-        words += bits(row.get("epsilon", 0.0)) + bits(row.get("value", 0.0))
-        for name in ARRAYS:
-            words += array(row.get(name))
-        words += array(row.get("index"), np.int32)
-        words += [1, *plan(row["inner"], None)] if "inner" in row else [0]
-    return [*words, len(outputs), *outputs]
+def write_files(folder):
+    """Writes a .rnnrt file of every case, and one of every layer; their paths."""
+    graphs = {case.name: case.graph() for case in CASES} | {"every_layer": graph_with_every_layer()}
+    for name, graph in graphs.items():
+        (folder / f"{name}.rnnrt").write_bytes(file_of(graph, 20))
+    return sorted(folder.iterdir())
 
 
-def array(a, dtype=np.float32):
-    if a is None:
-        return [NONE]
-    a = np.ascontiguousarray(a, dtype)
-    return [a.size, *a.view(np.int32).ravel().tolist()]
-
-
-def bits(number):
-    return np.array([number], np.float32).view(np.int32).tolist()
+def file_of(graph, length):
+    """The bytes of a file of the graph; where it needs to know how long its input is, of one for ``length``
+    frames.
+    """
+    if lowering.descs_of(graph)[2]:
+        graph = lowering.with_length(graph, length)
+    return b"".join(file.encode(graph, "a case", lower=Lowered))

@@ -51,6 +51,7 @@ from rnnrt.layers import (
     Unflatten,
     Where,
 )
+from rnnrt.lowered import Lowered
 
 
 def normal(*shape, seed=0):
@@ -77,7 +78,8 @@ def small_file(folder):
     """The small graph as a file, with a sample and where it came from."""
     graph = small_graph()
     path = folder / "small.rnnrt"
-    file.save(graph, path, golden=verification.reference_sample(graph), provenance={"from": "a test"})
+    golden, provenance = verification.reference_sample(graph), {"from": "a test"}
+    file.save(graph, path, golden=golden, provenance=provenance, lower=Lowered)
     return path
 
 
