@@ -474,7 +474,7 @@ REFUSED = [
     ("lstm: LSTM\nMaxPool1d 2 3", "line 2"),
     ("lstm: LSTM\nAvgPool1d 2 padding=1 ceil_mode=True", "line 2.*ceil_mode"),
     ("lstm: LSTM\nAdaptiveAvgPool1d 3", "line 2.*one frame"),
-    ("lstm: LSTM\nsoftmax dim=1", "line 2.*features"),
+    ("lstm: LSTM\nsoftmax dim=0", "line 2.*features"),
     ("lstm: LSTM\ntranspose", "line 2.*leave it out"),
     ("lstm: LSTM\nflatten", "line 2.*length"),
     ("lstm: LSTM\ninput channels_first", "line 2.*first line"),

@@ -23,12 +23,12 @@ def draft(tensors: dict) -> str:
     """A draft spec for {name: array}: a line for every module the names show, in the order of the dict, which
     is not an order of running.
     """
-    lines = []
+    lines, joins = [], _joins(_modules(tensors))
     for prefix, group in _modules(tensors).items():
         start = f"{prefix}: " if prefix else ""
         guess = _guess(group)
         if guess is not None:
-            lines.append(f"{start}{guess[0]}  # order?{guess[1]}")
+            lines.append(f"{start}{guess[0]}  # order?{guess[1]}{joins.get(prefix, '')}")
         else:
             lines += [
                 f"?  # order? the tensor {_printable(f'{prefix}.{n}' if prefix else n)} {tuple(a.shape)}"
@@ -92,10 +92,12 @@ def _guess(group):
     if not {"weight"} <= names <= {"weight", "bias"}:
         return None
     if len(shape) == 3:
-        kind, options = "Conv1d", _CONV_OPTIONS
+        kind, options, other = "Conv1d", _CONV_OPTIONS, ""
         if "bias" in names and group["bias"].size != shape[0]:  # (in, out / groups, tap)
             kind, options = "ConvTranspose1d", f"{_CONV_OPTIONS} output_padding=?"
-        return f"{kind} {options}", f" weight {tuple(shape)}"
+        elif "bias" not in names or shape[0] == shape[1]:
+            other = "; as well a ConvTranspose1d, by its tensors"
+        return f"{kind} {options}", f" weight {tuple(shape)}{other}"
     if len(shape) == 2:
         return (
             ("Linear", f" weight {tuple(shape)}")
@@ -104,6 +106,47 @@ def _guess(group):
         )
     if len(shape) == 1:
         return "?", f" LayerNorm or another norm (only LayerNorm is supported), weight {tuple(shape)}"
+    return None
+
+
+def _joins(modules):
+    """{prefix: comment} of modules whose sizes show that results are joined before or behind them."""
+    sizes = {prefix: _sizes(group) for prefix, group in modules.items()}
+    sizes = {prefix: size for prefix, size in sizes.items() if size}
+    found, names = {}, list(sizes)
+    for k, prefix in enumerate(names):
+        (reads, makes, small), before = sizes[prefix], names[max(0, k - 64) : k]
+        parent = prefix.rpartition(".")[0].rpartition(".0")[0] or prefix.rpartition(".")[0]
+        beside = [n for n in before if parent and n.startswith(parent + ".")]
+        first = next((n for n in beside if sizes[n][0] == reads), None)
+        if small and first and sizes[beside[-1]][1] == makes and reads != makes:
+            found[prefix] = f"; fits beside {first} ... {beside[-1]}: add"
+            continue
+        outputs = {n: sizes[n][1] for n in before}
+        pairs = [
+            (a, b) for i, a in enumerate(before) for b in before[i + 1 :] if outputs[a] + outputs[b] == reads
+        ]
+        if len(pairs) == 1 and reads not in outputs.values() and reads != sizes[names[0]][0]:
+            found[prefix] = f"; reads as many as {pairs[0][0]} and {pairs[0][1]} make together: cat"
+    return found
+
+
+def _sizes(group):
+    """(features it reads, features it makes, whether it looks at one frame alone) of a module that tells."""
+    if "weight_ih_l0" in group and rnn_kind(group):
+        both = 2 if any(n.endswith("_reverse") for n in group) else 1
+        last = group.get("weight_hr_l0", group["weight_hh_l0"])
+        return (
+            group["weight_ih_l0"].shape[1],
+            both * last.shape[-1 if "weight_hr_l0" not in group else 0],
+            False,
+        )
+    shape = group["weight"].shape if "weight" in group else ()
+    if len(shape) == 2 and "bias" in group:
+        return shape[1], shape[0], True
+    if len(shape) == 3 and set(group) <= {"weight", "bias"}:
+        transposed = "bias" in group and group["bias"].size != shape[0]
+        return (shape[0], group["bias"].size, False) if transposed else (shape[1], shape[0], shape[2] == 1)
     return None
 
 

@@ -13,6 +13,7 @@ from ..torch.layers import one
 
 #: Lines whose answer shows where a sequence ends.
 _SEE_THE_END = {"last", "mean", "max", "flatten", "Conv1d", "ConvTranspose1d", "MaxPool1d", "AvgPool1d"}
+_SEE_THE_END |= {"sum", "flip", "crop", "ZeroPad1d", "GroupNorm", "InstanceNorm1d"}
 _SEE_THE_END |= {
     "AdaptiveMaxPool1d",
     "AdaptiveAvgPool1d",
@@ -69,10 +70,10 @@ class Packing:
         self.packed, self.longest = False, not line.words
         return x if self.ended else add_ended(builder, "pad", x)
 
-    def metadata(self):
+    def metadata(self, cut):
+        """What the graph says of its packing; ``cut``: the outputs that end at the longest row."""
         if self.counted is None:
             return {}
-        cut = ["output"] if self.longest else []
         return {"packed": True, "cut_outputs": cut, "packing": [self.counted.span, self.counted.stride]}
 
 

@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 
 from ..torch import layers as torch_layers
+from .called import called
 
 #: Options whose value is a word, or a number that may be a fraction; all others are whole numbers or truth
 #: values.
 WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
 FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
-FRACTIONS |= {"beta", "threshold", "lambd"}
+FRACTIONS |= {"beta", "threshold", "lambd", "init"}
 MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
 
 
@@ -63,6 +64,24 @@ def _layer_norm_sizes(t, options):
     return {"elementwise_affine": "weight" in t, "bias": "bias" in t}
 
 
+def _group_norm_sizes(t, options):
+    return {"affine": "weight" in t} | ({"num_channels": t["weight"].size} if "weight" in t else {})
+
+
+def _instance_norm_sizes(t, options):
+    sizes = {"num_features": t["weight"].size} if "weight" in t else {}
+    return sizes | {"affine": "weight" in t, "track_running_stats": False}
+
+
+def _rms_norm_sizes(t, options):
+    sizes = {"normalized_shape": t["weight"].size} if "weight" in t else {}
+    return sizes | {"elementwise_affine": "weight" in t}
+
+
+def _prelu_sizes(t, options):
+    return {"num_parameters": t["weight"].size}
+
+
 def _embedding_sizes(t, options):
     return {"num_embeddings": t["weight"].shape[0], "embedding_dim": t["weight"].shape[1]}
 
@@ -101,6 +120,14 @@ PARAMETRIC = {
         (),
         "btf",
     ),
+    "GroupNorm": Kind(
+        called("group_norm"), ("weight", "bias"), ("num_groups", "eps"), _group_norm_sizes, (), "bft"
+    ),
+    "InstanceNorm1d": Kind(
+        called("instance_norm"), ("weight", "bias"), ("eps",), _instance_norm_sizes, ("momentum",), "bft"
+    ),
+    "RMSNorm": Kind(called("rms_norm", "btf"), ("weight",), ("eps",), _rms_norm_sizes, (), "btf"),
+    "PReLU": Kind(called("prelu"), ("weight",), (), _prelu_sizes, ("init",), "bft"),
     "Embedding": Kind(
         torch_layers.add_embedding,
         ("weight",),
@@ -109,6 +136,13 @@ PARAMETRIC = {
         ("scale_grad_by_freq", "sparse"),
         "btf",
     ),
+}
+#: Kinds that may have no tensors, and the option that says so where it is not the default.
+WITHOUT_TENSORS = {
+    "LayerNorm": ("elementwise_affine", True),
+    "RMSNorm": ("elementwise_affine", True),
+    "GroupNorm": ("affine", True),
+    "InstanceNorm1d": ("affine", False),
 }
 #: Kinds that need their weight, and whose frames are not those before them.
 CONVOLUTIONS = ("Conv1d", "ConvTranspose1d")
@@ -132,6 +166,17 @@ POOLS = {
     "AdaptiveMaxPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "max"}, ()),
     "AdaptiveAvgPool1d": (torch_layers.add_global_pool, "output_size", {"kind": "average"}, ()),
 }
+#: Kinds that join results.
+JOINS = ("add", "sub", "mul", "div", "cat")
+#: Kinds that take whole numbers as words.
+NUMBERED = (*POOLS, "chunk", "narrow", "crop", "ZeroPad1d", "repeat")
+#: Words that lines take, by their kind.
+WORDS_OF_LINES = {
+    **dict.fromkeys((*POOLS, *CONVOLUTIONS, "BatchNorm1d"), ("untransposed",)),
+    "flatten": ("channels_first", "channels_last"),
+    "input": ("channels_first", "channels_last", "ids", "once"),
+    "pad": ("total_length",),
+}
 #: functional names -> the class above or the spec's own word
 ALIASES = {
     "max_pool1d": "MaxPool1d",
@@ -143,4 +188,18 @@ ALIASES = {
     "dropout": "Dropout",
     "Dropout1d": "Dropout",
     "AlphaDropout": "Dropout",
+    "log_softmax": "LogSoftmax",
+    "glu": "GLU",
+    "concat": "cat",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
 }
+
+
+def names_array(option, value):
+    """``weight=NAME`` names an array; ``bias=False`` is the module's own option of that name."""
+    return isinstance(value, str) and (
+        bool(RNN_TENSOR.fullmatch(option))
+        or option in (*CELL_TENSORS, "weight", "bias", "running_mean", "running_var")
+    )

@@ -11,13 +11,15 @@ from ...errors import ModelFileError, UnsupportedModelError
 from ...format.reading import open_regular, path_text
 
 MAX_LINES = 4096
+#: "a = ..." and "a, b = ..."
+_NAMED = re.compile(r"\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s+=(?:\s+(.*))?")
 _MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Line:
     """One line, taken apart: ``words`` stand without ``=``, ``options`` hold numbers, truth values, None or
-    words.
+    words; ``names``: what its results are called.
     """
 
     number: int
@@ -25,6 +27,7 @@ class Line:
     kind: str
     words: tuple[str, ...]
     options: dict
+    names: tuple[str, ...] = ()
 
     @property
     def where(self):
@@ -72,8 +75,10 @@ def parse(text: str) -> list[Line]:
         raise UnsupportedModelError("a spec is text", expected="str", found=type(text).__name__)
     lines = []
     for number, raw in enumerate(text.splitlines(), 1):
-        tokens = raw.partition("#")[0].split()
-        if not tokens:
+        named = _NAMED.fullmatch(raw.partition("#")[0])
+        names = tuple(re.split(r"\s*,\s*", named[1])) if named else ()
+        tokens = ((named[2] or "") if named else raw.partition("#")[0]).split()
+        if not tokens and not names:
             continue
         if len(lines) >= MAX_LINES:
             raise UnsupportedModelError("the spec is too long", expected=f"at most {MAX_LINES} lines")
@@ -82,9 +87,9 @@ def parse(text: str) -> list[Line]:
             raise UnsupportedModelError(
                 "the spec still has a '?'", where=f"spec, line {number}", found=raw.strip()[:120], fix=fix
             )
-        prefix = tokens.pop(0)[:-1] if tokens[0].endswith(":") else ""
+        prefix = tokens.pop(0)[:-1] if tokens and tokens[0].endswith(":") else ""
         if not tokens or "=" in tokens[0]:
-            expected = "[prefix:] Kind [option=value ...]"
+            expected = "[name =] [prefix:] Kind [name ...] [option=value ...]"
             raise UnsupportedModelError(
                 "the line names no operation",
                 where=f"spec, line {number}",
@@ -103,7 +108,7 @@ def parse(text: str) -> list[Line]:
                 )
             else:
                 options[name] = _value(value)
-        lines.append(Line(number, prefix, tokens[0], tuple(words), options))
+        lines.append(Line(number, prefix, tokens[0], tuple(words), options, names))
     return lines
 
 

@@ -247,10 +247,10 @@ def _cell(tensors, kind, nonlinearity, where):
     return fields | ({"projection": hr} if kind == "LSTM" else {"activation": nonlinearity})
 
 
-def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", packed=True) -> Stack:
-    """A whole torch.nn.RNN, LSTM or GRU stack. ``packed``: whether the rows' lengths count for it."""
+def add_rnn(builder, name, x, tensors, *, kind, nonlinearity="tanh", initial=None, packed=True) -> Stack:
+    """A whole torch.nn.RNN, LSTM or GRU stack. ``initial``, ``packed``: as ``add_stack`` takes them."""
     layer, cells = rnn_cells(tensors, kind, nonlinearity, f"{name} ({kind})")
-    return add_stack(builder, name, x, layer, cells, packed=packed)
+    return add_stack(builder, name, x, layer, cells, initial=initial, packed=packed)
 
 
 # ---- products ----------------------------------------------------------------------------------------------
