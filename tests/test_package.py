@@ -363,8 +363,13 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch):
     shapes |= {"linear.weight": (3, 150), "linear.bias": (3,)}
     with open(tmp_path / "beats.pt", "wb") as file:  # what it is shows in its content
         np.savez(file, **{name: np.full(shape, 0.01, np.float32) for name, shape in shapes.items()})
-    (spec,) = blocks("spec")
+    spec, branches = blocks("spec")
     (tmp_path / "beats.spec").write_text(spec)
+    enhancer = {"norm.weight": (257,), "norm.bias": (257,), "inp.weight": (8, 257), "vad.weight": (1, 8)}
+    enhancer |= {"gru.weight_ih_l0": (24, 8), "gru.weight_hh_l0": (24, 8), "mask.weight": (257, 16)}
+    enhancer = {name: np.full(shape, 0.01, np.float32) for name, shape in enhancer.items()}
+    enhanced, voice = rnnrt.from_torch(enhancer, branches)(np.ones((1, 3, 257), np.float32))
+    assert enhanced.shape == (1, 3, 257) and voice.shape == (1, 3, 1)
     monkeypatch.chdir(tmp_path)
     names, examples = {}, blocks("python")
     assert len(examples) == 4

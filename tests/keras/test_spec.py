@@ -10,7 +10,7 @@ from needs import need
 
 import rnnrt
 from rnnrt import reference
-from rnnrt.errors import ModelFileError, ShapeError, UnsupportedModelError
+from rnnrt.errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError
 from rnnrt.importers.keras import reader as importer
 
 #: Keras's own variables, seen through NumPy 2.
@@ -96,7 +96,7 @@ def test_every_chain_of_a_live_keras_is_its_lines(tmp_path):
         (("lstm: LSTM", "lstm: LSTM colour=red"), UnsupportedModelError, "colour='red'"),
         (("lstm: LSTM", "lstm: LSTM activation=softmax"), UnsupportedModelError, "softmax"),
         (("dense: Dense activation=softmax", ""), ModelFileError, "layers/dense/vars/0"),
-        (("dense: Dense", "dense: Add"), UnsupportedModelError, "spec, line 7.*chain.*found Add"),
+        (("dense: Dense", "dense: Add"), UnsupportedModelError, "spec, line 7.*Add joins two"),
         (("dense: Dense", "dense: os.system"), UnsupportedModelError, "spec, line 7.*os.system"),
         (("dense: Dense", "dense: Linear"), UnsupportedModelError, "spec, line 7.*found Linear"),
         ((CLASSIFIER, "spec.json"), ModelFileError, "spec.json: cannot be read"),
@@ -135,3 +135,181 @@ def test_lines_are_for_weights_alone():
         importer.read(file("text_classifier.keras"), CLASSIFIER)
     with pytest.raises(UnsupportedModelError, match="one layer a line"):
         importer.read(file("text_classifier.weights.h5"))
+
+
+# ---- branches ----------------------------------------------------------------------------------------------
+
+
+def gated(keras):
+    """Two inputs, a gate, a residual, functions of keras.ops, states that start a layer, two outputs."""
+    layers, ops = keras.layers, keras.ops
+    x, speaker = keras.Input((None, 4), name="x"), keras.Input((None, 3), name="speaker")
+    a = layers.Conv1D(6, 3, padding="causal", name="front")(ops.log(ops.add(ops.square(x), 0.5)))
+    gate = layers.Dense(6, activation="sigmoid", name="gate")(a)
+    y = layers.Multiply()([a, gate])
+    y = layers.Add()([y, a])
+    _, h, c = layers.LSTM(5, return_state=True, name="reader")(speaker)
+    y = layers.LSTM(5, return_sequences=True, name="writer")(y, initial_state=[h, c])
+    voice = layers.Dense(1, name="voice")(y)
+    y = layers.Concatenate()([y, a])
+    y = layers.Bidirectional(layers.GRU(3, return_sequences=True), name="both")(y)
+    return keras.Model([x, speaker], [ops.subtract(1.0, y), voice])
+
+
+GATED = """
+x = input
+speaker = input
+square x
+add 0.5
+log
+a = front: Conv1D padding=causal
+gate: Dense activation=sigmoid
+Multiply a
+y = Add a
+last, h, c = reader: LSTM speaker return_state=True
+w = writer: LSTM y h c return_sequences=True
+voice = voice: Dense w
+Concatenate w a
+both: Bidirectional GRU return_sequences=True
+out = subtract 1
+"""
+GATED = GATED.replace("out = subtract 1", "b = multiply 1\nout = subtract 1 b\noutput out voice")
+
+
+def random_weights(model):
+    for k, layer in enumerate(model.layers):
+        rng = np.random.default_rng(k)
+        layer.set_weights([rng.uniform(-0.7, 0.7, w.shape) for w in layer.get_weights()])
+
+
+def inputs(frames=9, others=7):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((2, t, f)).astype(np.float32) for t, f in ((frames, 4), (others, 3))]
+
+
+def by_folder(spec):
+    """The spec with the folders that a tree has for its layers."""
+    names = {
+        "front": "conv1d",
+        "gate": "dense",
+        "reader": "lstm",
+        "writer": "lstm_1",
+        "voice: D": "dense_1: D",
+    }
+    for name, folder in (names | {"both": "bidirectional"}).items():
+        spec = spec.replace(name, folder) if name != "gate" else spec.replace("gate:", "dense:")
+    return spec
+
+
+@pytest.mark.parametrize("kind", ["tree", "list"])
+def test_a_spec_with_branches_is_the_network(kind, tmp_path):
+    keras = need("keras")
+    model = gated(keras)
+    random_weights(model)
+    path, spec = tmp_path / "gated.weights.h5", by_folder(GATED)
+    if kind == "tree":
+        model.save_weights(path)
+    else:
+        model.save(tmp_path / "gated.h5")
+        path, spec = tmp_path / "list.h5", GATED
+        path.write_bytes(weights_alone((tmp_path / "gated.h5").read_bytes()))
+    x = inputs()
+    imported = rnnrt.from_keras(path, spec)
+    for found, expected in zip(imported(*x), model.predict(x, verbose=0), strict=True):
+        assert np.abs(found - expected).max() < 1e-5
+
+
+def test_one_part_of_a_file_is_read_where_the_rest_is_left_out(tmp_path):
+    """Two networks in one file, each by a spec of its own."""
+    keras = need("keras")
+    layers = keras.layers
+    one = [layers.LSTM(5, return_sequences=True, name="a"), layers.Dense(4, name="b")]
+    two = [layers.LSTM(6, return_sequences=True, name="c"), layers.Dense(2, name="d")]
+    whole = keras.Sequential([keras.Input((None, 3)), *one, *two])
+    random_weights(whole)
+    whole.save(tmp_path / "whole.h5")
+    whole.save_weights(tmp_path / "tree.weights.h5")
+    (tmp_path / "list.h5").write_bytes(weights_alone((tmp_path / "whole.h5").read_bytes()))
+    x = np.random.default_rng(0).standard_normal((2, 7, 3)).astype(np.float32)
+    middle = keras.Sequential([keras.Input((None, 3)), *one]).predict(x, verbose=0)
+    end = whole.predict(x, verbose=0)
+    specs = {
+        "list.h5": (
+            "a: LSTM return_sequences=True\nb: Dense\nignore c d",
+            "ignore a b\n{}c: LSTM{}\nd: Dense",
+        ),
+        "tree.weights.h5": (
+            "lstm: LSTM return_sequences=True\ndense: Dense\nignore *_1",
+            "{}lstm_1: LSTM{}\ndense_1: Dense\nignore lstm dense",
+        ),
+    }
+    for name, (first, second) in specs.items():
+        assert np.abs(rnnrt.from_keras(tmp_path / name, first)(x) - middle).max() < 1e-5
+        found = rnnrt.from_keras(tmp_path / name, second.format("", " return_sequences=True"))(middle)
+        assert np.abs(found - end).max() < 1e-5
+        with pytest.raises(ModelFileError, match="no layer of the file is called 'e\\*'"):
+            rnnrt.from_keras(tmp_path / name, first.replace("ignore ", "ignore e* "))
+        with pytest.raises(ModelFileError, match="ignored and used"):
+            rnnrt.from_keras(tmp_path / name, first.replace("ignore ", "ignore * "))
+        with pytest.raises(ModelFileError, match="belong to no layer"):
+            rnnrt.from_keras(tmp_path / name, first.partition("ignore")[0])
+
+
+def test_a_network_is_described_by_a_file_beside_its_weights(tmp_path):
+    """By a .keras file, a whole .h5 file or the text of to_json(); the weights as a tuner leaves them, with
+    the optimizer's.
+    """
+    keras = need("keras")
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 3)), layers.GRU(4), layers.Dense(2)])
+    model.compile("adam", "mse")
+    for name in ("whole.keras", "whole.h5"):
+        model.save(tmp_path / name)
+    (tmp_path / "model.json").write_text(model.to_json())
+    x = np.random.default_rng(0).standard_normal((4, 6, 3)).astype(np.float32)
+    model.fit(x, np.ones((4, 2)), epochs=1, verbose=0)
+    model.save_weights(tmp_path / "checkpoint.weights.h5")
+    y = model.predict(x, verbose=0)
+    for name in ("whole.keras", "whole.h5", "model.json"):
+        for spec in (tmp_path / name, str(tmp_path / name)):
+            made = rnnrt.from_keras(tmp_path / "checkpoint.weights.h5", spec)
+            assert np.abs(made(x) - y).max() < 1e-5
+    with pytest.raises(ModelFileError, match="model.json"):
+        (tmp_path / "model.json").write_bytes(b"PK\x03\x04 no archive")
+        rnnrt.from_keras(tmp_path / "checkpoint.weights.h5", tmp_path / "model.json")
+    with pytest.raises(UnsupportedModelError, match=r"checkpoint\.weights\.h5.*does not describe a network"):
+        path = tmp_path / "checkpoint.weights.h5"
+        rnnrt.from_keras(path, path)
+
+
+#: A part of the spec with branches, what stands there instead, and what is said of it.
+MISTAKES = [
+    ("Add a", "Add z", "line 10.*names: .*a"),
+    ("Add a", "Add", "line 10.*joins two results or more"),
+    ("Multiply a", "Multiply gate", "line 9"),
+    ("y h c", "y h", "."),
+    ("y = Add a", "Add a", "line 12.*names"),
+    ("y = Add a", "y = Add a\nq = tanh y", "line 11.*no line reads"),
+    ("voice = ", "", "line 18.*output names"),
+    ("output out voice", "output out voice\ntanh", "last line"),
+    ("output out voice", "output out", "line 13.*no line reads"),
+    ("x = input\n", "x = input features=x\n", "input line"),
+    ("speaker = input\n", "speaker: input\n", "line 3.*first line"),
+    ("a = front", "a = gate", "."),
+    ("dense: Dense", "dense_1: Dense", "."),
+    ("add 0.5", "Add 0.5", "line 5"),
+    ("add 0.5", "add 0.5.5", "line 5"),
+    ("reader: LSTM speaker", "reader: LSTM h", "line 11"),
+]
+
+
+@pytest.mark.parametrize("old, new, words", MISTAKES)
+def test_mistakes_in_a_spec_with_branches_are_named(old, new, words, tmp_path):
+    keras = need("keras")
+    path = tmp_path / "gated.weights.h5"
+    gated(keras).save_weights(path)
+    spec = by_folder(GATED)
+    old, new = by_folder(old), by_folder(new)
+    assert old in spec
+    with pytest.raises(RnnrtError, match=words):
+        rnnrt.from_keras(path, spec.replace(old, new))

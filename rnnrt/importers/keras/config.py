@@ -87,6 +87,7 @@ class Version:
                 "the file does not say recurrent_activation, and its default changed within this version",
                 where=where,
                 found=self.text,
+                fix="Say it in the spec: recurrent_activation=sigmoid (TensorFlow 2) or hard_sigmoid (1).",
             )
         return "hard_sigmoid" if number < (2, 3) else "sigmoid"
 

@@ -8,21 +8,23 @@ alone in either layout.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
 
 from ...errors import ModelFileError, UnsupportedModelError
-from ...format.reading import is_open, path_text, read_whole
+from ...format.reading import is_open, open_regular, path_text, read_whole
 from ..containers import HDF5_SIGNATURE, ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive, unpacked_limit
 from ..detection import framework
+from ..spec.text import is_file, text_of
 from .config import UNKNOWN, Description, Version, describe, is_json, parse
-from .spec import complete, sequential
-from .weights import TRAINING_GROUPS, fill_lists, fill_tree
+from .spec import complete, read_lines, without_ignored
+from .weights import TRAINING_GROUPS, fill_lists, fill_tree, named_folders
 
 
 @dataclass
@@ -70,6 +72,34 @@ def file_bytes(source, max_bytes):
         )
     where = path_text(source)
     return read_whole(source, max_bytes), where
+
+
+def described_by(spec, max_bytes) -> str | None:
+    """A spec as text: as ``text_of`` gives it, or the description in a .keras or .h5 file that it names."""
+    if (
+        is_open(spec)
+        or not isinstance(spec, (str, PathLike))
+        or (isinstance(spec, str) and not is_file(spec))
+    ):
+        return spec
+    with open_regular(spec) as file:
+        start = file.read(len(HDF5_SIGNATURE))
+    where = path_text(spec)
+    if start.startswith(ZIP_SIGNATURE):
+        archive = Archive(read_whole(spec, max_bytes), where, max_bytes)
+        if not {"config.json", "metadata.json"} <= set(archive.names):
+            raise ModelFileError("this is not a .keras file", where=where)
+        values = parse(archive.read("config.json"), f"{where}: config.json")
+        metadata = parse(archive.read("metadata.json"), f"{where}: metadata.json")
+        return json.dumps(values | {"keras_version": str(metadata.get("keras_version", "3.0"))})
+    if start == HDF5_SIGNATURE:
+        root = hdf5.read(read_whole(spec, max_bytes), where, skip=TRAINING_GROUPS, max_bytes=max_bytes)
+        config, version = root.attributes.get("model_config"), root.attributes.get("keras_version")
+        if not isinstance(config, str):
+            raise UnsupportedModelError("the file does not describe a network", where=where)
+        values = parse(config, f"{where}: model_config")
+        return json.dumps(({"keras_version": version} if isinstance(version, str) else {}) | values)
+    return text_of(spec)
 
 
 def _marked(value, custom):
@@ -168,8 +198,9 @@ def _hdf5(data, where, spec, max_bytes, custom):
         version = version or (Version(str(values["keras_version"])) if "keras_version" in values else None)
     if not re.match(r"[2-9]|\d\d", written if isinstance(written, str) else ""):
         _check_keras1(group, where)
+    network = read_lines(spec) if lines else None
     if lines:
-        described = sequential(spec)
+        described = network.description
     elif values is not None:
         described = describe(_marked(values, custom))
     else:
@@ -185,14 +216,27 @@ def _hdf5(data, where, spec, max_bytes, custom):
         and ("layers" in root.groups or "_layer_checkpoint_dependencies" in root.groups)
         and "layer_names" not in root.attributes
     ):
-        weights = fill_tree(described, root, where)
+        weights = fill_tree(described, _chosen(network, root) if lines else root, where)
         if lines:
-            complete(described, weights, folders=True)
+            complete(network, weights)
         return KerasModel(described, weights, version or Version(UNKNOWN, recent=True), "hdf5")
-    weights = fill_lists(described, _lists(group, where), where)
+    lists = _lists(group, where)
     if lines:
-        complete(described, weights, folders=False)
+        lists = {name: lists[name] for name in without_ignored(network, lists)}
+    weights = fill_lists(described, lists, where)
+    if lines:
+        complete(network, weights)
     return KerasModel(described, weights, version or Version(UNKNOWN), "hdf5")
+
+
+def _chosen(network, root):
+    """The tree of a file with the layers that a spec names alone, under the names its network gives them."""
+    key = "layers" if "layers" in root.groups else "_layer_checkpoint_dependencies"
+    held = root.groups[key]
+    groups = {name: held.groups[name] for name in without_ignored(network, held.groups)}
+    renamed = named_folders(network.description, network.named, groups)
+    chosen = replace(held, groups=renamed)
+    return replace(root, groups=root.groups | {key: chosen})
 
 
 def _check_keras1(root, where):

@@ -15,12 +15,12 @@ from os import PathLike
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...passes import masked
-from ..spec.text import text_of
 from . import truth
+from .advice import advise
 from .algebra import OPERATIONS
 from .config import Config, Description
 from .cut import Cut
-from .files import KerasModel, open_model
+from .files import KerasModel, described_by, open_model
 from .flags import Flags, flags, makes_flags, mask_of
 from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
 from .mask_rules import POINTWISE, after, flow, handed_on, major
@@ -32,10 +32,6 @@ from .wiring import wire
 
 #: Calls one model may make, those of a network called twice counted twice.
 _MAX_CALLS = 10_000
-#: Refused layers behind which a part of the network is looked for that would import.
-_MOST_PARTS = 100
-#: Layers walked in all to find them: a try walks every layer, and a stranger's file may hold thousands.
-_MOST_WALKED = 50_000
 
 
 def read(
@@ -57,18 +53,18 @@ def read(
     MissingExtraError without h5py.
     """
     place = str(source) if isinstance(source, (str, PathLike)) else None
-    spec = text_of(spec)
     try:
+        spec = described_by(spec, max_bytes)
         model = open_model(source, spec, max_bytes, tuple(custom_objects or ()))
         wiring = wire(model.description)
         cut = Cut(wiring, inputs, outputs)
         try:
             first, again = _asked_once(custom_objects or {})
-            made = _Importer(model, first).graph(wiring, cut)
-            return _with_masked_form(made, _Importer(model, again, masked=True), wiring, cut)
+            made = Importer(model, first).graph(wiring, cut)
+            return _with_masked_form(made, Importer(model, again, masked=True), wiring, cut)
         except UnsupportedModelError as error:
             if inputs is None and outputs is None:
-                _advise(error, model, custom_objects or {}, wiring)
+                advise(error, wiring, lambda: Importer(model, custom_objects or {}))
             raise
     except RnnrtError as error:
         raise error.at(place) if place and place not in (error.where or "") else error
@@ -129,7 +125,7 @@ class _Tensor:
         return self if mask is self.mask else replace(self, mask=mask, same=self)
 
 
-class _Importer:
+class Importer:
     """One model on its way into one graph."""
 
     def __init__(self, model: KerasModel, custom_objects, masked=False):
@@ -429,7 +425,7 @@ class _Importer:
             return self.apply(inside, arrays, [_Tensor(x)], context.name)[0].reference
         if x in self.truths:
             raise UnsupportedModelError("truth values are not supported here", where=context.layer.where)
-        frame = _Importer(self.model, self.custom_objects)
+        frame = Importer(self.model, self.custom_objects)
         frame.assumptions, frame.calls = self.assumptions, self.calls
         entry = _Tensor(None, None, "frame", [None, *signal.features], context.layer.where)
         if context.masks[0]:  # Keras gives the layer inside one flag a row: no layer of sequences takes that
@@ -466,7 +462,7 @@ class _Importer:
                 ids = self._shape(wiring, below)
                 if isinstance(ids, list):
                     return [*ids, Config(layer, self.model.version).integer("output_dim")]
-        before = _Importer(self.model, self.custom_objects)
+        before = Importer(self.model, self.custom_objects)
         before.shapes_alone = True
         try:
             part = before.graph(wiring, Cut(wiring, None, [key[0]]))
@@ -548,57 +544,3 @@ def _check_dtype(config, assumptions):
         assumptions.append(f"{config.where}: computed in float32, where Keras would use {value}.")
     elif value not in (None, "float32", "float64", "int32", "int64"):
         raise config.unsupported("dtype", value, "float32 or half precision")
-
-
-# ---- advice ------------------------------------------------------------------------------------------------
-
-
-def _advise(error, model, custom_objects, wiring):
-    """Adds to a refusal what else is unsupported, and the call that imports the largest part before or behind
-    the layer.
-    """
-    unknown = [
-        c.layer
-        for c in wiring.calls
-        if not c.layer.operation and not c.layer.custom and c.layer.class_name not in KNOWN | {"InputLayer"}
-    ]
-    hints = [error.fix] if error.fix else []
-    if len(unknown) > 1:
-        hints.append(
-            f"Not supported in this model: {', '.join(f'{x.name!r} ({x.class_name})' for x in unknown)}."
-        )
-    part = max(_parts(model, custom_objects, wiring), default=None, key=lambda found: found[0])
-    if part:
-        hints.append(" ".join([f"The largest part that can be imported: {part[1]}.", *part[2]]))
-    error.fix = " ".join(hints) or None
-
-
-def _parts(model, custom_objects, wiring):
-    """(number of layers, the options that cut them out, what must be known of that) of parts before, between
-    and behind the layers that are refused. Each has been imported."""
-    start, order = [], [c.layer.name for c in wiring.calls if c.layer.class_name != "InputLayer"]
-    for _ in range(min(_MOST_PARTS, 1 + _MOST_WALKED // len(wiring.calls))):
-        importer, ends = _Importer(model, custom_objects), None
-        try:
-            importer.graph(wiring, Cut(wiring, start))
-        except RnnrtError:
-            ends = importer.done[-1:]
-        if ends:
-            stopped = importer.at
-            importer = _Importer(model, custom_objects)
-            try:
-                importer.graph(wiring, Cut(wiring, start, ends))
-            except RnnrtError:
-                importer.done = []
-        if importer.done:
-            options = [f"{name}={names!r}" for name, names in (("inputs", start), ("outputs", ends)) if names]
-            said = [line for line in importer.assumptions if "mask" in line]
-            yield len(importer.done), ", ".join(options), said
-        if ends is None and importer.done:
-            return
-        later = order[order.index(start[0]) + 1 :] if start else order
-        if ends and stopped in later:
-            later = later[later.index(stopped) :]
-        if not later:
-            return
-        start = later[:1]

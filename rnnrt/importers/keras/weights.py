@@ -304,6 +304,30 @@ def fill_tree(model: Description, root: Group, where) -> dict:
     return tree
 
 
+def named_folders(network: Description, named, groups) -> dict:
+    """{folder that the network gives a layer: group} of {folder in the file: group}, where the layers in
+    ``named`` are called by their folder in the file. Raises ModelFileError where there is no such folder.
+    """
+    renamed = {}
+    for layer, folder in children(network):
+        if layer.name not in named:
+            continue
+        base = snake_case(layer.class_name)
+        if layer.name not in groups or not re.fullmatch(rf"{base}(_\d+)?", layer.name):
+            raise ModelFileError(
+                "the prefix is not the layer's folder in the file",
+                where=layer.where,
+                expected=f"{base}:, or one of {', '.join(n for n in groups if n.startswith(base)) or 'none'}",
+                found=f"{layer.name}:",
+            )
+        renamed[folder] = groups[layer.name]
+    left = {name: group for name, group in groups.items() if name not in named}
+    both = set(left) & set(renamed)
+    if both:
+        left = {(f"{name} (not read)" if name in both else name): group for name, group in left.items()}
+    return renamed | left
+
+
 def _stored(model, own, paths):
     """The slots under the names that the file gives the layers: those of TensorFlow 2.12 and 2.13 where all
     of them are there.

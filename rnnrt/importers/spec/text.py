@@ -44,7 +44,7 @@ def text_of(spec) -> str | None:
     A text of one line is the name of a file where there is such a file and the line is not one word, a kind.
     Raises ModelFileError where a path does not lead to a text of at most 16 MiB.
     """
-    if not isinstance(spec, (str, os.PathLike)) or isinstance(spec, str) and not _is_file(spec):
+    if not isinstance(spec, (str, os.PathLike)) or isinstance(spec, str) and not is_file(spec):
         return spec
     where = path_text(spec)
     try:
@@ -59,7 +59,7 @@ def text_of(spec) -> str | None:
         raise ModelFileError(f"the spec cannot be read ({error})", where=where) from error
 
 
-def _is_file(text):
+def is_file(text):
     """Whether a text without line ends names a file: one that is there, or one by its look."""
     if not text.strip() or text.lstrip()[0] in '{"' or "\n" in text or len(text) > 4096 or "\0" in text:
         return False
