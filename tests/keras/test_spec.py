@@ -168,12 +168,13 @@ Multiply a
 y = Add a
 last, h, c = reader: LSTM speaker return_state=True
 w = writer: LSTM y h c return_sequences=True
-voice = voice: Dense w
-Concatenate w a
+Concatenate a
 both: Bidirectional GRU return_sequences=True
-out = subtract 1
+b = multiply 1
+out = subtract 1 b
+voice = voice: Dense w
+output out voice
 """
-GATED = GATED.replace("out = subtract 1", "b = multiply 1\nout = subtract 1 b\noutput out voice")
 
 
 def random_weights(model):
@@ -292,7 +293,7 @@ MISTAKES = [
     ("y = Add a", "y = Add a\nq = tanh y", "line 11.*no line reads"),
     ("voice = ", "", "line 18.*output names"),
     ("output out voice", "output out voice\ntanh", "last line"),
-    ("output out voice", "output out", "line 13.*no line reads"),
+    ("output out voice", "output out", "line 17.*no line reads"),
     ("x = input\n", "x = input features=x\n", "input line"),
     ("speaker = input\n", "speaker: input\n", "line 3.*first line"),
     ("a = front", "a = gate", "."),
