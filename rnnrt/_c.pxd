@@ -98,7 +98,7 @@ cdef extern from "rnnrt.h" nogil:
     size_t rnnrt_row_due(const rnnrt_plan *, const char *, bint, size_t, const size_t *, bint)
     rnnrt_status rnnrt_row_fits(const rnnrt_plan *, const char *, bint, const size_t *, bint, rnnrt_error *)
     rnnrt_status rnnrt_rows_push(const rnnrt_plan *, char *const *, size_t, bint, const rnnrt_array *, bint,
-                                 rnnrt_array *, rnnrt_between *, rnnrt_error *)
+                                 rnnrt_array *, size_t *, rnnrt_between *, rnnrt_error *)
     struct rnnrt_state_array:
         int32_t layer, input
         const char *word

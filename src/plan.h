@@ -109,8 +109,9 @@ struct rnnrt_layer_class {
     enum rnnrt_status (*run)(const struct rnnrt_op *op, struct rnnrt_invocation *call);
     /* Multiply-adds behind one frame of input 0, for one batch row. NULL: a few for every number. */
     double (*work)(const struct rnnrt_op *op);
-    bool asks; /* run counts its work while it goes on (rnnrt_worked) */
-    bool ring; /* what it keeps is a ring of frames, and is not read before it is written */
+    bool asks;   /* run counts its work while it goes on (rnnrt_worked) */
+    bool ring;   /* what it keeps is a ring of frames, and is not read before it is written */
+    bool uneven; /* rings: rows that have kept different numbers of frames may run together */
 };
 
 struct rnnrt_op {

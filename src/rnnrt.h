@@ -292,7 +292,7 @@ size_t rnnrt_stream_due(const struct rnnrt_stream *stream, size_t output, const 
 /* The state of row `row`; it lives as long as the stream. */
 char *rnnrt_stream_row(const struct rnnrt_stream *stream, size_t row);
 uint64_t rnnrt_row_position(const char *row, size_t clock);
-/* Rows at positions of the same phase, clock by clock, get and give frames in step: they can be pushed as one
+/* Rows at positions of the same phase, clock by clock, get and give frames in step: they are pushed as one
  * batch. */
 uint64_t rnnrt_plan_phase(const struct rnnrt_plan *plan, uint64_t position);
 size_t rnnrt_row_due(const struct rnnrt_plan *plan, const char *row, bool every_step, size_t output,
@@ -302,12 +302,14 @@ size_t rnnrt_row_due(const struct rnnrt_plan *plan, const char *row, bool every_
  * every_step RNNRT_MISALIGNED for different numbers of frames. */
 enum rnnrt_status rnnrt_row_fits(const struct rnnrt_plan *plan, const char *row, bool every_step,
                                  const size_t *frames, bool ended, struct rnnrt_error *error);
-/* As rnnrt_stream_push (and flush, when `ended`: `inputs` may be NULL then), for `count` rows in phase, of
- * any streams of the plan. A failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end.
- */
+/* As rnnrt_stream_push (and flush, when `ended`: `inputs` may be NULL then), for `count` rows of any streams
+ * of the plan, each row once. Rows in phase run as one batch. made[output * count + row]: frames emitted for
+ * that row, outputs[o].frames for the row that has most; others of that row are not touched. `made` may be
+ * NULL for rows that are all in phase (RNNRT_OUT_OF_PHASE where they are not, and nothing changed), which
+ * allocate nothing. A failure half-way leaves rows whose sequence cannot go on: see rnnrt_stream_end. */
 enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
                                   bool every_step, const struct rnnrt_array *inputs, bool ended,
-                                  struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                  struct rnnrt_array *outputs, size_t *made, struct rnnrt_between *between,
                                   struct rnnrt_error *error);
 
 /* ---- state: what a row keeps, as named arrays ---- */

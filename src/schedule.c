@@ -1,4 +1,5 @@
 /* When the ops of a plan run: stages, frames counted, the work of a frame, phases, and what cannot stream. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "arena.h"
@@ -210,8 +211,8 @@ double rnnrt_plan_work(const struct rnnrt_plan *plan, size_t frames) {
 
 /* ---- phases ---- */
 
-/* From which position on, and how often, all that the ops do repeats. */
-static void find_phases(struct rnnrt_plan *plan) {
+/* From where on, and how often, all that the ops do repeats: a bound that the spans of all windows give. */
+static void bound_phases(struct rnnrt_plan *plan) {
     const uint64_t most = (uint64_t)1 << 40;
     plan->period = 1;
     plan->warm = 1;                            /* a row without frames ends without an answer */
@@ -235,6 +236,53 @@ static void find_phases(struct rnnrt_plan *plan) {
     if (!plan->period) plan->warm = most;
 }
 
+/* How totals are counted: while more may come, at the end, and for answers to every step. */
+enum { WAYS = 3 };
+static void totals_at(const struct rnnrt_plan *plan, uint64_t position, int way, size_t *total) {
+    size_t frames[RNNRT_MAX_CLOCKS];
+    for (size_t c = 0; c < plan->clocks; c++) frames[c] = (size_t)position;
+    rnnrt_plan_totals(plan, frames, way == 1, way == 2, total);
+}
+
+/* Whether a row at `position` does with all frames to come what one at plan->warm does: its values get as
+ * many frames in a period, each has begun that has begun there, and no window is less full where that tells.
+ * Counts follow lines from some frame on (see lag.c), so all positions after one that is, are. `total`: room
+ * for four times all values. */
+static bool settled(const struct rnnrt_plan *plan, uint64_t position, size_t *total) {
+    size_t values = plan->value_count, *own = total, *later = own + values, *far = later + values,
+           *farther = far + values;
+    for (int way = 0; way < WAYS; way++) {
+        totals_at(plan, position, way, own), totals_at(plan, position + plan->period, way, later);
+        totals_at(plan, plan->warm, way, far), totals_at(plan, plan->warm + plan->period, way, farther);
+        for (size_t v = 0; v < values; v++)
+            if (later[v] - own[v] != farther[v] - far[v] || !own[v] != !far[v]) return false;
+        for (size_t r = 0; r < plan->count && !way; r++) {
+            const struct rnnrt_op *op = &plan->ops[r];
+            struct rnnrt_kept kept[RNNRT_MOST_KEPT];
+            if (!op->layer->ring || op->layer->uneven || op->start || !op->layer->keeps(op, kept)) continue;
+            if (own[op->desc.input[0]] < kept[0].frames) return false;
+        }
+    }
+    return true;
+}
+
+static enum rnnrt_status find_phases(struct rnnrt_plan *plan) {
+    const uint64_t far = (uint64_t)1 << 30;
+    bound_phases(plan);
+    if (!plan->streams || !plan->period || plan->period > far || plan->warm > far) return RNNRT_OK;
+    size_t *total = malloc(4 * plan->value_count * sizeof *total);
+    if (!total) return RNNRT_NO_MEMORY;
+    uint64_t before = 0, found = plan->warm; /* the first settled position is after the one, not the other */
+    while (found - before > 1) {
+        uint64_t middle = before + (found - before) / 2;
+        if (settled(plan, middle, total)) found = middle;
+        else before = middle;
+    }
+    plan->warm = found;
+    free(total);
+    return RNNRT_OK;
+}
+
 /* ---- all of it ---- */
 
 enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan) {
@@ -244,8 +292,7 @@ enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan) {
     order(plan);
     if ((status = rnnrt_count_lags(plan))) return status;
     keep_whole_values(plan);
-    find_phases(plan);
-    return RNNRT_OK;
+    return find_phases(plan);
 }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {

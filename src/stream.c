@@ -284,24 +284,117 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
     return status ? (int)status : (int)output.frames;
 }
 
-enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
-                                  bool every_step, const struct rnnrt_array *inputs, bool ended,
-                                  struct rnnrt_array *outputs, struct rnnrt_between *between,
-                                  struct rnnrt_error *error) {
-    if (error) *error = (struct rnnrt_error){.layer = -1};
-    if (!plan->streams) return RNNRT_NOT_STREAMABLE;
+/* ---- rows of any streams ---- */
+
+/* Rows in phase as one batch. */
+static enum rnnrt_status push_in_phase(const struct rnnrt_plan *plan, char *const *rows, size_t count,
+                                       bool every_step, const struct rnnrt_array *inputs,
+                                       const size_t *frames, bool ended, struct rnnrt_array *outputs,
+                                       struct rnnrt_between *between, struct rnnrt_error *error) {
     struct rnnrt_arena *arena;
-    size_t frames[RNNRT_MAX_CLOCKS];
-    enum rnnrt_status status = frames_of(plan, inputs, frames, error);
-    for (size_t b = 0; b < count && !status; b++)
-        status = rnnrt_row_fits(plan, rows[b], every_step, frames, ended, error);
-    if (status) return status;
-    status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
+    enum rnnrt_status status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
     if (status) return status;
     memcpy(arena->rows, rows, count * sizeof *rows);
     arena->row_stride = 0;
     status = advance(arena, every_step, inputs, frames, ended, outputs, between, error);
     rnnrt_arena_return(arena);
+    return status;
+}
+
+/* Copies `frames` frames of the `count` rows numbered `row` between an array of all rows and one of these
+ * alone, side by side. */
+static void move_rows(const struct rnnrt_array *all, float *own, const size_t *row, size_t count,
+                      size_t frames, size_t width, bool out) {
+    for (size_t t = 0; t < frames; t++)
+        for (size_t k = 0; k < count; k++, own += width) {
+            float *there =
+                all->data + (ptrdiff_t)t * all->time_stride + (ptrdiff_t)row[k] * all->batch_stride;
+            memcpy(out ? there : own, out ? own : there, width * sizeof *own);
+        }
+}
+
+/* One group of rows in phase, those numbered `row`, gathered from the arrays of all rows, and what they
+ * answer laid back. */
+static enum rnnrt_status push_group(const struct rnnrt_plan *plan, char *const *rows, const size_t *row,
+                                    size_t count, size_t all, bool every_step,
+                                    const struct rnnrt_array *inputs, const size_t *frames, bool ended,
+                                    struct rnnrt_array *outputs, const size_t *room, size_t *made,
+                                    struct rnnrt_between *between, struct rnnrt_error *error) {
+    size_t width[RNNRT_PLAN_OUTPUTS], floats = 0, at = 0, input = 0, ports = plan->inputs + plan->outputs;
+    struct rnnrt_array *own = malloc(ports * sizeof *own + count * sizeof *rows);
+    if (!own) return RNNRT_NO_MEMORY;
+    struct rnnrt_array *answers = own + plan->inputs;
+    char **blocks = (char **)(void *)(own + ports);
+    for (size_t k = 0; k < count; k++) blocks[k] = rows[row[k]];
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        if (op->desc.kind != rnnrt_kind_input) continue;
+        size_t size = (size_t)op->desc.output_size, n = inputs && op->desc.timed ? inputs[input].frames : 0;
+        own[input++] = (struct rnnrt_array){NULL, (ptrdiff_t)(size * count), (ptrdiff_t)size, n};
+        floats += n * size * count;
+    }
+    for (size_t o = 0; o < plan->outputs; o++) {
+        width[o] = (size_t)plan->values[plan->output[o]].width;
+        size_t due = rnnrt_row_due(plan, blocks[0], every_step, o, frames, ended);
+        answers[o] = (struct rnnrt_array){NULL, (ptrdiff_t)(width[o] * count), (ptrdiff_t)width[o],
+                                          rnnrt_smaller(due, room[o])};
+        floats += answers[o].frames * width[o] * count;
+    }
+    float *numbers = malloc((floats + 1) * sizeof *numbers);
+    enum rnnrt_status status = numbers ? RNNRT_OK : RNNRT_NO_MEMORY;
+    for (size_t i = 0; i < ports && numbers; i++) {
+        own[i].data = numbers + at;
+        at += own[i].frames * (size_t)own[i].time_stride;
+        if (i < plan->inputs && own[i].frames)
+            move_rows(&inputs[i], own[i].data, row, count, own[i].frames, (size_t)own[i].batch_stride, false);
+    }
+    if (!status)
+        status = push_in_phase(plan, blocks, count, every_step, own, frames, ended, answers, between, error);
+    for (size_t o = 0; o < plan->outputs && !status; o++) {
+        move_rows(&outputs[o], answers[o].data, row, count, answers[o].frames, width[o], true);
+        for (size_t k = 0; k < count; k++) made[o * all + row[k]] = answers[o].frames;
+        outputs[o].frames = rnnrt_larger(outputs[o].frames, answers[o].frames);
+    }
+    if (status == RNNRT_BAD_ID && error) error->batch_row = (int64_t)row[error->batch_row];
+    free(numbers);
+    free(own);
+    return status;
+}
+
+enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *rows, size_t count,
+                                  bool every_step, const struct rnnrt_array *inputs, bool ended,
+                                  struct rnnrt_array *outputs, size_t *made, struct rnnrt_between *between,
+                                  struct rnnrt_error *error) {
+    if (error) *error = (struct rnnrt_error){.layer = -1};
+    if (!plan->streams) return RNNRT_NOT_STREAMABLE;
+    size_t frames[RNNRT_MAX_CLOCKS], room[RNNRT_PLAN_OUTPUTS], alike = 1;
+    enum rnnrt_status status = frames_of(plan, inputs, frames, error);
+    for (size_t b = 0; b < count && !status; b++)
+        status = rnnrt_row_fits(plan, rows[b], every_step, frames, ended, error);
+    if (status) return status;
+    while (alike < count && in_phase(plan, rows[0], rows[alike])) alike++;
+    if (alike >= count) {
+        status = push_in_phase(plan, rows, count, every_step, inputs, frames, ended, outputs, between, error);
+        for (size_t o = 0; o < plan->outputs && made && !status; o++)
+            for (size_t b = 0; b < count; b++) made[o * count + b] = outputs[o].frames;
+        return status;
+    }
+    if (!made) return RNNRT_OUT_OF_PHASE;
+    size_t *group = malloc(2 * count * sizeof *group), rest = count;
+    if (!group) return RNNRT_NO_MEMORY;
+    size_t *left = group + count;
+    for (size_t b = 0; b < count; b++) left[b] = b;
+    for (size_t o = 0; o < plan->outputs; o++) room[o] = outputs[o].frames, outputs[o].frames = 0;
+    while (rest && !status) { /* the first row left, and those in phase with it */
+        size_t members = 0, others = 0, first = left[0];
+        for (size_t k = 0; k < rest; k++)
+            if (in_phase(plan, rows[first], rows[left[k]])) group[members++] = left[k];
+            else left[others++] = left[k];
+        rest = others;
+        status = push_group(plan, rows, group, members, count, every_step, inputs, frames, ended, outputs,
+                            room, made, between, error);
+    }
+    free(group);
     return status;
 }
 

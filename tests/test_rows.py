@@ -359,7 +359,6 @@ def test_plain_rows_are_stepped_at_once_and_all_others_one_by_one_with_the_same_
     streams = [model.stream(), model.stream(2), model.stream(), model.stream(2)]
     alone = [model.stream() for _ in range(6)]
     shifted, out = model.stream(), np.empty((6, 4), np.float32)
-    shifted.step(x[0, 0])
     for t in range(9):
         wanted = [s.step(frame) for s, frame in zip(alone, x[:, t])]
         if t % 2:
@@ -377,7 +376,6 @@ def test_plain_rows_are_stepped_at_once_and_all_others_one_by_one_with_the_same_
     ended.flush()
     for mixed, given, answer in [
         ([streams[0], streams[0]], frames[:2], None),
-        ([streams[0], shifted], frames[:2], None),  # at another phase
         ([streams[0], ended], frames[:2], None),
         ([streams[0], other], frames[:2], None),
         ([streams[0], 3], frames[:2], None),
@@ -389,4 +387,79 @@ def test_plain_rows_are_stepped_at_once_and_all_others_one_by_one_with_the_same_
     ]:
         assert _engine.step_rows(model, mixed, given, answer) is NotImplemented
     assert [s.state.to_bytes() for s in streams] == before
-    assert len(model.step_many([streams[0], shifted], frames[:2])) == 2  # and nothing is left busy
+    shifted.push(x[0, :8])  # at another phase than those after nine frames
+    together = [streams[0], shifted]
+    wanted = [s.clone().step(frame) for s, frame in zip(together, frames)]
+    assert (wanted[0] is None) != (wanted[1] is None)
+    again = [s.clone() for s in together]
+    made = _engine.step_rows(model, together, frames[:2], None)  # and nothing was left busy
+    assert all(a is w is None or same_bits(a, w) for a, w in zip(made, wanted))
+    out[:] = 7
+    due = _engine.step_rows(model, again, frames[:2], out[:2])
+    for row, w in enumerate(wanted):
+        assert due[row] == (w is not None)
+        assert same_bits(out[row], np.full(4, 7, np.float32) if w is None else w)
+
+
+class Mix:
+    """Streams of one model at any positions, pushed together, and a copy of each that is pushed alone."""
+
+    def __init__(self, model, sample, seed):
+        self.model, self.sample, self.r = model, sample, np.random.default_rng(seed)
+        self.streams = [model.stream() for _ in range(9)]
+        self.alone = [model.stream() for _ in self.streams]
+
+    def step(self, frames):
+        """Some of the streams, in any order; now and then one has begun anew, or goes on from another's."""
+        r, count = self.r, len(self.streams)
+        for k in r.permutation(count)[: r.integers(3)]:
+            if r.integers(2):
+                other = int(r.integers(count))
+                self.streams[k], self.alone[k] = self.streams[other].clone(), self.alone[other].clone()
+            else:
+                self.streams[k].reset()
+                self.alone[k].reset()
+        chosen = [int(k) for k in r.permutation(count)[: 1 + r.integers(count)]]
+        chunks = [self.sample(frames) for _ in chosen]
+        one = frames == 1 and not self.streams[0].may_emit_many
+        call = self.model.step_many if one else self.model.push_many
+        given = [chunk[0] for chunk in chunks] if one else chunks
+        made = call([self.streams[k] for k in chosen], np.stack(given))
+        for answer, chunk, k in zip(made, given, chosen):
+            wanted = (self.alone[k].step if one else self.alone[k].push)(chunk)
+            assert (answer is None) == (wanted is None)
+            assert wanted is None or same_bits(np.ascontiguousarray(answer), wanted)
+
+
+@pytest.mark.parametrize("case", STREAMS, ids=lambda c: c.name)
+def test_any_mix_of_streams_answers_as_each_alone(case):
+    r = np.random.default_rng(2)
+    mix = Mix(rnnrt.Model(case.graph()), lambda n: case.sample(1, n)[0][r.permutation(n)], 3)
+    for frames in (1, 2, 1, 1, 5, 1, 1, 1, 3, 1, 11, 1, 1, 1):
+        mix.step(frames)
+
+
+def test_rows_whose_windows_are_not_equally_full_answer_as_each_alone():
+    """In a causal network they run as one batch from their first frame on."""
+    b = L.GraphBuilder()
+    x = b.input("x", (4,))
+    r = np.random.default_rng(5)
+    for k, kind in enumerate((L.Conv1D, L.MaxPool1D, L.AveragePool1D, L.Conv1D)):
+        window = {"weight": weights(r, 4, 3, 4)} if kind is L.Conv1D else {"size": 3, "stride": 1}
+        x = b.add(kind, f"w{k}", x, padding=(2, 0), **window)
+    wide = {"weight": weights(r, 20, 3, 4), "dilation": 4, "padding": (8, 0)}
+    x = b.add(
+        L.Conv1D, "taps", b.add(L.Conv1D, "wide", x, **wide), weight=weights(r, 8, 2, 20), padding=(1, 0)
+    )
+    depthwise = {"weight": weights(r, 8, 3, 1), "groups": 8, "dilation": 3, "padding": (6, 0)}
+    b.output("y", b.add(L.Conv1D, "depthwise", x, **depthwise))
+    model = rnnrt.from_graph(b.graph())
+    stream, alone, x = model.stream(7), Alone(model, 7), weights(r, 7, 60, 4)
+    for t in range(20):
+        check(stream.push(x[:, t : t + 1]), alone.push(x[:, t : t + 1]))
+        stream.reset(rows=[t % 7])
+        alone.reset([t % 7])
+    check(stream.push(x[:, 20:21]), alone.push(x[:, 20:21]))
+    assert len(set(stream.position.tolist())) == 7
+    for frames in (1, 2, 7, 30):
+        check(stream.push(x[:, 21 : 21 + frames]), alone.push(x[:, 21 : 21 + frames]))

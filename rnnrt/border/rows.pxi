@@ -1,5 +1,4 @@
-# Rows of several streams as one batch: those of one phase run together, each with the bits it would have
-# alone.
+# Rows of several streams in one call, each with the bits it would have alone: see rnnrt_rows_push.
 
 
 def push_streams(list streams, list given, list masks, bint one, check=None):
@@ -58,107 +57,82 @@ cdef told_frames(dict frames):
     return "(" + ", ".join([f"{name!r} {count}" for name, count in frames.items()]) + ")"
 
 
-cdef class Group:
-    """Rows of one phase, with all that a push of them needs. Made before any row moves: after that nothing
-    asks for memory here.
-    """
-
-    cdef char **blocks
-    cdef rnnrt_array inputs[MOST_PORTS]
-    cdef rnnrt_array outputs[MOST_PORTS]
-    cdef size_t count
-    cdef list members, input_arrays, output_arrays  # numbers of the rows; (time, row, width) arrays
-
-    def __cinit__(self, Plan plan, list rows, list members, bint every_step, bint ended):
-        cdef Stream stream
-        cdef Counts counts
-        cdef size_t k
-        self.members, self.count = members, len(members)
-        self.blocks = <char **> calloc(self.count, sizeof(char *))
-        if self.blocks == NULL:
-            raise MemoryError()
-        for k, i in enumerate(members):
-            stream = rows[i][0]
-            self.blocks[k] = rnnrt_stream_row(stream.stream, rows[i][1])
-        self.input_arrays = [np.stack(arrays, 1) for arrays in zip(*[rows[i][2] for i in members])]
-        count_frames(plan, self.input_arrays, &counts)
-        self.output_arrays = []
-        for k, width in enumerate(plan.widths):
-            due = rnnrt_row_due(plan.plan, self.blocks[0], every_step, k, counts.by_clock, ended)
-            self.output_arrays.append(np.empty((due, self.count, width), np.float32))
-        for k, a in enumerate(self.input_arrays):
-            describe(<cnp.ndarray> a, &self.inputs[k])
-        for k, a in enumerate(self.output_arrays):
-            describe(<cnp.ndarray> a, &self.outputs[k])
-
-    def __dealloc__(self):
-        free(self.blocks)
-
-
 def push_rows(list rows, bint ended):
     """Push (or flush) single rows of streams of one plan: ``rows`` of (stream, row, [(time, width) array of
     each input]).
 
-    Rows of one phase run as one batch, with the bits each would have alone. Returns a list of (k, width)
-    arrays, one an output, for each row. The streams were entered by the caller; nothing has changed where a
-    row could not take the frames. After a failure half-way all of the streams have ended.
+    Returns a list of (k, width) arrays, one an output, for each row. The streams were entered by the caller;
+    nothing has changed where a row could not take the frames. After a failure half-way all of the streams
+    have ended.
     """
     cdef rnnrt_error error
     cdef Stream stream
     cdef Plan plan
-    cdef Group group
     cdef Call call = None
     cdef rnnrt_between *between = NULL
-    cdef int status
+    cdef int status = RNNRT_NO_MEMORY
     cdef bint every_step
     cdef Counts counts
-    cdef list answers = [None] * len(rows)
-    cdef size_t frames
+    cdef rnnrt_array inputs[MOST_PORTS]
+    cdef rnnrt_array outputs[MOST_PORTS]
+    cdef size_t frames, k, count = len(rows)
+    cdef char **blocks
+    cdef cnp.ndarray made
     if not rows:
-        return answers
+        return []
     stream = rows[0][0]
     plan, every_step = stream.plan, stream.every_step
     frames = count_frames(plan, rows[0][2], &counts)
-    members = by_phase(rows, counts.by_clock, ended)
-    groups = [Group(plan, rows, numbers, every_step, ended) for numbers in members]
-    if rnnrt_plan_work(plan.plan, frames) * len(rows) > long_work:
+    arrays = [np.stack(given, 1) for given in zip(*[given for _, _, given in rows])]
+    room = most_due_of(rows, &counts, ended)
+    answers = [np.empty((due, count, width), np.float32) for due, width in zip(room, plan.widths)]
+    made = np.empty((len(answers), count), np.uintp)
+    for k, a in enumerate(arrays):
+        describe(<cnp.ndarray> a, &inputs[k])
+    for k, a in enumerate(answers):
+        describe(<cnp.ndarray> a, &outputs[k])
+    if rnnrt_plan_work(plan.plan, frames) * count > long_work:
         call = Call(0)
         between = call.start()
+    blocks = <char **> calloc(count, sizeof(char *))
+    if blocks == NULL:
+        raise MemoryError()
     try:
-        for group in groups:
-            with nogil:
-                status = rnnrt_rows_push(plan.plan, group.blocks, group.count, every_step, group.inputs,
-                                         ended, group.outputs, between, &error)
-            if status == RNNRT_CANCELLED:
-                raise_cancelled(call)
-            if status:
-                raise_status(status, &error, plan.names)
-            for k, i in enumerate(group.members):
-                answers[i] = [a[:group.outputs[o].frames, k] for o, a in enumerate(group.output_arrays)]
-    except BaseException:
-        ended = True  # some rows have moved, and their answers are lost
-        raise
+        for k, (stream, b, _) in enumerate(rows):
+            blocks[k] = rnnrt_stream_row(stream.stream, b)
+        with nogil:
+            status = rnnrt_rows_push(plan.plan, blocks, count, every_step, inputs, ended, outputs,
+                                     <size_t *> cnp.PyArray_DATA(made), between, &error)
     finally:
-        if ended:
+        free(blocks)
+        if ended or status:  # some rows have moved, and their answers are lost
             for stream, _, _ in rows:
                 rnnrt_stream_end(stream.stream)
-    return answers
+    if status == RNNRT_CANCELLED:
+        raise_cancelled(call)
+    if status:
+        raise_status(status, &error, plan.names)
+    return [[a[:n, k] for a, n in zip(answers, of_row)] for k, of_row in enumerate(made.T.tolist())]
 
 
-cdef list by_phase(list rows, const size_t *frames, bint ended):
-    """Numbers of the rows of each phase, or an error where one of them cannot take the frames."""
+cdef list most_due_of(list rows, Counts *counts, bint ended):
+    """The most frames of each output that any row is due, or an error where one of them cannot take the
+    frames.
+    """
     cdef rnnrt_error error
     cdef Stream stream
-    cdef char *block
+    cdef Py_ssize_t k
     cdef int status
     error.layer, error.text = -1, NULL
-    members = {}
-    for i, (stream, b, _) in enumerate(rows):
-        if rnnrt_stream_ended(stream.stream):
-            raise_status(RNNRT_ENDED, &error, stream.plan.names)
-        block = rnnrt_stream_row(stream.stream, b)
-        status = rnnrt_row_fits(stream.plan.plan, block, stream.every_step, frames, ended, &error)
+    stream = rows[0][0]
+    room = [0] * len(stream.output_features)
+    for stream, b, _ in rows:
+        status = RNNRT_ENDED
+        if not rnnrt_stream_ended(stream.stream):
+            status = rnnrt_row_fits(stream.plan.plan, rnnrt_stream_row(stream.stream, b), stream.every_step,
+                                    counts.by_clock, ended, &error)
         if status:
             raise_status(status, &error, stream.plan.names)
-        members.setdefault(stream.phase_of(b), []).append(i)
-    return list(members.values())
+        for k in range(len(room)):
+            room[k] = max(room[k], stream.due_of(b, k, counts, ended))
+    return room

@@ -2,51 +2,55 @@
 
 
 def step_rows(model, list streams, frames, out):
-    """What ``step_many`` returns where all is plain: one flat input and output, rows in phase, ``frames``
-    (and ``out``) one float32 array (rows, features). NotImplemented, and nothing has changed, where something
-    is not: also where an error is to be told.
+    """What ``step_many`` returns where all is plain: one flat input and output, ``frames`` (and ``out``) one
+    float32 array (rows, features). NotImplemented, and nothing has changed, where something is not: also
+    where an error is to be told.
     """
     cdef Stream first
     cdef Py_ssize_t entered = 0, rows = plain_rows(model, streams, frames, out), k
-    cdef bint in_phase
+    cdef bint ready
     cdef int status = RNNRT_OK
     cdef char **blocks = NULL
+    cdef size_t *made
     cdef rnnrt_array source, target
     cdef rnnrt_error error
     if not rows:
         return NotImplemented
     first = <Stream> streams[0]
-    blocks = <char **> calloc(rows, sizeof(char *))
+    blocks = <char **> calloc(rows, sizeof(char *) + sizeof(size_t))
     if blocks == NULL:
         raise MemoryError()
+    made = <size_t *> (blocks + rows)
     try:
-        in_phase = enter_in_phase(model, streams, first, blocks, &entered)
-        if in_phase:
-            answer = new_frames(rows, first.width_out) if out is None else out
-            describe_frames(<cnp.ndarray> frames, rows, first.width_in, &source)
-            describe_frames(<cnp.ndarray> answer, rows, first.width_out, &target)
-            if first.work * rows > release_work:
-                with nogil:
-                    status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
-                                             &target, NULL, &error)
-            else:
+        ready = enter_rows(model, streams, first, blocks, &entered)
+        if not ready:
+            return NotImplemented
+        answer = new_frames(rows, first.width_out) if out is None else out
+        describe_frames(<cnp.ndarray> frames, rows, first.width_in, &source)
+        describe_frames(<cnp.ndarray> answer, rows, first.width_out, &target)
+        if first.work * rows > release_work:
+            with nogil:
                 status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
-                                         &target, NULL, &error)
+                                         &target, made, NULL, &error)
+        else:
+            status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
+                                     &target, made, NULL, &error)
+        if status:
+            raise_status(status, &error, first.plan.names)
+        return frames_of_streams(streams, answer, made) if out is None else due_rows(rows, made)
     finally:
         for k in range(entered):
-            (<Stream> streams[k]).busy = False
-            if status:  # some ops have gone on: none of the sequences can
-                rnnrt_stream_end((<Stream> streams[k]).stream)
+            leave_row(<Stream> streams[k], status)
         free(blocks)
-    if not in_phase:
-        return NotImplemented
-    if status:
-        raise_status(status, &error, first.plan.names)
-    if out is not None:
-        return all_or_none(rows, target.frames == 1)
-    if target.frames == 0:
-        return [None] * len(streams)
-    return frames_of_streams(streams, answer)
+
+
+cdef inline int leave_row(Stream stream, int status) except -1:
+    if status:  # some ops have gone on: none of the sequences can
+        rnnrt_stream_end(stream.stream)
+    if stream.scattered:
+        stream.find_phases()
+    stream.busy = False
+    return 0
 
 
 cdef inline Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
@@ -71,21 +75,18 @@ cdef inline Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
     return rows
 
 
-cdef inline int enter_in_phase(model, list streams, Stream first, char **blocks,
-                               Py_ssize_t *entered) except -1:
-    """Enter the streams, which ``entered`` counts, and find the blocks of their rows: 1 where all can step as
-    one batch, 0 where not.
+cdef inline int enter_rows(model, list streams, Stream first, char **blocks, Py_ssize_t *entered) except -1:
+    """Enter the streams, which ``entered`` counts, and find the blocks of their rows: 1 where all can step, 0
+    where not.
     """
     cdef Stream stream
     cdef Py_ssize_t rows = 0, k
     cdef size_t b, one = 1
-    cdef uint64_t phase = 0, position, position_of_first = 0
     for k in range(len(streams)):
         stream = <Stream> streams[k]
         if (
             stream.model is not model
             or stream.busy
-            or stream.scattered
             or stream.plan is not first.plan
             or stream.every_step != first.every_step
             or rnnrt_stream_ended(stream.stream)
@@ -95,11 +96,6 @@ cdef inline int enter_in_phase(model, list streams, Stream first, char **blocks,
         entered[0] += 1
         for b in range(stream.batch):
             blocks[rows] = rnnrt_stream_row(stream.stream, b)
-            position = rnnrt_row_position(blocks[rows], 0)
-            if rows == 0:
-                position_of_first, phase = position, rnnrt_plan_phase(first.plan.plan, position)
-            elif position != position_of_first and rnnrt_plan_phase(first.plan.plan, position) != phase:
-                return 0
             if rnnrt_row_fits(first.plan.plan, blocks[rows], first.every_step, &one, False, NULL):
                 return 0
             rows += 1
@@ -127,22 +123,36 @@ cdef inline void describe_frames(cnp.ndarray a, Py_ssize_t rows, Py_ssize_t widt
     to.time_stride, to.batch_stride = rows * width, width
 
 
-cdef inline all_or_none(Py_ssize_t rows, bint due):
-    """A bool for each row, of rows in phase."""
+cdef inline due_rows(Py_ssize_t rows, const size_t *made):
+    """Whether each row was due, as bools."""
     cdef cnp.npy_intp shape[1]
+    cdef Py_ssize_t row
     shape[0] = rows
-    all_due = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_BOOL)
-    memset(cnp.PyArray_DATA(<cnp.ndarray> all_due), due, rows)
-    return all_due
+    due = cnp.PyArray_SimpleNew(1, shape, cnp.NPY_BOOL)
+    for row in range(rows):
+        (<char *> cnp.PyArray_DATA(<cnp.ndarray> due))[row] = made[row] > 0
+    return due
 
 
-cdef list frames_of_streams(list streams, answer):
-    """What each stream returns, of (rows, features): a frame, or one for each row of its batch."""
+cdef list frames_of_streams(list streams, answer, const size_t *made):
+    """What each stream returns, of (rows, features): a frame, or one for each row of its batch, None where
+    none is due; where some are, a list.
+    """
     cdef Stream stream
-    cdef Py_ssize_t first = 0
+    cdef Py_ssize_t first = 0, row, due
     frames = []
     for stream in streams:
-        rows = answer[first] if stream.batch_size is None else answer[first:first + <Py_ssize_t> stream.batch]
-        frames.append(rows)
+        due = 0
+        for row in range(first, first + <Py_ssize_t> stream.batch):
+            due += made[row] > 0
+        if due == 0:
+            frames.append(None)
+        elif stream.batch_size is None:
+            frames.append(answer[first])
+        elif due == <Py_ssize_t> stream.batch:
+            frames.append(answer[first:first + <Py_ssize_t> stream.batch])
+        else:
+            frames.append([answer[row] if made[row] else None
+                           for row in range(first, first + <Py_ssize_t> stream.batch)])
         first += stream.batch
     return frames

@@ -58,9 +58,9 @@ static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, stru
 static void gather(const struct window *w, size_t k, size_t b, size_t g, float *to) {
     const struct rnnrt_layer_desc *desc = &w->op->desc;
     size_t part = per_group(desc);
-    int64_t frame = w->first + (int64_t)k * w->stride;
+    int64_t frame = w->first + (int64_t)k * w->stride, begin = window_begin(w, b);
     for (int32_t tap = 0; tap < desc->kernel_size; tap++, to += part, frame += desc->dilation)
-        if (frame < w->begin || frame >= w->end) memset(to, 0, part * sizeof *to);
+        if (frame < begin || frame >= w->end) memset(to, 0, part * sizeof *to);
         else memcpy(to, window_at(w, frame, b) + g * part, part * sizeof *to);
 }
 
@@ -85,9 +85,10 @@ static bool run_depthwise(const struct window *w, float *y) {
     start_from_bias(op, w->due * batch, y);
     for (size_t k = 0; k < w->due; k++)
         for (size_t b = 0; b < batch; b++, y += width) {
+            int64_t begin = window_begin(w, b);
             for (int32_t tap = 0; tap < op->desc.kernel_size; tap++) {
                 int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->desc.dilation;
-                if (frame < w->begin || frame >= w->end) continue;
+                if (frame < begin || frame >= w->end) continue;
                 w->call->kernels->multiply_add(width, op->table + (size_t)tap * width, window_at(w, frame, b),
                                                y);
             }
@@ -139,26 +140,37 @@ static void add_tap(const struct window *w, int32_t tap, const float *x, size_t 
     }
 }
 
-/* Windows from .. to - 1 whose frame under this tap is kept from earlier invocations. A row that has several
- * reads its ring where it lies; single frames of several rows are gathered. */
+/* The first window of the invocation whose frame under the tap is `frame` or later. */
+static size_t window_from(const struct window *w, int64_t offset, int64_t frame) {
+    int64_t k = frame <= offset  ? 0
+                : w->stride == 1 ? frame - offset
+                                 : (frame - offset + w->stride - 1) / w->stride;
+    return k < (int64_t)w->due ? (size_t)k : w->due;
+}
+
+/* Windows from .. to - 1 whose frame under this tap is kept from earlier invocations, of the rows that have
+ * it. A row that has several reads its ring where it lies; single frames of several rows are gathered. */
 static void add_kept(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to,
                      float *scratch, float *y) {
     size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size, stride = (size_t)w->stride;
     for (size_t b = 0; b < batch && (batch == 1 || to - from >= KEPT_RUN); b++)
-        for (size_t k = from, count; k < to; k += count) {
+        for (size_t k = w->uneven ? window_from(w, offset, window_begin(w, b)) : from, count; k < to;
+             k += count) {
             size_t slot = window_slot(w, offset + (int64_t)(k * stride), b), left = w->history - slot;
             const float *x = (const float *)rnnrt_kept_of(w->op, w->call, b) + slot * w->in;
             count = rnnrt_smaller(to - k, stride == 1 ? left : (left + stride - 1) / stride);
             add_tap(w, tap, x, stride * w->in, count, y + (k * batch + b) * out, batch * out);
         }
     if (batch == 1 || to - from >= KEPT_RUN) return;
-    for (size_t r = from * batch, count; r < to * batch; r += count) {
-        count = rnnrt_smaller(to * batch - r, GATHERED_ROWS);
-        for (size_t i = 0; i < count; i++)
-            memcpy(scratch + i * w->in,
-                   window_at(w, offset + (int64_t)((r + i) / batch * stride), (r + i) % batch),
-                   w->in * sizeof *scratch);
-        add_tap(w, tap, scratch, w->in, count, y + r * out, out);
+    for (size_t r = from * batch, count; r < to * batch; r += count ? count : 1) {
+        size_t most = rnnrt_smaller(to * batch - r, GATHERED_ROWS);
+        for (count = 0; count < most; count++) {
+            size_t b = (r + count) % batch;
+            int64_t frame = offset + (int64_t)((r + count) / batch * stride);
+            if (w->uneven && frame < window_begin(w, b)) break;
+            memcpy(scratch + count * w->in, window_at(w, frame, b), w->in * sizeof *scratch);
+        }
+        if (count) add_tap(w, tap, scratch, w->in, count, y + r * out, out);
     }
 }
 
@@ -174,14 +186,6 @@ static void add_new(const struct window *w, int32_t tap, int64_t offset, size_t 
     }
     for (size_t b = 0; b < batch; b++)
         add_tap(w, tap, x + b * w->in, stride * batch * w->in, to - from, y + b * out, batch * out);
-}
-
-/* The first window of the invocation whose frame under the tap is `frame` or later. */
-static size_t window_from(const struct window *w, int64_t offset, int64_t frame) {
-    int64_t k = frame <= offset  ? 0
-                : w->stride == 1 ? frame - offset
-                                 : (frame - offset + w->stride - 1) / w->stride;
-    return k < (int64_t)w->due ? (size_t)k : w->due;
 }
 
 static bool run_taps(const struct window *w, float *scratch, float *y) {
@@ -225,4 +229,5 @@ const struct rnnrt_layer_class rnnrt_layer_conv1d = {.time = RNNRT_TIME_NEEDED,
                                                      .run = run,
                                                      .work = work,
                                                      .asks = true,
-                                                     .ring = true};
+                                                     .ring = true,
+                                                     .uneven = true};

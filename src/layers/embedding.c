@@ -19,9 +19,11 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation 
     for (size_t row = 0; row < call->frames * call->batch; row++) {
         float id = call->x[0][row];
         if (!(id >= 0.0f && id < (float)op->desc.length) || id != floorf(id)) {
+            size_t b = row % call->batch;
+            uint64_t start = call->rows ? rnnrt_start(op, call, b) : call->start;
             if (call->error)
-                *call->error = (struct rnnrt_error){.position = (int64_t)(call->start + row / call->batch),
-                                                    .batch_row = (int64_t)(row % call->batch),
+                *call->error = (struct rnnrt_error){.position = (int64_t)(start + row / call->batch),
+                                                    .batch_row = (int64_t)b,
                                                     .value = (double)id};
             return RNNRT_BAD_ID;
         }

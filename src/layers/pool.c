@@ -23,49 +23,57 @@ static void measure_window(const struct rnnrt_op *op, size_t batch, size_t frame
     sizes->capacity = window_capacity(op, frames);
 }
 
-/* How many numbers side by side hold frame `frame` of row b and of the rows after it. */
-static size_t run_of(const struct window *w, int64_t frame) {
-    return frame >= 0 ? w->in * w->call->batch : w->in;
+/* How many numbers side by side hold frame `frame` of a row and of those after it, of `rows`. */
+static size_t run_of(const struct window *w, int64_t frame, size_t rows) {
+    return frame >= 0 ? w->in * rows : w->in;
 }
 
-/* Of the frames from, from + dilation, ... before `to`; of none of them: -infinity. */
-static void greatest(const struct window *w, int64_t from, int64_t to, float *y) {
-    for (size_t i = 0; from >= to && i < w->in * w->call->batch; i++) y[i] = -INFINITY;
+/* Of the frames from, from + dilation, ... before `to` of `rows` rows from b on; of none of them: -infinity.
+ */
+static void greatest(const struct window *w, size_t b, size_t rows, int64_t from, int64_t to, float *y) {
+    for (size_t i = 0; from >= to && i < w->in * rows; i++) y[i] = -INFINITY;
     for (int64_t t = from; t < to; t += w->op->desc.dilation) {
-        size_t n = run_of(w, t);
-        for (size_t at = 0; at < w->in * w->call->batch; at += n) {
-            const float *x = window_at(w, t, at / w->in);
+        size_t n = run_of(w, t, rows);
+        for (size_t at = 0; at < w->in * rows; at += n) {
+            const float *x = window_at(w, t, b + at / w->in);
             if (t == from) memcpy(y + at, x, n * sizeof *y);
             else w->call->kernels->maximum(n, y + at, x, y + at);
         }
     }
 }
 
-static void mean(const struct window *w, int64_t from, int64_t to, double count, double *sum, float *y) {
-    size_t all = w->in * w->call->batch;
+static void mean(const struct window *w, size_t b, size_t rows, int64_t from, int64_t to, double count,
+                 double *sum, float *y) {
+    size_t all = w->in * rows;
     for (size_t i = 0; i < all; i++) sum[i] = 0.0;
     for (int64_t t = from; t < to; t++) {
-        size_t n = run_of(w, t);
+        size_t n = run_of(w, t, rows);
         for (size_t at = 0; at < all; at += n) {
-            const float *x = window_at(w, t, at / w->in);
+            const float *x = window_at(w, t, b + at / w->in);
             for (size_t i = 0; i < n; i++) sum[at + i] += (double)x[i];
         }
     }
     for (size_t i = 0; i < all; i++) y[i] = (float)(sum[i] / count);
 }
 
+/* Window k of `rows` rows from b on, whose sequences began at the same frame. */
+static void pool(const struct window *w, size_t k, size_t b, size_t rows, double *sum, float *y) {
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    int64_t start = w->first + (int64_t)k * w->stride, end = start + (int64_t)window_span(desc),
+            begin = window_begin(w, b), step = desc->dilation,
+            late = start < begin ? (begin - start + step - 1) / step : 0, from = start + late * step,
+            to = end > w->end ? w->end : end;
+    if (desc->kind == rnnrt_kind_max_pool1d) greatest(w, b, rows, from, to, y);
+    else mean(w, b, rows, from, to, (double)(desc->count_padding ? desc->kernel_size : to - from), sum, y);
+}
+
 static enum rnnrt_status run_window(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
-    const struct rnnrt_layer_desc *desc = &op->desc;
     struct window w = window_open(op, call);
     double *sum = (double *)(void *)(call->scratch + window_scratch(call->batch));
     float *y = call->y[0];
-    for (size_t k = 0; k < w.due; k++, y += w.in * call->batch) {
-        int64_t start = w.first + (int64_t)k * w.stride, end = start + (int64_t)window_span(desc);
-        int64_t step = desc->dilation, late = start < w.begin ? (w.begin - start + step - 1) / step : 0;
-        int64_t from = start + late * step, to = end > w.end ? w.end : end;
-        if (desc->kind == rnnrt_kind_max_pool1d) greatest(&w, from, to, y);
-        else mean(&w, from, to, (double)(desc->count_padding ? desc->kernel_size : to - from), sum, y);
-    }
+    for (size_t k = 0; k < w.due; k++)
+        for (size_t b = 0, rows; b < call->batch; b += rows, y += rows * w.in)
+            pool(&w, k, b, rows = window_alike(&w, b), sum, y);
     window_close(&w);
     call->made[0] = w.due;
     return RNNRT_OK;
@@ -84,7 +92,8 @@ static double work_window(const struct rnnrt_op *op) {
      .rate = window_rate,       \
      .run = run_window,         \
      .work = work_window,       \
-     .ring = true}
+     .ring = true,              \
+     .uneven = true}
 const struct rnnrt_layer_class rnnrt_layer_max_pool1d = POOL_WINDOW;
 const struct rnnrt_layer_class rnnrt_layer_average_pool1d = POOL_WINDOW;
 

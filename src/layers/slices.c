@@ -82,6 +82,7 @@ static enum rnnrt_status run_pad(const struct rnnrt_op *op, struct rnnrt_invocat
     return RNNRT_OK;
 }
 
+/* A crop reads no frame that is not there; what is made up at an end may have to look for one. */
 #define SLICE(how)              \
     {.time = RNNRT_TIME_NEEDED, \
      .prepare = prepare,        \
@@ -90,7 +91,8 @@ static enum rnnrt_status run_pad(const struct rnnrt_op *op, struct rnnrt_invocat
      .due = window_due,         \
      .rate = window_rate,       \
      .run = how,                \
-     .ring = true}
+     .ring = true,              \
+     .uneven = how == run_crop}
 const struct rnnrt_layer_class rnnrt_layer_crop = SLICE(run_crop);
 const struct rnnrt_layer_class rnnrt_layer_pad_constant = SLICE(run_pad);
 const struct rnnrt_layer_class rnnrt_layer_pad_replicate = SLICE(run_pad);

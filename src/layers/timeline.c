@@ -62,9 +62,9 @@ static enum rnnrt_status run_flatten(const struct rnnrt_op *op, struct rnnrt_inv
         for (size_t t = 0; t < call->frames && seen < (uint64_t)op->desc.length; t++, seen++)
             memcpy(value + (size_t)seen * in, call->x[0] + (t * call->batch + b) * in, in * sizeof(float));
     }
-    uint64_t seen = rnnrt_start(op, call, 0) + call->frames;
-    if (!call->final || !seen) return RNNRT_OK;
-    if (seen != (uint64_t)op->desc.length) return RNNRT_TOO_SHORT;
+    if (!call->final || !(rnnrt_start(op, call, 0) + call->frames)) return RNNRT_OK;
+    for (size_t b = 0; b < call->batch; b++)
+        if (rnnrt_start(op, call, b) + call->frames != (uint64_t)op->desc.length) return RNNRT_TOO_SHORT;
     for (size_t b = 0; b < call->batch; b++)
         memcpy(call->y[0] + b * out, rnnrt_kept_of(op, call, b), out * sizeof(float));
     call->made[0] = 1;

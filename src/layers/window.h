@@ -47,49 +47,78 @@ static inline size_t window_keeps(const struct rnnrt_op *op, struct rnnrt_kept *
     return kept[0].frames > 0;
 }
 
+/* Most frames out of `frames` in: the line they follow, what the end adds, and what stands before a line that
+ * begins with more than one. */
 static inline size_t window_capacity(const struct rnnrt_op *op, size_t frames) {
-    return (frames + window_span(&op->desc) + (size_t)op->desc.pad_left + (size_t)op->desc.pad_right) /
-               (size_t)op->desc.stride +
-           2;
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    size_t history = window_history(desc), left = (size_t)desc->pad_left, stride = (size_t)desc->stride,
+           early = left > history ? left - history : 0, missing = history > left ? history - left : 0,
+           late = desc->same ? missing + stride : (size_t)desc->pad_right;
+    return (frames + early + late) / stride + 2;
 }
 
 /* The windows of one call. Frames are counted from the invocation's first new one, which is 0: those before
  * it stand in a ring of `history` frames per row, those from it on in the invocation's chunk. All rows agree
- * on these counts: they are in phase. `phase`: the slot of each row's ring that frame 0 will take. */
+ * on these counts: they are in phase. Where their sequences began they need not: `uneven`. `phase`: the slot
+ * of each row's ring that frame 0 will take. */
 struct window {
     const struct rnnrt_op *op;
     const struct rnnrt_invocation *call;
     size_t in, history, due; /* numbers in a frame of one row; outputs of this invocation */
-    int64_t begin, end;      /* the frames there are: begin <= frame < end; others are padding */
+    int64_t begin, end;      /* the frames any row has: begin <= frame < end; others are padding */
     int64_t first, stride;   /* window k of this invocation starts at first + k * stride */
     uint32_t *phase;
+    bool uneven; /* some rows have fewer: see window_begin */
 };
 
 /* Scratch a window takes in front of its op's own: the phases. */
 static inline size_t window_scratch(size_t batch) { return (batch + 15) / 16 * 16; }
 
+/* The slot of a ring that frame `seen` of a sequence takes: 32-bit divisions where they do are twice as fast.
+ */
+static inline uint32_t window_phase(uint64_t seen, size_t history) {
+    return seen >> 32 ? (uint32_t)(seen % history) : (uint32_t)seen % (uint32_t)history;
+}
+
 static inline struct window window_open(const struct rnnrt_op *op, const struct rnnrt_invocation *call) {
     const struct rnnrt_layer_desc *desc = &op->desc;
-    uint64_t start = rnnrt_start(op, call, 0);
+    uint64_t start = rnnrt_start(op, call, 0), least = start, most = start;
     size_t made = window_due(op, (size_t)start, false), history = window_history(desc);
-    int64_t kept = op->start ? (int64_t)history : (int64_t)rnnrt_smaller((size_t)start, history);
     struct window w = {
-        op,
-        call,
-        (size_t)desc->input_size,
-        history,
-        window_due(op, (size_t)start + call->frames, call->final) - made,
-        -kept,
-        (int64_t)call->frames,
-        (int64_t)made * desc->stride - desc->pad_left - (int64_t)start,
-        desc->stride,
-        (uint32_t *)(void *)call->scratch,
+        .op = op,
+        .call = call,
+        .in = (size_t)desc->input_size,
+        .history = history,
+        .due = window_due(op, (size_t)start + call->frames, call->final) - made,
+        .end = (int64_t)call->frames,
+        .first = (int64_t)made * desc->stride - desc->pad_left - (int64_t)start,
+        .stride = desc->stride,
+        .phase = (uint32_t *)(void *)call->scratch,
     };
-    for (size_t b = 0; b < call->batch && history; b++) {
-        uint64_t seen = rnnrt_start(op, call, b); /* 32-bit divisions where they do: twice as fast */
-        w.phase[b] = seen >> 32 ? (uint32_t)(seen % history) : (uint32_t)seen % (uint32_t)history;
+    if (history) w.phase[0] = window_phase(start, history);
+    for (size_t b = 1; b < call->batch && history; b++) {
+        uint64_t seen = rnnrt_start(op, call, b);
+        w.phase[b] = window_phase(seen, history);
+        least = seen < least ? seen : least;
+        most = seen > most ? seen : most;
     }
+    w.begin = -(op->start ? (int64_t)history : (int64_t)rnnrt_smaller((size_t)most, history));
+    w.uneven = least < most && least < history && !op->start;
     return w;
+}
+
+/* The first frame row b has. */
+static inline int64_t window_begin(const struct window *w, size_t b) {
+    if (!w->uneven) return w->begin;
+    return -(int64_t)rnnrt_smaller((size_t)rnnrt_start(w->op, w->call, b), w->history);
+}
+
+/* How many rows from b on have the same first frame. */
+static inline size_t window_alike(const struct window *w, size_t b) {
+    size_t rows = 1;
+    if (!w->uneven) return w->call->batch - b;
+    while (b + rows < w->call->batch && window_begin(w, b + rows) == window_begin(w, b)) rows++;
+    return rows;
 }
 
 /* The slot of row b's ring in which frame `frame` stands, one of those kept. */

@@ -301,8 +301,8 @@ static void families(void) {
 /* ---- rows that began at different times ---- */
 
 static void phases(void) {
-    float w[OUT * 3 * IN], x[2 * IN] = {0}, y[8 * OUT];
-    fill(w, OUT * 3 * IN);
+    float w[OUT * 3 * IN], x[2 * IN], y[8 * OUT];
+    fill(w, OUT * 3 * IN), fill(x, 2 * IN);
     struct rnnrt_layer_desc rows[2] = {{.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
                                        {.kind = rnnrt_kind_conv1d,
                                         .inputs = 1,
@@ -329,11 +329,34 @@ static void phases(void) {
     CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OUT_OF_PHASE);
     CHECK(rnnrt_stream_flush(stream, &flushed, NULL, &error) == RNNRT_OUT_OF_PHASE);
     CHECK(rnnrt_row_position(first, 0) == 1 && rnnrt_row_position(second, 0) == 0);
-    CHECK(rnnrt_rows_push(plan, &second, 1, false, &in, false, &out, NULL, &error) == RNNRT_OK);
+    char *both[2] = {first, second};
+    size_t made[2];
+    CHECK(rnnrt_rows_push(plan, both, 2, false, &in, false, &out, NULL, NULL, &error) == RNNRT_OUT_OF_PHASE);
+    CHECK(rnnrt_rows_push(plan, &second, 1, false, &in, false, &out, NULL, NULL, &error) == RNNRT_OK);
     for (int t = 1; t < 3; t++) {
         out.frames = 4;
         CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == (t == 2));
     }
+    /* in one call, rows of any phase: the answers of both where each alone has them */
+    float alone[2 * OUT], again[2 * OUT];
+    rnnrt_stream_reset_row(stream, 0), rnnrt_stream_reset_row(stream, 1);
+    struct rnnrt_array one = {x, IN, IN, 1}, to = {alone, OUT, OUT, 1};
+    for (int t = 0; t < 3; t++) {
+        to.frames = 1;
+        CHECK(rnnrt_rows_push(plan, &first, 1, false, &one, false, &to, NULL, NULL, &error) == RNNRT_OK);
+        CHECK(to.frames == (t == 2));
+    }
+    rnnrt_stream_reset_row(stream, 0);
+    for (int t = 0; t < 2; t++) {
+        to = (struct rnnrt_array){alone + OUT, OUT, OUT, 1};
+        CHECK(rnnrt_rows_push(plan, &first, 1, false, &one, false, &to, NULL, NULL, &error) == RNNRT_OK);
+    }
+    for (int o = 0; o < OUT; o++) again[OUT + o] = 7;
+    struct rnnrt_array same = {x, 2 * IN, 0, 1}; /* both rows take the same frame */
+    to = (struct rnnrt_array){again, 2 * OUT, OUT, 1};
+    CHECK(rnnrt_rows_push(plan, both, 2, false, &same, false, &to, made, NULL, &error) == RNNRT_OK);
+    CHECK(to.frames == 1 && made[0] == 1 && made[1] == 0 && !memcmp(again, alone, OUT * sizeof *alone));
+    CHECK(again[OUT] == 7); /* of a row that is not due nothing is touched */
     rnnrt_stream_free(stream);
     rnnrt_plan_free(plan);
 }

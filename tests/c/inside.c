@@ -9,7 +9,7 @@
 enum { MOST_ROWS = 10, WALK = 3000 };
 
 static float taps[8];
-static int lags_seen, apart_seen, fixed_seen; /* how much of the testing reached how far */
+static int lags_seen, apart_seen, fixed_seen, early_seen; /* how much of the testing reached how far */
 
 static struct rnnrt_layer_desc a_row(int32_t kind, int32_t inputs, int32_t timed) {
     return (struct rnnrt_layer_desc){.kind = kind,
@@ -61,6 +61,50 @@ static void walk(const struct rnnrt_plan *plan, size_t r, size_t frames, size_t 
     }
 }
 
+/* Rows at positions of one phase do the same from there on: every value gets as many frames, while more come
+ * and at the end. */
+static void phases(const struct rnnrt_plan *plan) {
+    enum { POSITIONS = 40, AHEAD = 12 };
+    size_t before[2][MOST_ROWS], after[2][MOST_ROWS];
+    for (size_t n = plan->warm; n < plan->warm + POSITIONS; n++) {
+        const size_t at[2] = {n, n + plan->period * (size_t)(1 + below(9))};
+        for (int k = 0; k < 2; k++) rnnrt_plan_totals(plan, &at[k], false, false, before[k]);
+        for (size_t more = 0; more < AHEAD; more++)
+            for (int way = 0; way < 3; way++) {
+                for (int k = 0; k < 2; k++)
+                    rnnrt_plan_totals(plan, &(size_t){at[k] + more}, way == 1, way == 2, after[k]);
+                if (way == 2) rnnrt_plan_totals(plan, &at[0], false, true, before[0]);
+                if (way == 2) rnnrt_plan_totals(plan, &at[1], false, true, before[1]);
+                for (size_t v = 0; v < plan->value_count; v++) {
+                    CHECK(after[0][v] - before[0][v] == after[1][v] - before[1][v]);
+                    CHECK(!before[0][v] == !before[1][v]);
+                }
+                if (way < 2) continue;
+                for (int k = 0; k < 2; k++) rnnrt_plan_totals(plan, &at[k], false, false, before[k]);
+            }
+    }
+    early_seen += plan->warm < 4;
+}
+
+/* From its first frame on a row of a causal network is in phase with all others, and where windows wait until
+ * they are full from then on. */
+static void warm(void) {
+    for (int32_t causal = 0; causal < 2; causal++) {
+        struct rnnrt_layer_desc rows[5];
+        rows[0] = a_row(rnnrt_kind_input, 0, 1);
+        for (int32_t r = 1; r < 5; r++) {
+            rows[r] = a_row(rnnrt_kind_conv1d, 1, 1), rows[r].input[0] = r - 1;
+            rows[r].kernel_size = 3, rows[r].dilation = 1 << r, rows[r].pad_left = causal ? 2 << r : 0;
+        }
+        int32_t output = 4;
+        struct rnnrt_plan *plan;
+        struct rnnrt_error error;
+        CHECK(rnnrt_plan_create(&plan, rows, 5, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+        CHECK(plan->period == 1 && plan->warm == (causal ? 1 : 1 + 2 * (2 + 4 + 8 + 16)));
+        rnnrt_plan_free(plan);
+    }
+}
+
 static void random_joins(uint64_t s) {
     struct rnnrt_layer_desc rows[MOST_ROWS];
     seed(s);
@@ -88,6 +132,7 @@ static void random_joins(uint64_t s) {
     struct rnnrt_plan *plan;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&plan, rows, (size_t)count, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    if (plan->streams && !length) phases(plan);
     for (size_t r = 0; r < (size_t)count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         size_t furthest[RNNRT_MAX_INPUTS], early[RNNRT_MAX_INPUTS], drifting = 0;
@@ -170,7 +215,8 @@ int main(void) {
     for (size_t k = 0; k < sizeof taps / sizeof *taps; k++) taps[k] = number();
     for (uint64_t s = 1; s <= 1500; s++) random_joins(s);
     printf("%d lags, %d inputs of fixed length, %d joins apart\n", lags_seen, fixed_seen, apart_seen);
-    CHECK(lags_seen > 500 && fixed_seen > 300 && apart_seen > 100);
+    CHECK(lags_seen > 500 && fixed_seen > 300 && apart_seen > 100 && early_seen > 100);
+    warm();
     idle_arenas();
     ladder(12, 3, 5);
     ladder(30, 2, 4);
