@@ -55,8 +55,8 @@ def push_streams(
     """
 
 def step_rows(model: Model[Any], streams: list[Stream[Any]], frames: Any, out: Floats | None) -> Any:
-    """What ``step_many`` returns where all is plain: one flat input and output, rows in phase, ``frames``
-    (and ``out``) one float32 array (rows, features).
+    """What ``step_many`` returns where all is plain: one flat input and output, ``frames`` (and ``out``) one
+    float32 array (rows, features).
     """
 
 LONG_WORK: int
@@ -80,20 +80,6 @@ class Call:
 
     def finish(self) -> None:
         """The last word to ``progress``."""
-
-@final
-class Group:
-    """Rows of one phase, with all that a push of them needs."""
-
-    def __new__(
-        cls,
-        plan: Plan,
-        rows: list[tuple[Stream[Any], int, list[Floats]]],
-        members: list[int],
-        every_step: bool,
-        frames: int,
-        ended: bool,
-    ) -> Group: ...
 
 @final
 class Plan:
