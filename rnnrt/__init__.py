@@ -31,6 +31,7 @@ from .loading import (
     from_rtneural,
     from_tflite,
     from_torch,
+    from_torchscript,
     load,
     show_config,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "from_rtneural",
     "from_tflite",
     "from_torch",
+    "from_torchscript",
     "layers",
     "load",
     "show_config",

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 
+_MOST_SHOWN = 600  # characters of what was found: it may be as long as the file likes
+
+
 class RnnrtError(Exception):
     """Base of every error rnnrt raises on purpose.
 
@@ -35,6 +38,8 @@ class RnnrtError(Exception):
         found: str | None = None,
         fix: str | None = None,
     ) -> None:
+        if found is not None and len(found) > _MOST_SHOWN:
+            found = f"{found[:_MOST_SHOWN]}..."
         self.what, self.where, self.expected, self.found, self.fix = what, where, expected, found, fix
         super().__init__(what, where, expected, found, fix)
 

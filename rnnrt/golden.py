@@ -149,7 +149,7 @@ def is_live(source):
     """Whether ``source`` is a framework's own object: not a path, bytes or a mapping of names to arrays."""
     return not isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)) and detect(
         source
-    ).name in ("keras-model", "torch-module", "torch-program")
+    ).name in ("keras-model", "torch-module", "torch-program", "torch-script")
 
 
 def provenance(source, graph) -> dict:
@@ -172,8 +172,8 @@ def _answers(source, graph, inputs):
     kind = detect(source)
     if kind.name == "torch-module":
         return _by_torch(source, graph, inputs)
-    if kind.name == "torch-program":
-        return _by_program(source, graph, inputs)
+    if kind.name in ("torch-program", "torch-script"):
+        return _by_program(source, graph, inputs, kind.importer)
     if kind.name == "keras-model":
         return _by_keras(source, graph, inputs)
     if kind.importer != "keras":
@@ -222,11 +222,13 @@ def _by_torch(module, graph, inputs):
     return [y.numpy() for y in kept], f"torch {torch.__version__.partition('+')[0]}"
 
 
-def _by_program(program, graph, inputs):
+def _by_program(program, graph, inputs, importer):
     import torch
 
-    from .importers.pt2.run import runner
+    from .importers.pt2.run import runner as exported
+    from .importers.torchscript.run import runner as scripted
 
+    runner = exported if importer == "pt2" else scripted
     given = [to_source(inputs[name], graph[name].axes) for name in graph.inputs]
     with _hindering():
         return runner(program, graph)(given), f"torch {torch.__version__.partition('+')[0]}"

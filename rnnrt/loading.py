@@ -78,14 +78,15 @@ def from_torch(
     importers/spec/build.py), or a path to it; without it only one LSTM or GRU imports, and the error holds a
     draft. ``prefix`` chooses among several networks in a checkpoint. ``example``: of a live module, one
     example of each input (a tensor, a tuple of them, or {argument of forward: value}), for modules whose
-    layers do not tell the shapes or whose forward asks for them. ``check``, ``max_bytes``: as in
+    layers do not tell the shapes or whose forward asks for them. Of a TorchScript file a ``spec`` reads the
+    weights alone; without one, ``from_torchscript`` reads the program. ``check``, ``max_bytes``: as in
     ``from_keras``. Raises ModelFileError for a damaged file, UnsupportedModelError with the line of forward
     or of the spec for what rnnrt does not run.
     """
     from .importers import detection
     from .importers.torch import reader
 
-    detection.expect(source, "torch")
+    detection.expect(source, "torch", *("torchscript",) * (spec is not None))
     return _imported(
         reader.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source, check=check
     )
@@ -169,6 +170,33 @@ def from_pt2(
 
     detection.expect(source, "pt2")
     return _imported(reader.read(source, state=state, max_bytes=max_bytes), source, check=check)
+
+
+def from_torchscript(
+    source: Any,
+    *,
+    state: Mapping[str, str] | None = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
+    check: Check | None = None,
+    max_bytes: int = 2 << 30,
+) -> Model[Answer]:
+    """A Model from a file of torch.jit.save that torch.jit.trace wrote, for which torch is not needed, or a
+    live module of torch.jit.
+
+    Inputs have the names of forward's arguments and their axes. Any batch is taken, and any number of frames
+    where no operator depends on the example's; what was taken for true stands in ``assumptions``. ``shapes``:
+    {input: sizes} that it was traced with, where the file does not say them (a frozen one), None for those
+    that may be any ({"x": (None, 100, 40)}). ``state``, ``check``, ``max_bytes``: as in ``from_pt2``.
+
+    Raises UnsupportedModelError for scripted modules, whose weights ``from_torch`` takes with a spec.
+    """
+    from .importers import detection
+    from .importers.torchscript import reader
+
+    detection.expect(source, "torchscript")
+    return _imported(
+        reader.read(source, state=state, shapes=shapes, max_bytes=max_bytes), source, check=check
+    )
 
 
 def from_nam(source: File, *, check: Check | None = None, max_bytes: int = 2 << 30) -> Model[Answer]:

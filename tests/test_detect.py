@@ -98,6 +98,7 @@ KNOWN = {
     ),
     "torch-legacy": LEGACY,
     "torch-export": zipped(**{"m/models/model.json": "{}", "m/byteorder": b"little"}),
+    "torchscript": zipped(**{"m/data.pkl": b"", "m/constants.pkl": b"", "m/code/__torch__.py": ""}),
     "safetensors": safetensors.numpy.save({"w": np.ones((2, 2), np.float32)}, {"format": "pt"}),
     "npz": npz(weight_ih_l0=np.ones(3)),
     "textbook": npz(**TEXTBOOK),
@@ -112,7 +113,6 @@ KNOWN = {
 
 HTML = b"\n<!DOCTYPE html><html><head><title>404</title></head></html>"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-SCRIPT = zipped(**{"m/data.pkl": b"", "m/constants.pkl": b"", "m/code/__torch__.py": ""})
 WRONG = {
     "empty": (b"", "empty", ModelFileError, "an empty file.*again"),
     "html": (HTML, "html", ModelFileError, "web page.*Download the file itself"),
@@ -137,7 +137,6 @@ WRONG = {
         UnsupportedModelError,
         "model.keras",
     ),
-    "torchscript": (SCRIPT, "torchscript", UnsupportedModelError, "state_dict"),
     "torch_mobile": (b"\x10\0\0\0PTMF" + bytes(50), "torch-mobile", UnsupportedModelError, "state_dict"),
     "pickle": (pickle.dumps({"a": 1}, 4), "pickle", UnsupportedModelError, "could run code.*state_dict"),
     "zip_in_zip": (
@@ -372,9 +371,9 @@ def test_live_torch_modules_and_the_files_torch_writes(tmp_path):
     for source in (program, tmp_path / "exported"):
         with pytest.raises(UnsupportedModelError, match="a.*torch.export.*Use rnnrt.from_pt2"):
             rnnrt.from_torch(source)
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script")
-    with pytest.raises(UnsupportedModelError, match="TorchScript"):
-        detect(tmp_path / "script")
+    made = torch.jit.script(torch.nn.Linear(2, 2))
+    torch.jit.save(made, tmp_path / "script")
+    assert detect(tmp_path / "script").importer == detect(made).importer == "torchscript"
 
 
 def test_live_keras_models_and_the_files_keras_writes(tmp_path):

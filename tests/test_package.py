@@ -27,8 +27,8 @@ SOURCES = sorted(SOURCE.rglob("*.[ch]"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 NAMES = {
-    rnnrt: "from_keras from_torch from_onnx from_tflite from_pt2 from_nam from_rtneural from_numpy "
-    "from_graph load convert by_path show_config layers textbook Model Stream State Graph",
+    rnnrt: "from_keras from_torch from_onnx from_tflite from_pt2 from_torchscript from_nam from_rtneural "
+    "from_numpy from_graph load convert by_path show_config layers textbook Model Stream State Graph",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
     rnnrt.Model: "__call__ run stream step_many save summary inputs outputs clocks nbytes delay "
     "receptive_field streamable verify with_options",

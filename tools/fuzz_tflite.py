@@ -9,7 +9,6 @@ a mutant may end. Prints the errors by kind; ends with 1 where an answer differe
 own, or an import took longer than --seconds.
 """
 
-import multiprocessing
 import random
 import sys
 from pathlib import Path
@@ -72,50 +71,21 @@ def tables_changed(content, draw):
     return tflite_bytes.written(model)
 
 
-def asked(pipe):
-    """LiteRT in a process of its own: takes (content, inputs), gives outputs or None."""
+def answers(content, inputs):
+    """What LiteRT makes of a file."""
     from ai_edge_litert.interpreter import Interpreter
 
-    while True:
-        content, inputs = pipe.recv()
-        try:
-            runtime = Interpreter(model_content=content, num_threads=1)
-            ports = runtime.get_input_details()
-            if len(ports) != len(inputs):  # one is used by nothing
-                raise ValueError(ports)
-            for port, x in zip(ports, inputs):
-                runtime.resize_tensor_input(port["index"], x.shape, strict=True)
-            runtime.allocate_tensors()
-            for port, x in zip(ports, inputs):
-                runtime.set_tensor(port["index"], x)
-            runtime.invoke()
-            pipe.send([runtime.get_tensor(p["index"]) for p in runtime.get_output_details()])
-        except Exception:  # noqa: BLE001 - whatever it refuses a file for
-            pipe.send(None)
-
-
-class Runtime:
-    """Answers of LiteRT, None where it refuses a file or dies of it."""
-
-    def __init__(self):
-        self.process = None
-
-    def __call__(self, content, inputs):
-        if self.process is None or not self.process.is_alive():
-            context = multiprocessing.get_context("spawn")
-            self.pipe, other = context.Pipe()
-            self.process = context.Process(target=asked, args=(other,), daemon=True)
-            self.process.start()
-            other.close()
-        try:
-            self.pipe.send((content, inputs))
-            if self.pipe.poll(20):
-                return self.pipe.recv()
-        except (EOFError, OSError):
-            pass
-        self.process.kill()
-        self.process.join()
-        return None
+    runtime = Interpreter(model_content=content, num_threads=1)
+    ports = runtime.get_input_details()
+    if len(ports) != len(inputs):  # one is used by nothing
+        raise ValueError(ports)
+    for port, x in zip(ports, inputs):
+        runtime.resize_tensor_input(port["index"], x.shape, strict=True)
+    runtime.allocate_tensors()
+    for port, x in zip(ports, inputs):
+        runtime.set_tensor(port["index"], x)
+    runtime.invoke()
+    return [runtime.get_tensor(p["index"]) for p in runtime.get_output_details()]
 
 
 def differs(content, graph, runtime):
@@ -161,7 +131,7 @@ def main():
     contents = [Path(f).read_bytes() for f in chosen.files]
     recorded = [c for n, c in tflite_files.recorded()[0].items() if not n.startswith(("integers", "half"))]
     contents = contents or [*recorded, *tflite_networks.FILES.values()]
-    draw, runtime = random.Random(chosen.seed), Runtime()
+    draw, runtime = random.Random(chosen.seed), mutants.Apart(answers)
 
     def mutant(k):
         seed = draw.choice(contents)

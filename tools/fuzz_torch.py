@@ -2,14 +2,15 @@
 
     python tools/fuzz_torch.py --count 2000 --seed 0
     python tools/fuzz_torch.py --count 500 --exported
+    python tools/fuzz_torch.py --count 500 --traced
 
 Each forward is a random program over one or two sequences: recurrent layers (packed or not, with states from
 the caller or from other layers), convolutions, norms, pools, residuals, Sequential parts, reductions over
 time, several outputs. Every import is run at several batches and lengths, with rows of different lengths and
 states where forward takes them. ``--exported``: through a torch.export archive (.pt2), with the sizes of an
-example or left open; forwards that torch.export does not take count apart. Prints the refusals by reason;
-ends with 1 where an answer differed or an error was not rnnrt's own, or where more than --refused percent
-were refused.
+example or left open; ``--traced``: through TorchScript of torch.jit.trace, frozen or not, against the answers
+of torch.jit.load; forwards that PyTorch does not take count apart. Prints the refusals by reason; ends with
+1 where an answer differed or an error was not rnnrt's own, or where more than --refused percent were refused.
 """
 
 import argparse
@@ -56,9 +57,28 @@ def exported(module, example, seed):
     return held.getvalue()
 
 
-def one(seed, through_file=False):
+def traced(module, example, seed):
+    """The content of a TorchScript file of a module, None where it cannot be traced. A frozen one says
+    nothing of sizes.
+    """
+    held = io.BytesIO()
+    logging.disable()
+    try:
+        made = torch.jit.trace(module, example, strict=False, check_trace=False)
+        torch.jit.save(torch.jit.freeze(made) if seed % 3 == 0 else made, held)
+    except Exception:  # noqa: BLE001 - whatever it does not take
+        return None
+    finally:
+        logging.disable(logging.NOTSET)
+    return held.getvalue()
+
+
+WAYS = {"exported": (exported, ".pt2", rnnrt.from_pt2), "traced": (traced, ".pt", rnnrt.from_torchscript)}
+
+
+def one(seed, way=None):
     """("ok" | "refused" | "wrong" | "foreign" | "not exported", details) of the forward that ``seed``
-    makes.
+    makes. ``way``: "exported" or "traced", through a file.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,29 +86,33 @@ def one(seed, through_file=False):
         module, generator = writer.module().eval(), torch.Generator().manual_seed(seed)
         packs, state = writer.takes
         example = None
-        if random.Random(seed).random() < 0.5 or through_file:
+        if random.Random(seed).random() < 0.5 or way:
             frames = own = writer.enough(15)
             parts = [*writer.inputs(3, frames, generator)]
             parts += [writer.lengths(3, frames, generator)] if packs else []
             parts += [writer.state(3, generator)] if state else []
             example = tuple(parts)
         before = {k: v.clone() for k, v in module.state_dict().items()}
-        content = exported(module, example, seed) if through_file else b""
+        content = WAYS[way][0](module, example, seed) if way else b""
         if content is None:
             return "not exported", None, writer.words()
         try:
-            if through_file:
-                with tempfile.NamedTemporaryFile(suffix=".pt2") as file:
+            if way:
+                with tempfile.NamedTemporaryFile(suffix=WAYS[way][1]) as file:
                     file.write(content)
                     file.flush()
-                    model = rnnrt.from_pt2(file.name)
+                    sizes = {n: tuple(part.shape) for n, part in zip("xz", writer.inputs(3, own, generator))}
+                    said = {"shapes": sizes} if way == "traced" and seed % 6 == 0 else {}
+                    model = WAYS[way][2](file.name, **said)
+                if way == "traced":  # what is in the file, not what its module does
+                    module = torch.jit.load(io.BytesIO(content))
             else:
                 model = rnnrt.from_torch(module, example=example)
         except rnnrt.RnnrtError as error:
             return "refused", error, writer.words()
         except Exception as error:  # noqa: BLE001 - what is looked for
             return "foreign", f"{type(error).__name__}: {error}", writer.words()
-        if any(not torch.equal(v, before[k]) for k, v in module.state_dict().items()):
+        if way is None and any(not torch.equal(v, before[k]) for k, v in module.state_dict().items()):
             return "wrong", "importing changed the module", writer.words()
         fixed = {model.graph.signals[n].length for n in model.graph.inputs} - {None}
         for batch, more, with_state in ((3, 9, True), (1, 24, True), (4, 2, False), (2, 13, True)):
@@ -99,7 +123,7 @@ def one(seed, through_file=False):
                 n = writer.lengths(batch, frames, generator)
                 given.append(n)
                 options["lengths"] = n.numpy()
-            if state and (with_state or not writer.optional):
+            if state and (with_state or not writer.optional or way == "traced"):
                 s = writer.state(batch, generator)
                 given.append(s)
                 options["initial_state"] = plain(s)
@@ -137,9 +161,11 @@ def main():
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the first forward; the others follow")
     parser.add_argument("--exported", action="store_true", help="through torch.export archives")
+    parser.add_argument("--traced", action="store_true", help="through TorchScript")
     parser.add_argument("--refused", type=float, default=10.0, help="percent that may be refused")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    way = "exported" if options.exported else "traced" if options.traced else None
     counts, reasons, noted, begun = (
         collections.Counter(),
         collections.Counter(),
@@ -147,7 +173,7 @@ def main():
         time.time(),
     )
     for seed in range(options.seed, options.seed + options.count):
-        kind, details, words = one(seed, options.exported)
+        kind, details, words = one(seed, way)
         counts[kind] += 1
         if kind == "refused":
             reasons[re.sub(r"'[^']*'|\d+", "_", details.what)] += 1
@@ -160,7 +186,7 @@ def main():
         f"{options.count} forwards from seed {options.seed} in {time.time() - begun:.0f} s: {counts['ok']} "
         f"equal to torch,"
         f" {counts['wrong']} wrong, {counts['foreign']} foreign errors, {counts['refused']} refused "
-        f"({refused:.1f} %)" + f", {counts['not exported']} not exported" * options.exported
+        f"({refused:.1f} %)" + f", {counts['not exported']} not {way}" * bool(way)
     )
     for reason, n in reasons.most_common():
         print(f"{n:6}  refused: {reason}")

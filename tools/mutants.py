@@ -7,6 +7,7 @@ reads the same file too, it answers alike.
 import argparse
 import collections
 import copy
+import multiprocessing
 import tempfile
 import time
 import traceback
@@ -115,6 +116,42 @@ class Tally:
         for end, count in self.ends.most_common(most):
             print(f"{count:8} {end}")
         print(f"slowest {self.slowest:.2f} s, {len(self.faults)} faults")
+
+
+class Apart:
+    """A function in a process of its own, which a mutant may end. None where it raises, dies, or takes more
+    than ``seconds``.
+    """
+
+    def __init__(self, function, seconds=20.0):
+        self.function, self.seconds, self.process = function, seconds, None
+
+    def __call__(self, *given):
+        if self.process is None or not self.process.is_alive():
+            context = multiprocessing.get_context("spawn")
+            self.pipe, other = context.Pipe()
+            self.process = context.Process(target=_answering, args=(self.function, other), daemon=True)
+            self.process.start()
+            other.close()
+        try:
+            self.pipe.send(given)
+            if self.pipe.poll(self.seconds):
+                return self.pipe.recv()
+        except (EOFError, OSError):
+            pass
+        self.process.kill()
+        self.process.join()
+        return None
+
+
+def _answering(function, pipe):
+    while True:
+        given = pipe.recv()
+        try:
+            made = function(*given)
+        except Exception:  # noqa: BLE001 - whatever it refuses
+            made = None
+        pipe.send(made)
 
 
 def options(description, seconds=20.0, files="*"):

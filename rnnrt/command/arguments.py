@@ -169,14 +169,16 @@ def parser() -> argparse.ArgumentParser:
                 action="append",
                 type=_pair,
                 metavar="INPUT=OUTPUT",
-                help="values that are carried from call to call: the state of a stream (of .pt2 files, too)",
+                help="values that are carried from call to call: the state of a stream (of .pt2 and "
+                "TorchScript files, too)",
             )
             onnx.add_argument(
                 "--shape",
                 action="append",
                 type=_sizes,
                 metavar="NAME=SIZES",
-                help="sizes of an input that the file leaves open, as input=,576",
+                help="sizes of an input that the file leaves open, as input=,576; of TorchScript that says "
+                "none, those that it was traced with",
             )
             added.add_argument(
                 "--max-bytes",

@@ -30,8 +30,8 @@ def opener(name: str, source: str):
     """
     framework, _, program = name.partition(":")
     if framework == "torch":
-        if not program and _kind_name(source) == "torch-export":
-            return lambda: _exported_in_torch(source)
+        if not program and _kind_name(source) in ("torch-export", "torchscript"):
+            return lambda: _stored_in_torch(source)
         if not program:
             raise UnsupportedModelError(
                 "torch cannot run this file by itself: a state dict holds weights and no forward()",
@@ -91,15 +91,18 @@ def _in_torch(program, source):
     return {f"torch {torch.__version__.partition('+')[0]}": call}
 
 
-def _exported_in_torch(source):
-    """A torch.export archive, loaded by PyTorch itself, which trusts it."""
+def _stored_in_torch(source):
+    """A torch.export archive or TorchScript, loaded by PyTorch itself, which trusts it."""
     from .. import importers
-    from ..importers.pt2.run import runner
+    from ..importers.pt2.run import runner as exported
+    from ..importers.torchscript.run import runner as scripted
 
     torch = _installed("torch", "torch")
     torch.set_num_threads(1)
+    is_script = detect(source).importer == "torchscript"
+    runner = scripted if is_script else exported
     try:
-        program = torch.export.load(source)
+        program = torch.jit.load(source, "cpu").eval() if is_script else torch.export.load(source)
     except Exception as error:
         raise _refused("torch cannot load the file", path_text(source), error) from error
     run = runner(program, importers.read(source))
@@ -144,7 +147,7 @@ def _state_dict(source, torch):
     from ..importers.torch import files
 
     kind = detect(source)
-    if kind.importer != "torch":
+    if kind.importer not in ("torch", "torchscript"):
         raise UnsupportedModelError(
             f"is {kind.what}, which holds no weights for torch",
             where=path_text(source),

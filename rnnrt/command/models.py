@@ -38,12 +38,17 @@ def open_model(path, options, **settings):
 def importing(path, options):
     """The importer's own options among those of a command; UsageError where its file has no use for one."""
     kind, own = detect(path), ("data", "constant", "state", "shape")
-    takes = {"onnx": own, "tflite": own[1:], "pt2": ("state",)}.get(kind.importer, ())
+    takes = {"onnx": own, "tflite": own[1:], "pt2": ("state",), "torchscript": own[2:]}.get(kind.importer, ())
     given = next((n for n in own if getattr(options, n) and n not in takes), None)
     if given:
-        others = {"data": "", "state": ", .tflite and .pt2"}.get(given, " and .tflite")
+        others = {
+            "data": "",
+            "state": ", .tflite, .pt2 and TorchScript",
+            "shape": ", .tflite and TorchScript",
+        }
+        others = others.get(given, " and .tflite")
         raise UsageError(f"is {kind.what}; --{given} belongs to .onnx{others} files", where=str(path))
-    if kind.importer not in ("keras", "torch") and options.spec:
+    if kind.importer not in ("keras", "torch", "torchscript") and options.spec:
         raise UsageError(f"is {kind.what}, which needs no spec: it says what it is", where=str(path))
     made = {"max_bytes": options.max_bytes}
     if options.spec:

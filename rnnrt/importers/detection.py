@@ -240,10 +240,9 @@ TABLE = (
     ),
     Kind(
         "torchscript",
-        "TorchScript: a program, not weights",
+        "a TorchScript program",
         lambda c: c.has(r"[^/]*/(constants\.pkl|code/.*|bytecode\.pkl)"),
-        fix="In PyTorch: torch.save(torch.jit.load(path).state_dict(), new_path), then import that with a "
-        "spec.",
+        "torchscript",
     ),
     Kind(
         "torch-export",
@@ -446,6 +445,7 @@ _READERS = {
     "onnx": "rnnrt.from_onnx",
     "tflite": "rnnrt.from_tflite",
     "pt2": "rnnrt.from_pt2",
+    "torchscript": "rnnrt.from_torchscript",
     "numpy": "rnnrt.from_numpy",
     "nam": "rnnrt.from_nam",
     "rtneural": "rnnrt.from_rtneural",
@@ -453,14 +453,14 @@ _READERS = {
 }
 
 
-def expect(source, importer):
-    """Raises where ``source`` belongs to another importer than ``importer``, naming the function that reads
-    it.
+def expect(source, importer, *others):
+    """Raises where ``source`` belongs to another importer than ``importer`` and ``others``, naming the
+    function that reads it.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return
     kind = detect(source)
-    if kind.importer != importer:
+    if kind.importer not in (importer, *others):
         raise UnsupportedModelError(
             f"is {kind.what}, which {_READERS[importer]} does not read",
             where="the given object" if _live_kind(source) else path_text(source),
@@ -490,6 +490,7 @@ def framework(source) -> str | None:
 
 
 _EXPORTED = ("torch.export.exported_program", "ExportedProgram")
+_SCRIPT = ("torch.jit._script", "ScriptModule")
 
 
 def _live_kind(source):
@@ -499,8 +500,11 @@ def _live_kind(source):
     live = framework(source)
     if live == "keras":
         return Kind("keras-model", "a live Keras model", _never, "keras")
-    if live == "torch" and _EXPORTED in [(c.__module__, c.__name__) for c in type(source).__mro__]:
+    classes = [(c.__module__, c.__name__) for c in type(source).__mro__] if live == "torch" else ()
+    if _EXPORTED in classes:
         return Kind("torch-program", "a live program of torch.export", _never, "pt2")
+    if _SCRIPT in classes:
+        return Kind("torch-script", "a live TorchScript module", _never, "torchscript")
     if live == "torch":
         return Kind("torch-module", "a live PyTorch module", _never, "torch")
     if live == "onnx":

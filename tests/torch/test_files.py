@@ -182,10 +182,6 @@ def test_tensors_that_are_not_dense_and_real_are_refused_by_name(make):
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5.*from_keras"),
         (b"\x80\x04N.", "pickle"),
         (bytes(257) + b"ustar" + bytes(300), "tar"),
-        (
-            zipped({"m/data.pkl": b"N.", "m/code/__torch__/net.py": b"", "m/constants.pkl": b""}),
-            "TorchScript",
-        ),
         (zipped({"m/models/model.json": b"{}"}), "torch.export"),
         (zipped({"config.json": b"{}", "model.weights.h5": b""}), "from_keras"),
         (zipped({"readme": b"hello"}), "zip"),

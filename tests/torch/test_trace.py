@@ -119,5 +119,5 @@ def test_what_wraps_a_module_is_taken_off_or_refused_by_name():
         assert np.array_equal(rnnrt.from_torch(wrapped)(x), expected)
     with pytest.warns(DeprecationWarning):
         script = torch.jit.script(inner)
-    with pytest.raises(UnsupportedModelError, match="TorchScript modules are not read.*state_dict"):
+    with pytest.raises(UnsupportedModelError, match="a live TorchScript module.*from_torchscript"):
         rnnrt.from_torch(script)

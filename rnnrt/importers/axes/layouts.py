@@ -59,17 +59,18 @@ def search(layouts, read, fix=None):
     came furthest). ``layouts``: {input: every Layout it could have}; ``read``: raises LayoutMismatch.
     ``fix``: what to do where there are too many.
     """
-    fitting, impossible, furthest = [], [], ((-1,), None)
+    fitting, impossible, furthest = [], {}, ((-1,), None)
     for trial, combination in enumerate(itertools.product(*layouts.values())):
         assumed = dict(zip(layouts, combination))
-        if any(all(assumed[n] == c for n, c in wrong.items()) for wrong in impossible):
+        if any(tuple(map(assumed.get, inputs)) in wrong for inputs, wrong in impossible.items()):
             continue
         if trial > _MOST_TRIALS:
             raise UnsupportedModelError("the sizes of the inputs cannot be found", fix=fix)
         try:
             fitting.append((assumed, read(assumed)))
         except LayoutMismatch as mismatch:
-            impossible.append({n: assumed[n] for n in mismatch.inputs})
+            inputs = tuple(n for n in layouts if n in mismatch.inputs)
+            impossible.setdefault(inputs, set()).add(tuple(map(assumed.get, inputs)))
             # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading
             # under which no call found the axes it needs says little: it may be the reading that is wrong.
             telling = {AxesError: 0, ShapeError: 1}.get(type(mismatch.error), 2)

@@ -113,6 +113,9 @@ def _repeated(net, x, place, count):
             "an axis of size one can be repeated over the frames of a tensor, or a number of times",
             found=f"{count} of {x}",
         )
+    if x.axes[place] == "f":  # one number
+        _few(count)
+        return net.layered(x, Select, index=(0,) * count)
     if "f" not in x.axes and ("t" in x.axes or place == len(x.axes) - 1):
         _few(count)
         wide = net.add(Select, net.add(Reshape, x.reference, features=(1,)), index=(0,) * count)

@@ -15,7 +15,7 @@ from ...format import strict_json
 from ..containers import pickle
 from ..containers.json_file import Fields
 from ..containers.zip import Archive
-from ..torch.files import Checkpoint, read_bytes
+from ..torch.files import Checkpoint, Tensors, read_bytes
 
 MAX_JSON = 64 << 20
 MAX_DEPTH = 64
@@ -45,30 +45,6 @@ _STRIDED = 7
 
 _FLAT = "serialized_exported_program.json"
 _RESAVE = "Save it anew with torch.export.save() of PyTorch 2.8 or later."
-
-
-class Tensors:
-    """The tensors of an archive by the names that its program has for them, read out when asked for;
-    ``types`` of those read so far.
-    """
-
-    def __init__(self, records, checkpoints):
-        self._records, self._checkpoints = records, checkpoints
-        self.types: dict[str, str] = {}
-
-    def array(self, name, where):
-        """A tensor as float32."""
-        for records, checkpoint in zip(self._records, self._checkpoints):
-            if name in records:
-                record = records[name]
-                made = checkpoint.array(record, name)
-                self.types[name] = getattr(record, "dtype", "float32")
-                if self.types[name].lstrip("u").startswith("int") and (abs(made) >= 1 << 24).any():
-                    raise UnsupportedModelError(
-                        "holds whole numbers beyond 2**24", where=f"{checkpoint.where}, tensor {name!r}"
-                    )
-                return made
-        raise ModelFileError(f"lacks the tensor {name!r}", where=where)
 
 
 def read(data: bytes, where: str, max_bytes: int):

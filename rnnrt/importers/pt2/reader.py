@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 
-from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError, did_you_mean
+from ...errors import RnnrtError
 from ...format.reading import path_text, read_whole
 from ...graph import Graph
-from ..carried import carried, proposed_states
 from ..detection import framework
-from ..torch.stored import StoredProgram
+from ..torch.stored import StoredProgram, known, understood, with_states
 from . import archive, schema
 
 __all__ = ["read"]
@@ -42,36 +41,10 @@ def _saved(program):
 
 def _read(content, where, states, max_bytes):
     root, tensors = archive.read(content, where, max_bytes)
-    try:
+    with understood():
         exported = schema.read(root)
-        _known(states, exported.ports, "input")
+        known(states, exported.ports, "input")
         array = lambda name: tensors.array(name, where)
         program = StoredProgram(exported.nodes, "forward", exported.ports, array, states, exported.metadata)
         graph = program.graph()
-    except RnnrtError:  # some are kinds of ValueError and TypeError too
-        raise
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ModelFileError(f"the program is not understood ({type(error).__name__})") from error
-    except MemoryError as error:
-        raise ResourceLimitError("the program asks for more memory than there is") from error
-    wide = sorted({t for t in tensors.types.values() if t in ("float16", "bfloat16", "float64")})
-    if wide:
-        note = f"arrays of {' and '.join(wide)} numbers are computed with in float32"
-        graph.metadata["assumptions"] = [*graph.metadata.get("assumptions", ()), note]
-    if states:
-        names = [o.name for o in graph.outputs]
-        _known(states.values(), names, "output")
-        return carried(graph, states)
-    found = proposed_states(graph)
-    return graph.replace(graph.layers, metadata=graph.metadata | found) if found else graph
-
-
-def _known(given, names, what):
-    for name in given:
-        if name not in names:
-            raise UnsupportedModelError(
-                f"state names an {what} that is not there",
-                expected=", ".join(names),
-                found=repr(name),
-                fix=did_you_mean(name, list(names)),
-            )
+    return with_states(graph, states, tensors.types)

@@ -14,7 +14,7 @@ from ...format import strict_json
 from ...format.reading import printable
 from ..axes.values import Harmless, Refused
 from ..containers.json_file import Fields
-from ..torch.stored import Call, Dim, Port
+from ..torch.stored import Call, Dim, Port, keeps
 from .archive import TYPES
 
 MAJOR = 8
@@ -223,7 +223,7 @@ class _Reader:
             name = (
                 value.get("buffer_name") or value.get("user_input_name") if isinstance(value, dict) else None
             )
-            raise _keeps(printable(str(name))[:80], self.where)
+            raise keeps(printable(str(name))[:80], self.where)
         if kind != "user_output":
             raise UnsupportedModelError(f"an output of the kind {kind} is not supported", where=self.where)
         return self.argument(scope, item, self.where)
@@ -259,7 +259,7 @@ class _Reader:
             fields.end()
         changed = next(iter(named.values()), None)
         if word.endswith("_") and isinstance(changed, Call) and changed.op == "get_attr":
-            raise _keeps(changed.target, where)
+            raise keeps(changed.target, where)
         names = [_results(item, where) for item in outputs]
         own = names[0] if len(names) == 1 and isinstance(names[0], str) else None
         sizes = _sizes(values, own)
@@ -338,15 +338,6 @@ class _Reader:
         if kind in ("as_int", "as_bool", "as_float"):
             return _plain(kind.removeprefix("as_"), item, where)
         raise ModelFileError("an argument is not understood", where=where, found=str(kind)[:40])
-
-
-def _keeps(name, where):
-    return UnsupportedModelError(
-        f"the program changes {name!r}, which it keeps from call to call",
-        where=where,
-        fix="Call eval() before the export; or take a state as an argument and return the new one, which "
-        "state={input: output} then carries.",
-    )
 
 
 def _sizes(values, name):

@@ -23,7 +23,7 @@ from ..containers.bfloat16 import widened
 from ..containers.npz import read_npz
 from ..containers.zip import Archive, unpacked_limit
 from ..detection import detect
-from .state_dict import unwrap
+from .state_dict import is_script, tensors_of, unwrap
 
 __all__ = ["Checkpoint", "read_bytes", "read_tensors", "unwrap"]
 
@@ -148,6 +148,32 @@ class Checkpoint:
             )
 
 
+class Tensors:
+    """The tensors of a stored program by its names for them, read out when asked for;
+    ``types`` of those read so far.
+    """
+
+    def __init__(self, records, checkpoints):
+        self._records, self._checkpoints = records, checkpoints
+        self.types: dict[str, str] = {}
+
+    def array(self, name, where):
+        """A tensor as float32."""
+        for records, checkpoint in zip(self._records, self._checkpoints):
+            if name in records:
+                record = records[name]
+                made = checkpoint.array(record, name)
+                dtype = getattr(record, "dtype", "float32")
+                if made.ndim:  # a number of a program is a double, whatever it is used with
+                    self.types[name] = dtype
+                if dtype.lstrip("u").startswith("int") and (abs(made) >= 1 << 24).any():
+                    raise UnsupportedModelError(
+                        "holds whole numbers beyond 2**24", where=f"{checkpoint.where}, tensor {name!r}"
+                    )
+                return made
+        raise ModelFileError(f"lacks the tensor {name!r}", where=where)
+
+
 def as_float32(array, dtype, where):
     """Float32 copy of an array of ``dtype`` (bfloat16: its bits as uint16); DTypeError where float64 does not
     fit.
@@ -248,6 +274,7 @@ def _read_zip(archive, max_bytes):
             "the byte order is unknown", where=where, expected="little or big", found=repr(order[:20])
         )
     tree, _, _ = pickle.load(archive.read(pickled[0]), f"{where}, {pickled[0]}")
+    tree = tensors_of(tree) if is_script(tree) else tree
     read = {}  # the tensors of an RNN usually share one storage: unpack it once
 
     def storage(key, where):

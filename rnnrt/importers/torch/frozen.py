@@ -33,15 +33,22 @@ _READS_PADDING = ("conv1d", "max_pool1d", "avg_pool1d", "pad", "constant_pad_nd"
 _END = (1 << 63) - 1
 
 
+class FrozenLength(LengthError):
+    """An operator that may hold for the example's number of frames alone."""
+
+
 def check(net, node, operator, arguments, stated):
     """Raises LengthError where a call may hold for the example's number of frames alone. ``stated``:
-    {input: frames of the example} of the inputs whose number of frames is open against what the file says.
+    {input: frames of the example} of the inputs whose number of frames is open against what the file says,
+    None where it does not say how many the example had: any number may then be made of it.
     """
     x = arguments.get("x")
+    unsaid = None in stated.values()
+    stated = {name: n for name, n in stated.items() if n is not None}
     frames = set(stated.values()) | _frames(arguments, stated)
     if operator == "select" and _over_time(net, x, arguments["axis"]):
         index = arguments["index"]
-        if isinstance(index, int) and (index > 0 or index == 0 and min(frames) == 1):
+        if isinstance(index, int) and (index > 0 or index == 0 and (unsaid or min(frames) == 1)):
             raise _frozen("takes a frame by its number", f"frame {index}")
     elif operator == "slice" and _over_time(net, x, arguments["axis"]):
         start, end = arguments["start"], arguments["end"]
@@ -49,11 +56,11 @@ def check(net, node, operator, arguments, stated):
             raise _frozen("takes frames by their numbers", f"[{start}:{end}]")
     elif operator in _ARITHMETIC:
         for number in _numbers(arguments):
-            if any(_of(number, n) for n in frames):
+            if any(_of(number, n) for n in frames) or unsaid and _of_some(number):
                 raise _frozen("uses a number that may be made of the number of frames", str(number))
     elif operator in _SHAPES:
         for number in _numbers(arguments):
-            if number in frames and number != 1:
+            if (number in frames or unsaid) and number > 1:
                 raise _frozen("uses a number that may be the number of frames", str(number))
     elif operator == "pad" and isinstance(x, Tensor):
         _check_padding(node, x, arguments["widths"])
@@ -62,7 +69,7 @@ def check(net, node, operator, arguments, stated):
 
 
 def _frozen(what, found):
-    return LengthError(f"{what}, so that it may hold for that many frames alone", found=found)
+    return FrozenLength(f"{what}, so that it may hold for that many frames alone", found=found)
 
 
 def _above(n):
@@ -98,6 +105,16 @@ def _of(number, n):
     known = [m for m in (n, n - 1) if m == n > 1 or m > 3]
     known += [f(m) for m in known for f in (math.sqrt, math.log)]
     return any(math.isclose(abs(number), k, rel_tol=1e-6) for m in known for k in (m, 1 / m))
+
+
+def _of_some(number):
+    """Whether a number is ``_of`` some n."""
+    small = min(abs(number), 1 / abs(number)) if number else 0.0
+    if not 0 < small < 1:
+        return False
+    whole = lambda k: k < 1 << 18 and math.isclose(k, round(k), rel_tol=1e-6)
+    root = 1 / small
+    return whole(root) or whole(root * root) or any(whole(math.exp(k)) for k in (root, small) if k < 17)
 
 
 def _check_padding(node, x, widths):

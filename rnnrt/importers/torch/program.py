@@ -33,7 +33,6 @@ RECURRENT = ("RNN", "LSTM", "GRU")
 _PASSING = ("identity", "cast", "to_list")
 #: operators of whole sequences that start from a state
 _STACKS = ("rnn", "gru", "lstm")
-_EXAMPLE = "Give example= with one example of each input."
 ADVICE = {
     "sizes": "Write sizes as x.size(0) and x.size(1), and let -1 stand for the features.",
     "states": "Take states by number, as h_n[-1].",
@@ -52,12 +51,14 @@ class Sample(NamedTuple):
 
 
 class Program:
-    """Calls, ready to be read under assumptions about the inputs.
+    """Calls, ready to be read under assumptions about the inputs. ``ADVISED``: how to say their sizes.
 
     ``nodes``: in order, the last of them the output; as torch.fx has them: ``op`` ("placeholder", "get_attr",
     "call_...", "output"), ``name``, ``target``, ``args``, ``kwargs``, ``users`` and ``all_input_nodes``.
     ``name``: that of the module. ``example``: what a subclass makes of it is {placeholder: Sample}.
     """
+
+    ADVISED = "Give example= with one example of each input."
 
     def __init__(self, nodes, name, example=None):
         self.nodes, self.name = nodes, name
@@ -226,15 +227,15 @@ class Program:
                     raise self._untold(untold[0]) from error
                 sizes = sorted({n for node in inputs for n in self._sizes(node)})
                 error.fix = (
-                    f"No example was given, so that the layers had to tell the numbers of features ({sizes});"
-                    " give example= with one example of each input."
+                    "No example was given, so that the layers had to tell the numbers of features "
+                    f"({sizes}). {self.ADVISED}"
                 )
             raise error
         return self._chosen(inputs, fitting)
 
     def _fitting(self, inputs):
         """([(layouts, graph)] of the readings that fit, the error of the one that came furthest)."""
-        fitting, error = search({n: self._layouts(n, fixed=False) for n in inputs}, self._read, _EXAMPLE)
+        fitting, error = search({n: self._layouts(n, fixed=False) for n in inputs}, self._read, self.ADVISED)
         if isinstance(error, LengthError) and not fitting and self.example:
             fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
         return fitting, error
@@ -259,7 +260,7 @@ class Program:
         return UnsupportedModelError(
             f"the layers do not tell the shape of the input {node.target!r}",
             expected="a layer that reads a number of features" if self.example else None,
-            fix=None if self.example else _EXAMPLE,
+            fix=None if self.example else self.ADVISED,
         )
 
     def _is_stated(self, node, assumed):
@@ -384,16 +385,18 @@ class Program:
 
     def _initial_states(self, net):
         """How forward takes the states that it is given, in its own order."""
-        names = [
-            n.target
-            for n, role in self.roles.items()
-            if any(role and role.name == s.name for s, _ in net.states)
-        ]
-        if not names:
-            return {}
-        place = lambda state: (names.index(state.name),) if len(names) > 1 else ()
-        form = [state_form.entry((*place(state), *state.path), own) for state, own in net.states]
-        return {"state_inputs": names, "initial_states": form}
+        used = {state.name for state, _ in net.states}
+        own = [self._argument(n.target)[0] for n, role in self.roles.items() if role and role.name in used]
+        names, form = list(dict.fromkeys(own)), []
+        for state, layers in net.states:
+            argument, path = self._argument(state.name)
+            place = (names.index(argument),) if len(names) > 1 else ()
+            form.append(state_form.entry((*place, *path, *state.path), layers))
+        return {"state_inputs": names, "initial_states": form} if names else {}
+
+    def _argument(self, name):
+        """(the argument of forward, the path to it there) of an input that is a tensor of its own here."""
+        return name, ()
 
 
 _THROUGH = object()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Constant
+from ..axes.values import Constant, shown
 from ..operators.table import Word, takes, vocabulary
 from .layers import rnn_cells
 
@@ -70,7 +70,7 @@ def _initial(kind, hx):
     if kind != "LSTM":
         return {"initial_h": hx}
     if not isinstance(hx, (tuple, list)) or len(hx) != 2:
-        raise UnsupportedModelError("the initial state is not (h_0, c_0)", found=str(hx))
+        raise UnsupportedModelError("the initial state is not (h_0, c_0)", found=shown(hx)[:200])
     return {"initial_h": hx[0], "initial_c": hx[1]}
 
 

@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from ...errors import ModelFileError, UnsupportedModelError
-from ..containers.pickle import Opaque
+from ..containers.pickle import Opaque, Refused, TensorRecord
 from .parametrised import whole
 
 #: Keys that trainers put a state dict under.
@@ -37,6 +37,28 @@ _QUANTISED = re.compile(
 _TRAINING = re.compile(
     r"optim|sched|scaler|rng|callback|loop|hyper|config|args|loss|criterion|history", re.IGNORECASE
 )
+
+
+def is_script(value) -> bool:
+    """Whether a value of a pickle is a module of TorchScript, whose class is in the archive's own code."""
+    return isinstance(value, Opaque) and value.name.startswith("__torch__.")
+
+
+def tensors_of(module) -> dict:
+    """{"rnn.weight_ih_l0": tensor as it is stored} of a module of TorchScript, each object under the first
+    name that leads to it.
+    """
+    found, waiting, seen = {}, [("", module)], set()
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, (TensorRecord, Refused)):
+            found[path] = value
+        elif is_script(value) and id(value) not in seen:
+            seen.add(id(value))
+            start = f"{path}." if path else ""
+            own = [(start + name, v) for name, v in value.state.items() if isinstance(name, str)]
+            waiting += reversed(own)
+    return found
 
 
 def unwrap(checkpoint, prefix: str = "", wanted=()) -> dict[str, np.ndarray]:

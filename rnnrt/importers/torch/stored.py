@@ -9,25 +9,35 @@ out from the example's, makes it exactly that long.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ...axes import letters
-from ...errors import ResourceLimitError, UnsupportedModelError
+from ...errors import (
+    ModelFileError,
+    ResourceLimitError,
+    RnnrtError,
+    UnsupportedModelError,
+    did_you_mean,
+)
 from ...layers import Concatenate, First, Pad1D, Reshape, Select
 from ..axes.layouts import Layout, LayoutMismatch, search
 from ..axes.values import Constant, Learned, Network, Size, Tensor, Zeros
+from ..carried import carried, proposed_states
 from ..operators.table import Word
 from .aten import ATEN
 from .folding import FOLDED, folded
-from .frozen import check
+from .frozen import FrozenLength, check
 from .functional import PYTHON
 from .program import ADVICE, Program, Sample, fewest
 from .recurrent import RECURRENCE
 
 _MOST_LAYERS = 256
+#: calls that are read under readings of the inputs that do not hold
+_MOST_READ = 1 << 15
 #: numbers in all constants that are made of parameters
 MOST_MADE = 1 << 27
 #: the words of a stored program
@@ -51,10 +61,12 @@ class Dim(NamedTuple):
 
 
 class Port(NamedTuple):
-    """An input as a file states it."""
+    """An input as a file states it. ``dims``: None where it says nothing. ``ids``: whether it holds whole
+    numbers, None where it does not say.
+    """
 
-    dims: tuple[Dim, ...]
-    ids: bool
+    dims: tuple[Dim, ...] | None
+    ids: bool | None
 
 
 class Call:
@@ -119,6 +131,9 @@ class StoredProgram(Program):
     graph says of its source.
     """
 
+    #: what a program's author did to have it
+    MADE = "exported"
+
     def __init__(self, nodes, name, ports, array: Callable, states=(), metadata=None):
         self.ports, self.array, self.states = ports, array, set(states)
         self.any_width = False
@@ -128,7 +143,13 @@ class StoredProgram(Program):
         self.arrays: dict[str, Constant] = {}
         #: what calls make of parameters alone, and how many more numbers they may
         self.made, self.left = {}, MOST_MADE
+        self.read = 0
         super().__init__(needed(nodes), name)
+        for node in self.words:  # what no reading of the inputs mends
+            try:
+                self.ancestors[node] and self._bound(node)
+            except RnnrtError as error:
+                raise error.at(node.where)
 
     # -- what a program says ---------------------------------------------------------------------------------
     def _skip(self):
@@ -167,7 +188,8 @@ class StoredProgram(Program):
         for name in graph.inputs:
             layer = graph[name]
             axes = letters(layer.axes, len(layer.features))
-            batch = self.ports[name].dims[axes.index("b")]
+            dims = self.ports[name].dims
+            batch = dims[axes.index("b")] if dims else Dim(None, True)
             found |= set() if batch.free else {batch.size}
         return {"example_batch": found.pop()} if len(found) == 1 else {}
 
@@ -199,6 +221,18 @@ class StoredProgram(Program):
     # -- layouts ---------------------------------------------------------------------------------------------
     def _layouts(self, node, fixed):
         port = self.ports[node.target]
+        kinds = (False, True) if port.ids is None else (port.ids,)
+        layouts = [own for ids in kinds for own in self._orders(node, port._replace(ids=ids), fixed)]
+        if not layouts and self.any_width:
+            raise UnsupportedModelError(
+                f"the input {node.target!r} has a shape that is not supported",
+                expected="(batch, time, features) in some order",
+                found=str(tuple(d.size if d.size is not None else "?" for d in port.dims)),
+            )
+        return layouts
+
+    def _orders(self, node, port, fixed):
+        """Every arrangement of the axes of an input."""
         orders = {3: ("btf", "bft", "tbf"), 2: ("bf", "bt", "tb"), 1: ("b",)}
         if port.ids:
             orders = {2: ("bt", "tb"), 1: ("b",)}
@@ -213,12 +247,6 @@ class StoredProgram(Program):
             left_open = time and time.free and node.target not in self.closed
             length = time.size if time and (time.some or fixed and not left_open) else None
             layouts.append(Layout(axes, width and width.size, port.ids, length))
-        if not layouts and self.any_width:
-            raise UnsupportedModelError(
-                f"the input {node.target!r} has a shape that is not supported",
-                expected="(batch, time, features) in some order",
-                found=str(tuple(d.size if d.size is not None else "?" for d in port.dims)),
-            )
         return layouts
 
     def _is_stack(self, node, port):
@@ -236,7 +264,7 @@ class StoredProgram(Program):
         return len(parts) == len(node.users) and taken == set(range(port.dims[0].size))
 
     def _fitting(self, inputs):
-        self.why, errors, refusals, tried = {}, {}, [], []
+        self.why, errors, refusals, tried, frozen = {}, {}, [], [], []
         fix = "Export the network with fewer inputs."
 
         def read(assumed):
@@ -246,6 +274,8 @@ class StoredProgram(Program):
                 return graph if self.closed == known else self._read(assumed)
             except LayoutMismatch as mismatch:
                 errors.setdefault(_axes(assumed), mismatch.error)
+                if isinstance(mismatch.error, FrozenLength):
+                    frozen.append(assumed)
                 raise
 
         # a file may leave features open, too: such a reading is the last that is tried
@@ -255,6 +285,8 @@ class StoredProgram(Program):
                 continue
             tried.append(layouts)
             fitting, error = search(layouts, read, fix)
+            if fitting and not fixed:
+                fitting = self._likelier(frozen, fitting, layouts) or fitting
             if fitting:
                 assumed = fitting[0][0]
                 why = errors.get(_axes(assumed))
@@ -262,6 +294,26 @@ class StoredProgram(Program):
                 return fitting, error
             refusals.insert(0, error) if fixed and not self.any_width else refusals.append(error)
         return [], next(error for error in refusals if error is not None)
+
+    def _likelier(self, frozen, fitting, layouts):
+        """[(layouts, graph)] of a likelier reading than that which fits any number of frames, where it fits
+        the example's: a number of frames may be that of rows to the other reading.
+        """
+        place = lambda assumed: [own.index(assumed[n]) for n, own in layouts.items()]
+        for assumed in frozen:
+            if place(assumed) > place(fitting[0][0]):
+                continue
+            fixed = {
+                n: layout
+                for n, own in assumed.items()
+                for layout in self._layouts(n, True)
+                if layout[:3] == own[:3]
+            }
+            try:
+                return [(fixed, self._read(fixed))]
+            except LayoutMismatch:
+                continue
+        return []
 
     def graph(self, optional=()):
         graph = super().graph(optional)
@@ -278,34 +330,51 @@ class StoredProgram(Program):
         if not layer.time:
             return
         axes = layer.axes if layer.features else layer.axes.replace("f", "")
-        time = self.ports[layer.name].dims[axes.index("t")]
+        dims = self.ports[layer.name].dims
+        if dims is None:
+            yield (
+                f"the file does not say which sizes the input {layer.name!r} was traced with; it takes any "
+                "number of frames: no operator in the file depends on it"
+            )
+            return
+        time = dims[axes.index("t")]
         if layer.length is not None:
             why = self.why.get(layer.name)
             yield (
-                f"the input {layer.name!r} has exactly the {layer.length} frames it was exported with"
+                f"the input {layer.name!r} has exactly the {layer.length} frames it was {self.MADE} with"
                 + (f": {why.what} ({why.where})" if why is not None else "")
                 + ": it holds for some numbers of frames alone" * time.some
             )
         elif not time.free or layer.name in self.closed:
             yield (
-                f"the input {layer.name!r} was exported with {time.size} frames, and takes any number: no "
+                f"the input {layer.name!r} was {self.MADE} with {time.size} frames, and takes any number: no "
                 "operator in the file depends on it"
             )
         low, high = time.bounds
         if low is not None and low > max(2, fewest(graph)) or high is not None:
             yield (
-                f"the input {layer.name!r} was exported for {low or 0} to "
+                f"the input {layer.name!r} was {self.MADE} for {low or 0} to "
                 f"{high if high is not None else 'any number of'} frames; beyond that PyTorch may answer "
                 "otherwise"
             )
 
     # -- reading under an assumption -------------------------------------------------------------------------
+    def _read(self, assumed):
+        try:
+            return super()._read(assumed)
+        except LayoutMismatch as mismatch:
+            self.read += mismatch.place
+            if self.read > _MOST_READ:
+                fix = self.ADVISED
+                raise UnsupportedModelError("the sizes of the inputs cannot be found", fix=fix) from mismatch
+            raise
+
     def _network(self, assumed):
         net = Network(PLAIN)
         dims = [
             (n.target, axis, dim, layout.length)
             for n, layout in assumed.items()
-            for axis, dim in zip(layout.axes, self.ports[n.target].dims)
+            for axis, dim in zip(layout.axes, self.ports[n.target].dims or ())
         ]
         batches = {dim.size for _, axis, dim, _ in dims if axis == "b" and not dim.free}
         net.batch = batches.pop() if len(batches) == 1 else None
@@ -391,7 +460,7 @@ def _made_tensors(net, value):
 
 
 def _axes(assumed):
-    return tuple(layout.axes for layout in assumed.values())
+    return tuple((layout.axes, layout.ids) for layout in assumed.values())
 
 
 def _starts(net, state):
@@ -410,3 +479,56 @@ def _starts(net, state):
         return Zeros((*shape[:place], Size(("b",)), *shape[place + 1 :]))
     first = np.take(state.array, [0], place)
     return Learned(state.name, first, place) if (state.array == first).all() else state
+
+
+# ---- what readers share ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def understood():
+    """What goes wrong in a program that no check expects is damage."""
+    try:
+        yield
+    except RnnrtError:  # some are kinds of ValueError and TypeError too
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ModelFileError(f"the program is not understood ({type(error).__name__})") from error
+    except MemoryError as error:
+        raise ResourceLimitError("the program asks for more memory than there is") from error
+
+
+def known(given, names, what):
+    """Refuse names of ``state=`` that a program does not have."""
+    for name in given:
+        if name not in names:
+            raise UnsupportedModelError(
+                f"state names an {what} that is not there",
+                expected=", ".join(names),
+                found=repr(name),
+                fix=did_you_mean(name, list(names)),
+            )
+
+
+def with_states(graph, states, types):
+    """The graph that carries ``states`` {input: output} from call to call, or proposes some. ``types``: {name
+    of a parameter: its type in the file}.
+    """
+    wide = sorted({t for t in types.values() if t in ("float16", "bfloat16", "float64")})
+    if wide:
+        note = f"arrays of {' and '.join(wide)} numbers are computed with in float32"
+        graph.metadata["assumptions"] = [*graph.metadata.get("assumptions", ()), note]
+    if states:
+        known(states.values(), [o.name for o in graph.outputs], "output")
+        return carried(graph, states)
+    found = proposed_states(graph)
+    return graph.replace(graph.layers, metadata=graph.metadata | found) if found else graph
+
+
+def keeps(name, where):
+    """The refusal of a program that changes what it keeps from call to call."""
+    return UnsupportedModelError(
+        f"the program changes {name!r}, which it keeps from call to call",
+        where=where,
+        fix="Call eval() before the export; or take a state as an argument and return the new one, which "
+        "state={input: output} then carries.",
+    )

@@ -71,9 +71,10 @@ def _unwrapped(module):
     while True:
         if isinstance(module, torch.jit.ScriptModule):
             raise UnsupportedModelError(
-                "TorchScript modules are not read",
+                "is a TorchScript module",
                 where=f"torch module {module.original_name}",
-                fix="Give the module it was made from, or its state_dict() with a spec.",
+                fix="Use from_torchscript(); or give the module it was made from, or its state_dict() with a "
+                "spec.",
             )
         if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
             module = module.module

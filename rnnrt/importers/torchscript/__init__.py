@@ -1,0 +1,1 @@
+"""Traced TorchScript as graphs."""
