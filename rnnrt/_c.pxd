@@ -105,6 +105,8 @@ cdef extern from "rnnrt.h" nogil:
         size_t frames, width
         bint wide
     bint rnnrt_plan_state_array(const rnnrt_plan *, size_t, rnnrt_state_array *)
+    void rnnrt_row_copy(const rnnrt_plan *, char *, const char *)
+    bint rnnrt_row_finite(const rnnrt_plan *, const char *)
     void rnnrt_row_read(const rnnrt_plan *, char *, size_t, void *)
     void rnnrt_row_write(const rnnrt_plan *, char *, size_t, const void *)
     rnnrt_status rnnrt_row_seek(const rnnrt_plan *, char *, const uint64_t *, bint)

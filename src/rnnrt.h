@@ -324,6 +324,11 @@ struct rnnrt_state_array {
 };
 /* Array `index`, or false: there are no more. */
 bool rnnrt_plan_state_array(const struct rnnrt_plan *plan, size_t index, struct rnnrt_state_array *array);
+/* Another row of the plan goes on from where `from` is. */
+void rnnrt_row_copy(const struct rnnrt_plan *plan, char *to, const char *from);
+/* Whether all that the row keeps for good is finite: states, sums and the like. Frames that leave a window
+ * again do not count. */
+bool rnnrt_row_finite(const struct rnnrt_plan *plan, const char *row);
 /* (frames, width) numbers; windows oldest first. */
 void rnnrt_row_read(const struct rnnrt_plan *plan, char *row, size_t index, void *to);
 /* To be written after rnnrt_row_seek, which begins the row anew and sets all its counts; `position`: one

@@ -89,6 +89,31 @@ void rnnrt_row_write(const struct rnnrt_plan *plan, char *row, size_t index, con
     copy(plan, row, index, (char *)from, true);
 }
 
+void rnnrt_row_copy(const struct rnnrt_plan *plan, char *to, const char *from) {
+    memcpy(to, from, plan->row_bytes);
+}
+
+bool rnnrt_row_finite(const struct rnnrt_plan *plan, const char *row) {
+    struct rnnrt_kept kept[RNNRT_MOST_KEPT];
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        size_t arrays = op->layer->keeps && !op->layer->ring ? op->layer->keeps(op, kept) : 0;
+        const char *at = row + op->state;
+        for (size_t k = 0; k < arrays; k++) {
+            size_t count = kept[k].frames * kept[k].width,
+                   size = kept[k].wide ? sizeof(double) : sizeof(float);
+            bool passes = !strcmp(kept[k].word, "frames"); /* it holds frames that go out of it again */
+            for (size_t i = 0; i < count && !passes; i++) {
+                double x = kept[k].wide ? ((const double *)(const void *)at)[i]
+                                        : (double)((const float *)(const void *)at)[i];
+                if (!(x - x == 0)) return false;
+            }
+            at += count * size;
+        }
+    }
+    return true;
+}
+
 enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, const uint64_t *position,
                                  bool every_step) {
     size_t frames[RNNRT_MAX_CLOCKS];

@@ -1,14 +1,17 @@
 """States: what may be given back to a stream, what an edit of one means, and bytes that are not a state."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import CASES
-from expect import same_bits
+from expect import VECTOR_ROWS, same_bits
 
 import rnnrt
-from rnnrt import State, StateError
+from rnnrt import State, StateError, _engine
 from rnnrt import layers as L
 
 
@@ -298,6 +301,73 @@ def test_the_bytes_of_a_state_do_not_tell_how_the_frames_came(case):
         assert in_parts.state.to_bytes() == at_once.state.to_bytes(), upto
 
 
+@pytest.mark.parametrize("case", [c for c in CASES if c.streams and not c.length], ids=lambda c: c.name)
+def test_a_clone_goes_on_from_where_the_stream_is_and_by_itself(case):
+    model, x = rnnrt.Model(case.graph()), case.sample(3, 42)
+    stream = model.stream(3)
+    stream.push(x[:, :11])
+    stream.reset(rows=[1])
+    stream.push(x[:, 11:17])
+    clone = stream.clone()
+    assert clone.state.to_bytes() == stream.state.to_bytes()
+    of_stream, of_clone = stream.push(x[:, 17:30]), clone.push(x[:, 17:30])
+    assert all(same_bits(a, b) for a, b in zip(of_stream, of_clone))
+    stream.push(x[:, 30:])
+    at = [int(p) for p in np.broadcast_to(clone.position, 3)]
+    assert at == [30, 19, 30]
+    clone.flush()
+    with pytest.raises(StateError, match="over"):
+        clone.clone()
+
+
+GOES_ON = """
+import sys
+import numpy as np
+import rnnrt
+from rnnrt import State
+
+model = rnnrt.load(sys.argv[1])
+stream = model.stream(2)
+stream.state = State.from_bytes(open(sys.argv[2], "rb").read())
+assert model.isa == sys.argv[5], model.isa
+np.save(sys.argv[4], stream.push(np.load(sys.argv[3])))
+open(sys.argv[2], "wb").write(stream.state.to_bytes())
+"""
+
+
+@pytest.mark.parametrize("isa", _engine.isas())
+def test_a_state_goes_on_in_another_process_on_every_instruction_set(isa, tmp_path):
+    """From a state of this process, there and then here again, with the bits of a stream that never left.
+    From one state two vector instruction sets go on with the same bits.
+    """
+    path, at, given, made = (tmp_path / name for name in ("model.rnnrt", "state", "x.npy", "y.npy"))
+    graph = next(c for c in CASES if c.name == "wavenet").graph()
+    rnnrt.Model(graph).save(path)
+    model = rnnrt.load(path, isa=isa)
+    x = next(c for c in CASES if c.name == "wavenet").sample(2, 60)
+    stayed, left = model.stream(2), model.stream(2)
+    stayed.push(x[:, :20])
+    left.push(x[:, :20])
+    at.write_bytes(left.state.to_bytes())
+    np.save(given, x[:, 20:41])
+    words = [sys.executable, "-c", GOES_ON, *map(str, (path, at, given, made)), isa]
+    there = {**os.environ, "RNNRT_ISA": isa}
+    done = subprocess.run(words, env=there, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert same_bits(np.load(made), stayed.push(x[:, 20:41]))
+    back = model.stream(2)
+    back.state = State.from_bytes(at.read_bytes())
+    assert back.state.to_bytes() == stayed.state.to_bytes()
+    for other in _engine.isas():  # and on another machine: from the same bytes the bits of its own streams
+        here, there = (rnnrt.load(path, isa=k).stream(2) for k in (isa, other))
+        here.state = there.state = back.state
+        a, b = here.push(x[:, 41:]), there.push(x[:, 41:])
+        if other == isa or {isa, other} <= {*VECTOR_ROWS}:
+            assert same_bits(a, b)
+        else:
+            assert np.abs(a - b).max() < 1e-5
+
+
 # ---- what is not a state -----------------------------------------------------------------------------------
 
 
@@ -363,7 +433,7 @@ def held():
 def test_no_flipped_bit_is_read():
     data, generator = held(), np.random.default_rng(0)
     State.from_bytes(data)
-    for k in range(10_000):
+    for k in range(100_000):
         bit = int(generator.integers(8 * len(data))) if k >= 800 else k  # the whole beginning, then anywhere
         bad = bytearray(data)
         bad[bit // 8] ^= 1 << bit % 8

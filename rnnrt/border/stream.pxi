@@ -314,10 +314,10 @@ cdef class Stream:
         return bool(rows[0]) if self.batch_size is None else rows
 
     def clone(self):
-        """A second stream that goes on from the same place."""
+        """A second stream that goes on from the same place. StateError after ``flush``."""
         other = Stream(self.model, self.plan, self.batch_size, self.every_step, self.once or [], self.part,
                        self.block, self.realtime)
-        other.state = self.state
+        copy_rows(self, other)
         return other
 
     def __reduce_ex__(self, protocol):

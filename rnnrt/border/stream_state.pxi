@@ -47,10 +47,7 @@ cdef dict read_rows(Stream stream):
     arrays = empty_state(stream)
     stream.enter()
     try:
-        if rnnrt_stream_ended(stream.stream):
-            raise StateError(
-                "the sequence is over: there is no state to go on from", fix="Take the state before flush()."
-            )
+        check_goes_on(stream)
         for b in range(stream.batch):
             row = rnnrt_stream_row(stream.stream, b)
             for k, a in enumerate(arrays.values()):
@@ -95,19 +92,35 @@ cdef int write_rows(Stream stream, dict arrays) except -1:
 
 cdef finite_rows(Stream stream):
     """Whether every recurrent state of a row is finite, for each row."""
-    table = state_arrays(stream.plan)
-    rows = np.ones(stream.batch, bool)
+    cdef size_t b
+    rows = np.empty(stream.batch, bool)
     stream.enter()
     try:
-        for k, (name, shape, dtype) in enumerate(table):
-            if name.rpartition("/")[2].partition(".")[0] in ("window", "queue", "frames"):
-                continue
-            a = np.empty(shape, dtype)
-            for b in range(stream.batch):
-                rnnrt_row_read(
-                    stream.plan.plan, rnnrt_stream_row(stream.stream, b), k, cnp.PyArray_DATA(<cnp.ndarray> a)
-                )
-                rows[b] &= np.isfinite(a).all()
+        for b in range(stream.batch):
+            rows[b] = rnnrt_row_finite(stream.plan.plan, rnnrt_stream_row(stream.stream, b))
     finally:
         stream.busy = False
     return rows
+
+
+cdef int copy_rows(Stream stream, Stream other) except -1:
+    """``other``, a new stream of the same kind, goes on from where this one is."""
+    cdef size_t b
+    stream.enter()
+    try:
+        check_goes_on(stream)
+        for b in range(stream.batch):
+            rnnrt_row_copy(stream.plan.plan, rnnrt_stream_row(other.stream, b),
+                           rnnrt_stream_row(stream.stream, b))
+        other.scattered = stream.scattered
+    finally:
+        stream.busy = False
+    return 0
+
+
+cdef int check_goes_on(Stream stream) except -1:
+    if rnnrt_stream_ended(stream.stream):
+        raise StateError(
+            "the sequence is over: there is no state to go on from", fix="Take the state before flush()."
+        )
+    return 0
