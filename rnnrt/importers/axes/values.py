@@ -221,7 +221,8 @@ class Network:
     ``sequences``: one reference that has the frames of each clock.
     ``placed``: how many operators have found the axes they need. ``batch``: the number that stands for the
     batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent layers
-    that stand for one step of a cell.
+    that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer may
+    need time.
     """
 
     def __init__(self, advice=None):
@@ -235,6 +236,7 @@ class Network:
         self.placed = 0
         self.batch: int | None = None
         self.steps: set[str] = set()
+        self.inside = False
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it

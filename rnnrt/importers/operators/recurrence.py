@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import ShapeError, UnsupportedModelError
-from ...layers import GRU, LSTM, Concatenate, SimpleRNN, Unflatten
+from ...layers import (
+    GRU,
+    LSTM,
+    Activation,
+    Add,
+    Affine,
+    Concatenate,
+    Dense,
+    Multiply,
+    Select,
+    SimpleRNN,
+    Unflatten,
+)
 from ..axes.values import Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
 from .table import operator
 
@@ -131,6 +143,8 @@ def lstm_step(net, x, fields, initial_h, initial_c):
 
 def _step(net, x, kind, fields, initial):
     x = net.arranged(x, "bf")
+    if net.inside:
+        return _written_out(net, x, kind, fields, initial)
     given = [part.reference for part in initial if isinstance(part, Tensor) and part.axes == ("b", "f")]
     zeros = [p for p in initial if isinstance(p, Zeros) and len(p.shape) == 2 and p.shape[0] == Size(("b",))]
     if len(given) != len(initial) and len(zeros) != len(initial):
@@ -143,6 +157,37 @@ def _step(net, x, kind, fields, initial):
     net.steps.add(layer)
     words = "hc" if kind is LSTM else "h"
     return tuple(Tensor((f"{layer}:{word}",), ("b", "f")) for word in words)
+
+
+def _written_out(net, x, kind, fields, initial):
+    """The states after one step, of layers that look at one frame: what a scan's step is made of."""
+    odd = any(not isinstance(p, Tensor) or p.axes != ("b", "f") for p in initial)
+    if odd or fields.get("projection") is not None:
+        raise UnsupportedModelError(
+            "the state of a cell must be (batch, units)", found=", ".join(map(str, initial))
+        )
+    h, units = initial[0].reference, fields["recurrent_weight"].shape[1]
+    part = lambda value, k: net.add(Select, value, index=range(k * units, (k + 1) * units))
+    sigmoid = lambda value: net.add(Activation, value, activation="sigmoid")
+    activation = fields.get("activation", "tanh")
+    act = lambda value: net.add(Activation, value, activation=activation)
+    read = net.add(Dense, x.reference, weight=fields["weight"], bias=fields.get("bias"))
+    own = net.add(Dense, h, weight=fields["recurrent_weight"], bias=fields.get("recurrent_bias"))
+    if kind is not GRU:
+        sums = net.add(Add, read, own)
+    if kind is SimpleRNN:
+        made = [act(sums)]
+    elif kind is LSTM:
+        i, f, o = (sigmoid(part(sums, k)) for k in (0, 1, 3))
+        kept = net.add(Multiply, f, initial[1].reference)
+        c = net.add(Add, kept, net.add(Multiply, i, act(part(sums, 2))))
+        made = [net.add(Multiply, o, act(c)), c]
+    else:
+        z, r = (sigmoid(net.add(Add, part(read, k), part(own, k))) for k in (0, 1))
+        n = act(net.add(Add, part(read, 2), net.add(Multiply, r, part(own, 2))))
+        less = net.add(Affine, z, scale=-np.ones(units), offset=np.ones(units))
+        made = [net.add(Add, net.add(Multiply, less, n), net.add(Multiply, z, h))]
+    return tuple(Tensor((reference,), ("b", "f")) for reference in made)
 
 
 def _learned(part, cells):

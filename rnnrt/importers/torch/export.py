@@ -112,6 +112,7 @@ def _rewritten(graph, ranges, arguments):
             nodes[node] = parameters[name]
             for item in path:
                 nodes[node] = rewritten.call_function(operator.getitem, (nodes[node], item))
+            nodes[node].meta["val"] = node.meta["val"]
             if not path:
                 nodes[node].meta["least"] = [_least(n, ranges) for n in node.meta["val"].shape]
             continue
@@ -127,6 +128,7 @@ def _rewritten(graph, ranges, arguments):
             arguments = (rewritten.call_function(operator.getitem, (arguments[0], 1)), node.args[1] - 1)
         nodes[node] = rewritten.create_node(op, target, arguments, options, name=node.name)
         nodes[node].stack_trace = node.stack_trace
+        nodes[node].meta["val"] = node.meta.get("val")
     return rewritten
 
 

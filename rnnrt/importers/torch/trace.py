@@ -1,6 +1,6 @@
-"""A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, read
-(traced.py) and compared with the module's own answers (verify.py). The first way to trace that holds
-is taken."""
+"""A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, its loops
+over frames rolled up (rolled.py), read (traced.py) and compared with the module's own answers (verify.py). The
+first way to trace that holds is taken."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .copy import evaluated
 from .export import exported
 from .modules import kind
 from .program import RECURRENT, leaves
+from .rolled import FRAMES, rolled
 from .traced import TracedProgram, own_line
 from .verify import compare
 
@@ -176,7 +177,47 @@ def _ways(module, example):
         ways.append((lambda _: _exported(module, example), []))
         if (wider := _of_two(example)) is not None:
             ways.append((lambda _: _exported(module, wider), []))
+        for axis in (1, 0):
+            if (some := _of_frames(example, axis)) is not None:
+                ways.append((lambda _, some=some: _loops(module, some), []))
     return ways
+
+
+def _of_frames(example, axis):
+    """An example of a few rows and FRAMES frames, time being ``axis``, to find loops over frames in; None
+    where it is no such example.
+    """
+    tensors = [x for x in example.values() if isinstance(x, torch.Tensor)]
+    if len(tensors) < len([x for x in example.values() if x is not None]):
+        return None
+    lengths = {x.shape[axis] for x in tensors if x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point())}
+    if len(lengths) != 1:
+        return None
+
+    def cut(x, dim, size):
+        return x.repeat_interleave(-(-size // x.shape[dim]), dim).narrow(dim, 0, size) if x.shape[dim] else x
+
+    def few(x):
+        timed = x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point())
+        x = cut(x, axis, FRAMES) if timed else x
+        return cut(x, 1 - axis if timed else 0, 3).clone()
+
+    return {name: x if x is None else few(x) for name, x in example.items()}
+
+
+def _loops(module, example):
+    """The program of torch.export with its loops over frames rolled up."""
+    graph, modules = _exported(module, example)
+    found = rolled(graph, modules)
+    if found is None:
+        raise _Untraceable(
+            "forward has a loop over frames whose steps are not alike",
+            fix="Use whole-sequence layers, or a step that is the same at every frame.",
+        )
+    for node in found[0].nodes:  # the number of frames is open again; verify.py asks at others
+        if node.op == "placeholder" and "least" in node.meta:
+            node.meta["least"] = [n or 1 for n in node.meta["least"]]
+    return found
 
 
 def _of_two(example):
@@ -303,9 +344,8 @@ def _untraceable(error):
     return _Untraceable(
         f"forward cannot be traced: {lines[0]}",
         where=_raised_at(error),
-        fix="Control flow and loops that depend on the data or on the number of frames are not supported: "
-        "use whole-sequence layers."
-        " Where only sizes are asked for, example= may help.",
+        fix="Control flow that depends on the data is not supported. Where sizes are asked for, or a loop "
+        "runs over the frames, give example= with one example of each input.",
     )
 
 

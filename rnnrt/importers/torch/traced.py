@@ -18,6 +18,8 @@ from .aten import ATEN, ATTRIBUTES, METHODS, MaxOverTime
 from .functional import FUNCTIONAL, PACKING, PYTHON
 from .modules import array_of, call_module, input_sizes, kind
 from .program import Program, Sample
+from .recurrent import RECURRENCE
+from .rolled import Loop
 
 #: function object -> (its name in a message, Word)
 _FUNCTIONS = {}
@@ -55,6 +57,8 @@ class TracedProgram(Program):
     def _word(self, node):
         if node.op == "call_module":
             module = self.modules[node.target]
+            if isinstance(module, Loop):
+                return "Loop"
             if kind(module) is None:
                 raise UnsupportedModelError(
                     f"the module {node.target!r} ({type(module).__name__}) is not supported",
@@ -73,7 +77,8 @@ class TracedProgram(Program):
             if attribute in MaxOverTime._fields:
                 return None
         elif getattr(target, "namespace", None) == "aten":
-            found, shown = (target._opname, ATEN.get(target._opname)), f"torch.ops.aten.{target._opname}"
+            word = ATEN.get(target._opname) or RECURRENCE.get(target._opname)
+            found, shown = (target._opname, word), f"torch.ops.aten.{target._opname}"
         else:
             found = _FUNCTIONS.get(target, (None, None))
             module = getattr(target, "__module__", None) or "torch"
@@ -101,10 +106,19 @@ class TracedProgram(Program):
 
     def _call_module(self, net, node, load):
         arguments, options = load(node.args), load(node.kwargs)
+        if isinstance(self.modules[node.target], Loop):
+            return self.modules[node.target].lower(self, net, *arguments)
         return call_module(net, self.modules[node.target], node.target, arguments, options)
 
     def _sizes_read(self, node):
-        return input_sizes(self.modules[node.target]) if node.op == "call_module" else set()
+        if node.op != "call_module" or isinstance(self.modules[node.target], Loop):
+            return set()
+        return input_sizes(self.modules[node.target])
+
+    def know(self, node):
+        """Takes up the call of a loop's step, which is not among the program's own."""
+        if node not in self.words and node.op.startswith("call_"):
+            self.words[node] = self._word(node)
 
     def _examples(self, example):
         if example is None:
