@@ -1,6 +1,6 @@
 """A live PyTorch module as a Graph: its ``forward`` is traced, by torch.fx or else by torch.export, its loops
-over frames rolled up (rolled.py), read (traced.py) and compared with the module's own answers (verify.py). The
-first way to trace that holds is taken."""
+over frames rolled up (rolled.py), read (traced.py) and compared with the module's own answers (verify.py).
+The first way to trace that holds is taken."""
 
 from __future__ import annotations
 
