@@ -137,6 +137,32 @@ def test_lines_are_for_weights_alone():
         importer.read(file("text_classifier.weights.h5"))
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_quantised_weights_are_named(mode, tmp_path):
+    keras = need("keras")
+    model = keras.Sequential([keras.Input((5, 8)), keras.layers.GRU(6), keras.layers.Dense(8)])
+    model.quantize(mode)
+    model.save_weights(tmp_path / "q.weights.h5")
+    with pytest.raises(
+        UnsupportedModelError, match=r"'dense.*Dense\).*the weights are quantised.*quantize\(\)"
+    ):
+        rnnrt.from_keras(tmp_path / "q.weights.h5", "GRU\nDense")
+    with pytest.raises(UnsupportedModelError, match=f"weights are quantised \\({mode.capitalize()}\\)"):
+        rnnrt.from_keras(tmp_path / "q.weights.h5", model.to_json())
+
+
+def test_weights_of_lora_are_read_merged_as_keras_writes_them(tmp_path):
+    keras = need("keras")
+    model = keras.Sequential([keras.Input((5, 8)), keras.layers.GRU(6), keras.layers.Dense(8)])
+    model.layers[1].enable_lora(2)
+    for weight in model.layers[1].trainable_weights:
+        weight.assign(np.random.default_rng(3).standard_normal(weight.shape) * 0.3)
+    model.save_weights(tmp_path / "l.weights.h5")
+    x = np.random.default_rng(0).standard_normal((2, 5, 8)).astype(np.float32)
+    found = rnnrt.from_keras(tmp_path / "l.weights.h5", "GRU\nDense")(x)
+    assert np.abs(found - model.predict(x, verbose=0)).max() < 1e-5
+
+
 # ---- branches ----------------------------------------------------------------------------------------------
 
 

@@ -139,9 +139,14 @@ def _slots(layer, count):
         return [Slot((), whole=True)]
     for option in ("quantization_config", "lora_rank"):
         if config.get(option):
+            mode = config[option].get("class_name") if isinstance(config[option], dict) else config[option]
+            mode = str(mode).removesuffix("QuantizationConfig")[:40]
             raise UnsupportedModelError(
-                f"the option {option}={str(config[option])[:80]} is not supported",
+                "the layer has LoRA's weights beside its own"
+                if option == "lora_rank"
+                else f"the layer's weights are quantised ({mode})",
                 where=layer.where,
+                found=f"{option}={mode}",
                 fix="Save the model before it was quantised, or after LoRA's weights were merged into it.",
             )
     match layer.class_name:
@@ -297,11 +302,34 @@ def fill_tree(model: Description, root: Group, where) -> dict:
                 found=f"{len(others)} layers like it, which may be meant" if others else None,
             )
         _put(tree, slot.path, _get(tree, others[0].path))
+    _refuse_quantised(model, left, numbers, where)
     if left:
         raise ModelFileError(
             "arrays belong to no layer of the network", where=where, found=", ".join(list(left)[:8])
         )
     return tree
+
+
+#: Layers that Keras quantises.
+_QUANTISED = ("Dense", "EinsumDense", "Embedding")
+
+
+def _refuse_quantised(model, left, numbers, where):
+    """Raise where what is left over are the scales of quantised weights: a file of weights says nothing of
+    them, but that a layer has more arrays than its own.
+    """
+    folders = {folder: layer for layer, folder in children(model) if layer.class_name in _QUANTISED}
+    for path in left:
+        owner, _, own = path.rpartition("/vars/")
+        layer = folders.get(owner.removeprefix("layers/"))
+        if layer and own.isdecimal() and numbers.get(tuple(owner.split("/"))):
+            raise UnsupportedModelError(
+                "the weights are quantised: the file holds more arrays of this layer than it has",
+                where=f"{where}: {layer.where}",
+                expected=f"{numbers[tuple(owner.split('/'))]} arrays",
+                found=path,
+                fix="Save the weights before quantize() was called (int8, int4, float8).",
+            )
 
 
 def named_folders(network: Description, named, groups) -> dict:
