@@ -1,6 +1,8 @@
 """Loops over frames in forward: cells called frame by frame and recurrences written out are the layers they
 compute, at any number of frames, whole and streamed."""
 
+import functools
+
 import numpy as np
 import pytest
 from needs import need
@@ -189,13 +191,20 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_loop_is_its_layer_at_any_number_of_frames(name):
+@functools.cache
+def imported(name):
+    """(the module, the Model of it, its features, the kinds that are expected)."""
     torch = need("torch")
     torch.manual_seed(2)
     module, features, kinds = modules(torch)[name]
-    module.eval()
-    model = rnnrt.from_torch(module, example=torch.randn(2, 9, features))
+    model = rnnrt.from_torch(module.eval(), example=torch.randn(2, 9, features))
+    return module, model, features, kinds
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loop_is_its_layer_at_any_number_of_frames(name):
+    torch = need("torch")
+    module, model, features, kinds = imported(name)
     assert not model.assumptions
     for batch, frames in ((1, 1), (3, 4), (2, 40)):
         x = torch.randn(batch, frames, features)
@@ -210,9 +219,7 @@ def test_a_loop_is_its_layer_at_any_number_of_frames(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "from a layer"])
 def test_a_loop_streams_with_the_bits_of_a_whole_call(name):
-    torch = need("torch")
-    module, features, _ = modules(torch)[name]
-    model = rnnrt.from_torch(module.eval(), example=torch.randn(2, 9, features))
+    _, model, features, _ = imported(name)
     x = np.random.default_rng(0).standard_normal((17, features)).astype(np.float32)
     whole = model(x)
     stream = model.stream()
