@@ -92,6 +92,23 @@ def modules(torch):
                 answers.append(state[0])
             return torch.stack(answers, dim=1), h
 
+    class Shown(nn.Module):
+        """Hidden and cell states at every frame, and a head on what is no state at the last."""
+
+        def __init__(self):
+            super().__init__()
+            self.cell, self.fc, self.head = nn.LSTMCell(3, 4), nn.Linear(4, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            h, c = x.new_zeros(x.size(0), 4), x.new_zeros(x.size(0), 4)
+            hidden, cells = [], []
+            for t in range(x.size(1)):
+                h, c = self.cell(x[:, t], (h, c))
+                y = torch.tanh(self.fc(h))
+                hidden.append(h)
+                cells.append(c)
+            return torch.stack(hidden, 1), torch.stack(cells, 1), self.head(y)
+
     class After(nn.Module):
         """Two loops, one over the answers of the other; frames by unbind, and time first."""
 
@@ -168,6 +185,7 @@ def modules(torch):
         "LMU": (Looped(lmu, (5, 6), **parts), 3, ["scan"]),
         "LRU": (Looped(lru, (6, 6), **lru_parts), 3, ["scan"]),
         "two cells": (Stacked(), 3, ["scan"]),
+        "two stacks": (Shown(), 3, None),
         "two loops": (After(), 3, ["gru", "rnn"]),
         "QRNN": (Quasi(), 3, ["scan"]),
         "from a layer": (Seeded(), 3, ["gru", "gru"]),
@@ -187,7 +205,7 @@ NAMES = (
         "LMU",
         "LRU",
     ),
-    *("two cells", "two loops", "QRNN", "from a layer"),
+    *("two cells", "two stacks", "two loops", "QRNN", "from a layer"),
 )
 
 

@@ -275,20 +275,6 @@ class FlattenOfAFreeLength(nn.Module):
         return self.fc(self.conv(x).flatten(1))
 
 
-@refused("gru_cell", example=torch.zeros(2, 6, 4))
-class CellInALoopWithAnExample(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cell = nn.GRUCell(4, 4)
-
-    def forward(self, x):
-        h, made = torch.zeros(x.size(0), 4), []
-        for t in range(x.size(1)):
-            h = self.cell(x[:, t], h)
-            made.append(h)
-        return torch.stack(made, 1)
-
-
 @refused("batch or time of the input 'x' became a constant", example=torch.zeros(2, 3, 4))
 class AnotherAtThree(_Lstm):
     def forward(self, x):
