@@ -38,7 +38,7 @@ asan: build ## run the engine's tests on a build with the address and undefined-
 		PYTHONPATH=$(abspath build/asan) $(BIN)/python -m pytest $(abspath $(ENGINE_TESTS))
 
 clean: ## remove everything that was built; models and the virtual environment stay
-	rm -rf build dist *.egg-info rnnrt/_engine.c rnnrt/*.so .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build dist *.egg-info rnnrt/_engine.c rnnrt/*.so rnnrt/lib rnnrt/include .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find rnnrt tests tools -name __pycache__ -type d -exec rm -rf {} +
 
 fetch: build ## fetch the published networks that tests/test_real_models.py runs

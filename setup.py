@@ -1,4 +1,5 @@
-"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx, which includes rnnrt/border/.
+"""One plain extension: the C sources of src/ and the border rnnrt/_engine.pyx, which includes rnnrt/border/;
+and of the same objects the static library librnnrt.a, for hosts in C.
 Everything else stands in pyproject.toml.
 
 Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes
@@ -9,7 +10,9 @@ AVX-512, on pairs of AVX2 vectors.
 """
 
 import os
+import shutil
 from glob import glob
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
@@ -33,6 +36,24 @@ class Build(build_ext):
         # after CFLAGS, which setuptools puts first: contraction would change bits silently
         extension.extra_compile_args = extension.extra_compile_args + ["-ffp-contract=off", "-fno-fast-math"]
         super().build_extension(extension)
+        self.make_library(extension)
+
+    def make_library(self, extension):
+        """The engine's objects as a static library, beside the header: rnnrt.get_library(), get_include()."""
+        sources = [s for s in extension.sources if s.startswith("src/")]
+        package = Path(self.build_lib, "rnnrt")
+        for folder in ("lib", "include"):
+            (package / folder).mkdir(parents=True, exist_ok=True)
+        objects = self.compiler.object_filenames(sources, output_dir=self.build_temp)
+        (package / "lib" / "librnnrt.a").unlink(missing_ok=True)  # ar adds to what is there
+        self.compiler.create_static_lib(objects, "rnnrt", output_dir=str(package / "lib"))
+        shutil.copyfile("src/rnnrt.h", package / "include" / "rnnrt.h")
+
+    def copy_extensions_to_source(self):
+        super().copy_extensions_to_source()
+        for name in ("lib/librnnrt.a", "include/rnnrt.h"):
+            Path("rnnrt", name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(Path(self.build_lib, "rnnrt", name), Path("rnnrt", name))
 
 
 engine = Extension(

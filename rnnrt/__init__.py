@@ -20,6 +20,7 @@ from .errors import (
     VerificationError,
 )
 from .graph import Graph
+from .library import get_include, get_library
 from .loading import (
     convert,
     from_graph,
@@ -72,6 +73,8 @@ __all__ = [
     "from_tflite",
     "from_torch",
     "from_torchscript",
+    "get_include",
+    "get_library",
     "layers",
     "load",
     "show_config",

@@ -79,6 +79,7 @@ cdef extern from "rnnrt.h" nogil:
 
     rnnrt_status rnnrt_stream_create(rnnrt_stream **, const rnnrt_plan *, size_t, size_t, bint, bint,
                                      rnnrt_error *)
+    rnnrt_status rnnrt_stream_size(const rnnrt_plan *, size_t, size_t, size_t *)
     void rnnrt_stream_free(rnnrt_stream *)
     void rnnrt_stream_set_once(rnnrt_stream *, size_t, const float *)
     rnnrt_status rnnrt_stream_push(rnnrt_stream *, const rnnrt_array *, rnnrt_array *, rnnrt_between *,

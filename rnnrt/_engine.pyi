@@ -112,6 +112,9 @@ class Plan:
         have ``widths``.
         """
 
+    def stream_bytes(self, batch: int = 1) -> int:
+        """Bytes of a stream in the caller's memory, in C."""
+
     def obstacle(self, every_step: bool = False) -> tuple[str, str] | None:
         """(layer name, reason) of what keeps the plan from streaming, or None."""
 

@@ -444,6 +444,8 @@ static enum rnnrt_status read_file(struct loader *load, const unsigned char *fil
     uint64_t header = size < 8 ? 0 : little_long(file);
     if (size < 8 + TAIL || header > size - 8 - TAIL || !says_rnnrt(file + 8, (size_t)header))
         return broken(load, "it is not a .rnnrt file, or an incomplete copy of one");
+    if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+        return refuse(load->error, RNNRT_BAD_FILE, "this machine has another order of bytes", NULL);
     size_t data = 8 + (size_t)header;
     make_crc_table(load->crc);
     enum rnnrt_status status = find_table(load, file, data, size);

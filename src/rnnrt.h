@@ -1,12 +1,18 @@
-/* The C interface of rnnrt: a plan from layer descriptors, a stream from a plan, frames through a stream.
+/* The C interface of rnnrt: a plan from a .rnnrt file or from layer descriptors, a stream from a plan, frames
+ * through a stream.
  *
  * A *layer descriptor* says in plain C what one layer is; they stand in an order they can run in and name
  * their inputs by value number. A *plan* is the checked, packed, immutable form of all layers; any number of
  * threads may share it. A *stream* is the state of one batch of sequences; one thread at a time may use it.
  * Frames are rows of float32; a chunk is time-major: (frames, batch, width).
  *
- * Nothing here allocates but the create functions and rnnrt_run; no call writes to stdout or ends the
- * process. */
+ * Threads: a plan never changes, and all calls that take a `const struct rnnrt_plan *` may run on it at once;
+ * of one stream one call at a time. rnnrt_plan_free comes after every stream of the plan is gone.
+ * Memory: load, create and rnnrt_run allocate. step, push and flush allocate only where more threads are
+ * inside the plan at once than ever before; of a stream that is `realtime` or in the caller's memory they
+ * allocate nothing, take no lock and make no system call. No call writes to stdout or stderr, ends the
+ * process, or throws; every status has a text. Floats are those of the machine, which is little-endian for
+ * files. */
 #ifndef RNNRT_H
 #define RNNRT_H
 
@@ -14,6 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef RNNRT_EXPORTS /* the shared library is being built: these names are what it shows */
+#pragma GCC visibility push(default)
+#endif
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -339,5 +348,8 @@ enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, const
 
 #ifdef __cplusplus
 }
+#endif
+#ifdef RNNRT_EXPORTS
+#pragma GCC visibility pop
 #endif
 #endif

@@ -21,6 +21,7 @@ import rnnrt
 from rnnrt import verification
 from rnnrt.axes import to_source
 from rnnrt.calls import WholeCalls
+from rnnrt.command import main
 from rnnrt.errors import ModelFileError, UnsupportedModelError, VerificationError
 from rnnrt.format import file
 from rnnrt.graph import GraphBuilder
@@ -169,7 +170,7 @@ def test_an_older_file_loads_in_python_and_c_says_what_to_do(tmp_path):
     assert "an older rnnrt" in verify_for_c(model)
     with pytest.raises(UnsupportedModelError, match=r"an older rnnrt.*rnnrt convert old.rnnrt -o new.rnnrt"):
         in_c(old.read_bytes(), small_graph())
-    rnnrt.convert(old, tmp_path / "new.rnnrt")
+    assert main.main(["convert", str(old), "-o", str(tmp_path / "new.rnnrt")]) == 0
     assert verify_for_c(rnnrt.load(tmp_path / "new.rnnrt")) is None
     answer = in_c((tmp_path / "new.rnnrt").read_bytes(), small_graph())
     np.testing.assert_array_equal(answer(x), model(x))

@@ -80,6 +80,16 @@ cdef class Plan:
     def nbytes(self):
         return rnnrt_plan_bytes(self.plan) + sum(p.nbytes for _, p in self.inner)
 
+    def stream_bytes(self, size_t batch=1):
+        """Bytes of a stream in the caller's memory, in C."""
+        cdef size_t size = 0
+        cdef rnnrt_error error
+        cdef int status = rnnrt_stream_size(self.plan, batch, 0, &size)
+        if status:
+            error.layer, error.text = -1, NULL
+            raise_status(status, &error, self.names)
+        return size
+
     def obstacle(self, bint every_step=False):
         """(layer name, reason) of what keeps the plan from streaming, or None."""
         cdef const char *text

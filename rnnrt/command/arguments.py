@@ -8,7 +8,7 @@ import os
 from .. import __version__
 from ..errors import did_you_mean
 from ..format.wav import ENCODINGS
-from . import bench, convert, demo, doctor, info, run, verify
+from . import bench, convert, demo, doctor, embed, info, run, verify
 from .files import UsageError
 from .frameworks import FRAMEWORKS
 
@@ -224,6 +224,12 @@ def parser() -> argparse.ArgumentParser:
         help="who answers the sample that verify replays: Keras for its own files, where installed (auto), "
         "rnnrt's float64 reference, or your own samples (inputs and outputs by name, or x0.. and y0..)",
     )
+    force(added)
+    added = command(embed.embed, "embed", "write a model as a C file, for hosts without Python", "model")
+    added.add_argument(
+        "-o", "--output", metavar="MODEL.c", help="the C file to write (default: beside the model)"
+    )
+    added.add_argument("--name", help="of the array in C (default: the file's own)")
     force(added)
     command(
         info.info,

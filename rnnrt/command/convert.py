@@ -15,8 +15,9 @@ from .report import WHY, Report, golden_line
 def convert(options):
     import rnnrt
 
-    if detect(options.source).name == "rnnrt":
-        raise UsageError("is a .rnnrt file already", where=options.source)
+    if detect(options.source).name == "rnnrt" and not options.output:
+        fix = "With -o NEW.rnnrt it is written anew, as this rnnrt writes files."
+        raise UsageError("is a .rnnrt file already", where=options.source, fix=fix)
     options.output = options.output or str(Path(options.source).with_suffix(".rnnrt"))
     check_destination(options.output, (options.source, *files_read(options)), ".rnnrt", options.force)
     with reading():

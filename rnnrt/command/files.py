@@ -138,6 +138,11 @@ def _starts(*beginnings):
     return test
 
 
+def _is_embedded(path):
+    with open_regular(path) as file:
+        return b" as one array, written by: rnnrt embed " in file.read(1 << 16)
+
+
 def _is_wav(path):
     with open_regular(path) as file:
         return wav.is_wav(file.read(12))
@@ -160,6 +165,7 @@ KINDS = {
     ".npz": ("an .npz file", _is_npz),
     ".csv": ("a .csv file", _is_csv),
     ".wav": ("a .wav file", _is_wav),
+    ".c": ("a C file that rnnrt embed wrote", _is_embedded),
     "picture": ("a picture", _starts(*_PICTURES)),
 }
 

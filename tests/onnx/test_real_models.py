@@ -4,16 +4,20 @@ or answers.
 ``python tools/fetch_models.py`` fetches them; where one is absent its tests skip, and fail in CI.
 """
 
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fetch_models import folder
-from needs import absent, need
+from needs import absent, need, tool
 
 import rnnrt
+from rnnrt.command import main
 from rnnrt.passes import optimise
 
+ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 CHUNK, CONTEXT = 512, 64
 
@@ -77,6 +81,23 @@ def test_silero_vad(name):
         wanted = by_runtime(path, x if "half" in name else x[:, :])
     np.testing.assert_allclose(whole.reshape(recorded.shape), wanted, atol=1e-5)
     assert "lstm" in [layer.kind for layer in optimise(model.graph).layers]
+
+
+def test_silero_vad_in_c(tmp_path):
+    """examples/c/vad.c, built with the library of the package, on a file that its own words convert."""
+    path, source = path_of("silero_vad"), ROOT / "examples" / "c" / "vad.c"
+    saved, program = tmp_path / "vad.rnnrt", tmp_path / "vad"
+    words = re.search(r"rnnrt convert silero_vad.onnx -o vad.rnnrt ([^*]*)\* +(.*)", source.read_text())
+    words = " ".join(words.groups()).replace("\\", "").split()
+    assert main.main(["convert", str(path), "-o", str(saved), *words]) == 0
+    build = [source, f"-I{rnnrt.get_include()}", rnnrt.get_library(), "-lm", "-o", program]
+    subprocess.run([tool("gcc"), "-std=c11", "-Wall", "-Wextra", "-Werror", *build], check=True)
+    x = np.random.default_rng(0).normal(0, 0.1, 512 * 6).astype(np.float32)
+    x.tofile(tmp_path / "x.f32")
+    stream, sound = rnnrt.load(saved).stream(), np.concatenate([np.zeros(64, np.float32), x])
+    wanted = [stream.step(sound[512 * k : 512 * k + 576]) for k in range(6)]
+    done = subprocess.run([program, saved, tmp_path / "x.f32"], capture_output=True, text=True, check=True)
+    assert (np.array(done.stdout.split(), np.float32) == np.ravel(wanted)).all()
 
 
 def test_silero_vad_at_the_other_rate():

@@ -4,6 +4,9 @@ skipping.
 
 import importlib
 import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,12 @@ def absent(reason):
     if os.environ.get("RNNRT_CI") == "1":
         pytest.fail(f"nothing may be skipped here: {reason}", pytrace=False)
     pytest.skip(reason, allow_module_level=True)
+
+
+def tool(name, what=None):
+    """The path of a program, which may stand beside this Python; the test is skipped where there is none."""
+    beside = Path(sys.executable).parent
+    return shutil.which(name) or shutil.which(name, path=str(beside)) or absent(f"not run: no {what or name}")
 
 
 def need(module):
