@@ -96,7 +96,8 @@ struct loader {
     bool *taken;
     size_t array_count;
     int32_t *integers;
-    size_t integer_count, integers_taken;
+    bool *integer_taken;
+    size_t integer_count;
     struct rnnrt_plan **plans;
     bool *inside; /* another plan */
     size_t plan_count, layers;
@@ -242,7 +243,8 @@ static enum rnnrt_status read_arrays(struct loader *load, const unsigned char *d
 static enum rnnrt_status read_integers(struct loader *load) {
     if (!count_of(load, 1, &load->integer_count)) return broken(load, "its table ends early");
     load->integers = malloc((load->integer_count + 1) * sizeof *load->integers);
-    if (!load->integers) return RNNRT_NO_MEMORY;
+    load->integer_taken = calloc(load->integer_count + 1, sizeof *load->integer_taken);
+    if (!load->integers || !load->integer_taken) return RNNRT_NO_MEMORY;
     for (size_t k = 0; k < load->integer_count; k++) load->integers[k] = (int32_t)word(load);
     load->arrays[load->array_count] = (struct rnnrt_lent){load->integers, load->integer_count, 0};
     return RNNRT_OK;
@@ -297,10 +299,13 @@ static enum rnnrt_status read_value(struct loader *load, const struct field *fie
     }
     case INDEX: {
         size_t count = word(load), first = word(load);
-        if (first != load->integers_taken || count > load->integer_count - first)
-            return broken(load, "an index is missing, or is another layer's");
+        if (first > load->integer_count || count > load->integer_count - first)
+            return broken(load, "an index is missing");
+        for (size_t k = first; k < first + count; k++) {
+            if (load->integer_taken[k]) return broken(load, "an index is another layer's");
+            load->integer_taken[k] = true;
+        }
         *(const int32_t **)(void *)to = load->integers + first;
-        load->integers_taken += count;
         break;
     }
     case PLAN: {
@@ -505,6 +510,7 @@ enum rnnrt_status rnnrt_load_memory(struct rnnrt_plan **plan, const void *bytes,
     free(load.arrays);
     free(load.taken);
     free(load.integers);
+    free(load.integer_taken);
     free(load.descs);
     free(load.names);
     return status;

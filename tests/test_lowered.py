@@ -25,7 +25,7 @@ from rnnrt.command import main
 from rnnrt.errors import ModelFileError, UnsupportedModelError, VerificationError
 from rnnrt.format import file
 from rnnrt.graph import GraphBuilder
-from rnnrt.layers import BatchNormalization, Conv1D, Dense
+from rnnrt.layers import BatchNormalization, Conv1D, Dense, Select, TimeDistributed
 from rnnrt.loading import verify_for_c
 from rnnrt.lowered import Lowered
 from rnnrt.plans import Plans
@@ -58,6 +58,16 @@ def test_the_plan_of_every_layer_answers_with_the_same_bits():
     given = [to_source(inputs[p.layer.name], p.layer.axes) for p in model._ports.inputs]
     for found, wanted in zip(in_c(encoded(graph), graph)(*given), model(*given), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_indices_of_layers_and_of_plans_inside_later_ones_stay_apart():
+    inner = GraphBuilder()
+    inner.output("y", inner.add(Select, "s", inner.input("x", (2,), time=False), index=(1, 0)))
+    b = GraphBuilder()
+    x = b.add(Select, "outer", b.input("x", (3,)), index=(2, 0))
+    b.output("y", b.add(TimeDistributed, "inside", x, graph=inner.graph()))
+    graph, x = b.graph(), normal(2, 5, 3)
+    np.testing.assert_array_equal(in_c(encoded(graph), graph)(x), rnnrt.Model(graph)(x))
 
 
 def test_weights_are_stored_once_and_only_those_a_pass_changes_beside_them():
