@@ -28,7 +28,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 NAMES = {
     rnnrt: "from_keras from_torch from_onnx from_tflite from_pt2 from_torchscript from_nam from_rtneural "
-    "from_numpy from_graph load convert by_path show_config layers textbook Model Stream State Graph",
+    "from_numpy from_graph load convert by_path show_config get_include get_library layers textbook Model "
+    "Stream State Graph",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
     rnnrt.Model: "__call__ run stream step_many save summary inputs outputs clocks nbytes delay "
     "receptive_field streamable verify with_options",
@@ -129,7 +130,7 @@ def test_every_folder_of_the_package_is_installed_with_every_file():
     packages = PROJECT["tool"]["setuptools"]["packages"]
     folders = [p.parent for p in PACKAGE.rglob("__init__.py")]
     assert sorted(packages) == sorted(".".join(f.relative_to(ROOT).parts) for f in folders)
-    compiled = {".py", ".pyx", ".pxd", ".pxi", ".c", ".so", ".pyd"}
+    compiled = {".py", ".pyx", ".pxd", ".pxi", ".c", ".h", ".a", ".so", ".pyd"}
     others = [
         p
         for p in PACKAGE.rglob("*")
