@@ -4,7 +4,6 @@
 #define ISA scalar
 #define LANES 4
 #define TILE_ROWS 4
-#define IN_STEP 1
 
 typedef struct {
     float at[LANES];
