@@ -6,43 +6,70 @@ VECTOR void store_some(float *p, vf a, size_t n) {
     else vf_store_n(p, a, n);
 }
 
-/* One call of `lanes` for every whole vector of units, and one for the rest: where n is LANES no load or
- * store asks how much there is. */
-#define OVER_UNITS(lanes, ...)                                            \
-    do {                                                                  \
-        size_t u = 0;                                                     \
-        for (; u + LANES <= units; u += LANES) lanes(LANES, __VA_ARGS__); \
-        if (u < units) lanes(units - u, __VA_ARGS__);                     \
+/* `count` vectors of units, of which the last has `last` lanes. */
+VECTOR vectors load_units(const int count, const float *p, size_t last) {
+    vectors x;
+    EACH x.at[j] = j == count - 1 ? load_some(p + j * LANES, last) : vf_load(p + j * LANES);
+    return x;
+}
+VECTOR void store_units(const int count, float *p, vectors x, size_t last) {
+    EACH if (j == count - 1) store_some(p + j * LANES, x.at[j], last);
+    else vf_store(p + j * LANES, x.at[j]); }
+
+/* One call of `cell` for every IN_STEP whole vectors of units, and one for the rest: where all are whole no
+ * load or store asks how much there is. */
+#define OVER_UNITS(cell, ...)                                                                         \
+    do {                                                                                              \
+        size_t u = 0;                                                                                 \
+        for (; u + IN_STEP * LANES <= units; u += IN_STEP * LANES) cell(IN_STEP, LANES, __VA_ARGS__); \
+        size_t left = units - u, last = left - (left + LANES - 1) / LANES * LANES + LANES;            \
+        switch ((left + LANES - 1) / LANES) {                                                         \
+        case 1: cell(1, last, __VA_ARGS__); break;                                                    \
+        case 2: cell(2, last, __VA_ARGS__); break;                                                    \
+        case 3: cell(3, last, __VA_ARGS__); break;                                                    \
+        case 4: cell(4, last, __VA_ARGS__); break;                                                    \
+        }                                                                                             \
     } while (0)
 
 /* c = f c + i g, h = o tanh(c) */
-VECTOR void lstm_lanes(size_t n, size_t units, const float *gates, float *c, float *h) {
-    ratio i = sigmoid_ratio(load_some(gates, n)), g = tanh_ratio(load_some(gates + 2 * units, n));
-    vf f = vf_sigmoid(load_some(gates + units, n));
-    ratio o = sigmoid_ratio(load_some(gates + 3 * units, n));
-    vf cell = vf_fma(f, load_some(c, n), product_of(i, g));
-    store_some(c, cell, n);
-    store_some(h, product_of(o, tanh_ratio(cell)), n);
+VECTOR void lstm_units(const int count, size_t last, size_t units, const float *gates, float *c, float *h) {
+    ratios i = sigmoid_ratios(count, load_units(count, gates, last)),
+           g = tanh_ratios(count, load_units(count, gates + 2 * units, last));
+    vectors kept = products_of(count, i, g), f = sigmoids(count, load_units(count, gates + units, last)),
+            cell = load_units(count, c, last);
+    EACH cell.at[j] = vf_fma(f.at[j], cell.at[j], kept.at[j]);
+    store_units(count, c, cell, last);
+    ratios o = sigmoid_ratios(count, load_units(count, gates + 3 * units, last));
+    store_units(count, h, products_of(count, o, tanh_ratios(count, cell)), last);
 }
 static void lstm(size_t units, size_t rows, const float *restrict gates, size_t gates_stride,
                  float *restrict c, size_t c_stride, float *restrict h, size_t h_stride) {
     for (size_t r = 0; r < rows; r++, gates += gates_stride, c += c_stride, h += h_stride)
-        OVER_UNITS(lstm_lanes, units, gates + u, c + u, h + u);
+        OVER_UNITS(lstm_units, units, gates + u, c + u, h + u);
 }
 
 /* z = s(pz + qz), r = s(pr + qr), n = tanh(pn + r qn), h' = n + z (h - n) */
-VECTOR void gru_lanes(size_t n, size_t units, const float *p, const float *q, const float *h, float *h_new) {
-    vf z = vf_sigmoid(vf_add(load_some(p, n), load_some(q, n))),
-       r = vf_sigmoid(vf_add(load_some(p + units, n), load_some(q + units, n))),
-       candidate = vf_tanh(vf_fma(r, load_some(q + 2 * units, n), load_some(p + 2 * units, n)));
-    store_some(h_new, vf_fma(z, vf_sub(load_some(h, n), candidate), candidate), n);
+VECTOR vectors sums_of_units(const int count, const float *p, const float *q, size_t last) {
+    vectors a = load_units(count, p, last), b = load_units(count, q, last);
+    EACH a.at[j] = vf_add(a.at[j], b.at[j]);
+    return a;
+}
+VECTOR void gru_units(const int count, size_t last, size_t units, const float *p, const float *q,
+                      const float *h, float *h_new) {
+    vectors r = sigmoids(count, sums_of_units(count, p + units, q + units, last)),
+            pn = load_units(count, p + 2 * units, last), qn = load_units(count, q + 2 * units, last);
+    EACH pn.at[j] = vf_fma(r.at[j], qn.at[j], pn.at[j]);
+    vectors n = tanhs(count, pn), z = sigmoids(count, sums_of_units(count, p, q, last)),
+            before = load_units(count, h, last);
+    EACH n.at[j] = vf_fma(z.at[j], vf_sub(before.at[j], n.at[j]), n.at[j]);
+    store_units(count, h_new, n, last);
 }
 static void gru(size_t units, size_t rows, const float *restrict p, size_t p_stride, const float *restrict q,
                 size_t q_stride, const float *restrict h, size_t h_stride, float *restrict h_new,
                 size_t h_new_stride) {
     for (size_t row = 0; row < rows;
          row++, p += p_stride, q += q_stride, h += h_stride, h_new += h_new_stride)
-        OVER_UNITS(gru_lanes, units, p + u, q + u, h + u, h_new + u);
+        OVER_UNITS(gru_units, units, p + u, q + u, h + u, h_new + u);
 }
 #undef OVER_UNITS
 

@@ -36,12 +36,12 @@ VECTOR vf log_of_more(vf e) {
     return vf_add(log_of_positive(u), vf_div(lost, u));
 }
 
-VECTOR vf vf_softplus(vf x) { return vf_add(vf_max(vf_set(0.0f), x), log_of_more(exp_of_negative(x))); }
-VECTOR vf vf_log_sigmoid(vf x) { return vf_sub(vf_min(vf_set(0.0f), x), log_of_more(exp_of_negative(x))); }
+VECTOR vf vf_softplus(vf x) { return vf_add(vf_max(vf_set(0.0f), x), log_of_more(vf_exp_of_negative(x))); }
+VECTOR vf vf_log_sigmoid(vf x) { return vf_sub(vf_min(vf_set(0.0f), x), log_of_more(vf_exp_of_negative(x))); }
 
 /* x tanh(log(1 + e^x)) = x ((1 + e^x)^2 - 1) / ((1 + e^x)^2 + 1), by e^-|x| */
 VECTOR vf vf_mish(vf x) {
-    vf zero = vf_set(0.0f), one = vf_set(1.0f), two = vf_set(2.0f), e = exp_of_negative(x);
+    vf zero = vf_set(0.0f), one = vf_set(1.0f), two = vf_set(2.0f), e = vf_exp_of_negative(x);
     vf right = vf_fma(two, e, one), left = vf_mul(e, vf_add(e, two));
     vf num = vf_where_greater(x, zero, right, left);
     vf den = vf_where_greater(x, zero, vf_fma(vf_mul(two, e), e, right), vf_add(left, two));
@@ -71,7 +71,7 @@ VECTOR vf complement(vf root, vf a, float scale) {
     q = vf_fma(q, t, vf_set(0x1.f672acp-3f));
     q = vf_fma(q, t, vf_set(0x1.2102b0p-2f));
     q = vf_fma(q, t, vf_set(0x1.20dbfcp-2f));
-    vf lost, e = exp_of_negative(square_of(a, scale, &lost));
+    vf lost, e = vf_exp_of_negative(square_of(a, scale, &lost));
     return vf_mul(vf_mul(e, vf_sub(one, lost)), vf_mul(t, q)); /* lost e alone could be denormal */
 }
 

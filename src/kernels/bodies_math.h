@@ -5,70 +5,113 @@
  * and tanh at most 4 units in the last place where the result is normal; sigmoid and tanh saturate exactly to
  * 0, 1 and -1, 1; tanh and softsign are odd to the bit. */
 
+/* Up to IN_STEP vectors, of which every operation is done before the next: while one waits for a result, the
+ * others' go on. Functions of them take how many there are, a constant where they are called. */
+enum { IN_STEP = 4 };
+typedef struct {
+    vf at[IN_STEP];
+} vectors;
+#define EACH UNROLL_FOR(int j = 0; j < count; j++)
+
+VECTOR vectors only(vf x) { return (vectors){{x}}; }
+
 /* e^r - 1 with x = n ln 2 + r and biased = 1.5 * 2^23 + n, for |x| <= 104. The polynomial was fitted on |r|
  * <= ln 2 / 2: relative error 1.4e-8. */
-VECTOR vf exp_fraction(vf x, vf *biased) {
-    *biased = vf_fma(x, vf_set(0x1.715476p+0f), vf_set(0x1.8p23f));
-    vf n = vf_sub(*biased, vf_set(0x1.8p23f));
-    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), x); /* ln 2 in two parts: n times the first is exact */
-    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
-    vf q = vf_fma(r, vf_set(0x1.6bebb2p-10f), vf_set(0x1.1229a4p-7f));
-    q = vf_fma(q, r, vf_set(0x1.555678p-5f));
-    q = vf_fma(q, r, vf_set(0x1.5554aep-3f));
-    q = vf_fma(q, r, vf_set(0x1.fffffep-2f));
-    return vf_fma(vf_mul(r, r), q, r);
+VECTOR vectors exp_fraction(const int count, vectors x, vectors *biased) {
+    vectors n, r, q;
+    EACH biased->at[j] = vf_fma(x.at[j], vf_set(0x1.715476p+0f), vf_set(0x1.8p23f));
+    EACH n.at[j] = vf_sub(biased->at[j], vf_set(0x1.8p23f));
+    EACH r.at[j] = vf_fma(n.at[j], vf_set(-0x1.62e4p-1f), x.at[j]);    /* ln 2 in two parts: n times the */
+    EACH r.at[j] = vf_fma(n.at[j], vf_set(-0x1.7f7d1cp-20f), r.at[j]); /* first is exact */
+    EACH q.at[j] = vf_fma(r.at[j], vf_set(0x1.6bebb2p-10f), vf_set(0x1.1229a4p-7f));
+    EACH q.at[j] = vf_fma(q.at[j], r.at[j], vf_set(0x1.555678p-5f));
+    EACH q.at[j] = vf_fma(q.at[j], r.at[j], vf_set(0x1.5554aep-3f));
+    EACH q.at[j] = vf_fma(q.at[j], r.at[j], vf_set(0x1.fffffep-2f));
+    EACH q.at[j] = vf_fma(vf_mul(r.at[j], r.at[j]), q.at[j], r.at[j]);
+    return q;
 }
 
 /* e^x: 0 where the result would be denormal, infinite above 88.72. 2^n is applied in two halves, so that n
  * may pass 127. */
 VECTOR vf vf_exp(vf x) {
-    vf magic = vf_set(0x1.8p23f), biased,
-       p = exp_fraction(vf_max(vf_set(-104.0f), vf_min(vf_set(89.0f), x)), &biased);
-    vf n = vf_sub(biased, magic), half = vf_fma(n, vf_set(0.5f), magic);
+    vectors biased, p = exp_fraction(1, only(vf_max(vf_set(-104.0f), vf_min(vf_set(89.0f), x))), &biased);
+    vf magic = vf_set(0x1.8p23f), n = vf_sub(biased.at[0], magic), half = vf_fma(n, vf_set(0.5f), magic);
     vf first = vf_power_of_two(half), second = vf_power_of_two(vf_add(magic, vf_sub(n, vf_sub(half, magic))));
-    return vf_mul(vf_mul(first, vf_add(vf_set(1.0f), p)), second);
+    return vf_mul(vf_mul(first, vf_add(vf_set(1.0f), p.at[0])), second);
 }
 
 /* e^x - 1 for |x| <= 88, exact to its own size near 0 */
-VECTOR vf vf_expm1(vf x) {
-    vf biased, p = exp_fraction(x, &biased), power = vf_power_of_two(biased);
-    return vf_fma(power, p, vf_sub(power, vf_set(1.0f)));
+VECTOR vectors expm1_of(const int count, vectors x) {
+    vectors biased, p = exp_fraction(count, x, &biased);
+    EACH {
+        vf power = vf_power_of_two(biased.at[j]);
+        p.at[j] = vf_fma(power, p.at[j], vf_sub(power, vf_set(1.0f)));
+    }
+    return p;
 }
-
-/* sigmoid and tanh as numerator and denominator, so that a product of two of them costs one division. */
-typedef struct {
-    vf num, den;
-} ratio;
+VECTOR vf vf_expm1(vf x) { return expm1_of(1, only(x)).at[0]; }
 
 /* e^-|x|, which cannot overflow; e^-88 is 0 here, so that a sigmoid saturates exactly. */
-VECTOR vf exp_of_negative(vf x) {
-    vf biased, p = exp_fraction(vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x))), &biased);
-    return vf_mul(vf_power_of_two(biased), vf_add(vf_set(1.0f), p)); /* power * p alone could be denormal */
+VECTOR vectors exp_of_negative(const int count, vectors x) {
+    vectors biased;
+    EACH x.at[j] = vf_sub(vf_set(0.0f), vf_min(vf_set(88.0f), vf_abs(x.at[j])));
+    x = exp_fraction(count, x, &biased);
+    EACH x.at[j] = vf_mul(vf_power_of_two(biased.at[j]), /* power * x alone could be denormal */
+                          vf_add(vf_set(1.0f), x.at[j]));
+    return x;
 }
+VECTOR vf vf_exp_of_negative(vf x) { return exp_of_negative(1, only(x)).at[0]; }
+
+/* sigmoid and tanh as numerators and denominators, so that a product of two of them costs one division. */
+typedef struct {
+    vectors num, den;
+} ratios;
 
 /* 1 / (1 + e^-x) as numerator and denominator. */
-VECTOR ratio sigmoid_ratio(vf x) {
-    vf one = vf_set(1.0f), e = exp_of_negative(x);
-    return (ratio){vf_where_greater(x, vf_set(0.0f), one, e), vf_add(one, e)};
+VECTOR ratios sigmoid_ratios(const int count, vectors x) {
+    vectors e = exp_of_negative(count, x);
+    ratios y;
+    EACH y.num.at[j] = vf_where_greater(x.at[j], vf_set(0.0f), vf_set(1.0f), e.at[j]);
+    EACH y.den.at[j] = vf_add(vf_set(1.0f), e.at[j]);
+    return y;
 }
 
 /* m / (m + 2) with m = e^(2|x|) - 1 and the sign of x; exactly 1 from |x| = 10 on. */
-VECTOR ratio tanh_ratio(vf x) {
-    vf a = vf_min(vf_set(10.0f), vf_abs(x)), m = vf_expm1(vf_add(a, a));
-    return (ratio){vf_copysign(m, x), vf_add(m, vf_set(2.0f))};
+VECTOR ratios tanh_ratios(const int count, vectors x) {
+    vectors twice;
+    ratios y;
+    EACH {
+        vf a = vf_min(vf_set(10.0f), vf_abs(x.at[j]));
+        twice.at[j] = vf_add(a, a);
+    }
+    vectors m = expm1_of(count, twice);
+    EACH y.num.at[j] = vf_copysign(m.at[j], x.at[j]);
+    EACH y.den.at[j] = vf_add(m.at[j], vf_set(2.0f));
+    return y;
 }
 
-VECTOR vf quotient(ratio a) { return vf_div(a.num, a.den); }
-VECTOR vf product_of(ratio a, ratio b) { return vf_div(vf_mul(a.num, b.num), vf_mul(a.den, b.den)); }
+VECTOR vectors products_of(const int count, ratios a, ratios b) {
+    EACH a.num.at[j] = vf_div(vf_mul(a.num.at[j], b.num.at[j]), vf_mul(a.den.at[j], b.den.at[j]));
+    return a.num;
+}
 
 /* e / (1 + e) with e = e^-|x|, or 1 less that: near 1 the last step alone rounds. (1 / (1 + e) rounds 1 + e
  * first, to twice the spacing of the result: a forget gate that stays there makes the same error at every
  * step, and a cell adds them up.) */
-VECTOR vf vf_sigmoid(vf x) {
-    vf zero = vf_set(0.0f), one = vf_set(1.0f), e = exp_of_negative(x), q = vf_div(e, vf_add(one, e));
-    return vf_where_greater(x, zero, vf_sub(one, q), q);
+VECTOR vectors sigmoids(const int count, vectors x) {
+    vectors e = exp_of_negative(count, x);
+    vf one = vf_set(1.0f);
+    EACH e.at[j] = vf_div(e.at[j], vf_add(one, e.at[j]));
+    EACH e.at[j] = vf_where_greater(x.at[j], vf_set(0.0f), vf_sub(one, e.at[j]), e.at[j]);
+    return e;
 }
-VECTOR vf vf_tanh(vf x) { return quotient(tanh_ratio(x)); }
+VECTOR vectors tanhs(const int count, vectors x) {
+    ratios y = tanh_ratios(count, x);
+    EACH y.num.at[j] = vf_div(y.num.at[j], y.den.at[j]);
+    return y.num;
+}
+VECTOR vf vf_sigmoid(vf x) { return sigmoids(1, only(x)).at[0]; }
+VECTOR vf vf_tanh(vf x) { return tanhs(1, only(x)).at[0]; }
 
 VECTOR vf clip(vf x, float low, float high) { return vf_max(vf_set(low), vf_min(vf_set(high), x)); }
 
@@ -150,6 +193,14 @@ static void activate(struct rnnrt_function function, size_t n, const float *x, f
         sines(function.name == RNNRT_COS ? 1.0f : 0.0f, n, x, y);
         return;
     }
+    if (function.name == RNNRT_TANH || function.name == RNNRT_SIGMOID)
+        for (; n >= IN_STEP * LANES; n -= IN_STEP * LANES, x += IN_STEP * LANES, y += IN_STEP * LANES) {
+            const int count = IN_STEP;
+            vectors a;
+            EACH a.at[j] = vf_load(x + j * LANES);
+            a = function.name == RNNRT_TANH ? tanhs(count, a) : sigmoids(count, a);
+            EACH vf_store(y + j * LANES, a.at[j]);
+        }
     switch (function.name) {
 #define ROW(constant, word) \
     case RNNRT_##constant: OVER(n, function_value(RNNRT_##constant, p, a)); return;
