@@ -25,9 +25,15 @@ VECTOR void store_units(const int count, float *p, vectors x, size_t last) {
         size_t left = units - u, last = left - (left + LANES - 1) / LANES * LANES + LANES;            \
         switch ((left + LANES - 1) / LANES) {                                                         \
         case 1: cell(1, last, __VA_ARGS__); break;                                                    \
-        case 2: cell(2, last, __VA_ARGS__); break;                                                    \
-        case 3: cell(3, last, __VA_ARGS__); break;                                                    \
-        case 4: cell(4, last, __VA_ARGS__); break;                                                    \
+        case 2:                                                                                       \
+            if (IN_STEP >= 2) cell(2, last, __VA_ARGS__);                                             \
+            break;                                                                                    \
+        case 3:                                                                                       \
+            if (IN_STEP >= 3) cell(3, last, __VA_ARGS__);                                             \
+            break;                                                                                    \
+        case 4:                                                                                       \
+            if (IN_STEP >= 4) cell(4, last, __VA_ARGS__);                                             \
+            break;                                                                                    \
         }                                                                                             \
     } while (0)
 

@@ -6,8 +6,8 @@
  * 0, 1 and -1, 1; tanh and softsign are odd to the bit. */
 
 /* Up to IN_STEP vectors, of which every operation is done before the next: while one waits for a result, the
- * others' go on. Functions of them take how many there are, a constant where they are called. */
-enum { IN_STEP = 4 };
+ * others' go on. Functions of them take how many there are, a constant where they are called. (One where a
+ * vector is a struct of floats: a compiler takes a minute over four of these, and gains nothing.) */
 typedef struct {
     vf at[IN_STEP];
 } vectors;

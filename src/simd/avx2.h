@@ -2,6 +2,7 @@
 #define ISA avx2
 #define LANES 8
 #define TILE_ROWS 6
+#define IN_STEP 4
 
 typedef __m256 vf;
 

@@ -2,6 +2,7 @@
 #define ISA avx512
 #define LANES 16
 #define TILE_ROWS 7
+#define IN_STEP 4
 
 typedef __m512 vf;
 

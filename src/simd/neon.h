@@ -3,6 +3,7 @@
 #define ISA neon
 #define LANES 4
 #define TILE_ROWS 8
+#define IN_STEP 4
 
 typedef float32x4_t vf;
 

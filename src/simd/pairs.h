@@ -3,6 +3,7 @@
 #define ISA avx2_pairs
 #define LANES 16
 #define TILE_ROWS 7
+#define IN_STEP 4
 
 typedef struct {
     __m256 low, high;

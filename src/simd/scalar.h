@@ -4,6 +4,7 @@
 #define ISA scalar
 #define LANES 4
 #define TILE_ROWS 4
+#define IN_STEP 1
 
 typedef struct {
     float at[LANES];
