@@ -15,8 +15,18 @@ struct rnnrt_matrix {
     const float *scales; /* (outputs), of integer panels: W is a row's scale times its panel; else NULL */
 };
 
+/* Where `depth` numbers of every row of an input stand: those of row r at x + r * stride. */
+struct rnnrt_piece {
+    const float *x;
+    size_t stride;
+};
+
 /* y = (add ? y : bias) + W[:, first .. first + depth - 1] x for every row: x (rows, depth), y (rows,
- * outputs). Rows are x_stride and y_stride floats apart; y does not overlap x. */
+ * outputs). Rows are x_stride and y_stride floats apart; y does not overlap x.
+ *
+ * With `pieces` a row is made of `piece_count` of them, `depth` numbers each, against as many columns; x and
+ * x_stride are not read. Each piece is a sum of its own, and they are added in order: the answer is that of
+ * one product a piece, the first from the bias (or zero), the others with `add`. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
@@ -24,6 +34,8 @@ struct rnnrt_product {
     size_t y_stride;
     const float *bias; /* (outputs), or NULL; not read where `add` */
     bool add;
+    const struct rnnrt_piece *pieces;
+    size_t piece_count;
 };
 
 #endif

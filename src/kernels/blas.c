@@ -16,7 +16,7 @@ static void pack(struct rnnrt_matrix *w, const float *weight, void *room) {
 }
 
 /* Row-major y = x W^T is column-major y^T = W x^T with W^T as stored. */
-static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+static void product_of_one(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
     size_t rows = call->rows;
     if (!rows) return;
     int m = (int)w->outputs, n = (int)rows, k = (int)call->depth, lda = (int)w->depth,
@@ -36,6 +36,24 @@ static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *ca
         return;
     }
     sgemm(&transposed, &plain, &m, &n, &k, &one, weight, &lda, x, &ldb, &beta, call->y, &ldc);
+}
+
+static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    if (!call->pieces) {
+        product_of_one(w, call);
+        return;
+    }
+    struct rnnrt_product piece = *call;
+    for (size_t r = 0; r < call->rows && !call->add; r++) {
+        float *y = call->y + r * call->y_stride;
+        if (call->bias) memcpy(y, call->bias, w->outputs * sizeof *y);
+        else memset(y, 0, w->outputs * sizeof *y);
+    }
+    piece.add = true;
+    for (size_t p = 0; p < call->piece_count; p++, piece.first += call->depth) {
+        piece.x = call->pieces[p].x, piece.x_stride = call->pieces[p].stride;
+        product_of_one(w, &piece);
+    }
 }
 
 void rnnrt_use_sgemm(rnnrt_sgemm *function) {

@@ -15,6 +15,7 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .packed_bytes = packed_bytes,
     .pack = pack,
     .product = product,
+    .depthwise = depthwise,
 #if LANES == 16
     .product_overlapped = product_overlapped,
     .finish_overlapped = finish_overlapped,

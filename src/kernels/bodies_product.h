@@ -26,13 +26,19 @@ static void pack(struct rnnrt_matrix *w, const float *restrict weight, void *res
     w->panels = packed;
 }
 
-/* rows x vectors outputs over `depth` terms. Vector v of term k stands at w + (v / 2) * panel + k * PANEL +
- * (v % 2) * LANES. Segment totals stay in registers where there are enough of them, so weights stream in
- * without a pause between segments. `start`: what y starts from, the bias (`start_stride` 0), y itself, or
+/* What a product reads of its rows: see struct rnnrt_product. */
+struct input {
+    const struct rnnrt_piece *pieces;
+    size_t count, depth;
+};
+
+/* rows x vectors outputs, of the rows from `row` on. Vector v of term k stands at w + (v / 2) * panel + k *
+ * PANEL + (v % 2) * LANES. Segment totals stay in registers where there are enough of them, so weights stream
+ * in without a pause between segments. `start`: what y starts from, the bias (`start_stride` 0), y itself, or
  * NULL for nothing. `last`: how many lanes of the last vector exist. */
-VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, size_t depth,
-                 const float *start, size_t start_stride, const float *x, size_t x_stride, float *y,
-                 size_t y_stride, size_t last) {
+VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, const struct input *in,
+                 size_t row, const float *start, size_t start_stride, float *y, size_t y_stride,
+                 size_t last) {
     vf sum[TILE_ROWS][8], total[TILE_ROWS][8];
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) {
@@ -41,21 +47,36 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
                           : v == vectors - 1 && last < LANES ? vf_load_n(place, last)
                                                              : vf_load(place);
         }
-    for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
-        size_t to = depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT;
-        UNROLL_FOR(int r = 0; r < rows; r++)
-            UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
-        for (size_t k = from; k < to; k++) {
-            vf weight[8];
-            UNROLL_FOR(int v = 0; v < vectors; v++)
-                weight[v] = vf_load(w + (size_t)(v / 2) * panel + k * PANEL + (size_t)(v % 2) * LANES);
-            UNROLL_FOR(int r = 0; r < rows; r++) {
-                vf value = vf_set(x[(size_t)r * x_stride + k]);
-                UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
+    size_t depth = in->depth;
+    for (size_t p = 0; p < in->count; p++, w += depth * PANEL) {
+        size_t x_stride = in->pieces[p].stride;
+        const float *x = in->pieces[p].x + row * x_stride;
+        for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
+            size_t to = depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT;
+            UNROLL_FOR(int r = 0; r < rows; r++)
+                UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
+            for (size_t k = from; k < to; k++) {
+                const float *weights = w + k * PANEL;
+                if (rows > 1 && rows < vectors) { /* fewer registers where each vector is read once */
+                    vf value[TILE_ROWS];
+                    UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(x[(size_t)r * x_stride + k]);
+                    UNROLL_FOR(int v = 0; v < vectors; v++) {
+                        vf weight = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+                        UNROLL_FOR(int r = 0; r < rows; r++) sum[r][v] = vf_fma(value[r], weight, sum[r][v]);
+                    }
+                    continue;
+                }
+                vf weight[8];
+                UNROLL_FOR(int v = 0; v < vectors; v++)
+                    weight[v] = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+                UNROLL_FOR(int r = 0; r < rows; r++) {
+                    vf value = vf_set(x[(size_t)r * x_stride + k]);
+                    UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
+                }
             }
+            UNROLL_FOR(int r = 0; r < rows; r++)
+                UNROLL_FOR(int v = 0; v < vectors; v++) total[r][v] = vf_add(total[r][v], sum[r][v]);
         }
-        UNROLL_FOR(int r = 0; r < rows; r++)
-            UNROLL_FOR(int v = 0; v < vectors; v++) total[r][v] = vf_add(total[r][v], sum[r][v]);
     }
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) {
@@ -65,13 +86,15 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
         }
 }
 
-/* One row against up to four panels: eight sums in flight hide the latency of the fma. */
+/* One row whose terms stand in one piece: nothing to look up, which a small step feels. */
 typedef void wide_tile(const float *w, size_t panel, size_t depth, const float *start, const float *x,
                        float *y, size_t last);
 #define WIDE_TILE(v)                                                                                     \
     static void wide_##v(const float *w, size_t panel, size_t depth, const float *start, const float *x, \
                          float *y, size_t last) {                                                        \
-        tile(1, v, w, panel, depth, start, 0, x, 0, y, 0, last);                                         \
+        const struct rnnrt_piece whole = {x, 0};                                                         \
+        const struct input in = {&whole, 1, depth};                                                      \
+        tile(1, v, w, panel, &in, 0, start, 0, y, 0, last);                                              \
     }
 WIDE_TILE(1)
 WIDE_TILE(2)
@@ -84,36 +107,67 @@ WIDE_TILE(8)
 #undef WIDE_TILE
 static wide_tile *const wide_tiles[] = {wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8};
 
-/* Several rows against one panel: the tallest tile that fits runs first. */
-typedef void tall_tile(const float *w, size_t depth, const float *start, size_t start_stride, const float *x,
-                       size_t x_stride, float *y, size_t y_stride, size_t last);
-#define TALL_NAME(r, v) TALL_PASTE(r, v)
-#define TALL_PASTE(r, v) tall_##r##x##v
-#define TALL_TILE(r, v)                                                                                    \
-    static void TALL_NAME(r, v)(const float *w, size_t depth, const float *start, size_t start_stride,     \
-                                const float *x, size_t x_stride, float *y, size_t y_stride, size_t last) { \
-        tile(r, v, w, 0, depth, start, start_stride, x, x_stride, y, y_stride, last);                      \
+/* Some eight sums in flight hide the latency of the fma: one row takes up to four panels at a time, two or
+ * three rows two, more rows one. */
+typedef void tile_of(const float *w, size_t panel, const struct input *in, size_t row, const float *start,
+                     size_t start_stride, float *y, size_t y_stride, size_t last);
+#define TILE_NAME(r, v) TILE_PASTE(r, v)
+#define TILE_PASTE(r, v) tile_##r##x##v
+#define TILE(r, v)                                                                                  \
+    static void TILE_NAME(r, v)(const float *w, size_t panel, const struct input *in, size_t row,   \
+                                const float *start, size_t start_stride, float *y, size_t y_stride, \
+                                size_t last) {                                                      \
+        tile(r, v, w, panel, in, row, start, start_stride, y, y_stride, last);                      \
     }
-TALL_TILE(2, 1)
-TALL_TILE(2, 2)
-TALL_TILE(4, 1)
-TALL_TILE(4, 2)
+#define TILES_OF_TWO(r) \
+    TILE(r, 1)          \
+    TILE(r, 2)
+#define TILES_OF_FOUR(r)       \
+    TILES_OF_TWO(r) TILE(r, 3) \
+    TILE(r, 4)
+#define NAMES_OF_TWO(r) tile_##r##x1, tile_##r##x2
+#define NAMES_OF_FOUR(r) NAMES_OF_TWO(r), tile_##r##x3, tile_##r##x4
+TILES_OF_FOUR(1)
+TILE(1, 5)
+TILE(1, 6)
+TILE(1, 7)
+TILE(1, 8)
+TILES_OF_FOUR(2)
+TILES_OF_FOUR(3)
+TILES_OF_TWO(4)
 #if TILE_ROWS > 4
-TALL_TILE(TILE_ROWS, 1)
-TALL_TILE(TILE_ROWS, 2)
+TILES_OF_TWO(5)
+TILES_OF_TWO(6)
 #endif
-static const struct {
-    size_t rows;
-    tall_tile *run[2];
-} tall_tiles[] = {
+#if TILE_ROWS > 6
+TILES_OF_TWO(7)
+#endif
+#if TILE_ROWS > 7
+TILES_OF_TWO(8)
+#endif
+static tile_of *const tiles[TILE_ROWS][8] = {
+    {NAMES_OF_FOUR(1), tile_1x5, tile_1x6, tile_1x7, tile_1x8},
+    {NAMES_OF_FOUR(2)},
+    {NAMES_OF_FOUR(3)},
+    {NAMES_OF_TWO(4)},
 #if TILE_ROWS > 4
-    {TILE_ROWS, {TALL_NAME(TILE_ROWS, 1), TALL_NAME(TILE_ROWS, 2)}},
+    {NAMES_OF_TWO(5)},
+    {NAMES_OF_TWO(6)},
 #endif
-    {4, {tall_4x1, tall_4x2}},
-    {2, {tall_2x1, tall_2x2}},
+#if TILE_ROWS > 6
+    {NAMES_OF_TWO(7)},
+#endif
+#if TILE_ROWS > 7
+    {NAMES_OF_TWO(8)},
+#endif
 };
-enum { TALL_TILES = sizeof tall_tiles / sizeof *tall_tiles };
-#undef TALL_TILE
+#undef TILE
+#undef TILE_NAME
+#undef TILE_PASTE
+#undef TILES_OF_TWO
+#undef TILES_OF_FOUR
+#undef NAMES_OF_TWO
+#undef NAMES_OF_FOUR
 
 /* Sixteen virtual lanes as whatever vectors there are. */
 #define PARTS (16 / LANES)
@@ -164,7 +218,15 @@ static float dot(const float *w, const float *x, size_t n) {
     return v16_sum(sum);
 }
 
-/* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row (a GEMV). */
+/* The pieces of a call; `whole`: room for what is one. */
+VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piece *whole) {
+    if (call->pieces) return (struct input){call->pieces, call->piece_count, call->depth};
+    *whole = (struct rnnrt_piece){call->x, call->x_stride};
+    return (struct input){whole, 1, call->depth};
+}
+
+/* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row of one piece
+ * (a GEMV). */
 static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t end,
                           const struct rnnrt_product *call) {
     size_t depth = call->depth, panel = PANEL * w->depth;
@@ -181,46 +243,97 @@ static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t en
     }
 }
 
-/* The same of several rows. */
+/* The same of any rows, which are shared evenly among as few tiles as hold them. */
 static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t end,
                            const struct rnnrt_product *call) {
-    size_t depth = call->depth, rows = call->rows, panel = PANEL * w->depth, x_stride = call->x_stride,
-           y_stride = call->y_stride, start_stride = call->add ? y_stride : 0;
-    const float *panels = (const float *)w->panels + call->first * PANEL, *x = call->x,
-                *from = call->add ? call->y : call->bias;
-    for (; column < end; column += PANEL) {
-        size_t columns = rnnrt_smaller(end - column, PANEL), vectors = (columns + LANES - 1) / LANES,
-               last = columns - (vectors - 1) * LANES, r = 0;
-        const float *weight = panels + column * w->depth, *start = from ? from + column : NULL;
-        float *y = call->y + column;
-        for (size_t size = 0; size < TALL_TILES; size++)
-            for (size_t height = tall_tiles[size].rows; rows - r >= height; r += height)
-                tall_tiles[size].run[vectors - 1](weight, depth, start ? start + r * start_stride : NULL,
-                                                  start_stride, x + r * x_stride, x_stride, y + r * y_stride,
-                                                  y_stride, last);
-        if (r < rows)
-            wide_tiles[vectors - 1](weight, panel, depth, start ? start + r * start_stride : NULL,
-                                    x + r * x_stride, y + r * y_stride, last);
+    struct rnnrt_piece whole;
+    struct input in = input_of(call, &whole);
+    size_t rows = call->rows, panel = PANEL * w->depth, y_stride = call->y_stride,
+           start_stride = call->add ? y_stride : 0,
+           most = rows == 1   ? 4 * PANEL
+                  : rows <= 3 ? 2 * PANEL
+                              : PANEL;
+    size_t parts = (rows + TILE_ROWS - 1) / TILE_ROWS, height = rows / parts, taller = rows % parts;
+    const float *start = call->add ? call->y : call->bias,
+                *weight = (const float *)w->panels + call->first * PANEL + column * w->depth;
+    float *y = call->y + column;
+    if (start) start += column;
+    for (size_t left = end - column, count; left; left -= count) {
+        count = rnnrt_smaller(left, most);
+        size_t vectors = (count + LANES - 1) / LANES, last = count - (vectors - 1) * LANES, row = 0;
+        for (size_t part = 0, high; part < parts; part++, row += high) {
+            high = height + (part < taller);
+            tiles[high - 1][vectors - 1](weight, panel, &in, row, start ? start + row * start_stride : NULL,
+                                         start_stride, y + row * y_stride, y_stride, last);
+        }
+        weight += count * w->depth, y += count;
+        if (start) start += count;
     }
 }
 
 static void product_panels(const struct rnnrt_matrix *w, size_t column, size_t end,
                            const struct rnnrt_product *call) {
-    if (call->rows == 1) panels_of_row(w, column, end, call);
-    else panels_of_rows(w, column, end, call);
+    if (call->rows == 1 && !call->pieces) panels_of_row(w, column, end, call);
+    else if (call->rows) panels_of_rows(w, column, end, call);
+}
+
+/* Few outputs: a dot product each. */
+static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    struct rnnrt_piece whole;
+    struct input in = input_of(call, &whole);
+    const float *weight = (const float *)w->panels + call->first;
+    for (size_t r = 0; r < call->rows; r++)
+        for (size_t j = 0; j < w->outputs; j++) {
+            float *y = call->y + r * call->y_stride + j, sum = call->add    ? *y
+                                                               : call->bias ? call->bias[j]
+                                                                            : 0.0f;
+            for (size_t p = 0; p < in.count; p++)
+                sum += dot(weight + j * padded_depth(w) + p * in.depth,
+                           in.pieces[p].x + r * in.pieces[p].stride, in.depth);
+            *y = sum;
+        }
 }
 
 static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
-    size_t outputs = w->outputs;
-    if (outputs > RNNRT_DOT_MAX_OUTPUTS) {
-        product_panels(w, 0, outputs, call);
-        return;
+    if (w->outputs > RNNRT_DOT_MAX_OUTPUTS) product_panels(w, 0, w->outputs, call);
+    else product_dots(w, call);
+}
+
+VECTOR void depthwise_tile(const int rows, const float *weight, size_t row, size_t c, size_t lanes,
+                           const struct rnnrt_product *call) {
+    vf sum[4];
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        const float *start = (call->add ? call->y + (row + (size_t)r) * call->y_stride : call->bias);
+        sum[r] = !start ? vf_set(0.0f) : lanes < LANES ? vf_load_n(start + c, lanes) : vf_load(start + c);
     }
-    const float *weight = (const float *)w->panels + call->first;
-    for (size_t r = 0; r < call->rows; r++)
-        for (size_t j = 0; j < outputs; j++) {
-            float sum = dot(weight + j * padded_depth(w), call->x + r * call->x_stride, call->depth),
-                  *y = call->y + r * call->y_stride + j;
-            *y = call->add ? *y + sum : call->bias ? call->bias[j] + sum : sum;
+    weight += c;
+    for (size_t p = 0; p < call->piece_count; p++, weight += call->depth) {
+        size_t stride = call->pieces[p].stride;
+        const float *x = call->pieces[p].x + row * stride + c;
+        vf factor = lanes < LANES ? vf_load_n(weight, lanes) : vf_load(weight);
+        UNROLL_FOR(int r = 0; r < rows; r++) {
+            const float *place = x + (size_t)r * stride;
+            sum[r] = vf_fma(factor, lanes < LANES ? vf_load_n(place, lanes) : vf_load(place), sum[r]);
+        }
+    }
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        float *place = call->y + (row + (size_t)r) * call->y_stride + c;
+        if (lanes < LANES) vf_store_n(place, sum[r], lanes);
+        else vf_store(place, sum[r]);
+    }
+}
+
+static void depthwise(const float *weight, const struct rnnrt_product *call) {
+    for (size_t row = 0; row < call->rows; row += rnnrt_smaller(call->rows - row, 4))
+        for (size_t c = 0; c < call->depth; c += LANES) {
+            size_t lanes = rnnrt_smaller(call->depth - c, LANES);
+            if (call->rows - row >= 4) {
+                if (lanes == LANES) depthwise_tile(4, weight, row, c, LANES, call);
+                else depthwise_tile(4, weight, row, c, lanes, call);
+                continue;
+            }
+            for (size_t r = row; r < call->rows; r++)
+                if (lanes == LANES) depthwise_tile(1, weight, r, c, LANES, call);
+                else depthwise_tile(1, weight, r, c, lanes, call);
         }
 }

@@ -60,6 +60,10 @@ struct rnnrt_kernels {
                                struct rnnrt_overlapped *overlapped);
     void (*finish_overlapped)(struct rnnrt_overlapped *overlapped);
 
+    /* The same channel by channel: y = (add ? y : bias) + sum over pieces p of weight[p] times piece p, one
+     * fma after the other; weight (pieces, depth), y (rows, depth). */
+    void (*depthwise)(const float *weight, const struct rnnrt_product *call);
+
     /* y = function(x), n numbers; x and y may be the same. */
     void (*activate)(struct rnnrt_function function, size_t n, const float *x, float *y);
     /* y = softmax of each row of n, or its logarithm x - max - log(sum of e^(x - max)). */

@@ -1,16 +1,19 @@
 /* y[k] = activation(b + sum over taps of W[tap] x[k * stride - pad_left + tap * dilation]), weight (out, tap,
  * in per group).
  *
- * Each group's weight is a matrix (out, tap * in). Three ways, chosen by the layer's shape alone. Wide
- * inputs: one product per tap, with that tap's columns, added in order, straight from the ring. Narrow
- * inputs: the window as one long row of kernel_size * in numbers, gathered into scratch, and one product.
- * Depthwise: multiply and add along the channels, tap after tap. Where a tap hangs over either end of the
- * input it is left out (or gathered as zeros). */
+ * Each group's weight is a matrix (out, tap * in). Three ways to add up, chosen by the layer's shape alone.
+ * Wide inputs: a sum for each tap, added in order; the product reads the taps where they stand, in the ring
+ * and among the new frames. Narrow inputs: the window as one long row of kernel_size * in numbers, and one
+ * sum; the window stands in scratch. Depthwise: multiply and add along the channels, tap after tap, read
+ * where they stand. Where a tap hangs over either end of the input it is left out (or is zeros). */
 #include "window.h"
 
 enum {
-    GATHERED_ROWS = 64,
-    KEPT_RUN = 4, /* windows of one row that pay for a product of their own */
+    GATHERED_ROWS = 64, /* whole windows in scratch */
+    MOST_PIECES = 16,   /* taps that one product reads */
+    ROWS_AT_ONCE = 16,  /* of a window of each row, the taps kept in their rings in scratch */
+    FEW_WINDOWS = 4,    /* below so many a row's windows do not pay for a product of their own */
+    ALL_ROWS = -1,
 };
 
 static bool depthwise(const struct rnnrt_layer_desc *desc) {
@@ -49,8 +52,12 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    size_t wide = tap_by_tap(&op->desc) ? (size_t)op->desc.input_size : group_depth(&op->desc);
-    sizes->scratch = window_scratch(batch) + rnnrt_times(GATHERED_ROWS, wide);
+    size_t taps = rnnrt_smaller((size_t)op->desc.kernel_size, MOST_PIECES),
+           wide = rnnrt_times(rnnrt_times(taps, ROWS_AT_ONCE), (size_t)op->desc.input_size),
+           narrow = rnnrt_times(GATHERED_ROWS, group_depth(&op->desc));
+    sizes->scratch = window_scratch(batch) + (!tap_by_tap(&op->desc) && !op->table ? narrow
+                                              : batch > 1                          ? wide
+                                                                                   : 0);
     sizes->capacity = window_capacity(op, frames);
 }
 
@@ -64,37 +71,12 @@ static void gather(const struct window *w, size_t k, size_t b, size_t g, float *
         else memcpy(to, window_at(w, frame, b) + g * part, part * sizeof *to);
 }
 
-static void start_from_bias(const struct rnnrt_op *op, size_t rows, float *y) {
-    size_t out = (size_t)op->desc.output_size;
-    for (size_t r = 0; r < rows; r++)
-        if (op->bias) memcpy(y + r * out, op->bias, out * sizeof *y);
-        else memset(y + r * out, 0, out * sizeof *y);
-}
-
 /* Whether the call is to end, after work on `rows` output rows by `taps` taps of the window. */
 static bool worked(const struct window *w, size_t rows, int32_t taps) {
     const struct rnnrt_layer_desc *desc = &w->op->desc;
     if (!w->call->pulse) return false;
     double all = w->op->work * desc->stride / desc->kernel_size;
     return rnnrt_worked(w->call->pulse, all * (double)rows * taps);
-}
-
-static bool run_depthwise(const struct window *w, float *y) {
-    const struct rnnrt_op *op = w->op;
-    size_t width = w->in, batch = w->call->batch;
-    start_from_bias(op, w->due * batch, y);
-    for (size_t k = 0; k < w->due; k++)
-        for (size_t b = 0; b < batch; b++, y += width) {
-            int64_t begin = window_begin(w, b);
-            for (int32_t tap = 0; tap < op->desc.kernel_size; tap++) {
-                int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * op->desc.dilation;
-                if (frame < begin || frame >= w->end) continue;
-                w->call->kernels->multiply_add(width, op->table + (size_t)tap * width, window_at(w, frame, b),
-                                               y);
-            }
-            if (worked(w, 1, op->desc.kernel_size)) return false;
-        }
-    return true;
 }
 
 static bool run_gathered(const struct window *w, float *scratch, float *y) {
@@ -121,82 +103,126 @@ static bool run_gathered(const struct window *w, float *scratch, float *y) {
     return true;
 }
 
-/* y += W[tap] x for `rows` rows and every group. */
-static void add_tap(const struct window *w, int32_t tap, const float *x, size_t x_stride, size_t rows,
-                    float *y, size_t y_stride) {
-    const struct rnnrt_layer_desc *desc = &w->op->desc;
-    size_t groups = (size_t)desc->groups, outputs = (size_t)desc->output_size / groups,
-           part = per_group(desc);
+/* Windows k .. k + count - 1 of one row, or of all, under each of whose taps the frames stand evenly spaced:
+ * where, tap by tap, without those taps that hang over an end of the input. */
+struct stretch {
+    size_t count;
+    int32_t first_tap, taps;
+    struct rnnrt_piece pieces[MOST_PIECES];
+};
+
+static size_t windows_to(const struct window *w, int64_t frames) {
+    return (size_t)(w->stride == 1 ? frames : (frames + w->stride - 1) / w->stride);
+}
+
+/* The longest such stretch from window k on, of taps tap .. end - 1 and batch row b. ALL_ROWS: of every row,
+ * whose new frames stand side by side; there are no others under these taps. */
+static void stretch_from(const struct window *w, int b, size_t k, int32_t tap, int32_t end,
+                         struct stretch *s) {
+    size_t batch = w->call->batch, in = w->in, row = b == ALL_ROWS ? 0 : (size_t)b,
+           apart = (size_t)w->stride * in, new_apart = b == ALL_ROWS ? apart : apart * batch;
+    s->count = w->due - k, s->first_tap = tap, s->taps = 0;
+    int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)tap * w->op->desc.dilation, left,
+            begin = window_begin(w, row);
+    for (; tap < end && frame < w->end; tap++, frame += w->op->desc.dilation) {
+        struct rnnrt_piece *piece = &s->pieces[s->taps];
+        if (frame >= 0) {
+            left = w->end - frame;
+            *piece = (struct rnnrt_piece){window_at(w, frame, row), new_apart};
+            s->taps++;
+        } else if (frame >= begin) {
+            int64_t to_end = (int64_t)(w->history - window_slot(w, frame, row));
+            left = to_end < -frame ? to_end : -frame;
+            *piece = (struct rnnrt_piece){window_at(w, frame, row), apart};
+            s->taps++;
+        } else {
+            left = begin - frame;
+            s->first_tap = tap + 1;
+        }
+        s->count = rnnrt_smaller(s->count, windows_to(w, left));
+    }
+}
+
+/* One window of some rows from `row` on, which begin alike: what their rings keep of it is gathered, tap by
+ * tap. */
+static void stretch_of_rows(const struct window *w, size_t row, size_t rows, size_t k, int32_t tap,
+                            int32_t end, float *scratch, struct stretch *s) {
+    stretch_from(w, (int)row, k, tap, end, s);
+    int64_t frame = w->first + (int64_t)k * w->stride + (int64_t)s->first_tap * w->op->desc.dilation;
+    for (int32_t t = 0; t < s->taps; t++, frame += w->op->desc.dilation) {
+        s->pieces[t].stride = w->in;
+        if (frame >= 0) continue;
+        for (size_t r = 0; r < rows; r++)
+            memcpy(scratch + r * w->in, window_at(w, frame, row + r), w->in * sizeof *scratch);
+        s->pieces[t].x = scratch;
+        scratch += rows * w->in;
+    }
+}
+
+/* y = start + the taps of a stretch, of `rows` outputs; `add`: the start is y. */
+static bool run_stretch(const struct window *w, struct stretch *s, bool add, size_t rows, float *y,
+                        size_t y_stride) {
+    const struct rnnrt_op *op = w->op;
+    size_t groups = op->table ? 1 : (size_t)op->desc.groups, outputs = (size_t)op->desc.output_size / groups,
+           part = w->in / groups;
     for (size_t g = 0; g < groups; g++) {
-        const struct rnnrt_product product = {.x = x + g * part,
-                                              .x_stride = x_stride,
-                                              .first = (size_t)tap * part,
+        const struct rnnrt_product product = {.pieces = s->pieces,
+                                              .piece_count = (size_t)s->taps,
+                                              .first = (size_t)s->first_tap * part,
                                               .depth = part,
                                               .rows = rows,
                                               .y = y + g * outputs,
                                               .y_stride = y_stride,
-                                              .add = true};
-        w->call->kernels->product(&w->op->weight[g], &product);
+                                              .bias = op->bias ? op->bias + g * outputs : NULL,
+                                              .add = add};
+        if (op->table) w->call->kernels->depthwise(op->table + product.first, &product);
+        else w->call->kernels->product(&op->weight[g], &product);
+        for (int32_t tap = 0; tap < s->taps; tap++) s->pieces[tap].x += part;
     }
+    return !worked(w, rows, s->taps);
 }
 
-/* The first window of the invocation whose frame under the tap is `frame` or later. */
-static size_t window_from(const struct window *w, int64_t offset, int64_t frame) {
-    int64_t k = frame <= offset  ? 0
-                : w->stride == 1 ? frame - offset
-                                 : (frame - offset + w->stride - 1) / w->stride;
-    return k < (int64_t)w->due ? (size_t)k : w->due;
-}
-
-/* Windows from .. to - 1 whose frame under this tap is kept from earlier invocations, of the rows that have
- * it. A row that has several reads its ring where it lies; single frames of several rows are gathered. */
-static void add_kept(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to,
-                     float *scratch, float *y) {
-    size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size, stride = (size_t)w->stride;
-    for (size_t b = 0; b < batch && (batch == 1 || to - from >= KEPT_RUN); b++)
-        for (size_t k = w->uneven ? window_from(w, offset, window_begin(w, b)) : from, count; k < to;
-             k += count) {
-            size_t slot = window_slot(w, offset + (int64_t)(k * stride), b), left = w->history - slot;
-            const float *x = (const float *)rnnrt_kept_of(w->op, w->call, b) + slot * w->in;
-            count = rnnrt_smaller(to - k, stride == 1 ? left : (left + stride - 1) / stride);
-            add_tap(w, tap, x, stride * w->in, count, y + (k * batch + b) * out, batch * out);
+/* Taps tap .. end - 1 of windows k .. to - 1, a row after the other; or, where these are few, a window after
+ * the other. */
+static bool run_rows(const struct window *w, size_t k, size_t to, int32_t tap, int32_t end, float *scratch,
+                     float *y) {
+    size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size;
+    if (batch == 1 || w->op->table || to - k >= FEW_WINDOWS) {
+        for (size_t b = 0; b < batch; b++)
+            for (size_t j = k, count; j < to; j += count) {
+                struct stretch s;
+                stretch_from(w, (int)b, j, tap, end, &s);
+                count = rnnrt_smaller(s.count, to - j);
+                if (!run_stretch(w, &s, tap > 0, count, y + (j * batch + b) * out, batch * out)) return false;
+            }
+        return true;
+    }
+    for (; k < to; k++)
+        for (size_t b = 0, rows; b < batch; b += rows) {
+            rows = rnnrt_smaller(window_alike(w, b), ROWS_AT_ONCE);
+            struct stretch s;
+            stretch_of_rows(w, b, rows, k, tap, end, scratch, &s);
+            if (!run_stretch(w, &s, tap > 0, rows, y + (k * batch + b) * out, out)) return false;
         }
-    if (batch == 1 || to - from >= KEPT_RUN) return;
-    for (size_t r = from * batch, count; r < to * batch; r += count ? count : 1) {
-        size_t most = rnnrt_smaller(to * batch - r, GATHERED_ROWS);
-        for (count = 0; count < most; count++) {
-            size_t b = (r + count) % batch;
-            int64_t frame = offset + (int64_t)((r + count) / batch * stride);
-            if (w->uneven && frame < window_begin(w, b)) break;
-            memcpy(scratch + count * w->in, window_at(w, frame, b), w->in * sizeof *scratch);
-        }
-        if (count) add_tap(w, tap, scratch, w->in, count, y + r * out, out);
-    }
-}
-
-/* The same where the frame under this tap is new. */
-static void add_new(const struct window *w, int32_t tap, int64_t offset, size_t from, size_t to, float *y) {
-    size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size, stride = (size_t)w->stride;
-    if (from >= to) return;
-    const float *x = window_at(w, offset + (int64_t)(from * stride), 0);
-    y += from * batch * out;
-    if (stride == 1) { /* frame and batch row are one axis */
-        add_tap(w, tap, x, w->in, (to - from) * batch, y, out);
-        return;
-    }
-    for (size_t b = 0; b < batch; b++)
-        add_tap(w, tap, x + b * w->in, stride * batch * w->in, to - from, y + b * out, batch * out);
+    return true;
 }
 
 static bool run_taps(const struct window *w, float *scratch, float *y) {
-    start_from_bias(w->op, w->due * w->call->batch, y);
-    for (int32_t tap = 0; tap < w->op->desc.kernel_size; tap++) {
-        int64_t offset = w->first + (int64_t)tap * w->op->desc.dilation;
-        size_t begin = window_from(w, offset, w->begin), fresh = window_from(w, offset, 0),
-               end = window_from(w, offset, w->end);
-        add_kept(w, tap, offset, begin, fresh, scratch, y);
-        add_new(w, tap, offset, fresh, end, y);
-        if (worked(w, (end - begin) * w->call->batch, 1)) return false;
+    size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size;
+    int32_t taps = w->op->desc.kernel_size;
+    for (int32_t tap = 0, end; tap < taps; tap = end) {
+        end = taps - tap < MOST_PIECES ? taps : tap + MOST_PIECES;
+        int64_t first = w->first + (int64_t)tap * w->op->desc.dilation; /* under the first of them */
+        size_t k = w->stride > 1 && batch > 1 ? w->due
+                   : first < 0                ? rnnrt_smaller(windows_to(w, -first), w->due)
+                                              : 0;
+        if (!run_rows(w, 0, k, tap, end, scratch, y)) return false;
+        for (; k < w->due;) { /* frames and rows are one axis */
+            struct stretch s;
+            stretch_from(w, ALL_ROWS, k, tap, end, &s);
+            if (!run_stretch(w, &s, tap > 0, s.count * batch, y + k * batch * out, out)) return false;
+            k += s.count;
+        }
     }
     return true;
 }
@@ -204,9 +230,7 @@ static bool run_taps(const struct window *w, float *scratch, float *y) {
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
     struct window w = window_open(op, call);
     float *scratch = call->scratch + window_scratch(call->batch), *y = call->y[0];
-    bool done = depthwise(&op->desc)    ? run_depthwise(&w, y)
-                : tap_by_tap(&op->desc) ? run_taps(&w, scratch, y)
-                                        : run_gathered(&w, scratch, y);
+    bool done = op->table || tap_by_tap(&op->desc) ? run_taps(&w, scratch, y) : run_gathered(&w, scratch, y);
     if (!done) return RNNRT_CANCELLED;
     window_close(&w);
     call->made[0] = w.due;

@@ -119,6 +119,51 @@ static void products_of_columns(const struct rnnrt_kernels *t) {
     }
 }
 
+/* Rows in pieces: the answers of one product a piece; channel by channel those of one fma a piece. */
+static void products_of_pieces(const struct rnnrt_kernels *t) {
+    static const size_t outputs[] = {1, 4, 5, 17, 33, 130}, depths[] = {1, 16, 20, 70},
+                        rows[] = {1, 2, 3, 5, 7, 8, 13}, counts[] = {0, 1, 2, 5};
+    for (int i = 0; i < 6 * 4 * 7 * 4 * 3; i++) {
+        size_t n = outputs[i % 6], depth = depths[i / 6 % 4], r = rows[i / 24 % 7],
+               count = counts[i / 168 % 4];
+        bool add = i / 672 == 2;
+        float *w = numbers(n * (5 + 1) * depth), *bias = numbers(n + depth),
+              *y = numbers(r * (n + depth + 3)), *wanted = numbers(r * (n + depth + 3)),
+              *x = numbers(5 * (r + 4) * (depth + 3));
+        memcpy(wanted, y, r * (n + depth + 3) * sizeof *y);
+        struct rnnrt_matrix matrix = packed_of(t, w, n, 6 * depth);
+        struct rnnrt_piece pieces[5];
+        for (size_t p = 0; p < 5; p++) /* of other strides, and they may overlap */
+            pieces[p] = (struct rnnrt_piece){x + p * depth / 2, p % 2 ? depth : depth + 3};
+        struct rnnrt_product call = {.pieces = pieces, .piece_count = count, .first = depth, .depth = depth};
+        call.rows = r, call.y = y, call.y_stride = n + 3, call.bias = i / 672 ? bias : NULL, call.add = add;
+        t->product(&matrix, &call);
+        struct rnnrt_product one = {
+            .first = depth, .depth = depth, .rows = r, .y = wanted, .y_stride = n + 3, .add = true};
+        for (size_t k = 0; k < r && !add; k++)
+            for (size_t j = 0; j < n; j++) wanted[k * (n + 3) + j] = call.bias ? bias[j] : 0.0f;
+        for (size_t p = 0; p < count; p++, one.first += depth) {
+            one.x = pieces[p].x, one.x_stride = pieces[p].stride;
+            t->product(&matrix, &one);
+        }
+        int wrong = differ(y, wanted, r * (n + 3) - 3);
+        call.y_stride = depth;
+        memcpy(wanted, y, r * depth * sizeof *y);
+        t->depthwise(w, &call);
+        for (size_t k = 0; k < r; k++) {
+            float *row = wanted + k * depth;
+            for (size_t j = 0; j < depth && !add; j++) row[j] = call.bias ? bias[j] : 0.0f;
+            for (size_t p = 0; p < count; p++)
+                t->multiply_add(depth, w + p * depth, pieces[p].x + k * pieces[p].stride, row);
+        }
+        if (wrong || differ(y, wanted, r * depth)) {
+            fprintf(stderr, "%zu rows of %zu pieces of %zu, %zu outputs: differ\n", r, count, depth, n);
+            exit(1);
+        }
+        free(w), free(bias), free(x), free(y), free(wanted), release(&matrix);
+    }
+}
+
 /* A product of one row, again and again, while one of many rows runs: each must answer as it does alone. */
 static void products_at_once(const struct rnnrt_kernels *t) {
     static const size_t outputs[] = {3, 64, 127, 128, 130, 512, 515, MOST}, depth[] = {1, 20, 64, 130},
@@ -250,6 +295,7 @@ int main(int count, char **words) {
     }
     fprintf(stderr, "%s\n", t->isa);
     products(t);
+    products_of_pieces(t);
     products_of_columns(t);
     if (t->product_overlapped) products_at_once(t);
     functions(t);
