@@ -117,60 +117,16 @@ VECTOR vf clip(vf x, float low, float high) { return vf_max(vf_set(low), vf_min(
 
 #include "bodies_elementary.h"
 
-VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
-    vf zero = vf_set(0.0f);
-    switch (name) {
-    case RNNRT_LINEAR: return x;
-    case RNNRT_RELU: return vf_max(zero, x);
-    case RNNRT_LEAKY_RELU: return vf_where_greater(zero, x, vf_mul(vf_set(parameter), x), x);
-    case RNNRT_CLIPPED_RELU: return clip(x, 0.0f, parameter);
-    case RNNRT_TANH: return vf_tanh(x);
-    case RNNRT_SIGMOID: return vf_sigmoid(x);
-    case RNNRT_HARD_SIGMOID: return vf_div(clip(vf_add(x, vf_set(3.0f)), 0.0f, 6.0f), vf_set(6.0f));
-    case RNNRT_HARD_SIGMOID_KERAS2: return clip(vf_fma(x, vf_set(0.2f), vf_set(0.5f)), 0.0f, 1.0f);
-    case RNNRT_HARD_TANH: return clip(x, -1.0f, 1.0f);
-    case RNNRT_EXPONENTIAL: return vf_exp(x);
-    case RNNRT_ELU:
-        return vf_where_greater(zero, x, vf_mul(vf_set(parameter), vf_expm1(clip(x, -88.0f, 0.0f))), x);
-    case RNNRT_SELU:
-        return vf_mul(vf_set(1.0507009873554805f),
-                      vf_where_greater(
-                          zero, x, vf_mul(vf_set(1.6732632423543772f), vf_expm1(clip(x, -88.0f, 0.0f))), x));
-    case RNNRT_SILU: return vf_mul(x, vf_sigmoid(x));
-    case RNNRT_HARD_SILU: return vf_mul(x, vf_div(clip(vf_add(x, vf_set(3.0f)), 0.0f, 6.0f), vf_set(6.0f)));
-    case RNNRT_SOFTSIGN: return vf_div(x, vf_add(vf_set(1.0f), vf_abs(x)));
-    case RNNRT_GELU_TANH: {
-        vf cube = vf_mul(vf_mul(x, x), x),
-           inner = vf_mul(vf_set(0.7978845608028654f), vf_fma(vf_set(0.044715f), cube, x));
-        return vf_mul(vf_mul(vf_set(0.5f), x), vf_add(vf_set(1.0f), vf_tanh(inner)));
-    }
-    case RNNRT_GELU: return vf_gelu(x);
-    case RNNRT_SOFTPLUS: return vf_softplus(x);
-    case RNNRT_LOG_SIGMOID: return vf_log_sigmoid(x);
-    case RNNRT_MISH: return vf_mish(x);
-    case RNNRT_CELU: {
-        vf alpha = vf_set(parameter);
-        return vf_where_greater(zero, x, vf_mul(alpha, vf_expm1(clip(vf_div(x, alpha), -88.0f, 0.0f))), x);
-    }
-    case RNNRT_SOFT_SHRINK: {
-        vf edge = vf_set(parameter);
-        return vf_where_greater(vf_abs(x), edge, vf_sub(x, vf_copysign(edge, x)), vf_mul(x, zero));
-    }
-    case RNNRT_HARD_SHRINK: return vf_where_greater(vf_abs(x), vf_set(parameter), x, vf_mul(x, zero));
-    case RNNRT_AT_LEAST: return vf_max(vf_set(parameter), x);
-    case RNNRT_AT_MOST: return vf_min(vf_set(parameter), x);
-    case RNNRT_ABOVE: return vf_where_greater(x, vf_set(parameter), vf_set(1.0f), zero);
-    case RNNRT_ABS: return vf_abs(x);
-    case RNNRT_SQUARE: return vf_mul(x, x);
-    case RNNRT_SQRT: return vf_sqrt(x);
-    case RNNRT_RECIPROCAL: return vf_div(vf_set(1.0f), x);
-    case RNNRT_LOG: return vf_log(x);
-    case RNNRT_ERF: return vf_erf(x);
-    case RNNRT_SIN: /* sines */
-    case RNNRT_COS:
-    case RNNRT_FUNCTIONS: break;
-    }
-    return x;
+VECTOR vf vf_below_zero(vf x, vf y) { return vf_where_greater(vf_set(0.0f), x, y, x); }
+VECTOR vf vf_expm1_below(vf x) { return vf_expm1(clip(x, -88.0f, 0.0f)); }
+VECTOR vf vf_sixths(vf x) { return vf_div(clip(vf_add(x, vf_set(3.0f)), 0.0f, 6.0f), vf_set(6.0f)); }
+VECTOR vf vf_gelu_tanh(vf x) {
+    vf cube = vf_mul(vf_mul(x, x), x),
+       inner = vf_mul(vf_set(0.7978845608028654f), vf_fma(vf_set(0.044715f), cube, x));
+    return vf_mul(vf_mul(vf_set(0.5f), x), vf_add(vf_set(1.0f), vf_tanh(inner)));
+}
+VECTOR vf vf_beyond(vf x, float edge, vf y) {
+    return vf_where_greater(vf_abs(x), vf_set(edge), y, vf_mul(x, vf_set(0.0f)));
 }
 
 #define OVER(n, expression)                           \
@@ -186,28 +142,79 @@ VECTOR vf function_value(enum rnnrt_function_name name, float parameter, vf x) {
         }                                             \
     } while (0)
 
-static void activate(struct rnnrt_function function, size_t n, const float *x, float *y) {
-    float p = function.parameter;
-    if (function.name == RNNRT_LINEAR && x == y) return;
-    if (function.name == RNNRT_SIN || function.name == RNNRT_COS) {
-        sines(function.name == RNNRT_COS ? 1.0f : 0.0f, n, x, y);
-        return;
+/* One function each, so that a compiler has one at a time before it: `a` is the vector, `p` the parameter. */
+#define FUNCTION(constant, expression)                                             \
+    static void activate_##constant(float p, size_t n, const float *x, float *y) { \
+        (void)p;                                                                   \
+        OVER(n, expression);                                                       \
     }
-    if (function.name == RNNRT_TANH || function.name == RNNRT_SIGMOID)
-        for (; n >= IN_STEP * LANES; n -= IN_STEP * LANES, x += IN_STEP * LANES, y += IN_STEP * LANES) {
-            const int count = IN_STEP;
-            vectors a;
-            EACH a.at[j] = vf_load(x + j * LANES);
-            a = function.name == RNNRT_TANH ? tanhs(count, a) : sigmoids(count, a);
-            EACH vf_store(y + j * LANES, a.at[j]);
-        }
-    switch (function.name) {
-#define ROW(constant, word) \
-    case RNNRT_##constant: OVER(n, function_value(RNNRT_##constant, p, a)); return;
-        RNNRT_FUNCTION_LIST(ROW)
+FUNCTION(LINEAR, a)
+FUNCTION(RELU, vf_max(vf_set(0.0f), a))
+FUNCTION(LEAKY_RELU, vf_below_zero(a, vf_mul(vf_set(p), a)))
+FUNCTION(CLIPPED_RELU, clip(a, 0.0f, p))
+FUNCTION(HARD_SIGMOID, vf_sixths(a))
+FUNCTION(HARD_SIGMOID_KERAS2, clip(vf_fma(a, vf_set(0.2f), vf_set(0.5f)), 0.0f, 1.0f))
+FUNCTION(HARD_TANH, clip(a, -1.0f, 1.0f))
+FUNCTION(EXPONENTIAL, vf_exp(a))
+FUNCTION(ELU, vf_below_zero(a, vf_mul(vf_set(p), vf_expm1_below(a))))
+FUNCTION(SELU, vf_mul(vf_set(1.0507009873554805f),
+                      vf_below_zero(a, vf_mul(vf_set(1.6732632423543772f), vf_expm1_below(a)))))
+FUNCTION(SILU, vf_mul(a, vf_sigmoid(a)))
+FUNCTION(HARD_SILU, vf_mul(a, vf_sixths(a)))
+FUNCTION(SOFTSIGN, vf_div(a, vf_add(vf_set(1.0f), vf_abs(a))))
+FUNCTION(GELU_TANH, vf_gelu_tanh(a))
+FUNCTION(GELU, vf_gelu(a))
+FUNCTION(SOFTPLUS, vf_softplus(a))
+FUNCTION(LOG_SIGMOID, vf_log_sigmoid(a))
+FUNCTION(MISH, vf_mish(a))
+FUNCTION(CELU, vf_below_zero(a, vf_mul(vf_set(p), vf_expm1_below(vf_div(a, vf_set(p))))))
+FUNCTION(SOFT_SHRINK, vf_beyond(a, p, vf_sub(a, vf_copysign(vf_set(p), a))))
+FUNCTION(HARD_SHRINK, vf_beyond(a, p, a))
+FUNCTION(AT_LEAST, vf_max(vf_set(p), a))
+FUNCTION(AT_MOST, vf_min(vf_set(p), a))
+FUNCTION(ABOVE, vf_where_greater(a, vf_set(p), vf_set(1.0f), vf_set(0.0f)))
+FUNCTION(ABS, vf_abs(a))
+FUNCTION(SQUARE, vf_mul(a, a))
+FUNCTION(SQRT, vf_sqrt(a))
+FUNCTION(RECIPROCAL, vf_div(vf_set(1.0f), a))
+FUNCTION(LOG, vf_log(a))
+FUNCTION(ERF, vf_erf(a))
+#undef FUNCTION
+
+/* The two that recurrent networks are made of: IN_STEP vectors at a time. */
+#define FUNCTION_IN_STEP(constant, several, one)                                                         \
+    static void activate_##constant(float p, size_t n, const float *x, float *y) {                       \
+        const int count = IN_STEP;                                                                       \
+        (void)p;                                                                                         \
+        for (; n >= IN_STEP * LANES; n -= IN_STEP * LANES, x += IN_STEP * LANES, y += IN_STEP * LANES) { \
+            vectors a;                                                                                   \
+            EACH a.at[j] = vf_load(x + j * LANES);                                                       \
+            a = several(count, a);                                                                       \
+            EACH vf_store(y + j * LANES, a.at[j]);                                                       \
+        }                                                                                                \
+        OVER(n, one(a));                                                                                 \
+    }
+FUNCTION_IN_STEP(TANH, tanhs, vf_tanh)
+FUNCTION_IN_STEP(SIGMOID, sigmoids, vf_sigmoid)
+#undef FUNCTION_IN_STEP
+
+static void activate_SIN(float p, size_t n, const float *x, float *y) {
+    (void)p;
+    sines(0.0f, n, x, y);
+}
+static void activate_COS(float p, size_t n, const float *x, float *y) {
+    (void)p;
+    sines(1.0f, n, x, y);
+}
+
+static void (*const activations[])(float p, size_t n, const float *x, float *y) = {
+#define ROW(constant, word) [RNNRT_##constant] = activate_##constant,
+    RNNRT_FUNCTION_LIST(ROW)
 #undef ROW
-    case RNNRT_FUNCTIONS: return;
-    }
+};
+
+static void activate(struct rnnrt_function function, size_t n, const float *x, float *y) {
+    if (function.name != RNNRT_LINEAR || x != y) activations[function.name](function.parameter, n, x, y);
 }
 
 #define OVER_TWO(n, expression)                                                \
