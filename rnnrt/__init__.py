@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import layers
 from ._engine import Stream
+from .c_library import get_include, get_library
 from .errors import (
     DTypeError,
     MissingExtraError,
@@ -20,7 +21,6 @@ from .errors import (
     VerificationError,
 )
 from .graph import Graph
-from .library import get_include, get_library
 from .loading import (
     convert,
     from_graph,

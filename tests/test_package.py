@@ -232,7 +232,7 @@ def test_models_are_read_and_run_where_no_framework_can_be_imported(tmp_path):
 ROWS = (
     ("annotations",),
     ("errors",),
-    ("library",),
+    ("c_library",),
     ("layers", "graph", "textbook", "axes", "state_form"),
     ("reference", "passes", "format", "timing"),
     ("verification",),

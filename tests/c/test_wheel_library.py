@@ -75,7 +75,7 @@ def test_embed_writes_over_what_it_wrote_and_nothing_else(tmp_path, capsys):
 
 
 def test_where_the_library_is_missing_that_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(rnnrt.library, "_HERE", str(tmp_path))
+    monkeypatch.setattr(rnnrt.c_library, "_HERE", str(tmp_path))
     for call in (rnnrt.get_include, rnnrt.get_library):
         with pytest.raises(rnnrt.RnnrtError, match="not part of this installation.*cmake -B build"):
             call()

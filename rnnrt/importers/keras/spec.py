@@ -23,10 +23,9 @@ returns several results. A result that no line reads is refused. For other wirin
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from ...errors import ModelFileError, UnsupportedModelError, did_you_mean
-from ..spec.text import parse
+from ..spec.text import ignored_by, parse
 from .algebra import OPERATIONS
 from .config import Description, describe
 from .layers import IDENTITIES, LAYERS
@@ -260,15 +259,7 @@ def without_ignored(network: Network, names) -> list[str]:
     """The ``names`` of layers in a file that the network does not leave out."""
     ignored = {}
     for line in network.ignored:
-        for pattern in line.words:
-            matched = [n for n in names if fnmatchcase(n, pattern)]
-            if not matched:
-                raise ModelFileError(
-                    f"no layer of the file is called {pattern[:80]!r}",
-                    where=line.where,
-                    expected=", ".join(list(names)[:20]),
-                )
-            ignored |= dict.fromkeys(matched, line)
+        ignored |= ignored_by(line, names, "layer of the file")
     both = sorted(set(ignored) & set(network.reads))
     if both:
         raise ModelFileError(f"the layer {both[0][:80]!r} is ignored and used", where=ignored[both[0]].where)

@@ -69,8 +69,6 @@ become one value.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from ...errors import ModelFileError, RnnrtError, UnsupportedModelError, did_you_mean
 from ...graph import Graph
 from ..torch import layers as torch_layers
@@ -87,7 +85,7 @@ from .kinds import (
     names_array,
 )
 from .network import OWN_WORDS, SpecNetwork
-from .text import Line, parse
+from .text import Line, ignored_by, parse
 from .wiring import wired
 
 __all__ = ["Line", "build", "draft", "parse"]
@@ -142,15 +140,7 @@ def _claimed(tensors, calls):
         line, kind = call.line, call.kind
         used |= {r for r in call.reads if isinstance(r, str)}
         if kind == "ignore":
-            for pattern in line.words:
-                matched = [n for n in tensors if fnmatchcase(n, pattern)]
-                if not matched:
-                    raise ModelFileError(
-                        f"no tensor is called {pattern[:80]!r}",
-                        where=line.where,
-                        fix="Correct or remove the ignore line.",
-                    )
-                ignored |= {n: line for n in matched}
+            ignored |= ignored_by(line, tensors, "tensor")
             if not line.words:
                 raise line.refuse("ignore names no tensor", expected="ignore NAME*")
         elif kind in RNNS or kind in PARAMETRIC:

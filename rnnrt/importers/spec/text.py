@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from math import isfinite
 
 from ...errors import ModelFileError, UnsupportedModelError
@@ -110,6 +111,24 @@ def parse(text: str) -> list[Line]:
                 options[name] = _value(value)
         lines.append(Line(number, prefix, tokens[0], tuple(words), options, names))
     return lines
+
+
+def ignored_by(line: Line, names, what: str) -> dict[str, Line]:
+    """{name: line} of the ``names`` that an ignore line matches; ModelFileError where a pattern matches none
+    of them. ``what`` they are, for the message.
+    """
+    ignored = {}
+    for pattern in line.words:
+        matched = [n for n in names if fnmatchcase(n, pattern)]
+        if not matched:
+            raise ModelFileError(
+                f"no {what} is called {pattern[:80]!r}",
+                where=line.where,
+                expected=", ".join([n[:80] for n in names][:20]),
+                fix="Correct or remove the ignore line.",
+            )
+        ignored |= dict.fromkeys(matched, line)
+    return ignored
 
 
 def _value(text):
