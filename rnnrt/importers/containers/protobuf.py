@@ -19,8 +19,9 @@ DEEPEST = 32
 
 
 class Field(NamedTuple):
-    """A field of a message. ``kind``: "int", "float", "double", "text", "bytes", the name of a message, or
-    None for one that is not read. ``many``: a list of values, or an array of numbers where they are packed.
+    """A field of a message. ``kind``: "int", "fixed32", "float", "double", "text", "bytes", the name of a
+    message, or None for one that is not read. ``many``: a list of values, or an array of numbers where they
+    are packed.
     """
 
     name: str
@@ -113,6 +114,8 @@ class _Reader:
                 return raw - (1 << 64) if raw >> 63 else raw
             case "float", 5:
                 return struct.unpack_from("<f", self.data, raw)[0]
+            case "fixed32", 5:
+                return struct.unpack_from("<I", self.data, raw)[0]
             case "double", 1:
                 return struct.unpack_from("<d", self.data, raw)[0]
             case "text", 2:
