@@ -154,14 +154,27 @@ def is_live(source):
 
 def provenance(source, graph) -> dict:
     """Where a graph came from, for its file: what the importer found (format, versions, assumptions), and the
-    source's name and hash.
+    source's name and hash: of a SavedModel folder, that of keras_metadata.pb and variables/variables.index
+    one after the other, which hold the checksums of the weights.
     """
     found = dict(graph.metadata)
     if isinstance(source, (str, os.PathLike)):
-        with open_regular(source) as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        found |= {"file": printable(path_text(os.path.basename(source))), "sha256": digest}
+        digest = hashlib.sha256()
+        for path in _hashed(source):
+            with open_regular(path) as opened:
+                while part := opened.read(1 << 20):
+                    digest.update(part)
+        name = os.path.basename(os.path.abspath(source))
+        found |= {"file": printable(path_text(name)), "sha256": digest.hexdigest()}
     return found
+
+
+def _hashed(source):
+    if not os.path.isdir(source):
+        return [source]
+    from .importers.keras.saved_model import files
+
+    return files(source)
 
 
 # ---- the frameworks ----------------------------------------------------------------------------------------

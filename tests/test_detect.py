@@ -25,6 +25,7 @@ from rnnrt.errors import ModelFileError, RnnrtError, UnsupportedModelError
 from rnnrt.format import file
 from rnnrt.graph import GraphBuilder
 from rnnrt.importers import detect, read
+from rnnrt.importers.containers import LEVELDB_END
 from rnnrt.importers.detection import TABLE
 from rnnrt.layers import Dense
 
@@ -135,7 +136,19 @@ WRONG = {
         zipped(**{"m/saved_model.pb": b"", "m/variables/x": b""}),
         "savedmodel",
         UnsupportedModelError,
-        "model.keras",
+        "Unpack it and give the folder",
+    ),
+    "keras_metadata": (
+        message((1, b"\x1a\x04root\x22\x11_tf_keras_network*\x02{}")),
+        "keras-metadata",
+        UnsupportedModelError,
+        "without its weights.*Give the folder",
+    ),
+    "checkpoint_index": (
+        bytes(300) + LEVELDB_END,
+        "checkpoint-index",
+        UnsupportedModelError,
+        "index of a TensorFlow checkpoint.*Give the folder",
     ),
     "torch_mobile": (b"\x10\0\0\0PTMF" + bytes(50), "torch-mobile", UnsupportedModelError, "state_dict"),
     "pickle": (pickle.dumps({"a": 1}, 4), "pickle", UnsupportedModelError, "could run code.*state_dict"),
@@ -302,7 +315,6 @@ def test_folders_and_special_paths(tmp_path):
     (tmp_path / "hub" / "model.safetensors").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe")
     for path, error, words in (
-        (tmp_path / "saved", UnsupportedModelError, "SavedModel folder.*model.keras"),
         (tmp_path / "hub", ModelFileError, "is a folder.*model.safetensors"),
         (tmp_path, ModelFileError, "is a folder"),
         (tmp_path / "pipe", ModelFileError, "a pipe"),
@@ -311,6 +323,9 @@ def test_folders_and_special_paths(tmp_path):
     ):
         with pytest.raises(error, match=words):
             detect(path)
+    assert detect(tmp_path / "saved").importer == "keras"
+    with pytest.raises(UnsupportedModelError, match="holds a program.*model.keras"):
+        read(tmp_path / "saved")
 
 
 @pytest.mark.parametrize("source", [5, None, 1.5, [1, 2], np.ones(3), object(), Dense])

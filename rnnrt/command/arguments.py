@@ -141,8 +141,8 @@ def parser() -> argparse.ArgumentParser:
             added.add_argument(
                 model,
                 metavar=model.upper(),
-                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .onnx, .tflite, .pt2 or .nam file; its "
-                "kind is found by its content",
+                help="a .rnnrt, .keras, .h5, .pt, .safetensors, .npz, .onnx, .tflite, .pt2 or .nam file, or "
+                "a SavedModel folder; its kind is found by its content",
             )
             added.add_argument(
                 "--spec",

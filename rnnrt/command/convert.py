@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def convert(options):
     if detect(options.source).name == "rnnrt" and not options.output:
         fix = "With -o NEW.rnnrt it is written anew, as this rnnrt writes files."
         raise UsageError("is a .rnnrt file already", where=options.source, fix=fix)
-    options.output = options.output or str(Path(options.source).with_suffix(".rnnrt"))
+    options.output = options.output or _beside(options.source)
     check_destination(options.output, (options.source, *files_read(options)), ".rnnrt", options.force)
     with reading():
         model = rnnrt.convert(
@@ -47,6 +48,15 @@ def convert(options):
         ],
         notes=model.assumptions,
     )
+
+
+def _beside(source):
+    """Where a source's .rnnrt file goes by default; a folder's name is not cut at a dot."""
+    if os.path.isdir(source):
+        return (
+            f"{os.path.abspath(source)}.rnnrt" if Path(source).name in ("", "..") else f"{Path(source)}.rnnrt"
+        )
+    return str(Path(source).with_suffix(".rnnrt"))
 
 
 def _replayed(model):

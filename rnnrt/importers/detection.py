@@ -19,7 +19,7 @@ from ..format.file import is_rnnrt
 from ..format.reading import is_open, open_regular, path_text
 from ..format.safetensors import MAX_HEADER
 from ..graph import Graph
-from .containers import HDF5_SIGNATURE, ZIP_SIGNATURE
+from .containers import HDF5_SIGNATURE, LEVELDB_END, ZIP_SIGNATURE
 from .numpy import is_textbook
 
 START = 4096
@@ -203,6 +203,7 @@ _SAVE_STATE_DICT = (
     "from_torch the live module."
 )
 _SAVE_KERAS = 'In Keras: model.save("model.keras"), then import that.'
+_GIVE_FOLDER = "Give the folder it is in, where Keras 2 saved that (the one with saved_model.pb)."
 _UNPACK = "Unpack it and give the model file inside."
 _MODEL_SUFFIXES = r"(keras|h5|hdf5|pt|pth|ckpt|bin|onnx|tflite|safetensors|npz|rnnrt)"
 
@@ -230,7 +231,7 @@ TABLE = (
         "savedmodel",
         "a zip archive of a TensorFlow SavedModel",
         lambda c: c.has(r"(.*/)?saved_model\.pb"),
-        fix=_SAVE_KERAS,
+        fix="Unpack it and give the folder, the one with saved_model.pb.",
     ),
     Kind(
         "keras",
@@ -315,6 +316,12 @@ TABLE = (
         _starts(b"MATLAB 5.0"),
         fix="Export the network to ONNX, or its weights to .npz.",
     ),
+    Kind(
+        "checkpoint-index",
+        "the index of a TensorFlow checkpoint, or another table of LevelDB",
+        lambda c: c.part(max(0, c.size - len(LEVELDB_END)), len(LEVELDB_END)) == LEVELDB_END,
+        fix=_GIVE_FOLDER,
+    ),
     # archives and compressed files
     Kind("gzip", "a gzip file", _starts(b"\x1f\x8b"), fix="Unpack it: gunzip."),
     Kind(
@@ -380,12 +387,18 @@ TABLE = (
         error=ModelFileError,
     ),
     # protocol buffers have no mark of their own, so they come last
+    Kind(
+        "keras-metadata",
+        "the description of a Keras 2 model without its weights",
+        lambda c: c.fields == {1: 2} and b"_tf_keras_" in c.start,
+        fix=_GIVE_FOLDER,
+    ),
     Kind("onnx", "an ONNX model", _is_onnx, "onnx"),
     Kind(
         "savedmodel",
         "a TensorFlow graph",
         _is_saved_model,
-        fix=f"{_SAVE_KERAS} (TensorFlow 2 can load a SavedModel folder for that.)",
+        fix=f"{_GIVE_FOLDER} Else, {_SAVE_KERAS[0].lower()}{_SAVE_KERAS[1:]}",
     ),
 )
 
@@ -413,7 +426,7 @@ def detect(source) -> Kind:
         )
     where = path_text(source)
     if not is_open(source) and os.path.isdir(source):
-        raise _folder(source, where)
+        return _folder(source, where)
     try:
         with open_regular(source) as file:
             content = Content(file)
@@ -521,13 +534,13 @@ def _never(_):
 
 
 def _folder(path, where):
-    """The error for a folder: what it is, and which file in it to give instead."""
+    """The row of a folder. Raises where it is not one that is read: which file in it to give instead."""
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        return ModelFileError(f"cannot be read: {error.strerror or error}", where=where)
+        raise ModelFileError(f"cannot be read: {error.strerror or error}", where=where) from error
     if "saved_model.pb" in names or "keras_metadata.pb" in names:
-        return UnsupportedModelError("is a TensorFlow SavedModel folder", where=where, fix=_SAVE_KERAS)
+        return Kind("savedmodel", "a TensorFlow SavedModel folder", _never, "keras")
     models = [name for name in names if re.search(rf"\.{_MODEL_SUFFIXES}$", name)]
     fix = f"Give the file itself: {', '.join(models[:4])}." if models else "Give the path of a model file."
-    return ModelFileError("is a folder", where=where, fix=fix)
+    raise ModelFileError("is a folder", where=where, fix=fix)

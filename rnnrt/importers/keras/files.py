@@ -1,14 +1,15 @@
-"""What Keras wrote, opened: a .keras archive, an HDF5 file, a live model -> the network's description and its
-arrays.
+"""What Keras wrote, opened: a .keras archive, an HDF5 file, a SavedModel folder, a live model -> the
+description of the network and its arrays.
 
-Three dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered
-arrays), legacy .h5 (Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), and weights
-alone in either layout.
+Dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered
+arrays), legacy .h5 (Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), weights alone
+in either layout, and folders of Keras 2 (saved_model.py).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from ..containers.zip import Archive, unpacked_limit
 from ..detection import framework
 from ..spec.text import is_file, text_of
 from .config import UNKNOWN, Description, Version, describe, is_json, parse
+from .saved_model import SavedModel
 from .spec import complete, read_lines, without_ignored
 from .weights import TRAINING_GROUPS, fill_lists, fill_tree, named_folders
 
@@ -38,10 +40,10 @@ class KerasModel:
 
 
 def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
-    """The model in ``source``: a path, the bytes of a file, or a live keras.Model. ``spec``: Keras's
-    ``to_json()`` text, or lines (see spec.py), for weights alone; ``{"keras_version": ...}`` for a file
-    that does not say who wrote it. ``custom``: names of classes that are not Keras's own, where a file does
-    not say which package a class is from.
+    """The model in ``source``: a path of a file or a folder, the bytes of a file, or a live keras.Model.
+    ``spec``: Keras's ``to_json()`` text, or lines (see spec.py), for weights alone; ``{"keras_version":
+    ...}`` for a file that does not say who wrote it. ``custom``: names of classes that are not Keras's own,
+    where a file does not say which package a class is from.
 
     Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
     """
@@ -49,6 +51,8 @@ def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
         if spec is not None:
             raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
         return _live(source, custom)
+    if isinstance(source, (str, PathLike)) and os.path.isdir(source):
+        return _saved_model(source, spec, max_bytes, custom)
     data, where = file_bytes(source, max_bytes)
     if data.startswith(ZIP_SIGNATURE):
         return _keras_v3(data, where, spec, max_bytes, custom)
@@ -298,6 +302,18 @@ def _strings(group, name, where):
             f"the attribute {name} must be a list of strings", where=f"{where}: {group.path or '/'}"
         )
     return found
+
+
+# ---- SavedModel folders ------------------------------------------------------------------------------------
+
+
+def _saved_model(folder, spec, max_bytes, custom):
+    saved = SavedModel(folder, max_bytes)
+    values, version = _spec(spec, saved.version) if spec is not None else (None, saved.version)
+    values = saved.values if values is None else values
+    described = _network(describe(_marked(values, custom)), saved.where)
+    own = _network(describe(saved.values), saved.where)
+    return KerasModel(described, saved.fill(described, own), version or Version(UNKNOWN), "savedmodel")
 
 
 # ---- live models -------------------------------------------------------------------------------------------

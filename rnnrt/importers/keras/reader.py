@@ -1,4 +1,5 @@
-"""Keras models -> Graph: .keras, .h5 and .hdf5 files of Keras 2, tf.keras and Keras 3, and live models.
+"""Keras models -> Graph: .keras, .h5 and .hdf5 files of Keras 2, tf.keras and Keras 3, SavedModel folders
+of Keras 2, and live models.
 
 files.py opens, weights.py sorts the arrays out, wiring.py says who feeds whom; here the calls become
 graph layers, one after another, by the tables of layers.py and recurrent.py. Nothing named by a file is
@@ -39,14 +40,14 @@ def read(
 ) -> layers.Graph:
     """The Graph of a Keras model.
 
-    ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, or a live keras.Model (Keras need not be
-    importable for files). ``spec``: the text of ``model.to_json()`` or lines (see spec.py), or a path to
-    it, for files that hold weights alone; ``{"keras_version": "2.15.0"}`` for a file that does not say which
-    Keras wrote it, where that decides what it computes. ``custom_objects``: {class name: f}, where
-    ``f(config: dict, arrays: dict)`` returns an rnnrt layer (for a cell: SimpleRNN, LSTM or GRU) or a list of
-    them, the names and inputs in them replaced. ``inputs``, ``outputs``: names of top-level layers that cut a
-    part out: it starts with what the layers in ``inputs`` put out (an InputLayer: with what is put in) and
-    ends with what those in ``outputs`` do.
+    ``source``: path or bytes of a .keras, .h5 or .weights.h5 file, path of a SavedModel folder that Keras 2
+    wrote, or a live keras.Model (Keras need not be importable for files). ``spec``: the text of
+    ``model.to_json()`` or lines (see spec.py), or a path to it, for files that hold weights alone;
+    ``{"keras_version": "2.15.0"}`` for a file that does not say which Keras wrote it, where that decides what
+    it computes. ``custom_objects``: {class name: f}, where ``f(config: dict, arrays: dict)`` returns an rnnrt
+    layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and inputs in them replaced.
+    ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers in
+    ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.
 
     Raises ModelFileError where the file is damaged or contradicts itself, UnsupportedModelError (naming layer
     and option) where it holds what rnnrt does not run, ResourceLimitError above ``max_bytes``,

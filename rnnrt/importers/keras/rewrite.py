@@ -14,6 +14,7 @@ import os
 import zipfile
 
 from ...errors import UnsupportedModelError, require
+from ...format.reading import path_text
 from ..containers import ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive
 from .algebra import OPERATIONS
@@ -50,6 +51,10 @@ def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
     Raises UnsupportedModelError where it names a class that is not Keras's or not known here, or holds no
     whole model, and what the readers of its container raise.
     """
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
+        raise UnsupportedModelError(
+            "a SavedModel folder holds a program, and Keras is not asked to run it", where=path_text(source)
+        )
     data, where = file_bytes(source, max_bytes)
     if data.startswith(ZIP_SIGNATURE):
         archive, path = Archive(data, where, max_bytes), os.path.join(folder, "model.keras")

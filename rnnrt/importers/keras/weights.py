@@ -7,7 +7,8 @@ variable's role, not in the number it has in the file.
 Three ways to store them: ``fill_tree`` reads the groups of model.weights.h5 (each layer's own variables
 numbered: trainable in order of creation, then the others); ``fill_lists`` reads one flat list for each
 top-level layer (legacy .h5 and live models: all trainable variables of the layer and of everything in it,
-then the others).
+then the others); a SavedModel folder names every variable by the attributes that lead to it
+(``Slot.tracked``, see saved_model.py).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ TRAINING_GROUPS = (
     "_loss_tracker",
 )
 #: What a generator of random numbers keeps beside a dropout: nothing at inference.
-_RANDOM = {"seed_generator", "_random_generator", "seed_generator_state"}
+RANDOM = {"seed_generator", "_random_generator", "seed_generator_state"}
 _ROLES = {
     "kernel",
     "recurrent_kernel",
@@ -58,7 +59,7 @@ _ROLES = {
     "count",
 }
 #: What Keras 3 calls a DepthwiseConv1D's kernel.
-_OTHER_ROLE = {"depthwise_kernel": "kernel"}
+OTHER_ROLE = {"depthwise_kernel": "kernel"}
 
 
 #: Layers without variables.
@@ -102,15 +103,18 @@ _EMPTY = {
 @dataclass(frozen=True)
 class Slot:
     """A variable: its path, and whether training changes it. ``whole``: all arrays below the path, of a layer
-    nobody here knows. ``layer``: whose it is."""
+    nobody here knows. ``layer``: whose it is. ``tracked``: the attributes of Keras 2 that lead to it from the
+    model (layer-1, cell, kernel)."""
 
     path: tuple[str, ...]
     trainable: bool = True
     whole: bool = False
     layer: Description | None = None
+    tracked: tuple[str, ...] | None = None
 
-    def inside(self, *prefix, trainable=True):
-        return replace(self, path=prefix + self.path, trainable=self.trainable and trainable)
+    def inside(self, *prefix, trainable=True, tracked=None):
+        made = replace(self, path=prefix + self.path, trainable=self.trainable and trainable)
+        return made if self.tracked is None else replace(made, tracked=(tracked or prefix) + self.tracked)
 
     @property
     def shared(self):
@@ -120,7 +124,7 @@ class Slot:
         return (
             self.layer.class_name,
             self.layer.name,
-            json.dumps(_said(self.layer.config), sort_keys=True),
+            json.dumps(said(self.layer.config), sort_keys=True),
             self.path[-1:],
         )
 
@@ -130,7 +134,10 @@ class Slot:
 
 def slots(layer: Description, count=None) -> list[Slot]:
     """The variables of a layer in the order Keras creates them. ``count``: see ``children``."""
-    return [slot if slot.layer else replace(slot, layer=layer) for slot in _slots(layer, count)]
+    return [
+        slot if slot.layer else replace(slot, layer=layer, tracked=slot.tracked or slot.path)
+        for slot in _slots(layer, count)
+    ]
 
 
 def _slots(layer, count):
@@ -159,7 +166,9 @@ def _slots(layer, count):
         case "SimpleRNNCell" | "LSTMCell" | "GRUCell":
             return _named("kernel", "recurrent_kernel", bias=config)
         case name if name in _CELLS:
-            return [s.inside("cell") for s in _named("kernel", "recurrent_kernel", bias=config)]
+            own = _named("kernel", "recurrent_kernel", bias=config)
+            kept = name.startswith("CuDNN")  # whose variables are the layer's own, without a cell
+            return [replace(s.inside("cell"), tracked=s.path if kept else None) for s in own]
         case "Embedding":
             return _named("embeddings")
         case "PReLU":
@@ -171,7 +180,8 @@ def _slots(layer, count):
         case "RMSNormalization":
             return _named("scale")
         case "Normalization" if config.get("mean") is None:
-            return [Slot((name,), False) for name in ("mean", "variance", "count")]
+            tracked = {"mean": ("adapt_mean",), "variance": ("adapt_variance",), "count": ("count",)}
+            return [Slot((name,), False, tracked=there) for name, there in tracked.items()]
         case "Attention":
             scale = ("scale",) if config.get("use_scale") else ()
             return _named(*scale, *(("concat_score_weight",) if config.get("score_mode") == "concat" else ()))
@@ -248,11 +258,22 @@ def children(layer, key="layers", count=None) -> list[tuple[Description, str]]:
 
 def _children(layer, key, count):
     return [
-        s.inside(key, name, trainable=child.trainable)
-        for child, name in children(layer, key, count)
+        s.inside(key, name, trainable=child.trainable, tracked=tracked)
+        for (child, name), tracked in zip(children(layer, key, count), attributes(layer, key), strict=True)
         if not child.operation
         for s in slots(child, count)
     ]
+
+
+def attributes(layer, key="layers") -> list[tuple[str, ...]]:
+    """For each of ``children``, the attributes of Keras 2 that lead to it: a Sequential does not count its
+    InputLayer.
+    """
+    made, number = [], 0
+    for child, _ in children(layer, key):
+        made.append((f"layer-{number}",) if key == "layers" else (key, str(number)))
+        number += not (layer.class_name == "Sequential" and child.class_name == "InputLayer")
+    return made
 
 
 def snake_case(class_name):
@@ -271,7 +292,7 @@ def fill_tree(model: Description, root: Group, where) -> dict:
     left = {
         path: array
         for path, array in left.items()
-        if not _RANDOM & set(path.split("/")) and path.partition("/")[0] not in TRAINING_GROUPS
+        if not RANDOM & set(path.split("/")) and path.partition("/")[0] not in TRAINING_GROUPS
     }
     tree: dict = {}
     numbers: dict[tuple, int] = {}
@@ -281,12 +302,12 @@ def fill_tree(model: Description, root: Group, where) -> dict:
         folder = "".join(f"{name}/" for name in owner)
         if slot.whole:
             found = {p.removeprefix(folder): left.pop(p) for p in list(left) if p.startswith(folder)}
-            _put(tree, slot.path, found)
+            put(tree, slot.path, found)
             continue
         path = f"{folder}vars/{numbers.setdefault(owner, 0)}"
         numbers[owner] += 1
         if path in left:
-            _put(tree, slot.path, left.pop(path))
+            put(tree, slot.path, left.pop(path))
         else:
             absent.append((slot, path))
     gone = {slot.path for slot, _ in absent}
@@ -301,7 +322,7 @@ def fill_tree(model: Description, root: Group, where) -> dict:
                 expected=f"the {slot.path[-1]} of {'/'.join(slot.path[:-1])}",
                 found=f"{len(others)} layers like it, which may be meant" if others else None,
             )
-        _put(tree, slot.path, _get(tree, others[0].path))
+        put(tree, slot.path, _get(tree, others[0].path))
     _refuse_quantised(model, left, numbers, where)
     if left:
         raise ModelFileError(
@@ -390,7 +411,7 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
         arrays = lists.pop(layer.name, [])
         own = slots(layer)
         if len(own) == 1 and own[0].whole:
-            _put(tree, ("layers", folder) + own[0].path, dict(arrays))
+            put(tree, ("layers", folder) + own[0].path, dict(arrays))
             continue
         if any(s.whole for s in own):
             raise UnsupportedModelError(
@@ -404,7 +425,7 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
             own = [slots_[0] for slots_ in alike.values()]
         for slot, (_, array) in zip(_order(own, arrays, layer, where), arrays):
             for same in alike.get(slot.shared, [slot]) if alike else [slot]:
-                _put(tree, ("layers", folder) + same.path, array)
+                put(tree, ("layers", folder) + same.path, array)
     left = [name for name, arrays in lists.items() if arrays]
     if left:
         raise ModelFileError(
@@ -429,10 +450,10 @@ def _order(own, arrays, layer, where):
             expected=f"{len(own)}",
             found=f"{len(arrays)}: {', '.join(names[:8])}",
         )
-    roles = [_role(name) for name, _ in arrays]
+    roles = [role_of(name) for name, _ in arrays]
     for order in (sorted(own, key=lambda s: not s.trainable), own):
         if all(
-            role in (None, slot.path[-1], _OTHER_ROLE.get(slot.path[-1])) for role, slot in zip(roles, order)
+            role in (None, slot.path[-1], OTHER_ROLE.get(slot.path[-1])) for role, slot in zip(roles, order)
         ):
             return order
     raise ModelFileError(
@@ -443,22 +464,22 @@ def _order(own, arrays, layer, where):
     )
 
 
-def _role(name):
+def role_of(name):
     """What a variable's name says it is: "lstm_1/kernel:0" -> kernel; None where it says nothing."""
     word = name.rpartition("/")[2].partition(":")[0]
     return word if word in _ROLES else None
 
 
-def _said(value):
+def said(value):
     """A config without what only training reads, and without the numbers Keras gives to objects that it meets
     again.
     """
     if isinstance(value, list):
-        return [_said(v) for v in value]
+        return [said(v) for v in value]
     if not isinstance(value, dict):
         return value
     left_out = (*TRAINING_SUFFIXES, "shared_object_id")
-    return {k: _said(v) for k, v in value.items() if not k.endswith(left_out)}
+    return {k: said(v) for k, v in value.items() if not k.endswith(left_out)}
 
 
 def _alike(own):
@@ -475,7 +496,7 @@ def _get(tree, path):
     return tree
 
 
-def _put(tree, path, value):
+def put(tree, path, value):
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
     if path:
