@@ -169,7 +169,8 @@ def options(description, seconds=20.0, files="*"):
 def run(chosen, mutant, read, differs=None, suffix=""):
     """The exit code of a run over ``chosen.count`` mutants: 1 where one of them had a fault.
 
-    ``mutant(k)`` makes the content of one, ``read(path)`` imports it, ``differs(path, made)`` compares.
+    ``mutant(k)`` makes the content of one, {path in it: content} of a folder; ``read(path)`` imports it,
+    ``differs(path, made)`` compares.
     """
     warnings.simplefilter("ignore")
     tally = Tally(chosen.seconds)
@@ -178,11 +179,20 @@ def run(chosen, mutant, read, differs=None, suffix=""):
         path = folder / f"mutant{chosen.seed}{suffix}"
         for k in range(chosen.count):
             content = mutant(k)
-            path.write_bytes(content)
+            _write(path, content)
             fault = tally.take(lambda: read(path), differs and (lambda made: differs(path, made)))
             if fault:
                 print(f"mutant {k}: {fault}", flush=True)
                 if chosen.keep:
-                    (folder / f"failed{chosen.seed}_{k}{suffix}").write_bytes(content)
+                    _write(folder / f"failed{chosen.seed}_{k}{suffix}", content)
     tally.report()
     return 1 if tally.faults else 0
+
+
+def _write(path, content):
+    if isinstance(content, dict):
+        for name, part in content.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(part)
+    else:
+        path.write_bytes(content)
