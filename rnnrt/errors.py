@@ -17,10 +17,23 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 600  # characters of what was found: it may be as long as the file likes
 
 
+def printable(text: str) -> str:
+    """Text that a terminal only shows: line breaks and tabs stay, other characters that cannot be
+    printed are escaped (\\x1b).
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+
+
 class RnnrtError(Exception):
     """Base of every error rnnrt raises on purpose.
 
-    Attributes (each may be None): ``where``, ``expected``, ``found``, ``fix``.
+    Attributes (each may be None): ``where``, ``expected``, ``found``, ``fix``. As text it is one that a
+    terminal only shows: parts of it may come from a file.
     """
 
     what: str
@@ -49,7 +62,7 @@ class RnnrtError(Exception):
             text += f"; expected {self.expected}"
         if self.found is not None:
             text += f"; found {self.found}"
-        return f"{text}. {self.fix}" if self.fix else text
+        return printable(f"{text}. {self.fix}" if self.fix else text)
 
     def at(self, where: str) -> Self:
         """The same error with ``where`` put in front of its place: a reader adds its file to what a part of

@@ -30,8 +30,9 @@ from .errors import (
     ShapeError,
     UnsupportedModelError,
     VerificationError,
+    printable,
 )
-from .format.reading import is_open, open_regular, path_text, printable
+from .format.reading import is_open, open_regular, path_text
 from .importers.detection import detect
 
 #: Who answered a sample that came in the imported file.

@@ -210,14 +210,21 @@ class GraphBuilder:
         self.outputs: list[Output] = []
         self.start: dict[str, ArrayLike] = {}
         self._signals: dict[str, TensorSpec] = {}
+        self._named: dict[str, Layer] = {}
+        self._numbers: dict[str, int] = {}  # the next one behind a name that was wanted before
 
     def free_name(self, wanted: str) -> str:
         """``wanted``, or with a number behind it where a layer is already called so."""
         wanted = wanted.replace(":", "_") or "layer"
-        names, name, number = {x.name for x in self.layers}, wanted, 1
-        while name in names:
+        name, number = wanted, self._numbers.get(wanted, 1)
+        while name in self._named:
             name, number = f"{wanted}_{number}", number + 1
+        self._numbers[wanted] = max(1, number - 1)
         return name
+
+    def named(self, name: str) -> Layer | None:
+        """The layer of this name, None where there is none."""
+        return self._named.get(name)
 
     def add(self, kind: type[Layer], name: str, *inputs: str, **fields: Any) -> str:
         """Append ``kind(name, inputs, **fields)``; returns the reference to its main output."""
@@ -227,6 +234,7 @@ class GraphBuilder:
         except RnnrtError as error:
             raise error if error.where else error.at(f"layer {name!r}")
         self.layers.append(layer)
+        self._named[layer.name] = layer
         self._signals[layer.name] = made[0]
         self._signals.update(zip((f"{layer.name}:{o}" for o in layer.extra_outputs), made[1:]))
         return layer.name

@@ -411,3 +411,16 @@ def test_live_onnx_models_and_files(tmp_path):
     assert detect(model).importer == "onnx"
     onnx.save(model, tmp_path / "m")
     assert detect(tmp_path / "m").name == "onnx"
+
+
+def test_names_of_members_cannot_write_to_a_terminal(tmp_path):
+    """What a file says of itself stands in messages as text that is only shown."""
+    path = tmp_path / "m.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/\x1b[2J\x07gone", b"")
+    for reading in (rnnrt.convert, rnnrt.from_torch):
+        with pytest.raises(RnnrtError, match="gone") as error:
+            reading(path)
+        assert str(error.value).isprintable() and "\\x1b[2J\\x07gone" in str(error.value)
+    error = ModelFileError("is odd", where="a\u202eb", found="c\x00\udc80", fix="Do\nthis.")
+    assert str(error) == "a\\u202eb: is odd; found c\\x00\\udc80. Do\nthis."

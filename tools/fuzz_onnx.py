@@ -1,12 +1,13 @@
 """Changed ONNX files, imported and compared with onnxruntime: only rnnrt's own errors, and no wrong answer.
 
-    python tools/fuzz_onnx.py --count 2000 --seed 0 FILE.onnx ...
+    python tools/fuzz_onnx.py --count 2000 --seed 0 [--compare] [FILE.onnx ...]
 
-Each mutant is one of the files with bytes changed, or (three of four) with something else in its messages:
-another operator, inputs that change places, other attributes, other sizes, other numbers. What rnnrt reads
-and onnxruntime runs must answer alike at a few batches and lengths; a mutant that is cut to less than the
-file (an input nobody uses) counts as read. Prints the errors by kind; ends with 1 where an answer differed,
-an error was not rnnrt's own, or an import took longer than --seconds.
+Each mutant is one of the files (by default small ones of those in tests/data) with bytes changed, or (three
+of four) with something else in its messages: another operator, inputs that change places, other attributes,
+other sizes, other numbers. With --compare, what rnnrt reads and onnxruntime runs must answer alike at a few
+batches and lengths; a mutant that is cut to less than the file (an input nobody uses) counts as read. Prints
+the errors by kind; ends with 1 where an answer differed, an error was not rnnrt's own, or an import took
+longer than --seconds.
 """
 
 import random
@@ -16,11 +17,16 @@ from pathlib import Path
 import mutants
 import numpy as np
 import onnx
-import onnxruntime
 
 import rnnrt
 import rnnrt.axes
 from rnnrt.importers.onnx import reader
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+from onnx_exports import recorded
+
+#: Beyond this no recorded file is a seed.
+SMALL = 9000  # bytes
 
 OPERATORS = (
     "Add Sub Mul Div Relu Tanh Sigmoid Softmax Transpose Squeeze Unsqueeze Concat Slice Gather Split Conv"
@@ -101,6 +107,8 @@ def change_array(tensor, draw):
 
 def differs(content, model, shapes):
     """What rnnrt and onnxruntime answer, where it differs; None where they agree or it refuses."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -138,8 +146,11 @@ def inputs_of(model, batch, length):
 
 
 def main():
-    chosen = mutants.options(__doc__, files="+").parse_args()
+    parser = mutants.options(__doc__)
+    parser.add_argument("--compare", action="store_true")
+    chosen = parser.parse_args()
     contents = [Path(f).read_bytes() for f in chosen.files]
+    contents = contents or [c for c in recorded()[0].values() if len(c) <= SMALL]
     draw = random.Random(chosen.seed)
 
     def mutant(k):
@@ -149,7 +160,7 @@ def main():
     def compared(path, graph):
         return differs(path.read_bytes(), rnnrt.from_graph(graph), ((1, 4), (3, 9)))
 
-    return mutants.run(chosen, mutant, reader.read, compared, ".onnx")
+    return mutants.run(chosen, mutant, reader.read, compared if chosen.compare else None, ".onnx")
 
 
 if __name__ == "__main__":

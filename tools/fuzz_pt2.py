@@ -1,11 +1,11 @@
 """Changed torch.export archives, imported and compared with torch: only rnnrt's own errors, no wrong answer.
 
-    python tools/fuzz_pt2.py --count 2000 --seed 0 [FILE.pt2 ...]
+    python tools/fuzz_pt2.py --count 2000 --seed 0 [--compare] [FILE.pt2 ...]
 
 Each mutant is one of the files (by default those in tests/data) with bytes changed, or (three of four) with
 something else in its JSON: another operator, arguments that change places, other numbers, sizes, names,
-kinds, fields left out. What rnnrt reads and torch loads and runs must answer alike at a few batches and
-lengths.
+kinds, fields left out. With --compare, what rnnrt reads and torch loads and runs must answer alike at a few
+batches and lengths.
 Prints the errors by kind; ends with 1 where an answer differed, an error was not rnnrt's own, or an import
 took longer than --seconds.
 """
@@ -16,12 +16,10 @@ import logging
 import random
 import resource
 import sys
-import zipfile
 from pathlib import Path
 
 import mutants
 import numpy as np
-import torch
 
 import rnnrt
 from rnnrt import verification
@@ -30,7 +28,7 @@ from rnnrt.importers.pt2 import reader
 from rnnrt.importers.pt2.run import runner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from pt2_records import changed, recorded
+from pt2_records import changed, recorded, with_inputs
 
 INTEGERS = (-2, -1, 0, 1, 2, 3, 5, 7, 8, 1 << 31, 1 << 62, (1 << 63) - 1)
 #: Texts that torch evaluates.
@@ -94,23 +92,15 @@ def replace_name(arg, name):
             arg[kind] = {"name": name}
 
 
-def with_inputs(path):
-    """An archive with sample inputs, of which torch wants some and the recorded ones have none."""
-    held, content = io.BytesIO(), Path(path).read_bytes()
-    torch.save(((), {}), held)
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    root = next((n.partition("/")[0] for n in names if "/models/" in n), None)
-    member = f"{root}/data/sample_inputs/model.pt" if root else "serialized_example_inputs.pt"
-    return io.BytesIO(content if member in names else changed(content, None, {member: held.getvalue()}))
-
-
 def differs(path, graph):
     """What rnnrt and torch answer, where it differs; None where they agree or one refuses."""
+    import torch
+
+    torch.set_num_threads(1)
     model = rnnrt.from_graph(graph)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            run = runner(torch.export.load(with_inputs(path)), graph)
+            run = runner(torch.export.load(io.BytesIO(with_inputs(Path(path).read_bytes()))), graph)
     except Exception:  # noqa: BLE001 - whatever it refuses a file for
         return None
     for batch, length in ((2, 7), (3, 9), (1, 4)):
@@ -130,9 +120,10 @@ def differs(path, graph):
 
 
 def main():
-    chosen = mutants.options(__doc__, seconds=5.0).parse_args()
+    parser = mutants.options(__doc__, seconds=5.0)
+    parser.add_argument("--compare", action="store_true")
+    chosen = parser.parse_args()
     logging.disable()
-    torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
     contents = [Path(f).read_bytes() for f in chosen.files]
     if not contents:
@@ -143,7 +134,7 @@ def main():
         seed = draw.choice(contents)
         return mutants.bytes_changed(seed, draw) if k % 4 == 0 else json_changed(seed, draw)
 
-    return mutants.run(chosen, mutant, reader.read, differs, ".pt2")
+    return mutants.run(chosen, mutant, reader.read, differs if chosen.compare else None, ".pt2")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import argparse
 import collections
 import copy
 import multiprocessing
+import resource
 import tempfile
 import time
 import traceback
@@ -15,6 +16,8 @@ import warnings
 from pathlib import Path
 
 import rnnrt
+
+MOST_MEMORY = 1 << 30  # that a run may take beyond what it began with, in bytes
 
 #: What may stand anywhere in JSON.
 VALUES = (None, True, False, 0, 1, -1, 2, 3, 1.5, 1e300, -1e-300, 1 << 24, 1 << 40)
@@ -166,17 +169,22 @@ def options(description, seconds=20.0, files="*"):
     return parser
 
 
+def memory():
+    """The most memory that this process has taken, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
 def run(chosen, mutant, read, differs=None, suffix=""):
-    """The exit code of a run over ``chosen.count`` mutants: 1 where one of them had a fault.
+    """The exit code of a run over ``chosen.count`` mutants: 1 where one of them had a fault, or where all of
+    them took more than MOST_MEMORY.
 
     ``mutant(k)`` makes the content of one, {path in it: content} of a folder; ``read(path)`` imports it,
     ``differs(path, made)`` compares.
     """
     warnings.simplefilter("ignore")
-    tally = Tally(chosen.seconds)
-    with tempfile.TemporaryDirectory() as own:
-        folder = Path(chosen.keep or own)
-        path = folder / f"mutant{chosen.seed}{suffix}"
+    tally, before = Tally(chosen.seconds), memory()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"mutant{suffix}"
         for k in range(chosen.count):
             content = mutant(k)
             _write(path, content)
@@ -184,9 +192,11 @@ def run(chosen, mutant, read, differs=None, suffix=""):
             if fault:
                 print(f"mutant {k}: {fault}", flush=True)
                 if chosen.keep:
-                    _write(folder / f"failed{chosen.seed}_{k}{suffix}", content)
+                    _write(Path(chosen.keep) / f"failed{chosen.seed}_{k}{suffix}", content)
     tally.report()
-    return 1 if tally.faults else 0
+    more = memory() - before
+    print(f"{chosen.count:,} mutants, memory {more >> 20} MiB beyond {before >> 20}")
+    return 1 if tally.faults or more > MOST_MEMORY else 0
 
 
 def _write(path, content):
@@ -195,4 +205,5 @@ def _write(path, content):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(part)
     else:
+        path.unlink(missing_ok=True)  # some file systems flush a file that is written over
         path.write_bytes(content)

@@ -18,8 +18,8 @@ from ..errors import (
     RnnrtError,
     UnsupportedModelError,
     VerificationError,
+    printable,
 )
-from ..format.reading import printable
 from .arguments import Said, parser
 from .files import UsageError
 

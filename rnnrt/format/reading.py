@@ -36,18 +36,6 @@ def path_text(path):
     return text
 
 
-def printable(text) -> str:
-    """Text that a terminal only shows: line breaks and tabs stay, other characters that cannot be
-    printed are escaped (\\x1b).
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape", "surrogatepass").decode()
-        for c in text
-    )
-
-
 def is_open(source) -> bool:
     """Whether ``source`` is an open file of the system's, as ``open`` makes it."""
     return isinstance(source, io.BufferedIOBase | io.RawIOBase) and hasattr(source, "name")

@@ -12,7 +12,7 @@ from onnx_exports import recorded
 
 import rnnrt
 from rnnrt import RnnrtError
-from rnnrt.importers.onnx import reader
+from rnnrt.importers.onnx import program, reader
 
 
 def seeds():
@@ -32,6 +32,11 @@ def test_mutants_are_read_or_refused(tmp_path):
 
 HOSTILE = {
     "fields": b"\x08\x08" + field(7, b"\x0a\x00" * 3_000_000) + field(8, message((2, 17))),
+    "nodes": model(
+        [node("Relu", "x", "x0"), *[node("Relu", f"x{k}", f"x{k + 1}") for k in range(9000)]],
+        {"x": ("b", 2)},
+        ["x9000"],
+    ),
     "shape": model(
         [node("ConstantOfShape", "s", "c"), node("Add", "x c", "y")],
         {"x": ("b", 2)},
@@ -95,6 +100,25 @@ def test_files_that_ask_for_too_much(name, tmp_path):
         rnnrt.from_onnx(path)
     assert len(str(refused.value)) < 2000 and "\x1b" not in str(refused.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
+
+
+def test_readings_of_the_inputs_come_to_an_end(tmp_path, monkeypatch):
+    """Seven inputs of which nothing is known, and none of the readings fits."""
+    names = "abcdefg"
+    adding = [node("Add", f"{x} {y}", f"{x}{y}") for x, y in zip(("a", "ab", "abc"), "bcd")]
+    adding += [
+        node("Add", "abc d", "u"),
+        node("Add", "e f", "v"),
+        node("Add", "v g", "w"),
+        node("Add", "u w", "p"),
+    ]
+    nodes, shapes = [*adding, node("MatMul", "p m", "y")], dict.fromkeys(names, ("p", "q", "r"))
+    content, read = model(nodes, shapes, ["y"], {"m": np.ones((3, 2), np.float32)}), []
+    reading = program.Reader._read
+    monkeypatch.setattr(program.Reader, "_read", lambda *given: read.append(1) or reading(*given))
+    with pytest.raises(RnnrtError):
+        imported(content, tmp_path)
+    assert len(read) < 1000
 
 
 def test_branches_may_nest_as_deep_as_messages(tmp_path):

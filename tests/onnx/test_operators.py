@@ -54,6 +54,60 @@ def check(content, tmp_path, shape=FRAMES, least=1):
     return made
 
 
+def cut_to(times):
+    """A transposed convolution cut to so many frames for each before it, as tf2onnx writes padding same."""
+    nodes = [
+        node("Transpose", "h", "channels", perm=[0, 2, 1]),
+        node("ConvTranspose", "channels w", "up", strides=[4]),
+        node("Shape", "h", "n", start=1, end=2),
+        node("Mul", "n times", "wanted"),
+        node("Shape", "up", "has", start=2, end=3),
+        node("Sub", "has wanted", "over"),
+        node("Div", "over two", "start"),
+        node("Add", "start wanted", "end"),
+        node("Slice", "up start end two", "y"),
+    ]
+    return behind(*nodes, arrays={"w": numbers(4, 3, 8, scale=0.3), "times": whole(times), "two": whole(2)})
+
+
+def test_frames_cut_off_by_the_difference_of_two_lengths(tmp_path):
+    made = check(cut_to(4), tmp_path)
+    assert made(np.zeros((1, 5, 6), np.float32)).shape == (1, 3, 20)
+
+
+def test_a_difference_that_depends_on_the_number_of_frames_is_refused(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="of a size of an input"):
+        imported(cut_to(3), tmp_path)
+
+
+REVERSED = [
+    node("Shape", "h", "n", start=1, end=2),
+    node("Shape", "h", "rows", start=0, end=1),
+    node("Expand", "n rows", "lengths"),
+]
+
+
+def test_a_whole_sequence_in_reverse(tmp_path):
+    """As tf2onnx writes the backward layer of a Bidirectional over masked frames."""
+    over = {"batch_axis": 0, "time_axis": 1}
+    made = check(behind(*REVERSED, node("ReverseSequence", "h lengths", "y", **over)), tmp_path)
+    assert "reverse" in [layer.kind for layer in made.graph.layers]
+    turned = [*REVERSED, node("Transpose", "h", "ht", perm=[1, 0, 2])]
+    check(behind(*turned, node("ReverseSequence", "ht lengths", "y")), tmp_path)
+
+
+@pytest.mark.parametrize("lengths", [[2, 2, 2], [7, 7, 6]])
+def test_rows_that_are_reversed_in_part_are_refused(lengths, tmp_path):
+    content = behind(
+        node("ReverseSequence", "h lengths", "y", batch_axis=0, time_axis=1),
+        arrays={"lengths": whole(*lengths)},
+    )
+    with pytest.raises(UnsupportedModelError, match="only some frames are in reverse"):
+        imported(content, tmp_path)
+    with pytest.raises(UnsupportedModelError, match="ReverseSequence has an attribute .* known: axis"):
+        imported(behind(*REVERSED, node("ReverseSequence", "h lengths", "y", axis=1)), tmp_path)
+
+
 CONV = {
     "plain": ({}, 3),
     "padded": ({"pads": [1, 1]}, 1),

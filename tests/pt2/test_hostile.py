@@ -50,7 +50,7 @@ def _chain(program):
     (lstm,) = nodes_of(program, "lstm")
     name = argument(lstm, "hx")["as_tensors"][0]["name"]
     copies = []
-    for k in range(5_000):
+    for k in range(3_000):
         inputs = [{"name": "self", "arg": {"as_tensor": {"name": name}}, "kind": 1}]
         name = f"copy{k}"
         outputs = [{"as_tensor": {"name": name}}]

@@ -127,6 +127,55 @@ class Size:
 
     __rmul__ = __mul__
 
+    def __add__(self, other):
+        return (
+            Shifted(self, other)
+            if isinstance(other, int) and other
+            else self
+            if other == 0
+            else NotImplemented
+        )
+
+    __radd__ = __add__
+
+    def __sub__(self, other):
+        return Shifted(self, 0) - other
+
+    def counted(self):
+        """(size, number): this size as another one and a number more, frames behind a transposed convolution
+        counted by those before it.
+        """
+        ((_, clock),) = self.axes if len(self.axes) == 1 and self.axes[0] != "b" else ((None, None),)
+        if clock is None or not clock.risen or (clock.span, clock.stride) != (1, 1):
+            return self, 0
+        span, stride, up, first = clock.risen[-1]
+        before = clock._replace(span=span, stride=stride, risen=clock.risen[:-1])
+        size, more = Size((("t", before),), self.number * up).counted()
+        return size, more + self.number * (first - up)
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """A Size and a number more: what arithmetic of sizes makes on its way to a number. It is not a size."""
+
+    size: Size
+    more: int
+
+    def __add__(self, other):
+        return Shifted(self.size, self.more + other) if isinstance(other, int) else NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other):
+        """A number, where both count the same frames."""
+        if isinstance(other, int):
+            return Shifted(self.size, self.more - other)
+        if not isinstance(other, Size | Shifted):
+            return NotImplemented
+        other = other if isinstance(other, Shifted) else Shifted(other, 0)
+        (own, more), (size, less) = self.size.counted(), other.size.counted()
+        return self.more + more - other.more - less if own == size else NotImplemented
+
 
 @dataclass(frozen=True, eq=False)
 class Constant:
@@ -255,15 +304,14 @@ class Network:
 
     def layer(self, x):
         """The layer whose main output a tensor is."""
-        return next((layer for layer in self.builder.layers if layer.name == x.reference), None)
+        return self.builder.named(x.reference)
 
     def is_final_state(self, reference):
         """Whether a reference is an RNN's final state."""
         name, _, output = reference.partition(":")
-        return output in ("h", "c") and any(
-            layer.name == name and layer.keeps == "state" and name not in self.steps
-            for layer in self.builder.layers
-        )
+        if output not in ("h", "c") or name in self.steps:
+            return False
+        return getattr(self.builder.named(name), "keeps", None) == "state"
 
     def is_ids(self, x):
         layer = self.layer(x)
@@ -345,7 +393,7 @@ class Network:
 
     def after(self, clock, layer_name):
         """The clock behind a window layer that reads frames of ``clock``."""
-        layer = next(layer for layer in self.builder.layers if layer.name == layer_name)
+        layer = self.builder.named(layer_name)
         self.clocks[layer_name] = clock
         if not clock.stride:
             return clock._replace(span=self.builder.signal(layer_name).length)

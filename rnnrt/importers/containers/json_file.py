@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 
-from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
+from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError, printable
 from ...format import strict_json
-from ...format.reading import path_text, printable, read_whole
+from ...format.reading import path_text, read_whole
 
 #: Python needs about a second and 100 MB for so many numbers as text; captures hold some ten thousand.
 MAX_VALUES = 1 << 21

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import ModelFileError, ResourceLimitError
-from ...format.reading import INCOMPLETE, printable
+from ...errors import ModelFileError, ResourceLimitError, printable
+from ...format.reading import INCOMPLETE
 
 #: Most fields that are read of one file, as how many of them a message counts, and how deeply messages may
 #: nest.

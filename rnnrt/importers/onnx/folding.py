@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from ..axes.values import Size
+from ..axes.values import Shifted, Size
 from .tensors import TYPES, type_name
 
 #: Numbers that one result may hold, beyond twice those of the largest array in the file, and all results
@@ -55,19 +55,21 @@ class Folder:
 def tidy(array):
     """An array of objects as one of numbers where it holds no Size."""
     array = np.asarray(array)
-    if array.dtype == object and not any(isinstance(v, Size) for v in array.flat):
+    if array.dtype == object and not any(isinstance(v, Size | Shifted) for v in array.flat):
         return array.astype(np.int64)
     return array
 
 
-def integers(value, what):
-    """A known value as a list of Python's whole numbers and Sizes."""
+def integers(value, what, sizes=Size):
+    """A known value as a list of Python's whole numbers and ``sizes``."""
     if value is None:
         return None
     array = np.atleast_1d(np.asarray(value))
     if array.ndim != 1 or array.dtype.kind not in "iuO":
         raise ModelFileError(f"{what} must be a list of whole numbers", found=f"{array.dtype} {array.shape}")
-    return [v if isinstance(v, Size) else int(v) for v in array]
+    if any(isinstance(v, Size | Shifted) and not isinstance(v, sizes) for v in array):
+        raise Unknown(f"{what} is made of the size of an input")
+    return [v if isinstance(v, sizes) else int(v) for v in array]
 
 
 def plain_integers(value, what):
@@ -115,7 +117,7 @@ def _expand(folder, own, x, shape):
 
 
 def _range(folder, own, start, limit, delta):
-    if any(isinstance(v.item(), Size) for v in (start, limit, delta)):
+    if any(isinstance(v.item(), Size | Shifted) for v in (start, limit, delta)):
         raise Unknown("a Range runs up to the size of an input")
     count = max(int(np.ceil((limit.item() - start.item()) / delta.item())), 0) if delta.item() else -1
     folder.spend([count])
@@ -157,7 +159,7 @@ def _concat(folder, own, *parts):
 def bounds(own, starts=None, ends=None, axes=None, steps=None):
     """[(axis, slice)] of a Slice in either form; bounds beyond int32 mean all there is."""
     starts = own.get("starts") if starts is None else integers(starts, "starts")
-    ends = own.get("ends") if ends is None else integers(ends, "ends")
+    ends = own.get("ends") if ends is None else integers(ends, "ends", Size | Shifted)
     axes = own.get("axes") if axes is None else plain_integers(axes, "axes")
     steps = [1] * len(starts) if steps is None else plain_integers(steps, "steps")
     axes = list(range(len(starts))) if axes is None else axes
@@ -174,7 +176,7 @@ def bounds(own, starts=None, ends=None, axes=None, steps=None):
 def _slice(folder, own, x, *given):
     index = [slice(None)] * x.ndim
     for axis, part in bounds(own, *given):
-        if isinstance(part.start, Size) or isinstance(part.stop, Size):
+        if isinstance(part.start, Size) or isinstance(part.stop, Size | Shifted):
             raise Unknown("a Slice ends at the size of an input")
         index[axis] = part
     return x[tuple(index)]
@@ -239,7 +241,9 @@ def _elementwise(function, sizes=False):
         except TypeError:
             _no_size("arithmetic")
         kind = given[0].dtype
-        return made if made.dtype in (bool, object) or kind == object else made.astype(kind)
+        if made.dtype == object:
+            return tidy(made)
+        return made if made.dtype == bool or kind == object else made.astype(kind)
 
     return work
 
@@ -275,12 +279,12 @@ def _same(a, b):
     """Whether numbers or Sizes are equal: a Size is at least 1, and else known only to equal itself."""
 
     def one(a, b):
-        if not isinstance(a, Size) and not isinstance(b, Size):
+        if not isinstance(a, Size | Shifted) and not isinstance(b, Size | Shifted):
             return bool(a == b)
         if a == b:
             return True
         other = b if isinstance(a, Size) else a
-        if isinstance(other, Size) or other >= 1:
+        if isinstance(other, Size | Shifted) or other >= 1:
             _no_size("a comparison")
         return False
 
@@ -391,8 +395,8 @@ FOLDED = {
     "Cast": _cast,
     "Identity": _as_it_is,
     "Dropout": _as_it_is,
-    "Add": _elementwise(np.add),
-    "Sub": _elementwise(np.subtract),
+    "Add": _elementwise(np.add, sizes=True),
+    "Sub": _elementwise(np.subtract, sizes=True),
     "Mul": _elementwise(np.multiply, sizes=True),
     "Div": _elementwise(_divide),
     "Mod": _elementwise(_modulo),
@@ -443,6 +447,7 @@ ATTRIBUTES = {
     "Transpose": "perm",
     "Concat": "axis",
     "Slice": "starts ends axes",
+    "ReverseSequence": "batch_axis time_axis",
     "Gather": "axis",
     "Split": "axis split num_outputs",
     "Cast": "to saturate round_mode",

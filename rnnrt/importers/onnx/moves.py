@@ -14,7 +14,7 @@ from ...errors import ModelFileError, ShapeError, UnsupportedModelError
 from ...layers import Flatten, Select, Unflatten
 from ..axes import slots
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import AxesError, Clock, Lengths, Size, Tensor
+from ..axes.values import AxesError, Clock, Lengths, Shifted, Size, Tensor
 from ..operators.activations import activated
 from ..operators.table import apply
 from .folding import Unknown, bounds, equal_parts, integers, plain_integers
@@ -297,6 +297,7 @@ def _sliced(net, x, position, part):
     if part.step == 1 and part.start in (None, 0) and (part.stop is None or part.stop == size):
         return x
     if isinstance(size, Size):
+        part = _from_the_end(part, size)
         if isinstance(part.start, Size) or not isinstance(part.stop, (int, type(None))):
             raise Unknown("a Slice depends on the size of an input")
         if axis == "b" and net.batch is not None and range(net.batch)[part] == range(net.batch):
@@ -321,6 +322,15 @@ def _sliced(net, x, position, part):
     return picked(net, x, position, np.array(kept, np.int64))
 
 
+def _from_the_end(part, size):
+    """A slice that ends at a size of the run as one that ends so many before the end, where that is known."""
+    if isinstance(part.stop, Size | Shifted) and isinstance(part.start, int) and part.start >= 0:
+        left = Shifted(size, 0).__sub__(part.stop)
+        if isinstance(left, int) and part.step == 1:
+            return slice(part.start, -left if left > 0 else None, 1)
+    return part
+
+
 def _of_any_length(net, x, position, part):
     """Part of a sequence of any length: its last frame, all in reverse, or what a convolution's padding
     allows to cut off.
@@ -340,6 +350,20 @@ def _of_any_length(net, x, position, part):
 def _turns_round(part):
     """Whether a slice is all of an axis in reverse."""
     return part.step == -1 and part.start in (-1, (1 << 63) - 1) and part.stop is None
+
+
+def reverse_sequence(net, own, x, lengths):
+    """All frames in reverse order: as many of each row as there are."""
+    time, batch = _position(x, own.get("time_axis", 0)), _position(x, own.get("batch_axis", 1))
+    count = _length(net, x) if x.axes[time] == "t" else sizes_of(net, x)[time]
+    count = sizes_of(net, x)[time] if count is None else count
+    if x.axes[batch] != "b" or any(n != count for n in integers(lengths, "sequence_lens")):
+        raise UnsupportedModelError(
+            "rows of which only some frames are in reverse are not supported",
+            expected="sequence_lens made of the number of frames",
+            found=str(lengths)[:80],
+        )
+    return _sliced(net, x, time, slice(-1, None, -1))
 
 
 def _empty(x, part):
@@ -549,6 +573,7 @@ MOVES = {
     "Flatten": flatten,
     "Gather": gather,
     "Slice": slice_,
+    "ReverseSequence": reverse_sequence,
     "Concat": concat,
     "Shape": shape,
     "Size": size,

@@ -67,8 +67,16 @@ class _Graph:
 
     def is_filled(self, name, value):
         """Whether a value is one number, spread over a shape."""
+        made = self.made_by(name, "ConstantOfShape")
+        if made is not None:
+            return float(np.ravel(made.attributes.get("value", 0.0))[0]) == value
         made = self.made_by(name, "Expand")
         return self.is_number(name if made is None else made.inputs[0], value)
+
+    def sizes(self, name):
+        """The numbers of a shape that is put together of single ones, None for what only the run tells."""
+        made = self.made_by(name, "Concat")
+        return [self.number(n) for n in made.inputs] if made is not None else None
 
     def shape_of(self, name):
         """The value whose shape a name is, None for what is something else."""
@@ -176,6 +184,56 @@ def _norm_by_batch(graph, norm):
     return _scaled(graph, back, x, norm.attributes.get("epsilon", 1e-5))
 
 
+def _norm_by_rows(graph, back):
+    """The same where the batch normalization itself is spelled out, as TFLite writes it: (rows - mean) times
+    one over the root of the variance, of x as (1, rows, features, 1) with its rows last.
+    """
+    turned = graph.made_by(back.inputs[0], "Transpose")
+    total = graph.made_by(turned.inputs[0], "Add") if turned is not None else None
+    parts = (
+        [graph.made_by(n, op) for n, op in zip(total.inputs, ("Mul", "Sub"))] if total is not None else [None]
+    )
+    if None in parts or len(parts) != 2 or turned.attributes.get("perm") != [0, 3, 1, 2]:
+        return {}
+    scaled, less = parts
+    rows, by = scaled.inputs
+    moved = graph.made_by(less.inputs[1], "Mul")
+    if moved is None or moved.inputs[1] != by or not graph.is_filled(less.inputs[0], 0.0):
+        return {}
+    scale, mean = graph.made_by(by, "Mul"), _mean_of_rows(graph, moved.inputs[0])
+    if scale is None or mean != rows or not graph.is_filled(scale.inputs[0], 1.0):
+        return {}
+    epsilon = _root_of_rows(graph, scale.inputs[1], rows, moved.inputs[0])
+    first = graph.made_by(rows, "Transpose")
+    flat = graph.made_by(first.inputs[0], "Reshape") if first is not None else None
+    if None in (epsilon, flat) or first.attributes.get("perm") != [0, 2, 3, 1]:
+        return {}
+    x, made = flat.inputs[0], _scaled(graph, back, flat.inputs[0], epsilon)
+    features = [graph.known[node.inputs[1]].size for node in made.values()]
+    if graph.shape_of(back.inputs[1]) != x or graph.sizes(flat.inputs[1]) != [1, None, *features, 1]:
+        return {}
+    return made
+
+
+def _mean_of_rows(graph, name):
+    """What a mean over all axes but the last of four is of."""
+    node = graph.made_by(name, "ReduceMean")
+    dropped = node is not None and not node.attributes.get("keepdims", 1)
+    return node.inputs[0] if dropped and graph.axes(node) == [0, 1, 2] else None
+
+
+def _root_of_rows(graph, name, rows, mean):
+    """The epsilon where a value is one over the root of the variance of ``rows`` and it."""
+    inverse = graph.made_by(name, "Reciprocal")
+    root = graph.made_by(inverse.inputs[0], "Sqrt") if inverse is not None else None
+    total = graph.made_by(root.inputs[0], "Add") if root is not None else None
+    square = graph.made_by(_mean_of_rows(graph, total.inputs[0]), "Pow") if total is not None else None
+    apart = graph.made_by(square.inputs[0], "Sub") if square is not None else None
+    if apart is None or apart.inputs != (rows, mean) or not graph.is_number(square.inputs[1], 2.0):
+        return None
+    return graph.number(total.inputs[1])
+
+
 def _not_equal(graph, node):
     """{id of the last node: NotEqual} where x is compared with a number, and with ``axis`` any of the last
     axis must differ.
@@ -216,3 +274,4 @@ def _node(node, op, inputs, **attributes) -> Node:
 
 
 _PATTERNS = {"Erf": _gelu, "Div": _layer_norm, "Not": _not_equal, "BatchNormalization": _norm_by_batch}
+_PATTERNS["Reshape"] = _norm_by_rows

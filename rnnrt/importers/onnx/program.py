@@ -11,7 +11,7 @@ from collections import ChainMap
 
 import numpy as np
 
-from ...errors import ModelFileError, RnnrtError, UnsupportedModelError
+from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...layers import Reshape
 from ..axes.layouts import LayoutMismatch, search
 from ..axes.slots import Slots, tensor_of
@@ -57,6 +57,12 @@ _TRUTHS_READ = {"Not": 1, "And": 2, "Or": 2, "Where": 1}
 _PASSING = ("Cast", "Identity")
 OWN = {"Gemm": gemm, "Pow": power, "Div": divide, "NotEqual": not_equal, "Not": opposite}
 _TAKES_FRAMES = ("Gather", "Slice", "Split", "SplitToSequence")
+_SHAPES = "Say which sizes the inputs have: shapes={name: sizes}"
+#: nodes that are not constants: a loop over some hundred frames, written out
+_MOST_NODES = 1 << 13
+#: nodes that all readings of the inputs go through, how many more for each node of the program, and what a
+#: reading takes beside its nodes
+_MOST_READ, _READ_EACH, _READING = 4000, 50, 4
 
 
 class Spread:
@@ -111,6 +117,10 @@ class Reader:
         if self.quantised:
             self.known, self.rest = self._folded(self.known, self.rest)
         self.rest = _needed(lifted(self.rest, self.known), {p.name for p in self.program.outputs})
+        if len(self.rest) > _MOST_NODES:
+            raise ResourceLimitError(
+                "has more nodes than a program may", expected=f"{_MOST_NODES:,}", found=f"{len(self.rest):,}"
+            )
         self.users, self.numbers = _users(self.rest), _numbers(self.rest)
         used = {n for node in self.rest for n in _reads(node)} | {p.name for p in self.program.outputs}
         self.ports = {p.name: p for p in self.program.inputs if p.name not in constants}
@@ -118,6 +128,8 @@ class Reader:
         self.roles = {name: self._role(name) for name in self.ports}
         self.shapes = {name: shapes.get(name, port.shape) for name, port in self.ports.items()}
         self.ancestors = self._ancestors()
+        #: nodes of the last reading, and how many more all of them may go through
+        self.place, self.left = 0, _MOST_READ + _READ_EACH * len(self.rest)
 
     def _folded(self, known, nodes):
         """({name: array} of all that does not depend on an input, the other nodes)."""
@@ -190,7 +202,7 @@ class Reader:
         """
         layouts = {n: _with_length(found, lengths.get(n)) for n, found in options.items()}
         self.frozen = {}
-        fitting, error = search(layouts, self._read, "Say which shape the inputs have: shapes={name: sizes}.")
+        fitting, error = search(layouts, self._read, f"{_SHAPES}.")
         odd = fitting and [n for n, x in fitting[0][0].items() if x.axes[0] == "n" and n not in self.states]
         if fitting and not any(e.input in odd for e in self.frozen.values()):
             self._check_stated(fitting[0][0])
@@ -215,7 +227,7 @@ class Reader:
         if isinstance(error, Frozen) and len(tried) == 1:
             error = tried[0]  # what stands in the way of so many frames says more
         if error.fix is None and any(not self._says_all(n, x) for n, own in options.items() for x in own):
-            error.fix = "Say which sizes the inputs have: shapes={name: sizes}, None for batch and time."
+            error.fix = f"{_SHAPES}, None for batch and time."
         raise error
 
     def _says_all(self, name, layout):
@@ -288,6 +300,11 @@ class Reader:
 
     # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed):
+        self.left -= self.place + _READING
+        if self.left < 0:
+            raise ResourceLimitError(
+                "the sizes of the inputs are not found in so many readings", fix=f"{_SHAPES}."
+            )
         net = OnnxNetwork(self.file.advice)
         net.unbatched = any("b" not in x.axes for x in assumed.values())
         batches = {

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from ...errors import ModelFileError, UnsupportedModelError
+from ...errors import ModelFileError, UnsupportedModelError, printable
 from ...format import strict_json
-from ...format.reading import printable
 from ..axes.values import Harmless, Refused
 from ..containers.json_file import Fields
 from ..torch.stored import Call, Dim, Port, keeps
@@ -35,7 +34,7 @@ _SYMBOL = re.compile(r"Symbol\('(\w+)'(, \w+=True)*\)")
 _ENDLESS = 1 << 62
 _GRAD = ("torch.ops.higher_order.wrap_with_set_grad_enabled",)
 _MAX_NESTING = 8
-MAX_CALLS = 1 << 16
+MAX_CALLS = 1 << 13
 
 
 class Exported(NamedTuple):

@@ -36,10 +36,11 @@ from .program import ADVICE, Program, Sample, fewest
 from .recurrent import RECURRENCE
 
 _MOST_LAYERS = 256
-#: calls that are read under readings of the inputs that do not hold
-_MOST_READ = 1 << 15
-#: numbers in all constants that are made of parameters
-MOST_MADE = 1 << 27
+#: calls that all readings of the inputs go through, how many more for each call of the program, and what a
+#: reading takes beside its calls
+_MOST_READ, _READ_EACH, _READING = 1 << 12, 3, 8
+#: numbers in all constants that are made, and how many more for each one of a parameter
+MOST_MADE, _MADE_EACH = 1 << 22, 8
 #: the words of a stored program
 STORED = ATEN | RECURRENCE
 PLAIN = ADVICE | {
@@ -143,8 +144,8 @@ class StoredProgram(Program):
         self.arrays: dict[str, Constant] = {}
         #: what calls make of parameters alone, and how many more numbers they may
         self.made, self.left = {}, MOST_MADE
-        self.read = 0
         super().__init__(needed(nodes), name)
+        self.unread = _MOST_READ + _READ_EACH * len(self.nodes)
         for node in self.words:  # what no reading of the inputs mends
             try:
                 self.ancestors[node] and self._bound(node)
@@ -174,6 +175,7 @@ class StoredProgram(Program):
     def _attribute(self, node):
         if node.target not in self.arrays:
             self.arrays[node.target] = Constant(node.target, self.array(node.target))
+            self.left += _MADE_EACH * self.arrays[node.target].array.size
         return self.arrays[node.target]
 
     def _where(self, node):
@@ -360,14 +362,18 @@ class StoredProgram(Program):
 
     # -- reading under an assumption -------------------------------------------------------------------------
     def _read(self, assumed):
+        if self.unread < 0:
+            raise ResourceLimitError(
+                "the sizes of the inputs are not found in so many readings", fix=self.ADVISED
+            )
+        place = len(self.nodes)
         try:
             return super()._read(assumed)
         except LayoutMismatch as mismatch:
-            self.read += mismatch.place
-            if self.read > _MOST_READ:
-                fix = self.ADVISED
-                raise UnsupportedModelError("the sizes of the inputs cannot be found", fix=fix) from mismatch
+            place = mismatch.place
             raise
+        finally:
+            self.unread -= place + _READING
 
     def _network(self, assumed):
         net = Network(PLAIN)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 
-#: characters of all the files that a program needs: a loop over 1,000 frames is half of it
-MAX_CODE = 1 << 21
+#: characters of all the files that a program needs: a network of four hundred layers is half of it
+MAX_CODE = 1 << 19
 MAX_DEPTH = 64  # brackets in brackets
 _BRACKETS = re.compile(rb"[()\[\]{}]")
 #: what stands at the head of files of PyTorch before 1.4
@@ -24,6 +24,12 @@ _HEADS = (ast.Import, ast.ImportFrom)
 SCRIPTED = (
     "Trace the module: torch.jit.save(torch.jit.trace(module.eval(), example), path). Or give from_torch "
     "this file with a spec: it takes the weights alone."
+)
+
+
+LOOPS = (
+    "A loop over frames was traced as so many copies of its body: give from_torch the live module, or trace "
+    "it with fewer frames."
 )
 
 
@@ -81,7 +87,7 @@ class Code:
         self._left -= len(text)
         if self._left < 0:
             raise ResourceLimitError(
-                "has more code than a program may", where=where, expected=f"{MAX_CODE:,}"
+                "has more code than a program may", where=where, expected=f"{MAX_CODE:,}", fix=LOOPS
             )
         found = {}
         for item in _tree(text, where).body:

@@ -11,19 +11,18 @@ import ast
 import collections
 from typing import Any, NamedTuple
 
-from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from ...format.reading import printable
+from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError, printable
 from ..axes.values import Harmless
 from ..containers.pickle import Opaque, Refused, TensorRecord
 from ..torch.state_dict import is_script, tensors_of
 from ..torch.stored import Call, Dim, Port, keeps
 from .archive import Script, plain
-from .code import Code, Function, scripted
+from .code import LOOPS, Code, Function, scripted
 from .packing import PACKED, Longest, Made, pack_word, refused
 from .words import TYPES
 
-MAX_CALLS = 1 << 15  # a loop over a thousand frames
-MAX_STEPS = 1 << 18
+#: a loop over two hundred frames; a network of four hundred layers is a third of it
+MAX_CALLS, MAX_STEPS = 1 << 12, 1 << 16
 MAX_NESTING = 48  # modules in modules, and methods that call one another
 _CONSTANTS = "CONSTANTS."
 _NUMBERS = {"inf": float("inf"), "nan": float("nan")}
@@ -161,7 +160,8 @@ class _Reader:
     # -- calls -----------------------------------------------------------------------------------------------
     def call(self, word, args, kwargs, frame, line):
         if len(self.nodes) >= MAX_CALLS:
-            raise ResourceLimitError("the program has too many calls", expected=f"at most {MAX_CALLS}")
+            most = f"at most {MAX_CALLS}"
+            raise ResourceLimitError("the program has too many calls", expected=most, fix=LOOPS)
         args, kwargs = self.carried(args), self.carried(kwargs)
         number = self.counts[word]
         self.counts[word] += 1
@@ -214,7 +214,8 @@ class _Reader:
     def step(self):
         self.steps -= 1
         if self.steps < 0:
-            raise ResourceLimitError("the program takes too many steps", expected=f"at most {MAX_STEPS}")
+            most = f"at most {MAX_STEPS}"
+            raise ResourceLimitError("the program takes too many steps", expected=most, fix=LOOPS)
 
     def assign(self, target, value, frame):
         if isinstance(target, ast.Name):

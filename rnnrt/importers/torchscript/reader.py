@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from ...errors import RnnrtError
-from ...format.reading import path_text, printable, read_whole
+from ...errors import RnnrtError, printable
+from ...format.reading import path_text, read_whole
 from ...graph import Graph
 from ..detection import framework
 from ..torch.stored import known, understood, with_states
