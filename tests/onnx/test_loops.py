@@ -80,6 +80,30 @@ def test_a_loop_that_is_told_how_often(tmp_path):
     assert_same(loop(always, count="frames"), tmp_path, {"x": frames(2, 7)})
 
 
+#: The end as tf2onnx writes it of Keras 3: the step's number and the next one's, both before the frames' end.
+TWICE = [
+    *CELL[:-1],
+    node("Cast", "i", "jf", to=FLOAT),
+    node("Less", "jf lf", "before"),
+    node("Less", "tf lf", "after"),
+    node("And", "before after", "again"),
+]
+
+
+def test_a_loop_that_is_told_its_end_several_times(tmp_path):
+    for time in (1, 2, 7):
+        made = assert_same(loop(TWICE, count="frames"), tmp_path, {"x": frames(2, time)})
+    assert [x.kind for x in optimise(made.graph).layers] == ["input", "rnn"]
+
+
+def test_a_loop_that_is_told_two_ends_is_refused(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="end of the loop"):
+        imported(loop(TWICE, count="five", arrays={"five": np.int64(5)}), tmp_path)
+    other = [*TWICE[:-2], node("Less", "tf nine", "after"), TWICE[-1]]
+    with pytest.raises(UnsupportedModelError, match="counted in this way"):
+        imported(loop(other, count="frames", arrays={"nine": np.float32(9)}), tmp_path)
+
+
 def test_masked_frames_keep_the_state(tmp_path):
     """Masking(0) before an RNN, as tf2onnx writes it."""
     before = [

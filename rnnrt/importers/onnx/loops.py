@@ -67,8 +67,8 @@ def counted(op, given):
         return Until(first.more, second.reshape(-1)[0])
     if op == "And":
         ends = [v for v in given if not (isinstance(v, np.ndarray) and v.all())]
-        if len(set(ends)) == 1 and isinstance(ends[0], Until):
-            return ends[0]
+        if all(isinstance(v, Until) for v in ends) and len({v.limit for v in ends}) == 1:
+            return max(ends, key=lambda v: v.more)  # what is more is first at the limit
     raise UnsupportedModelError("a loop whose steps are counted in this way is not supported", found=f"{op}")
 
 
@@ -140,7 +140,7 @@ def loop(reader, net, node, given, values):
         if isinstance(inside[name], Counter) and scope[next_name] != Counter(1):
             raise UnsupportedModelError("a loop that does not count by 1 is not supported")
     if isinstance(stop, Until):
-        if stop.more != 1 or trips is not None:
+        if stop.more != 1 or (trips is not None and _limit(trips) != _limit(stop.limit)):
             raise UnsupportedModelError("the end of the loop is not supported", found=str(stop))
         limit = stop.limit
     elif not (isinstance(stop, np.ndarray) and stop.all()):
