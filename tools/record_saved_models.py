@@ -34,8 +34,8 @@ def inner(keras, name):
     return keras.Model(x, layers.Dense(3)(y), name=name)
 
 
-def networks(keras, custom):
-    """{name: what makes it}."""
+def networks(keras, custom, old):
+    """{name: what makes it}. ``old``: the layers of TensorFlow 1."""
     layers, frames = keras.layers, lambda width=3: keras.Input((None, width))
     chain = lambda *own: keras.Sequential([frames(), *own])
 
@@ -154,6 +154,8 @@ def networks(keras, custom):
                 layers.Dense(2),
             ]
         ),
+        "cudnn": lambda: chain(old.CuDNNLSTM(3, return_sequences=True, name="a"), old.CuDNNGRU(2, name="b")),
+        "untraced": mixed,
         "both_own": lambda: chain(
             layers.Bidirectional(
                 layers.LSTM(3, return_sequences=True),
@@ -234,7 +236,7 @@ def save(folder, names):
     if int(version.split(".")[1]) > 15:
         save_others(tf, keras, folder)
         import tf_keras as keras
-    made = networks(keras, classes(keras))
+    made = networks(keras, classes(keras), tf.compat.v1.keras.layers)
     for name in names or (made if version == "2.15" else EVERYWHERE):
         keras.backend.clear_session()
         tf.random.set_seed(1)
@@ -243,15 +245,29 @@ def save(folder, names):
             if v.dtype == tf.float32 and name != "normalised":
                 numbers = draw.randn(*v.shape)
                 v.assign(np.abs(numbers) * 0.3 + 0.1 if "variance" in v.name else numbers * 0.4)
-        model.save(folder / name, save_format="tf")
+        # TensorFlow cannot trace what runs on a GPU alone
+        model.save(folder / name, save_format="tf", save_traces=name not in ("cudnn", "untraced"))
         given = [sample(x.shape, name, draw) for x in model.inputs]
         if name == "stateful":
             model.reset_states()
+        model = without_cudnn(keras, model, folder) if name == "cudnn" else model
         answers = model(given if len(given) > 1 else given[0])
         answers = answers if isinstance(answers, (list, tuple)) else [answers]
         arrays = {f"x{k}": x for k, x in enumerate(given)}
         np.savez(folder / f"{name}.npz", **arrays, **{f"y{k}": y.numpy() for k, y in enumerate(answers)})
         print(version, name, flush=True)
+
+
+def without_cudnn(keras, model, folder):
+    """The same network of layers that run on a CPU, its weights converted by Keras."""
+    layers, path = keras.layers, folder / "cudnn.h5"
+    other = keras.Sequential(
+        [keras.Input((None, 3)), layers.LSTM(3, return_sequences=True, name="a"), layers.GRU(2, name="b")]
+    )
+    model.save_weights(path)
+    other.load_weights(path)
+    path.unlink()
+    return other
 
 
 def save_others(tf, keras, folder):
