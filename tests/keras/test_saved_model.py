@@ -484,6 +484,43 @@ def _one_block(body):
     return made + handles.ljust(40, b"\0") + leveldb.LEVELDB_END
 
 
+def test_objects_below_a_custom_layer_that_unfold_without_end_are_stopped(tmp_path):
+    """A chain of objects: the way to each holds the ways to all before it."""
+
+    def change(found):
+        owner = child(found, "layer-0")
+        for _ in range(9000):
+            found["objects"][owner]["children"].append(["a" * 9, len(found["objects"])])
+            owner = len(found["objects"])
+            found["objects"].append({"children": [], "attributes": []})
+
+    with pytest.raises(ResourceLimitError, match="layer-0.*too many objects"):
+        imported("2.15/custom", tmp_path / "a", change, custom_objects={"Gain": gain})
+
+    def long(found):
+        found["objects"][0]["children"].append(["a" * 5000, 0])
+
+    refused("2.15/lstm", tmp_path / "b", long, ModelFileError, "name is too long")
+
+
+def test_a_variable_of_many_layers_is_read_once(tmp_path, monkeypatch):
+    """Cells may share one; a file could make all its layers share the largest."""
+    read, real = [], TensorBundle.array
+    monkeypatch.setattr(TensorBundle, "array", lambda self, key: (read.append(key), real(self, key))[1])
+
+    def change(found):
+        for name in ("kernel", "recurrent_kernel", "bias"):
+            for way in (("layer-0", "forward_layer"), ("layer-0", "backward_layer")):
+                cell = found["objects"][child(found, *way, "cell")]["children"]
+                for own in cell:
+                    if own[0] == name:
+                        own[1] = child(found, "layer-0", "forward_layer", "cell", name)
+
+    with pytest.raises(ModelFileError, match="belong to no layer"):
+        imported("2.15/both", tmp_path, change)
+    assert len(read) == len(set(read)) == 9
+
+
 def bundle(tmp_path, change):
     """The tensors of a recorded checkpoint whose ``parts`` were changed."""
     found = parts(recorded()[0]["2.15/lstm"])

@@ -15,7 +15,7 @@ import os
 import re
 from typing import NamedTuple
 
-from ...errors import ModelFileError, UnsupportedModelError
+from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from ...format.reading import INCOMPLETE, path_text, read_whole
 from ..containers import protobuf
 from ..containers.protobuf import Field, shown
@@ -48,8 +48,8 @@ _OTHERS = (
     'Of the Keras model that it was made from: model.save("model.keras"), then import that. Of the folder '
     "alone: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx, then import that."
 )
-#: Most variables one custom layer may hold.
-_MOST = 10_000
+#: The longest name or key that is read, and most characters of the ways below one custom layer.
+_LONGEST, _WAYS = 4096, 1 << 24
 _METADATA_MESSAGES = {
     "SavedMetadata": {1: Field("nodes", "SavedObject", many=True)},
     "SavedObject": {3: Field("path", "text"), 4: Field("identifier", "text"), 5: Field("metadata", "text")},
@@ -114,7 +114,7 @@ class SavedModel:
         self.version = Version(version) if isinstance(version, str) else None
         self.bundle = TensorBundle(os.path.join(self.where, VARIABLES), max_bytes, len(data))
         self.objects = self._graph()
-        self.layers = {}
+        self.layers, self.arrays = {}, {}
         for path, values in layers.items():
             number = self.find(path)
             if number is not None and self.layers.setdefault(number, values) != values:
@@ -191,7 +191,8 @@ class SavedModel:
         for path, number in ahead:
             own = nodes[number].own
             if own and (own.identifier or "").startswith(_KERAS):
-                self._describe(found, path, own.metadata, f"{self.place}: {shown('.'.join(path))}")
+                place = f"{self.place}: {shown('.'.join(name[:40] for name in path))}"
+                self._describe(found, path, own.metadata, place)
             for child in nodes[number].children:
                 if not 0 <= (child.node or 0) < len(nodes):
                     raise ModelFileError(
@@ -214,6 +215,8 @@ class SavedModel:
         for node in found:
             named = {c.name or "": c.node or 0 for c in node.children}
             values = [a for a in node.attributes if a.name == "VARIABLE_VALUE"]
+            if any(len(name) > _LONGEST for name in (*named, *(a.key or "" for a in values))):
+                raise ModelFileError("a name is too long", where=place, expected=f"at most {_LONGEST:,}")
             if len(named) < len(node.children) or len(values) > 1:
                 raise ModelFileError("an object has two attributes of one name", where=place)
             if any(not 0 <= number < len(found) for number in named.values()):
@@ -226,26 +229,30 @@ class SavedModel:
 
     def _array(self, number, place):
         key = self.objects[number].key
+        if key in self.arrays:
+            return self.arrays[key]
         way = key.partition(_ATTRIBUTES)[0].split("/")
         if self.find([re.sub(r"\.([.S])", lambda m: "./"[m[1] == "S"], name) for name in way]) != number:
             raise ModelFileError("the key of a variable leads to another", where=place, found=shown(key))
-        return self.bundle.array(key)
+        self.arrays[key] = self.bundle.array(key)
+        return self.arrays[key]
 
     def _below(self, number, place):
         """{attributes joined by "/": number} of the variables of a layer that is not known."""
-        found, seen, ahead = {}, {number}, [("", number)]
+        found, seen, ahead, left = {}, {number}, [("", number)], _WAYS
         for path, owner in ahead:
             for name, child in self.objects[owner].children.items():
                 if child in seen or name in _KEPT | RANDOM:
                     continue
                 seen.add(child)
                 ahead.append((f"{path}/{name}" if path else name, child))
+                left -= len(ahead[-1][0])
+                if left < 0:
+                    raise ResourceLimitError("holds too many objects", where=place)
                 if self.objects[child].key is not None:
                     found[ahead[-1][0]] = child
         own = self._listed(self.objects[number])
         found |= {f"variables/{k}": n for k, n in enumerate(own) if n not in seen}
-        if len(found) > _MOST:
-            raise UnsupportedModelError("holds too many variables", where=place, found=f"{len(found):,}")
         return found
 
     def _listed(self, owner):
