@@ -54,6 +54,12 @@ def check(content, tmp_path, shape=FRAMES, least=1):
     return made
 
 
+def test_the_sort_of_a_packed_batch_is_refused_with_the_way_out(tmp_path):
+    nodes = [node("Shape", "h", "n", start=1, end=2), node("TopK", "h n", "y i", axis=1, largest=1)]
+    with pytest.raises(UnsupportedModelError, match="operator TopK is not supported.*enforce_sorted=True"):
+        imported(behind(*nodes), tmp_path)
+
+
 def cut_to(times):
     """A transposed convolution cut to so many frames for each before it, as tf2onnx writes padding same."""
     nodes = [

@@ -190,29 +190,33 @@ def _norm_by_rows(graph, back):
     """
     turned = graph.made_by(back.inputs[0], "Transpose")
     total = graph.made_by(turned.inputs[0], "Add") if turned is not None else None
-    parts = (
-        [graph.made_by(n, op) for n, op in zip(total.inputs, ("Mul", "Sub"))] if total is not None else [None]
-    )
-    if None in parts or len(parts) != 2 or turned.attributes.get("perm") != [0, 3, 1, 2]:
+    if total is None or turned.attributes.get("perm") != [0, 3, 1, 2]:
         return {}
-    scaled, less = parts
-    rows, by = scaled.inputs
-    moved = graph.made_by(less.inputs[1], "Mul")
-    if moved is None or moved.inputs[1] != by or not graph.is_filled(less.inputs[0], 0.0):
+    scaled, less = graph.made_by(total.inputs[0], "Mul"), graph.made_by(total.inputs[1], "Sub")
+    moved = graph.made_by(less.inputs[1], "Mul") if less is not None else None
+    if (
+        None in (scaled, moved)
+        or moved.inputs[1] != scaled.inputs[1]
+        or not graph.is_filled(less.inputs[0], 0.0)
+    ):
         return {}
-    scale, mean = graph.made_by(by, "Mul"), _mean_of_rows(graph, moved.inputs[0])
-    if scale is None or mean != rows or not graph.is_filled(scale.inputs[0], 1.0):
+    (rows, by), mean = scaled.inputs, moved.inputs[0]
+    scale, first = graph.made_by(by, "Mul"), graph.made_by(rows, "Transpose")
+    if (
+        None in (scale, first)
+        or _mean_of_rows(graph, mean) != rows
+        or not graph.is_filled(scale.inputs[0], 1.0)
+    ):
         return {}
-    epsilon = _root_of_rows(graph, scale.inputs[1], rows, moved.inputs[0])
-    first = graph.made_by(rows, "Transpose")
-    flat = graph.made_by(first.inputs[0], "Reshape") if first is not None else None
+    epsilon = _root_of_rows(graph, scale.inputs[1], rows, mean)
+    flat = graph.made_by(first.inputs[0], "Reshape")
     if None in (epsilon, flat) or first.attributes.get("perm") != [0, 2, 3, 1]:
         return {}
-    x, made = flat.inputs[0], _scaled(graph, back, flat.inputs[0], epsilon)
+    made = _scaled(graph, back, flat.inputs[0], epsilon)
     features = [graph.known[node.inputs[1]].size for node in made.values()]
-    if graph.shape_of(back.inputs[1]) != x or graph.sizes(flat.inputs[1]) != [1, None, *features, 1]:
+    if graph.sizes(flat.inputs[1]) != [1, None, *features, 1]:
         return {}
-    return made
+    return made if graph.shape_of(back.inputs[1]) == flat.inputs[0] else {}
 
 
 def _mean_of_rows(graph, name):

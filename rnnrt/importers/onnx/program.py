@@ -56,6 +56,13 @@ _TRUTHS_READ = {"Not": 1, "And": 2, "Or": 2, "Where": 1}
 #: operators behind which lengths are still lengths
 _PASSING = ("Cast", "Identity")
 OWN = {"Gemm": gemm, "Pow": power, "Div": divide, "NotEqual": not_equal, "Not": opposite}
+_KNOWN = {*WORDS, *MOVES, *OWN, *FOLDED, *ATTRIBUTES}
+#: what to do about an operator that is not supported
+_SORTED = (
+    "If it is the sort of pack_padded_sequence, export it with enforce_sorted=True, or give from_torch the "
+)
+_SORTED += "live module."
+_WAYS_OUT = {"TopK": _SORTED, "ScatterElements": _SORTED}
 _TAKES_FRAMES = ("Gather", "Slice", "Split", "SplitToSequence")
 _SHAPES = "Say which sizes the inputs have: shapes={name: sizes}"
 #: nodes that are not constants: a loop over some hundred frames, written out
@@ -406,6 +413,10 @@ class Reader:
     def _lowered(self, net, node, given):
         if node.op in KINDS:
             return recurrent(net, node, given)
+        if node.op not in _KNOWN:
+            raise UnsupportedModelError(
+                f"the operator {shown(node.op)} is not supported", fix=_WAYS_OUT.get(node.op)
+            )
         check_attributes(node, WORDS)
         if node.op == "Split":
             return moves.split(net, node.attributes, len(node.outputs), *given)

@@ -77,19 +77,13 @@ def conv1d(net, x, weight, bias=None, stride=1, padding=(0, 0), dilation=1, grou
         shape = str(np.shape(arrays["weight"]))
         raise ShapeError("weight must be (out, in / groups, tap)", found=shape)
     arrays["weight"] = taps_first(arrays["weight"])
+    if padding == "same":
+        x = settled(net, x)
+    else:
+        padding = tuple(own + more for own, more in zip(padding, x.padding))
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     reference = net.add(Conv1D, x.reference, **arrays, **options)
-    if any(x.padding):
-        reference = _with_padding(net, x.padding)
     return net.tensor(reference, "bft", net.after(x.clock, reference))
-
-
-def _with_padding(net, extra):
-    """The convolution just added, with the zeros that ``pad`` put around its input."""
-    layer = net.builder.layers[-1]
-    fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
-    fields["padding"] = tuple(own + more for own, more in zip(layer.padding, extra))
-    return net.builder.add(type(layer), fields.pop("name"), *fields.pop("inputs"), **fields)
 
 
 def transposed_taps_first(weight, groups):
