@@ -172,6 +172,7 @@ def test_a_scan_over_frames(direction, axis, tmp_path):
             "Less|dim|end",
         ),
         (loop([*CELL[:1], node("Gather", "xt t_n", "frame"), *CELL[2:]]), "another frame than its own"),
+        (loop([node("Add", "t t", "t_n"), *CELL[1:]]), "counted in this way.*found Add"),
     ],
 )
 def test_loops_that_are_something_else_are_refused(content, words, tmp_path):

@@ -61,7 +61,7 @@ def counted(op, given):
     ):
         step = int(second.reshape(-1)[0])
         return Counter(first.more + (step if op == "Add" else -step))
-    if op == "Add" and isinstance(second, Counter):
+    if op == "Add" and isinstance(second, Counter) and not isinstance(first, Counter):
         return counted(op, [second, first])
     if op == "Less" and isinstance(first, Counter) and isinstance(second, np.ndarray) and second.size == 1:
         return Until(first.more, second.reshape(-1)[0])
