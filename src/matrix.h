@@ -26,7 +26,8 @@ struct rnnrt_piece {
  *
  * With `pieces` a row is made of `piece_count` of them, `depth` numbers each, against as many columns; x and
  * x_stride are not read. Each piece is a sum of its own, and they are added in order: the answer is that of
- * one product a piece, the first from the bias (or zero), the others with `add`. */
+ * one product a piece, the first from the bias (or zero), the others with `add`. `joined`: all are one sum,
+ * as of the row copied together; `first` is then where the row's first number stands in the whole sum. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
@@ -36,6 +37,7 @@ struct rnnrt_product {
     bool add;
     const struct rnnrt_piece *pieces;
     size_t piece_count;
+    bool joined;
 };
 
 #endif

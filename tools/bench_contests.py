@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from case_layers import conv, one, stack
+from case_layers import conv, dense, one, stack
 from cases import Case
 
 import rnnrt
@@ -63,6 +63,38 @@ def wide_convolutions():
         return conv(b, x, r, 128, 3, padding="same", activation="relu")
 
     return Case("wide_convolutions", stack(*[layer] * 4), features=128)
+
+
+def convolution(features, out, taps, groups=1):
+    """One causal convolution."""
+    name = f"conv_{features}_{out}_{taps}_{groups}"
+    return Case(
+        name,
+        lambda b, x, r: conv(b, x, r, out, taps, groups=groups, padding=(taps - 1, 0)),
+        features=features,
+    )
+
+
+def separable():
+    """Eight depthwise convolutions of 64 channels, each followed by one of a single tap."""
+    layers = [
+        lambda b, x, r: conv(b, x, r, 64, 3, groups=64, padding=(2, 0)),
+        lambda b, x, r: conv(b, x, r, 64, 1, activation="relu"),
+    ]
+    return Case("separable", stack(*layers * 8), features=64)
+
+
+def strided():
+    """Four convolutions of stride 2, from 1 channel to 32, 64, 64 and 64."""
+    layers = [
+        lambda b, x, r, n=n: conv(b, x, r, n, 4, stride=2, padding=(1, 1), activation="relu")
+        for n in (32, 64, 64, 64)
+    ]
+    return Case("strided", stack(*layers), features=1)
+
+
+def few_outputs():
+    return Case("few_outputs", lambda b, x, r: dense(b, x, r, 4), features=128)
 
 
 def difference(a, b):

@@ -49,11 +49,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]  # the checkout's rnnrt, and its cases
 
 from bench_contests import (
+    convolution,
+    few_outputs,
     keras_textbook,
     on_blas,
     onnx_step,
     onnx_whole,
     recurrent_case,
+    separable,
+    strided,
     tcn,
     torch_lstm,
     wavenet,
@@ -146,9 +150,23 @@ ROWS = [
         Row(f"textbook {n}, T=100", "onnxruntime", lambda n=n: onnx_whole(CASE[f"textbook_{n}"]))
         for n in ("lstm", "gru", "conv_gru")
     ],
-    Row("wavenet, T=16000", "onnxruntime", lambda: onnx_whole(wavenet(), 1, 16000)),
-    Row("tcn, T=1000", "onnxruntime", lambda: onnx_whole(tcn(), 1, 1000)),
-    Row("4 x conv 128, T=1000", "onnxruntime", lambda: onnx_whole(wide_convolutions(), 1, 1000)),
+    *[
+        Row(name, "onnxruntime", lambda make=make, frames=frames: onnx_whole(make(), 1, frames), floor)
+        for name, frames, make, floor in (
+            ("wavenet, T=16000", 16000, wavenet, 1.05),
+            ("tcn, T=1000", 1000, tcn, 1.05),
+            ("4 x conv 128, T=1000", 1000, wide_convolutions, 1.05),
+            *[
+                (f"conv 64, {g} groups, T=1000", 1000, lambda g=g: convolution(64, 64, 3, g), 1.0)
+                for g in (1, 8, 16, 32)
+            ],
+            ("conv 1 to 64, k16, T=1000", 1000, lambda: convolution(1, 64, 16), 1.05),
+            ("conv 1 to 64, k64, T=1000", 1000, lambda: convolution(1, 64, 64), 0.93),
+            ("separable, T=1000", 1000, separable, 0.95),
+            ("strided, T=4096", 4096, strided, 0.95),
+            ("dense 128 to 4, T=1000", 1000, few_outputs, 1.1),
+        )
+    ],
     *[
         Row(f"lstm {n}, {what}", "blas", lambda n=n, batch=batch: on_blas(recurrent_case(LSTM, n), batch))
         for n in (128, 256)

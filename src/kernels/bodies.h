@@ -1,6 +1,7 @@
 /* Every kernel, once, over the vf operations of the simd header included before; and the table that holds
  * them. */
 #include "bodies_product.h"
+#include "bodies_grouped.h"
 #include "bodies_overlapped.h"
 #include "bodies_math.h"
 #include "bodies_cell.h"
@@ -16,6 +17,7 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .pack = pack,
     .product = product,
     .depthwise = depthwise,
+    .grouped = grouped,
 #if LANES == 16
     .product_overlapped = product_overlapped,
     .finish_overlapped = finish_overlapped,

@@ -26,20 +26,18 @@ static void pack(struct rnnrt_matrix *w, const float *restrict weight, void *res
     w->panels = packed;
 }
 
-/* What a product reads of its rows: see struct rnnrt_product. */
+/* What a product reads of its rows: see struct rnnrt_product. `room`: how many terms the first segment takes.
+ */
 struct input {
     const struct rnnrt_piece *pieces;
-    size_t count, depth;
+    size_t count, depth, room;
+    bool joined;
 };
 
-/* rows x vectors outputs, of the rows from `row` on. Vector v of term k stands at w + (v / 2) * panel + k *
- * PANEL + (v % 2) * LANES. Segment totals stay in registers where there are enough of them, so weights stream
- * in without a pause between segments. `start`: what y starts from, the bias (`start_stride` 0), y itself, or
- * NULL for nothing. `last`: how many lanes of the last vector exist. */
-VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, const struct input *in,
-                 size_t row, const float *start, size_t start_stride, float *y, size_t y_stride,
-                 size_t last) {
-    vf sum[TILE_ROWS][8], total[TILE_ROWS][8];
+/* What rows x vectors outputs start from, and where they go; `last`: how many lanes of the last vector exist.
+ */
+VECTOR void tile_start(const int rows, const int vectors, const float *start, size_t start_stride,
+                       size_t last, vf total[][8]) {
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) {
             const float *place = start + (size_t)r * start_stride + v * LANES;
@@ -47,37 +45,9 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
                           : v == vectors - 1 && last < LANES ? vf_load_n(place, last)
                                                              : vf_load(place);
         }
-    size_t depth = in->depth;
-    for (size_t p = 0; p < in->count; p++, w += depth * PANEL) {
-        size_t x_stride = in->pieces[p].stride;
-        const float *x = in->pieces[p].x + row * x_stride;
-        for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
-            size_t to = depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT;
-            UNROLL_FOR(int r = 0; r < rows; r++)
-                UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
-            for (size_t k = from; k < to; k++) {
-                const float *weights = w + k * PANEL;
-                if (rows > 1 && rows < vectors) { /* fewer registers where each vector is read once */
-                    vf value[TILE_ROWS];
-                    UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(x[(size_t)r * x_stride + k]);
-                    UNROLL_FOR(int v = 0; v < vectors; v++) {
-                        vf weight = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
-                        UNROLL_FOR(int r = 0; r < rows; r++) sum[r][v] = vf_fma(value[r], weight, sum[r][v]);
-                    }
-                    continue;
-                }
-                vf weight[8];
-                UNROLL_FOR(int v = 0; v < vectors; v++)
-                    weight[v] = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
-                UNROLL_FOR(int r = 0; r < rows; r++) {
-                    vf value = vf_set(x[(size_t)r * x_stride + k]);
-                    UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
-                }
-            }
-            UNROLL_FOR(int r = 0; r < rows; r++)
-                UNROLL_FOR(int v = 0; v < vectors; v++) total[r][v] = vf_add(total[r][v], sum[r][v]);
-        }
-    }
+}
+VECTOR void tile_end(const int rows, const int vectors, float *y, size_t y_stride, size_t last,
+                     vf total[][8]) {
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) {
             float *place = y + (size_t)r * y_stride + v * LANES;
@@ -85,16 +55,84 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
             else vf_store(place, total[r][v]);
         }
 }
+VECTOR void tile_clear(const int rows, const int vectors, vf sum[][8]) {
+    UNROLL_FOR(int r = 0; r < rows; r++)
+        UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
+}
+VECTOR void tile_add(const int rows, const int vectors, vf sum[][8], vf total[][8]) {
+    UNROLL_FOR(int r = 0; r < rows; r++)
+        UNROLL_FOR(int v = 0; v < vectors; v++) total[r][v] = vf_add(total[r][v], sum[r][v]);
+}
+
+/* Terms from .. to - 1. Vector v of term k stands at w + (v / 2) * panel + k * PANEL + (v % 2) * LANES. */
+VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t panel, const float *x,
+                       size_t x_stride, size_t from, size_t to, vf sum[][8]) {
+    for (size_t k = from; k < to; k++) {
+        const float *weights = w + k * PANEL;
+        if (rows > 1 && rows < vectors) { /* fewer registers where each vector is read once */
+            vf value[TILE_ROWS];
+            UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(x[(size_t)r * x_stride + k]);
+            UNROLL_FOR(int v = 0; v < vectors; v++) {
+                vf weight = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+                UNROLL_FOR(int r = 0; r < rows; r++) sum[r][v] = vf_fma(value[r], weight, sum[r][v]);
+            }
+            continue;
+        }
+        vf weight[8];
+        UNROLL_FOR(int v = 0; v < vectors; v++)
+            weight[v] = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+        UNROLL_FOR(int r = 0; r < rows; r++) {
+            vf value = vf_set(x[(size_t)r * x_stride + k]);
+            UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
+        }
+    }
+}
+
+/* rows x vectors outputs, of the rows from `row` on. Segment totals stay in registers where there are enough
+ * of them, so weights stream in without a pause between segments. `start`: what y starts from, the bias
+ * (`start_stride` 0), y itself, or NULL for nothing. */
+VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, const struct input *in,
+                 size_t row, const float *start, size_t start_stride, float *y, size_t y_stride,
+                 size_t last) {
+    vf sum[TILE_ROWS][8], total[TILE_ROWS][8];
+    tile_start(rows, vectors, start, start_stride, last, total);
+    tile_clear(rows, vectors, sum);
+    size_t depth = in->depth, room = in->room;
+    for (size_t p = 0; p < in->count; p++, w += depth * PANEL) {
+        size_t x_stride = in->pieces[p].stride;
+        const float *x = in->pieces[p].x + row * x_stride;
+        for (size_t from = 0, to; from < depth; from = to) {
+            to = depth - from < room ? depth : from + room;
+            tile_terms(rows, vectors, w, panel, x, x_stride, from, to, sum);
+            room -= to - from;
+            if (room && in->joined && p + 1 < in->count) continue; /* the segment goes on in the next piece */
+            room = RNNRT_SEGMENT;
+            tile_add(rows, vectors, sum, total);
+            tile_clear(rows, vectors, sum);
+        }
+    }
+    tile_end(rows, vectors, y, y_stride, last, total);
+}
 
 /* One row whose terms stand in one piece: nothing to look up, which a small step feels. */
 typedef void wide_tile(const float *w, size_t panel, size_t depth, const float *start, const float *x,
                        float *y, size_t last);
+VECTOR void tile_of_one(const int vectors, const float *w, size_t panel, size_t depth, const float *start,
+                        const float *x, float *y, size_t last) {
+    vf sum[1][8], total[1][8];
+    tile_start(1, vectors, start, 0, last, total);
+    for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
+        tile_clear(1, vectors, sum);
+        tile_terms(1, vectors, w, panel, x, 0, from,
+                   depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT, sum);
+        tile_add(1, vectors, sum, total);
+    }
+    tile_end(1, vectors, y, 0, last, total);
+}
 #define WIDE_TILE(v)                                                                                     \
     static void wide_##v(const float *w, size_t panel, size_t depth, const float *start, const float *x, \
                          float *y, size_t last) {                                                        \
-        const struct rnnrt_piece whole = {x, 0};                                                         \
-        const struct input in = {&whole, 1, depth};                                                      \
-        tile(1, v, w, panel, &in, 0, start, 0, y, 0, last);                                              \
+        tile_of_one(v, w, panel, depth, start, x, y, last);                                              \
     }
 WIDE_TILE(1)
 WIDE_TILE(2)
@@ -220,9 +258,10 @@ static float dot(const float *w, const float *x, size_t n) {
 
 /* The pieces of a call; `whole`: room for what is one. */
 VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piece *whole) {
-    if (call->pieces) return (struct input){call->pieces, call->piece_count, call->depth};
+    size_t room = RNNRT_SEGMENT - (call->joined ? call->first % RNNRT_SEGMENT : 0);
+    if (call->pieces) return (struct input){call->pieces, call->piece_count, call->depth, room, call->joined};
     *whole = (struct rnnrt_piece){call->x, call->x_stride};
-    return (struct input){whole, 1, call->depth};
+    return (struct input){whole, 1, call->depth, room, false};
 }
 
 /* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row of one piece
@@ -297,43 +336,4 @@ static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_produc
 static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
     if (w->outputs > RNNRT_DOT_MAX_OUTPUTS) product_panels(w, 0, w->outputs, call);
     else product_dots(w, call);
-}
-
-VECTOR void depthwise_tile(const int rows, const float *weight, size_t row, size_t c, size_t lanes,
-                           const struct rnnrt_product *call) {
-    vf sum[4];
-    UNROLL_FOR(int r = 0; r < rows; r++) {
-        const float *start = (call->add ? call->y + (row + (size_t)r) * call->y_stride : call->bias);
-        sum[r] = !start ? vf_set(0.0f) : lanes < LANES ? vf_load_n(start + c, lanes) : vf_load(start + c);
-    }
-    weight += c;
-    for (size_t p = 0; p < call->piece_count; p++, weight += call->depth) {
-        size_t stride = call->pieces[p].stride;
-        const float *x = call->pieces[p].x + row * stride + c;
-        vf factor = lanes < LANES ? vf_load_n(weight, lanes) : vf_load(weight);
-        UNROLL_FOR(int r = 0; r < rows; r++) {
-            const float *place = x + (size_t)r * stride;
-            sum[r] = vf_fma(factor, lanes < LANES ? vf_load_n(place, lanes) : vf_load(place), sum[r]);
-        }
-    }
-    UNROLL_FOR(int r = 0; r < rows; r++) {
-        float *place = call->y + (row + (size_t)r) * call->y_stride + c;
-        if (lanes < LANES) vf_store_n(place, sum[r], lanes);
-        else vf_store(place, sum[r]);
-    }
-}
-
-static void depthwise(const float *weight, const struct rnnrt_product *call) {
-    for (size_t row = 0; row < call->rows; row += rnnrt_smaller(call->rows - row, 4))
-        for (size_t c = 0; c < call->depth; c += LANES) {
-            size_t lanes = rnnrt_smaller(call->depth - c, LANES);
-            if (call->rows - row >= 4) {
-                if (lanes == LANES) depthwise_tile(4, weight, row, c, LANES, call);
-                else depthwise_tile(4, weight, row, c, lanes, call);
-                continue;
-            }
-            for (size_t r = row; r < call->rows; r++)
-                if (lanes == LANES) depthwise_tile(1, weight, r, c, LANES, call);
-                else depthwise_tile(1, weight, r, c, lanes, call);
-        }
 }

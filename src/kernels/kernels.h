@@ -63,6 +63,9 @@ struct rnnrt_kernels {
     /* The same channel by channel: y = (add ? y : bias) + sum over pieces p of weight[p] times piece p, one
      * fma after the other; weight (pieces, depth), y (rows, depth). */
     void (*depthwise)(const float *weight, const struct rnnrt_product *call);
+    /* The products of groups which each make `out` numbers of `in`, joined pieces of which hold `depth`
+     * numbers of all groups; weight (terms, outputs of all groups). */
+    void (*grouped)(const float *weight, size_t in, size_t out, const struct rnnrt_product *call);
 
     /* y = function(x), n numbers; x and y may be the same. */
     void (*activate)(struct rnnrt_function function, size_t n, const float *x, float *y);

@@ -1,32 +1,46 @@
 /* y[k] = activation(b + sum over taps of W[tap] x[k * stride - pad_left + tap * dilation]), weight (out, tap,
  * in per group).
  *
- * Each group's weight is a matrix (out, tap * in). Three ways to add up, chosen by the layer's shape alone.
- * Wide inputs: a sum for each tap, added in order; the product reads the taps where they stand, in the ring
- * and among the new frames. Narrow inputs: the window as one long row of kernel_size * in numbers, and one
- * sum; the window stands in scratch. Depthwise: multiply and add along the channels, tap after tap, read
- * where they stand. Where a tap hangs over either end of the input it is left out (or is zeros). */
+ * Each group's weight is a matrix (out, tap * in). Two ways to add up, chosen by the layer's shape alone:
+ * wide inputs have a sum for each tap, added in order; narrow ones one sum for the window. Depthwise, a
+ * channel is multiplied and added tap after tap. Products read their inputs where these stand: taps one by
+ * one, in the ring and among the new frames, or windows that are runs of frames. What does not stand so is
+ * copied to scratch. Where a tap hangs over either end of the input it is left out (or is zeros). */
 #include "window.h"
 
 enum {
-    GATHERED_ROWS = 64, /* whole windows in scratch */
-    MOST_PIECES = 16,   /* taps that one product reads */
-    ROWS_AT_ONCE = 16,  /* of a window of each row, the taps kept in their rings in scratch */
-    FEW_WINDOWS = 4,    /* below so many a row's windows do not pay for a product of their own */
+    WINDOWS_AT_ONCE = 64, /* that are copied */
+    MOST_PIECES = 64,     /* taps that one product reads: where these are one sum, whole segments of it */
+    PIECES_OF_WIDE = 16,
+    ROWS_AT_ONCE = 16, /* of a window of each row, the taps kept in their rings in scratch */
+    FEW_WINDOWS = 4,   /* below so many a row's windows do not pay for a product of their own */
     ALL_ROWS = -1,
 };
+_Static_assert(MOST_PIECES % RNNRT_SEGMENT == 0, "a sum goes on in the next product where a segment ends");
 
-static bool depthwise(const struct rnnrt_layer_desc *desc) {
-    return desc->groups > 1 && desc->groups == desc->input_size && desc->output_size == desc->input_size;
-}
-static size_t per_group(const struct rnnrt_layer_desc *desc) {
+static size_t in_of_group(const struct rnnrt_layer_desc *desc) {
     return (size_t)(desc->input_size / desc->groups);
 }
-static bool tap_by_tap(const struct rnnrt_layer_desc *desc) {
-    return per_group(desc) >= 16 || desc->kernel_size == 1;
+static size_t out_of_group(const struct rnnrt_layer_desc *desc) {
+    return (size_t)(desc->output_size / desc->groups);
+}
+static bool wide(const struct rnnrt_layer_desc *desc) {
+    return in_of_group(desc) >= 16 || desc->kernel_size == 1;
+}
+/* Lanes lie across groups, whose outputs do not fill a vector. */
+static bool across_groups(const struct rnnrt_layer_desc *desc) {
+    return desc->groups > 1 && in_of_group(desc) < 16 && out_of_group(desc) < 8;
+}
+/* Windows are the rows of a product: a few outputs are sums along a row. */
+static bool by_window(const struct rnnrt_layer_desc *desc) {
+    return !wide(desc) && desc->groups == 1 &&
+           (desc->dilation == 1 || desc->output_size <= RNNRT_DOT_MAX_OUTPUTS);
 }
 static size_t group_depth(const struct rnnrt_layer_desc *desc) {
-    return (size_t)desc->kernel_size * per_group(desc);
+    return (size_t)desc->kernel_size * in_of_group(desc);
+}
+static int32_t taps_at_once(const struct rnnrt_layer_desc *desc) {
+    return wide(desc) ? PIECES_OF_WIDE : MOST_PIECES;
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
@@ -36,39 +50,30 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         desc->output_size % desc->groups)
         return RNNRT_BAD_LAYER;
     enum rnnrt_status status = RNNRT_OK;
-    size_t taps = (size_t)desc->kernel_size, groups = (size_t)desc->groups, out = (size_t)desc->output_size;
+    size_t depth = group_depth(desc), groups = (size_t)desc->groups, out = (size_t)desc->output_size;
     op->bias = rnnrt_plan_copy(plan, desc->bias, out, &status);
-    if (depthwise(desc)) {
-        if (!rnnrt_plan_may_read(plan, desc->weight, rnnrt_times(out, taps))) return RNNRT_BAD_LAYER;
-        float *table = rnnrt_plan_floats(plan, rnnrt_times(out, taps));
+    if (across_groups(desc)) {
+        if (!rnnrt_plan_may_read(plan, desc->weight, rnnrt_times(out, depth))) return RNNRT_BAD_LAYER;
+        float *table = rnnrt_plan_floats(plan, rnnrt_times(out, depth));
         if (!table) return RNNRT_NO_MEMORY;
-        for (size_t c = 0; c < groups && !plan->filled; c++)
-            for (size_t tap = 0; tap < taps; tap++) table[tap * groups + c] = desc->weight[c * taps + tap];
+        for (size_t c = 0; c < out && !plan->filled; c++)
+            for (size_t k = 0; k < depth; k++) table[k * out + c] = desc->weight[c * depth + k];
         op->table = table;
         return status;
     }
-    op->weight = rnnrt_plan_pack(plan, desc->weight, groups, out / groups, group_depth(desc), &status);
+    op->weight = rnnrt_plan_pack(plan, desc->weight, groups, out / groups, depth, &status);
     return status;
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    size_t taps = rnnrt_smaller((size_t)op->desc.kernel_size, MOST_PIECES),
-           wide = rnnrt_times(rnnrt_times(taps, ROWS_AT_ONCE), (size_t)op->desc.input_size),
-           narrow = rnnrt_times(GATHERED_ROWS, group_depth(&op->desc));
-    sizes->scratch = window_scratch(batch) + (!tap_by_tap(&op->desc) && !op->table ? narrow
-                                              : batch > 1                          ? wide
-                                                                                   : 0);
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    size_t taps = rnnrt_smaller((size_t)desc->kernel_size, (size_t)taps_at_once(desc)),
+           pieces = rnnrt_times(rnnrt_times(taps, ROWS_AT_ONCE), (size_t)desc->input_size),
+           windows = rnnrt_times(WINDOWS_AT_ONCE, group_depth(desc));
+    sizes->scratch = window_scratch(batch) + (by_window(desc)           ? windows
+                                              : batch > 1 && !op->table ? pieces
+                                                                        : 0);
     sizes->capacity = window_capacity(op, frames);
-}
-
-/* Window k of this invocation for one batch row and group, zeros where it hangs over either end. */
-static void gather(const struct window *w, size_t k, size_t b, size_t g, float *to) {
-    const struct rnnrt_layer_desc *desc = &w->op->desc;
-    size_t part = per_group(desc);
-    int64_t frame = w->first + (int64_t)k * w->stride, begin = window_begin(w, b);
-    for (int32_t tap = 0; tap < desc->kernel_size; tap++, to += part, frame += desc->dilation)
-        if (frame < begin || frame >= w->end) memset(to, 0, part * sizeof *to);
-        else memcpy(to, window_at(w, frame, b) + g * part, part * sizeof *to);
 }
 
 /* Whether the call is to end, after work on `rows` output rows by `taps` taps of the window. */
@@ -79,27 +84,87 @@ static bool worked(const struct window *w, size_t rows, int32_t taps) {
     return rnnrt_worked(w->call->pulse, all * (double)rows * taps);
 }
 
-static bool run_gathered(const struct window *w, float *scratch, float *y) {
-    const struct rnnrt_op *op = w->op;
-    const struct rnnrt_kernels *kernels = w->call->kernels;
-    size_t out = (size_t)op->desc.output_size, groups = (size_t)op->desc.groups, batch = w->call->batch,
-           depth = group_depth(&op->desc), outputs = out / groups, rows = w->due * batch;
-    for (size_t done = 0, count; done < rows; done += count) {
-        count = rnnrt_smaller(rows - done, GATHERED_ROWS);
-        for (size_t g = 0; g < groups; g++) {
-            for (size_t r = 0; r < count; r++)
-                gather(w, (done + r) / batch, (done + r) % batch, g, scratch + r * depth);
-            const struct rnnrt_product product = {.x = scratch,
-                                                  .x_stride = depth,
-                                                  .depth = depth,
-                                                  .rows = count,
-                                                  .y = y + done * out + g * outputs,
-                                                  .y_stride = out,
-                                                  .bias = op->bias ? op->bias + g * outputs : NULL};
-            kernels->product(&op->weight[g], &product);
-        }
-        if (worked(w, count, op->desc.kernel_size)) return false;
+/* Every `apart`th frame from `frame` on, `count` of batch row b; zeros where there is none. */
+static void copy_frames(const struct window *w, size_t b, int64_t frame, int64_t apart, size_t count,
+                        float *to) {
+    int64_t begin = window_begin(w, b);
+    for (size_t run; count; count -= run, frame += (int64_t)run * apart, to += run * w->in) {
+        bool none = frame < begin || frame >= w->end;
+        size_t together = none                  ? frame < begin ? (size_t)(begin - frame) : count
+                          : frame < 0           ? w->history - window_slot(w, frame, b)
+                          : w->call->batch == 1 ? (size_t)(w->end - frame)
+                                                : 1;
+        if (frame < 0 && !none) together = rnnrt_smaller(together, (size_t)-frame);
+        run = apart == 1 ? rnnrt_smaller(together, count) : 1;
+        if (none) memset(to, 0, run * w->in * sizeof *to);
+        else memcpy(to, window_at(w, frame, b), run * w->in * sizeof *to);
     }
+}
+
+/* y of `rows` rows, `stride` floats apart, of whole windows. */
+static bool run_product(const struct window *w, const float *x, size_t stride, size_t rows, float *y,
+                        size_t y_stride) {
+    const struct rnnrt_product product = {.x = x,
+                                          .x_stride = stride,
+                                          .depth = w->op->weight->depth,
+                                          .rows = rows,
+                                          .y = y,
+                                          .y_stride = y_stride,
+                                          .bias = w->op->bias};
+    w->call->kernels->product(w->op->weight, &product);
+    return !worked(w, rows, w->op->desc.kernel_size);
+}
+
+/* Windows k .. to - 1 of one row, all of whose frames are copied: once, where they are runs of frames. */
+static bool run_copied(const struct window *w, size_t b, size_t k, size_t to, float *scratch, float *y) {
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    size_t batch = w->call->batch, out = (size_t)desc->output_size, taps = (size_t)desc->kernel_size,
+           stride = (size_t)desc->stride, apart = w->op->weight->depth;
+    bool runs = desc->dilation == 1 && stride < taps;
+    if (runs) apart = stride * w->in;
+    for (size_t count; k < to; k += count) {
+        count = rnnrt_smaller(to - k, WINDOWS_AT_ONCE);
+        int64_t frame = w->first + (int64_t)k * w->stride;
+        if (runs) copy_frames(w, b, frame, 1, (count - 1) * stride + taps, scratch);
+        for (size_t j = 0; j < count && !runs; j++)
+            copy_frames(w, b, frame + (int64_t)j * w->stride, desc->dilation, taps, scratch + j * apart);
+        if (!run_product(w, scratch, apart, count, y + (k * batch + b) * out, batch * out)) return false;
+    }
+    return true;
+}
+
+static bool run_windows(const struct window *w, float *scratch, float *y) {
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    size_t batch = w->call->batch, out = (size_t)desc->output_size, taps = (size_t)desc->kernel_size,
+           depth = w->op->weight->depth;
+    if (batch > 1 && w->due < FEW_WINDOWS) {
+        for (size_t done = 0, rows = w->due * batch, count; done < rows; done += count) {
+            count = rnnrt_smaller(rows - done, WINDOWS_AT_ONCE);
+            for (size_t r = 0; r < count; r++) {
+                int64_t frame = w->first + (int64_t)((done + r) / batch) * w->stride;
+                copy_frames(w, (done + r) % batch, frame, desc->dilation, taps, scratch + r * depth);
+            }
+            if (!run_product(w, scratch, depth, count, y + done * out, out)) return false;
+        }
+        return true;
+    }
+    size_t inside = 0, outside = 0; /* windows inside .. outside - 1 stand in the chunk as they are */
+    if (batch == 1 && desc->dilation == 1) {
+        int64_t last =
+            w->end - (int64_t)taps - w->first; /* where the last of them begins, from the first on */
+        inside = rnnrt_smaller(w->first < 0 ? (size_t)((w->stride - 1 - w->first) / w->stride) : 0, w->due);
+        outside = last < 0 ? inside : rnnrt_smaller((size_t)(last / w->stride) + 1, w->due);
+        if (outside < inside) outside = inside;
+    }
+    for (size_t b = 0; b < batch; b++)
+        if (!run_copied(w, b, 0, inside, scratch, y)) return false;
+    if (inside < outside) {
+        const float *x = window_at(w, w->first + (int64_t)inside * w->stride, 0);
+        if (!run_product(w, x, (size_t)w->stride * w->in, outside - inside, y + inside * out, out))
+            return false;
+    }
+    for (size_t b = 0; b < batch; b++)
+        if (!run_copied(w, b, outside, w->due, scratch, y)) return false;
     return true;
 }
 
@@ -163,21 +228,28 @@ static void stretch_of_rows(const struct window *w, size_t row, size_t rows, siz
 static bool run_stretch(const struct window *w, struct stretch *s, bool add, size_t rows, float *y,
                         size_t y_stride) {
     const struct rnnrt_op *op = w->op;
-    size_t groups = op->table ? 1 : (size_t)op->desc.groups, outputs = (size_t)op->desc.output_size / groups,
-           part = w->in / groups;
+    size_t in = in_of_group(&op->desc), out = out_of_group(&op->desc), groups = (size_t)op->desc.groups;
+    struct rnnrt_product product = {.pieces = s->pieces,
+                                    .piece_count = (size_t)s->taps,
+                                    .joined = !wide(&op->desc),
+                                    .first = (size_t)s->first_tap * in,
+                                    .depth = op->table ? w->in : in,
+                                    .rows = rows,
+                                    .y = y,
+                                    .y_stride = y_stride,
+                                    .bias = op->bias,
+                                    .add = add};
+    if (op->table) {
+        const float *weight = op->table + product.first * (size_t)op->desc.output_size;
+        if (in == 1 && out == 1) w->call->kernels->depthwise(weight, &product);
+        else w->call->kernels->grouped(weight, in, out, &product);
+        return !worked(w, rows, s->taps);
+    }
     for (size_t g = 0; g < groups; g++) {
-        const struct rnnrt_product product = {.pieces = s->pieces,
-                                              .piece_count = (size_t)s->taps,
-                                              .first = (size_t)s->first_tap * part,
-                                              .depth = part,
-                                              .rows = rows,
-                                              .y = y + g * outputs,
-                                              .y_stride = y_stride,
-                                              .bias = op->bias ? op->bias + g * outputs : NULL,
-                                              .add = add};
-        if (op->table) w->call->kernels->depthwise(op->table + product.first, &product);
-        else w->call->kernels->product(&op->weight[g], &product);
-        for (int32_t tap = 0; tap < s->taps; tap++) s->pieces[tap].x += part;
+        w->call->kernels->product(&op->weight[g], &product);
+        for (int32_t tap = 0; tap < s->taps; tap++) s->pieces[tap].x += in;
+        product.y += out;
+        if (product.bias) product.bias += out;
     }
     return !worked(w, rows, s->taps);
 }
@@ -209,9 +281,9 @@ static bool run_rows(const struct window *w, size_t k, size_t to, int32_t tap, i
 
 static bool run_taps(const struct window *w, float *scratch, float *y) {
     size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size;
-    int32_t taps = w->op->desc.kernel_size;
+    int32_t taps = w->op->desc.kernel_size, most = taps_at_once(&w->op->desc);
     for (int32_t tap = 0, end; tap < taps; tap = end) {
-        end = taps - tap < MOST_PIECES ? taps : tap + MOST_PIECES;
+        end = taps - tap < most ? taps : tap + most;
         int64_t first = w->first + (int64_t)tap * w->op->desc.dilation; /* under the first of them */
         size_t k = w->stride > 1 && batch > 1 ? w->due
                    : first < 0                ? rnnrt_smaller(windows_to(w, -first), w->due)
@@ -230,7 +302,7 @@ static bool run_taps(const struct window *w, float *scratch, float *y) {
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
     struct window w = window_open(op, call);
     float *scratch = call->scratch + window_scratch(call->batch), *y = call->y[0];
-    bool done = op->table || tap_by_tap(&op->desc) ? run_taps(&w, scratch, y) : run_gathered(&w, scratch, y);
+    bool done = by_window(&op->desc) ? run_windows(&w, scratch, y) : run_taps(&w, scratch, y);
     if (!done) return RNNRT_CANCELLED;
     window_close(&w);
     call->made[0] = w.due;

@@ -20,6 +20,10 @@ struct states {
 
 static void copy_rows(float *to, size_t to_stride, const float *from, size_t from_stride, size_t count,
                       size_t rows) {
+    if (rows == 1) {
+        memcpy(to, from, count * sizeof *to);
+        return;
+    }
     if (to_stride == count && from_stride == count) count *= rows, rows = 1;
     for (size_t b = 0; b < rows; b++) memcpy(to + b * to_stride, from + b * from_stride, count * sizeof *to);
 }

@@ -55,3 +55,12 @@ VECTOR vf vf_split(vf a, vf *n) {
     above = _mm256_and_si256(above, _mm256_set1_epi32((int)0xff800000u));
     return _mm256_castsi256_ps(_mm256_sub_epi32(bits, above));
 }
+VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a variable */
+    switch (i) {
+    case 0: return _mm256_permute_ps(a, 0x00);
+    case 1: return _mm256_permute_ps(a, 0x55);
+    case 2: return _mm256_permute_ps(a, 0xaa);
+    default: return _mm256_permute_ps(a, 0xff);
+    }
+}
+VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm256_movehdup_ps(a) : _mm256_moveldup_ps(a); }

@@ -35,3 +35,12 @@ VECTOR vf vf_split(vf a, vf *n) {
     above = _mm512_and_si512(above, _mm512_set1_epi32((int)0xff800000u));
     return _mm512_castsi512_ps(_mm512_sub_epi32(bits, above));
 }
+VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a variable */
+    switch (i) {
+    case 0: return _mm512_permute_ps(a, 0x00);
+    case 1: return _mm512_permute_ps(a, 0x55);
+    case 2: return _mm512_permute_ps(a, 0xaa);
+    default: return _mm512_permute_ps(a, 0xff);
+    }
+}
+VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm512_movehdup_ps(a) : _mm512_moveldup_ps(a); }

@@ -41,3 +41,12 @@ VECTOR vf vf_split(vf a, vf *n) {
     above = vandq_s32(above, vdupq_n_s32((int32_t)0xff800000u));
     return vreinterpretq_f32_s32(vsubq_s32(bits, above));
 }
+VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a variable */
+    switch (i) {
+    case 0: return vdupq_laneq_f32(a, 0);
+    case 1: return vdupq_laneq_f32(a, 1);
+    case 2: return vdupq_laneq_f32(a, 2);
+    default: return vdupq_laneq_f32(a, 3);
+    }
+}
+VECTOR vf vf_spread_two(vf a, int i) { return i ? vtrn2q_f32(a, a) : vtrn1q_f32(a, a); }

@@ -65,6 +65,19 @@ VECTOR __m256 pairs_split(__m256 a, __m256 *n) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(bits, above));
 }
 VECTOR vf vf_split(vf a, vf *n) { return (vf){pairs_split(a.low, &n->low), pairs_split(a.high, &n->high)}; }
+VECTOR __m256 pairs_spread(__m256 a, int i) {
+    switch (i) {
+    case 0: return _mm256_permute_ps(a, 0x00);
+    case 1: return _mm256_permute_ps(a, 0x55);
+    case 2: return _mm256_permute_ps(a, 0xaa);
+    default: return _mm256_permute_ps(a, 0xff);
+    }
+}
+VECTOR vf vf_spread_four(vf a, int i) { return (vf){pairs_spread(a.low, i), pairs_spread(a.high, i)}; }
+VECTOR vf vf_spread_two(vf a, int i) {
+    return i ? (vf){_mm256_movehdup_ps(a.low), _mm256_movehdup_ps(a.high)}
+             : (vf){_mm256_moveldup_ps(a.low), _mm256_moveldup_ps(a.high)};
+}
 
 #undef LOWER
 #undef UPPER

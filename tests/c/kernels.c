@@ -164,6 +164,65 @@ static void products_of_pieces(const struct rnnrt_kernels *t) {
     }
 }
 
+/* Pieces that are one sum have the answer of the row copied together, wherever in the sum they begin; and so
+ * have lanes that lie across groups, term after term. */
+static void joined_pieces(const struct rnnrt_kernels *t) {
+    static const size_t ins[] = {1, 2, 4, 3, 15}, outs[] = {1, 2, 4, 5, 7, 20}, counts[] = {1, 3, 40, 70};
+    for (int i = 0; i < 5 * 6 * 4 * 3; i++) {
+        size_t in = ins[i % 5], out = outs[i / 5 % 6], count = counts[i / 30 % 4],
+               first = i / 120 == 1 ? 3 : 0, taps = count + first, depth = taps * in, r = 1 + (size_t)i % 9,
+               groups = 1 + (size_t)i % 7;
+        float *w = numbers(groups * out * depth), *x = numbers((taps + r) * groups * in),
+              *bias = numbers(groups * out), *y = numbers(r * groups * out),
+              *wanted = numbers(r * groups * out), *row = numbers(depth),
+              *table = numbers(groups * out * depth);
+        struct rnnrt_piece *pieces = malloc(count * sizeof *pieces);
+        if (!pieces) exit(2);
+        struct rnnrt_product call = {
+            .pieces = pieces, .piece_count = count, .joined = true, .first = first * in};
+        call.rows = r, call.y_stride = groups * out, call.bias = i % 3 ? bias : NULL;
+        for (size_t g = 0; g < groups; g++) {
+            struct rnnrt_matrix matrix = packed_of(t, w + g * out * depth, out, depth);
+            for (size_t k = 0; k < r; k++) { /* the taps before the first are left out: zeros add nothing */
+                for (size_t j = 0; j < depth; j++)
+                    row[j] = j < first * in ? 0.0f : x[(k + j / in) * groups * in + g * in + j % in];
+                struct rnnrt_product one = call_of(row, depth, 1, wanted + (k * groups + g) * out, out);
+                one.bias = call.bias ? bias + g * out : NULL;
+                t->product(&matrix, &one);
+                if (out > RNNRT_DOT_MAX_OUTPUTS) continue;
+                for (size_t o = 0; o < out; o++) { /* a chain a segment, as of many outputs */
+                    float total = call.bias ? bias[g * out + o] : 0.0f, sum = 0.0f;
+                    for (size_t j = 0; j < depth; j++) {
+                        t->multiply_add(1, row + j, w + (g * out + o) * depth + j, &sum);
+                        if ((j + 1) % RNNRT_SEGMENT && j + 1 < depth) continue;
+                        total += sum, sum = 0.0f;
+                    }
+                    wanted[(k * groups + g) * out + o] = total;
+                }
+            }
+            for (size_t p = 0; p < count; p++)
+                pieces[p] = (struct rnnrt_piece){x + (first + p) * groups * in + g * in, groups * in};
+            call.depth = in, call.y = y + g * out, call.bias = call.bias ? bias + g * out : NULL;
+            if (out > RNNRT_DOT_MAX_OUTPUTS) t->product(&matrix, &call);
+            release(&matrix);
+            for (size_t o = 0; o < out; o++)
+                for (size_t j = 0; j < depth; j++)
+                    table[j * groups * out + g * out + o] = w[(g * out + o) * depth + j];
+        }
+        int wrong = out > RNNRT_DOT_MAX_OUTPUTS && differ(y, wanted, r * groups * out);
+        for (size_t p = 0; p < count; p++)
+            pieces[p] = (struct rnnrt_piece){x + (first + p) * groups * in, groups * in};
+        call.depth = groups * in, call.y = y, call.bias = i % 3 ? bias : NULL;
+        t->grouped(table + first * in * groups * out, in, out, &call);
+        if (wrong || differ(y, wanted, r * groups * out)) {
+            fprintf(stderr, "%zu rows of %zu joined pieces, %zu groups of %zu to %zu: differ\n", r, count,
+                    groups, in, out);
+            exit(1);
+        }
+        free(w), free(x), free(bias), free(y), free(wanted), free(row), free(table), free(pieces);
+    }
+}
+
 /* A product of one row, again and again, while one of many rows runs: each must answer as it does alone. */
 static void products_at_once(const struct rnnrt_kernels *t) {
     static const size_t outputs[] = {3, 64, 127, 128, 130, 512, 515, MOST}, depth[] = {1, 20, 64, 130},
@@ -296,6 +355,7 @@ int main(int count, char **words) {
     fprintf(stderr, "%s\n", t->isa);
     products(t);
     products_of_pieces(t);
+    joined_pieces(t);
     products_of_columns(t);
     if (t->product_overlapped) products_at_once(t);
     functions(t);

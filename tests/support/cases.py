@@ -140,6 +140,34 @@ case("conv_one_tap", lambda b, x, r: conv(b, x, r, 10, 1))
 case("conv_grouped", lambda b, x, r: conv(b, x, r, 12, 3, groups=2, padding=(1, 1)), features=6)
 case("conv_depthwise", lambda b, x, r: conv(b, x, r, 20, 5, groups=20, padding=(2, 2)), features=20)
 case("conv_depthwise_multiplier", lambda b, x, r: conv(b, x, r, 12, 3, groups=6), features=6)
+for _name, _in, _out, _groups, _taps, _fields in (
+    ("of_four", 24, 24, 6, 3, {"padding": (2, 0)}),
+    ("of_two", 18, 18, 9, 5, {"dilation": 2, "padding": (1, 3), "activation": "relu"}),
+    ("of_three", 9, 9, 3, 3, {"stride": 2}),
+    ("five_to_one", 20, 4, 4, 2, {"bias": False}),
+    ("one_to_four", 3, 12, 3, 4, {"padding": (3, 0)}),
+    ("of_eight", 16, 16, 2, 3, {"dilation": 3, "padding": (6, 0)}),
+    ("long", 8, 8, 2, 21, {"padding": (20, 0)}),
+):  # a group's inputs and outputs; few outputs lie across groups
+    case(
+        f"conv_groups_{_name}",
+        lambda b, x, r, o=_out, k=_taps, g=_groups, f=_fields: conv(b, x, r, o, k, groups=g, **f),
+        features=_in,
+    )
+for _name, _in, _out, _taps, _fields in (
+    ("dilated", 5, 12, 4, {"dilation": 3, "padding": (9, 0)}),
+    ("dilated_few", 5, 2, 4, {"dilation": 3, "padding": (4, 5)}),
+    ("few", 3, 2, 6, {"padding": (3, 2)}),
+    ("raw", 1, 20, 16, {"stride": 4, "padding": (6, 6)}),
+    ("apart", 3, 6, 3, {"stride": 5, "padding": (1, 1)}),
+    ("long", 3, 10, 25, {"padding": (24, 0)}),
+    ("long_dilated", 1, 10, 70, {"dilation": 2, "padding": (138, 0)}),
+):  # windows that are one sum
+    case(
+        f"conv_narrow_{_name}",
+        lambda b, x, r, o=_out, k=_taps, f=_fields: conv(b, x, r, o, k, activation="tanh", **f),
+        features=_in,
+    )
 case("conv_long_window", lambda b, x, r: conv(b, x, r, 8, 9, padding=(8, 0)), features=33)
 case(
     "wavenet",

@@ -1,0 +1,116 @@
+/* Products of groups that read and make few numbers each: lanes lie across groups. Weights are (terms,
+ * outputs of all groups). */
+
+/* Lanes past `lanes` are zero. */
+VECTOR vf some_of(const float *x, size_t lanes) { return lanes < LANES ? vf_load_n(x, lanes) : vf_load(x); }
+
+/* What `rows` outputs from channel c on start from. */
+VECTOR void starts(const int rows, size_t row, size_t c, size_t lanes, const struct rnnrt_product *call,
+                   vf *start) {
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        const float *from = call->add ? call->y + (row + (size_t)r) * call->y_stride : call->bias;
+        start[r] = from ? some_of(from + c, lanes) : vf_set(0.0f);
+    }
+}
+
+VECTOR void ends(const int rows, size_t row, size_t c, size_t lanes, const struct rnnrt_product *call,
+                 const vf *end) {
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        float *to = call->y + (row + (size_t)r) * call->y_stride + c;
+        if (lanes < LANES) vf_store_n(to, end[r], lanes);
+        else vf_store(to, end[r]);
+    }
+}
+
+/* One input and one output a group. */
+VECTOR void depthwise_tile(const int rows, const float *weight, size_t row, size_t c, size_t lanes,
+                           const struct rnnrt_product *call) {
+    vf sum[4];
+    starts(rows, row, c, lanes, call, sum);
+    for (size_t p = 0; p < call->piece_count; p++) {
+        size_t stride = call->pieces[p].stride;
+        const float *x = call->pieces[p].x + row * stride + c;
+        vf factor = some_of(weight + p * call->depth + c, lanes);
+        UNROLL_FOR(int r = 0; r < rows; r++)
+            sum[r] = vf_fma(factor, some_of(x + (size_t)r * stride, lanes), sum[r]);
+    }
+    ends(rows, row, c, lanes, call, sum);
+}
+
+VECTOR void end_segment(const int rows, vf *sum, vf *total) {
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        total[r] = vf_add(total[r], sum[r]);
+        sum[r] = vf_set(0.0f);
+    }
+}
+
+/* `in` numbers make `out` of each group, in the order of a product's sum. `across`: 4 or 2 where both are
+ * that many: those of a term are spread in a register; else 0, and they are fetched one by one. */
+VECTOR void grouped_tile(const int rows, const int across, const float *weight, size_t in, size_t out,
+                         size_t row, size_t c, size_t lanes, const struct rnnrt_product *call) {
+    vf sum[4], total[4], x[4];
+    size_t outputs = call->depth / in * out, room = RNNRT_SEGMENT - call->first % RNNRT_SEGMENT, place[LANES];
+    for (size_t j = 0; !across && j < LANES; j++) place[j] = j < lanes ? (c + j) / out * in : 0;
+    starts(rows, row, c, lanes, call, total);
+    UNROLL_FOR(int r = 0; r < rows; r++) sum[r] = vf_set(0.0f);
+    weight += c;
+    for (size_t p = 0; p < call->piece_count; p++) {
+        size_t stride = call->pieces[p].stride;
+        const float *from = call->pieces[p].x + row * stride;
+        if (across) {
+            UNROLL_FOR(int r = 0; r < rows; r++) x[r] = some_of(from + (size_t)r * stride + c, lanes);
+            UNROLL_FOR(int i = 0; i < across; i++) {
+                vf factor = some_of(weight, lanes);
+                weight += outputs;
+                UNROLL_FOR(int r = 0; r < rows; r++) {
+                    vf spread = across == 4 ? vf_spread_four(x[r], i) : vf_spread_two(x[r], i);
+                    sum[r] = vf_fma(spread, factor, sum[r]);
+                }
+            }
+            room -= (size_t)across; /* which a segment is a multiple of */
+            if (!room) end_segment(rows, sum, total), room = RNNRT_SEGMENT;
+            continue;
+        }
+        for (size_t i = 0; i < in; i++, from++) {
+            vf factor = some_of(weight, lanes);
+            weight += outputs;
+            UNROLL_FOR(int r = 0; r < rows; r++) {
+                float some[LANES];
+                for (size_t j = 0; j < LANES; j++) some[j] = from[(size_t)r * stride + place[j]];
+                sum[r] = vf_fma(vf_load(some), factor, sum[r]);
+            }
+            if (!--room) end_segment(rows, sum, total), room = RNNRT_SEGMENT;
+        }
+    }
+    if (room < RNNRT_SEGMENT) end_segment(rows, sum, total);
+    ends(rows, row, c, lanes, call, total);
+}
+
+/* Four rows at a time, then one by one; a vector of channels at a time. */
+#define IN_TILES(outputs, tile, ...)                                                    \
+    for (size_t row = 0, high; row < call->rows; row += high) {                         \
+        high = call->rows - row >= 4 ? 4 : 1;                                           \
+        for (size_t c = 0, lanes; c < (outputs); c += LANES) {                          \
+            lanes = rnnrt_smaller((outputs) - c, LANES);                                \
+            if (high == 4 && lanes == LANES) tile(4, __VA_ARGS__, row, c, LANES, call); \
+            else if (high == 4) tile(4, __VA_ARGS__, row, c, lanes, call);              \
+            else if (lanes == LANES) tile(1, __VA_ARGS__, row, c, LANES, call);         \
+            else tile(1, __VA_ARGS__, row, c, lanes, call);                             \
+        }                                                                               \
+    }
+
+static void depthwise(const float *weight, const struct rnnrt_product *call) {
+    IN_TILES(call->depth, depthwise_tile, weight)
+}
+static void grouped_four(const float *weight, const struct rnnrt_product *call) {
+    IN_TILES(call->depth, grouped_tile, 4, weight, 4, 4)
+}
+static void grouped_two(const float *weight, const struct rnnrt_product *call) {
+    IN_TILES(call->depth, grouped_tile, 2, weight, 2, 2)
+}
+static void grouped(const float *weight, size_t in, size_t out, const struct rnnrt_product *call) {
+    if (in == 4 && out == 4) grouped_four(weight, call);
+    else if (in == 2 && out == 2) grouped_two(weight, call);
+    else IN_TILES(call->depth / in * out, grouped_tile, 0, weight, in, out)
+}
+#undef IN_TILES
