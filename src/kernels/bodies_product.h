@@ -235,25 +235,34 @@ VECTOR v16 v16_load_n(const float *p, size_t n) {
 }
 /* The sum over the lanes: lane i with lane i + 8, then + 4, + 2, + 1. */
 VECTOR float v16_sum(v16 a) {
-    float s[16];
-    UNROLL_FOR(int i = 0; i < PARTS; i++) vf_store(s + i * LANES, a.part[i]);
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
+    UNROLL_FOR(int half = PARTS / 2; half; half /= 2)
+        UNROLL_FOR(int i = 0; i < half; i++) a.part[i] = vf_add(a.part[i], a.part[i + half]);
+    return vf_sum(a.part[0]);
 }
 
-static float dot(const float *w, const float *x, size_t n) {
-    v16 sum = v16_set(0.0f);
-    size_t k = 0;
-    for (; k + 16 <= n; k += 16) {
-        v16 a = v16_load(w + k), b = v16_load(x + k);
-        UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], b.part[i], sum.part[i]);
+/* y[r][j] += w[j] . x[r], of rows and outputs that share what they load. */
+VECTOR void dots(const int rows, const int outputs, const float *w, size_t w_stride, const float *x,
+                 size_t x_stride, size_t n, float *y, size_t y_stride) {
+    v16 sum[4][4];
+    UNROLL_FOR(int r = 0; r < rows; r++)
+        UNROLL_FOR(int j = 0; j < outputs; j++) sum[r][j] = v16_set(0.0f);
+    for (size_t k = 0; k < n; k += 16) {
+        v16 a[4];
+        bool some = n - k < 16;
+        UNROLL_FOR(int j = 0; j < outputs; j++) {
+            const float *from = w + (size_t)j * w_stride + k;
+            a[j] = some ? v16_load_n(from, n - k) : v16_load(from);
+        }
+        UNROLL_FOR(int r = 0; r < rows; r++) {
+            const float *from = x + (size_t)r * x_stride + k;
+            v16 b = some ? v16_load_n(from, n - k) : v16_load(from);
+            UNROLL_FOR(int j = 0; j < outputs; j++)
+                UNROLL_FOR(int i = 0; i < PARTS; i++)
+                    sum[r][j].part[i] = vf_fma(a[j].part[i], b.part[i], sum[r][j].part[i]);
+        }
     }
-    if (k < n) {
-        v16 a = v16_load_n(w + k, n - k), b = v16_load_n(x + k, n - k);
-        UNROLL_FOR(int i = 0; i < PARTS; i++) sum.part[i] = vf_fma(a.part[i], b.part[i], sum.part[i]);
-    }
-    return v16_sum(sum);
+    UNROLL_FOR(int r = 0; r < rows; r++)
+        UNROLL_FOR(int j = 0; j < outputs; j++) y[(size_t)r * y_stride + (size_t)j] += v16_sum(sum[r][j]);
 }
 
 /* The pieces of a call; `whole`: room for what is one. */
@@ -321,15 +330,20 @@ static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_produc
     struct rnnrt_piece whole;
     struct input in = input_of(call, &whole);
     const float *weight = (const float *)w->panels + call->first;
-    for (size_t r = 0; r < call->rows; r++)
-        for (size_t j = 0; j < w->outputs; j++) {
-            float *y = call->y + r * call->y_stride + j, sum = call->add    ? *y
-                                                               : call->bias ? call->bias[j]
-                                                                            : 0.0f;
-            for (size_t p = 0; p < in.count; p++)
-                sum += dot(weight + j * padded_depth(w) + p * in.depth,
-                           in.pieces[p].x + r * in.pieces[p].stride, in.depth);
-            *y = sum;
+    size_t stride = padded_depth(w), n = in.depth, to = call->y_stride;
+    for (size_t r = 0; r < call->rows && !call->add; r++)
+        for (size_t j = 0; j < w->outputs; j++) call->y[r * to + j] = call->bias ? call->bias[j] : 0.0f;
+    for (size_t p = 0; p < in.count; p++, weight += n)
+        for (size_t r = 0, high = 1; r < call->rows; r += high) {
+            size_t from = in.pieces[p].stride;
+            const float *x = in.pieces[p].x + r * from;
+            float *y = call->y + r * to;
+            high = w->outputs == 1 && call->rows - r >= 4 ? 4 : 1;
+            if (high == 4) dots(4, 1, weight, stride, x, from, n, y, to);
+            else if (w->outputs == 1) dots(1, 1, weight, stride, x, from, n, y, to);
+            else if (w->outputs == 2) dots(1, 2, weight, stride, x, from, n, y, to);
+            else if (w->outputs == 3) dots(1, 3, weight, stride, x, from, n, y, to);
+            else dots(1, 4, weight, stride, x, from, n, y, to);
         }
 }
 

@@ -64,3 +64,8 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     }
 }
 VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm256_movehdup_ps(a) : _mm256_moveldup_ps(a); }
+VECTOR float vf_sum(vf a) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)),
+           two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}

@@ -44,3 +44,9 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     }
 }
 VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm512_movehdup_ps(a) : _mm512_moveldup_ps(a); }
+VECTOR float vf_sum(vf a) {
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)),
+           two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}

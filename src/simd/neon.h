@@ -50,3 +50,7 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     }
 }
 VECTOR vf vf_spread_two(vf a, int i) { return i ? vtrn2q_f32(a, a) : vtrn1q_f32(a, a); }
+VECTOR float vf_sum(vf a) {
+    float32x2_t two = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}

@@ -78,6 +78,12 @@ VECTOR vf vf_spread_two(vf a, int i) {
     return i ? (vf){_mm256_movehdup_ps(a.low), _mm256_movehdup_ps(a.high)}
              : (vf){_mm256_moveldup_ps(a.low), _mm256_moveldup_ps(a.high)};
 }
+VECTOR float vf_sum(vf a) {
+    __m256 eight = _mm256_add_ps(a.low, a.high);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)),
+           two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
 
 #undef LOWER
 #undef UPPER

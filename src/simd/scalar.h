@@ -72,5 +72,7 @@ VECTOR vf vf_split(vf a, vf *n) {
 /* Number i of each four, or two, lanes in all of them. */
 VECTOR vf vf_spread_four(vf a, int i) { return vf_set(a[i]); }
 VECTOR vf vf_spread_two(vf a, int i) { return (vf){a[i], a[i], a[i + 2], a[i + 2]}; }
+/* The sum over the lanes, in halves: each with the one half of them further. */
+VECTOR float vf_sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
 #undef EACH
