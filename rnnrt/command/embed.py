@@ -63,7 +63,7 @@ def embed(options):
         "stream_bytes": stream,
     }
     atomic_write.write(output, [_text(options, model, name, output, content).encode()])
-    streams = "" if stream is None else f"; a stream of it fits into {stream:,} bytes of yours and allocates nothing"
+    streams = "" if stream is None else f"; a stream takes {stream:,} bytes of yours and allocates nothing"
     line = f"{options.model} -> {output}: {name}, {len(content):,} bytes of constants; its plan packs "
     return Report(data, [f"{line}{plan.nbytes:,} bytes of weights{streams}"])
 
