@@ -186,6 +186,14 @@ def test_global_pools_and_reductions_over_time(tmp_path):
     check(behind(node("ReduceMean", "h at", "y", keepdims=0), arrays={"at": whole(1)}, opset=18), tmp_path)
 
 
+@pytest.mark.parametrize("value", [2, -1, 1.0])
+def test_a_yes_or_no_that_is_neither_is_refused(tmp_path, value):
+    """onnxruntime takes a keepdims of 2 for no, and a transB of 2 for yes."""
+    content = behind(node("ReduceMean", "h", "y", axes=[1], keepdims=value))
+    with pytest.raises(UnsupportedModelError, match="attribute 'keepdims' of .* expected 0 or 1"):
+        imported(content, tmp_path)
+
+
 def test_products(tmp_path):
     arrays = {"w": numbers(4, 3), "b": numbers(3)}
     check(behind(node("MatMul", "h w", "m"), node("Add", "b m", "y"), arrays=arrays), tmp_path)

@@ -20,6 +20,11 @@ OPSETS = range(7, 29)
 #: Names of the domain of ONNX's own operators.
 DOMAINS = ("", "ai.onnx")
 _NEWEST_IR = 14
+#: Attributes that are yes or no. Of other numbers runtimes make either, so they are refused.
+FLAGS = frozenset(
+    "allowzero ceil_mode count_include_pad input_forget keepdims layout linear_before_reset new_axis "
+    "noop_with_empty_axes transA transB training_mode".split()
+)
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,14 @@ class _Reader:
             name = attribute.name or ""
             if name in node.attributes:
                 raise self.damaged(f"states its attribute {shown(name)!r} twice", node)
-            node.attributes[name] = self.attribute(attribute, node, outside)
+            value = node.attributes[name] = self.attribute(attribute, node, outside)
+            if name in FLAGS and not (isinstance(value, int) and value in (0, 1)):
+                raise UnsupportedModelError(
+                    f"the attribute {name!r} of {node} is not supported",
+                    where=self.where,
+                    expected="0 or 1",
+                    found=shown(repr(value)),
+                )
         return node
 
     def attribute(self, attribute, node, outside):
