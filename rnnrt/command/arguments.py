@@ -11,6 +11,7 @@ from ..format.wav import ENCODINGS
 from . import bench, convert, demo, doctor, embed, info, run, verify
 from .files import UsageError
 from .frameworks import FRAMEWORKS
+from .live import FORMATS, RAW
 
 _HELP = """exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package),
 3 a bad file, 4 not supported.
@@ -260,10 +261,22 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="[NAME=]X.npy",
-        help="(time, features) or (batch, time, features); or a .wav",
+        help="(time, features) or (batch, time, features); or a .wav; or -: frames that come on stdin",
     )
     added.add_argument("--chunk", type=_count, default=1, help="frames pushed at a time (default 1)")
-    added.add_argument("--output", metavar="Y.npy", help="as run writes it")
+    added.add_argument(
+        "--output", metavar="Y.npy", help="as run writes it; with --input -, stdout (-), at once"
+    )
+    pipe = added.add_argument_group("with --input -")
+    pipe.add_argument(
+        "--raw", choices=tuple(RAW), default="float32", help="numbers on stdin (default float32)"
+    )
+    pipe.add_argument(
+        "--format", choices=FORMATS, default="raw", help="answers on stdout (default raw: float32)"
+    )
+    pipe.add_argument(
+        "--rate", type=_positive, metavar="HZ", help="frames a second: adds x real time, and late chunks"
+    )
     encoding(added)
     force(added)
     added = command(

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from .files import output_kind, read_inputs, write_outputs
+from .live import stream_pipe
 from .measure import summarise
 from .models import check_output, open_model
 from .report import Report, shapes
@@ -35,6 +36,10 @@ def run(options):
 
 
 def stream(options):
+    if "-" in options.input:
+        return stream_pipe(options, open_model(options.model, options))
+    if options.output == "-":
+        raise UsageError("only answers to stdin go to stdout", where="--output -", expected="--input -")
     if options.output:
         output_kind(options.output)
     model = open_model(options.model, options)

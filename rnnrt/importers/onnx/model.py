@@ -22,8 +22,8 @@ DOMAINS = ("", "ai.onnx")
 _NEWEST_IR = 14
 #: Attributes that are yes or no. Of other numbers runtimes make either, so they are refused.
 FLAGS = frozenset(
-    "allowzero ceil_mode count_include_pad input_forget keepdims layout linear_before_reset new_axis "
-    "noop_with_empty_axes transA transB training_mode".split()
+    {"allowzero", "ceil_mode", "count_include_pad", "input_forget", "keepdims", "layout"}
+    | {"linear_before_reset", "new_axis", "noop_with_empty_axes", "training_mode", "transA", "transB"}
 )
 
 
