@@ -1,12 +1,14 @@
 """Batch rows of one stream, and rows of many streams, that began at different times."""
 
+import signal
+
 import numpy as np
 import pytest
-from case_layers import weights
+from case_layers import recurrent, weights
 from cases import CASES
 from expect import refused, same_bits
 from random_graphs import random_graph
-from small_models import net
+from small_models import built, net
 
 import rnnrt
 from rnnrt import DTypeError, ShapeError, _engine
@@ -463,3 +465,43 @@ def test_rows_whose_windows_are_not_equally_full_answer_as_each_alone():
     assert len(set(stream.position.tolist())) == 7
     for frames in (1, 2, 7, 30):
         check(stream.push(x[:, 21 : 21 + frames]), alone.push(x[:, 21 : 21 + frames]))
+
+
+def test_many_rows_with_much_work_take_the_short_way_too():
+    """A step that is long enough to be asked whether it goes on: the same bits, and nothing row by row."""
+    model = built(lambda b, x, r: recurrent(b, x, r, L.LSTM, 256), features=(256,))
+    count = _engine.LONG_WORK // (8 * 256 * 256) + 1
+    frames = np.random.default_rng(0).uniform(-1, 1, (count, 256)).astype(np.float32)
+    streams, alone = ([model.stream() for _ in range(count)] for _ in range(2))
+    out = np.empty((count, 256), np.float32)
+    assert _engine.step_rows(model, streams, frames, out) is not NotImplemented
+    np.testing.assert_array_equal(out, [s.step(frame) for s, frame in zip(alone, frames)])
+
+
+def test_a_signal_ends_a_long_step_of_many_streams():
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    def network(b, x, r):
+        for k in range(5):
+            x = b.add(L.Dense, f"dense{k}", x, weight=weights(r, 1024, 1024))
+        return x
+
+    model = built(network, features=(1024,))
+    frames = np.zeros((4000, 1024), np.float32)  # some seconds of work
+    streams = [model.stream() for _ in frames]
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Stop):
+            model.step_many(streams, frames)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(rnnrt.StateError):
+        streams[0].step(frames[0])
+    streams[0].reset()
+    assert streams[0].step(frames[0]).shape == (1024,)

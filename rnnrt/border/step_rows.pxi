@@ -14,6 +14,7 @@ def step_rows(model, list streams, frames, out):
     cdef size_t *made
     cdef rnnrt_array source, target
     cdef rnnrt_error error
+    cdef rnnrt_between *between = NULL
     if not rows:
         return NotImplemented
     first = <Stream> streams[0]
@@ -29,12 +30,15 @@ def step_rows(model, list streams, frames, out):
         describe_frames(<cnp.ndarray> frames, rows, first.width_in, &source)
         describe_frames(<cnp.ndarray> answer, rows, first.width_out, &target)
         if first.work * rows > release_work:
+            between = first.asked() if first.work * rows > long_work else NULL
             with nogil:
                 status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
-                                         &target, made, NULL, &error)
+                                         &target, made, between, &error)
         else:
             status = rnnrt_rows_push(first.plan.plan, blocks, rows, first.every_step, &source, False,
                                      &target, made, NULL, &error)
+        if status == RNNRT_CANCELLED:
+            raise_cancelled(first.call)
         if status:
             raise_status(status, &error, first.plan.names)
         return frames_of_streams(streams, answer, made) if out is None else due_rows(rows, made)
@@ -64,7 +68,7 @@ cdef inline Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
     if not rows:
         return 0
     first = <Stream> streams[0]
-    if first.model is not model or not first.simple or first.may_emit_many or first.work * rows > long_work:
+    if first.model is not model or not first.simple or first.may_emit_many:
         return 0
     if not holds_frames(frames, rows, first.width_in):
         return 0
