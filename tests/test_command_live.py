@@ -74,16 +74,29 @@ def test_a_summary_alone(ahead):
     assert found["late"] == 0 and found["times_real_time"] > 1 and found["ended"] == "the input ended"
 
 
+#: A shell's background job ignores Ctrl-C, and so do its children.
+HEARS = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from rnnrt.command.main import main; sys.exit(main())"
+)
+
+
 def test_answers_come_while_the_input_is_open_and_ctrl_c_ends_it_with_a_summary(ahead):
     model, path, x = ahead
-    with opened(path, "--output", "-") as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    words = [sys.executable, "-c", HEARS, *command(path, "--output", "-")[3:]]
+    with subprocess.Popen(words, **pipes) as process:
         process.stdin.write(x[:10].tobytes())
         process.stdin.flush()
         made = process.stdout.read(8 * 3 * 4)  # two frames late
-        np.testing.assert_array_equal(np.frombuffer(made, "<f4").reshape(8, 3), model(x[:10])[:8])
         process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(60)
+        finally:
+            process.kill()
+        np.testing.assert_array_equal(np.frombuffer(made, "<f4").reshape(8, 3), model(x[:10])[:8])
         said = process.stderr.read().decode()
-        assert process.wait(60) == 0
+        assert status == 0
         assert re.search(
             "10 frames in, [78] out, chunks of 1; interrupted", said
         )  # it may come as 8 is counted
