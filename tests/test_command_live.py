@@ -126,3 +126,7 @@ def test_what_a_pipe_cannot_carry_is_refused(ahead, tmp_path):
     words = [sys.executable, "-m", "rnnrt", "stream", str(path), "--input", "x.npy", "--output", "-"]
     done = subprocess.run(words, capture_output=True, check=False)
     assert done.returncode == 2 and b"expected --input -" in done.stderr
+    done = subprocess.run([*words[:-2], "--rate", "10"], capture_output=True, check=False)
+    assert done.returncode == 2 and b"--rate is for what comes on stdin" in done.stderr
+    done = subprocess.run([*command(path), "x.npy"], input=b"", capture_output=True, check=False)
+    assert done.returncode == 2 and b"stdin is the only input" in done.stderr

@@ -268,12 +268,8 @@ def parser() -> argparse.ArgumentParser:
         "--output", metavar="Y.npy", help="as run writes it; with --input -, stdout (-), at once"
     )
     pipe = added.add_argument_group("with --input -")
-    pipe.add_argument(
-        "--raw", choices=tuple(RAW), default="float32", help="numbers on stdin (default float32)"
-    )
-    pipe.add_argument(
-        "--format", choices=FORMATS, default="raw", help="answers on stdout (default raw: float32)"
-    )
+    pipe.add_argument("--raw", choices=tuple(RAW), help="numbers on stdin (default float32)")
+    pipe.add_argument("--format", choices=FORMATS, help="answers on stdout (default raw: float32)")
     pipe.add_argument(
         "--rate", type=_positive, metavar="HZ", help="frames a second: adds x real time, and late chunks"
     )

@@ -26,16 +26,21 @@ def stream_pipe(options, model):
     """Pushes what comes on stdin, ``options.chunk`` frames at a time, until it ends or Ctrl-C."""
     graph = model.graph
     layer, output = _ports(graph)
+    if options.input != ["-"]:
+        raise UsageError("stdin is the only input", where="--input", found=" ".join(options.input))
+    if options.encoding or options.force:
+        raise UsageError("--encoding and --force are for files")
     if options.output not in (None, "-"):
         raise UsageError("answers to stdin go to stdout", where=options.output, expected="--output -")
     if options.output and options.json:
         raise UsageError("stdout cannot take answers and --json", fix="Leave out one of them.")
     source, sink = _binary(sys.stdin, "stdin"), _binary(sys.stdout, "stdout") if options.output else None
-    kind, scale = RAW[options.raw]
+    raw, form = options.raw or "float32", options.format or "raw"
+    kind, scale = RAW[raw]
     width = graph.signals[layer.name].width
     one = width * np.dtype(kind).itemsize
     stream = model.stream()
-    taken, work, pushed, made, why = array("q"), 0, 0, 0, "the input ended"
+    taken, work, late, pushed, made, why = array("q"), 0, 0, 0, 0, "the input ended"
     try:
         while True:
             content = source.read(one * options.chunk)
@@ -43,7 +48,7 @@ def stream_pipe(options, model):
                 raise UsageError(
                     "ends in the middle of a frame",
                     where="stdin",
-                    expected=f"frames of {width} numbers of {options.raw}, {one} bytes each",
+                    expected=f"frames of {width} numbers of {raw}, {one} bytes each",
                     found=f"{pushed:,} frames and {len(content) % one} bytes",
                 )
             if not content:
@@ -58,15 +63,17 @@ def stream_pipe(options, model):
             work += spent
             if len(taken) < MOST:
                 taken.append(spent)
-            pushed += len(numbers) // width
-            made += _write(sink, options.format, answer, output, graph)
-        made += _write(sink, options.format, stream.flush(), output, graph)
+            frames = len(numbers) // width
+            pushed += frames
+            late += bool(options.rate) and spent > frames / options.rate * 1e9
+            made += _write(sink, form, answer, output, graph)
+        made += _write(sink, form, stream.flush(), output, graph)
     except KeyboardInterrupt:
         why = "interrupted"
     except BrokenPipeError:  # the reader left (| head); nothing is wrong with us
         why = "the reader of the answers left"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())  # Python flushes once more at its end
-    return _report(options, pushed, made, taken, work, why)
+    return _report(options, pushed, made, taken, work, late, why)
 
 
 def _ports(graph):
@@ -121,7 +128,7 @@ def _write(sink, form, answer, output, graph):
     return len(y)
 
 
-def _report(options, pushed, made, taken, work, why):
+def _report(options, pushed, made, taken, work, late, why):
     data = {"frames_in": pushed, "frames_out": made, "chunk": options.chunk, "ended": why, "latency_us": None}
     lines = [f"{pushed:,} frames in, {made:,} out, chunks of {options.chunk}; {why}"]
     if taken:
@@ -132,16 +139,15 @@ def _report(options, pushed, made, taken, work, why):
             f"at most {latency.max:.1f} µs"
         )
     if taken and options.rate:
-        budget = options.chunk / options.rate * 1e9
-        late = int(np.count_nonzero(np.frombuffer(taken, np.int64) > budget))
+        chunks = -(-pushed // options.chunk)
         data |= {
-            "budget_us": budget / 1000,
+            "budget_us": options.chunk / options.rate * 1e6,
             "late": late,
             "times_real_time": pushed / options.rate / (work / 1e9),
         }
         lines.append(
             f"{data['times_real_time']:.1f} x real time at {options.rate:g} frames a second; {late} of "
-            f"{len(taken)} chunks took longer than their {budget / 1000:.0f} µs"
+            f"{chunks} chunks took longer than their {data['budget_us']:.0f} µs"
         )
     if options.output:  # stdout holds the answers
         return Report(data, [], notes=tuple(lines))

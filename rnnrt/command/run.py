@@ -38,6 +38,9 @@ def run(options):
 def stream(options):
     if "-" in options.input:
         return stream_pipe(options, open_model(options.model, options))
+    for name in ("raw", "format", "rate"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} is for what comes on stdin", expected="--input -")
     if options.output == "-":
         raise UsageError("only answers to stdin go to stdout", where="--output -", expected="--input -")
     if options.output:
