@@ -23,6 +23,7 @@ from .folding import ATTRIBUTES, FOLDED, Folder, Unknown, check_attributes, inte
 from .layouts import layouts_of
 from .loops import Body, Counter, Outside, counted, loop, scan
 from .moves import MOVES, Frozen
+from .nodes import needed, reads, users
 from .operands import (
     ELEMENTWISE,
     aligned,
@@ -118,18 +119,18 @@ class Reader:
         known = dict(self.program.arrays)
         known |= {name: value for name, value in constants.items()}
         self.folder = Folder(file.opset, list(self.program.arrays.values()))
-        self.nodes = _needed(self.program.nodes, {p.name for p in self.program.outputs})
+        self.nodes = needed(self.program.nodes, {p.name for p in self.program.outputs})
         self.known, self.rest = self._folded(known, self.nodes)
         self.rest, self.quantised = as_floats(self.rest, self.known)
         if self.quantised:
             self.known, self.rest = self._folded(self.known, self.rest)
-        self.rest = _needed(lifted(self.rest, self.known), {p.name for p in self.program.outputs})
+        self.rest = needed(lifted(self.rest, self.known), {p.name for p in self.program.outputs})
         if len(self.rest) > _MOST_NODES:
             raise ResourceLimitError(
                 "has more nodes than a program may", expected=f"{_MOST_NODES:,}", found=f"{len(self.rest):,}"
             )
-        self.users, self.numbers = _users(self.rest), _numbers(self.rest)
-        used = {n for node in self.rest for n in _reads(node)} | {p.name for p in self.program.outputs}
+        self.users, self.numbers = users(self.rest), _numbers(self.rest)
+        used = {n for node in self.rest for n in reads(node)} | {p.name for p in self.program.outputs}
         self.ports = {p.name: p for p in self.program.inputs if p.name not in constants}
         self.unused = [name for name in self.ports if name not in used]
         self.roles = {name: self._role(name) for name in self.ports}
@@ -187,7 +188,7 @@ class Reader:
         """The inputs that each value depends on."""
         found = {name: {name} for name in self.ports if self.roles[name] is None}
         for node in self.rest:
-            own = set().union(*(found.get(n, ()) for n in _reads(node)))
+            own = set().union(*(found.get(n, ()) for n in reads(node)))
             found |= {n: own for n in node.outputs}
         return found
 
@@ -352,7 +353,7 @@ class Reader:
                     error.found = shown(error.found, 200)
                 if not (error.where or "").startswith(str(node)):
                     error.at(str(node))
-                inputs = set().union(*(self.ancestors.get(n, ()) for n in _reads(node)))
+                inputs = set().union(*(self.ancestors.get(n, ()) for n in reads(node)))
                 raise LayoutMismatch(place, net.placed, inputs, error) from error
             for name, value in zip(node.outputs, made):
                 if name:
@@ -482,11 +483,11 @@ class Reader:
         program, step.net.body = node.attributes["body"], step
         around = {
             name: Outside(name, values[name]) if isinstance(values[name], (Tensor, Slots)) else values[name]
-            for name in _reads(node)
+            for name in reads(node)
             if name in values
         }
         scope = ChainMap(dict(program.arrays) | inside, around)
-        self._run(step.net, _needed(program.nodes, {p.name for p in program.outputs}), scope)
+        self._run(step.net, needed(program.nodes, {p.name for p in program.outputs}), scope)
         return scope
 
     def _branch(self, net, node, given, values):
@@ -503,7 +504,7 @@ class Reader:
             )
         body = node.attributes["then_branch" if condition.reshape(-1)[0] else "else_branch"]
         inner = values.new_child(dict(body.arrays))
-        self._run(net, _needed(body.nodes, {p.name for p in body.outputs}), inner)
+        self._run(net, needed(body.nodes, {p.name for p in body.outputs}), inner)
         return [inner[p.name] for p in body.outputs]
 
     def _spread(self, node, given):
@@ -569,29 +570,6 @@ def _shape_of(layout):
     return [next(sizes) if a == "n" else 1 for a in layout.axes]
 
 
-def _reads(node):
-    """Names that a node reads, its bodies' too."""
-    names = [n for n in node.inputs if n]
-    for value in node.attributes.values():
-        if hasattr(value, "nodes"):
-            made = set(value.arrays) | {p.name for p in value.inputs}
-            for inner in value.nodes:
-                names += [n for n in _reads(inner) if n not in made]
-                made |= set(inner.outputs)
-            names += [p.name for p in value.outputs if p.name not in made]
-    return names
-
-
-def _needed(nodes, wanted):
-    """The nodes that the values ``wanted`` need, in order."""
-    wanted, kept = set(wanted), []
-    for node in reversed(nodes):
-        if any(n in wanted for n in node.outputs if n):
-            kept.append(node)
-            wanted |= set(_reads(node))
-    return kept[::-1]
-
-
 def _numbers(nodes):
     """Names of what can only be numbers, by the node that makes them, in bodies too."""
     found = set()
@@ -600,12 +578,4 @@ def _numbers(nodes):
             found.update(node.outputs)
         for value in node.attributes.values():
             found |= _numbers(value.nodes) if hasattr(value, "nodes") else set()
-    return found
-
-
-def _users(nodes):
-    found = {}
-    for node in nodes:
-        for name in dict.fromkeys(_reads(node)):
-            found.setdefault(name, []).append(node)
     return found
