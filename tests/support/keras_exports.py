@@ -1,11 +1,9 @@
 """What tools/record_keras_exports.py recorded of twelve Keras networks: files of tf2onnx and of TFLite."""
 
-import io
-import tarfile
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+from archives import unpacked
 from onnx_exports import BATCHES, TIMES
 from onnx_exports import SHAPES as NETWORKS
 
@@ -36,12 +34,9 @@ __all__ = ["BATCHES", "TIMES", "recorded", "sample"]
 def recorded():
     """({"lstm.open.tflite": bytes of a file}, {"lstm": {"batch time output": array}})."""
     files, answers = {}, {}
-    with tarfile.open(Path(__file__).parents[1] / "data" / "keras_exports.tar.xz") as archive:
-        for member in archive:
-            content, (name, _, kind) = archive.extractfile(member).read(), member.name.rpartition(".")
-            if kind == "npz":
-                with np.load(io.BytesIO(content)) as opened:
-                    answers[name] = dict(opened)
-            else:
-                files[member.name] = content
+    for name, content in unpacked("keras_exports.tar.xz"):
+        if name.endswith(".npz"):
+            answers[name.removesuffix(".npz")] = content
+        else:
+            files[name] = content
     return files, answers

@@ -1,11 +1,9 @@
 """The networks that tools/record_onnx.py exports: their inputs, and what it recorded."""
 
-import io
-import tarfile
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+from archives import unpacked
 
 BATCHES, TIMES = (1, 3), (1, 2, 7, 8, 50)
 #: The axes and sizes of the inputs; "ids" for whole numbers.
@@ -42,13 +40,7 @@ def sample(name, batch, time):
 def recorded():
     """({"lstm.old17": bytes of a file}, {"lstm": {"batch time output": array}})."""
     files, answers = {}, {}
-    path = Path(__file__).parents[1] / "data" / "onnx_exports.tar.xz"
-    with tarfile.open(path) as archive:
-        for member in archive:
-            content, (name, _, kind) = archive.extractfile(member).read(), member.name.rpartition(".")
-            if kind == "npz":
-                with np.load(io.BytesIO(content)) as opened:
-                    answers[name] = dict(opened)
-            else:
-                files[name] = content
+    for name, content in unpacked("onnx_exports.tar.xz"):
+        stem, _, kind = name.rpartition(".")
+        (answers if kind == "npz" else files)[stem] = content
     return files, answers

@@ -2,12 +2,10 @@
 
 import io
 import json
-import tarfile
 import zipfile
 from functools import cache
-from pathlib import Path
 
-import numpy as np
+from archives import unpacked
 
 VERSIONS = ("2.7", "2.13")
 WAYS = ("fixed", "open")
@@ -16,16 +14,7 @@ WAYS = ("fixed", "open")
 @cache
 def recorded(version="2.13"):
     """{"lstm.open": content of a file, "cells": {"x", "y"}}."""
-    found = {}
-    path = Path(__file__).parents[1] / "data" / f"pt2_{version}.tar.xz"
-    with tarfile.open(path) as archive:
-        for member in archive:
-            content, (name, _, kind) = archive.extractfile(member).read(), member.name.rpartition(".")
-            if kind == "npz":
-                with np.load(io.BytesIO(content)) as opened:
-                    content = dict(opened)
-            found[name] = content
-    return found
+    return {name.rpartition(".")[0]: content for name, content in unpacked(f"pt2_{version}.tar.xz")}
 
 
 def program_of(content):

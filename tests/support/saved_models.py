@@ -3,16 +3,14 @@ together again with checksums that are right.
 """
 
 import copy
-import io
 import json
 import os
 import pickle
 import struct
-import tarfile
 from functools import cache
 from pathlib import Path
 
-import numpy as np
+from archives import unpacked
 from mutants import bytes_changed, value_changed
 from onnx_bytes import message, varint
 
@@ -31,16 +29,12 @@ FLOAT, STRING = 1, 7
 def recorded():
     """({"2.15/lstm": {path in the folder: content}}, {"2.15/lstm": {"x0", "y0", ...}})."""
     folders, answers = {}, {}
-    path = Path(__file__).parents[1] / "data" / "keras" / "saved_models.tar.xz"
-    with tarfile.open(path) as archive:
-        for member in archive:
-            content = archive.extractfile(member).read()
-            if member.name.endswith(".npz"):
-                with np.load(io.BytesIO(content)) as opened:
-                    answers[member.name.removesuffix(".npz")] = dict(opened)
-                continue
-            version, name, own = member.name.split("/", 2)
-            folders.setdefault(f"{version}/{name}", {})[own] = content
+    for path, content in unpacked("keras/saved_models.tar.xz"):
+        if path.endswith(".npz"):
+            answers[path.removesuffix(".npz")] = content
+            continue
+        version, name, own = path.split("/", 2)
+        folders.setdefault(f"{version}/{name}", {})[own] = content
     return folders, answers
 
 
