@@ -27,7 +27,8 @@ struct rnnrt_piece {
  * With `pieces` a row is made of `piece_count` of them, `depth` numbers each, against as many columns; x and
  * x_stride are not read. Each piece is a sum of its own, and they are added in order: the answer is that of
  * one product a piece, the first from the bias (or zero), the others with `add`. `joined`: all are one sum,
- * as of the row copied together; `first` is then where the row's first number stands in the whole sum. */
+ * as of the row copied together; `first` is then where the row's first number stands in the whole sum. (Of a
+ * matrix of more than RNNRT_DOT_MAX_OUTPUTS outputs: fewer are dots, whose lanes cross no pieces.) */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
