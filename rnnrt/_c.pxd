@@ -28,6 +28,7 @@ cdef extern from "rnnrt.h" nogil:
     struct rnnrt_layer_desc:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups
         int32_t pad_left, pad_right, same, length, reverse, reset_after, norm, count_padding, per_step, states
+        int32_t bins, bin_kernel_size, bin_stride, bin_dilation, bin_pad_left, bin_pad_right
         int32_t unpacked, masked_output, mask
         int32_t input[RNNRT_MAX_INPUTS]
         rnnrt_function activation, recurrent_activation

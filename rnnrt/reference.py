@@ -246,6 +246,31 @@ def conv1d(layer, x, before=None):
     return apply(layer.activation, y if layer.bias is None else y + layer.bias)
 
 
+def conv2d(layer, x):
+    """x (batch, time, bins, channels)."""
+    out, taps, bin_taps, per_group = layer.weight.shape
+    x = np.pad(_pad(layer, x, layer.span, 0.0), ((0, 0), (0, 0), layer.beside(x.shape[2]), (0, 0)))
+    frames = (x.shape[1] - layer.span) // layer.stride + 1
+    bins = (x.shape[2] - layer.bin_span) // layer.bin_stride + 1
+    if frames < 1:
+        raise ShapeError(
+            "the sequence is shorter than the window",
+            where=layer.where,
+            expected=f"at least {layer.span - sum(layer.padding)} frames",
+        )
+    y = np.zeros((x.shape[0], frames, bins, out), x.dtype)
+    rows = out // layer.groups
+    for group in range(layer.groups):
+        part = x[..., group * per_group : (group + 1) * per_group]
+        made = slice(group * rows, (group + 1) * rows)
+        for tap, bin_tap in np.ndindex(taps, bin_taps):
+            start, first = tap * layer.dilation, bin_tap * layer.bin_dilation
+            over_time = slice(start, start + (frames - 1) * layer.stride + 1, layer.stride)
+            over_bins = slice(first, first + (bins - 1) * layer.bin_stride + 1, layer.bin_stride)
+            y[..., made] += _product(part[:, over_time, over_bins], layer.weight[made, tap, bin_tap])
+    return apply(layer.activation, y if layer.bias is None else y + layer.bias)
+
+
 def conv_transpose1d(layer, x):
     out, taps, per_group = layer.weight.shape
     (batch, time), (left, _) = x.shape[:2], layer.padding

@@ -170,7 +170,8 @@ static bool same_arrays(const struct rnnrt_layer_desc *a, const struct rnnrt_lay
 static bool same_weights(const struct rnnrt_layer_desc *a, const struct rnnrt_layer_desc *b) {
     return a->kind == b->kind && a->input_size == b->input_size && a->output_size == b->output_size &&
            a->units == b->units && a->groups == b->groups && a->reset_after == b->reset_after &&
-           a->norm == b->norm && a->kernel_size == b->kernel_size && same_arrays(a, b);
+           a->norm == b->norm && a->kernel_size == b->kernel_size && a->bins == b->bins &&
+           a->bin_kernel_size == b->bin_kernel_size && same_arrays(a, b);
 }
 
 /* ---- what a batch row keeps ---- */

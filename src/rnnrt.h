@@ -87,7 +87,7 @@ struct rnnrt_function {
 /* The layer list: kind words as the graph spells them. */
 /* clang-format off */
 #define RNNRT_LAYERS(X) \
-    X(input) X(dense) X(embedding) X(conv1d) X(conv_transpose1d) X(rnn) X(gru) X(lstm) X(affine) \
+    X(input) X(dense) X(embedding) X(conv1d) X(conv2d) X(conv_transpose1d) X(rnn) X(gru) X(lstm) X(affine) \
     X(layer_normalization) X(activation) X(softmax) X(log_softmax) X(max_pool1d) X(average_pool1d) \
     X(global_max_pool) X(global_average_pool) X(last) X(reverse) X(flatten) X(unflatten) \
     X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
@@ -135,8 +135,10 @@ struct rnnrt_layer_desc {
     int32_t kernel_size, stride, dilation, groups;
     int32_t pad_left, pad_right; /* zeros before and after; conv_transpose1d: frames cut off, or added: < 0;
                                     crop, pad_*: frames left out or made up */
-    int32_t same;                /* padding as TensorFlow means it; pad_left and pad_right unused */
-    int32_t length;              /* frames where fixed (input, flatten, unflatten, scan), else 0 */
+    int32_t bins;                /* conv2d: positions of an input frame, (bins, channels); and over these: */
+    int32_t bin_kernel_size, bin_stride, bin_dilation, bin_pad_left, bin_pad_right;
+    int32_t same;   /* padding as TensorFlow means it; pad_left and pad_right unused */
+    int32_t length; /* frames where fixed (input, flatten, unflatten, scan), else 0 */
     int32_t reverse, reset_after, norm, count_padding;
     int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
     int32_t unpacked;         /* recurrent layers: the lengths of a call do not count for it */

@@ -101,6 +101,19 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
     case rnnrt_kind_embedding: desc->output_size = 1 + below(9), desc->length = 1 + below(5); break;
     case rnnrt_kind_select: desc->output_size = 1 + below(9); break;
     case rnnrt_kind_not_equal: desc->output_size = 1, desc->value = chance(50) ? 0 : number(); break;
+    case rnnrt_kind_conv2d:
+        desc->bins = 1 + below(in);
+        while (in % desc->bins) desc->bins--;
+        desc->groups = chance(40) ? in / desc->bins : 1;
+        desc->bin_kernel_size = 1 + below(3), desc->bin_stride = 1 + (chance(40) ? below(4) : 0),
+        desc->bin_dilation = 1 + (chance(30) ? below(4) : 0);
+        desc->bin_pad_left = desc->bin_pad_right = (desc->bin_kernel_size - 1) * desc->bin_dilation;
+        desc->output_size =
+            desc->groups * (1 + below(6)) * ((desc->bins + desc->bin_pad_left - 1) / desc->bin_stride + 1);
+        desc->kernel_size = 1 + below(4), desc->stride = 1 + (chance(40) ? below(4) : 0),
+        desc->dilation = 1 + (chance(30) ? below(4) : 0), desc->same = chance(10);
+        desc->pad_left = chance(60) ? below(desc->kernel_size) : 0, desc->pad_right = below(9);
+        break;
     case rnnrt_kind_conv_transpose1d:
         desc->pad_left = below(9), desc->pad_right = below(12) - 3;
         /* fall through */
@@ -193,12 +206,13 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
 }
 
 static void spoil(struct rnnrt_layer_desc *desc) {
-    int32_t *field[] = {&desc->kind,        &desc->inputs,       &desc->input[0], &desc->input[1],
-                        &desc->input_size,  &desc->output_size,  &desc->timed,    &desc->units,
-                        &desc->kernel_size, &desc->stride,       &desc->dilation, &desc->groups,
-                        &desc->pad_left,    &desc->pad_right,    &desc->same,     &desc->length,
-                        &desc->reverse,     &desc->norm,         &desc->per_step, &desc->states,
-                        &desc->mask,        &desc->masked_output};
+    int32_t *field[] = {&desc->kind,        &desc->inputs,        &desc->input[0],     &desc->input[1],
+                        &desc->input_size,  &desc->output_size,   &desc->timed,        &desc->units,
+                        &desc->kernel_size, &desc->stride,        &desc->dilation,     &desc->groups,
+                        &desc->pad_left,    &desc->pad_right,     &desc->same,         &desc->length,
+                        &desc->reverse,     &desc->norm,          &desc->per_step,     &desc->states,
+                        &desc->mask,        &desc->masked_output, &desc->bins,         &desc->bin_kernel_size,
+                        &desc->bin_stride,  &desc->bin_dilation,  &desc->bin_pad_left, &desc->bin_pad_right};
     int32_t *spoiled = field[below(sizeof field / sizeof *field)];
     if (chance(25)) {
         desc->reverse = !desc->reverse;
@@ -206,7 +220,8 @@ static void spoil(struct rnnrt_layer_desc *desc) {
     }
     *spoiled = chance(70) ? odd_number() : below(40);
     if (desc->kernel_size > 1 << 10 || desc->dilation > 1 << 10 || desc->pad_left > 1 << 10 ||
-        desc->pad_right > 1 << 10 || (desc->kind == rnnrt_kind_conv_transpose1d && desc->stride > 1 << 6))
+        desc->pad_right > 1 << 10 || desc->bin_kernel_size > 1 << 10 || desc->bin_pad_left > 1 << 10 ||
+        desc->bin_pad_right > 1 << 10 || (desc->kind == rnnrt_kind_conv_transpose1d && desc->stride > 1 << 6))
         *spoiled |= 1 << 28; /* sound, but gigabytes: nothing to wait for */
 }
 
@@ -222,6 +237,13 @@ static void give_arrays(struct made_plan *m, struct rnnrt_layer_desc *desc) {
     case rnnrt_kind_conv_transpose1d:
         desc->weight = desc->groups > 0
                            ? array_of(m, out * desc->kernel_size, (double)(desc->input_size / desc->groups))
+                           : NULL;
+        desc->bias = chance(70) ? array_of(m, out, 1) : NULL;
+        break;
+    case rnnrt_kind_conv2d:
+        desc->weight = desc->groups > 0 && desc->bins > 0
+                           ? array_of(m, out * desc->kernel_size * desc->bin_kernel_size,
+                                      (double)(desc->input_size / desc->bins / desc->groups))
                            : NULL;
         desc->bias = chance(70) ? array_of(m, out, 1) : NULL;
         break;

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .activation import Activation, LogSoftmax, Softmax
 from .base import Layer, TensorSpec
-from .conv import Conv1D, ConvTranspose1D
+from .conv import Conv1D, Conv2D, ConvTranspose1D
 from .dense import Dense, Embedding
 from .features import FeatureMax, Reshape, Select, TimeDistributed
 from .function import FUNCTIONS, Function
@@ -42,6 +42,7 @@ __all__ = [
     "BatchNormalization",
     "Concatenate",
     "Conv1D",
+    "Conv2D",
     "ConvTranspose1D",
     "Crop1D",
     "Dense",

@@ -216,6 +216,19 @@ class Layer(Record):
             )
         return signal
 
+    def _last(self, signal, expected, of):
+        """As _width, of frames of any number of axes: the last one counts."""
+        if signal.features[-1:] != (expected,):
+            raise ShapeError(
+                f"the input does not fit {of}",
+                where=self.where,
+                expected=f"frames of (..., {expected})"
+                if len(signal.features) > 1
+                else f"frames of ({expected},)",
+                found=str(signal),
+            )
+        return signal
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {', '.join(self.inputs) or 'the caller'}>"
 

@@ -1,4 +1,4 @@
-"""Convolution over time, and its transpose."""
+"""Convolution over time, its transpose, and convolution over time and the bins of a frame."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from ..errors import ShapeError
 from .base import Layer, TensorSpec, layer_class, shape_text
 from .function import LINEAR
-from .window import Window, checked_padding, windows
+from .window import Window, checked_padding, same_padding, windows
 
 if TYPE_CHECKING:
     from ..annotations import Elementwise, OptionalWeights, Padding, Weights
 
 
-def check_taps(layer: Conv1D | ConvTranspose1D) -> None:
-    """Whether weight, bias, stride, dilation and groups fit one another; raises ShapeError."""
-    if layer.weight is None or layer.weight.ndim != 3 or 0 in layer.weight.shape:
-        raise ShapeError(
-            "weight must be (out, tap, in per group)", where=layer.where, found=shape_text(layer.weight)
-        )
+def check_taps(layer: Conv1D | Conv2D | ConvTranspose1D, axes: str = "out, tap, in per group") -> None:
+    """Whether weight, with these axes, bias, stride, dilation and groups fit one another; raises
+    ShapeError.
+    """
+    if layer.weight is None or layer.weight.ndim != axes.count(",") + 1 or 0 in layer.weight.shape:
+        raise ShapeError(f"weight must be ({axes})", where=layer.where, found=shape_text(layer.weight))
     layer._positive("stride", "dilation", "groups")
     layer._expect("bias", layer.weight.shape[:1], "one per output")
     if layer.weight.shape[0] % layer.groups:
@@ -85,6 +85,93 @@ class Conv1D(Window):
             "stride": self.stride,
             "dilation": self.dilation,
             "groups": self.groups,
+            "weight": self.weight,
+            "bias": self.bias,
+            "activation": self.activation.pair,
+        } | self.padding_fields(x)
+
+
+@layer_class
+class Conv2D(Window):
+    """Cross-correlation over time and over the bins of a frame, which is (bins, channels). weight (out, tap,
+    bin tap, in per group), bias (out,) or None.
+
+    ``stride``, ``dilation`` and ``padding`` are those over time, as in Conv1D; ``bin_stride``,
+    ``bin_dilation`` and ``bin_padding`` the same over bins: (left, right) zeros beside every frame, or
+    "same" as Keras means it. A frame out is (bins, out).
+    """
+
+    weight: Weights = None
+    bias: OptionalWeights = None
+    stride: int = 1
+    bin_stride: int = 1
+    dilation: int = 1
+    bin_dilation: int = 1
+    groups: int = 1
+    padding: Padding = (0, 0)
+    bin_padding: Padding = (0, 0)
+    activation: Elementwise = LINEAR
+    kind: ClassVar[str] = "conv2d"
+    arrays: ClassVar[tuple[str, ...]] = ("weight", "bias")
+
+    def check(self) -> None:
+        check_taps(self, "out, tap, bin tap, in per group")
+        self._positive("bin_stride", "bin_dilation")
+        if self.padding == "same" and self.stride == 1:  # as in Conv1D
+            total = self.span - 1
+            object.__setattr__(self, "padding", (total // 2, total - total // 2))
+        for name in ("padding", "bin_padding"):
+            object.__setattr__(self, name, checked_padding(self, getattr(self, name)))
+
+    @property
+    def span(self) -> int:
+        """Frames between the first and the last tap, both counted."""
+        return (self.weight.shape[1] - 1) * self.dilation + 1
+
+    @property
+    def bin_span(self) -> int:
+        """Bins between the first and the last tap, both counted."""
+        return (self.weight.shape[2] - 1) * self.bin_dilation + 1
+
+    def beside(self, bins: int) -> tuple[int, int]:
+        """Bins of zeros on the left and on the right of a frame of so many."""
+        if self.bin_padding == "same":
+            return same_padding(bins, self.bin_span, self.bin_stride)
+        return self.bin_padding
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        channels = self.weight.shape[3] * self.groups
+        if len(self._frames(x).features) != 2 or x.features[1] != channels:
+            raise ShapeError(
+                "the input does not fit the weight and groups",
+                where=self.where,
+                expected=f"frames of (bins, {channels})",
+                found=str(x),
+            )
+        left = x.features[0] + sum(self.beside(x.features[0])) - self.bin_span
+        if left < 0:
+            raise ShapeError(
+                "a frame has fewer bins than the window",
+                where=self.where,
+                expected=f"at least {x.features[0] - left}",
+                found=str(x.features[0]),
+            )
+        features = (left // self.bin_stride + 1, self.weight.shape[0])
+        return (TensorSpec(features, True, windows(self, x.length, self.span)),)
+
+    def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
+        left, right = self.beside(x.features[0])
+        return {
+            "kernel_size": self.weight.shape[1],
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "bins": x.features[0],
+            "bin_kernel_size": self.weight.shape[2],
+            "bin_stride": self.bin_stride,
+            "bin_dilation": self.bin_dilation,
+            "bin_pad_left": left,
+            "bin_pad_right": right,
             "weight": self.weight,
             "bias": self.bias,
             "activation": self.activation.pair,

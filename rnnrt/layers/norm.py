@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ..annotations import OptionalWeights, Weights
 
 
+def repeated(array: NDArray[np.float32], x: TensorSpec) -> NDArray[np.float32]:
+    """Numbers of the last axis for every number of a frame: the array itself where that is its only axis."""
+    return array if len(x.features) == 1 else np.tile(array, x.width // array.size)
+
+
 @layer_class
 class BatchNormalization(FrameByFrame):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis, with the moving
@@ -40,7 +45,7 @@ class BatchNormalization(FrameByFrame):
             raise ShapeError("variance + epsilon must be positive", where=self.where)
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
-        return (self._width(x, self.mean.size, "the statistics"),)
+        return (self._last(x, self.mean.size, "the statistics"),)
 
     @property
     def deviation(self) -> NDArray[np.float64]:
@@ -63,12 +68,13 @@ class BatchNormalization(FrameByFrame):
         """
         scale = np.ascontiguousarray(self.scale, np.float32)
         beta = np.zeros_like(scale) if self.beta is None else self.beta
-        return {"kind": "affine", "mean": self.mean, "gamma": scale, "beta": beta}
+        every = lambda a: repeated(a, x)
+        return {"kind": "affine", "mean": every(self.mean), "gamma": every(scale), "beta": every(beta)}
 
 
 @layer_class
 class Affine(FrameByFrame):
-    """y = scale x + offset, feature by feature."""
+    """y = scale x + offset over the last axis, feature by feature."""
 
     scale: Weights = None
     offset: Weights = None
@@ -83,10 +89,10 @@ class Affine(FrameByFrame):
         self._expect("offset", self.scale.shape, "one per feature")
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
-        return (self._width(x, self.scale.size, "scale"),)
+        return (self._last(x, self.scale.size, "scale"),)
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
-        return {"gamma": self.scale, "beta": self.offset}
+        return {"gamma": repeated(self.scale, x), "beta": repeated(self.offset, x)}
 
 
 @layer_class

@@ -8,21 +8,21 @@ from collections import defaultdict
 import numpy as np
 
 from ..graph import Graph
-from ..layers import Activation, Affine, BatchNormalization, Conv1D, ConvTranspose1D, Dense
+from ..layers import Activation, Affine, BatchNormalization, Conv1D, Conv2D, ConvTranspose1D, Dense
 from ..layers.function import LINEAR
 from ..layers.recurrent import Recurrent
 from .rewriting import absorb
 
 #: Layers that are activation(W x + b), whatever the frames of x are.
-_PRODUCTS = (Dense, Conv1D, ConvTranspose1D)
+_PRODUCTS = (Dense, Conv1D, Conv2D, ConvTranspose1D)
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
     """Batch normalisations taken into the products before them, or else into those after them.
 
-    Before: into a Dense, Conv1D or ConvTranspose1D that has no activation and that nothing else reads. After:
-    into each Dense, recurrent layer and Conv1D without padding, if those are all that read it (zeros padded
-    in front of a Conv1D were never normalised), and if that costs no digits (see FOLDED_FROM_ZERO). A fold
+    Before: into a Dense or a convolution that has no activation and that nothing else reads. After:
+    into each Dense, recurrent layer and convolution without padding, if those are all that read it (zeros
+    that are padded were never normalised), and if that costs no digits (see FOLDED_FROM_ZERO). A fold
     into the product before costs none: what cancels in W x + b against the mean is rounded before it cancels
     where the two are apart, too, and in the fold the bias and the mean cancel in float64.
     """
@@ -74,18 +74,18 @@ def _scaled_output(product, layer):
 def _scaled_input(product, reference, scale, offset):
     """W (scale x + offset) + b as one product, x coming in by ``reference``; or None."""
     if (
-        not isinstance(product, (Dense, Conv1D, Recurrent))
+        not isinstance(product, (Dense, Conv1D, Conv2D, Recurrent))
         or product.inputs[0] != reference
         or product.inputs.count(reference) > 1
     ):
         return None
     weight = product.weight.astype(np.float64)
-    if isinstance(product, Conv1D):
-        if product.padding != (0, 0):
+    if isinstance(product, (Conv1D, Conv2D)):
+        if product.padding != (0, 0) or getattr(product, "bin_padding", (0, 0)) != (0, 0):
             return None
-        outputs, _, per_group = weight.shape
-        group = np.arange(outputs) // (outputs // product.groups)
-        scale, offset = scale.reshape(-1, 1, per_group)[group], offset.reshape(-1, 1, per_group)[group]
+        outputs, *taps, per_group = weight.shape
+        group, each = np.arange(outputs) // (outputs // product.groups), (-1, *(1 for _ in taps), per_group)
+        scale, offset = scale.reshape(each)[group], offset.reshape(each)[group]
     bias = 0.0 if product.bias is None else product.bias.astype(np.float64)
     return _with_weights(product, weight * scale, bias + (weight * offset).reshape(len(weight), -1).sum(1))
 

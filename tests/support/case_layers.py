@@ -77,6 +77,43 @@ def conv(b, x, r, out, taps, *, groups=1, name="conv", bias=True, **fields):
     )
 
 
+def conv2d(b, x, r, out, taps, bin_taps, *, groups=1, name="conv", bias=True, **fields):
+    per_group = b.signal(x).features[1] // groups
+    return b.add(
+        L.Conv2D,
+        name,
+        x,
+        weight=weights(r, out, taps, bin_taps, per_group),
+        bias=weights(r, out) if bias else None,
+        groups=groups,
+        **fields,
+    )
+
+
+def image(bins, channels, *parts):
+    """``parts`` over frames of (bins, channels), which come and go as rows of numbers."""
+
+    def build(b, x, r):
+        x = stack(*parts)(b, b.add(L.Reshape, "image", x, features=(bins, channels)), r)
+        return b.add(L.Reshape, "row", x, features=(b.signal(x).width,))
+
+    return build
+
+
+def over_bins(kind, **fields):
+    """A layer over the bins of every frame."""
+
+    def build(b, x, r):
+        bins, channels = b.signal(x).features
+        inner = L.GraphBuilder()
+        inner.output(
+            "y", inner.add(kind, kind.kind, inner.input("frame", (channels,), length=bins), **fields)
+        )
+        return b.add(L.TimeDistributed, "bins", x, graph=inner.graph())
+
+    return build
+
+
 def conv_transpose(b, x, r, out, taps, *, groups=1, name="up", bias=True, **fields):
     return b.add(
         L.ConvTranspose1D,
@@ -124,7 +161,7 @@ def layer_norm(b, x, r):
 
 
 def batch_norm(b, x, r):
-    n = b.signal(x).width
+    n = b.signal(x).features[-1]
     return b.add(
         L.BatchNormalization,
         "bn",

@@ -20,13 +20,16 @@ from case_layers import (
     batch_norm,
     bidirectional,
     conv,
+    conv2d,
     conv_transpose,
+    image,
     layer,
     layer_norm,
     masked,
     masked_one,
     normal,
     one,
+    over_bins,
     raw,
     stack,
     to_dense,
@@ -203,6 +206,88 @@ case("conv_transpose_grouped", lambda b, x, r: conv_transpose(b, x, r, 12, 3, st
 case("conv_transpose_depthwise", lambda b, x, r: conv_transpose(b, x, r, 6, 4, groups=6), features=6)
 case("batch_norm_into_conv_transpose", stack(lambda b, x, r: conv_transpose(b, x, r, 8, 3), batch_norm))
 case("decoder", networks.decoder)
+for _name, _bins, _in, _out, _taps, _bin_taps, _fields in (
+    ("valid", 12, 3, 8, 3, 3, {}),
+    ("same", 11, 2, 16, 3, 3, {"padding": "same", "bin_padding": "same", "activation": "relu"}),
+    ("causal", 9, 5, 33, 3, 2, {"padding": (2, 0), "bin_padding": (0, 1)}),
+    ("even_same", 10, 4, 5, 2, 4, {"padding": "same", "bin_padding": "same"}),
+    ("strides", 15, 3, 9, 3, 5, {"stride": 2, "bin_stride": 3, "padding": (1, 1), "bin_padding": (2, 2)}),
+    ("bin_same_stride", 13, 3, 9, 3, 4, {"bin_stride": 2, "bin_padding": "same"}),
+    (
+        "dilated",
+        14,
+        3,
+        20,
+        3,
+        3,
+        {"dilation": 4, "bin_dilation": 2, "padding": (8, 0), "bin_padding": (2, 2)},
+    ),
+    ("beyond", 8, 3, 6, 3, 2, {"stride": 5, "bin_stride": 4, "bin_padding": (3, 5)}),
+    ("few_bins", 4, 16, 20, 3, 3, {"padding": (2, 0), "bin_padding": "same", "activation": "tanh"}),
+    (
+        "few_bins_dilated",
+        5,
+        3,
+        17,
+        2,
+        2,
+        {"stride": 2, "dilation": 3, "bin_dilation": 2, "bin_padding": (0, 2)},
+    ),
+    ("one_bin", 3, 7, 12, 2, 3, {"bias": False}),
+    ("one_channel", 20, 1, 16, 5, 7, {"padding": (4, 0), "bin_padding": (3, 3)}),
+    ("one_out", 9, 20, 1, 3, 3, {"padding": (2, 0), "bin_padding": (1, 1)}),
+    ("three_out", 4, 2, 3, 3, 3, {"bin_padding": (1, 1), "dilation": 2}),
+    ("one_tap", 9, 6, 10, 1, 1, {"activation": "relu"}),
+    ("many_taps", 16, 1, 7, 9, 9, {"bin_dilation": 2, "bin_padding": (8, 8), "padding": (8, 0)}),
+    ("many_frames", 7, 2, 6, 70, 2, {"padding": (69, 0)}),
+    ("depthwise", 9, 20, 20, 3, 3, {"groups": 20, "padding": (2, 0), "bin_padding": (1, 1)}),
+    ("depthwise_few_bins", 3, 33, 33, 3, 3, {"groups": 33, "padding": (1, 1), "bin_padding": (1, 1)}),
+    ("depthwise_long", 10, 5, 5, 11, 7, {"groups": 5, "padding": (10, 0), "bin_stride": 2}),
+    ("multiplier", 8, 6, 12, 3, 2, {"groups": 6, "bin_dilation": 3}),
+    ("of_four", 6, 12, 12, 3, 3, {"groups": 3, "padding": (2, 0), "bin_padding": "same"}),
+    ("of_two_wide", 8, 34, 24, 2, 3, {"groups": 2, "padding": (1, 0), "bin_padding": (1, 1)}),
+    ("of_two_to_three", 8, 32, 6, 2, 3, {"groups": 2, "bin_stride": 2}),
+):
+    _part = lambda b, x, r, o=_out, t=_taps, n=_bin_taps, f=_fields: conv2d(b, x, r, o, t, n, **f)
+    case(f"conv2d_{_name}", image(_bins, _in, _part), features=_bins * _in)
+case(
+    "conv2d_same_stride",
+    image(7, 3, lambda b, x, r: conv2d(b, x, r, 9, 4, 3, stride=3, padding="same", bin_padding="same")),
+    features=21,
+    streams=False,
+)
+case(
+    "conv2d_norm_pool",
+    image(
+        20,
+        1,
+        lambda b, x, r: conv2d(b, x, r, 10, 3, 3, padding="same", bin_padding="same"),
+        batch_norm,
+        layer(L.Activation, activation="tanh"),
+        layer(L.MaxPool1D, size=2, stride=1),
+        over_bins(L.MaxPool1D, size=2, stride=2),
+        batch_norm,
+        lambda b, x, r: conv2d(b, x, r, 12, 2, 3, stride=2),
+        over_bins(L.AveragePool1D, size=3, stride=2, padding="same"),
+    ),
+    features=20,
+    bench=True,
+)
+case(
+    "conv2d_gru",
+    stack(
+        image(
+            16,
+            2,
+            lambda b, x, r: conv2d(b, x, r, 8, 3, 3, padding=(2, 0), bin_padding=(1, 1), activation="relu"),
+            over_bins(L.MaxPool1D, size=2, stride=2),
+            lambda b, x, r: conv2d(b, x, r, 8, 3, 3, padding=(1, 1), groups=8, bin_stride=2),
+        ),
+        one(L.GRU, 12),
+        to_dense(3),
+    ),
+    features=32,
+)
 for _name, _fields in {
     "valid": {},
     "overlapping": {"size": 3, "stride": 1},

@@ -17,6 +17,7 @@ from rnnrt.layers import (
     BatchNormalization,
     Concatenate,
     Conv1D,
+    Conv2D,
     ConvTranspose1D,
     Crop1D,
     Dense,
@@ -134,6 +135,11 @@ def graph_with_every_layer():
         Conv1D, "conv", h, weight=normal(6, 3, 1), groups=3, padding="same", activation=("leaky_relu", 0.2)
     )
     h = b.add(ConvTranspose1D, "up", h, weight=normal(6, 3, 6), padding=(0, 2), activation="tanh")
+    h = b.add(Reshape, "image", h, features=(3, 2))
+    h = b.add(
+        Conv2D, "conv2d", h, weight=normal(2, 1, 2, 2), bin_dilation=2, padding="same", bin_padding=(1, 1)
+    )
+    h = b.add(Reshape, "row", h, features=(6,))
     h = b.add(
         MaxPool1D,
         "max",
