@@ -41,7 +41,7 @@ from .state import State
 from .value import by_path
 
 if TYPE_CHECKING:
-    from . import textbook
+    from . import frontends, textbook
 
 __version__ = "0.1.0"
 
@@ -73,6 +73,7 @@ __all__ = [
     "from_tflite",
     "from_torch",
     "from_torchscript",
+    "frontends",
     "get_include",
     "get_library",
     "layers",
@@ -85,8 +86,8 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for a module
 
     def __getattr__(name):
-        """The module ``textbook``, imported when first used: few programs need it."""
-        if name != "textbook":
+        """The modules ``textbook`` and ``frontends``, imported when first used: few programs need them."""
+        if name not in ("frontends", "textbook"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 

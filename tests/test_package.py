@@ -28,8 +28,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 NAMES = {
     rnnrt: "from_keras from_torch from_onnx from_tflite from_pt2 from_torchscript from_nam from_rtneural "
-    "from_numpy from_graph load convert by_path show_config get_include get_library layers textbook Model "
-    "Stream State Graph",
+    "from_numpy from_graph load convert by_path show_config get_include get_library layers textbook "
+    "frontends Model Stream State Graph",
+    rnnrt.frontends: "Frames STFT InverseSTFT MelSpectrogram MFCC PreEmphasis Log mel_filters window",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
     rnnrt.Model: "__call__ run stream step_many save summary inputs outputs clocks nbytes delay "
     "receptive_field streamable verify with_options",
@@ -233,7 +234,7 @@ ROWS = (
     ("annotations",),
     ("errors",),
     ("c_library",),
-    ("layers", "graph", "textbook", "axes", "state_form"),
+    ("layers", "graph", "textbook", "frontends", "axes", "state_form"),
     ("reference", "passes", "format", "timing"),
     ("verification",),
     ("importers",),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import rnnrt
-from rnnrt import Graph, Model, State, Stream, layers, textbook
+from rnnrt import Graph, Model, State, Stream, frontends, layers, textbook
 
 Floats = npt.NDArray[np.float32]
 Pair = Model[tuple[Floats, Floats]]
@@ -92,6 +92,20 @@ def book() -> None:
     assert np.allclose(answers[1], y)
 
 
+def fronts(samples: Floats) -> Floats:
+    stft = frontends.STFT(512, 128, padding="causal")
+    spectra, back = stft.stream(), stft.inverse.stream()
+    heard = back.push(spectra.push(samples.tolist()))
+    log = frontends.Log(offset=1e-6)
+    mel = frontends.MelSpectrogram(
+        16000, 512, 160, mel_scale="htk", norm=None, padding=(0, 64), n_mels=20, log=log
+    )
+    bands: Floats = frontends.MFCC(13, mel)(samples)
+    assert_type(frontends.window("hann", 5), npt.NDArray[np.float64])
+    print(heard.shape, mel.delay, spectra.delay)
+    return bands
+
+
 def files(path: Path) -> Model:
     rnnrt.from_graph(build(4)).save(path)
     model = rnnrt.load(path, num_threads=2, backend="native", verify=True)
@@ -137,6 +151,7 @@ def sources(keras_model: Any, state_dict: dict[str, Floats], spec: str) -> list[
 def main(folder: Path) -> None:
     model = files(folder / "m.rnnrt")
     x = np.ones((1, 5, 3), np.float32)
+    fronts(np.ones(2000, np.float32))
     print(whole(model, x).shape, len(live(model, x[0])), several(x).shape, refused(folder / "none"))
     book()
     print(rnnrt.show_config()["isas"], rnnrt.__version__)
