@@ -121,14 +121,23 @@ def delays(graph: Graph):
     greatest of a few straight lines ``slope * (k - 1) + start``, kept as {slope: start}; the delay is the
     most they are apart.
     """
-    once, late, running, flushed = _given_once(graph), _at_the_end(graph), {}, {}
-    led = leaders(graph)
+    late, led = _at_the_end(graph), leaders(graph)
     frames = [o.value for o in graph.outputs if graph.signals[o.value].time and o.value not in late]
-    shown = [
-        [layer_of(v) for v in frames if led.get(layer_of(v)) == led[names[0]]] for names in clocks(graph)
-    ]
+    of_layer = layer_delays(graph, {layer_of(v) for v in frames})
+    return tuple(
+        max((d for name, d in of_layer.items() if led.get(name) == led[names[0]]), default=0)
+        for names in clocks(graph)
+    )
+
+
+def layer_delays(graph: Graph, wanted=None):
+    """{layer: its delay, as of ``delays``} for the layers ``wanted``, all by default. Left out are those
+    whose frames all come at the end.
+    """
+    once, late, running, flushed = _given_once(graph), _at_the_end(graph), {}, {}
+    wanted = [x.name for x in graph.layers if (wanted is None or x.name in wanted) and x.name not in late]
     if any(layer.emits == "many" for layer in graph.layers):
-        return _counted_delays(graph, once, late, shown)
+        return _counted_delays(graph, once, late, wanted)
     for layer in graph.layers:
         if layer.name in once:
             running[layer.name] = flushed[layer.name] = {0: 1}
@@ -145,10 +154,10 @@ def delays(graph: Graph):
         first = 1 if layer.padding == "same" and length is None else span - left - right
         running[layer.name] = _after(_latest(before[0]), layer.stride, span - left)
         flushed[layer.name] = _after(_latest(before[1]), layer.stride, first)
-    return tuple(max((_most_apart(running[s], flushed[s]) for s in own), default=0) for own in shown)
+    return {name: _most_apart(running[name], flushed[name]) for name in wanted}
 
 
-def _counted_delays(graph, once, late, shown):
+def _counted_delays(graph, once, late, wanted):
     """The same, counted: where many frames come of one, what it takes is not made of such lines. Once all
     windows are full everything repeats after as many frames as all strides together."""
     jump = full = 1
@@ -179,7 +188,7 @@ def _counted_delays(graph, once, late, shown):
             running[layer.name], flushed[layer.name] = np.maximum(x, 0) * begun, np.maximum(ended, 0) * begun
     half = slice(1, len(n) // 2)
     apart = lambda s: int((np.searchsorted(running[s], flushed[s][half]) - n[half]).max())
-    return tuple(max(map(apart, own), default=0) for own in shown)
+    return {name: 0 if name in once else apart(name) for name in wanted}
 
 
 # ---- when a value comes ------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The command: what each command prints and writes."""
 
+import re
+
 import numpy as np
 import pytest
 from command import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run, run_json
@@ -8,7 +10,7 @@ from needs import need
 import rnnrt
 from rnnrt.command import demo
 from rnnrt.graph import GraphBuilder
-from rnnrt.layers import LSTM, Conv1D, Dense, Last
+from rnnrt.layers import GRU, LSTM, Add, Conv1D, ConvTranspose1D, Dense, Last
 
 need("rnnrt._engine")
 need("h5py")
@@ -162,6 +164,34 @@ def test_bench_of_a_strided_and_of_a_whole_sequence_model(capsys, tmp_path):
     assert code == 0 and "does not stream" in out and "whole" in out
     code, out, _ = run(capsys, "info", tmp_path / "reverse.rnnrt")
     assert code == 0 and "does not stream" in out and "lstm" in out
+
+
+def test_info_says_what_each_layer_means_to_a_stream(capsys, tmp_path):
+    b = GraphBuilder()
+    x, speaker = b.input("x", (3,)), b.input("speaker", (2,), time=False)
+    conv = b.add(Conv1D, "conv", x, weight=np.ones((4, 5, 3)), padding=(2, 2))
+    down = b.add(Conv1D, "down", conv, weight=np.ones((4, 2, 4)), stride=2)
+    up = b.add(ConvTranspose1D, "up", down, weight=np.ones((4, 2, 4)), stride=2)
+    both = b.add(Add, "both", conv, up)
+    gru = b.add(GRU, "gru", both, weight=np.ones((18, 4)), recurrent_weight=np.ones((18, 6)))
+    b.output("y", gru)
+    b.output("z", b.add(Dense, "dense", speaker, weight=np.ones((1, 2))))
+    rnnrt.from_graph(b.graph()).save(tmp_path / "m.rnnrt")
+    code, data = run_json(capsys, "info", "--streaming", tmp_path / "m.rnnrt")
+    keys = ("name", "delay", "receptive_field", "rate", "state_bytes")
+    assert code == 0 and [tuple(row[k] for k in keys) for row in data["streaming"]["layers"]] == [
+        ("x", 0, 1, 1, 0),
+        ("speaker", None, None, None, 0),
+        ("conv", 2, 5, 1, 4 * 3 * 4),
+        ("down", 2, 6, 0.5, 4 * 4),
+        ("up", 2, 7, 1, 0),
+        ("both", 2, 7, 1, 2 * 4 * 4),  # two frames of ``conv``, until ``up`` has them
+        ("gru", 2, None, 1, 6 * 4),
+        ("dense", None, None, None, 0),
+    ]
+    code, out, _ = run(capsys, "info", "--streaming", tmp_path / "m.rnnrt")
+    assert re.search(r"^gru +gru +2 +- +1 +24$", out, re.MULTILINE) and "state of one stream: " in out
+    assert "streaming" not in run_json(capsys, "info", tmp_path / "m.rnnrt")[1]
 
 
 def test_bench_against_keras_runs_the_same_file_there(capsys):

@@ -232,11 +232,16 @@ def parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--name", help="of the array in C (default: the file's own)")
     force(added)
-    command(
+    added = command(
         info.info,
         "info",
         "show layers, sizes, inputs, outputs, assumptions; or the draft of a spec where one is needed",
         "file",
+    )
+    added.add_argument(
+        "--streaming",
+        action="store_true",
+        help="show of each layer the engine runs what it costs a stream: delay, frames seen, rate, state",
     )
     added = command(run.run, "run", "run a model on whole arrays or sounds", "model")
     added.add_argument(

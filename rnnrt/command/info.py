@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
+import numpy as np
+
+from .. import timing
 from ..errors import NotStreamableError
 from ..graph import Graph
 from ..layers import Input
@@ -52,6 +56,9 @@ def info(options):
         behind = dict(zip(model.clocks, model.delay if len(model.clocks) > 1 else [model.delay]))
         lags = [f"{d} frames behind {' and '.join(names)}" for names, d in behind.items() if d]
         lines.append(f"streams, {', '.join(lags)}" if lags else "streams")
+        if options.streaming:
+            data["streaming"] = streaming(model)
+            lines += streamed(data["streaming"])
     else:
         try:
             model.stream()
@@ -96,6 +103,49 @@ def describe(graph: Graph) -> dict:
         "layers": layers,
         "metadata": graph.metadata,
     }
+
+
+def streaming(model) -> dict:
+    """What each layer means to a stream of one row, as plain JSON values. ``rate``: its frames for one of the
+    input; ``delay`` in frames of the input, and ``receptive_field`` too, None where it is all of them; both
+    are None where what the layer answers comes once.
+    """
+    graph = model._run_graph
+    once = {n: np.zeros(graph.signals[n].features, np.float32) for n in graph.inputs if not graph[n].time}
+    stream = model.stream(inputs=once)
+    held: dict[str, int] = {}
+    for name, array in stream.state.arrays().items():
+        layer = name.rpartition("/")[0]
+        held[layer] = held.get(layer, 0) + array.nbytes
+    reach, delays = timing.reaches(graph), timing.layer_delays(graph)
+    rates = timing.reaches(graph, past_whole=True)
+    layers = []
+    for layer in graph.layers:
+        name, timed = layer.name, graph.signals[layer.name].time and layer.name in delays
+        seen = reach[name] if timed else None
+        layers.append(
+            {
+                "name": name,
+                "kind": layer.kind,
+                "delay": delays[name] if timed else None,
+                "receptive_field": None if seen is None else math.floor(seen[1] - seen[0]) + 1,
+                "rate": float(1 / rates[name][2]) if timed else None,
+                "state_bytes": held.pop(name, 0),
+            }
+        )
+    state = sum(x["state_bytes"] for x in layers)
+    return {"layers": layers, "state_bytes": state + sum(held.values())}
+
+
+def streamed(data):
+    """The same as lines."""
+    word = lambda value: "-" if value is None else f"{value:g}" if isinstance(value, float) else value
+    rows = [
+        (x["name"], x["kind"], *(word(x[key]) for key in ("delay", "receptive_field", "rate", "state_bytes")))
+        for x in data["layers"]
+    ]
+    header = ("layer", "kind", "delay", "sees frames", "rate", "state bytes")
+    return [*table(header, rows), f"state of one stream: {data['state_bytes']:,} bytes"]
 
 
 def described(data):
