@@ -65,15 +65,19 @@ def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(kera
         "Conv1DTranspose": (2, 1),
         "DepthwiseConv1D": (1,),
         "SeparableConv1D": (2, 1),
+        "Conv2D": (2, 1),
+        "DepthwiseConv2D": (1,),
+        "SeparableConv2D": (2, 1),
         "Reshape": ((2, 3),),
         "Permute": ((2, 1),),
         "RepeatVector": (2,),
         "Embedding": (2, 2),
         "Rescaling": (2.0,),
         **dict.fromkeys(("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"), (2,)),
-        **dict.fromkeys(("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout"), (0.1,)),
+        **dict.fromkeys(("Dropout", "SpatialDropout1D", "SpatialDropout2D"), (0.1,)),
+        **dict.fromkeys(("GaussianNoise", "GaussianDropout"), (0.1,)),
         **dict.fromkeys(("AlphaDropout", "ActivityRegularization"), (0.1,)),
-        **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), (2,)),
+        **dict.fromkeys(("AveragePooling1D", "MaxPooling1D", "AveragePooling2D", "MaxPooling2D"), (2,)),
     }
     for name in sorted(PASSES | MERGES | ENDS):
         layer = getattr(keras.layers, name)(*arguments.get(name, ()))

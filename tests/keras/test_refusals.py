@@ -128,13 +128,13 @@ def test_the_advice_cuts_behind_a_front_whose_shapes_are_not_known(suffix):
     """A Reshape says itself what comes out of it."""
 
     def front(config):
-        find(config, "permute").update(class_name="Conv2D")
-        find(config, "permute_1").update(class_name="MaxPooling2D")
+        find(config, "permute").update(class_name="Conv3D")
+        find(config, "permute_1").update(class_name="MaxPooling3D")
 
     change = with_config if suffix == ".keras" else with_model_config
     data = change(file(f"forecaster{suffix}"), front)
     with pytest.raises(
-        UnsupportedModelError, match=r"'permute' \(Conv2D\).*inputs=\['(reshape|permute_1)'\]"
+        UnsupportedModelError, match=r"'permute' \(Conv3D\).*inputs=\['(reshape|permute_1)'\]"
     ):
         importer.read(data)
     made = importer.read(data, inputs=["reshape"])

@@ -90,7 +90,20 @@ class Algebra:
 
 
 def merged(context, operator, *references):
-    """Two inputs or more, one after the other, through an operator of two."""
+    """Two inputs or more, one after the other, through an operator of two. Frames of several axes go through
+    as rows of numbers, where none is broadcast.
+    """
+    signals = [context.builder.signal(x) for x in references]
+    features = signals[0].features
+    alike = all((s.features, s.time) == (features, signals[0].time) for s in signals)
+    if len(features) > 1 and alike and context.truths.isdisjoint(references):
+        row = (signals[0].width,)
+        rows = [
+            context.add(layers.Reshape, x, suffix=f".row_{k}", features=row) for k, x in enumerate(references)
+        ]
+        return context.add(
+            layers.Reshape, merged(context, operator, *rows), suffix=".frames", features=features
+        )
     algebra = Algebra(context, references)
     made = algebra.inputs[0]
     for x in algebra.inputs[1:]:

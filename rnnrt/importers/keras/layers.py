@@ -18,6 +18,7 @@ from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from .algebra import ALGEBRA
 from .config import Config, Description, Version, layer_activation
+from .fronts import FRONTS, check_copies, normalized
 from .masks import Mask, Masks
 from .merges import MERGES, zeroed
 
@@ -89,7 +90,17 @@ class LayerContext:
     def of_a_frame(self, word, x, suffix=""):
         """An activation that is not a function of one number."""
         kind = {"softmax": layers.Softmax, "log_softmax": layers.LogSoftmax}[word]
+        if len(self.builder.signal(x).features) == 2:
+            return self.over_bins(x, lambda bins: self.add(kind, bins, suffix=suffix))
         return self.add(kind, x, suffix=suffix)
+
+    def over_bins(self, x, build):
+        """``build`` of every frame, (bins, features), as a sequence of bins: a graph inside each frame."""
+        bins, *features = self.builder.signal(x).features
+        outer, self.builder = self.builder, layers.GraphBuilder()
+        self.builder.output("y", build(self.builder.input("frame", features, length=bins)))
+        graph, self.builder = self.builder.graph(), outer
+        return self.add(layers.TimeDistributed, x, graph=graph)
 
     def array(self, role, *shape):
         """The array called ``role``, of ``shape``, where None stands for any size."""
@@ -145,6 +156,11 @@ class LayerContext:
             )
         return width
 
+    def last(self, x):
+        """Numbers along the last axis of a frame: one scale and offset each is an Affine."""
+        self.width(x)
+        return (self.builder.signal(x).features or (1,))[-1]
+
     def length(self, x):
         """The fixed number of frames of a sequence; refuses one that is not fixed."""
         signal = self.builder.signal(x)
@@ -167,14 +183,7 @@ def _dense(context, x):
     if (
         signal.time and len(signal.features) == 2
     ):  # over the last axis alone: the frame's first axis is an inner time
-        inside = layers.GraphBuilder()
-        outer, context.builder = context.builder, inside
-        y = _dense_of(
-            context, inside.input("frame", signal.features[1:], time=True, length=signal.features[0]), units
-        )
-        context.builder = outer
-        inside.output("y", y)
-        return context.add(layers.TimeDistributed, x, graph=inside.graph())
+        return context.over_bins(x, lambda bins: _dense_of(context, bins, units))
     if len(signal.features) != 1:
         raise UnsupportedModelError(
             "is supported only on (batch, time, features) and (batch, time, n, features)",
@@ -295,9 +304,9 @@ def _separable_conv1d(context, x):
 # ---- normalisation, activations ----------------------------------------------------------------------------
 
 
-def _scale_and_offset(context):
+def _scale_and_offset(context, axes=1):
     return (
-        context.array(role, None) if context.config.flag(option, True) else None
+        context.array(role, *(None,) * axes) if context.config.flag(option, True) else None
         for role, option in (("gamma", "scale"), ("beta", "center"))
     )
 
@@ -330,8 +339,12 @@ def _batch_normalization(context, x):
 
 
 def _layer_normalization(context, x):
-    context.last_axis(x)
     context.config.only("rms_scaling", False)
+    if len(context.builder.signal(x).features) > 1 and context.builder.signal(x).time:
+        axes, epsilon = context.config.integers("axis", -1), context.config.number("epsilon", 1e-3)
+        gamma, beta = _scale_and_offset(context, len(axes))
+        return normalized(context, x, axes, gamma=gamma, beta=beta, epsilon=epsilon)
+    context.last_axis(x)
     gamma, beta = _scale_and_offset(context)
     width = context.width(x)
     return context.add(
@@ -365,19 +378,24 @@ def _prelu(context, x):
     context.config.harmless("alpha_constraint")
     if signal.time and alpha.shape[0] != 1:
         raise context.config.unsupported("shared_axes", shared, "[1], one slope for all frames")
-    if len(signal.features) != 1:
-        raise UnsupportedModelError(
-            "is supported only on (batch, time, features)", where=context.layer.where, found=str(signal)
+    shape = alpha.shape[signal.time :]
+    if any(n not in (1, size) for n, size in zip(shape, signal.features)):
+        raise ModelFileError(
+            "the array alpha does not fit the input", where=context.layer.where, found=str(alpha.shape)
         )
-    slopes = np.broadcast_to(alpha.reshape(-1), context.width(x))
+    slopes = np.broadcast_to(alpha.reshape(shape), signal.features).reshape(-1)
+    features = signal.features
+    if len(features) > 1:
+        x = context.add(layers.Reshape, x, suffix=".row", features=(context.width(x),))
     above = context.add(layers.Activation, x, suffix=".above", activation="relu")
     below = context.add(layers.Activation, x, suffix=".below", activation=layers.Function("at_most", (0.0,)))
     below = context.add(layers.Affine, below, suffix=".scaled", scale=slopes, offset=0 * slopes)
-    return context.add(layers.Add, above, below)
+    y = context.add(layers.Add, above, below)
+    return y if len(features) == 1 else context.add(layers.Reshape, y, suffix=".frames", features=features)
 
 
 def _rescaling(context, x):
-    width = context.synthesize(context.width(x))
+    width = context.synthesize(context.last(x))
     scale, offset = (
         np.broadcast_to(context.config.numbers(name, default, width), width)
         for name, default in (("scale", 1.0), ("offset", 0.0))
@@ -466,42 +484,14 @@ def _reshape(context, x):
     return context.add(layers.Reshape, x, features=shape[1:]) if len(shape) > 2 else x
 
 
-def _permute(context, x):
-    """(2, 1): time and features change places, by way of all numbers side by side."""
-    dims = context.config.integers("dims")
-    if dims == list(range(1, len(dims) + 1)):
-        return x
-    length, width = context.length(x), context.width(x)
-    if dims != [2, 1]:
-        raise context.config.unsupported("dims", dims, "(2, 1)")
-    _check_copies(context, length * width)
-    index = np.arange(length * width).reshape(length, width).T.ravel()
-    x = context.add(
-        layers.Select, context.add(layers.Flatten, x, suffix=".flat"), suffix=".order", index=index
-    )
-    return context.add(layers.Unflatten, x, length=width)
-
-
 def _repeat_vector(context, x):
     n, width = context.config.integer("n"), context.width(x)
-    _check_copies(context, n * width)
+    check_copies(context, n * width)
     return context.add(
         layers.Unflatten,
         context.add(layers.Select, x, suffix=".copies", index=np.tile(np.arange(width), n)),
         length=n,
     )
-
-
-def _check_copies(context, numbers):
-    """An index is stored for each of them."""
-    if not 1 <= numbers <= 1 << 20:
-        raise UnsupportedModelError(
-            "would move too many numbers",
-            where=context.layer.where,
-            expected="1 to 2**20",
-            found=str(numbers),
-        )
-    context.synthesize(numbers)
 
 
 def _both_sides(context, option):
@@ -541,6 +531,7 @@ def _cropping1d(context, x):
 #: Layers that do nothing at inference, and what they may be told.
 IDENTITIES = {
     "Dropout": ("rate", "noise_shape", "seed", "p"),
+    "SpatialDropout2D": ("rate", "seed", "p", "noise_shape", "data_format"),
     "SpatialDropout1D": ("rate", "seed", "p", "noise_shape"),
     "GaussianNoise": ("stddev", "seed", "sigma"),
     "GaussianDropout": ("rate", "seed", "p"),
@@ -571,10 +562,10 @@ LAYERS = {
     "GlobalAveragePooling1D": _global_pool(layers.GlobalAveragePool),
     "Flatten": _flatten,
     "Reshape": _reshape,
-    "Permute": _permute,
     "RepeatVector": _repeat_vector,
     "ZeroPadding1D": _zero_padding1d,
     "Cropping1D": _cropping1d,
+    **FRONTS,
     **MERGES,
     **ALGEBRA,
 }

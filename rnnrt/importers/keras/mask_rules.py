@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...errors import UnsupportedModelError
 from .config import Description
+from .fronts import FRONTS
 from .layers import IDENTITIES
 from .masks import Mask, Masks, merging, refused
 from .recurrent import RECURRENT
@@ -32,6 +33,7 @@ ENDS = {
     *("Conv1D", "Conv1DTranspose", "DepthwiseConv1D", "SeparableConv1D", "ZeroPadding1D", "Cropping1D"),
     *("MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D"),
     *("Flatten", "Reshape", "Permute", "RepeatVector", "Embedding", "RMSNormalization"),
+    *FRONTS,
     *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
 }
 

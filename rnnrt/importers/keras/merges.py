@@ -10,6 +10,7 @@ import numpy as np
 from ... import layers
 from ...errors import ModelFileError
 from .algebra import merged
+from .fronts import concatenated
 from .masks import merging
 
 
@@ -22,8 +23,28 @@ def zeroed(context, x, mask, suffix=""):
 
 
 def _concatenate(context, *xs):
+    signal = context.builder.signal(xs[0])
+    if signal.time and len(signal.features) > 1:
+        return _concatenated_frames(context, xs, signal)
     context.last_axis(xs[0])
     return context.add(layers.Concatenate, *xs)
+
+
+def _concatenated_frames(context, xs, signal):
+    """Along an axis of frames that have several."""
+    rank, axis = 2 + len(signal.features), context.config.integer("axis", -1)
+    place = axis + rank - 2 if axis < 0 else axis - 2
+    signals = [context.builder.signal(x) for x in xs]
+    rest = {s.features[:place] + s.features[place + 1 :] for s in signals if len(s.features) == rank - 2}
+    if not 0 <= place < rank - 2:
+        raise context.config.unsupported("axis", axis, "an axis of frames")
+    if len(rest) > 1 or any(len(s.features) != rank - 2 for s in signals):
+        raise ModelFileError(
+            "the inputs do not fit one another",
+            where=context.layer.where,
+            found=", ".join(map(str, signals[:8])),
+        )
+    return concatenated(context, xs, place)
 
 
 def _add(context, *xs):
@@ -74,7 +95,7 @@ def _of_one_shape(context, xs):
 
 
 def _scaled(context, x, factor, suffix=""):
-    width = context.synthesize(context.width(x))
+    width = context.synthesize(context.last(x))
     return context.add(layers.Affine, x, suffix=suffix, scale=np.full(width, factor), offset=np.zeros(width))
 
 

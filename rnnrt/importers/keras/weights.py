@@ -95,6 +95,8 @@ _EMPTY = {
     "Average",
     *("UpSampling1D", "UnitNormalization", "Maximum", "Minimum", "Dot", "Normalization"),
     *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
+    *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+    *("ZeroPadding2D", "Cropping2D", "SpatialDropout2D"),
     "Masking",
     "Lambda",
 }
@@ -157,11 +159,11 @@ def _slots(layer, count):
                 fix="Save the model before it was quantised, or after LoRA's weights were merged into it.",
             )
     match layer.class_name:
-        case "Dense" | "Conv1D" | "Conv1DTranspose":
+        case "Dense" | "Conv1D" | "Conv1DTranspose" | "Conv2D":
             return _named("kernel", bias=config)
-        case "DepthwiseConv1D":
+        case "DepthwiseConv1D" | "DepthwiseConv2D":
             return _named("depthwise_kernel", bias=config)
-        case "SeparableConv1D":
+        case "SeparableConv1D" | "SeparableConv2D":
             return _named("depthwise_kernel", "pointwise_kernel", bias=config)
         case "SimpleRNNCell" | "LSTMCell" | "GRUCell":
             return _named("kernel", "recurrent_kernel", bias=config)
