@@ -13,11 +13,11 @@ import numpy as np
 
 from ... import layers
 from ...errors import UnsupportedModelError
-from ..axes.values import Clock, Constant, Network
+from ..axes.values import Clock, Constant, Network, Size, Tensor
 from ..operators.table import apply
 from .masks import merging
 
-_ADVICE = {
+ADVICE = {
     "length": "Give the model's input a fixed length.",
     "truth": 'Make numbers of them first: keras.ops.cast(x, "float32").',
     "bits": "Use keras.ops.logical_not, logical_and, logical_or or logical_xor.",
@@ -29,7 +29,7 @@ class Algebra:
 
     def __init__(self, context, references):
         self.context = context
-        self.net = Network(_ADVICE)
+        self.net = Network(ADVICE)
         self.net.builder, self.net.name = context.builder, context.name
         self.inputs = [self.tensor(r) for r in references]
 
@@ -308,10 +308,14 @@ ALGEBRA = {
 
 def _operands(context, references):
     """(the operators, the positional arguments of a call: tensors and what stands beside them)."""
-    algebra = Algebra(context, references)
+    algebra = context.algebra(references) if context.algebra else Algebra(context, references)
     left = iter(algebra.inputs)
 
     def filled(argument):
+        if isinstance(argument, (Constant, slice, type(...))):  # of a live call
+            return argument
+        if isinstance(argument, Tensor):
+            return next(left)
         if isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__":
             return next(left)
         if isinstance(argument, dict) and argument.get("class_name") == "__slice__":
@@ -322,7 +326,7 @@ def _operands(context, references):
             return slice(*parts)
         if isinstance(argument, dict) and argument.get("class_name") == "__ellipsis__":
             return ...
-        if isinstance(argument, list):
+        if isinstance(argument, (list, tuple)):
             return tuple(map(filled, argument))
         if argument is None or type(argument) in (int, float):
             return argument
@@ -343,9 +347,9 @@ def _options(context, names):
     return found
 
 
-def _operation(operator, *arguments, options=None, **fixed):
+def _operation(operator, *arguments, options=None, dropped=None, **fixed):
     """A function whose positional arguments are the operator's ``arguments``; ``options``: {its own name: the
-    operator's} of what the config says.
+    operator's} of what the config says; ``dropped``: options that must have this value.
     """
 
     def build(context, *references):
@@ -354,6 +358,8 @@ def _operation(operator, *arguments, options=None, **fixed):
             raise UnsupportedModelError(
                 "is called with other arguments than are known", where=context.layer.where
             )
+        for name, value in (dropped or {}).items():
+            context.config.only(name, value)
         named = dict(zip(arguments, given)) | _options(context, options or {}) | fixed
         return algebra.reference(algebra.do(operator, **named))
 
@@ -393,6 +399,79 @@ def _concatenate(context, *references):
     tensors = given[0] if len(given) == 1 and isinstance(given[0], tuple) else tuple(given)
     axis = context.config.integer("axis", 0)
     return algebra.reference(algebra.do("concat", tensors=tensors, axis=axis))
+
+
+def _split(context, x):
+    """Equal parts, or parts that end where ``indices_or_sections`` says."""
+    algebra, (own,) = _operands(context, (x,))
+    told, axis = context.config.value("indices_or_sections"), context.config.integer("axis", 0)
+    if isinstance(told, list):
+        ends = [*told, algebra.net.sizes(own)[algebra.net.axis(own, axis)]]
+        if any(type(n) is not int for n in ends) or sorted(ends) != ends:
+            raise context.config.unsupported("indices_or_sections", told, "places in order, of features")
+        parts = algebra.do("split", x=own, sizes=[b - a for a, b in zip([0, *ends], ends)], axis=axis)
+    else:
+        size = algebra.net.sizes(own)[algebra.net.axis(own, axis)]
+        count = context.config.integer("indices_or_sections")
+        if type(size) is not int or count < 1 or size % count:
+            raise context.config.unsupported("indices_or_sections", count, f"equal parts of {size} features")
+        parts = algebra.do("split", x=own, sizes=[size // count] * count, axis=axis)
+    return [algebra.reference(p) for p in parts]
+
+
+def _unstack(context, x):
+    algebra, (own,) = _operands(context, (x,))
+    context.config.harmless("num")
+    return [algebra.reference(p) for p in algebra.do("unbind", x=own, axis=context.config.integer("axis", 0))]
+
+
+def _stack(context, *references):
+    algebra, given = _operands(context, references)
+    tensors = given[0] if len(given) == 1 and isinstance(given[0], tuple) else tuple(given)
+    return algebra.reference(algebra.do("stack", tensors=tensors, axis=context.config.integer("axis", 0)))
+
+
+def _reshape(context, x):
+    """-1 in front, or None, is the batch."""
+    algebra, (own,) = _operands(context, (x,))
+    shape = [-1 if n is None else n for n in context.config.value("newshape")]
+    if shape[:1] == [-1] and own.axes[:1] == ("b",):
+        shape[0] = Size(("b",))
+    return algebra.reference(algebra.do("reshape", x=own, shape=tuple(shape)))
+
+
+def _alike(value):
+    """Zeros or ones of a tensor's shape."""
+
+    def build(context, x):
+        algebra, (own,) = _operands(context, (x,))
+        context.config.only("dtype", None, "float32")
+        context.config.only("sparse", None, False)
+        none = algebra.do("multiply", a=own, b=0.0)
+        return algebra.reference(algebra.do("add", a=none, b=value) if value else none)
+
+    return build
+
+
+def _same(context, x):
+    algebra, (own,) = _operands(context, (x,))
+    context.config.only("dtype", None, "float32")
+    context.config.harmless("sparse", "ragged")
+    return algebra.reference(own)
+
+
+def _function(name, **parameters):
+    """A function of one number with options. ``parameters``: {option: its default}."""
+
+    def build(context, x):
+        algebra, (own,) = _operands(context, (x,))
+        told = tuple(float(context.config.number(o, v)) for o, v in parameters.items())
+        own = algebra.do("identity", x=own)
+        return algebra.reference(
+            algebra.net.layered(own, layers.Activation, activation=layers.Function(name, told))
+        )
+
+    return build
 
 
 def _transpose(context, x):
@@ -449,6 +528,29 @@ OPERATIONS = {
     "Einsum": _einsum,
     "Concatenate": _concatenate,
     "Transpose": _transpose,
+    "Split": _split,
+    "Unstack": _unstack,
+    "Stack": _stack,
+    "Reshape": _reshape,
+    "ZerosLike": _alike(0.0),
+    "OnesLike": _alike(1.0),
+    "ConvertToTensor": _same,
+    "Copy": _same,
+    "StopGradient": _same,
+    "Identity": _same,
+    "NotEqual": _two("not_equal"),
+    "Dot": _two("matmul"),
+    "Swapaxes": _operation("transpose", "x", options={"axis1": "first", "axis2": "second"}),
+    "Repeat": _operation("repeat_each", "x", options={"repeats": "times", "axis": "axis"}),
+    "Flip": _operation("flip", "x", options={"axis": "axes"}),
+    "Cumsum": _operation("cumulative_sum", "x", options={"axis": "axis"}, dropped={"dtype": None}),
+    "LeakyRelu": _function("leaky_relu", negative_slope=0.2),
+    "Elu": _function("elu", alpha=1.0),
+    "Celu": _function("celu", alpha=1.0),
+    "HardShrink": _function("hard_shrink", threshold=0.5),
+    "SoftShrink": _function("soft_shrink", threshold=0.5),
+    "HardTanh": _function("hard_tanh"),
+    "Relu6": _operation("clip", "x", low=0.0, high=6.0),
     "Exp": _operation("exponential", "x"),
     "Expm1": _operation("exponential_less_one", "x"),
     "Log1p": _operation("log_of_one_more", "x"),

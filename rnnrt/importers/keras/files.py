@@ -11,11 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import dataclass, replace
 from os import PathLike
-
-import numpy as np
 
 from ...errors import ModelFileError, UnsupportedModelError
 from ...format.reading import is_open, open_regular, path_text, read_whole
@@ -23,6 +20,7 @@ from ..containers import HDF5_SIGNATURE, ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive, unpacked_limit
 from ..detection import framework
 from ..spec.text import is_file, text_of
+from . import live
 from .config import UNKNOWN, Description, Version, describe, is_json, parse
 from .saved_model import SavedModel
 from .spec import complete, read_lines, without_ignored
@@ -320,37 +318,7 @@ def _saved_model(folder, spec, max_bytes, custom):
 
 
 def _live(model, custom):
-    """A keras.Model in memory: its own JSON, and each layer's variables in the order a legacy file would hold
-    them.
-    """
     where = f"the model {getattr(model, 'name', '')!r}"
-    if not hasattr(model, "to_json") or not hasattr(model, "layers"):
-        raise UnsupportedModelError(
-            "only whole Keras models are imported",
-            where=where,
-            found=type(model).__name__,
-            fix="Wrap it: keras.Sequential([keras.Input(shape), layer]).",
-        )
-    try:
-        text = model.to_json()
-        values = parse(text, where)
-        lists = {
-            layer.name: [
-                (_name(v), np.asarray(v.numpy()))
-                for v in (*layer.trainable_weights, *layer.non_trainable_weights)
-            ]
-            for layer in model.layers
-        }
-    except (TypeError, ValueError, NotImplementedError, RuntimeError, AttributeError) as error:
-        raise UnsupportedModelError(
-            "Keras cannot describe this model", where=where, found=str(error)[:300]
-        ) from error
-    root = type(model).__mro__
-    package = next(p for p in (c.__module__.partition(".")[0] for c in root) if p in ("keras", "tf_keras"))
-    version = Version(str(values.get("keras_version") or sys.modules[package].__version__))
+    values, version = live.described(model, where)
     described = _network(describe(_marked(values, custom)), where)
-    return KerasModel(described, fill_lists(described, lists, where), version, "live")
-
-
-def _name(variable):
-    return getattr(variable, "path", None) or variable.name
+    return KerasModel(described, live.arrays_of(described, model, where), version, "live")

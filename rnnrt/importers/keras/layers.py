@@ -52,6 +52,8 @@ class LayerContext:
     made_mask: Mask | None = None  # the layer's own, whatever its inputs have
     arguments: Sequence = ()  # of a keras.ops function: what it is called with, as the file has it
     truths: set[str] = field(default_factory=set)  # references that are truth values in Keras
+    importer: object = None  # the one that asks
+    algebra: object = None  # what makes the operators of a live call
     config: Config = field(init=False)
 
     def __post_init__(self):
@@ -75,6 +77,7 @@ class LayerContext:
             self.mask_values,
             self.masks,
             truths=self.truths,
+            importer=self.importer,
         )
 
     def add(self, kind, *inputs, suffix="", **fields):

@@ -24,6 +24,7 @@ from .cut import Cut
 from .files import KerasModel, described_by, open_model
 from .flags import Flags, flags, makes_flags, mask_of
 from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
+from .live import Live
 from .mask_rules import POINTWISE, after, flow, handed_on, major
 from .masks import Mask, Masks, refused
 from .recurrent import RECURRENT, custom_layers, fields_of
@@ -45,7 +46,8 @@ def read(
     ``model.to_json()`` or lines (see spec.py), or a path to it, for files that hold weights alone;
     ``{"keras_version": "2.15.0"}`` for a file that does not say which Keras wrote it, where that decides what
     it computes. ``custom_objects``: {class name: f}, where ``f(config: dict, arrays: dict)`` returns an rnnrt
-    layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and inputs in them replaced.
+    layer (for a cell: SimpleRNN, LSTM or GRU) or a list of them, the names and inputs in them replaced; or
+    the Keras class itself, whose ``call`` is followed (see traced.py), as those of a live model are.
     ``inputs``, ``outputs``: names of top-level layers that cut a part out: it starts with what the layers in
     ``inputs`` put out (an InputLayer: with what is put in) and ends with what those in ``outputs`` do.
 
@@ -85,8 +87,9 @@ def _asked_once(custom_objects):
 
         return ask
 
-    again = dict.fromkeys(custom_objects, lambda config, arrays: answers.pop(0))
-    return {name: asked(f) for name, f in custom_objects.items()}, again
+    classes = {name: f for name, f in custom_objects.items() if isinstance(f, type)}
+    again = dict.fromkeys(custom_objects, lambda config, arrays: answers.pop(0)) | classes
+    return {name: asked(f) for name, f in custom_objects.items()} | classes, again
 
 
 def _with_masked_form(graph, importer, wiring, cut):
@@ -218,15 +221,17 @@ class Importer:
                 where=layer.where,
                 expected=f"at most {_MAX_CALLS}",
             )
-        if not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN):
+        unknown = not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN)
+        if unknown and not isinstance(arrays, Live):
             raise unsupported(layer)
         if refusal:
             raise refusal
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
         masks, behind = self._masks(layer, tensors, given)
-        if layer.custom:
-            context = self._context(layer, arrays, name, masks)
+        if layer.custom or unknown:
+            context = self.context_of(layer, arrays, name, masks)
+            context.arguments = arguments
             return self._custom(context, [self.reference(t) for t in tensors])
         if kind in NETWORKS:
             return self._nested(layer, arrays, [t.masked(m) for t, m in zip(tensors, masks)], name)
@@ -234,7 +239,7 @@ class Importer:
             self._check_identity(layer)
             version = self.model.version
             return [t.masked(after(self.masks, layer, name, [m], version)) for t, m in zip(tensors, behind)]
-        context = self._context(layer, arrays, name, masks)
+        context = self.context_of(layer, arrays, name, masks)
         context.arguments = arguments if layer.operation else ()
         references = [self.reference(t, ids=kind == "Embedding") for t in tensors]
         if kind == "TimeDistributed" and not layer.operation:
@@ -329,7 +334,7 @@ class Importer:
             return signal, lambda: self.reference(tensor, ids)
         return self.builder.signal(tensor.reference), lambda: tensor.reference
 
-    def _context(self, layer, arrays, name, masks=()):
+    def context_of(self, layer, arrays, name, masks=()):
         context = LayerContext(
             self.builder,
             layer,
@@ -341,6 +346,7 @@ class Importer:
             self.masks,
             masks,
             truths=self.truths,
+            importer=self,
         )
         if not (layer.operation and layer.class_name == "Cast"):
             _check_dtype(context.config, self.assumptions)
@@ -384,6 +390,15 @@ class Importer:
         class in Keras does is not known.
         """
         x, mask = references[0], context.masks[0] if context.masks else None
+        if isinstance(context.arrays, Live) or context.custom_objects:
+            from . import traced  # for which Keras is in memory
+
+            made = traced.layer_of(context, references)
+            if made is not None:
+                passes = any(context.masks) and traced.mask_rule(context, made)
+                return [
+                    _Tensor(r, mask if passes else None) for r in traced.traced(context, made, references)
+                ]
         if any(context.masks):
             self.assumptions.append(
                 f"{context.layer.where}: the mask of {next(m for m in context.masks if m).where} is taken to "
@@ -426,8 +441,7 @@ class Importer:
             return self.apply(inside, arrays, [_Tensor(x)], context.name)[0].reference
         if x in self.truths:
             raise UnsupportedModelError("truth values are not supported here", where=context.layer.where)
-        frame = Importer(self.model, self.custom_objects)
-        frame.assumptions, frame.calls = self.assumptions, self.calls
+        frame = self.apart()
         entry = _Tensor(None, None, "frame", [None, *signal.features], context.layer.where)
         if context.masks[0]:  # Keras gives the layer inside one flag a row: no layer of sequences takes that
             where = context.layer.where
@@ -438,6 +452,27 @@ class Importer:
             raise UnsupportedModelError("holds a layer with several outputs", where=context.layer.where)
         frame.builder.output("y", frame.reference(result[0]))
         return context.add(layers.TimeDistributed, x, graph=frame.builder.graph())
+
+    def apart(self):
+        """An importer of the same model for a graph inside a layer."""
+        frame = Importer(self.model, self.custom_objects)
+        frame.assumptions, frame.calls = self.assumptions, self.calls
+        return frame
+
+    def cell_of(self, context):
+        """A custom cell whose call can be followed, or None."""
+        if not isinstance(context.arrays, Live) and not self.custom_objects:
+            return None
+        from . import traced  # for which Keras is in memory
+
+        return traced.cell_of(context)
+
+    def called(self, layer, arrays, references, name):
+        """What a layer that a live class calls makes, by reference."""
+        made = self.apply(layer, arrays, [_Tensor(r) for r in references], name)
+        if any(t.mask for t in made):
+            raise UnsupportedModelError("makes a mask inside a class of your own", where=layer.where)
+        return [self.reference(t) for t in made]
 
     def _shape(self, wiring, key):
         """The shape of a graph input, batch axis first: an InputLayer's own, or that of the tensor where the

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ... import layers
 from ...errors import ModelFileError, UnsupportedModelError
+from .live import Live
 from .merges import average
 from .weights import children, from_cudnn, inner
 
@@ -229,7 +230,7 @@ def _unknown(context, why=None):
 
 def _custom_cells(context):
     name = context.layer.class_name
-    if (
+    if not isinstance(context.arrays, Live) and (
         name.rpartition(">")[2] == "LNSimpleRNNCell"
         and {"units", "activation"} <= set(context.layer.config)
         and not {name, "LNSimpleRNNCell"} & set(context.custom_objects)
@@ -238,6 +239,8 @@ def _custom_cells(context):
         context.config.harmless("dtype")
         context.config.finish()
         return [cells]
+    if (stepwise := context.importer.cell_of(context)) is not None:
+        return [(stepwise, {})]
     cells = custom_layers(context)
     if any(type(x) not in (layers.SimpleRNN, layers.LSTM, layers.GRU) or x.reverse for x in cells):
         raise UnsupportedModelError(
@@ -352,9 +355,12 @@ def _run(context, x, initial, both=False) -> _Run:
     last_is_state = not mask or not (zero or initial)
     initial, states = list(initial), []
     for number, (kind, cell) in enumerate(cells):
-        own, initial = initial[: len(kind.states)], initial[len(kind.states) :]
+        names = kind.states
+        own, initial = initial[: len(names)], initial[len(names) :]
+        if not isinstance(kind, type):  # a cell of the user's
+            last_is_state, kind, cell = False, layers.Scan, kind.fields(x, bool(own))
         x = context.add(kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **cell | fields)
-        states += [f"{x}:{s}" for s in kind.states]
+        states += [f"{x}:{s}" for s in names]
     return _Run(x, f"{x}:h" if last_is_state else None, states, reverse, sequences, state)
 
 

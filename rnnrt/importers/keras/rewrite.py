@@ -88,22 +88,28 @@ def rewrite(source, folder, max_bytes: int = 2 << 30) -> str:
 def _cleaned(text, where):
     values = parse(text, where)
     values.pop("compile_config", None)
-    return json.dumps(_checked(values, where))
+    return json.dumps(checked(values, where))
 
 
-def _checked(value, where):
+def checked(value, where, custom=()):
     """The value without what only training reads (which may name anything); raises for a class that is not
-    known.
+    known, but for those in ``custom``, which are then found by their names alone.
     """
     if isinstance(value, list):
-        return [_checked(v, where) for v in value]
+        return [checked(v, where, custom) for v in value]
     if not isinstance(value, dict):
         return value
     if "class_name" in value:
         name, module = value["class_name"], value.get("module")
+        own = str(name).rpartition(">")[2]
+        if own in custom:
+            inside = checked(value.get("config"), where, custom)
+            return {"module": None, "class_name": own, "config": inside, "registered_name": own}
         keras_own = module is None or (isinstance(module, str) and module.partition(".")[0] == "keras")
         if name not in _CLASSES or not keras_own:
             raise UnsupportedModelError(
                 f"it names a class that is not one of Keras's own, {str(name)[:80]!r}", where=where
             )
-    return {k: _checked(v, where) for k, v in value.items() if not k.endswith(TRAINING_SUFFIXES)}
+    left_out = ("build_config",) if custom else ()  # a class of the user's builds what it holds itself
+    kept = {k: v for k, v in value.items() if k not in left_out and not k.endswith(TRAINING_SUFFIXES)}
+    return {k: checked(v, where, custom) for k, v in kept.items()}

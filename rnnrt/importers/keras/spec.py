@@ -45,7 +45,12 @@ _FUNCTIONS = {snake_case(name): name for name in OPERATIONS} | {"absolute": "Abs
 _FUNCTIONS = {
     name: kind
     for name, kind in _FUNCTIONS.items()
-    if kind not in ("Where", "GetItem", "Cast", "Einsum", "Concatenate", "Transpose", "Clip")
+    if kind
+    not in (
+        *("Where", "GetItem", "Cast", "Einsum", "Concatenate", "Transpose", "Clip", "Split", "Unstack"),
+        *("Stack", "Reshape", "ZerosLike", "OnesLike", "ConvertToTensor", "Copy", "StopGradient"),
+        *("Identity", "Swapaxes", "Repeat", "Flip", "Dot"),
+    )
 }
 #: Layers that leave a frame's width as the next layer reads it, so that the next one's weights tell the
 #: input's.

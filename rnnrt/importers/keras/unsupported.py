@@ -69,6 +69,10 @@ def unsupported(layer):
             "network with that.",
         )
     hint = None
+    if layer.class_name == "Lambda":
+        hint = (
+            "Code in a file is not run: load the model in Keras and give it live, where you trust the file."
+        )
     if not _KERAS_OWN.fullmatch(layer.class_name):
         own = (
             f"A class of your own: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) "

@@ -403,13 +403,15 @@ def _path(path):
     return path.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
 
 
-def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
-    """The arrays of {layer name: [(variable name, array), ...]}. Raises ModelFileError where they do not
-    fit.
+def fill_lists(model: Description, lists: dict[str, list], where, apart=()) -> dict:
+    """The arrays of {layer name: [(variable name, array), ...]}, of all layers but those whose folders are in
+    ``apart``. Raises ModelFileError where they do not fit.
     """
     tree: dict = {}
     lists = dict(lists)
     for layer, folder in children(model):
+        if folder in apart:
+            continue
         arrays = lists.pop(layer.name, [])
         own = slots(layer)
         if len(own) == 1 and own[0].whole:
@@ -433,6 +435,15 @@ def fill_lists(model: Description, lists: dict[str, list], where) -> dict:
         raise ModelFileError(
             "arrays belong to no layer of the network", where=where, found=", ".join(left[:8])
         )
+    return tree
+
+
+def fill_own(layer: Description, arrays: list, where) -> dict:
+    """The arrays [(variable name, array), ...] of one layer by their paths in it."""
+    tree: dict = {}
+    own = slots(layer)
+    for slot, (_, array) in zip(_order(own, arrays, layer, where), arrays, strict=True):
+        put(tree, slot.path, array)
     return tree
 
 
