@@ -283,6 +283,7 @@ def test_the_libraries_answer_the_same(name):
 LIVE = {
     "frames": Frames(30, 7, padding="reflect"),
     "frames_apart": Frames(3, 11, padding=(2, 1)),
+    "frames_reflected": Frames(10, 9, padding="reflect"),
     "complex": STFT(32, 12, padding="reflect"),
     "causal": STFT(64, 16, padding="causal", power=1, log=Log(offset=1)),
     "mel": MelSpectrogram(
@@ -334,6 +335,18 @@ def test_streams_answer_the_bits_of_a_whole_call(name, cuts, seed):
         assert np.concatenate(alone).tobytes() == whole[1].tobytes()
         many.reset()
         one.reset()
+
+
+def test_frames_that_overlap_are_added_in_their_order():
+    """1 + 1e16 - 1e16, which is 0 in float64: from the other end it would be 1."""
+    front = InverseSTFT(6, 2, window="ones", padding="none", normalize=False)
+    spectra = np.zeros((3, 4), np.complex64)
+    spectra[:, 0] = 6 * np.array([1, 2**54, -(2**54)])
+    live = front.stream()
+    parts = [*(live.push(frame[None]) for frame in spectra), live.flush()]
+    whole = front(spectra)
+    assert whole.tolist() == np.concatenate(parts).tolist()
+    assert whole[4:6].tolist() == [0, 0]
 
 
 def test_a_long_sequence_goes_in_blocks_with_the_same_bits(monkeypatch):

@@ -141,8 +141,10 @@ class FramedStream(FrontStream):
         count = max(0, (held.shape[1] - self._next - length) // hop + 1)
         made = np.empty((self._rows, count, *front._answer_shape), front._answer_type)
         if count:
-            frames = np.lib.stride_tricks.sliding_window_view(held[:, self._next :], length, axis=1)
-            frames = frames[:, ::hop]
+            frames = held[:, None, self._next : self._next + length]
+            if count > 1:  # what makes the view costs more than a small front
+                frames = np.lib.stride_tricks.sliding_window_view(held[:, self._next :], length, axis=1)
+                frames = frames[:, ::hop]
             some = max(1, BLOCK // max(1, self._rows * length))
             with np.errstate(all="ignore"):  # what is not finite stays so
                 for k in range(0, count, some):
