@@ -388,12 +388,23 @@ def test_layers_that_change_nothing_vanish():
 def test_layers_that_only_look_trivial_stay():
     b = Chain()
     x = b.add(Select, "half", b.x, index=range(3))
-    x = b.add(Reshape, "column", x, features=(3, 1))
-    x = b.add(Reshape, "row", x, features=(3,))
     x = b.add(Select, "turned", x, index=(2, 1, 0))
     graph = b.done(y=b.add(Reverse, "reverse", x), twice=b.add(Add, "twice", x, x))
     made = passes.optimise(graph)
     assert kinds(made) == kinds(graph)
+    same_answers(graph, made)
+
+
+def test_of_shapes_one_after_the_other_only_the_last_counts():
+    b = Chain()
+    x = b.add(Select, "half", b.x, index=range(3, -1, -1))
+    column = b.add(Reshape, "column", x, features=(4, 1))
+    square = b.add(Reshape, "square", column, features=(2, 2))
+    row = b.add(Reshape, "row", square, features=(4,))
+    graph = b.done(y=b.add(Add, "twice", x, row), square=square)
+    made = passes.optimise(graph)
+    assert kinds(made) == ["select", "add", "reshape"] or kinds(made) == ["select", "reshape", "add"]
+    assert made["twice"].inputs == ("half", "half") and made["square"].inputs == ("half",)
     same_answers(graph, made)
 
 

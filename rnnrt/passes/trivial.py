@@ -13,7 +13,10 @@ def drop_trivial(graph: Graph) -> Graph:
     """Without layers that change nothing."""
     kept, alias = {}, {}
     for layer in graph.layers:
-        same = _unchanged(layer := rewired(layer, alias), kept, graph.signals)
+        layer = rewired(layer, alias)
+        if isinstance(layer, Reshape) and isinstance(before := kept.get(layer.inputs[0]), Reshape):
+            layer = layer.reading(before.inputs)  # the shape between does not matter
+        same = _unchanged(layer, kept, graph.signals)
         if same is None:
             kept[layer.name] = layer
         else:

@@ -133,8 +133,8 @@ def test_convolutions_by_their_arguments(tmp_path):
     for t in range(5):
         wanted[:, :, t : t + 3] += np.einsum("bc,cok->bok", x[:, :, t], kernel[:3])
     near(made(x), wanted)
-    flat = body.replace("[1], [{}], [1]", "[1, 1], [{}, 0], [1, 1]").format(0, False, "")
-    with pytest.raises(UnsupportedModelError, match="operator conv2d is not supported"):
+    flat = body.replace("[1], [{}], [1]", "[1, 1, 1], [{}, 0, 0], [1, 1, 1]").format(0, False, "")
+    with pytest.raises(UnsupportedModelError, match="operator conv3d is not supported"):
         imported(tmp_path, forward(flat), Module(w=kernel), example=[Sized(2, 3, 5)])
 
 

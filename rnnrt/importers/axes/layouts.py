@@ -14,12 +14,12 @@ _MOST_TRIALS = 20_000
 
 
 class Layout(NamedTuple):
-    """``axes``: as "btf"; ``size``: the features, None without that axis; ``ids``: whole numbers; ``length``:
-    the frames where they are fixed.
+    """``axes``: as "btf"; ``size``: the features, None without that axis, a tuple of several;
+    ``ids``: whole numbers; ``length``: the frames where they are fixed.
     """
 
     axes: str
-    size: int | None
+    size: int | tuple[int, ...] | None
     ids: bool = False
     length: int | None = None
 
@@ -40,6 +40,12 @@ def layouts_of(shape, ids, fixed):
     orders = {3: ("btf", "bft", "tbf"), 2: ("bf", "bt", "tb"), 1: ("b",)}
     if ids:
         orders = {2: ("bt", "tb"), 1: ("b",)}
+    if len(shape) == 4 and not ids:
+        named = [(axes, [n for a, n in zip(axes, shape) if a == "f"]) for axes in ("bftf", "bfft", "btff")]
+        return [
+            Layout(axes, tuple(sizes), False, shape[axes.index("t")] if fixed else None)
+            for axes, sizes in named
+        ]
     named = [(axes, dict(zip(axes, shape))) for axes in orders.get(len(shape), ())]
     return [Layout(axes, size.get("f"), ids, size.get("t") if fixed else None) for axes, size in named]
 

@@ -8,13 +8,13 @@ ordinary Tensor again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Reshape, Select
-from .values import Clock, Size, Tensor
+from .values import AxesError, Clock, Size, Tensor
 
 #: Numbers in a frame of several axes.
 _MOST = 1 << 22
@@ -31,6 +31,7 @@ class Slots:
     references: tuple[str, ...]
     widths: tuple[int, ...]
     clock: Clock | None = None
+    root: object = field(default_factory=object, repr=False)  # the storage, which views share
 
     def __str__(self):
         words = {"b": "batch", "t": "time"}
@@ -64,7 +65,7 @@ def slots_of(net, x) -> Slots:
     if len(order) == 2 and order[0] > order[1]:
         places = places.T
     axes = tuple(a if a in "bt" else "n" for a in x.axes)
-    return Slots(axes, places.reshape(sizes), x.references, widths, x.clock)
+    return Slots(axes, places.reshape(sizes), x.references, widths, x.clock, x.root)
 
 
 def tensor_of(net, x):
@@ -83,6 +84,18 @@ def tensor_of(net, x):
     if features is None:
         reference = net.add(Reshape, reference, features=())
     return net.tensor(reference, axes, x.clock)
+
+
+def as_tensors(net, value):
+    """A value for an operator that knows one axis of numbers; raises where Slots have more."""
+    if type(value) in (tuple, list):
+        return type(value)(as_tensors(net, v) for v in value)
+    if not isinstance(value, Slots):
+        return value
+    made = tensor_of(net, value)
+    if made is None:
+        raise AxesError("frames of several axes are not supported here", found=str(value))
+    return replace(made, root=value.root)
 
 
 def picked(net, x):
@@ -130,6 +143,7 @@ def joined(net, parts, axis):
         first,
         references=tuple(r for p in parts for r in p.references),
         widths=tuple(w for p in parts for w in p.widths),
+        root=object(),
     )
     return made.seen(first.axes, places)
 

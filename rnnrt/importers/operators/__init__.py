@@ -5,6 +5,7 @@ from . import (  # noqa: F401 (each fills the table)
     arithmetic,
     comparisons,
     copies,
+    fronts,
     layers,
     moves,
     norms,

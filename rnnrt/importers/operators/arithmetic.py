@@ -15,7 +15,9 @@ from .table import operator
 
 @operator(truth="logical_or")
 def add(net, a, b):
-    """a + b."""
+    """a + b; of plain numbers too."""
+    if _whole(a) and _whole(b):
+        return a + b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Add, a, b)
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
@@ -24,7 +26,9 @@ def add(net, a, b):
 
 @operator(truth="logical_and")
 def multiply(net, a, b):
-    """a * b; sizes can be multiplied, too."""
+    """a * b; sizes and plain numbers can be multiplied, too."""
+    if _whole(a) and _whole(b):
+        return a * b
     if isinstance(a, Size) or isinstance(b, Size):
         return a * b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -60,6 +64,11 @@ def negate(net, x):
 
 def _negative(value):
     return Constant(value.name, -value.array) if isinstance(value, Constant) else -value
+
+
+def _whole(value):
+    """A plain whole number: a size that the program knows."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _numbers(value):

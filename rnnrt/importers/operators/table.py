@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ...errors import RnnrtError, UnsupportedModelError
+from ..axes.slots import Slots, as_tensors
 from ..axes.values import AxesError, Constant, Harmless, Learned, Refused, Tensor, settled, shown
 
 
@@ -22,7 +23,7 @@ class Operator(NamedTuple):
     """``lower``: f(net, **arguments). ``ids``, ``padding``, ``packed``: whether it takes whole numbers, a
     tensor with zeros put around it, a packed sequence. ``items``: it takes an item of another operator's
     result, so the other items do not matter. ``truth``: what it makes of truth values, one of TRUTH, or the
-    operator that stands for it where all of OPERANDS are truth values.
+    operator that stands for it where all of OPERANDS are truth values. ``apart``: it takes Slots itself.
     """
 
     lower: Callable
@@ -31,6 +32,7 @@ class Operator(NamedTuple):
     packed: bool = False
     items: bool = False
     truth: str = "numbers"
+    apart: bool = False
 
 
 #: "numbers": it counts them as 1 and 0, and makes numbers; "kept": its result is truth values where all of
@@ -40,6 +42,8 @@ OPERANDS = ("x", "a", "b", "tensors")
 
 #: name -> Operator, filled as the modules of this folder are imported
 OPERATORS: dict[str, Operator] = {}
+#: name -> what stands for the operator where it is given Slots; others take them as Tensors
+APART: dict[str, Callable] = {}
 
 
 def operator(name=None, **takes):
@@ -55,6 +59,12 @@ def operator(name=None, **takes):
 def apply(net, name, **arguments):
     """What an operator makes of its arguments; raises where one cannot be read there."""
     own = OPERATORS[name]
+    if _is_apart(tuple(arguments.values())):
+        arguments = {argument: _settled(net, value) for argument, value in arguments.items()}
+        _check(net, own, tuple(arguments.values()), 1)
+        if own.apart or name in APART:
+            return (own.lower if own.apart else APART[name])(net, **arguments)
+        arguments = {argument: as_tensors(net, value) for argument, value in arguments.items()}
     if not own.padding:
         arguments = {argument: _settled(net, value) for argument, value in arguments.items()}
     _check(net, own, tuple(arguments.values()), 1)
@@ -70,6 +80,11 @@ def apply(net, name, **arguments):
     if own.truth == "own" or own.items and not isinstance(arguments["x"], Tensor):
         return made
     return _of_type(made, own.truth == "told" or all_truth and own.truth == "kept")
+
+
+def _is_apart(value):
+    """Whether a value is Slots, or holds some."""
+    return any(map(_is_apart, value)) if type(value) in (tuple, list) else isinstance(value, Slots)
 
 
 def holds_truth(value):
@@ -115,7 +130,7 @@ def readable(net, value):
     """Raise where a value cannot be carried on, or the source would show something else by then."""
     if isinstance(value, Refused):
         raise UnsupportedModelError(value.why)
-    if isinstance(value, Tensor) and value.root in net.overwritten:
+    if isinstance(value, (Tensor, Slots)) and value.root in net.overwritten:
         raise UnsupportedModelError(
             f"reads a tensor that {net.overwritten[value.root]} has changed in place",
             fix="Use the call that makes a new tensor.",

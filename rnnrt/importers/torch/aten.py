@@ -13,10 +13,12 @@ from ..operators.table import Word, harmless, only, optional, rest, takes, vocab
 from .layers import (
     average_window_options,
     conv1d_options,
+    conv2d_options,
     conv_transpose1d_options,
     max_window_options,
     normalized_size,
     one,
+    pair,
 )
 
 x = takes("input|self", "x")
@@ -59,6 +61,41 @@ def convolution(x, weight, bias, **options):
 
 def transposed_convolution(x, weight, bias, **options):
     return {"x": x, "weight": weight, "bias": bias} | conv_transpose1d_options("conv_transpose1d", **options)
+
+
+def convolution2d(x, weight, bias, **options):
+    return {"x": x, "weight": weight, "bias": bias} | conv2d_options("conv2d", **options)
+
+
+def max_windows(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    if return_indices:
+        raise UnsupportedModelError("max_pool2d with return_indices is not supported")
+    axes = _of_axes("max_pool2d", kernel_size, stride, padding)
+    dilations = pair(dilation, "dilation", "max_pool2d")
+    windows = [max_window_options("max_pool2d", *own, ceil_mode, d) for own, d in zip(axes, dilations)]
+    return {"x": x, "windows": windows}
+
+
+def average_windows(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    axes = _of_axes("avg_pool2d", kernel_size, stride, padding)
+    return {
+        "x": x,
+        "windows": [average_window_options("avg_pool2d", *own, ceil_mode, count_include_pad) for own in axes],
+    }
+
+
+def _of_axes(where, size, stride, padding):
+    """(size, stride, padding) of each of two axes."""
+    size = pair(size, "kernel_size", where)
+    stride = size if stride in (None, (), []) else pair(stride, "stride", where)
+    return list(zip(size, stride, pair(padding, "padding", where)))
+
+
+def numbers_of_axes(x, output_size, return_indices=False):
+    if return_indices:
+        raise UnsupportedModelError("adaptive_max_pool2d with return_indices is not supported")
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
+    return {"x": x, "sizes": tuple(sizes)}
 
 
 def max_window(x, dilation=1, return_indices=False, **options):
@@ -304,6 +341,17 @@ LAYERS = vocabulary(
             takes("groups", "groups", 1),
             prepare=convolution,
         ),
+        "conv2d": Word(
+            "conv2d",
+            x,
+            takes("weight"),
+            optional("bias"),
+            takes("stride", "stride", 1),
+            takes("padding", "padding", 0),
+            takes("dilation", "dilation", 1),
+            takes("groups", "groups", 1),
+            prepare=convolution2d,
+        ),
         "conv_transpose1d": Word(
             "conv_transpose1d",
             x,
@@ -359,6 +407,33 @@ LAYERS = vocabulary(
             takes("ceil_mode", "ceil_mode", False),
             takes("count_include_pad", "count_include_pad", True),
             prepare=average_window,
+        ),
+        "max_pool2d": Word(
+            "max_pool2d",
+            x,
+            takes("kernel_size"),
+            optional("stride"),
+            takes("padding", "padding", 0),
+            takes("dilation", "dilation", 1),
+            takes("ceil_mode", "ceil_mode", False),
+            prepare=max_windows,
+        ),
+        "avg_pool2d": Word(
+            "average_pool2d",
+            x,
+            takes("kernel_size"),
+            optional("stride"),
+            takes("padding", "padding", 0),
+            takes("ceil_mode", "ceil_mode", False),
+            takes("count_include_pad", "count_include_pad", True),
+            only("divisor_override", None),
+            prepare=average_windows,
+        ),
+        "adaptive_avg_pool2d": Word(
+            "adaptive_average_pool2d", x, takes("output_size"), prepare=numbers_of_axes
+        ),
+        "adaptive_max_pool2d": Word(
+            "adaptive_max_pool2d", x, takes("output_size"), prepare=numbers_of_axes, result=max_over_time
         ),
         "adaptive_avg_pool1d": Word(
             "adaptive_average_pool", x, takes("output_size"), prepare=number_of_frames

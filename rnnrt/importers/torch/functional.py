@@ -5,7 +5,19 @@ arguments than the operators of aten. Imports no torch.
 from __future__ import annotations
 
 from ..operators.table import Word, harmless, in_place, only, optional, takes, vocabulary
-from .aten import AS_IT_IS, a, b, fixed_table, max_window, number_of_frames, over_features, scale_of, x
+from .aten import (
+    AS_IT_IS,
+    a,
+    b,
+    fixed_table,
+    max_window,
+    max_windows,
+    number_of_frames,
+    numbers_of_axes,
+    over_features,
+    scale_of,
+    x,
+)
 
 FUNCTIONAL = vocabulary(
     {
@@ -36,7 +48,7 @@ FUNCTIONAL = vocabulary(
         ),
         "softmax": Word("softmax", x, optional("dim", "axis"), only("_stacklevel", 3, None), AS_IT_IS),
         "glu": Word("glu", x, takes("dim", "axis", -1)),
-        "dropout dropout1d": Word(
+        "dropout dropout1d dropout2d": Word(
             "dropout", x, takes("p", "rate", 0.5), takes("training", "active", True), in_place()
         ),
         "alpha_dropout feature_alpha_dropout": Word(
@@ -81,6 +93,24 @@ FUNCTIONAL = vocabulary(
             takes("ceil_mode", "ceil_mode", False),
             takes("return_indices", "return_indices", False),
             prepare=max_window,
+        ),
+        "max_pool2d": Word(
+            "max_pool2d",
+            x,
+            takes("kernel_size"),
+            optional("stride"),
+            takes("padding", "padding", 0),
+            takes("dilation", "dilation", 1),
+            takes("ceil_mode", "ceil_mode", False),
+            takes("return_indices", "return_indices", False),
+            prepare=max_windows,
+        ),
+        "adaptive_max_pool2d": Word(
+            "adaptive_max_pool2d",
+            x,
+            takes("output_size"),
+            takes("return_indices", "return_indices", False),
+            prepare=numbers_of_axes,
         ),
         "adaptive_max_pool1d": Word(
             "adaptive_max_pool",

@@ -319,6 +319,28 @@ def conv1d_options(where, stride=1, padding=0, dilation=1, groups=1, padding_mod
     return {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
 
 
+def pair(value, option, where):
+    """The two whole numbers of a 2-D layer's option: PyTorch takes one for both."""
+    value = value if isinstance(value, (tuple, list)) else (value, value)
+    value = tuple(value) * 2 if len(value) == 1 else value
+    if len(value) != 2:
+        raise UnsupportedModelError(f"{option} must be one number or two", where=where, found=repr(value))
+    return tuple(one(n, option, where) for n in value)
+
+
+def conv2d_options(where, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros"):
+    """The options of torch.nn.Conv2d, those of two axes as pairs; padding (before, after) of each, or
+    "same".
+    """
+    sides = [padding] * 2 if isinstance(padding, str) else pair(padding, "padding", where)
+    strides, dilations = pair(stride, "stride", where), pair(dilation, "dilation", where)
+    own = [
+        conv1d_options(where, *one_axis, groups, padding_mode) for one_axis in zip(strides, sides, dilations)
+    ]
+    made = {name: tuple(axis[name] for axis in own) for name in ("stride", "dilation", "padding")}
+    return made | {"groups": own[0]["groups"], "padding": "same" if padding == "same" else made["padding"]}
+
+
 def add_conv_transpose1d(builder, name, x, tensors, **options):
     """torch.nn.ConvTranspose1d: weight (in, out / groups, tap); options as conv_transpose1d_options takes."""
     where = f"{name} (ConvTranspose1d)"

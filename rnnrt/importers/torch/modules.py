@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 
 from ...errors import UnsupportedModelError
+from ..axes.slots import Slots
 from ..axes.values import Constant, StateInput, Tensor, shown
 from ..operators import table
 from .aten import ATEN
 from .functional import FUNCTIONAL
-from .layers import ELEMENTWISE, conv1d_options, conv_transpose1d_options, one, rnn_cells
+from .layers import ELEMENTWISE, conv1d_options, conv2d_options, conv_transpose1d_options, one, rnn_cells
 
 #: torch.nn class name -> f(network, module, constants, *arguments)
 MODULES = {}
@@ -58,7 +59,9 @@ def call_module(net, module, name, arguments, options):
             "a forward hook may change what the module does", where=where, fix="Remove the hook first."
         )
     constants = {n: Constant(f"{name}.{n}", a) for n, a in tensors_of(module, where).items()}
-    if word not in _RECURRENT and (options or len(arguments) != 1 or not isinstance(arguments[0], Tensor)):
+    if word not in _RECURRENT and (
+        options or len(arguments) != 1 or not isinstance(arguments[0], (Tensor, Slots))
+    ):
         given = ", ".join(map(shown, arguments)) + "".join(f", {option}=" for option in options)
         fix = (
             "An RNN returns its output and its states: take [0]." if isinstance(arguments[0], tuple) else None
@@ -122,7 +125,7 @@ _RECURRENT = ("RNN", "LSTM", "GRU")
 
 @_module(*_RECURRENT)
 def _rnn(net, module, constants, input, hx=None):
-    if not isinstance(input, Tensor):
+    if not isinstance(input, (Tensor, Slots)):
         raise UnsupportedModelError("the module must be given a tensor", found=str(input))
     kind, _, nonlinearity = module.mode.partition("_")
     options = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
@@ -158,6 +161,13 @@ def _conv1d(net, module, constants, x):
         options["padding"] = 0
     options = conv1d_options("Conv1d", **options)
     return table.apply(net, "conv1d", x=x, weight=constants["weight"], bias=constants.get("bias"), **options)
+
+
+@_module("Conv2d")
+def _conv2d(net, module, constants, x):
+    options = {o: getattr(module, o) for o in ("stride", "padding", "dilation", "groups", "padding_mode")}
+    arrays = {"weight": constants["weight"], "bias": constants.get("bias")}
+    return table.apply(net, "conv2d", x=x, **arrays, **conv2d_options("Conv2d", **options))
 
 
 @_module("ConvTranspose1d")
@@ -207,6 +217,12 @@ MODULES |= {
     "LayerNorm": _called("layer_norm", "normalized_shape", "eps"),
     "MaxPool1d": _called("max_pool1d", *_WINDOW, "dilation", "return_indices"),
     "AvgPool1d": _called("avg_pool1d", *_WINDOW, "count_include_pad"),
+    "MaxPool2d": _called("max_pool2d", *_WINDOW, "dilation", "return_indices"),
+    "AvgPool2d": _called("avg_pool2d", *_WINDOW, "count_include_pad", "divisor_override"),
+    "AdaptiveAvgPool2d": _called("adaptive_avg_pool2d", "output_size"),
+    "AdaptiveMaxPool2d": _called("adaptive_max_pool2d", "output_size", "return_indices"),
+    "ZeroPad2d": _called("pad", pad="padding"),
+    "ConstantPad2d": _called("pad", "value", pad="padding"),
     "AdaptiveAvgPool1d": _called("adaptive_avg_pool1d", "output_size"),
     "AdaptiveMaxPool1d": _called("adaptive_max_pool1d", "output_size", "return_indices"),
     "Flatten": _called("flatten", "start_dim", "end_dim"),
@@ -230,11 +246,11 @@ for _kind, (_word, _, _options) in ELEMENTWISE.items():
         MODULES[_kind] = _called(_word, *_options, "inplace")
 
 
-@_module("BatchNorm1d")
+@_module("BatchNorm1d", "BatchNorm2d")
 def _batch_norm(net, module, constants, x):
     if "running_mean" not in constants:
         raise UnsupportedModelError(
-            "a BatchNorm1d without running statistics (track_running_stats=False) is not supported"
+            f"a {kind(module)} without running statistics (track_running_stats=False) is not supported"
         )
     constants.pop("num_batches_tracked", None)
     return table.call(net, FUNCTIONAL, "batch_norm", x, **constants, eps=module.eps)
@@ -250,7 +266,7 @@ def _random_leaky_relu(net, module, constants, x):
     return table.apply(net, "random_leaky_relu", x=x, lower=module.lower, upper=module.upper)
 
 
-@_module("Identity", "Dropout", "Dropout1d", "AlphaDropout", "FeatureAlphaDropout")
+@_module("Identity", "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout")
 def _identity(net, module, constants, x):
     return table.apply(net, "identity", x=x)
 

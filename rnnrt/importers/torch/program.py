@@ -15,8 +15,10 @@ from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
 from ..axes.layouts import LayoutMismatch, layouts_of, open_layouts, search
+from ..axes.slots import Slots, tensor_of
 from ..axes.values import (
     AxesError,
+    Clock,
     Constant,
     LengthError,
     Lengths,
@@ -24,6 +26,7 @@ from ..axes.values import (
     StateInput,
     Tensor,
 )
+from ..operators.fronts import input_of, output_of
 from ..operators.table import readable
 from .aten import MaxOverTime
 from .modules import weight_sizes
@@ -307,6 +310,9 @@ class Program:
             if node not in assumed:
                 return self.roles[node]
             axes, size, ids, length = assumed[node]
+            if isinstance(size, tuple):
+                fields = {"axes": axes, "length": length}
+                return input_of(net, net.builder.input(node.target, size, **fields), axes, Clock(node.target))
             return net.input(node.target, axes, size, ids=ids, length=length)
         if node.op == "get_attr":
             return self._attribute(node)
@@ -343,9 +349,11 @@ class Program:
         states, kept = [], []
         for position, (name, value) in enumerate(named):
             readable(net, value)
+            if isinstance(value, Slots):
+                value = tensor_of(net, value) or value
             if isinstance(value, Tensor) and self._is_state(net, value):
                 states.append((position, value))
-            elif isinstance(value, Tensor):
+            elif isinstance(value, (Tensor, Slots)):
                 number = f"_{len(kept)}" if kept else ""
                 kept.append((str(name) if name is not None else f"output{number}", value))
             elif value is not None:
@@ -371,7 +379,10 @@ class Program:
         return value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references)
 
     def _output(self, net, name, value):
-        net.output(name, value)
+        if isinstance(value, Slots):
+            output_of(net, name, value)
+        else:
+            net.output(name, value)
 
     def _packing(self, net, kept):
         """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ... import reference, state_form
+from ...axes import letters, to_canonical
 from ...errors import ShapeError, StateError, UnsupportedModelError
 from ...layers import Embedding, Input
 from ...verification import distance, longest_row
@@ -205,11 +206,10 @@ class _Comparison:
                 return error
 
     def _input(self, layer, name, frames, rows):
-        axes = layer.axes if layer.features else layer.axes.replace("f", "")
-        shape = [
-            {"b": rows, "t": layer.length or frames}.get(a, layer.features[0] if layer.features else 1)
-            for a in axes
-        ]
+        axes = letters(layer.axes, len(layer.features))
+        sizes = {"b": rows, "t": layer.length or frames}
+        sizes |= {f"f{k}": n for k, n in enumerate(layer.features)}
+        shape = [sizes[a] for a in axes]
         example = self.example.get(name)
         if example is not None and not example.is_floating_point():
             return example.flatten()[torch.randint(0, example.numel(), shape, generator=self.generator)]
@@ -316,7 +316,7 @@ class _Comparison:
         for name, layer in self.inputs.items():
             axes = layer.axes if layer.features else layer.axes.replace("f", "")
             x = given[name].float() if given[name].is_floating_point() else given[name]
-            arrays[name] = x.numpy().transpose([axes.index(a) for a in "btf" if a in axes])
+            arrays[name] = to_canonical(x.numpy(), axes)
         lengths = None if lengths is None else lengths.numpy()
         with np.errstate(all="ignore"):
             (outputs, states), (rounded, _) = (
@@ -338,7 +338,7 @@ class _Comparison:
                 return np.inf, 0.0
             end = int(lengths.max()) if output.name in cut and lengths is not None else None
             y, r = (a[output.name][:, :end] for a in (outputs, rounded))
-            pairs.append((y, wanted.transpose([axes.index(a) for a in "btf" if a in axes]), r))
+            pairs.append((y, to_canonical(wanted, axes), r))
         if len(kept) != len(graph.outputs) or any(a.shape != b.shape for a, b, _ in pairs):
             return np.inf, 0.0
         worst = max(distance(y, wanted) for y, wanted, _ in pairs)

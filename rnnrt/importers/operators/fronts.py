@@ -1,0 +1,471 @@
+"""Operators on frames of several axes, as 2-D front ends make them: (batch, channels, time, bins) or (batch,
+channels, bins, time).
+
+Such a tensor is Slots: moving and picking its axes is NumPy's, and what has one axis of numbers left is an
+ordinary Tensor for the operators behind. Frames of layers here are (bins, channels); what a pool or a padding
+does is done over time and over bins one after the other, which is the same. An operator of the table that is
+not here takes Slots only where they have one axis of numbers.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ...errors import ShapeError, UnsupportedModelError
+from ...graph import GraphBuilder
+from ...layers import (
+    FUNCTIONS,
+    Activation,
+    Add,
+    Affine,
+    AveragePool1D,
+    BatchNormalization,
+    Conv2D,
+    Function,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    GlobalSum,
+    MaxPool1D,
+    Pad1D,
+    Reshape,
+    TimeDistributed,
+)
+from ..axes import slots
+from ..axes.slots import Slots, slots_of
+from ..axes.values import AxesError, Clock, Size, Tensor
+from .layers import _arrays
+from .table import APART, apply, operator
+
+# ---- frames of bins and channels ---------------------------------------------------------------------------
+
+
+def _image(net, x):
+    """(the reference to frames (bins, channels), the place of time) of a tensor of four axes."""
+    x = slots_of(net, x)
+    if x.axes not in (("b", "n", "t", "n"), ("b", "n", "n", "t")):
+        expected = "(batch, channels, time, bins) or (batch, channels, bins, time)"
+        raise AxesError("the axes do not fit this call", expected=expected, found=str(x))
+    net.placed += 1
+    time = x.axes.index("t")
+    return _shaped(net, x, x.places.squeeze((0, time)).T), time, x.clock
+
+
+def _shaped(net, x, places):
+    """A reference to the numbers of ``places``, with its axes."""
+    features = net.builder.signal(x.references[0]).features
+    if len(x.references) == 1 and np.array_equal(places, np.arange(prod(features)).reshape(features)):
+        return x.references[0]
+    row = slots.picked(net, x.seen(("b", "t", *"n" * places.ndim), places[None, None]))
+    return net.add(Reshape, row, features=places.shape)
+
+
+def _made(net, reference, clock, time):
+    """Frames (bins, channels) as the program has them, time at place ``time``."""
+    net.sequences.setdefault(clock, reference)
+    bins, channels = net.builder.signal(reference).features
+    places = np.expand_dims(np.arange(bins * channels).reshape(bins, channels).T, (0, time))
+    axes = ("b", "n", "t", "n") if time == 2 else ("b", "n", "n", "t")
+    return Slots(axes, places, (reference,), (bins * channels,), clock)
+
+
+def _over_bins(net, reference, kind, **fields):
+    """A layer over the first axis of every frame."""
+    size, *rest = net.builder.signal(reference).features
+    inner = GraphBuilder()
+    inner.output("y", inner.add(kind, kind.kind, inner.input("frame", rest, length=size), **fields))
+    return net.add(TimeDistributed, reference, graph=inner.graph())
+
+
+def _over_both(net, x, kind, fields):
+    """A layer over time and over bins, ``fields`` of each of the two spatial axes; None: nothing is done."""
+    reference, time, clock = _image(net, x)
+    over_time, over_bins = fields[time - 2], fields[3 - time]
+    if over_time is not None:
+        reference = net.add(kind, reference, **over_time)
+        clock = net.after(clock, reference)
+    if over_bins is not None:
+        reference = _over_bins(net, reference, kind, **over_bins)
+    return _made(net, reference, clock, time)
+
+
+# ---- layers ------------------------------------------------------------------------------------------------
+
+
+@operator(apart=True)
+def conv2d(net, x, weight, bias=None, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """A convolution over the last two axes, weight (out, in / groups, tap, tap). ``padding``: zeros (before,
+    after) of each axis, or "same".
+    """
+    reference, time, clock = _image(net, x)
+    arrays = _arrays(weight=weight, bias=bias)
+    if np.ndim(arrays["weight"]) != 4:
+        raise ShapeError("weight must be (out, in / groups, tap, tap)", found=str(np.shape(arrays["weight"])))
+    arrays["weight"] = arrays["weight"].transpose((0, 2, 3, 1) if time == 2 else (0, 3, 2, 1))
+    own, other = time - 2, 3 - time
+    sides = (padding, padding) if padding == "same" else (padding[own], padding[other])
+    reference = net.add(
+        Conv2D,
+        reference,
+        **arrays,
+        stride=stride[own],
+        bin_stride=stride[other],
+        dilation=dilation[own],
+        bin_dilation=dilation[other],
+        padding=sides[0],
+        bin_padding=sides[1],
+        groups=groups,
+    )
+    return _made(net, reference, net.after(clock, reference), time)
+
+
+@operator(apart=True)
+def max_pool2d(net, x, windows):
+    """The greatest of each window of the last two axes; ``windows``: the fields of a MaxPool1D of each."""
+    return _pooled(net, x, MaxPool1D, windows)
+
+
+@operator(apart=True)
+def average_pool2d(net, x, windows):
+    """The mean of each window of the last two axes; ``windows``: the fields of an AveragePool1D of each."""
+    return _pooled(net, x, AveragePool1D, windows)
+
+
+def _pooled(net, x, kind, windows):
+    return _over_both(net, x, kind, [None if w["size"] == w["stride"] == 1 else w for w in windows])
+
+
+@operator(apart=True)
+def adaptive_average_pool2d(net, x, sizes):
+    """Means over the whole of an axis, where its size is to be 1; None: it stays."""
+    return _adaptive(net, x, sizes, "reduce_mean")
+
+
+@operator(apart=True)
+def adaptive_max_pool2d(net, x, sizes):
+    """The greatest over the whole of an axis, where its size is to be 1; None: it stays."""
+    return _adaptive(net, x, sizes, "reduce_max")
+
+
+def _adaptive(net, x, sizes, name):
+    x = slots_of(net, x)
+    for place, size in zip((-2, -1), sizes, strict=True):
+        axis = len(x.axes) + place
+        if size is None or (x.axes[axis] == "n" and x.places.shape[axis] == size):
+            continue
+        if size != 1:
+            raise UnsupportedModelError(
+                "adaptive pooling of two axes is supported to one number of an axis, or all of it",
+                expected="1 or None",
+                found=str(size),
+            )
+        x = _reduced(net, x, [place], True, name)
+    return x
+
+
+def _batch_norm(net, x, mean, variance, scale=None, offset=None, epsilon=1e-5, own_statistics=False):
+    if own_statistics or mean is None or variance is None:
+        raise UnsupportedModelError("a batch_norm with each batch's own statistics is not supported")
+    reference, time, clock = _image(net, x)
+    arrays = _arrays(mean=mean, variance=variance, gamma=scale, beta=offset)
+    return _made(net, net.add(BatchNormalization, reference, **arrays, epsilon=epsilon), clock, time)
+
+
+def _prelu(net, x, slope):
+    reference, time, clock = _image(net, x)
+    channels = net.builder.signal(reference).features[-1]
+    slopes = np.broadcast_to(_arrays(slope=slope)["slope"], (channels,))
+    above = net.add(Activation, reference, activation="relu")
+    below = net.add(Activation, reference, activation=Function("at_most", (0.0,)))
+    below = net.add(Affine, below, scale=slopes, offset=np.zeros(channels))
+    return _made(net, net.add(Add, above, below), clock, time)
+
+
+def _pad(net, x, widths, value=0, mode="constant"):
+    value = 0.0 if value is None else value
+    plain = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in widths)
+    if mode != "constant" or not plain or len(widths) not in (2, 4) or not isinstance(value, (int, float)):
+        raise UnsupportedModelError(
+            "this padding of frames of several axes is not supported",
+            expected="a value, before and after the last two axes",
+            found=f"{widths}, mode={mode!r}",
+        )
+    widths = (*widths, 0, 0)[:4]
+    fields = [{"before": a, "after": b, "value": float(value)} for a, b in (widths[2:], widths[:2])]
+    return _over_both(net, x, Pad1D, [f if f["before"] or f["after"] else None for f in fields])
+
+
+# ---- every number alone, or together with its like ---------------------------------------------------------
+
+#: operators that are activations of every number
+_ALONE = {*FUNCTIONS, "clip", "gelu", "softplus", "celu", "random_leaky_relu", "dropout", "identity", "cast"}
+#: operators of numbers of the same place, and of one number for all
+_ALIKE = {"add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "power", "sqrt", "square"}
+
+
+def _alone(name):
+    def lower(net, x, **arguments):
+        made = apply(
+            net, name, x=_row(x, x.references[0] if _all_of(x) else slots.picked(net, x)), **arguments
+        )
+        return _in_places(x, made.reference, x.places if _all_of(x) else None, made)
+
+    return lower
+
+
+def _alike(name):
+    def lower(net, **arguments):
+        given = {key: v for key, v in arguments.items() if isinstance(v, (Slots, Tensor))}
+        given = {key: slots_of(net, v) for key, v in given.items()}
+        first = next(iter(given.values()))
+        clock = lambda x: x.clock and x.clock[1:]
+        for x in given.values():
+            if (x.axes, x.places.shape, clock(x)) != (first.axes, first.places.shape, clock(first)):
+                raise UnsupportedModelError(
+                    "frames of several axes must have one shape here",
+                    found=" and ".join(map(str, given.values())),
+                )
+        rows = {key: _row(x, slots.picked(net, x)) for key, x in given.items()}
+        made = apply(net, name, **arguments | rows)
+        return _in_places(first, made.reference, None, made)
+
+    return lower
+
+
+def _all_of(x):
+    """Whether the numbers are all of one reference, each once."""
+    return len(x.references) == 1 and np.array_equal(np.sort(x.places, None), np.arange(x.widths[0]))
+
+
+def _row(x, reference):
+    axes = ("b", "t", "f") if "t" in x.axes else ("b", "f")
+    return Tensor((reference,), axes, x.clock, root=x.root)
+
+
+def _in_places(x, reference, places, made):
+    places = np.arange(x.places.size).reshape(x.places.shape) if places is None else places
+    return Slots(x.axes, places, (reference,), (x.places.size,), x.clock, made.root)
+
+
+# ---- axes --------------------------------------------------------------------------------------------------
+
+
+def _axis(x, dim):
+    if isinstance(dim, bool) or not isinstance(dim, int) or not -len(x.axes) <= dim < len(x.axes):
+        raise AxesError(f"dim must be a number of an axis of {x}", found=str(dim))
+    return dim % len(x.axes)
+
+
+def _permute(net, x, order):
+    places = [_axis(x, d) for d in order]
+    if sorted(places) != list(range(len(x.axes))):
+        raise UnsupportedModelError("an order of axes must name every axis once", found=str(order))
+    return x.seen([x.axes[k] for k in places], x.places.transpose(places))
+
+
+def _transpose(net, x, first, second):
+    order = list(range(len(x.axes)))
+    first, second = _axis(x, first), _axis(x, second)
+    order[first], order[second] = second, first
+    return _permute(net, x, order)
+
+
+def _move_axis(net, x, source, destination):
+    order = list(range(len(x.axes)))
+    order.insert(_axis(x, destination), order.pop(_axis(x, source)))
+    return _permute(net, x, order)
+
+
+def _unsqueeze(net, x, axis):
+    place = axis % (len(x.axes) + 1)
+    return x.seen((*x.axes[:place], "n", *x.axes[place:]), np.expand_dims(x.places, place))
+
+
+def _squeeze(net, x, axes=None):
+    if axes is None:
+        raise UnsupportedModelError(
+            "squeeze without dim drops the batch axis of a batch of one", fix="Name the axis: squeeze(-1)."
+        )
+    for place in sorted(
+        {_axis(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}, reverse=True
+    ):
+        if x.axes[place] != "n":
+            raise UnsupportedModelError("squeeze of batch or time depends on its size", found=str(x))
+        if x.places.shape[place] == 1:
+            x = x.seen(x.axes[:place] + x.axes[place + 1 :], x.places.squeeze(place))
+    return x
+
+
+def _sizes(x):
+    symbols = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
+    return [symbols.get(a, n) for a, n in zip(x.axes, x.places.shape)]
+
+
+def _shape(net, x, axis=None):
+    sizes = tuple(_sizes(x))
+    return sizes if axis is None else sizes[_axis(x, axis)]
+
+
+def _flatten(net, x, first=0, last=-1):
+    first, last = _axis(x, first), _axis(x, last)
+    sizes = _sizes(x)
+    merged = [n for n in sizes[first : last + 1] if n != 1]
+    if any(isinstance(n, Size) for n in merged) and len(merged) > 1:
+        raise UnsupportedModelError(
+            "batch or time cannot be merged with the axes of frames",
+            found=str(x),
+            fix="Move time beside the batch first, and flatten the axes behind it.",
+        )
+    size = merged[0] if len(merged) == 1 else prod(merged)
+    return slots.reshaped(net, x, (*sizes[:first], size, *sizes[last + 1 :]))
+
+
+def _unflatten(net, x, axis, sizes):
+    place, own = _axis(x, axis), _sizes(x)
+    return slots.reshaped(net, x, (*own[:place], *sizes, *own[place + 1 :]))
+
+
+def _select(net, x, axis, index):
+    place = _axis(x, axis)
+    plain = isinstance(index, int) and not isinstance(index, bool)
+    if x.axes[place] != "n" or not plain or not -x.places.shape[place] <= index < x.places.shape[place]:
+        raise UnsupportedModelError("this item cannot be taken", found=f"{index} of axis {axis} of {x}")
+    return x.seen(x.axes[:place] + x.axes[place + 1 :], x.places.take(index, place))
+
+
+def _slice(net, x, axis=0, start=None, end=None, step=1):
+    place = _axis(x, axis)
+    ends = end is None or end == _sizes(x)[place] or end == (1 << 63) - 1
+    if start in (None, 0) and ends and step in (None, 1):
+        return x
+    if x.axes[place] != "n" or any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
+        raise UnsupportedModelError(
+            "of frames of several axes only parts of these axes can be taken",
+            found=f"{start}:{end}:{step} of axis {axis} of {x}",
+        )
+    kept = range(x.places.shape[place])[slice(start, end, step)]
+    if not kept:
+        raise ShapeError("the slice is empty", found=f"{start}:{end}:{step} of axis {axis} of {x}")
+    return x.seen(x.axes, x.places.take(list(kept), place))
+
+
+def _split(net, x, sizes, axis=0):
+    place = _axis(x, axis)
+    width = x.places.shape[place]
+    if isinstance(sizes, int):
+        sizes = [min(sizes, width - start) for start in range(0, width, sizes)]
+    if x.axes[place] != "n" or sum(sizes) != width:
+        raise UnsupportedModelError(
+            "the parts do not make up the axis", expected=str(width), found=str(sizes)
+        )
+    starts = [sum(sizes[:k]) for k in range(len(sizes))]
+    return tuple(_slice(net, x, place, start, start + n) for start, n in zip(starts, sizes))
+
+
+def _chunk(net, x, parts, axis=0):
+    return _split(net, x, -(-x.places.shape[_axis(x, axis)] // parts), axis)
+
+
+def _item(net, x, index):
+    index = index if isinstance(index, tuple) else (index,)
+    named = sum(i is not None and i is not ... for i in index)
+    if named > len(x.axes) or index.count(...) > 1:
+        raise AxesError("too many indices", found=f"{index} of {x}")
+    index = index if ... in index else (*index, ...)
+    k, place = index.index(...), 0
+    for part in index[:k] + (slice(None),) * (len(x.axes) - named) + index[k + 1 :]:
+        if isinstance(part, slice):
+            x = _slice(net, x, place, part.start, part.stop, part.step)
+        else:
+            x = _unsqueeze(net, x, place) if part is None else _select(net, x, place, part)
+        place += not isinstance(part, int)
+    return x
+
+
+def _concat(net, tensors, axis=0):
+    return slots.joined(net, tensors, axis)
+
+
+# ---- one number of many ------------------------------------------------------------------------------------
+
+_REDUCTIONS = {"reduce_mean": GlobalAveragePool, "reduce_max": GlobalMaxPool, "reduce_sum": GlobalSum}
+
+
+def _reduced(net, x, axes, keep, name):
+    """Over the named axes, one after the other."""
+    numbers = axes if isinstance(axes, (tuple, list)) else [axes]
+    if any(n is None for n in numbers) or not numbers:
+        raise UnsupportedModelError(
+            "a reduction of all axes, the batch among them, is not supported", fix="Name the axes: dim=1."
+        )
+    places = sorted({_axis(x, n) for n in numbers}, reverse=True)
+    kind = _REDUCTIONS[name]
+    for place in places:
+        sizes = [n for k, n in enumerate(x.places.shape) if k != place]
+        axes = x.axes[:place] + x.axes[place + 1 :]
+        if x.axes[place] == "b":
+            raise UnsupportedModelError("only time and frames can be reduced", found=f"axis {place} of {x}")
+        if x.axes[place] == "t":
+            reference = net.add(kind, slots.picked(net, x))
+        else:
+            moved = np.moveaxis(x.places, place, 0)
+            moved = moved.reshape(len(moved), -1)
+            reference = _over_bins(net, _shaped(net, x, moved), kind)
+        clock = x.clock if "t" in axes else None
+        x = Slots(axes, np.arange(prod(sizes)).reshape(sizes), (reference,), (prod(sizes),), clock)
+        if keep:
+            x = _unsqueeze(net, x, place)
+    return x
+
+
+def _reduction(name):
+    return lambda net, x, axes=None, keep=False: _reduced(net, x, axes, keep, name)
+
+
+# ---- the table ---------------------------------------------------------------------------------------------
+
+APART |= {name: _alone(name) for name in _ALONE}
+APART |= {name: _alike(name) for name in _ALIKE}
+APART |= {name: _reduction(name) for name in _REDUCTIONS}
+APART |= {
+    "batch_norm": _batch_norm,
+    "prelu": _prelu,
+    "pad": _pad,
+    "permute": _permute,
+    "transpose": _transpose,
+    "move_axis": _move_axis,
+    "unsqueeze": _unsqueeze,
+    "squeeze": _squeeze,
+    "reshape": slots.reshaped,
+    "flatten": _flatten,
+    "unflatten": _unflatten,
+    "shape": _shape,
+    "rank": lambda net, x: len(x.axes),
+    "select": _select,
+    "slice": _slice,
+    "split": _split,
+    "chunk": _chunk,
+    "item": _item,
+    "concat": _concat,
+}
+
+
+def input_of(net, reference, axes, clock: Clock):
+    """An input whose frames have several axes, in the program's order ``axes``."""
+    sizes = iter(net.builder.signal(reference).features)
+    shape = [next(sizes) if a == "f" else 1 for a in axes]
+    width = prod(shape)
+    net.sequences.setdefault(clock, reference)
+    letters = tuple("n" if a == "f" else a for a in axes)
+    return Slots(letters, np.arange(width).reshape(shape), (reference,), (width,), clock)
+
+
+def output_of(net, name, x):
+    """An output whose frames have several axes, in the program's order."""
+    if "b" not in x.axes:
+        raise UnsupportedModelError("an output must have a batch axis", found=str(x))
+    net.name = name
+    features = tuple(n for a, n in zip(x.axes, x.places.shape) if a == "n")
+    reference = net.add(Reshape, slots.picked(net, x), features=features)
+    net.builder.output(name, reference, "".join("f" if a == "n" else a for a in x.axes))
