@@ -232,7 +232,12 @@ class Importer:
         if layer.custom or unknown:
             context = self.context_of(layer, arrays, name, masks)
             context.arguments = arguments
-            return self._custom(context, [self.reference(t) for t in tensors])
+            try:
+                return self._custom(context, [self.reference(t) for t in tensors])
+            except UnsupportedModelError as error:
+                if unknown and kind != "Lambda":  # of Keras's own, whose code is nothing to the user
+                    raise unsupported(layer) from error
+                raise
         if kind in NETWORKS:
             return self._nested(layer, arrays, [t.masked(m) for t, m in zip(tensors, masks)], name)
         if kind in IDENTITIES and not layer.operation:
