@@ -52,6 +52,7 @@ class LayerContext:
     made_mask: Mask | None = None  # the layer's own, whatever its inputs have
     arguments: Sequence = ()  # of a keras.ops function: what it is called with, as the file has it
     truths: set[str] = field(default_factory=set)  # references that are truth values in Keras
+    options: dict = field(default_factory=dict)  # of a function of TensorFlow: its named arguments
     importer: object = None  # the one that asks
     algebra: object = None  # what makes the operators of a live call
     config: Config = field(init=False)

@@ -35,6 +35,7 @@ ENDS = {
     *("Flatten", "Reshape", "Permute", "RepeatVector", "Embedding", "RMSNormalization"),
     *FRONTS,
     *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
+    *("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"),
 }
 
 

@@ -18,16 +18,19 @@ from ...errors import ModelFileError, ResourceLimitError, RnnrtError, Unsupporte
 from ...passes import masked
 from . import truth
 from .advice import advise
-from .algebra import OPERATIONS
+from .algebra import Pending
 from .config import Config, Description
 from .cut import Cut
 from .files import KerasModel, described_by, open_model
 from .flags import Flags, flags, makes_flags, mask_of
+from .functions import OPERATIONS
 from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
 from .live import Live
 from .mask_rules import POINTWISE, after, flow, handed_on, major
 from .masks import Mask, Masks, refused
 from .recurrent import RECURRENT, custom_layers, fields_of
+from .shapes import signal_of
+from .tensorflow import TENSORFLOW, is_known
 from .unsupported import KNOWN, unsupported
 from .weights import NETWORKS, inner
 from .wiring import wire
@@ -123,6 +126,7 @@ class _Tensor:
     flags: Flags | None = None
     same: _Tensor | None = None
     truth: bool = False  # of an input: whether it holds truth values
+    pending: Pending | None = None  # what it is until a layer asks for its reference
 
     def masked(self, mask):
         """The same tensor with another mask."""
@@ -203,16 +207,18 @@ class Importer:
                 call.refusal,
                 masks,
                 call.arguments,
+                call.options,
             )
             if not prefix:
                 self.done.append(call.layer.name)
         return answers
 
     def apply(
-        self, layer: Description, arrays, tensors, name, refusal=None, given=None, arguments=()
+        self, layer: Description, arrays, tensors, name, refusal=None, given=None, arguments=(), options=()
     ) -> list[_Tensor]:
         """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with;
-        ``given``: the masks it is called with; ``arguments``: all of them, of a keras.ops function."""
+        ``given``: the masks it is called with; ``arguments``: all of them, of a function; ``options``: those
+        with a name, of a function of TensorFlow."""
         kind = layer.class_name
         self.calls += 1
         if self.calls > _MAX_CALLS:
@@ -222,10 +228,18 @@ class Importer:
                 expected=f"at most {_MAX_CALLS}",
             )
         unknown = not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN)
+        unknown = unknown or (kind in TENSORFLOW and not is_known(layer))
         if unknown and not isinstance(arrays, Live):
             raise unsupported(layer)
         if refusal:
             raise refusal
+        if (
+            not tensors and kind in TENSORFLOW
+        ):  # Keras writes no tensors behind a first argument that is not one
+            raise UnsupportedModelError(
+                "the file does not say which tensors the function reads: Keras itself could not load it",
+                where=layer.where,
+            )
         if not tensors:
             raise ModelFileError("the layer reads nothing", where=layer.where)
         masks, behind = self._masks(layer, tensors, given)
@@ -245,12 +259,17 @@ class Importer:
             version = self.model.version
             return [t.masked(after(self.masks, layer, name, [m], version)) for t, m in zip(tensors, behind)]
         context = self.context_of(layer, arrays, name, masks)
-        context.arguments = arguments if layer.operation else ()
-        references = [self.reference(t, ids=kind == "Embedding") for t in tensors]
+        context.arguments = arguments if layer.operation or kind in TENSORFLOW else ()
+        context.options = dict(options)
+        function = layer.operation or kind in TENSORFLOW
+        references = [
+            own.pending.tensor if function and own.pending else self.reference(own, kind == "Embedding")
+            for own in map(_itself, tensors)
+        ]
         if kind == "TimeDistributed" and not layer.operation:
             result = self._time_distributed(context, references)
         else:
-            build = (OPERATIONS if layer.operation else LAYERS | RECURRENT)[kind]
+            build = (OPERATIONS if layer.operation else LAYERS | RECURRENT | TENSORFLOW)[kind]
             try:
                 signature(build).bind(context, *references)
             except TypeError as error:
@@ -264,7 +283,7 @@ class Importer:
             self.truths.update(result)
         mask = context.made_mask or after(self.masks, layer, name, behind, self.model.version)
         answers = 2 if kind == "Bidirectional" and layer.config.get("merge_mode", "concat") is None else 1
-        return [_Tensor(r, mask if k < answers else None) for k, r in enumerate(result)]
+        return [_made(r, mask if k < answers else None) for k, r in enumerate(result)]
 
     def _masks(self, layer, tensors, given):
         """(the masks that a call of ``layer`` consults, those that its output's is made of): one or None for
@@ -317,8 +336,8 @@ class Importer:
 
     def _frame_flags(self, tensor, call):
         """A tensor of numbers as a mask: of an input, the input itself; else real where it is not 0."""
-        if tensor.reference is None and tensor.same is None:
-            tensor.reference = self.builder.input(tensor.name, **_signal(tensor, True) | {"ids": False})
+        if tensor.reference is None and tensor.same is None and not tensor.pending:
+            tensor.reference = self.builder.input(tensor.name, **signal_of(tensor, True) | {"ids": False})
             return tensor.reference
         reference = self.reference(tensor)
         signal = self.builder.signal(reference)
@@ -330,11 +349,12 @@ class Importer:
 
     def _numbers(self, tensor):
         """(the signal of a tensor, what gives its reference)."""
-        while tensor.same:
-            tensor = tensor.same
+        tensor = _itself(tensor)
+        if tensor.pending:
+            self.reference(tensor)
         if tensor.reference is None:
             ids = isinstance(tensor.shape, list) and len(tensor.shape) < 3
-            spec = _signal(tensor, ids)
+            spec = signal_of(tensor, ids)
             signal = layers.TensorSpec(tuple(spec["features"]), spec["time"], spec["length"])
             return signal, lambda: self.reference(tensor, ids)
         return self.builder.signal(tensor.reference), lambda: tensor.reference
@@ -359,14 +379,15 @@ class Importer:
 
     def reference(self, tensor, ids=False):
         """The tensor's reference; an input enters the graph here, as ids or as numbers."""
-        while tensor.same:
-            tensor = tensor.same
+        tensor = _itself(tensor)
+        if tensor.pending:
+            tensor.reference, tensor.pending = tensor.pending.reference(), None
         if tensor.flags:
             raise UnsupportedModelError(
                 "numbers made of True and False are not supported", where=tensor.flags.parts[0].where
             )
         if tensor.reference is None:
-            tensor.reference = self.builder.input(tensor.name, **_signal(tensor, ids))
+            tensor.reference = self.builder.input(tensor.name, **signal_of(tensor, ids))
             self.truths.update([tensor.reference] * tensor.truth)
         return tensor.reference
 
@@ -530,6 +551,18 @@ def _over_time(layer):
     return layer
 
 
+def _itself(tensor):
+    """A tensor without the masks that it was given."""
+    while tensor.same:
+        tensor = tensor.same
+    return tensor
+
+
+def _made(result, mask):
+    """What a layer gives, a reference or a Pending, as a tensor."""
+    return _Tensor(None, mask, pending=result) if isinstance(result, Pending) else _Tensor(result, mask)
+
+
 def _item(answers, key, where):
     tensors = answers[key[:2]]
     if key[2] >= len(tensors):
@@ -540,32 +573,6 @@ def _item(answers, key, where):
             found=str(key[2]),
         )
     return tensors[key[2]]
-
-
-def _signal(tensor, ids):
-    """The fields of an Input for a Keras shape: (batch, n) are n ids in a row for an Embedding, otherwise n
-    features without time.
-    """
-    shape = tensor.shape
-    if not isinstance(shape, list) or not shape or any(type(n) is not int and n is not None for n in shape):
-        raise ModelFileError(
-            "the shape of the input is missing or is not a shape",
-            where=tensor.where,
-            found=repr(shape)[:80],
-            fix="Build the model with keras.Input(shape) and save it again.",
-        )
-    axes = shape[1:]
-    if ids and len(axes) < 2:
-        return {"features": (), "time": bool(axes), "length": axes[0] if axes else None, "ids": True}
-    timed, features = len(axes) > 1, axes[1:] if len(axes) > 1 else axes
-    if None in features:
-        raise UnsupportedModelError(
-            "only the time axis of an input may be open",
-            where=tensor.where,
-            found=str(tuple(shape)),
-            fix="Build the model with keras.Input(shape) and save it again.",
-        )
-    return {"features": features, "time": timed, "length": axes[0] if timed else None, "ids": ids}
 
 
 def _network_options(network, version):

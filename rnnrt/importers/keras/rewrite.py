@@ -17,10 +17,10 @@ from ...errors import UnsupportedModelError, require
 from ...format.reading import path_text
 from ..containers import ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive
-from .algebra import OPERATIONS
 from .config import TRAINING_SUFFIXES, parse
 from .files import file_bytes
 from .flags import FLAG_OPERATIONS
+from .functions import OPERATIONS
 from .layers import IDENTITIES, LAYERS
 from .recurrent import CELLS, RECURRENT
 from .weights import TRAINING_GROUPS

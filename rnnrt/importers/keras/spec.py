@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 
 from ...errors import ModelFileError, UnsupportedModelError, did_you_mean
 from ..spec.text import ignored_by, parse
-from .algebra import OPERATIONS
 from .config import Description, describe
+from .functions import OPERATIONS
 from .layers import IDENTITIES, LAYERS
 from .recurrent import RECURRENT
 from .weights import children, inner, snake_case

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from ...errors import UnsupportedModelError, did_you_mean
-from .algebra import OPERATIONS
+from .functions import OPERATIONS
 from .layers import IDENTITIES, LAYERS
 from .recurrent import RECURRENT
+from .tensorflow import TENSORFLOW, WORDS
 from .weights import NETWORKS
 
 #: Classes of layers that are read.
-KNOWN = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *NETWORKS}
+KNOWN = {*LAYERS, *RECURRENT, *IDENTITIES, "TimeDistributed", *NETWORKS, *TENSORFLOW}
 #: Those of Keras's own that are not: any other class is the model's author's, where the file does not say
 #: whose it is.
 _KERAS_OWN = re.compile(
@@ -58,13 +59,16 @@ def unsupported(layer):
             where=layer.where,
             expected=f"one of {', '.join(sorted(OPERATIONS))}, or a layer",
         )
-    if layer.class_name in ("TFOpLambda", "SlicingOpLambda"):
-        function = str(layer.config.get("function", layer.name))[:80]
+    if layer.class_name in TENSORFLOW:
+        node = layer.config.get("node_def")
+        function = layer.config.get("function", node.get("op") if isinstance(node, dict) else layer.name)
+        function = str(function)[:80]
         return UnsupportedModelError(
             f"TensorFlow's function {function} (tf.{function}, or an operator such as + or [...]) on layers' "
             f"outputs is not supported",
             where=layer.where,
-            expected=f"layers of Keras: one of {', '.join(sorted(KNOWN))}",
+            expected=f"one of TensorFlow's {', '.join(sorted(WORDS))}, or layers of Keras: one of "
+            f"{', '.join(sorted(KNOWN))}",
             fix="Where a layer does the same (Add, Multiply, Subtract, Concatenate, Rescaling), build the "
             "network with that.",
         )

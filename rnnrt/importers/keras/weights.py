@@ -99,6 +99,7 @@ _EMPTY = {
     *("ZeroPadding2D", "Cropping2D", "SpatialDropout2D"),
     "Masking",
     "Lambda",
+    *("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"),
 }
 
 

@@ -13,6 +13,8 @@ from .config import Description
 from .weights import NETWORKS, children
 
 Key = tuple[str, int, int]
+#: Layers of tf.keras that are functions of TensorFlow.
+FUNCTIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 #: What Keras calls the first argument of a layer's call(), and arguments that change nothing at inference
 #: when null or false.
 _FIRST, _QUIET = ("inputs", "sequences", "input"), ("training", "mask")
@@ -268,6 +270,9 @@ def _read(node, call, shapes):
                 _refuse(call, f"is called with {_short(argument)}, which is not supported")
         _options({k: v for k, v in named.items() if k not in _FIRST}, call, shapes)
         return
+    if layer.class_name in FUNCTIONS:
+        _function(node, call, shapes)
+        return
     items = node if isinstance(node, list) else [None]
     if len(items) == 4 and isinstance(
         items[0], str
@@ -287,6 +292,34 @@ def _read(node, call, shapes):
             call.sources.append(_key(item[:3], layer.where))
         _options(item[3] if len(item) == 4 else {}, call, shapes)
         call.options |= item[3] if len(item) == 4 else {}
+
+
+def _function(node, call, shapes):
+    """A call of a function of TensorFlow: its first argument, a tensor, a number or a list of tensors, then
+    the others by name, which every tensor of the list repeats. Tensors become the objects that stand for
+    them.
+    """
+    layer, flat = call.layer, isinstance(node, list) and bool(node) and isinstance(node[0], str)
+    items = [node] if flat else node
+    if not isinstance(items, list) or any(not isinstance(i, list) or len(i) not in (3, 4) for i in items):
+        raise ModelFileError("an inbound node is not understood", where=layer.where, found=repr(node)[:80])
+    first = [i[2] if i[0] == "_CONSTANT_VALUE" else _marker(i[:3], call, shapes) for i in items]
+    named = items[0][3] if items and len(items[0]) == 4 else {}
+    if not isinstance(named, dict):
+        raise ModelFileError("an inbound node has options of the wrong type", where=layer.where)
+    call.arguments = first if flat or len(first) == 1 and layer.class_name == "SlicingOpLambda" else [first]
+    call.options = {name: _marked(value, call, shapes) for name, value in named.items()}
+
+
+def _marked(value, call, shapes):
+    if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
+        return _marker(value, call, shapes) if value[0] != "_CONSTANT_VALUE" else value[2]
+    return [_marked(v, call, shapes) for v in value] if isinstance(value, list) else value
+
+
+def _marker(value, call, shapes):
+    call.sources.append(_key(value, call.layer.where))
+    return {"class_name": "__keras_tensor__"}
 
 
 def _is_number_or_index(value):
