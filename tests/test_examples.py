@@ -120,6 +120,42 @@ def test_denoising_takes_noise_and_leaves_speech(tmp_path, capsys, spoken):
     assert (np.concatenate(parts) == heard[: 3200 - 160]).all()
 
 
+# ---- music -------------------------------------------------------------------------------------------------
+
+
+def drums(beats, gap, rate=22050):
+    """Kicks, every ``gap`` seconds from 0.5 s on, with hats between them."""
+    rng, samples = np.random.RandomState(0), np.zeros(int((1 + beats * gap) * rate))
+    t = np.arange(int(0.2 * rate)) / rate
+    kick = np.sin(2 * np.pi * (50 * t + 3 * (1 - np.exp(-30 * t)))) * np.exp(-18 * t)
+    hat = rng.standard_normal(len(t)) * np.exp(-90 * t)
+    for k in range(2 * beats):
+        at = int((0.5 + k * gap / 2) * rate)
+        samples[at : at + len(t)] += 0.15 * hat if k % 2 else 0.8 * kick + 0.1 * hat
+    return samples.astype(np.float32)
+
+
+def test_beats_are_found_where_the_drum_is_struck(tmp_path, capsys):
+    need("matplotlib")
+    model, picture = str(model_path("beatnet_1.pt")), tmp_path / "beats.png"
+    sound = written(tmp_path / "drums.wav", drums(12, 0.6), 22050)
+    example("beats").main([model, sound, "--picture", str(picture)])
+    *lines, last = capsys.readouterr().out.splitlines()
+    times = np.array([float(line.split()[0]) for line in lines])
+    heard = times[times > 2]  # the network listens in first
+    assert len(heard) == 9 and np.abs(heard - (0.5 + 0.6 * np.arange(3, 12))).max() < 0.05
+    assert re.fullmatch(r"\d+ beats, (97|100|103) a minute", last)
+    assert is_picture(picture)
+
+
+def test_the_bands_of_beats_are_those_it_was_trained_on():
+    """As many as its input takes, from 30 Hz to 17 kHz, each with a sum of 1."""
+    made = example("beats").bands()
+    assert made.shape == (136, 705) and np.abs(made.sum(axis=1) - 1).max() < 1e-12
+    hertz = made.argmax(axis=1) * 22050 / 1410
+    assert (np.diff(hertz) > 0).all() and 30 < hertz[0] < 60 and 10000 < hertz[-1] < 11025
+
+
 # ---- amplifiers, sensors, words ----------------------------------------------------------------------------
 
 
