@@ -47,7 +47,7 @@ cdef extern from "rnnrt.h" nogil:
         int32_t like
     struct rnnrt_array:
         float *data
-        ptrdiff_t time_stride, batch_stride
+        ptrdiff_t time_stride, batch_stride, number_stride
         size_t frames
     struct rnnrt_state_value:
         int32_t value

@@ -130,7 +130,9 @@ class Plan:
     def rows(self, frames: int) -> int:
         """Rows that run() works on at a time: a larger batch runs in slices."""
 
-    def answer(self, x: object, width: int, length: int, timed: bool) -> Floats | None:
+    def answer(
+        self, x: object, width: int, length: int, timed: bool, first_in: bool, first_out: bool
+    ) -> Floats | None:
         """The one output for the one input where both are plain: x (batch, time, width) or (time, width),
         float32 and C-contiguous.
         """
@@ -147,8 +149,8 @@ class Plan:
         call: Call | None = None,
         first: int = 0,
     ) -> list[int]:
-        """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous;
-        outputs likewise, filled.
+        """Run whole inputs: float32 arrays (time, batch, width) in any strides, but numbers of a frame that
+        are one in memory; outputs likewise, filled.
         """
 
 @final

@@ -29,7 +29,7 @@ from .errors import (
     StreamBusyError,
     UnsupportedModelError,
 )
-from .ports import as_array, as_float32
+from .ports import as_array, as_float32, readable
 
 from ._c cimport *
 

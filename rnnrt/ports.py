@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from .axes import letters, to_source
+from .axes import letters
 from .errors import DTypeError, ShapeError
 from .layers import Embedding, Input
 
@@ -49,13 +49,10 @@ def as_float32(x, where):
 
 
 def readable(a):
-    """Whether the engine reads a (time, batch, width) array as it is: float32, the last axis contiguous."""
-    return (
-        a.dtype == np.float32
-        and a.flags.aligned
-        and a.strides[2] == 4
-        and not (a.strides[0] % 4 or a.strides[1] % 4)
-    )
+    """Whether the engine reads a (time, batch, width) array as it is: float32 at any strides, but numbers of
+    a frame that are one in memory.
+    """
+    return a.dtype == np.float32 and a.flags.aligned and (a.strides[2] != 0 or a.shape[2] == 1)
 
 
 def engine_form(a):
@@ -147,41 +144,53 @@ class InputSpec:
         return a.transpose(1, 0, 2)
 
 
+def _made_as(axes, signal):
+    """Letters of the axes in which an output is made: the source's, where the numbers of a frame follow one
+    another in them; else the canonical ones.
+    """
+    count = len(signal.features)
+    made = letters(axes, count)
+    frame = [f"f{k}" for k in range(count)]
+    if count > 1 and made[made.index("f0") :][:count] != frame:
+        return letters("btf" if signal.time else "bf", count)
+    return made
+
+
 def make_output(axes, signal, batch, count, batched, out, shared):
-    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory has that order and
+    """(the array to fill, its (time, batch, width) view); ``out`` itself where its memory can be filled and
     is not ``shared`` with an input.
     """
     features, width = signal.features, prod(signal.features)
     frames = count if signal.time else 1
+    sizes = {"b": batch, "t": frames} | {f"f{k}": n for k, n in enumerate(features)}
+    wanted, made = letters(axes, len(features)), _made_as(axes, signal)
+    array = whole = None
     if out is not None:
-        shape = letters(axes, len(features))
-        sizes = {"b": batch, "t": frames} | {f"f{k}": n for k, n in enumerate(features)}
-        wanted = tuple(sizes[a] for a in shape if batched or a != "b")
+        shape = tuple(sizes[a] for a in wanted if batched or a != "b")
         if not isinstance(out, np.ndarray) or out.dtype != np.float32:
             raise DTypeError(
                 "out must be a float32 array", found=str(getattr(out, "dtype", type(out).__name__))
             )
-        if out.shape != wanted or not out.flags.writeable:
-            raise ShapeError("out does not fit", expected=f"{wanted}, writeable", found=str(out.shape))
-        if axes in ("btf", "bf") and out.flags.carray and not shared:
-            return out, out.reshape(batch, frames, width).transpose(1, 0, 2)
-    if axes == "tbf":
-        array = np.empty((frames, batch) + features, np.float32)
-        return array, array.reshape(frames, batch, width)
-    array = np.empty((batch, frames) + features, np.float32)
-    return array, array.reshape(batch, frames, width).transpose(1, 0, 2)
+        if out.shape != shape or not out.flags.writeable:
+            raise ShapeError("out does not fit", expected=f"{shape}, writeable", found=str(out.shape))
+        if made == wanted and out.flags.carray and not shared:
+            array, whole = out, out if batched else np.expand_dims(out, made.index("b"))
+    if array is None:
+        array = whole = np.empty([sizes[a] for a in made], np.float32)
+    order = sorted(range(len(made)), key=lambda k: "tbf".index(made[k][0]))
+    view = whole.transpose(order)
+    return array, view.reshape(frames, batch, width)
 
 
 def finish_output(axes, signal, array, batched, out):
     """The filled array with the source's axes."""
     if array is out:
         return out
-    if axes == "tbf":
-        array = array if batched else array[:, 0]
-    else:
-        if not signal.time:
-            array = array[:, 0]
-        array = to_source(array, axes) if batched else to_source(array[0], axes.replace("b", ""))
+    wanted, made = letters(axes, len(signal.features)), _made_as(axes, signal)
+    if made != wanted:
+        array = np.ascontiguousarray(array.transpose([made.index(a) for a in wanted]))
+    if not batched:
+        array = array.squeeze(wanted.index("b"))
     if out is not None:
         out[...] = array
         return out
@@ -216,22 +225,23 @@ class Ports:
         return [spec.layer.name for spec in self.inputs]
 
     def plain(self):
-        """(width, length or 0, timed output) where one plain sequence goes in and one array comes out, for
-        which calls have a short way.
+        """(width, length or 0, timed output, channels first in, and out) where one plain sequence goes in and
+        one array comes out, for which calls have a short way.
         """
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             return None
         spec, (output, signal) = self.inputs[0], self.outputs[0]
         if (
-            spec.layer.axes != "btf"
+            spec.layer.axes not in ("btf", "bft")
             or spec.layer.ids
             or spec.tables
             or len(spec.signal.features) != 1
             or len(signal.features) != 1
-            or output.axes not in ("btf", "bf")
+            or output.axes not in ("btf", "bft", "bf")
         ):
             return None
-        return spec.signal.width, spec.signal.length or 0, signal.time
+        first = spec.layer.axes == "bft", output.axes == "bft"
+        return spec.signal.width, spec.signal.length or 0, signal.time, *first
 
     def frames(self, arrays):
         """{input: its frames} of those of (time, batch, width) arrays whose length is not fixed."""

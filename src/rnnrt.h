@@ -228,11 +228,14 @@ int32_t rnnrt_plan_clock(const struct rnnrt_plan *plan, size_t input);
 /* All frames of output `output` that are there after `frames` input frames, and when no more come. */
 size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended);
 
-/* Frame (t, b) of a batch of sequences stands at data + t * time_stride + b * batch_stride (floats). */
+/* Number k of frame (t, b) of a batch of sequences stands at data + t * time_stride + b * batch_stride + k *
+ * number_stride (floats); a number_stride of 0 means 1, numbers side by side. Channels that lie one after the
+ * other, each over time, have a time_stride of 1. */
 struct rnnrt_array {
     float *data;
     ptrdiff_t time_stride, batch_stride;
     size_t frames;
+    ptrdiff_t number_stride;
 };
 /* State values of recurrent layers: value number (slot 1 h, slot 2 c) and (batch, size) numbers, read before
  * (in place of what the layer's further inputs say) or written after. */

@@ -278,7 +278,7 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
     }
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
               batch = (ptrdiff_t)stream->batch;
-    struct rnnrt_array input = {(float *)x, in * batch, in, 1}, output = {y, out * batch, out, 1};
+    struct rnnrt_array input = {(float *)x, in * batch, in, 1, 1}, output = {y, out * batch, out, 1, 1};
     size_t one = 1;
     enum rnnrt_status status = stream_frames(stream, &input, &one, false, &output, NULL, error);
     return status ? (int)status : (int)output.frames;
@@ -305,12 +305,9 @@ static enum rnnrt_status push_in_phase(const struct rnnrt_plan *plan, char *cons
  * alone, side by side. */
 static void move_rows(const struct rnnrt_array *all, float *own, const size_t *row, size_t count,
                       size_t frames, size_t width, bool out) {
-    for (size_t t = 0; t < frames; t++)
-        for (size_t k = 0; k < count; k++, own += width) {
-            float *there =
-                all->data + (ptrdiff_t)t * all->time_stride + (ptrdiff_t)row[k] * all->batch_stride;
-            memcpy(out ? there : own, out ? own : there, width * sizeof *own);
-        }
+    for (size_t k = 0; k < count; k++, own += width)
+        if (out) rnnrt_lay_frames(all, row[k], 0, frames, width, own, count * width);
+        else rnnrt_take_frames(all, row[k], 0, frames, width, own, count * width);
 }
 
 /* One group of rows in phase, those numbered `row`, gathered from the arrays of all rows, and what they
@@ -330,14 +327,14 @@ static enum rnnrt_status push_group(const struct rnnrt_plan *plan, char *const *
         const struct rnnrt_op *op = &plan->ops[r];
         if (op->desc.kind != rnnrt_kind_input) continue;
         size_t size = (size_t)op->desc.output_size, n = inputs && op->desc.timed ? inputs[input].frames : 0;
-        own[input++] = (struct rnnrt_array){NULL, (ptrdiff_t)(size * count), (ptrdiff_t)size, n};
+        own[input++] = (struct rnnrt_array){NULL, (ptrdiff_t)(size * count), (ptrdiff_t)size, n, 1};
         floats += n * size * count;
     }
     for (size_t o = 0; o < plan->outputs; o++) {
         width[o] = (size_t)plan->values[plan->output[o]].width;
         size_t due = rnnrt_row_due(plan, blocks[0], every_step, o, frames, ended);
         answers[o] = (struct rnnrt_array){NULL, (ptrdiff_t)(width[o] * count), (ptrdiff_t)width[o],
-                                          rnnrt_smaller(due, room[o])};
+                                          rnnrt_smaller(due, room[o]), 1};
         floats += answers[o].frames * width[o] * count;
     }
     float *numbers = malloc((floats + 1) * sizeof *numbers);

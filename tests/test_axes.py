@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from case_layers import conv
 from expect import near, refused, same_bits
 from small_models import frames, lstm, net, network, normal
 
@@ -96,3 +97,32 @@ def test_axes_are_the_sources_and_the_rank_tells_a_batch(in_axes, out_axes):
     refused(ShapeError, lambda: model(turned(normal(2, 6, 4), in_axes)), "input 'x'")
     assert model.inputs["x"] == tuple({"b": None, "t": None, "f": 3}[a] for a in in_axes)
     assert model.outputs["y"] == tuple({"b": None, "t": None, "f": 4}[a] for a in out_axes)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 9, 131])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8, 21])
+def test_axes_turned_by_the_engine_move_no_bit(width, frames):
+    """Widths and lengths below, at and over the squares it turns, blocks of frames and what is left over."""
+
+    def model(in_axes, out_axes):
+        b = L.GraphBuilder()
+        x = b.input("x", (width,), axes=in_axes)
+        b.output("y", conv(b, x, np.random.default_rng(1), width, 3, padding=(2, 0)), out_axes)
+        return rnnrt.Model(b.graph())
+
+    x = normal(3, frames, width)
+    plain = model("btf", "btf")(x)
+    for axes in ("bft", "tbf", "fbt"):
+        order = ["btf".index(a) for a in axes]
+        wanted, given = plain.transpose(order).copy(), x.transpose(order).copy()
+        turned = model(axes, axes)
+        for array in (given, given.astype(np.float64), np.asfortranarray(given), given[::-1].copy()[::-1]):
+            answer = turned(array)
+            assert answer.flags.c_contiguous and same_bits(answer, wanted)
+        assert same_bits(model(axes, "btf")(given), plain)
+        assert same_bits(model("btf", axes)(x), wanted)
+        out = np.empty(wanted.shape, np.float32)
+        assert turned(given, out=out) is out and same_bits(out, wanted)
+        assert turned(given, out=given) is given and same_bits(given, wanted)  # read before it is written
+        one = np.broadcast_to(np.float32(0.5), given.shape)
+        assert same_bits(turned(one), turned(np.ascontiguousarray(one)))

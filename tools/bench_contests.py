@@ -6,7 +6,7 @@ One function a peer and way of calling; it returns a Contest. What a peer needs 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -158,6 +158,12 @@ def onnx_step(case):
     )
 
 
+def channels_first(graph):
+    """The model with PyTorch's axes of a convolution, (batch, channels, time), in and out."""
+    layers = [replace(x, axes="bft") if isinstance(x, L.Input) else x for x in graph.layers]
+    return rnnrt.Model(rnnrt.Graph(layers, outputs=[replace(o, axes="bft") for o in graph.outputs]))
+
+
 def onnx_whole(case, batch=1, frames=FRAMES):
     import onnx_graphs
 
@@ -165,8 +171,15 @@ def onnx_whole(case, batch=1, frames=FRAMES):
     model, written = rnnrt.from_graph(graph), onnx_graphs.whole(graph, batch, frames)
     session, x = session_of(written), case.sample(batch, frames)
     feed = {"x": written.arranged(x)}
+    ours = {"model(x)": lambda: model(x)}
+    if (
+        any(isinstance(layer, L.Conv1D) for layer in graph.layers)
+        and graph.signals[graph.outputs[0].value].time
+    ):
+        first, turned = channels_first(graph), np.ascontiguousarray(x.transpose(0, 2, 1))
+        ours["model(x) bft"] = lambda: first(turned)
     return Contest(
-        {"model(x)": lambda: model(x)},
+        ours,
         lambda: session.run(None, feed),
         difference(model(x), written.restored(session.run(None, feed)[0])),
     )

@@ -57,8 +57,8 @@ int main(int count, char **arguments) {
         for (int turn = 0; turn < 2; turn++) {
             const auto start = Clock::now();
             if ((turn + i) % 2) {
-                rnnrt_array in = {ours_x.data(), 1, 1, size_t(block)};
-                rnnrt_array out = {ours_y.data(), 1, 1, size_t(block)};
+                rnnrt_array in = {ours_x.data(), 1, 1, size_t(block), 1};
+                rnnrt_array out = {ours_y.data(), 1, 1, size_t(block), 1};
                 if (rnnrt_stream_push(stream, &in, &out, nullptr, &error)) return 1;
                 ours_times.push_back(microseconds(start));
             } else {

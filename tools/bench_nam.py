@@ -59,7 +59,14 @@ def row(program, capture, plain, block, rate):
 def build(core, eigen, folder):
     """The program of bench_nam.cpp with the player's source in it."""
     compiler = os.environ.get("CXX", "g++")
-    flags = ["-std=c++20", "-Ofast", "-march=native", "-DNDEBUG", "-DNAM_SAMPLE_FLOAT", "-DNAM_ENABLE_A2_FAST"]
+    flags = [
+        "-std=c++20",
+        "-Ofast",
+        "-march=native",
+        "-DNDEBUG",
+        "-DNAM_SAMPLE_FLOAT",
+        "-DNAM_ENABLE_A2_FAST",
+    ]
     flags += [f"-I{core}", f"-I{core}/NAM", f"-I{core}/Dependencies/nlohmann", "-isystem", f"{eigen}"]
     flags += [f"-I{rnnrt.get_include()}"]
     sources = [*sorted(core.glob("NAM/**/*.cpp")), HERE / "bench_nam.cpp"]

@@ -197,7 +197,7 @@ static void exercise(const struct rnnrt_plan *plan) {
         size_t due = rnnrt_plan_due(plan, o, counts, true);
         if (due > 1 << 12) return;
         room += due * port.width;
-        out[o] = (struct rnnrt_array){NULL, (ptrdiff_t)port.width, (ptrdiff_t)port.width, due};
+        out[o] = (struct rnnrt_array){NULL, (ptrdiff_t)port.width, (ptrdiff_t)port.width, due, 1};
     }
     if (room > 1 << 20) return;
     size_t wide = 1;
@@ -205,7 +205,7 @@ static void exercise(const struct rnnrt_plan *plan) {
         rnnrt_plan_input(plan, i, &port);
         size_t frames = port.timed ? counts[rnnrt_plan_clock(plan, i)] : 1;
         in[i] = (struct rnnrt_array){__real_malloc(frames * port.width * sizeof(float)),
-                                     (ptrdiff_t)port.width, (ptrdiff_t)port.width, frames};
+                                     (ptrdiff_t)port.width, (ptrdiff_t)port.width, frames, 1};
         for (size_t k = 0; k < frames * port.width; k++)
             in[i].data[k] = port.width == wide ? (float)below(3) : number();
     }

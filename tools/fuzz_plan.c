@@ -19,11 +19,14 @@ struct frames {
     int uneven; /* one input has a frame more than the others */
 };
 
-/* Exactly sized memory, time-major or batch-major. */
-static struct rnnrt_array room_for(size_t frames, size_t batch, size_t width, int time_major, float *held) {
-    ptrdiff_t w = (ptrdiff_t)width;
-    return (struct rnnrt_array){held, time_major ? w * (ptrdiff_t)batch : w,
-                                time_major ? w : w * (ptrdiff_t)frames, frames};
+enum order { TIME_MAJOR, BATCH_MAJOR, CHANNELS_FIRST, ORDERS };
+
+/* Exactly sized memory: (time, batch, width), (batch, time, width) or (batch, width, time). */
+static struct rnnrt_array room_for(size_t frames, size_t batch, size_t width, enum order order, float *held) {
+    ptrdiff_t w = (ptrdiff_t)width, n = (ptrdiff_t)frames;
+    if (order == TIME_MAJOR) return (struct rnnrt_array){held, w * (ptrdiff_t)batch, w, frames, 1};
+    if (order == BATCH_MAJOR) return (struct rnnrt_array){held, w, w * n, frames, 1};
+    return (struct rnnrt_array){held, 1, w * n, frames, n};
 }
 
 static void make_inputs(const struct made_plan *m, size_t frames, size_t batch, struct frames *to) {
@@ -38,7 +41,7 @@ static void make_inputs(const struct made_plan *m, size_t frames, size_t batch, 
         float *p = to->held[to->count] = numbers(count * batch * width);
         for (size_t i = 0; width == 1 && i < count * batch; i++)
             p[i] = chance(1) ? p[i] : (float)below(2); /* ids, mostly */
-        to->array[to->count++] = room_for(count, batch, width, chance(50), p);
+        to->array[to->count++] = room_for(count, batch, width, (enum order)below(ORDERS), p);
     }
 }
 
@@ -53,7 +56,7 @@ static void make_outputs(const struct made_plan *m, const size_t *due, size_t ba
         size_t width = width_of(m, m->output[o]);
         CHECK(due[o] < 1 << 20);
         to->held[o] = numbers(due[o] * batch * width);
-        to->array[o] = room_for(due[o], batch, width, 1, to->held[o]);
+        to->array[o] = room_for(due[o], batch, width, (enum order)below(ORDERS), to->held[o]);
     }
 }
 
@@ -65,12 +68,16 @@ struct answer {
 
 static void collect(const struct made_plan *m, size_t batch, const struct frames *made, struct answer *to) {
     for (size_t o = 0; o < m->outputs; o++) {
-        size_t frame = batch * width_of(m, m->output[o]);
-        to->data[o] =
-            __real_realloc(to->data[o], (to->frames[o] + made->array[o].frames + 1) * frame * sizeof(float));
-        memcpy(to->data[o] + to->frames[o] * frame, made->held[o],
-               made->array[o].frames * frame * sizeof(float));
-        to->frames[o] += made->array[o].frames;
+        size_t width = width_of(m, m->output[o]), frame = batch * width;
+        const struct rnnrt_array *a = &made->array[o];
+        to->data[o] = __real_realloc(to->data[o], (to->frames[o] + a->frames + 1) * frame * sizeof(float));
+        float *next = to->data[o] + to->frames[o] * frame;
+        for (size_t t = 0; t < a->frames; t++)
+            for (size_t b = 0; b < batch; b++)
+                for (size_t k = 0; k < width; k++)
+                    *next++ = a->data[(ptrdiff_t)t * a->time_stride + (ptrdiff_t)b * a->batch_stride +
+                                      (ptrdiff_t)k * a->number_stride];
+        to->frames[o] += a->frames;
     }
 }
 

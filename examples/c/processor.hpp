@@ -56,7 +56,7 @@ class AmpProcessor {
     void processBlock(float *const *channels, int count, int samples) noexcept {
         const size_t n = std::min(static_cast<size_t>(samples), block.size());
         for (size_t c = 0; c < static_cast<size_t>(count) && c < streams.size(); c++) {
-            rnnrt_array in = {channels[c], 1, 1, n}, out = {block.data(), 1, 1, n};
+            rnnrt_array in = {channels[c], 1, 1, n, 1}, out = {block.data(), 1, 1, n, 1};
             if (rnnrt_stream_push(streams[c], &in, &out, nullptr, nullptr)) out.frames = 0;
             std::fill(channels[c], channels[c] + n - out.frames, 0.0f); // before the first answer: silence
             std::copy(block.data(), block.data() + out.frames, channels[c] + n - out.frames);

@@ -20,6 +20,7 @@ cdef describe(cnp.ndarray a, rnnrt_array *to):
     to.frames = cnp.PyArray_DIM(a, 0)
     to.time_stride = cnp.PyArray_STRIDE(a, 0) // 4
     to.batch_stride = cnp.PyArray_STRIDE(a, 1) // 4
+    to.number_stride = cnp.PyArray_STRIDE(a, 2) // 4
 
 
 cdef inline bint is_plain(a, int ndim) noexcept:
@@ -52,12 +53,10 @@ cdef bint share_no_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 
 cdef time_major(a, batch_size, width):
-    """(time, *features) or (batch, time, *features) as a (time, batch, width) float32 array with a contiguous
-    last axis.
+    """(time, *features) or (batch, time, *features) as a (time, batch, width) float32 array that the engine
+    reads.
     """
     if batch_size is None:
         a = a[None]
-    a = a.reshape(a.shape[:2] + (width,))
-    if a.strides[2] != 4 or a.strides[0] % 4 or a.strides[1] % 4:
-        a = np.ascontiguousarray(a)
-    return a.transpose(1, 0, 2)
+    a = a.reshape(a.shape[:2] + (width,)).transpose(1, 0, 2)
+    return a if readable(a) else np.ascontiguousarray(a)

@@ -121,23 +121,23 @@ cdef class Plan:
 
     def run(self, size_t batch, list inputs, list outputs, lengths=None, initial=(), final=(), size_t block=0,
             Call call=None, int64_t first=0):
-        """Run whole inputs: float32 arrays (time, batch, width) in any strides whose last axis is contiguous;
-        outputs likewise, filled.
+        """Run whole inputs: float32 arrays (time, batch, width) in any strides, but numbers of a frame that
+        are one in memory; outputs likewise, filled.
 
         Returns the frames written of each output. ``initial``, ``final``: (value number, (batch, size) array)
         of states. ``call``: asked whether to go on. ``first``: number of the first row, for messages.
         """
         return run_whole(self, batch, inputs, outputs, lengths, initial, final, block, call, first)
 
-    def answer(self, x, Py_ssize_t width, Py_ssize_t length, bint timed):
+    def answer(self, x, Py_ssize_t width, Py_ssize_t length, bint timed, bint first_in, bint first_out):
         """The one output for the one input where both are plain: x (batch, time, width) or (time, width),
         float32 and C-contiguous.
 
         None for anything else, and where there is nothing to answer: the caller then takes the long way,
         which says what is wrong. ``length``: frames where they are fixed, else 0. ``timed``: the output is a
-        sequence.
+        sequence. ``first_in``, ``first_out``: the width stands before the time.
         """
-        return run_plain(self, x, width, length, timed)
+        return run_plain(self, x, width, length, timed, first_in, first_out)
 
 
 def plan_of(graph, isa=None, family=None):

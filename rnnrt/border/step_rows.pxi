@@ -125,6 +125,7 @@ cdef inline void describe_frames(cnp.ndarray a, Py_ssize_t rows, Py_ssize_t widt
     """A plain array (rows, width) as one frame of a batch."""
     to.data, to.frames = <float *> cnp.PyArray_DATA(a), 1
     to.time_stride, to.batch_stride = rows * width, width
+    to.number_stride = 1
 
 
 cdef inline due_rows(Py_ssize_t rows, const size_t *made):

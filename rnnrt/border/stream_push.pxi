@@ -8,8 +8,10 @@ cdef int step_long(Stream stream, cnp.ndarray x, cnp.ndarray y, rnnrt_error *err
     cdef int status
     source.data, source.frames = <float *> cnp.PyArray_DATA(x), 1
     source.time_stride, source.batch_stride = stream.batch * stream.width_in, stream.width_in
+    source.number_stride = 1
     target.data, target.frames = <float *> cnp.PyArray_DATA(y), 1
     target.time_stride, target.batch_stride = stream.batch * stream.width_out, stream.width_out
+    target.number_stride = 1
     with nogil:
         status = rnnrt_stream_push(stream.stream, &source, &target, between, error)
     return status if status else <int> target.frames
@@ -55,8 +57,10 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, cnp.ndarray out):
     cdef size_t frames = cnp.PyArray_DIM(chunk, axis), room = cnp.PyArray_DIM(out, axis), due
     source.data, source.frames = <float *> cnp.PyArray_DATA(chunk), frames
     source.time_stride, source.batch_stride = stream.width_in, frames * stream.width_in
+    source.number_stride = 1
     target.data, target.frames = <float *> cnp.PyArray_DATA(out), room
     target.time_stride, target.batch_stride = stream.width_out, room * stream.width_out
+    target.number_stride = 1
     stream.enter()
     due = rnnrt_stream_due(stream.stream, 0, &frames, False)
     if room < due:

@@ -40,7 +40,8 @@ cdef list run_whole(Plan plan, size_t batch, list inputs, list outputs, lengths,
     return [c_outputs[i].frames for i in range(len(outputs))]
 
 
-cdef run_plain(Plan plan, x, Py_ssize_t width, Py_ssize_t length, bint timed):
+cdef run_plain(Plan plan, x, Py_ssize_t width, Py_ssize_t length, bint timed, bint first_in,
+               bint first_out):
     """What Plan.answer says."""
     cdef rnnrt_array source, target
     cdef cnp.ndarray y
@@ -50,24 +51,34 @@ cdef run_plain(Plan plan, x, Py_ssize_t width, Py_ssize_t length, bint timed):
     if not cnp.PyArray_CheckExact(x):
         return None
     ndim = cnp.PyArray_NDIM(<cnp.ndarray> x)
-    if ndim < 2 or ndim > 3 or not is_plain(x, ndim) or cnp.PyArray_DIM(<cnp.ndarray> x, ndim - 1) != width:
+    if ndim < 2 or ndim > 3 or not is_plain(x, ndim):
+        return None
+    if cnp.PyArray_DIM(<cnp.ndarray> x, ndim - 1 - first_in) != width:
         return None
     batch = cnp.PyArray_DIM(<cnp.ndarray> x, 0) if ndim == 3 else 1
-    frames = cnp.PyArray_DIM(<cnp.ndarray> x, ndim - 2)
+    frames = cnp.PyArray_DIM(<cnp.ndarray> x, ndim - 2 + first_in)
     if batch < 1 or frames < 1 or (length and frames != length):
         return None
     source.data, source.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> x), frames
-    source.time_stride, source.batch_stride = width, frames * width
+    lay_out(&source, width, first_in)
     one_clock = <size_t> frames
     target.frames = rnnrt_plan_due(plan.plan, 0, &one_clock, True)
     if not target.frames:
         return None
-    y = new_output(plan, batch, ndim == 3, timed, &target)
+    y = new_output(plan, batch, ndim == 3, timed, first_out, &target)
     run_one(plan, batch, &source, &target)
     return y
 
 
-cdef cnp.ndarray new_output(Plan plan, Py_ssize_t batch, bint batched, bint timed, rnnrt_array *target):
+cdef inline void lay_out(rnnrt_array *array, Py_ssize_t width, bint first) noexcept:
+    """The strides of (batch, time, width), or of (batch, width, time)."""
+    array.time_stride = 1 if first else width
+    array.number_stride = array.frames if first else 1
+    array.batch_stride = array.frames * width
+
+
+cdef cnp.ndarray new_output(Plan plan, Py_ssize_t batch, bint batched, bint timed, bint first,
+                            rnnrt_array *target):
     """An array for ``target.frames`` frames of the one output, which ``target`` then describes."""
     cdef cnp.npy_intp shape[3]
     cdef Py_ssize_t width = plan.widths[0]
@@ -75,12 +86,13 @@ cdef cnp.ndarray new_output(Plan plan, Py_ssize_t batch, bint batched, bint time
     cdef cnp.ndarray y
     if batched:
         shape[ndim], ndim = batch, ndim + 1
-    if timed:
-        shape[ndim], ndim = <cnp.npy_intp> target.frames, ndim + 1
     shape[ndim] = width
+    if timed:
+        shape[ndim + first], shape[ndim + (not first)] = <cnp.npy_intp> target.frames, width
+        ndim += 1
     y = <cnp.ndarray> cnp.PyArray_SimpleNew(ndim + 1, shape, cnp.NPY_FLOAT32)
     target.data = <float *> cnp.PyArray_DATA(y)
-    target.time_stride, target.batch_stride = width, target.frames * width
+    lay_out(target, width, first)
     return y
 
 

@@ -137,9 +137,9 @@ static enum rnnrt_status run_inner(const struct rnnrt_op *op, struct rnnrt_invoc
     size_t width = (size_t)inner->values[inner->output[0]].width;
     for (size_t t = 0; t < call->frames; t++) {
         struct rnnrt_array x = {(float *)call->x[0] + t * call->batch * in, first->output_size, (ptrdiff_t)in,
-                                frames};
+                                frames, 1};
         struct rnnrt_array y = {call->y[0] + t * call->batch * out, (ptrdiff_t)width, (ptrdiff_t)out,
-                                out / width};
+                                out / width, 1};
         enum rnnrt_status status = call->run_inner(call->inner, &x, &y, call->pulse, call->error);
         if (status) return status;
         if (y.frames * width != out) return RNNRT_TOO_SHORT;

@@ -55,8 +55,8 @@ static uint32_t answer(const char *name, uint32_t hash) {
            out = (size_t)word();
     float *x = (float *)array(), *y = calloc(batch * made * out, sizeof *y);
     struct rnnrt_plan *plan = plan_of(name);
-    struct rnnrt_array input = {x, (ptrdiff_t)width, (ptrdiff_t)(frames * width), frames},
-                       output = {y, (ptrdiff_t)out, (ptrdiff_t)(made * out), made};
+    struct rnnrt_array input = {x, (ptrdiff_t)width, (ptrdiff_t)(frames * width), frames, 1},
+                       output = {y, (ptrdiff_t)out, (ptrdiff_t)(made * out), made, 1};
     struct rnnrt_error error = {0};
     if (!y) exit(2);
     check(rnnrt_run(plan, batch, &input, &output, NULL, NULL, 0, NULL, 0, 0, NULL, &error), &error, name);

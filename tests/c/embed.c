@@ -136,8 +136,9 @@ static void example(void) {
     rnnrt_stream_reset(stream);
     for (size_t at = 0, made = 0, chunk = 0; at < FRAMES; at += chunk, chunk++) {
         chunk = chunk < FRAMES - at ? chunk : FRAMES - at;
-        struct rnnrt_array in = {x + at * IN, IN, IN, chunk},
-                           out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, &chunk, false)};
+        struct rnnrt_array in = {x + at * IN, IN, IN, chunk, 1},
+                           out = {pushed + made * OUT, OUT, OUT, rnnrt_stream_due(stream, 0, &chunk, false),
+                                  1};
         CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == chunk);
         made += out.frames;
     }
@@ -150,11 +151,19 @@ static void example(void) {
     CHECK(rnnrt_plan_state_array(plan, 1, &array) && !strcmp(array.word, "c") && array.layer == 1);
     CHECK(!rnnrt_plan_state_array(plan, 2, &array));
     rnnrt_row_read(plan, rnnrt_stream_row(stream, 0), 0, h);
-    struct rnnrt_array in = {x, IN, IN, FRAMES}, out = {whole, OUT, OUT, FRAMES};
+    struct rnnrt_array in = {x, IN, IN, FRAMES, 1}, out = {whole, OUT, OUT, FRAMES, 1};
     struct rnnrt_state_value final = {2, end};
     CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, &final, 1, 0, NULL, &error) == RNNRT_OK &&
           out.frames == FRAMES);
     CHECK(!memcmp(whole, stepped, sizeof whole) && !memcmp(h, end, sizeof end));
+
+    /* numbers of a frame apart: each over time */
+    float turned_x[IN * FRAMES], turned_y[OUT * FRAMES];
+    for (int i = 0; i < IN * FRAMES; i++) turned_x[i % IN * FRAMES + i / IN] = x[i];
+    struct rnnrt_array turned_in = {turned_x, 1, IN, FRAMES, FRAMES},
+                       turned_out = {turned_y, 1, OUT, FRAMES, FRAMES};
+    CHECK(rnnrt_run(plan, 1, &turned_in, &turned_out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    for (int i = 0; i < OUT * FRAMES; i++) CHECK(turned_y[i % OUT * FRAMES + i / OUT] == stepped[i]);
     CHECK(rnnrt_run(plan, 0, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_NO_MEMORY);
 
     /* half a sequence, its state kept, given to another stream, and gone on with */
@@ -172,7 +181,7 @@ static void example(void) {
     memset(state, 0x5a, state_bytes(plan, 1));
     CHECK(state_set(plan, other, 1, false, state) == RNNRT_BAD_STATE && rnnrt_stream_position(other, 0) == 0);
 
-    out = (struct rnnrt_array){pushed, OUT, OUT, 0};
+    out = (struct rnnrt_array){pushed, OUT, OUT, 0, 1};
     CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
     CHECK(rnnrt_stream_flush(other, &out, NULL, &error) == RNNRT_ENDED &&
           rnnrt_stream_step(other, x, pushed, &error) == RNNRT_ENDED);
@@ -210,21 +219,21 @@ static void cancelled(void) {
     struct rnnrt_plan *plan = lstm_and_dense(&n);
     struct rnnrt_stream *stream;
     CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
-    struct rnnrt_array in = {x, IN, IN, LONG}, out = {y, OUT, OUT, LONG};
+    struct rnnrt_array in = {x, IN, IN, LONG, 1}, out = {y, OUT, OUT, LONG, 1};
     double work = rnnrt_plan_work(plan, LONG);
     struct patience end = {{ask, &end, 0, 0}, 0, INT32_MAX}, third = {{ask, &third, 0, 0}, 0, 2};
     CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &end.between, &error) == RNNRT_OK);
     CHECK(end.asked >= 4 && end.asked >= (int)(work / 2e7) && end.between.done == work);
-    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    out = (struct rnnrt_array){z, OUT, OUT, LONG, 1};
     CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &third.between, &error) ==
           RNNRT_CANCELLED);
     CHECK(third.asked == 3 && third.between.done < 7e7);
     third.asked = 0, third.between.done = third.between.asked = 0;
-    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    out = (struct rnnrt_array){z, OUT, OUT, LONG, 1};
     CHECK(rnnrt_stream_push(stream, &in, &out, &third.between, &error) == RNNRT_CANCELLED);
     CHECK(rnnrt_stream_step(stream, x, z, &error) == RNNRT_ENDED);
     rnnrt_stream_reset(stream);
-    out = (struct rnnrt_array){z, OUT, OUT, LONG};
+    out = (struct rnnrt_array){z, OUT, OUT, LONG, 1};
     CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == LONG);
     CHECK(!memcmp(y, z, LONG * OUT * sizeof *y)); /* the plan is as it was, the stream begins anew */
     rnnrt_stream_free(stream);
@@ -257,7 +266,7 @@ static void families(void) {
     struct rnnrt_plan *first, *second, *third, *none;
     struct rnnrt_error error;
     CHECK(rnnrt_plan_create(&first, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
-    struct rnnrt_array in = {x, IN, IN, LENGTH}, out = {y, OUT, OUT, LENGTH};
+    struct rnnrt_array in = {x, IN, IN, LENGTH, 1}, out = {y, OUT, OUT, LENGTH, 1};
     CHECK(rnnrt_run(first, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     free(w); /* so that a second reading is seen; that the row has weights still counts */
     CHECK(rnnrt_plan_create(&second, rows, 2, &output, 1, NULL, first, &error) == RNNRT_OK);
@@ -284,14 +293,14 @@ static void families(void) {
               error.layer == 2);
     }
     rnnrt_plan_free(first);
-    out = (struct rnnrt_array){z, OUT, OUT, LENGTH};
+    out = (struct rnnrt_array){z, OUT, OUT, LENGTH, 1};
     CHECK(rnnrt_run(second, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     CHECK(!memcmp(y, z, out.frames * OUT * sizeof *y));
     rnnrt_plan_free(second);
     struct rnnrt_array ins[2] = {in, in}, outs[2] = {out, out};
     float first_out[LENGTH * IN];
-    outs[0] = (struct rnnrt_array){first_out, IN, IN, LENGTH};
-    outs[1] = (struct rnnrt_array){z, OUT, OUT, LENGTH};
+    outs[0] = (struct rnnrt_array){first_out, IN, IN, LENGTH, 1};
+    outs[1] = (struct rnnrt_array){z, OUT, OUT, LENGTH, 1};
     memset(z, 0, sizeof z);
     CHECK(rnnrt_run(third, 1, ins, outs, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     CHECK(!memcmp(y, z, outs[1].frames * OUT * sizeof *z));
@@ -321,7 +330,7 @@ static void phases(void) {
     CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
     CHECK(rnnrt_stream_create(&stream, plan, 2, 0, false, false, &error) == RNNRT_OK);
     char *first = rnnrt_stream_row(stream, 0), *second = rnnrt_stream_row(stream, 1);
-    struct rnnrt_array in = {x, 2 * IN, IN, 1}, out = {y, 2 * OUT, OUT, 4}, flushed = out;
+    struct rnnrt_array in = {x, 2 * IN, IN, 1, 1}, out = {y, 2 * OUT, OUT, 4, 1}, flushed = out;
     CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
     rnnrt_stream_reset_row(stream, 1);
     /* the next answer of the one comes after two frames, that of the other after three */
@@ -340,7 +349,7 @@ static void phases(void) {
     /* in one call, rows of any phase: the answers of both where each alone has them */
     float alone[2 * OUT], again[2 * OUT];
     rnnrt_stream_reset_row(stream, 0), rnnrt_stream_reset_row(stream, 1);
-    struct rnnrt_array one = {x, IN, IN, 1}, to = {alone, OUT, OUT, 1};
+    struct rnnrt_array one = {x, IN, IN, 1, 1}, to = {alone, OUT, OUT, 1, 1};
     for (int t = 0; t < 3; t++) {
         to.frames = 1;
         CHECK(rnnrt_rows_push(plan, &first, 1, false, &one, false, &to, NULL, NULL, &error) == RNNRT_OK);
@@ -348,12 +357,12 @@ static void phases(void) {
     }
     rnnrt_stream_reset_row(stream, 0);
     for (int t = 0; t < 2; t++) {
-        to = (struct rnnrt_array){alone + OUT, OUT, OUT, 1};
+        to = (struct rnnrt_array){alone + OUT, OUT, OUT, 1, 1};
         CHECK(rnnrt_rows_push(plan, &first, 1, false, &one, false, &to, NULL, NULL, &error) == RNNRT_OK);
     }
     for (int o = 0; o < OUT; o++) again[OUT + o] = 7;
-    struct rnnrt_array same = {x, 2 * IN, 0, 1}; /* both rows take the same frame */
-    to = (struct rnnrt_array){again, 2 * OUT, OUT, 1};
+    struct rnnrt_array same = {x, 2 * IN, 0, 1, 1}; /* both rows take the same frame */
+    to = (struct rnnrt_array){again, 2 * OUT, OUT, 1, 1};
     CHECK(rnnrt_rows_push(plan, both, 2, false, &same, false, &to, made, NULL, &error) == RNNRT_OK);
     CHECK(to.frames == 1 && made[0] == 1 && made[1] == 0 && !memcmp(again, alone, OUT * sizeof *alone));
     CHECK(again[OUT] == 7); /* of a row that is not due nothing is touched */
@@ -375,12 +384,12 @@ static void slices(void) {
     float *x = __real_malloc(ROWS * 2 * IN * sizeof *x), *y = __real_malloc(ROWS * 2 * OUT * sizeof *y),
           *h = __real_malloc(2 * ROWS * UNITS * sizeof *h), one[2 * OUT], end[UNITS];
     fill(x, ROWS * 2 * IN), fill(h, ROWS * UNITS);
-    struct rnnrt_array in = {x, IN, 2 * IN, 2}, out = {y, OUT, 2 * OUT, 2};
+    struct rnnrt_array in = {x, IN, 2 * IN, 2, 1}, out = {y, OUT, 2 * OUT, 2, 1};
     struct rnnrt_state_value first = {2, h}, last = {2, h + ROWS * UNITS};
     CHECK(rnnrt_run(plan, ROWS, &in, &out, NULL, &first, 1, &last, 1, 0, NULL, &error) == RNNRT_OK &&
           out.frames == 2);
     for (size_t b = 0; b < ROWS; b += 997) {
-        struct rnnrt_array a = {x + b * 2 * IN, IN, IN, 2}, c = {one, OUT, OUT, 2};
+        struct rnnrt_array a = {x + b * 2 * IN, IN, IN, 2, 1}, c = {one, OUT, OUT, 2, 1};
         struct rnnrt_state_value from = {first.value, h + b * UNITS}, to = {last.value, end};
         CHECK(rnnrt_run(plan, 1, &a, &c, NULL, &from, 1, &to, 1, 0, NULL, &error) == RNNRT_OK);
         CHECK(!memcmp(one, y + b * 2 * OUT, sizeof one) && !memcmp(end, h + (ROWS + b) * UNITS, sizeof end));
@@ -445,7 +454,7 @@ static void scans_that_lie(struct rnnrt_layer_desc scan) {
     CHECK(rnnrt_layer_slots(&scan) == 2 &&
           rnnrt_plan_create(&plan, rows, 2, outputs, 2, NULL, NULL, &error) == RNNRT_OK);
     float x[IN] = {0}, y[2], last[2];
-    struct rnnrt_array in = {x, IN, IN, 1}, out[2] = {{y, 2, 2, 1}, {last, 2, 2, 1}};
+    struct rnnrt_array in = {x, IN, IN, 1, 1}, out[2] = {{y, 2, 2, 1, 1}, {last, 2, 2, 1, 1}};
     CHECK(rnnrt_run(plan, 1, &in, out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     CHECK(out[0].frames == 1 && !memcmp(y, start, sizeof y) && !memcmp(last, start, sizeof last));
     rnnrt_plan_free(plan);
@@ -526,7 +535,7 @@ static void masked(void) {
     x[0] = x[2 * IN + 1] = NAN;
     CHECK(!strcmp(rnnrt_masked_word(RNNRT_MASKED_ZERO), "zero") && !rnnrt_masked_word(RNNRT_MASKED_OUTPUTS));
     CHECK(rnnrt_plan_create(&plan, rows, 3, &output, 1, NULL, NULL, &error) == RNNRT_OK);
-    struct rnnrt_array in[2] = {{x, IN, IN, 4}, {mask, 1, 1, 4}}, out = {mean, IN, IN, 1};
+    struct rnnrt_array in[2] = {{x, IN, IN, 4, 1}, {mask, 1, 1, 4, 1}}, out = {mean, IN, IN, 1, 1};
     CHECK(rnnrt_run(plan, 1, in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
     for (int k = 0; k < IN; k++) CHECK(mean[k] == (float)(((double)x[IN + k] + (double)x[3 * IN + k]) / 2));
     rnnrt_plan_free(plan);
@@ -553,7 +562,7 @@ static void in_place(void) {
     fill(weight, WIDTH * WIDTH), fill(x, WIDTH * LENGTH);
     CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
     CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
-    struct rnnrt_array in = {x, WIDTH, WIDTH, LENGTH}, out = {apart, WIDTH, WIDTH, LENGTH};
+    struct rnnrt_array in = {x, WIDTH, WIDTH, LENGTH, 1}, out = {apart, WIDTH, WIDTH, LENGTH, 1};
     CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == LENGTH);
     for (int whole = 0; whole < 2; whole++) {
         memcpy(place, x, sizeof x);

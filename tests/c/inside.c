@@ -196,8 +196,8 @@ static void idle_arenas(void) {
             size_t numbers = batch * frames * 4096;
             float *x = __real_malloc(numbers * sizeof *x), *y = __real_malloc(numbers * sizeof *y);
             for (size_t i = 0; i < numbers; i++) x[i] = (float)(i % 1000);
-            struct rnnrt_array in = {x, 4096, (ptrdiff_t)(4096 * frames), frames},
-                               out = {y, 4096, (ptrdiff_t)(4096 * frames), frames};
+            struct rnnrt_array in = {x, 4096, (ptrdiff_t)(4096 * frames), frames, 1},
+                               out = {y, 4096, (ptrdiff_t)(4096 * frames), frames, 1};
             CHECK(rnnrt_run(plan, batch, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
             for (size_t b = 0; b < batch; b++)
                 CHECK(!memcmp(y + b * frames * 4096, x + ((b + 1) * frames - 1) * 4096, 4096 * sizeof *x));
