@@ -15,7 +15,8 @@ int main(int count, char **words) {
     if (!status) status = rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error);
     if (status) return std::fprintf(stderr, "amp: %s\n", rnnrt_status_text(status)), 1;
     Sound in = read_wav(words[2]), out = in;
-    rnnrt_array x = {in.samples.data(), 1, 1, in.samples.size(), 1}, y = {out.samples.data(), 1, 1, x.frames, 1};
+    rnnrt_array x = {in.samples.data(), 1, 1, in.samples.size(), 1};
+    rnnrt_array y = {out.samples.data(), 1, 1, x.frames, 1};
     status = rnnrt_stream_push(stream, &x, &y, nullptr, &error);
     rnnrt_array rest = {y.data + y.frames, 1, 1, x.frames - y.frames, 1}; // what a look-ahead held back
     if (!status) status = rnnrt_stream_flush(stream, &rest, nullptr, &error);
