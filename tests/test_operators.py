@@ -15,7 +15,14 @@ import pytest
 import rnnrt
 from rnnrt import reference
 from rnnrt.errors import RnnrtError, ShapeError, UnsupportedModelError
-from rnnrt.importers.axes.layouts import Layout, LayoutMismatch, layouts_of, open_layouts, search
+from rnnrt.importers.axes.layouts import (
+    Impossible,
+    Layout,
+    LayoutMismatch,
+    layouts_of,
+    open_layouts,
+    search,
+)
 from rnnrt.importers.axes.values import AxesError, Constant, Network
 from rnnrt.importers.operators import OPERATORS
 from rnnrt.importers.operators.table import (
@@ -164,6 +171,26 @@ def test_the_reading_that_came_furthest_says_why_none_fits():
         Layout("bt", None, True, 9),
         Layout("tb", None, True, 2),
     ]
+
+
+def test_what_one_search_found_impossible_another_does_not_read_again():
+    seen, impossible = [], Impossible()
+
+    def read(layouts):
+        seen.append(layouts)
+        if layouts["h"].axes != "tb":
+            raise LayoutMismatch(1, 0, ["h"], AxesError("h is " + layouts["h"].axes))
+        if layouts["x"].axes != "bft" or layouts["x"].length is None:
+            raise LayoutMismatch(2, 0, ["x"], AxesError("x is " + layouts["x"].axes))
+
+    own = {n: layouts_of(shape, ids=False, fixed=False) for n, shape in (("x", (2, 3, 9)), ("h", (2, 3)))}
+    fitting, error = search(own, read, impossible=impossible)
+    assert not fitting and error.what == "x is btf" and len(seen) == 5  # two of h, then three of x
+    longer = own | {"x": [x._replace(length=9) for x in own["x"]]}
+    (found,) = search(longer, read, impossible=impossible)[0]
+    assert found[0] == {"x": Layout("bft", 3, False, 9), "h": Layout("tb", None)}
+    assert len(seen) == 8  # no other layout of h
+    assert search(own, read, impossible=impossible)[1] is error and len(seen) == 8
 
 
 def test_operators_need_no_framework():

@@ -60,26 +60,53 @@ class LayoutMismatch(Exception):
         self.place, self.placed, self.inputs, self.error = place, placed, inputs, error
 
 
-def search(layouts, read, fix=None):
+class Impossible:
+    """The mismatches of all readings of a program so far, by the inputs they depend on and the layouts of
+    these: a combination that holds one of them need not be read again.
+    """
+
+    def __init__(self):
+        self._found = {}
+
+    def add(self, assumed, mismatch):
+        inputs = tuple(n for n in assumed if n in mismatch.inputs)
+        self._found.setdefault(inputs, {})[tuple(map(assumed.get, inputs))] = mismatch
+
+    def holds(self, assumed):
+        return any(tuple(map(assumed.get, inputs)) in wrong for inputs, wrong in self._found.items())
+
+    def within(self, layouts):
+        """Those that a combination of ``layouts`` meets, in the order they were found."""
+        for inputs, wrong in self._found.items():
+            for own, mismatch in wrong.items():
+                if all(layout in layouts[n] for n, layout in zip(inputs, own)):
+                    yield mismatch
+
+
+def search(layouts, read, fix=None, impossible=None):
     """([(layouts, what ``read`` made of them)] of every combination that fits, the error of the reading that
     came furthest). ``layouts``: {input: every Layout it could have}; ``read``: raises LayoutMismatch.
-    ``fix``: what to do where there are too many.
+    ``fix``: what to do where there are too many. ``impossible``: of other searches with the same ``read``.
     """
-    fitting, impossible, furthest = [], {}, ((-1,), None)
+    fitting, impossible = [], Impossible() if impossible is None else impossible
     for trial, combination in enumerate(itertools.product(*layouts.values())):
         assumed = dict(zip(layouts, combination))
-        if any(tuple(map(assumed.get, inputs)) in wrong for inputs, wrong in impossible.items()):
+        if impossible.holds(assumed):
             continue
         if trial > _MOST_TRIALS:
             raise UnsupportedModelError("the sizes of the inputs cannot be found", fix=fix)
         try:
             fitting.append((assumed, read(assumed)))
         except LayoutMismatch as mismatch:
-            inputs = tuple(n for n in layouts if n in mismatch.inputs)
-            impossible.setdefault(inputs, set()).add(tuple(map(assumed.get, inputs)))
-            # Of two errors at one call the one that is not a matter of axes or sizes says more. A reading
-            # under which no call found the axes it needs says little: it may be the reading that is wrong.
-            telling = {AxesError: 0, ShapeError: 1}.get(type(mismatch.error), 2)
-            rank = (telling == 2 or mismatch.placed > 0, mismatch.place, telling)
-            furthest = max(furthest, (rank, mismatch.error), key=lambda f: f[0])
-    return fitting, furthest[1]
+            impossible.add(assumed, mismatch)
+    furthest = max(impossible.within(layouts), key=_distance, default=None)
+    return fitting, furthest and furthest.error
+
+
+def _distance(mismatch):
+    """How far a reading came. Of two errors at one call the one that is not a matter of axes or sizes says
+    more. A reading under which no call found the axes it needs says little: it may be the reading that is
+    wrong.
+    """
+    telling = {AxesError: 0, ShapeError: 1}.get(type(mismatch.error), 2)
+    return (telling == 2 or mismatch.placed > 0, mismatch.place, telling)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...layers import Reshape
-from ..axes.layouts import LayoutMismatch, search
+from ..axes.layouts import Impossible, LayoutMismatch, search
 from ..axes.slots import Slots, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
 from ..containers.protobuf import shown
@@ -135,7 +135,7 @@ class Reader:
         self.unused = [name for name in self.ports if name not in used]
         self.roles = {name: self._role(name) for name in self.ports}
         self.shapes = {name: shapes.get(name, port.shape) for name, port in self.ports.items()}
-        self.ancestors = self._ancestors()
+        self.ancestors, self.impossible = self._ancestors(), Impossible()
         #: nodes of the last reading, and how many more all of them may go through
         self.place, self.left = 0, _MOST_READ + _READ_EACH * len(self.rest)
 
@@ -209,14 +209,17 @@ class Reader:
         taken by number, that of an input which has so many.
         """
         layouts = {n: _with_length(found, lengths.get(n)) for n, found in options.items()}
-        self.frozen = {}
-        fitting, error = search(layouts, self._read, f"{_SHAPES}.")
+        fitting, error = search(layouts, self._read, f"{_SHAPES}.", self.impossible)
+        by_frames = {}
+        for mismatch in self.impossible.within(layouts):
+            if isinstance(mismatch.error, Frozen):
+                by_frames.setdefault((mismatch.place, mismatch.error.input), mismatch.error)
         odd = fitting and [n for n, x in fitting[0][0].items() if x.axes[0] == "n" and n not in self.states]
-        if fitting and not any(e.input in odd for e in self.frozen.values()):
+        if fitting and not any(e.input in odd for e in by_frames.values()):
             self._check_stated(fitting[0][0])
             return fitting[0][1], fitting[0][0]
         tried = []
-        for frozen in sorted(self.frozen.values(), key=lambda e: -e.place)[:4]:
+        for frozen in sorted(by_frames.values(), key=lambda e: -e.place)[:4]:
             if frozen.input in lengths or frozen.input not in options:
                 continue
             found, clock = [], frozen.clock
@@ -348,13 +351,13 @@ class Reader:
                     error.position, error.rank = axes.index("t") if "t" in axes else 0, len(axes)
                 if isinstance(error, Frozen):
                     error.place = place
-                    self.frozen.setdefault((place, error.input), error)
                 if error.found is not None:
                     error.found = shown(error.found, 200)
                 if not (error.where or "").startswith(str(node)):
                     error.at(str(node))
-                inputs = set().union(*(self.ancestors.get(n, ()) for n in reads(node)))
-                raise LayoutMismatch(place, net.placed, inputs, error) from error
+                # what is made inside a body may depend on any of them
+                read = [self.ancestors.get(n, self.ports) for n in reads(node) if n not in self.known]
+                raise LayoutMismatch(place, net.placed, set().union(*read), error) from error
             for name, value in zip(node.outputs, made):
                 if name:
                     values[name] = value
