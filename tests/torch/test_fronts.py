@@ -309,3 +309,26 @@ def test_an_option_that_cannot_be_honoured_is_refused(part, words):
         module = Call(lambda x, p, r: r(p(x)[0].permute(0, 2, 1, 3).flatten(2))[0], part, nn.GRU(15, 4))
     with pytest.raises(UnsupportedModelError, match=re.escape(words)):
         rnnrt.from_torch(module.eval(), example=picture(2))
+
+
+def test_the_numbers_of_a_frame_may_say_which_size_is_time():
+    """view(batch, -1, numbers): of three sizes the two others are said."""
+
+    class Viewed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.rnn = nn.Conv2d(1, 4, 3, padding=(2, 1)), nn.GRU(4 * BINS, 5, batch_first=True)
+
+        def forward(self, x):
+            y = torch.relu(self.conv(x)).transpose(1, 2)
+            return self.rnn(y.contiguous().view(y.shape[0], -1, 4 * BINS))[0]
+
+    same(Viewed(), picture(2, 1), 2)
+
+    class Mixed(Viewed):
+        def forward(self, x):  # two channels of a frame become two frames
+            y = torch.relu(self.conv(x)).transpose(1, 2)
+            return self.rnn(y.reshape(y.shape[0], -1, 2 * BINS))[0]
+
+    with pytest.raises(rnnrt.RnnrtError, match="does not keep batch, time and features apart"):
+        rnnrt.from_torch(Mixed(), example=picture(2, 1))
