@@ -171,11 +171,11 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize("time", [2, 3])
+BETWEEN = [(name, time) for name in PARTS for time in (2, 3) if (name, time) != ("cat over bins", 3)]
+
+
+@pytest.mark.parametrize(("name", "time"), BETWEEN)
 def test_what_stands_between(name, time):
-    if name == "cat over bins" and time == 3:
-        pytest.skip("its last axis is time")
     front(PARTS[name](), time, 3)
 
 
