@@ -11,7 +11,9 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ...graph import GraphBuilder
 from ...layers import (
+    Activation,
     Add,
+    Affine,
     Dense,
     FeatureMax,
     Function,
@@ -31,6 +33,9 @@ from .arithmetic import add, divide, multiply, subtract
 from .layers import linear
 from .moves import permute
 from .table import operator
+
+#: The logarithm of so little that it is nothing beside any number.
+_NOTHING = -1e30
 
 
 def _places(net, x, axes):
@@ -124,6 +129,29 @@ def reduce_min(net, x, axes=None, keep=False):
 @operator()
 def cumulative_sum(net, x, axis):
     """At every frame the sum of all frames so far."""
+
+    def step(builder, total, frame, size):
+        return builder.add(Add, "new", total, frame)
+
+    return _cumulative(net, x, axis, "sum", step)
+
+
+@operator()
+def cumulative_log_sum_exp(net, x, axis):
+    """At every frame the logarithm of the sum of the exponentials of all frames so far."""
+
+    def step(builder, total, frame, size):
+        ones = np.ones(size)
+        less = builder.add(Affine, "less", frame, scale=-ones, offset=0 * ones)
+        more = builder.add(Add, "more", total, less)
+        more = builder.add(Activation, "joined", more, activation="softplus")
+        return builder.add(Add, "new", frame, more)
+
+    return _cumulative(net, x, axis, "log", step, _NOTHING)
+
+
+def _cumulative(net, x, axis, name, make, start=0.0):
+    """A Scan whose one state is what it answers: ``make(builder, state, frame, size)``."""
     x = net.single(x)
     place = net.axis(x, axis)
     if x.axes[place] != "t":
@@ -131,11 +159,12 @@ def cumulative_sum(net, x, axis):
     net.whole(x)
     reference = x.reference if net.signal(x).features else net.add(Reshape, x.reference, features=(1,))
     step, size = GraphBuilder(), net.builder.signal(reference).width
-    frame, total = (step.input(name, (size,), time=False) for name in ("x", "sum"))
-    new = step.add(Add, "new", total, frame)
-    for name in ("sum'", "y"):
-        step.output(name, new)
-    reference = net.add(Scan, reference, graph=step.graph(), states=("sum",))
+    frame, total = (step.input(own, (size,), time=False) for own in ("x", name))
+    new = make(step, total, frame, size)
+    for own in (f"{name}'", "y"):
+        step.output(own, new)
+    initial = np.full(size, start) if start else None
+    reference = net.add(Scan, reference, graph=step.graph(), states=(name,), initial=initial)
     if not net.signal(x).features:
         reference = net.add(Reshape, reference, features=())
     return net.tensor(reference, x.axes, x.clock)

@@ -219,7 +219,7 @@ SHAPES = vocabulary(
         "transpose swapaxes swapdims": Word(
             "transpose", x, takes("dim0|axis0", "first"), takes("dim1|axis1", "second")
         ),
-        "t": Word("transpose_matrix", x),
+        "t numpy_T": Word("transpose_matrix", x),
         "permute": Word("permute", x, rest("dims", "order")),
         "movedim moveaxis": Word("move_axis", x, takes("source"), takes("destination")),
         "unsqueeze": Word("unsqueeze", x, dim),
@@ -450,6 +450,7 @@ LAYERS = vocabulary(
         ),
         "sum": Word("reduce_sum", x, optional("dim", "axes"), takes("keepdim", "keep", False), AS_IT_IS),
         "cumsum": Word("cumulative_sum", x, dim, AS_IT_IS),
+        "logcumsumexp": Word("cumulative_log_sum_exp", x, dim),
         "logsumexp": Word("log_sum_exp", x, takes("dim", "axes"), takes("keepdim", "keep", False)),
         "var": Word("variance", x, *SPREAD, prepare=correction_of),
         "std": Word("deviation", x, *SPREAD, prepare=correction_of),

@@ -177,6 +177,7 @@ FOLDED = {
     "transpose": _swapped,
     "swapaxes": lambda input, axis0, axis1: _swapped(input, axis0, axis1),
     "t": lambda input: input.T,
+    "numpy_T": lambda input: input.T,
     "permute": lambda input, dims: input.transpose(dims),
     "view": lambda input, size: input.reshape(size),
     "reshape": lambda input, shape: input.reshape(shape),

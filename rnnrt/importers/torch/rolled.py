@@ -13,7 +13,7 @@ import torch
 import torch.fx
 
 from ...errors import UnsupportedModelError
-from ...layers import Last, Scan
+from ...layers import First, Last, Reverse, Scan
 from ..axes.values import AxesError, Constant, Learned, Network, Size, Tensor, Zeros
 
 #: Frames of the example that a program is unrolled over, and the step that is taken for all of them.
@@ -82,8 +82,10 @@ def _frame(node):
 class _Unrolled:
     """The steps of one loop in a graph."""
 
-    def __init__(self, graph, frames):
-        self.graph, self.frames = graph, frames
+    def __init__(self, graph, frames, backwards=False):
+        if backwards:  # the first step is that of the last frame
+            frames = {n: (*f[:2], FRAMES - 1 - f[2], f[3]) for n, f in frames.items()}
+        self.graph, self.frames, self.backwards = graph, frames, backwards
         self.level = {}
         for node in graph.nodes:
             own = [self.level[n] for n in node.all_input_nodes if self.level[n] is not None]
@@ -104,12 +106,13 @@ class _Unrolled:
             if root in behind:
                 continue
             frames = {n: f for n, f in found.items() if f[:2] in whole and f[0] not in behind}
-            loop = cls(graph, frames)
-            try:
-                loop.find()
-            except _Differs:
-                continue
-            return loop
+            for backwards in (False, True):
+                loop = cls(graph, frames, backwards)
+                try:
+                    loop.find()
+                except _Differs:
+                    continue
+                return loop
         return None
 
     # -- comparing steps -------------------------------------------------------------------------------------
@@ -206,14 +209,19 @@ class _Unrolled:
         """
         nodes = list(self.graph.nodes)
         last = FRAMES - 1
-        collecting = {}
+        collecting, self.turned = {}, set()
         for node in nodes:
-            if _word(node) in ("stack", "cat") and [self.level.get(n) for n in node.args[0]] == list(
-                range(FRAMES)
-            ):
-                for later, earlier in zip(node.args[0][1:], node.args[0]):
-                    self.pair(later, earlier)
-                collecting[node] = node.args[0][_TEMPLATE]
+            steps = list(node.args[0]) if _word(node) in ("stack", "cat") else []
+            levels = [self.level.get(n) for n in steps]
+            if levels not in ([*range(FRAMES)], [*reversed(range(FRAMES))]):
+                continue
+            rising = levels[0] == 0
+            steps = steps if rising else steps[::-1]
+            for later, earlier in zip(steps[1:], steps):
+                self.pair(later, earlier)
+            collecting[node] = steps[_TEMPLATE]
+            if rising == self.backwards:  # answers do not stand at their own frames
+                self.turned.add(node)
         after = _behind(self.graph, collecting)
         own = [n for n in nodes if n not in after]
         read = {
@@ -382,7 +390,8 @@ class Loop(torch.nn.Module):
                 own = inner.builder.input(name, net.signal(value).features, time=False)
                 values[node] = Tensor((own,), value.axes)
             else:
-                values[node] = value
+                folded = isinstance(value, torch.Tensor)
+                values[node] = Constant(node.name, value.detach().numpy()) if folded else value
         for node in found.step:
             program.know(node)
             values[node] = program._value(inner, node, values, {})
@@ -406,8 +415,12 @@ class Loop(torch.nn.Module):
             per_step=len(references),
             started=tuple(started),
             initial=[n for part in initial for n in part] if any(any(p) for p in initial) else None,
+            reverse=found.backwards,
         )
         named = [scan, *(f"{scan}:answer{k}" for k in range(1, len(own)))]
+        for k, node in enumerate(found.answers):
+            if node in found.turned:
+                named[k] = net.add(Reverse, named[k])
         results = [
             _collected(net, node, inner.single(value), reference, clock)
             for node, value, reference in zip(found.answers, own, named)
@@ -418,7 +431,11 @@ class Loop(torch.nn.Module):
                 results.append(Tensor((f"{scan}:{wanted[node]}",), inner.single(values[node]).axes))
             else:
                 value, reference = next(rest)
-                results.append(Tensor((net.add(Last, reference),), inner.single(value).axes))
+                results.append(
+                    Tensor(
+                        (net.add(First if found.backwards else Last, reference),), inner.single(value).axes
+                    )
+                )
         return tuple(results)
 
 
