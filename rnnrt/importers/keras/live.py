@@ -5,6 +5,7 @@ not Keras's own, whose ``call`` can be followed (traced.py).
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,25 @@ class Live(dict):
     def __init__(self, made):
         super().__init__({_name(v): as_array(v) for v in variables(made)})
         self.object = made
+
+
+def known(layer, arrays):
+    """(layer, its arrays): a live class that is Keras's RNN but for how it is made (as ncps's CfC) as that
+    layer; any other as it is.
+    """
+    made, keras = getattr(arrays, "object", None), sys.modules.get("keras")
+    if not layer.custom or keras is None or not isinstance(made, keras.layers.RNN):
+        return layer, arrays
+    base, kind = keras.layers.RNN, type(made)
+    if any(getattr(kind, name) is not getattr(base, name) for name in ("call", "inner_loop", "compute_mask")):
+        return layer, arrays
+    cell = {"class_name": type(made.cell).__name__, "module": type(made.cell).__module__, "config": {}}
+    if cell["module"].startswith("keras."):
+        cell["config"] = made.cell.get_config()
+    options = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask")
+    config = {"cell": cell} | {name: getattr(made, name) for name in options}
+    layer = replace(layer, class_name="RNN", config=config, custom=False)
+    return layer, tree_of(layer, made, layer.where)
 
 
 def variables(made):

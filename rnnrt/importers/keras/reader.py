@@ -25,7 +25,7 @@ from .files import KerasModel, described_by, open_model
 from .flags import Flags, flags, makes_flags, mask_of
 from .functions import OPERATIONS
 from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
-from .live import Live
+from .live import Live, known
 from .mask_rules import POINTWISE, after, flow, handed_on, major
 from .masks import Mask, Masks, refused
 from .recurrent import RECURRENT, custom_layers, fields_of
@@ -219,6 +219,7 @@ class Importer:
         """What one call of ``layer`` makes of ``tensors``; ``refusal``: what else it is called with;
         ``given``: the masks it is called with; ``arguments``: all of them, of a function; ``options``: those
         with a name, of a function of TensorFlow."""
+        layer, arrays = known(layer, arrays)
         kind = layer.class_name
         self.calls += 1
         if self.calls > _MAX_CALLS:

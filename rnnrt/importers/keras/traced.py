@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import tempfile
 
@@ -28,6 +29,8 @@ from .weights import NETWORKS, snake_case
 
 #: Classes inside one another, and the calls that one of them makes.
 _DEPTH, _MOST_CALLS = 16, 20_000
+#: What Keras puts around words of an error to colour them in a terminal.
+_COLOURS = r"\x1b\[[0-9;]*m"
 #: Frames of the sequences by which a graph is compared with a live layer.
 _FRAMES = 12
 
@@ -112,8 +115,9 @@ class Tracer:
         return Constant("of the class", array)
 
     # -- calls -----------------------------------------------------------------------------------------------
-    def call(self, made, arguments):
-        """What ``made.call`` makes of ``arguments``, a nest of values, as a nest of values."""
+    def call(self, made, arguments, named=None):
+        """What ``made.call`` makes of ``arguments`` and of those that are ``named``, nests of values: a nest of
+        values."""
         self.depth += 1
         if self.depth > _DEPTH:
             raise UnsupportedModelError("holds too many layers within layers", where=self.where)
@@ -138,14 +142,18 @@ class Tracer:
 
         copied = object.__new__(type(made))
         vars(copied).update(vars(made))
+        weight = lambda v: stand(self._array_of(v)) if isinstance(v, self.keras.Variable) else v
         for name, value in vars(made).items():
             if isinstance(value, self.keras.Variable):
-                vars(copied)[name] = stand(self._array_of(value))
+                vars(copied)[name] = weight(value)
+            elif isinstance(value, dict) and any(isinstance(v, self.keras.Variable) for v in value.values()):
+                vars(copied)[name] = {k: weight(v) for k, v in value.items()}
         before = dict(vars(copied))
         owners = [x for x in made._flatten_layers() if hasattr(x, "_inbound_nodes")]
         counts = [(len(x._inbound_nodes), len(x._outbound_nodes)) for x in owners]
         try:
-            results, nodes = self._recorded(copied, made, [stand(a) for a in arguments])
+            named = {name: stand(value) for name, value in (named or {}).items()}
+            results, nodes = self._recorded(copied, made, [stand(a) for a in arguments], named)
             changed = [k for k, v in vars(copied).items() if before.get(k) is not v and k in before]
             fresh = [k for k in vars(copied) if k not in before and self._symbolic(vars(copied)[k])]
             if any(self._symbolic(vars(copied)[k]) for k in changed) or fresh:
@@ -177,16 +185,17 @@ class Tracer:
             return [self._nest(v, known) for v in value]
         return self._value(value, known)
 
-    def _recorded(self, copied, made, symbols):
+    def _recorded(self, copied, made, symbols, given):
         """(what the call gives, the calls recorded on the way, in order)."""
         named = inspect.signature(type(made).call).parameters
-        options = {"training": False} if "training" in named else {}
+        options = ({"training": False} if "training" in named else {}) | given
         try:
             results = type(made).call(copied, *symbols, **options)
         except Exception as error:  # whatever the author's code raises when it meets a symbolic tensor
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            said = said[1:] if len(said) > 1 and said[0].startswith("Exception encountered") else said
             raise UnsupportedModelError(
-                f"its call cannot be followed: {said[0][:160]}",
+                f"its call cannot be followed: {re.sub(_COLOURS, '', said[0])[:160]}",
                 where=self.where,
                 expected="arithmetic written with keras.ops and Keras's layers",
                 fix=f"Write it so, or say what it is: custom_objects={{{type(made).__name__!r}: f}}, where "
@@ -222,7 +231,7 @@ class Tracer:
             )
             return [self._constant(v) for v in self.keras.tree.flatten(operation(*plain, **options))]
         if isinstance(operation, self.keras.layers.Layer):
-            return self._layer(operation, [*arguments, *(self._value(v, known) for v in options.values())])
+            return self._layer(operation, arguments, {k: self._value(v, known) for k, v in options.items()})
         kind = type(operation).__name__
         where = Description(kind, snake_case(kind), {}, operation=True)
         if not type(operation).__module__.startswith("keras.") or kind not in OPERATIONS:
@@ -247,27 +256,36 @@ class Tracer:
         context.config.finish()
         return list(made) if isinstance(made, (list, tuple)) else [made]
 
-    def _layer(self, made, arguments):
+    def _layer(self, made, arguments, named):
         entry = self.keras.saving.serialize_keras_object(made) if _described(made) else None
         layer = describe(entry) if entry else None
         known = KNOWN | {"TimeDistributed", *NETWORKS}
         if layer is None or layer.custom or layer.class_name not in known:
-            return self.keras.tree.flatten(self.call(made, arguments))
+            return self.keras.tree.flatten(self.call(made, arguments, named))
         flat = self.keras.tree.flatten(arguments)
-        if not all(isinstance(v, Tensor) for v in flat):
+        if named or not all(isinstance(v, Tensor) for v in flat):
             raise UnsupportedModelError("is called with numbers beside tensors", where=layer.where)
         arrays = tree_of(layer, made, self.where)
         references = [self.placed(v) for v in flat]
         try:
             results = self.importer.called(layer, arrays, references, made.name)
+        except UnsupportedModelError as error:  # one that holds what the author wrote
+            try:
+                return self.keras.tree.flatten(self.call(made, arguments))
+            except UnsupportedModelError:
+                raise error.at(self.where) from None
         except RnnrtError as error:
             raise error.at(self.where)
         return [self.tensor(r) for r in results]
 
 
 def _described(made):
-    """Whether a layer says what it is: one of Keras's own, not a cell (whose call says it)."""
-    return type(made).__module__.startswith("keras.") and not type(made).__name__.endswith(("Cell", "Cells"))
+    """Whether a layer says what it is: one of Keras's own, not a cell (whose call says it), with functions of
+    Keras's own.
+    """
+    function = getattr(made, "activation", None)
+    names = [type(made).__module__, *([function.__module__] if inspect.isfunction(function) else [])]
+    return all(n.startswith("keras.") for n in names) and not type(made).__name__.endswith(("Cell", "Cells"))
 
 
 def _listed(value):
@@ -311,7 +329,7 @@ class Stepwise:
         if not isinstance(answered, list) or len(answered) != 2:
             raise UnsupportedModelError("a cell must return its output and its states", where=where)
         answer, after = answered
-        after = after if isinstance(after, list) else [after]
+        after = tracer.keras.tree.flatten(after)
         if len(after) != len(states) or isinstance(answer, list):
             raise UnsupportedModelError(
                 "a cell must return one output and as many states as it takes",
@@ -334,7 +352,7 @@ class Stepwise:
 
         def answers(x, *states):
             answer, after = made(x, tuple(states))
-            return [*(after if isinstance(after, (list, tuple)) else [after]), answer]
+            return [*tracer.keras.tree.flatten(after), answer]
 
         _compare(graph, answers, where)
         return {
