@@ -1,4 +1,4 @@
-"""What rnnrt reads of the formats of other runtimes, as docs/coverage.md: from the tables that its importers
+"""What rnnrt reads of the formats of others, as docs/coverage.md: from the tables that its importers
 read by.
 
     python tools/coverage_tables.py [destination]
@@ -10,6 +10,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from rnnrt.importers.keras import functions, tensorflow, unsupported
 from rnnrt.importers.nam import parts, wavenet
 from rnnrt.importers.nam import reader as nam
 from rnnrt.importers.onnx import program as onnx
@@ -44,6 +45,15 @@ def sections():
     floats = {f"{domain}.{op}".lstrip(".") for domain, op in quantised._REWRITES} | {"DequantizeLinear"}
     script = plain(torchscript.WORDS) - plain(stored.STORED)
     return [
+        (
+            "Keras",
+            [
+                ("Layers", set(unsupported.KNOWN) - set(tensorflow.TENSORFLOW)),
+                ("Functions of keras.ops, by the names of their classes", functions.OPERATIONS),
+                ("Functions of TensorFlow (TFOpLambda)", {*tensorflow.WORDS, *tensorflow._SEVERAL}),
+                ("Operators of a TensorFlow graph (TensorFlowOpLayer)", tensorflow._GRAPH),
+            ],
+        ),
         (
             "ONNX",
             [
@@ -87,7 +97,7 @@ def sections():
 
 def page():
     lines = [
-        "# What is read of other runtimes' files",
+        "# What is read of others' files",
         "",
         "Made by tools/coverage_tables.py from the tables that importers read by. An operator that is not",
         "here is refused by its name; so is an option that would change an answer and cannot be honoured.",

@@ -116,8 +116,7 @@ class Tracer:
 
     # -- calls -----------------------------------------------------------------------------------------------
     def call(self, made, arguments, named=None):
-        """What ``made.call`` makes of ``arguments`` and of those that are ``named``, nests of values: a nest of
-        values."""
+        """What ``made.call`` makes of nests of values, some of them ``named``: a nest of values."""
         self.depth += 1
         if self.depth > _DEPTH:
             raise UnsupportedModelError("holds too many layers within layers", where=self.where)
