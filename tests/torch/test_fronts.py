@@ -332,3 +332,54 @@ def test_the_numbers_of_a_frame_may_say_which_size_is_time():
 
     with pytest.raises(rnnrt.RnnrtError, match="does not keep batch, time and features apart"):
         rnnrt.from_torch(Mixed(), example=picture(2, 1))
+
+
+class Stored(nn.Module):
+    """As files hold it: the channels of an input, or an axis of them that comes and goes."""
+
+    def __init__(self, time, how):
+        super().__init__()
+        self.time, self.how = time, how
+        self.conv, self.norm, self.pool = (
+            nn.Conv2d(1, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.MaxPool2d((1, 2)),
+        )
+        self.pool = nn.MaxPool2d((1, 2) if time == 2 else (2, 1))
+        self.rnn = nn.GRU(6 * (BINS // 2), 5, batch_first=True)
+
+    def forward(self, x):
+        if self.how == "pads":  # to a whole number of eights
+            x = F.pad(x, (0, 0, 0, -x.shape[2] % 8) if self.time == 2 else (0, -x.shape[3] % 8))
+        x = self.pool(torch.relu(self.norm(self.conv(x))))
+        x = x.permute(0, self.time, 1, 5 - self.time)
+        x = x.reshape(2, 14, -1) if self.how == "sized" else x.flatten(2)
+        return self.rnn(x)[0]
+
+
+@pytest.mark.parametrize("how", ["free", "sized", "pads"])
+@pytest.mark.parametrize("time", [2, 3])
+@pytest.mark.parametrize("kind", ["pt2", "torchscript"])
+def test_files_of_programs(kind, time, how, tmp_path):
+    """One that holds for the example's number of frames alone takes so many."""
+    module, example = randomised(Stored(time, how)), picture(time, 1, frames=14)
+    if kind == "pt2":
+        torch.export.save(torch.export.export(module, (example,)), tmp_path / "m.pt2")
+        read = lambda: rnnrt.from_pt2(tmp_path / "m.pt2")
+    else:
+        torch.jit.trace(module, example).save(tmp_path / "m.pt")
+        read = lambda: rnnrt.from_torchscript(tmp_path / "m.pt")
+    try:
+        model = read()
+    except UnsupportedModelError:
+        assert how != "free"  # it may be refused, but not be wrong
+        return
+    for n, batch in ((14, 2), (9, 3), (30, 1)):
+        x = picture(time, 1, frames=n)[:1].repeat(batch, 1, 1, 1)
+        try:
+            y = model(x.numpy())
+        except rnnrt.ShapeError:
+            assert how != "free" and n != 14
+            continue
+        with torch.no_grad():
+            assert distance(module(x).numpy(), y) <= TOLERANCE

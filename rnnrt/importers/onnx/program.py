@@ -64,6 +64,8 @@ _SORTED = (
 )
 _SORTED += "live module."
 _WAYS_OUT = {"TopK": _SORTED, "ScatterElements": _SORTED}
+#: operators of the table that take frames of several axes as they are
+_OF_PICTURES = ("batch_norm", "reduce_mean", "reduce_max", "reduce_sum")
 _TAKES_FRAMES = ("Gather", "Slice", "Split", "SplitToSequence")
 _SHAPES = "Say which sizes the inputs have: shapes={name: sizes}"
 #: nodes that are not constants: a loop over some hundred frames, written out
@@ -451,9 +453,12 @@ class Reader:
                 )
         if node.op == "MatMul" and isinstance(given[0], Slots) and given[0].axes == ("b", "n", "n"):
             given = [moves.as_frames(net, given[0]), *given[1:]]
-        read, restore, own = self._arranged(net, node, given)
-        bound = word.bind(node.op, _settled(net, read), own)
-        made = word.lower(net, node.op, bound)
+        if node.op in _WINDOWS and windows.is_picture(given[0]):
+            made, restore = windows.over_picture(net, node, word, given), None
+        else:
+            read, restore, own = self._arranged(net, node, given)
+            read = read if is_apart(read) and word.operator in _OF_PICTURES else _settled(net, read)
+            made = word.lower(net, node.op, word.bind(node.op, read, own))
         made = made if isinstance(made, tuple) else (made,)
         if restore:
             made = tuple(restore(m) for m in made)

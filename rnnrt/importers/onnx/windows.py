@@ -10,7 +10,8 @@ from ...errors import UnsupportedModelError
 from ...layers import Flatten, Unflatten
 from ..axes import slots
 from ..axes.slots import Slots, tensor_of
-from ..axes.values import AxesError, Clock, Tensor
+from ..axes.values import AxesError, Clock, Constant, Tensor
+from ..operators.table import apply
 
 
 def framed(net, x):
@@ -85,4 +86,57 @@ def flat_attributes(own, axis):
                     "a window over two axes is not supported", found=f"{name}={made[name]}"
                 )
             made[name] = [n for k, n in enumerate(made[name]) if k % 2 != axis]
+    return made
+
+
+# ---- two axes, of which one is time ------------------------------------------------------------------------
+
+
+def is_picture(x):
+    """Whether a window over two axes reads time and the bins of frames: neither has size one."""
+    if isinstance(x, Slots):
+        place = {("b", "n", "t", "n"): 3, ("b", "n", "n", "t"): 2}.get(x.axes)
+        return place is not None and x.places.shape[place] > 1
+    return isinstance(x, Tensor) and x.axes in (("b", "1", "t", "f"), ("b", "1", "f", "t"))
+
+
+def over_picture(net, node, word, given):
+    """What a window over both spatial axes makes."""
+    x, *rest = given
+    if node.op.startswith("Global"):
+        reduction = {"GlobalAveragePool": "reduce_mean", "GlobalMaxPool": "reduce_max"}[node.op]
+        return apply(net, reduction, x=x, axes=(2, 3), keep=True)
+    if node.op == "ConvTranspose":
+        raise UnsupportedModelError("a transposed convolution over two axes is not supported", found=str(x))
+    weight = rest[0] if node.op == "Conv" else None
+    if node.op == "Conv" and (not isinstance(weight, np.ndarray) or weight.ndim != 4):
+        raise UnsupportedModelError("the weight of a convolution over two axes must be stored", found=str(x))
+    each = []
+    for axis in (0, 1):
+        line = [] if weight is None else [weight.take(0, 3 - axis), *rest[1:]]
+        bound = word.bind(node.op, [x, *line], _of_axis(node.attributes, axis))
+        each.append(word.prepare(**bound.arguments))
+    if weight is None:
+        windows = [{name: value for name, value in own.items() if name != "x"} for own in each]
+        made = apply(net, word.operator.replace("1d", "2d"), x=x, windows=windows)
+        return word.result(made) if word.result else made
+    pairs = {name: tuple(own[name] for own in each) for name in ("stride", "padding", "dilation")}
+    weight = Constant("the weight of a convolution", weight)
+    return apply(net, "conv2d", x=x, weight=weight, bias=each[0]["bias"], groups=each[0]["groups"], **pairs)
+
+
+def _of_axis(own, axis):
+    """The attributes of a window over two axes as of one of them."""
+    made = dict(own)
+    for name in ("kernel_shape", "strides", "dilations"):
+        if made.get(name):
+            if len(made[name]) != 2:
+                raise UnsupportedModelError(
+                    "this window does not have two axes", found=f"{name}={made[name]}"
+                )
+            made[name] = [made[name][axis]]
+    if made.get("pads"):
+        if len(made["pads"]) != 4:
+            raise UnsupportedModelError("this window does not have two axes", found=f"pads={made['pads']}")
+        made["pads"] = [made["pads"][axis], made["pads"][axis + 2]]
     return made

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from ...layers import Pad1D
+from ..axes.slots import Slots
 from ..axes.values import Constant, LengthError, Tensor
 
 _ARITHMETIC = ("add", "subtract", "multiply", "divide")
@@ -62,6 +63,8 @@ def check(net, node, operator, arguments, stated):
         for number in _numbers(arguments):
             if (number in frames or unsaid) and number > 1:
                 raise _frozen("uses a number that may be the number of frames", str(number))
+    elif operator == "pad" and isinstance(x, Slots):
+        _check_picture(x, arguments["widths"])
     elif operator == "pad" and isinstance(x, Tensor):
         _check_padding(node, x, arguments["widths"])
     if operator in _WINDOWS and isinstance(x, Tensor):
@@ -84,7 +87,7 @@ def _frames(arguments, stated):
     """How many frames the tensors of a call had, given the example's."""
     found = set()
     for value in arguments.values():
-        clock = value.clock if isinstance(value, Tensor) else None
+        clock = value.clock if isinstance(value, (Tensor, Slots)) else None
         if clock is not None and clock.input in stated and clock.stride and not clock.risen:
             found.add((stated[clock.input] - clock.span) // clock.stride + 1)
     return found
@@ -123,6 +126,13 @@ def _check_padding(node, x, widths):
         over_time = x.axes[len(x.axes) - 1 - back] == "t" and any(widths[2 * back : 2 * back + 2])
         if over_time and not all(u.target in _READS_PADDING for u in node.users):
             raise _frozen("pads time by numbers that no window behind it explains", str(tuple(widths)))
+
+
+def _check_picture(x, widths):
+    """Padding of time, of frames of several axes, may have been made of the number of frames."""
+    for back in range(min(len(widths) // 2, len(x.axes))):
+        if x.axes[len(x.axes) - 1 - back] == "t" and any(widths[2 * back : 2 * back + 2]):
+            raise _frozen("pads time by numbers", str(tuple(widths)))
 
 
 def _check_window(net, x, operator, arguments):

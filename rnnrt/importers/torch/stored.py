@@ -25,6 +25,7 @@ from ...errors import (
 )
 from ...layers import Concatenate, First, Pad1D, Reshape, Select
 from ..axes.layouts import Layout, LayoutMismatch, search
+from ..axes.slots import Slots
 from ..axes.values import Constant, Learned, Network, Size, Tensor, Zeros
 from ..carried import carried, proposed_states
 from ..operators.table import Word
@@ -239,6 +240,8 @@ class StoredProgram(Program):
         if port.ids:
             orders = {2: ("bt", "tb"), 1: ("b",)}
         layouts = [Layout("sbf", port.dims[2].size)] if self._is_stack(node, port) else []
+        if len(port.dims) == 4 and not port.ids:
+            layouts += self._pictures(node, port, fixed)
         for axes in orders.get(len(port.dims), ()):
             dims = dict(zip(axes, port.dims))
             width, time = dims.get("f"), dims.get("t")
@@ -249,6 +252,21 @@ class StoredProgram(Program):
             left_open = time and time.free and node.target not in self.closed
             length = time.size if time and (time.some or fixed and not left_open) else None
             layouts.append(Layout(axes, width and width.size, port.ids, length))
+        return layouts
+
+    def _pictures(self, node, port, fixed):
+        """Every arrangement of an input of channels and two more axes, of which one is time."""
+        layouts = []
+        for axes in ("bftf", "bfft"):
+            numbers = [dim for axis, dim in zip(axes, port.dims) if axis == "f"]
+            time = port.dims[axes.index("t")]
+            if any(dim.free or not dim.size for dim in numbers) or port.dims[0].some:
+                continue
+            if time.size is None and not time.free:
+                continue
+            left_open = time.free and node.target not in self.closed
+            length = time.size if time.some or fixed and not left_open else None
+            layouts.append(Layout(axes, tuple(dim.size for dim in numbers), False, length))
         return layouts
 
     def _is_stack(self, node, port):
@@ -407,7 +425,11 @@ class StoredProgram(Program):
         """Whether the file has a number of frames where it left them open at the input: torch.export closes
         them where a recurrent layer reads them.
         """
-        if not isinstance(value, Tensor) or value.clock is None or len(node.sizes) != len(value.axes):
+        if (
+            not isinstance(value, (Tensor, Slots))
+            or value.clock is None
+            or len(node.sizes) != len(value.axes)
+        ):
             return
         port = self.ports.get(value.clock.input)
         if (
@@ -423,7 +445,7 @@ class StoredProgram(Program):
 
     def _output(self, net, name, value):
         if value.axes != ("s", "b", "f"):
-            net.output(name, value)
+            super()._output(net, name, value)
             return
         net.name, width = name, net.signal(value).width
         references = value.references
