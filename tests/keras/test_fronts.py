@@ -4,6 +4,7 @@ Time is the first spatial axis; what comes behind makes frames of (bins, channel
 """
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -294,3 +295,38 @@ def test_a_kernel_is_not_transposed_and_the_odd_zero_is_on_the_right():
     conv.set_weights([np.array([[1, 10], [100, 1000]], np.float32)[..., None, None]])
     y = rnnrt.from_keras(model)(np.array([[1, 2, 3], [4, 5, 6]], np.float32)[..., None])
     assert y.tolist() == [[5421, 6532, 603], [54, 65, 6]]
+
+
+def random_part(r, bins, channels):
+    """A layer over (time, bins, channels) that leaves some of each."""
+    taps, padding = (r.randint(1, 3), r.randint(1, min(4, bins))), r.choice(["valid", "same"])
+    window = {"strides": r.choice([(1, 1), (1, 2), (2, 2)]), "padding": padding}
+    return r.choice(
+        [
+            lambda: K.Conv2D(r.randint(1, 9), taps, activation=r.choice(["relu", "softmax"]), **window),
+            lambda: K.Conv2D(2 * channels, taps, groups=channels, padding=padding),
+            lambda: K.DepthwiseConv2D(taps, padding=padding, depth_multiplier=r.randint(1, 2)),
+            lambda: K.SeparableConv2D(r.randint(1, 7), taps, padding=padding),
+            lambda: K.MaxPooling2D((2, min(3, bins)), (1, 2), padding),
+            lambda: K.AveragePooling2D((1, min(2, bins))),
+            lambda: K.ZeroPadding2D(((r.randint(0, 2), 1), (r.randint(0, 2), 0))),
+            K.BatchNormalization,
+            K.LayerNormalization,
+            lambda: K.PReLU(shared_axes=[1, 2]),
+            lambda: K.Dense(r.randint(1, 6)),
+            lambda: K.Permute((1, 3, 2)),
+        ]
+    )()
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_front_ends(seed):
+    r = random.Random(seed)
+    x = inputs = keras.Input((None, r.randint(4, 14), r.randint(1, 5)))
+    for _ in range(r.randint(2, 5)):
+        x = random_part(r, *x.shape[2:])(x)
+    rows = K.Reshape((-1, x.shape[2] * x.shape[3])) if r.random() < 0.5 else K.TimeDistributed(K.Flatten())
+    model = keras.Model(inputs, K.GRU(4, return_sequences=True)(rows(x)))
+    convolutions = [layer for layer in model.layers if "Conv" in type(layer).__name__]
+    unknown = any(c.padding == "same" and c.strides[0] > 1 and c.kernel_size[0] > 2 for c in convolutions)
+    same(model, lengths=(17, 24), streams=not unknown)
