@@ -166,7 +166,9 @@ def test_the_reading_that_came_furthest_says_why_none_fits():
 
     fitting, error = search({"x": layouts_of((2, 3, 9), ids=False, fixed=False)}, read)
     assert not fitting and error.what == "five"
-    assert layouts_of((2, 3, 4, 5), ids=False, fixed=False) == []
+    assert layouts_of((2, 3, 4, 5, 6), ids=False, fixed=False) == []
+    pictures = {x.axes: x.size for x in layouts_of((2, 3, 4, 5), ids=False, fixed=False)}
+    assert pictures == {"bftf": (3, 5), "bfft": (3, 4), "btff": (4, 5)}
     assert layouts_of((2, 9), ids=True, fixed=True) == [
         Layout("bt", None, True, 9),
         Layout("tb", None, True, 2),
