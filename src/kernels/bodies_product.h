@@ -265,6 +265,52 @@ VECTOR void dots(const int rows, const int outputs, const float *w, size_t w_str
         UNROLL_FOR(int j = 0; j < outputs; j++) y[(size_t)r * y_stride + (size_t)j] += v16_sum(sum[r][j]);
 }
 
+/* Short sums of many rows: LANES rows lie across a vector, for a dot of few terms is mostly the adding up of
+ * its lanes. Terms are padded to 4, 8, 16 or 32 with zeros, which change no sum: none is -0 here. */
+enum { ACROSS_TERMS = 32 };
+typedef float across_terms[ACROSS_TERMS][LANES] __attribute__((aligned(64)));
+
+VECTOR vf across_sum(const int lanes, const bool twice, const float *w, const float (*term)[LANES]) {
+    vf sum[16];
+    UNROLL_FOR(int k = 0; k < lanes; k++) sum[k] = vf_fma(vf_set(w[k]), vf_load(term[k]), vf_set(0.0f));
+    UNROLL_FOR(int k = 0; twice && k < 16; k++)
+        sum[k] = vf_fma(vf_set(w[16 + k]), vf_load(term[16 + k]), sum[k]);
+    UNROLL_FOR(int half = lanes / 2; half; half /= 2)
+        UNROLL_FOR(int i = 0; i < half; i++) sum[i] = vf_add(sum[i], sum[i + half]);
+    return sum[0];
+}
+
+/* y[r][j] = start[r][j] + w[j] . x[r] of the rows 0 .. rows - 1, a multiple of LANES. `start`: with a stride
+ * of 0 the same for every row; NULL: 0. */
+static void dots_across(size_t outputs, const float *w, size_t w_stride, const float *x, size_t x_stride,
+                        size_t n, size_t rows, const float *start, size_t start_stride, float *y,
+                        size_t y_stride) {
+    across_terms term;
+    float weight[RNNRT_DOT_MAX_OUTPUTS][ACROSS_TERMS], total[LANES];
+    memset(term, 0, sizeof term);
+    memset(weight, 0, sizeof weight);
+    for (size_t j = 0; j < outputs; j++) memcpy(weight[j], w + j * w_stride, n * sizeof *w);
+    for (; rows; rows -= LANES, x += LANES * x_stride, y += LANES * y_stride) {
+        for (size_t r = 0; r < LANES; r++)
+            for (size_t k = 0; k < n; k++) term[k][r] = x[r * x_stride + k];
+        for (size_t j = 0; j < outputs; j++) {
+            vf sum = n <= 4    ? across_sum(4, false, weight[j], term)
+                     : n <= 8  ? across_sum(8, false, weight[j], term)
+                     : n <= 16 ? across_sum(16, false, weight[j], term)
+                               : across_sum(16, true, weight[j], term);
+            if (!start_stride) { /* one start for all, or none */
+                vf_store(total, vf_add(vf_set(start ? start[j] : 0.0f), sum));
+                UNROLL_FOR(size_t r = 0; r < LANES; r++) y[r * y_stride + j] = total[r];
+                continue;
+            }
+            vf_store(total, sum);
+            UNROLL_FOR(size_t r = 0; r < LANES; r++)
+                y[r * y_stride + j] = start[r * start_stride + j] + total[r];
+        }
+        if (start) start += LANES * start_stride;
+    }
+}
+
 /* The pieces of a call; `whole`: room for what is one. */
 VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piece *whole) {
     size_t room = RNNRT_SEGMENT - (call->joined ? call->first % RNNRT_SEGMENT : 0);
@@ -330,21 +376,27 @@ static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_produc
     struct rnnrt_piece whole;
     struct input in = input_of(call, &whole);
     const float *weight = (const float *)w->panels + call->first;
-    size_t stride = padded_depth(w), n = in.depth, to = call->y_stride;
-    for (size_t r = 0; r < call->rows && !call->add; r++)
-        for (size_t j = 0; j < w->outputs; j++) call->y[r * to + j] = call->bias ? call->bias[j] : 0.0f;
-    for (size_t p = 0; p < in.count; p++, weight += n)
-        for (size_t r = 0, high = 1; r < call->rows; r += high) {
-            size_t from = in.pieces[p].stride;
+    size_t stride = padded_depth(w), n = in.depth, to = call->y_stride, outputs = w->outputs,
+           across = n <= ACROSS_TERMS ? call->rows / LANES * LANES : 0;
+    for (size_t r = in.count ? across : 0; r < call->rows && !call->add; r++)
+        for (size_t j = 0; j < outputs; j++) call->y[r * to + j] = call->bias ? call->bias[j] : 0.0f;
+    for (size_t p = 0; p < in.count; p++, weight += n) {
+        size_t from = in.pieces[p].stride;
+        bool goes_on = p || call->add;
+        if (across)
+            dots_across(outputs, weight, stride, in.pieces[p].x, from, n, across,
+                        goes_on ? call->y : call->bias, goes_on ? to : 0, call->y, to);
+        for (size_t r = across, high = 1; r < call->rows; r += high) {
             const float *x = in.pieces[p].x + r * from;
             float *y = call->y + r * to;
-            high = w->outputs == 1 && call->rows - r >= 4 ? 4 : 1;
+            high = outputs == 1 && call->rows - r >= 4 ? 4 : 1;
             if (high == 4) dots(4, 1, weight, stride, x, from, n, y, to);
-            else if (w->outputs == 1) dots(1, 1, weight, stride, x, from, n, y, to);
-            else if (w->outputs == 2) dots(1, 2, weight, stride, x, from, n, y, to);
-            else if (w->outputs == 3) dots(1, 3, weight, stride, x, from, n, y, to);
+            else if (outputs == 1) dots(1, 1, weight, stride, x, from, n, y, to);
+            else if (outputs == 2) dots(1, 2, weight, stride, x, from, n, y, to);
+            else if (outputs == 3) dots(1, 3, weight, stride, x, from, n, y, to);
             else dots(1, 4, weight, stride, x, from, n, y, to);
         }
+    }
 }
 
 static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
