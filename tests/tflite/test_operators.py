@@ -132,12 +132,6 @@ REFUSED = {
     "diagonal": (lstm(cell(30), diagonal_recurrent_tensors=1), "diagonal"),
     "activation of a cell": (lstm(cell(30), fused=2), "activation"),
     "no activation of a cell": (lstm(cell(30), fused=0), "activation"),
-    "rows": (
-        one(
-            "CONV_2D", (1, 5, 5, 4), (1, 3, 3, 2), {"w": draw(2, 3, 3, 4)}, padding=1, stride_w=1, stride_h=1
-        ),
-        "more than one axis",
-    ),
 }
 
 
@@ -198,3 +192,28 @@ def test_integer_weights_are_the_numbers_they_stand_for(tmp_path):
     np.testing.assert_allclose(made(x), x @ weight.T, atol=1e-5)
     assert "dequantised" in made.graph.metadata["assumptions"][0]
     assert isinstance(made, rnnrt.Model)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_convolution_of_time_and_bins(strides, same, tmp_path):
+    """By the definition, at any number of frames; TensorFlow's "same" depends on it where there is a stride."""
+    size, taps, weight = (6, 7), (3, 2), draw(2, 3, 2, 4)
+
+    def ends(frames):
+        return [-(-n // s) if same else (n - k) // s + 1 for n, s, k in zip((frames, 7), strides, taps)]
+
+    options = {"padding": int(not same), "stride_h": strides[0], "stride_w": strides[1]}
+    content = one("CONV_2D", (1, *size, 4), (1, *ends(6), 2), {"w": weight}, **options)
+    made = imported(content, tmp_path)
+    for frames in (6, 7, 12):
+        x = draw(1, frames, 7, 4)
+        count = ends(frames)
+        missing = [(m - 1) * s + k - n for m, s, k, n in zip(count, strides, taps, (frames, 7))]
+        around = [(max(m, 0) // 2, max(m, 0) - max(m, 0) // 2) if same else (0, 0) for m in missing]
+        padded = np.pad(x[0], [*around, (0, 0)])
+        wanted = np.zeros((1, *count, 2))
+        for i, k in np.ndindex(*count):
+            row, bin_ = i * strides[0], k * strides[1]
+            wanted[0, i, k] = (padded[row : row + 3, bin_ : bin_ + 2] * weight).sum((1, 2, 3))
+        np.testing.assert_allclose(made(x), wanted, atol=1e-5)

@@ -99,8 +99,13 @@ def search(layouts, read, fix=None, impossible=None):
             fitting.append((assumed, read(assumed)))
         except LayoutMismatch as mismatch:
             impossible.add(assumed, mismatch)
-    furthest = max(impossible.within(layouts), key=_distance, default=None)
-    return fitting, furthest and furthest.error
+    return fitting, furthest(impossible.within(layouts))
+
+
+def furthest(mismatches):
+    """The error of the reading that came furthest, None of none."""
+    found = max(mismatches, key=_distance, default=None)
+    return found and found.error
 
 
 def _distance(mismatch):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...layers import Reshape
-from ..axes.layouts import Impossible, LayoutMismatch, search
+from ..axes.layouts import Impossible, LayoutMismatch, furthest, search
 from ..axes.slots import Slots, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
 from ..containers.protobuf import shown
@@ -237,6 +237,9 @@ class Reader:
         if fitting:
             self._check_stated(fitting[0][0])
             return fitting[0][1], fitting[0][0]
+        if by_frames and not isinstance(error, Frozen):  # a reading without time says little beside these
+            timed = {n: [x for x in own if "t" in x.axes] or own for n, own in layouts.items()}
+            error = furthest(self.impossible.within(timed)) or error
         if isinstance(error, Frozen) and len(tried) == 1:
             error = tried[0]  # what stands in the way of so many frames says more
         if error.fix is None and any(not self._says_all(n, x) for n, own in options.items() for x in own):
