@@ -197,7 +197,7 @@ def test_integer_weights_are_the_numbers_they_stand_for(tmp_path):
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1), (1, 2), (2, 3)])
 @pytest.mark.parametrize("same", [True, False])
 def test_a_convolution_of_time_and_bins(strides, same, tmp_path):
-    """By the definition, at any number of frames; TensorFlow's "same" depends on it where there is a stride."""
+    """By the definition, at any number of frames, on which TensorFlow's "same" depends where strides are."""
     size, taps, weight = (6, 7), (3, 2), draw(2, 3, 2, 4)
 
     def ends(frames):
