@@ -7,6 +7,7 @@ from expect import same_bits
 from small_models import case, lstm, network
 
 import rnnrt
+from rnnrt import layers as L
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,18 @@ def test_nan_and_infinity_stay_in_their_row(case):
             stream.reset()
             y = np.concatenate([stream.push(x), stream.flush()], 1)
             assert same_bits(y.reshape((5, -1)), expected.reshape((5, -1)))
+
+
+def test_sums_that_vanish_below_zero_have_one_sign_however_many_rows_there_are():
+    """Products too small for a float become -0; many rows and a single one add them up alike, to a bias of -0
+    too."""
+    for width in range(1, 34):
+        for outputs in (1, 2, 3, 4):
+            b = L.GraphBuilder()
+            weight = np.full((outputs, width), -1e-10, np.float32)
+            bias = np.full(outputs, -0.0, np.float32)
+            b.output("y", b.add(L.Dense, "dense", b.input("x", (width,)), weight=weight, bias=bias))
+            model = rnnrt.Model(b.graph())
+            x = np.full((40, width), 1e-30, np.float32)
+            whole, stream = model(x), model.stream()
+            assert whole.tobytes() == np.stack([stream.step(frame) for frame in x]).tobytes(), width

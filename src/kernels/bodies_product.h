@@ -266,7 +266,8 @@ VECTOR void dots(const int rows, const int outputs, const float *w, size_t w_str
 }
 
 /* Short sums of many rows: LANES rows lie across a vector, for a dot of few terms is mostly the adding up of
- * its lanes. Terms are padded to 4, 8, 16 or 32 with zeros, which change no sum: none is -0 here. */
+ * its lanes. Terms are padded to 4, 8, 16 or 32 with zeros, to more than there are below 16: a lane without a
+ * term is +0, and so is then a sum of nothing but -0, which products too small for a float become. */
 enum { ACROSS_TERMS = 32 };
 typedef float across_terms[ACROSS_TERMS][LANES] __attribute__((aligned(64)));
 
@@ -294,8 +295,8 @@ static void dots_across(size_t outputs, const float *w, size_t w_stride, const f
         for (size_t r = 0; r < LANES; r++)
             for (size_t k = 0; k < n; k++) term[k][r] = x[r * x_stride + k];
         for (size_t j = 0; j < outputs; j++) {
-            vf sum = n <= 4    ? across_sum(4, false, weight[j], term)
-                     : n <= 8  ? across_sum(8, false, weight[j], term)
+            vf sum = n < 4     ? across_sum(4, false, weight[j], term)
+                     : n < 8   ? across_sum(8, false, weight[j], term)
                      : n <= 16 ? across_sum(16, false, weight[j], term)
                                : across_sum(16, true, weight[j], term);
             if (!start_stride) { /* one start for all, or none */
