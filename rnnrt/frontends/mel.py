@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ShapeError
 from .framing import FramedFront
 from .front import whole_number
-from .spectrum import STFT
+from .spectrum import STFT, SpectralFront
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -121,7 +121,7 @@ class _Products:
 
 
 @dataclass(frozen=True, eq=False)
-class MelSpectrogram(FramedFront):
+class MelSpectrogram(SpectralFront):
     """The spectrum of each frame in mel bands: (samples,) -> (frames, n_mels), as of
     ``librosa.feature.melspectrogram`` and torchaudio's ``MelSpectrogram``, with time first.
 
@@ -165,18 +165,6 @@ class MelSpectrogram(FramedFront):
     def _bands(self) -> _Products:
         sizes = (self.sample_rate, self.n_fft, self.n_mels)
         return _Products(_filters(*sizes, self.mel_scale, self.norm, self.f_min, self.f_max))
-
-    @property
-    def _length(self) -> int:
-        return self.n_fft
-
-    @property
-    def _hop(self) -> int:
-        return self.hop_length
-
-    @property
-    def _padding(self) -> Padding:
-        return self.padding
 
     @property
     def _answer_shape(self) -> tuple[int, ...]:

@@ -20,8 +20,28 @@ if TYPE_CHECKING:
     from .logarithm import Log
 
 
+class SpectralFront(FramedFront):
+    """A front whose frames are those of a spectrum."""
+
+    n_fft: int
+    hop_length: int
+    padding: Padding
+
+    @property
+    def _length(self) -> int:
+        return self.n_fft
+
+    @property
+    def _hop(self) -> int:
+        return self.hop_length
+
+    @property
+    def _padding(self) -> Padding:
+        return self.padding
+
+
 @dataclass(frozen=True, eq=False)
-class STFT(FramedFront):
+class STFT(SpectralFront):
     """The spectrum of each frame: (samples,) -> (frames, n_fft // 2 + 1).
 
     It is that of ``torch.stft`` and ``librosa.stft`` with time before frequency: complex64 where ``power`` is
@@ -65,18 +85,6 @@ class STFT(FramedFront):
             win_length=self.win_length,
             window=self.window,
         )
-
-    @property
-    def _length(self) -> int:
-        return self.n_fft
-
-    @property
-    def _hop(self) -> int:
-        return self.hop_length
-
-    @property
-    def _padding(self) -> Padding:
-        return self.padding
 
     @property
     def _answer_type(self) -> type[np.generic]:
