@@ -113,6 +113,12 @@ cdef extern from "rnnrt.h" nogil:
     void rnnrt_row_write(const rnnrt_plan *, char *, size_t, const void *)
     rnnrt_status rnnrt_row_seek(const rnnrt_plan *, char *, const uint64_t *, bint)
 
+    struct rnnrt_spent:
+        uint64_t nanoseconds, runs, frames, rows, made
+    rnnrt_status rnnrt_plan_watch(rnnrt_plan *, rnnrt_spent *)
+    double rnnrt_core_products(const char *, size_t)
+    double rnnrt_core_reads(const char *, const float *, size_t, size_t)
+
 cdef extern from "Python.h":
     void *PyCapsule_GetPointer(object, const char *) except NULL
     const char *PyCapsule_GetName(object) except? NULL

@@ -21,6 +21,7 @@ NORMS: dict[str, int]
 MASKED: dict[str, int]
 MAX_INPUTS: int
 MAX_PORTS: int
+SPENT: np.dtype[np.void]
 
 def isas() -> list[str]:
     """Instruction sets this processor runs, best first."""
@@ -28,6 +29,14 @@ def isas() -> list[str]:
 def use_blas() -> None:
     """Take sgemm from scipy.linalg.cython_blas, through its capsule; done once, when backend="blas" is first
     asked for.
+    """
+
+def core_products(times: int, isa: str | None = None) -> float:
+    """Run ``times`` rounds of independent multiply-adds in registers; returns how many those are."""
+
+def core_reads(numbers: Floats, times: int, isa: str | None = None) -> float:
+    """Read a float32 array from end to end ``times`` times, with a multiply-add a number; returns how many
+    those are.
     """
 
 def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) -> Plan:
@@ -129,6 +138,11 @@ class Plan:
 
     def rows(self, frames: int) -> int:
         """Rows that run() works on at a time: a larger batch runs in slices."""
+
+    def watch(self) -> NDArray[np.void]:
+        """Count what every layer takes from now on, of a plan that nobody has used: the record array in which
+        that is added up, one SPENT a layer.
+        """
 
     def answer(
         self, x: object, width: int, length: int, timed: bool, first_in: bool, first_out: bool

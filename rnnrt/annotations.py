@@ -53,6 +53,8 @@ Progress: TypeAlias = "Callable[[float, float], object]"
 Bytes: TypeAlias = Buffer
 Backend: TypeAlias = Literal["native", "blas"]
 WeightType: TypeAlias = Literal["float32"]
+#: Multiply-adds, and other operations on single numbers.
+Work: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[int, int] | Literal["same"]
 #: f(config, arrays) of a custom Keras layer: what it answers stands for the layer.
 CustomObjects: TypeAlias = Mapping[str, "Callable[[dict[str, Any], dict[str, Floats]], Layer | list[Layer]]"]

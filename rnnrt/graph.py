@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .annotations import Layers, Names, Outputs, layer_class, record
+    from .annotations import Layers, Names, Outputs, Work, layer_class, record
     from .layers.base import Layer, TensorSpec
 else:
     from .layers.record import record
@@ -150,6 +150,18 @@ class Graph(Record):
     def parameters(self) -> int:
         """Number of weights in all."""
         return sum(x.parameters for x in self.layers)
+
+    def work(self) -> Work:
+        """As ``Layer.work`` says, behind one value given once, or behind all frames of inputs whose length is
+        fixed: of a graph inside a layer.
+        """
+        products = others = 0
+        for x in self.layers:
+            each = x.work(*(self.signals[r] for r in x.inputs))
+            counted = self.signals[x.name if x.counts_output else x.inputs[0]]
+            frames = counted.length or 1
+            products, others = products + frames * each[0], others + frames * each[1]
+        return products, others
 
     def consumers(self, name: str) -> list[Layer]:
         """Layers that read any output of the layer called ``name``."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Samples,
         WeightType,
     )
+    from .profiling import Profile
 else:
     from typing import TypeVar
 
@@ -98,14 +99,18 @@ class Model(Generic[Answer]):
         }
         self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
         self._run_graph = passes.optimise(graph, lift)
-        self._plans = Plans(self._run_graph, "blas" if backend == "blas" else isa)
         self._ports = Ports(graph, self._run_graph)
         self._states = ModelStates(graph, self._run_graph)
-        self._calls = WholeCalls(graph, self._ports, self._plans, self._states, num_threads)
-        self._streams = Streams(self._run_graph, self._ports, self._plans, self._states, num_threads)
+        self._run_on(Plans(self._run_graph, "blas" if backend == "blas" else isa), num_threads)
+
+    def _run_on(self, plans, num_threads):
+        """Make calls and streams run on ``plans``, of this network."""
+        self._plans = plans
+        self._calls = WholeCalls(self.graph, self._ports, plans, self._states, num_threads)
+        self._streams = Streams(self._run_graph, self._ports, plans, self._states, num_threads)
         #: The plan and what else the short way of a call needs: see ``__call__``.
-        self._plan = self._plans.common
-        short = self._plan is not None and num_threads == 1 and "lengths_input" not in graph.metadata
+        self._plan = plans.common
+        short = self._plan is not None and num_threads == 1 and "lengths_input" not in self.graph.metadata
         self._plain = self._ports.plain() if short else None
 
     # ---- what it is ----------------------------------------------------------------------------------------
@@ -441,6 +446,22 @@ class Model(Generic[Answer]):
         each stream's ``push`` would return; with ``out`` (rows, room, features) the first frames of each row
         are filled and their numbers (rows,) come back. ``mask``: (rows, time), or one for each stream."""
         return many.push(self, streams, chunks, out, mask)
+
+    # ---- what it costs and does ----------------------------------------------------------------------------
+
+    def profile(
+        self, x: ArrayLike | None, *more: ArrayLike | None, steps: bool = False, seconds: float = 1.0
+    ) -> Profile:
+        """Where the time of ``model(x, *more)`` goes: of every layer the time, the bytes and operations that
+        it has to do, and the share of what this core could do; measured for about ``seconds``, on one thread.
+        ``print`` shows a table, a notebook bars; ``as_dict()`` gives plain values. ``steps``: of a stream
+        that takes the frames of x one by one, for one step.
+
+        Raises what the call, or the stream, would raise.
+        """
+        from .profiling import profile
+
+        return profile(self, (x, *more), steps, seconds)
 
     @property
     def fingerprint(self) -> str:

@@ -336,6 +336,7 @@ void rnnrt_plan_free(struct rnnrt_plan *plan) {
     free(plan->values);
     free(plan->output);
     free(plan->input_clock);
+    free(plan->watches);
     for (size_t k = plan->inside_count; k--;) rnnrt_plan_free(plan->inside[k]);
     free(plan->inside);
     free(plan->text);

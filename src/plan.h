@@ -216,6 +216,7 @@ struct rnnrt_plan {
     size_t fact_count;
     struct rnnrt_plan **inside; /* plans of its layers, and of theirs */
     size_t inside_count;
+    struct rnnrt_watch *watches; /* of a watched plan (profile.c), else NULL */
 };
 
 /* As rnnrt_plan_create, where nothing but the `lent` arrays may be read: ordered by their place, but for the

@@ -351,6 +351,27 @@ void rnnrt_row_write(const struct rnnrt_plan *plan, char *row, size_t index, con
 enum rnnrt_status rnnrt_row_seek(const struct rnnrt_plan *plan, char *row, const uint64_t *position,
                                  bool every_step);
 
+/* ---- where the time goes ---- */
+
+/* What a layer of a watched plan took, added up over calls. */
+struct rnnrt_spent {
+    uint64_t nanoseconds; /* inside it: handing frames from layer to layer is in none */
+    uint64_t runs;        /* how often it ran: once a block of frames */
+    uint64_t frames;      /* of its first input, */
+    uint64_t rows;        /* and those counted in every batch row */
+    uint64_t made;        /* frames of its first output, in every batch row */
+};
+/* From now on spent[i] takes what layer i takes: one for every layer, the caller's, zeros at first or
+ * whenever a count is to begin. To be called once, before any stream of the plan and any call on it; the plan
+ * is then for one thread at a time. Plans that share its weights are not watched. */
+enum rnnrt_status rnnrt_plan_watch(struct rnnrt_plan *plan, struct rnnrt_spent *spent);
+/* What this core can do, as the kernels of `isa` (NULL: the best) might: `times` rounds of independent
+ * multiply-adds in registers, and `times` passes over `count` numbers at a multiple of 64 bytes, each loaded
+ * and multiplied once. Both return the number of multiply-adds; the caller looks at the clock. 0: this
+ * processor has no such instruction set. */
+double rnnrt_core_products(const char *isa, size_t times);
+double rnnrt_core_reads(const char *isa, const float *numbers, size_t count, size_t times);
+
 #ifdef __cplusplus
 }
 #endif

@@ -67,6 +67,7 @@ from bench_costs import COSTS, SHORT
 from cases import CASES
 
 import rnnrt
+from rnnrt import core_limits
 from rnnrt import layers as L
 from rnnrt.command import measure
 
@@ -326,7 +327,10 @@ def main():
         return any(fnmatch.fnmatch(w, p) for w in words for p in (options.only, f"*{options.only}*"))
 
     about = machine() | {"load_before": round(os.getloadavg()[0], 2)}
-    print(", ".join(f"{k} {v}" for k, v in about.items()), HEAD, sep="\n\n", flush=True)
+    core = core_limits.core()
+    said = ", ".join(f"{k} {v}" for k, v in about.items())
+    print(said, core, HEAD, sep="\n\n", flush=True)
+    about["limits"] = core.as_dict()
     results, costs = [], []
     for row in (r for r in ROWS if wanted(r.name, r.peer)):
         for result in run(row, options.seconds):

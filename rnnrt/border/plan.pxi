@@ -15,6 +15,7 @@ cdef class Plan:
     cdef dict numbers              # {(name, kind) of a layer: its number, from 1}
     cdef list inner                # (graph, its plan) of the plans inside this one, kept alive
     cdef size_t output_count
+    cdef cnp.ndarray spent         # where a watched plan counts, else None
 
     def __cinit__(self, list descs, list outputs, list names, widths, isa=None, dict states={},
                   Plan family=None, bytes file=None):
@@ -118,6 +119,19 @@ cdef class Plan:
     def rows(self, size_t frames):
         """Rows that run() works on at a time: a larger batch runs in slices."""
         return rnnrt_plan_rows(self.plan, frames)
+
+    def watch(self):
+        """Count what every layer takes from now on, of a plan that nobody has used: the record array in which
+        that is added up, one SPENT a layer. The plan is then for one thread at a time.
+        """
+        cdef cnp.ndarray spent = np.zeros(len(self.names), SPENT)
+        cdef rnnrt_error error
+        cdef int status = rnnrt_plan_watch(self.plan, <rnnrt_spent *> cnp.PyArray_DATA(spent))
+        if status:
+            error.layer, error.text = -1, NULL
+            raise_status(status, &error, self.names)
+        self.spent = spent
+        return spent
 
     def run(self, size_t batch, list inputs, list outputs, lengths=None, initial=(), final=(), size_t block=0,
             Call call=None, int64_t first=0):

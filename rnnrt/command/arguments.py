@@ -8,7 +8,7 @@ import os
 from .. import __version__
 from ..errors import did_you_mean
 from ..format.wav import ENCODINGS
-from . import bench, convert, demo, doctor, embed, info, run, verify
+from . import bench, convert, demo, doctor, embed, info, profile, run, verify
 from .files import UsageError
 from .frameworks import FRAMEWORKS
 from .live import FORMATS, RAW
@@ -299,6 +299,18 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--batch", type=_count, default=1, help="rows in a whole call (default 1)")
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     against(added, "run your own file in its own framework too, in turns in this process")
+    added = command(profile.profile, "profile", "show where the time goes, layer by layer", "model")
+    added.add_argument(
+        "--input", required=True, nargs="+", metavar="[NAME=]X.npy", help="what a call takes: .npy or .wav"
+    )
+    added.add_argument(
+        "--steps", action="store_true", help="push the frames one by one, as a live stream would"
+    )
+    added.add_argument("--seconds", type=_positive, default=1.0, help="how long to measure (default 1)")
+    added.add_argument(
+        "--html", metavar="FILE", help="draw a bar for every layer, on a page that stands alone"
+    )
+    force(added)
     added = command(
         demo.command, "demo", "run the networks that come with rnnrt on a real signal and check them"
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import VerificationError
+from ..tables import table
 from . import measure
 from .frameworks import opener
 from .models import open_model
+from .progress import progress
 from .report import Report
-from .tables import progress, table
 
 LATENCY = ("min", "p50", "p99", "p999", "max")
 

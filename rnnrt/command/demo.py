@@ -13,10 +13,11 @@ import numpy as np
 
 from ..errors import MissingExtraError, require
 from ..format import atomic_write
+from ..tables import table
 from . import measure
 from .files import UsageError, check_destination
+from .progress import progress
 from .report import Report
-from .tables import progress, table
 
 FOLDER = Path(__file__).resolve().parents[1] / "demo"
 RATE = 120  # samples a second

@@ -16,6 +16,7 @@ from ..format.reading import open_regular
 from ..graph import Graph
 from ..importers.containers.npz import check_size, read_header
 from ..importers.detection import detect
+from ..pages import GENERATOR
 from .sound import as_input, as_sound
 from .usage import UsageError
 
@@ -143,6 +144,11 @@ def _is_embedded(path):
         return b" as one array, written by: rnnrt embed " in file.read(1 << 16)
 
 
+def _is_page(path):
+    with open_regular(path) as file:
+        return GENERATOR.encode() in file.read(1 << 10)
+
+
 def _is_wav(path):
     with open_regular(path) as file:
         return wav.is_wav(file.read(12))
@@ -165,6 +171,7 @@ KINDS = {
     ".npz": ("an .npz file", _is_npz),
     ".csv": ("a .csv file", _is_csv),
     ".wav": ("a .wav file", _is_wav),
+    ".html": ("a page that rnnrt wrote", _is_page),
     ".c": ("a C file that rnnrt embed wrote", _is_embedded),
     "picture": ("a picture", _starts(*_PICTURES)),
 }

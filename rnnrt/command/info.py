@@ -12,9 +12,9 @@ from .. import timing
 from ..errors import NotStreamableError
 from ..graph import Graph
 from ..layers import Input
+from ..tables import table
 from .models import open_model
 from .report import WHY, Report, golden_line
-from .tables import table
 
 #: Metadata that tell a program how to call the network, which ``_taken`` says in words.
 _OF_CALLS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, TensorSpec, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, after_product, layer_class, no_fields
 from .function import LINEAR
 
 if TYPE_CHECKING:
-    from ..annotations import Elementwise
+    from ..annotations import Elementwise, Work
 
 
 @layer_class
@@ -25,6 +25,9 @@ class Activation(FrameByFrame):
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"activation": self.activation.pair}
 
+    def work(self, x: TensorSpec) -> Work:
+        return 0, after_product(None, self.activation, x.width)
+
 
 @layer_class
 class Softmax(FrameByFrame):
@@ -37,6 +40,9 @@ class Softmax(FrameByFrame):
         if len(x.features) != 1:
             raise ShapeError("softmax needs one feature axis", where=self.where, found=str(x))
         return (x,)
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, 5 * x.width  # max, difference, e^, sum; division, or a difference again
 
 
 @layer_class

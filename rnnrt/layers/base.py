@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .function import function
+from .function import Function, function
 from .record import Record, Value
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ..annotations import References, record
+    from ..annotations import References, Work, record
     from ..annotations import layer_class as layer_class  # noqa: PLC0414 - so that checkers see it exported
 else:
     from .record import record
@@ -164,6 +164,26 @@ class Layer(Record):
         """
         return {}
 
+    def work(self, *signals: TensorSpec) -> Work:
+        """(multiply-adds of matrix products and convolutions, other operations on single numbers) behind one
+        frame: of its output where ``counts_output``, else of its first input. Of the others every addition,
+        multiplication, comparison and division is one, and so is every function of a number; what happens
+        once a frame or once a sequence is not counted.
+        """
+        raise UnsupportedModelError(
+            "its class does not define work, the operations behind a frame",
+            where=self.where,
+            fix=f"Define {type(self).__name__}.work, or set it to no_work.",
+        )
+
+    def weights_read(self) -> tuple[int, int]:
+        """(weights read once a block of frames, those read anew at every step of it)."""
+        return self.parameters, 0
+
+    @property
+    def counts_output(self) -> bool:
+        return self.keeps != "state" and self.emits in ("each", "length")
+
     # -- what the checks below are written with --------------------------------------------------------------
     def _expect(self, array, shape, what):
         value = getattr(self, array)
@@ -280,6 +300,16 @@ def layer_of(reference: str) -> str:
 def no_fields(self: Layer, x: TensorSpec) -> dict[str, Any]:
     """``engine_fields`` of a layer whose kind and wiring say all."""
     return {}
+
+
+def no_work(self: Layer, *signals: TensorSpec) -> Work:
+    """``work`` of a layer that only moves numbers."""
+    return 0, 0
+
+
+def after_product(bias: NDArray[np.float32] | None, activation: Function, outputs: int) -> int:
+    """Operations on what a product gave: a bias, a function."""
+    return outputs * ((bias is not None) + (activation.name != "linear"))
 
 
 class FrameByFrame(Layer):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from .base import Layer, TensorSpec, layer_class, shape_text
+from .base import Layer, TensorSpec, after_product, layer_class, shape_text
 from .function import LINEAR
 from .window import Window, checked_padding, same_padding, windows
 
 if TYPE_CHECKING:
-    from ..annotations import Elementwise, OptionalWeights, Padding, Weights
+    from ..annotations import Elementwise, OptionalWeights, Padding, Weights, Work
 
 
 def check_taps(layer: Conv1D | Conv2D | ConvTranspose1D, axes: str = "out, tap, in per group") -> None:
@@ -89,6 +89,9 @@ class Conv1D(Window):
             "bias": self.bias,
             "activation": self.activation.pair,
         } | self.padding_fields(x)
+
+    def work(self, x: TensorSpec) -> Work:
+        return self.weight.size, after_product(self.bias, self.activation, len(self.weight))
 
 
 @layer_class
@@ -177,6 +180,10 @@ class Conv2D(Window):
             "activation": self.activation.pair,
         } | self.padding_fields(x)
 
+    def work(self, x: TensorSpec) -> Work:
+        bins = self.infer(x)[0].features[0]
+        return bins * self.weight.size, bins * after_product(self.bias, self.activation, len(self.weight))
+
 
 @layer_class
 class ConvTranspose1D(Layer):
@@ -256,3 +263,7 @@ class ConvTranspose1D(Layer):
             "bias": self.bias,
             "activation": self.activation.pair,
         }
+
+    def work(self, x: TensorSpec) -> Work:
+        made = self.stride * len(self.weight)
+        return self.weight.size, after_product(self.bias, self.activation, made)

@@ -6,11 +6,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, TensorSpec, layer_class
+from .base import FrameByFrame, TensorSpec, after_product, layer_class, no_work
 from .function import LINEAR
 
 if TYPE_CHECKING:
-    from ..annotations import Elementwise, OptionalWeights, Weights
+    from ..annotations import Elementwise, OptionalWeights, Weights, Work
 
 
 @layer_class
@@ -34,6 +34,9 @@ class Dense(FrameByFrame):
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"weight": self.weight, "bias": self.bias, "activation": self.activation.pair}
 
+    def work(self, x: TensorSpec) -> Work:
+        return self.weight.size, after_product(self.bias, self.activation, len(self.weight))
+
 
 @layer_class
 class Embedding(FrameByFrame):
@@ -43,6 +46,7 @@ class Embedding(FrameByFrame):
     kind: ClassVar[str] = "embedding"
     mask_rule: ClassVar[str] = "drop"  # a mask of its own is NotEqual of the ids
     arrays: ClassVar[tuple[str, ...]] = ("weight",)
+    work = no_work
 
     def check(self) -> None:
         self._expect_matrix("weight")
@@ -56,3 +60,6 @@ class Embedding(FrameByFrame):
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"weight": self.weight, "length": self.weight.shape[0]}
+
+    def weights_read(self) -> tuple[int, int]:
+        return 0, self.weight.shape[1]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedModelError
-from .base import FrameByFrame, TensorSpec, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, layer_class, no_fields, no_work
 
 if TYPE_CHECKING:
-    from ..annotations import Sizes
+    from ..annotations import Sizes, Work
     from ..graph import Graph
 
 
@@ -23,6 +23,7 @@ class Reshape(FrameByFrame):
     features: Sizes = ()
     kind: ClassVar[str] = "reshape"
     engine_fields = no_fields
+    work = no_work
 
     def check(self) -> None:
         object.__setattr__(self, "features", tuple(int(n) for n in self.features))
@@ -44,6 +45,7 @@ class Select(FrameByFrame):
 
     index: Sizes = ()
     kind: ClassVar[str] = "select"
+    work = no_work
 
     def check(self) -> None:
         object.__setattr__(self, "index", tuple(int(n) for n in self.index))
@@ -73,6 +75,9 @@ class FeatureMax(FrameByFrame):
         if len(x.features) != 1:
             raise ShapeError("needs one feature axis", where=self.where, found=str(x))
         return (dataclasses.replace(x, features=(1,)),)
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, x.width
 
 
 @layer_class
@@ -109,3 +114,6 @@ class TimeDistributed(FrameByFrame):
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"inner": self.graph}
+
+    def work(self, x: TensorSpec) -> Work:
+        return self.graph.work()

@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, TensorSpec, axes_fit, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, axes_fit, layer_class, no_fields, no_work
 
 if TYPE_CHECKING:
     from ..annotations import References, Sizes
@@ -28,6 +28,7 @@ class Input(FrameByFrame):
     axes: str = "btf"
     kind: ClassVar[str] = "input"
     engine_fields = no_fields
+    work = no_work
 
     def check(self) -> None:
         object.__setattr__(self, "features", tuple(int(n) for n in self.features))

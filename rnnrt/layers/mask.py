@@ -5,12 +5,15 @@ consults one names it in its field ``mask``.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..errors import ShapeError
 from .base import FrameByFrame, TensorSpec, layer_class
+
+if TYPE_CHECKING:
+    from ..annotations import Work
 
 #: What a masked frame gives: the last output that was not masked (zeros before the first), or zeros.
 MASKED_OUTPUTS = ("hold", "zero")
@@ -47,3 +50,6 @@ class NotEqual(FrameByFrame):
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"value": self.value}
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, x.width

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, TensorSpec, aligned, layer_class, no_fields
+from .base import FrameByFrame, TensorSpec, aligned, layer_class, no_fields, no_work
+
+if TYPE_CHECKING:
+    from ..annotations import Work
 
 
 @layer_class
@@ -16,6 +19,7 @@ class Concatenate(FrameByFrame):
     kind: ClassVar[str] = "concatenate"
     mask_rule: ClassVar[str] = "combine"
     engine_fields = no_fields
+    work = no_work
 
     def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:
         first = aligned(self, signals)
@@ -41,6 +45,9 @@ class Add(FrameByFrame):
                 "the inputs must have one shape", where=self.where, found=", ".join(map(str, signals))
             )
         return (first,)
+
+    def work(self, *signals: TensorSpec) -> Work:
+        return 0, (len(signals) - 1) * signals[0].width
 
 
 @layer_class
@@ -109,6 +116,9 @@ class Where(_OfSome):
     kind: ClassVar[str] = "where"
     count: ClassVar[int] = 3
 
+    def work(self, *signals: TensorSpec) -> Work:
+        return 0, signals[0].width
+
 
 @layer_class
 class Expand(FrameByFrame):
@@ -116,6 +126,7 @@ class Expand(FrameByFrame):
 
     kind: ClassVar[str] = "expand"
     engine_fields = no_fields
+    work = no_work
     keeps = "frames"
 
     def infer(self, *signals: TensorSpec) -> tuple[TensorSpec, ...]:

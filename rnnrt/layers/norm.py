@@ -12,12 +12,19 @@ from .base import FrameByFrame, TensorSpec, layer_class, shape_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..annotations import OptionalWeights, Weights
+    from ..annotations import OptionalWeights, Weights, Work
 
 
 def repeated(array: NDArray[np.float32], x: TensorSpec) -> NDArray[np.float32]:
     """Numbers of the last axis for every number of a frame: the array itself where that is its only axis."""
     return array if len(x.features) == 1 else np.tile(array, x.width // array.size)
+
+
+def normalising(numbers: int, *arrays: NDArray[np.float32] | None) -> int:
+    """Operations of (x - mean) / deviation, and of the gamma and beta there are: the sum, the differences,
+    their squares, the sum of these, the scale.
+    """
+    return numbers * (5 + sum(a is not None for a in arrays))
 
 
 @layer_class
@@ -71,6 +78,9 @@ class BatchNormalization(FrameByFrame):
         every = lambda a: repeated(a, x)
         return {"kind": "affine", "mean": every(self.mean), "gamma": every(scale), "beta": every(beta)}
 
+    def work(self, x: TensorSpec) -> Work:
+        return 0, 3 * x.width
+
 
 @layer_class
 class Affine(FrameByFrame):
@@ -93,6 +103,9 @@ class Affine(FrameByFrame):
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"gamma": repeated(self.scale, x), "beta": repeated(self.offset, x)}
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, 2 * x.width
 
 
 @layer_class
@@ -122,3 +135,6 @@ class LayerNormalization(FrameByFrame):
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"gamma": self.gamma, "beta": self.beta, "epsilon": self.epsilon}
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, normalising(x.width, self.gamma, self.beta)

@@ -10,7 +10,7 @@ from .base import LEFT_OUT, Layer, TensorSpec, layer_class, no_fields
 from .window import Window, checked_padding, windows
 
 if TYPE_CHECKING:
-    from ..annotations import Padding
+    from ..annotations import Padding, Work
 
 
 @layer_class
@@ -38,6 +38,9 @@ class Pool1D(Window):
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"kernel_size": self.size, "stride": self.stride, "dilation": 1} | self.padding_fields(x)
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, (self.size - 1) * x.width
 
 
 @layer_class
@@ -71,6 +74,9 @@ class AveragePool1D(Pool1D):
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return super().engine_fields(x) | {"count_padding": int(self.count_padding)}
 
+    def work(self, x: TensorSpec) -> Work:
+        return 0, self.size * x.width
+
 
 @layer_class
 class GlobalMaxPool(Layer):
@@ -83,6 +89,9 @@ class GlobalMaxPool(Layer):
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dataclasses.replace(self._frames(x), time=False, length=None),)
+
+    def work(self, x: TensorSpec) -> Work:
+        return 0, x.width
 
 
 @layer_class

@@ -11,9 +11,10 @@ from ..errors import ShapeError, UnsupportedModelError
 from .base import LEFT_OUT, Layer, TensorSpec, layer_class
 from .function import SIGMOID, TANH
 from .mask import check_masked_output
+from .norm import normalising
 
 if TYPE_CHECKING:
-    from ..annotations import Elementwise, OptionalWeights, Weights
+    from ..annotations import Elementwise, OptionalWeights, Weights, Work
 
 
 @layer_class
@@ -127,6 +128,19 @@ class Recurrent(Layer):
         sizes = {"h": (self.output_size,), "c": (self.units,)}
         return {s: sizes[s] for s in self.states[len(initial) :]}
 
+    #: Operations of the cell on every unit's gates and states, the functions among them.
+    cell_work: ClassVar[int] = 1
+
+    def work(self, x: TensorSpec, *initial: TensorSpec) -> Work:
+        rows = len(self.weight)  # of W x + U h + b
+        joined = rows * (2 if self.bias is not None else 1)
+        norm = 0 if self.norm == "none" else normalising(rows, self.gamma, self.beta)
+        return self.weight.size + self.recurrent_weight.size, joined + norm + self.units * self.cell_work
+
+    def weights_read(self) -> tuple[int, int]:
+        each = self.recurrent_weight.size
+        return self.parameters - each, each
+
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {
             "units": self.units,
@@ -162,6 +176,7 @@ class GRU(Recurrent):
     reset_after: bool = True
     kind: ClassVar[str] = "gru"
     gates: ClassVar[int] = 3
+    cell_work: ClassVar[int] = 3 + 1 + 4  # gates; the reset; (1 - z) n + z h
     arrays: ClassVar[tuple[str, ...]] = Recurrent.arrays + ("recurrent_bias",)
 
     def check(self) -> None:
@@ -171,6 +186,10 @@ class GRU(Recurrent):
             raise ShapeError(
                 "recurrent_bias exists only with reset_after", where=self.where, fix="Add it to bias."
             )
+
+    def work(self, x: TensorSpec, *initial: TensorSpec) -> Work:
+        products, others = super().work(x, *initial)
+        return products, others + (0 if self.recurrent_bias is None else len(self.weight))
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         gates = {"recurrent_activation": self.recurrent_activation.pair, "reset_after": int(self.reset_after)}
@@ -192,6 +211,7 @@ class LSTM(Recurrent):
     cell_clip: float = dataclasses.field(default=0.0, metadata=LEFT_OUT)
     kind: ClassVar[str] = "lstm"
     gates: ClassVar[int] = 4
+    cell_work: ClassVar[int] = 4 + 3 + 2  # gates; f c + i g; o act(c')
     states: ClassVar[tuple[str, ...]] = ("h", "c")
     extra_outputs: ClassVar[tuple[str, ...]] = ("h", "c", "cells")
     arrays: ClassVar[tuple[str, ...]] = Recurrent.arrays + ("projection",)
@@ -214,6 +234,16 @@ class LSTM(Recurrent):
                 "cell_clip must be finite and not negative", where=self.where, found=repr(self.cell_clip)
             )
         super().check()
+
+    def work(self, x: TensorSpec, *initial: TensorSpec) -> Work:
+        products, others = super().work(x, *initial)
+        clipped = 2 * self.units if self.cell_clip else 0
+        return products + (0 if self.projection is None else self.projection.size), others + clipped
+
+    def weights_read(self) -> tuple[int, int]:
+        once, each = super().weights_read()
+        projected = 0 if self.projection is None else self.projection.size
+        return once - projected, each + projected
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         gates = {"recurrent_activation": self.recurrent_activation.pair, "value": float(self.cell_clip)}

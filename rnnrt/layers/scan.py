@@ -13,7 +13,7 @@ from .input import Input
 from .mask import check_masked_output
 
 if TYPE_CHECKING:
-    from ..annotations import Floats, OptionalWeights, References
+    from ..annotations import Floats, OptionalWeights, References, Work
     from ..graph import Graph
 
 
@@ -215,6 +215,14 @@ class Scan(Layer):
             *(TensorSpec(features, True, length) for features in answers),
             *(self.state_signal(s) for s in self.states),
         )
+
+    def work(self, *signals: TensorSpec) -> Work:
+        products, others = self.graph.work()
+        steps = self.steps or 1
+        return steps * products, steps * others
+
+    def weights_read(self) -> tuple[int, int]:
+        return 0, (self.steps or 1) * self.graph.parameters
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         first = 1 if self.per_step else 0

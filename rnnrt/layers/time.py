@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from .base import Layer, TensorSpec, layer_class, no_fields
+from .base import Layer, TensorSpec, layer_class, no_fields, no_work
 from .pool import GlobalMaxPool
 from .window import Window, windows
 
@@ -18,6 +18,7 @@ class Last(GlobalMaxPool):
     """The last frame: x[:, -1]."""
 
     kind: ClassVar[str] = "last"
+    work = no_work
     span, keeps = 1, "nothing"  # it holds back the newest frame, and needs no older one
 
 
@@ -26,6 +27,7 @@ class First(GlobalMaxPool):
     """The first frame: x[:, 0]."""
 
     kind: ClassVar[str] = "first"
+    work = no_work
 
 
 @layer_class
@@ -39,6 +41,7 @@ class Crop1D(Window):
     stride: int = 1
     padding = (0, 0)
     kind: ClassVar[str] = "crop"
+    work = no_work
 
     @property
     def span(self) -> int:
@@ -75,6 +78,7 @@ class Pad1D(Window):
     mode: str = "constant"
     value: float = 0.0
     kind: ClassVar[str] = "pad"
+    work = no_work
     stride = 1
 
     @property
@@ -138,6 +142,7 @@ class Reverse(Layer):
 
     kind: ClassVar[str] = "reverse"
     engine_fields = no_fields
+    work = no_work
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths, mask_rule = "each", "frames", True, "moves", "own"
 
@@ -152,6 +157,7 @@ class Flatten(Layer):
     """
 
     kind: ClassVar[str] = "flatten"
+    work = no_work
     span, stride, padding = None, 1, (0, 0)
     emits, keeps, whole, lengths, mask_rule = "end", "frames", False, "moves", "drop"
 
@@ -175,6 +181,7 @@ class Unflatten(Layer):
 
     length: int = 1
     kind: ClassVar[str] = "unflatten"
+    work = no_work
     span, stride, padding = 1, 1, (0, 0)
     emits, keeps, whole, lengths, mask_rule = "length", "frames", False, "keeps", "drop"
 

@@ -1,6 +1,7 @@
 /* What cannot be seen through rnnrt.h. How far the branches of a join run apart, as lag.c works it out, is
  * held against a walk along the frames: random graphs of windows and joins, then some that no walk would
- * finish. And the arenas a plan keeps for its next calls stay within their bounds.
+ * finish. The arenas a plan keeps for its next calls stay within their bounds. And a plan that is watched
+ * counts, while others of its family run on as they were.
  *
  * tests/c/test_embed.py compiles it with the sanitizers. Exit code 0: every check held. */
 #include "checked.h"
@@ -211,6 +212,36 @@ static void idle_arenas(void) {
     rnnrt_plan_free(plan);
 }
 
+/* A watched plan counts and answers as its family does, whose ops stay what they were. */
+static void watched(void) {
+    enum { LENGTH = 300 };
+    static float x[2 * LENGTH], y[2 * LENGTH], z[2 * LENGTH];
+    struct rnnrt_layer_desc rows[2] = {a_row(rnnrt_kind_input, 0, 1), a_row(rnnrt_kind_conv1d, 1, 1)};
+    rows[1].kernel_size = rows[1].stride = 3;
+    int32_t output = 1;
+    struct rnnrt_plan *plan, *twin;
+    struct rnnrt_error error;
+    struct rnnrt_spent spent[2] = {{0}};
+    for (size_t i = 0; i < 2 * LENGTH; i++) x[i] = number();
+    CHECK(rnnrt_plan_create(&plan, rows, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_plan_create(&twin, rows, 2, &output, 1, NULL, plan, &error) == RNNRT_OK);
+    fail_at = allocations + 1;
+    CHECK(rnnrt_plan_watch(twin, spent) == RNNRT_NO_MEMORY && twin->ops[1].layer == &rnnrt_layer_conv1d);
+    fail_at = 0;
+    CHECK(rnnrt_plan_watch(twin, spent) == RNNRT_OK && rnnrt_plan_watch(twin, spent) == RNNRT_BAD_STATE);
+    CHECK(plan->ops[1].layer == &rnnrt_layer_conv1d && twin->ops[1].layer != &rnnrt_layer_conv1d);
+    struct rnnrt_array in = {x, 1, LENGTH, LENGTH, 1}, out = {y, 1, LENGTH, LENGTH, 1};
+    CHECK(rnnrt_run(plan, 2, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    CHECK(spent[1].runs == 0);
+    out.data = z, out.frames = LENGTH;
+    CHECK(rnnrt_run(twin, 2, &in, &out, NULL, NULL, 0, NULL, 0, 100, NULL, &error) == RNNRT_OK);
+    CHECK(out.frames == LENGTH / 3 && !memcmp(y, z, sizeof y));
+    CHECK(spent[0].runs == 0 && spent[1].runs == 3 && spent[1].frames == LENGTH);
+    CHECK(spent[1].rows == 2 * LENGTH && spent[1].made == 2 * LENGTH / 3 && spent[1].nanoseconds > 0);
+    rnnrt_plan_free(twin);
+    rnnrt_plan_free(plan);
+}
+
 int main(void) {
     for (size_t k = 0; k < sizeof taps / sizeof *taps; k++) taps[k] = number();
     for (uint64_t s = 1; s <= 1500; s++) random_joins(s);
@@ -218,6 +249,7 @@ int main(void) {
     CHECK(lags_seen > 500 && fixed_seen > 300 && apart_seen > 100 && early_seen > 100);
     warm();
     idle_arenas();
+    watched();
     ladder(12, 3, 5);
     ladder(30, 2, 4);
     ladder(400, 1, 1 << 20);
