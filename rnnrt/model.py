@@ -18,6 +18,7 @@ from .plans import Plans
 from .ports import Ports, shape_of
 from .state import State
 from .streaming import Streams
+from .summary import Summary, summary_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -173,31 +174,23 @@ class Model(Generic[Answer]):
         """
         return timing.receptive_field(self._run_graph)
 
-    def summary(self) -> str:
-        """A table of the layers (name, kind, output, parameters), and what was assumed about them."""
-        rows = [("layer", "kind", "output", "parameters")]
-        rows += [
-            (
-                x.name,
-                type(x).__name__,
-                str(self.graph.signals[x.name]),
-                f"{x.parameters:,}" if x.parameters else "",
-            )
-            for x in self.graph.layers
-        ]
-        rows.append(("", "", "in all", f"{self.graph.parameters:,}"))
-        wide = [max(len(r[k]) for r in rows) for k in range(4)]
-        lines = [
-            "  ".join(c.rjust(w) if k == 3 else c.ljust(w) for k, (c, w) in enumerate(zip(r, wide))).rstrip()
-            for r in rows
-        ]
-        return "\n".join(lines + [f"assumed: {text}" for text in self.assumptions])
+    def summary(self) -> Summary:
+        """A table of the layers (name, kind, output, parameters), and what was assumed about them: a text,
+        which a notebook shows as a table.
+        """
+        return summary_of(self.graph, self.assumptions)
 
     def __repr__(self) -> str:
         return (
             f"<rnnrt.Model {self.graph.metadata.get('source', 'graph')}: {len(self.graph.layers)} layers, "
             f"{self.graph.parameters:,} parameters>"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the graph drawn, with shapes, parameters and delays."""
+        from .drawing import of_model
+
+        return of_model(self)
 
     def with_options(self, **options: Unpack[Options]) -> Model[Answer]:
         """The same network with another num_threads, backend, weights or isa."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 #: Colours are those of the reader's own scheme; what a page draws is translucent or one of these two, which
 #: can be told from either background.
 BAR, SOLID = "rgba(70, 130, 200, 0.35)", "rgb(60, 125, 200)"
@@ -35,4 +33,6 @@ h1 {{ font-size: 1.3rem; overflow-wrap: anywhere }}
 
 def page(title: str, body: str) -> str:
     """A whole page around ``body``, which is HTML; ``title`` is text."""
+    from html import escape  # not needed to tell such a page
+
     return _PAGE.format(title=escape(title), body=body, GENERATOR=GENERATOR)

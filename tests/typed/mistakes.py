@@ -13,7 +13,7 @@ from rnnrt import Model, layers
 model = rnnrt.load("amp.rnnrt")
 x = np.zeros((1, 4, 1), np.float32)
 
-text: int = model.summary()  # wrong: str
+text: int = model.summary()  # wrong: a text
 model.stream(every_stp=True)  # wrong: every_step
 model.with_options(num_thread=2)  # wrong: num_threads
 rnnrt.load("amp.rnnrt", backend="cuda")  # wrong: native or blas
