@@ -456,6 +456,20 @@ class Model(Generic[Answer]):
 
         return profile(self, (x, *more), steps, seconds)
 
+    def trace(self, x: ArrayLike | None, *more: ArrayLike | None) -> dict[str, dict[str, Floats]]:
+        """What every recurrent layer does at every step of ``model(x, *more)``: {layer: {name: (batch, time,
+        units)}}, float32, without batch where x has none. Names: "h" what the layer gives, the engine's own
+        bits; of an LSTM "c" its cells, and the gates "i", "f", "g", "o"; of a GRU the gates "z", "r", "n",
+        each after its activation, by the layer's equations (see rnnrt.layers) for the engine's h. At masked
+        frames gates are NaN. Layers are named as in a State; one of backward direction has its arrays at the
+        frames they belong to. Of a Scan, "y" and its further answers by name.
+
+        Raises what the call would raise; UnsupportedModelError where no layer is recurrent.
+        """
+        from .tracing import trace
+
+        return trace(self, (x, *more))
+
     @property
     def fingerprint(self) -> str:
         """A hash of the network: its structure and every weight."""

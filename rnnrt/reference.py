@@ -339,16 +339,32 @@ def _rnn_step(layer, x, h):
 
 
 def _lstm_step(layer, x, h, c):
-    s = _affine(layer.weight, x, layer.bias) + _product(h, layer.recurrent_weight)
-    i, f, g, o = np.split(_normalised(layer, s, range(4)), 4, axis=-1)
-    gate = layer.recurrent_activation
-    c = apply(gate, f) * c + apply(gate, i) * apply(layer.activation, g)
+    i, f, g, o = _lstm_gates(layer, x, h).values()
+    c = f * c + i * g
     c = np.clip(c, -layer.cell_clip, layer.cell_clip) if layer.cell_clip else c
-    h = apply(gate, o) * apply(layer.activation, c)
+    h = o * apply(layer.activation, c)
     return {"h": h if layer.projection is None else _product(h, layer.projection), "c": c}
 
 
 def _gru_step(layer, x, h):
+    z, _, n = _gru_gates(layer, x, h).values()
+    return {"h": (1 - z) * n + z * h}
+
+
+def gates(layer, x, h):
+    """{gate: (rows, units)} of a SimpleRNN, LSTM or GRU, after their activations, from rows of frames and of
+    the h before them: i f g o, or z r n; none of a SimpleRNN.
+    """
+    return {"rnn": lambda *_: {}, "lstm": _lstm_gates, "gru": _gru_gates}[layer.kind](layer, x, h)
+
+
+def _lstm_gates(layer, x, h):
+    s = _affine(layer.weight, x, layer.bias) + _product(h, layer.recurrent_weight)
+    gates = zip("ifgo", np.split(_normalised(layer, s, range(4)), 4, axis=-1))
+    return {n: apply(layer.activation if n == "g" else layer.recurrent_activation, s) for n, s in gates}
+
+
+def _gru_gates(layer, x, h):
     p = _affine(layer.weight, x, layer.bias)
     units, u = layer.units, layer.recurrent_weight
     if layer.reset_after:
@@ -359,7 +375,7 @@ def _gru_step(layer, x, h):
     z, r = np.split(apply(layer.recurrent_activation, _normalised(layer, zr, [0, 1])), 2, axis=-1)
     candidate = r * q[:, 2 * units :] if layer.reset_after else _product(r * h, u[2 * units :])
     n = apply(layer.activation, _normalised(layer, p[:, 2 * units :] + candidate, [2]))
-    return {"h": (1 - z) * n + z * h}
+    return {"z": z, "r": r, "n": n}
 
 
 def scan(layer, arguments, initial_state, lengths, mask):

@@ -32,8 +32,8 @@ NAMES = {
     "frontends Model Stream State Graph",
     rnnrt.frontends: "Frames STFT InverseSTFT MelSpectrogram MFCC PreEmphasis Log mel_filters window",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
-    rnnrt.Model: "__call__ run stream step_many profile save summary inputs outputs clocks nbytes delay "
-    "receptive_field streamable verify with_options",
+    rnnrt.Model: "__call__ run stream step_many profile trace save summary inputs outputs clocks nbytes "
+    "delay receptive_field streamable verify with_options",
     rnnrt.Stream: "step push flush max_outputs reset state clone position delay",
     rnnrt.State: "arrays to_bytes from_bytes",
     rnnrt.layers: "GRU LSTM SimpleRNN Conv1D Dense Embedding GraphBuilder Graph Output",
@@ -240,7 +240,7 @@ ROWS = (
     ("importers",),
     ("golden", "lowering", "lowered", "masks", "ports", "ragged", "state", "_engine"),
     ("many", "plans", "model_states", "calls", "streaming", "core_limits"),
-    ("model", "loading", "value", "profiling", "profile_page", "drawing"),
+    ("model", "loading", "value", "profiling", "profile_page", "drawing", "tracing"),
     ("__init__",),
     ("command",),
     ("__main__",),
