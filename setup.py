@@ -20,7 +20,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 flags = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Werror=psabi", "-fvisibility=hidden"]
-links = ["-Wl,-z,now"] if os.name == "posix" and os.uname().sysname == "Linux" else []
+links = ["-Wl,-z,now", "-pthread"] if os.name == "posix" and os.uname().sysname == "Linux" else []
 if os.environ.get("RNNRT_DEBUG"):
     flags += ["-O0"]
 elif not os.environ.get("RNNRT_SANITIZE"):

@@ -66,6 +66,7 @@ cdef extern from "rnnrt.h" nogil:
     rnnrt_status rnnrt_load_memory(rnnrt_plan **, const void *, size_t, rnnrt_error *)
     const char *rnnrt_plan_layer(const rnnrt_plan *, int32_t)
     const char *rnnrt_status_text(int)
+    void rnnrt_plan_threads(rnnrt_plan *, size_t)
     void rnnrt_plan_free(rnnrt_plan *)
     const char *rnnrt_plan_isa(const rnnrt_plan *)
     size_t rnnrt_plan_bytes(const rnnrt_plan *)
@@ -118,6 +119,12 @@ cdef extern from "rnnrt.h" nogil:
     rnnrt_status rnnrt_plan_watch(rnnrt_plan *, rnnrt_spent *)
     double rnnrt_core_products(const char *, size_t)
     double rnnrt_core_reads(const char *, const float *, size_t, size_t)
+
+cdef extern from "share.h" nogil:
+    struct rnnrt_worth_of "rnnrt_worth":
+        double call, product
+    rnnrt_worth_of rnnrt_worth
+    size_t rnnrt_pool_processors
 
 cdef extern from "Python.h":
     void *PyCapsule_GetPointer(object, const char *) except NULL

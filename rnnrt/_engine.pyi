@@ -39,9 +39,14 @@ def core_reads(numbers: Floats, times: int, isa: str | None = None) -> float:
     those are.
     """
 
-def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None) -> Plan:
+def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None, threads: int = 1) -> Plan:
     """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same layers, or of more than
     these, for another length or with other inputs, whose weights it shares.
+    """
+
+def share_from(call: float = 4e6, product: float = 1e5, processors: int = 0) -> None:
+    """For tests: multiply-adds of a call and of a product from which threads share them, and processors to
+    count on in place of those there are.
     """
 
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
@@ -72,21 +77,9 @@ LONG_WORK: int
 
 @final
 class Call:
-    """A long call on its way, or the rows of it that one thread works on (``part``): looks after signals and
-    tells ``progress``.
-    """
+    """A long call on its way: looks after signals and tells ``progress``."""
 
-    @property
-    def error(self) -> BaseException | None: ...
-    def __new__(
-        cls, total: float, progress: Callable[[float, float], object] | None = None, whole: Call | None = None
-    ) -> Call: ...
-    def part(self) -> Call:
-        """The part of this call that another thread does."""
-
-    def cancel(self, error: BaseException) -> None:
-        """End the call, in all its threads, with ``error``."""
-
+    def __new__(cls, total: float, progress: Callable[[float, float], object] | None = None) -> Call: ...
     def finish(self) -> None:
         """The last word to ``progress``."""
 
@@ -114,6 +107,7 @@ class Plan:
         states: dict[str, list[str]] = {},
         family: Plan | None = None,
         file: bytes | None = None,
+        threads: int = 1,
     ) -> Plan: ...
     @staticmethod
     def of_file(content: bytes, names: list[str], widths: Iterable[int]) -> Plan:

@@ -1,7 +1,7 @@
 """Where the C library is that comes with the package: the header and the static library of the engine.
 
     cc host.c -I"$(python -c 'import rnnrt; print(rnnrt.get_include())')" \\
-        "$(python -c 'import rnnrt; print(rnnrt.get_library())')" -lm
+        "$(python -c 'import rnnrt; print(rnnrt.get_library())')" -lm -pthread
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def get_include() -> str:
 
 
 def get_library() -> str:
-    """The path of the static library ``librnnrt.a``, to be linked with ``-lm``. It is position-independent,
-    so it may become part of a shared library or a plug-in. Raises RnnrtError where this installation has
-    none.
+    """The path of the static library ``librnnrt.a``, to be linked with ``-lm -pthread``. It is
+    position-independent, so it may become part of a shared library or a plug-in. Raises RnnrtError where this
+    installation has none.
     """
     return _found("lib", "librnnrt.a")
 

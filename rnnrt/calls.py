@@ -1,8 +1,6 @@
-"""Whole inputs: in the source's axes in and out, in slices of rows, on several threads."""
+"""Whole inputs: in the source's axes in and out, in slices of rows."""
 
 from __future__ import annotations
-
-import threading
 
 import numpy as np
 
@@ -16,11 +14,10 @@ SLICE = 1 << 20
 
 
 class WholeCalls:
-    """Answers of one network to whole inputs: by its ports, plans and states, on ``num_threads``."""
+    """Answers of one network to whole inputs: by its ports, plans and states."""
 
-    def __init__(self, graph, ports, plans, states, num_threads):
+    def __init__(self, graph, ports, plans, states):
         self.graph, self.ports, self.plans, self.states = graph, ports, plans, states
-        self.num_threads = num_threads
 
     def answer(
         self,
@@ -138,23 +135,21 @@ class WholeCalls:
 
     def _run(self, plan, batch, arrays, views, lengths, initial, final, progress):
         """Run the plan. Inputs that the engine cannot read as they are become what it reads some rows at a
-        time, and threads share out the rows where there is enough work for them."""
+        time: enough for each of its threads."""
         frames = max(a.shape[0] for a in arrays)
         total = plan.work(frames) * batch
         long = total > _engine.LONG_WORK
         call = _engine.Call(total, progress) if long or progress is not None else None
-        threads = min(self.num_threads, batch) if long else 1
         size = batch
-        if threads > 1 or any(a.size > SLICE and not readable(a) for a in arrays):
+        if any(a.size > SLICE and not readable(a) for a in arrays):
             numbers = sum(a.shape[0] * a.shape[2] for a in arrays)
-            rows = plan.rows(frames)
-            size = min(-(-batch // threads), rows * max(1, SLICE // (rows * numbers)))
-        cuts = iter([(k, min(k + size, batch)) for k in range(0, batch, size)])
-
-        def rows_of(a, b, part):
-            if (a, b) == (0, batch):
-                plan.run(batch, [engine_form(x) for x in arrays], views, lengths, initial, final, 0, part)
-                return
+            rows = plan.rows(frames) * self.plans.threads
+            size = min(batch, rows * max(1, SLICE // (rows * numbers)))
+        for a in range(0, batch, size):
+            b = min(a + size, batch)
+            if size == batch:
+                plan.run(batch, [engine_form(x) for x in arrays], views, lengths, initial, final, 0, call)
+                break
             own_final = [(v, np.empty_like(x[a:b])) for v, x in final]
             plan.run(
                 b - a,
@@ -164,17 +159,11 @@ class WholeCalls:
                 [(v, np.ascontiguousarray(x[a:b])) for v, x in initial],
                 own_final,
                 0,
-                part,
+                call,
                 a,
             )
             for (_, x), (_, y) in zip(final, own_final):
                 x[a:b] = y
-
-        if threads < 2:
-            for a, b in cuts:
-                rows_of(a, b, call)
-        else:
-            _share_out(cuts, rows_of, call, threads)
         if call is not None:
             call.finish()
 
@@ -229,30 +218,3 @@ class WholeCalls:
                 )
             if layer.lengths == "moves" or any(layer_of(r) in moved for r in layer.inputs):
                 moved.add(layer.name)
-
-
-def _share_out(cuts, rows_of, call, threads):
-    """Run every cut by one of ``threads`` threads, the caller's among them. The first error ends all, as does
-    what interrupts the caller.
-    """
-
-    def drain(part):
-        try:
-            for a, b in cuts:
-                if call.error is None:
-                    rows_of(a, b, part)
-        except BaseException as error:  # noqa: BLE001 - given back to the caller below
-            call.cancel(error)
-
-    workers = [threading.Thread(target=drain, args=(call.part(),)) for _ in range(threads - 1)]
-    for w in workers:
-        w.start()
-    drain(call)
-    for w in workers:
-        while w.is_alive():
-            try:
-                w.join()
-            except BaseException as error:  # noqa: BLE001 - likewise
-                call.cancel(error)
-    if call.error is not None:
-        raise call.error

@@ -353,7 +353,7 @@ def verify_for_c(model: Model[Any]) -> str | None:
         return str(error)
     twin = Model.__new__(Model)
     twin.__dict__.update(model.__dict__)
-    twin._calls = WholeCalls(model.graph, model._ports, plans, model._states, 1)
+    twin._calls = WholeCalls(model.graph, model._ports, plans, model._states)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # who answered was said
         try:

@@ -50,8 +50,9 @@ class Model(Generic[Answer]):
     weights.
 
     Made by ``rnnrt.load``, ``rnnrt.from_*`` or ``rnnrt.from_graph``. ``backend``: "native", or "blas" for
-    products on SciPy's BLAS, which gives up the promise of equal bits. ``num_threads``: threads that share
-    the rows of a large batch.
+    products on SciPy's BLAS, which gives up the promise of equal bits. ``num_threads``: most
+    threads that share a call with whole inputs, never more than the processors the process may use; where it
+    does not pay, as in short calls, and in streams it is one.
     """
 
     def __init__(
@@ -102,16 +103,16 @@ class Model(Generic[Answer]):
         self._run_graph = passes.optimise(graph, lift)
         self._ports = Ports(graph, self._run_graph)
         self._states = ModelStates(graph, self._run_graph)
-        self._run_on(Plans(self._run_graph, "blas" if backend == "blas" else isa), num_threads)
+        self._run_on(Plans(self._run_graph, "blas" if backend == "blas" else isa, threads=num_threads))
 
-    def _run_on(self, plans, num_threads):
+    def _run_on(self, plans):
         """Make calls and streams run on ``plans``, of this network."""
         self._plans = plans
-        self._calls = WholeCalls(self.graph, self._ports, plans, self._states, num_threads)
-        self._streams = Streams(self._run_graph, self._ports, plans, self._states, num_threads)
+        self._calls = WholeCalls(self.graph, self._ports, plans, self._states)
+        self._streams = Streams(self._run_graph, self._ports, plans, self._states)
         #: The plan and what else the short way of a call needs: see ``__call__``.
         self._plan = plans.common
-        short = self._plan is not None and num_threads == 1 and "lengths_input" not in self.graph.metadata
+        short = self._plan is not None and "lengths_input" not in self.graph.metadata
         self._plain = self._ports.plain() if short else None
 
     # ---- what it is ----------------------------------------------------------------------------------------

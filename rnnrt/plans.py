@@ -19,13 +19,16 @@ MOST = 8
 class Plans:
     """The plans of ``graph``, all with the packed weights of the first, or of ``family``, a plan of a graph
     that has its layers and more. ``isa``: the instruction set, "blas", or None for the machine's best.
+    ``threads``: most that share a call.
 
     ``common``: the Plan for every length, or None where ``needs_length``, the name of a layer, needs to know
     it.
     """
 
-    def __init__(self, graph: Graph, isa: str | None, family: _engine.Plan | None = None) -> None:
-        self.graph, self.isa, self.family = graph, isa, family
+    def __init__(
+        self, graph: Graph, isa: str | None, family: _engine.Plan | None = None, threads: int = 1
+    ) -> None:
+        self.graph, self.isa, self.family, self.threads = graph, isa, family, threads
         self._by_length: dict[object, _engine.Plan] = {}
         _, _, self.needs_length = lowering.descs_of(graph)
         self.common = None if self.needs_length else self._make(graph)
@@ -38,13 +41,14 @@ class Plans:
         """
         made = cls.__new__(cls)
         made.graph, made.isa, made.needs_length, made._by_length = graph, None, None, {}
+        made.threads = 1
         names = [desc["name"] for desc in lowering.descs_of(graph)[0]]
         widths = [graph.signals[o.value].width for o in graph.outputs]
         made.common = made.family = _engine.Plan.of_file(content, names, widths)
         return made
 
     def _make(self, graph):
-        plan = _engine.plan_of(graph, self.isa, self.family)
+        plan = _engine.plan_of(graph, self.isa, self.family, self.threads)
         self.family = self.family or plan
         return plan
 

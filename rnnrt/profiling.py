@@ -205,7 +205,7 @@ def copied(model, plans):
     """The same network on other plans of it, and one thread."""
     made = object.__new__(type(model))
     made.__dict__.update(model.__dict__)
-    made._run_on(plans, 1)
+    made._run_on(plans)
     return made
 
 

@@ -89,8 +89,8 @@ class Streamed(Record):
 class Streams:
     """The live streams of one network, which the engine runs as ``run_graph``."""
 
-    def __init__(self, run_graph, ports, plans, states, num_threads):
-        self.graph, self.ports, self.states, self.num_threads = run_graph, ports, states, num_threads
+    def __init__(self, run_graph, ports, plans, states):
+        self.graph, self.ports, self.states = run_graph, ports, states
         self._whole = Streamed(run_graph, ports, plans, None, {}, timing.may_emit_many(run_graph))
         self._cuts: dict[frozenset[str], Streamed] = {}
 
@@ -124,8 +124,8 @@ class Streams:
         if given is not None:  # where it packs, its rows are as long as what is given, unless they say so
             facts = {k: v for k, v in given.metadata.items() if k != "lengths_input"}
             given = given.replace(given.layers, metadata=facts)
-            plans = Plans(given, isa, family)
-            calls = WholeCalls(given, Ports(given, given), plans, ModelStates(given, given), self.num_threads)
+            plans = Plans(given, isa, family, self._whole.plans.threads)
+            calls = WholeCalls(given, Ports(given, given), plans, ModelStates(given, given))
         emits = timing.may_emit_many(rest)
         return Streamed(rest, Ports(rest, rest), Plans(rest, isa, family), calls, values, emits)
 

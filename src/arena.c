@@ -22,6 +22,7 @@ static size_t bare_bytes(const struct rnnrt_plan *plan) {
 static struct rnnrt_arena *bare(void *memory, const struct rnnrt_plan *plan) {
     struct rnnrt_arena *arena = memory;
     arena->plan = plan;
+    arena->kernels = plan->kernels;
     arena->home = -1;
     arena->count = plan->count;
     arena->ops = (struct op_place *)(arena + 1);

@@ -6,6 +6,7 @@
 #define RNNRT_ARENA_H
 
 #include "plan.h"
+#include "share.h"
 
 struct op_place {
     size_t scratch;                         /* offset (floats) into `work` */
@@ -25,8 +26,9 @@ struct value_place {
 
 struct rnnrt_arena {
     const struct rnnrt_plan *plan;
-    size_t count; /* ops; the plan may be gone when an arena without a place goes */
-    int32_t home; /* its place among the plan's idle ones, or -1 */
+    const struct rnnrt_kernels *kernels; /* the plan's, or with products that a team shares */
+    size_t count;                        /* ops; the plan may be gone when an arena without a place goes */
+    int32_t home;                        /* its place among the plan's idle ones, or -1 */
     size_t batch, block;
     bool every_step;
     uint64_t moving;              /* bits: the clocks whose frames a round takes */
@@ -132,8 +134,19 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
                               size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
                               struct rnnrt_error *error);
 
-/* A whole input through the arena's own rows, for the plan inside an op, which has one input and one output
- * (run.c). */
+/* A whole batch of inputs (run.c). */
+struct rnnrt_call {
+    const struct rnnrt_array *inputs;
+    struct rnnrt_array *outputs;
+    const int64_t *lengths;
+    const struct rnnrt_state_value *initial, *final;
+    size_t initial_count, final_count;
+};
+/* It goes through the arena's own rows; `sharing`: with a team, or NULL. */
+enum rnnrt_status rnnrt_run_rows(struct rnnrt_arena *arena, const struct rnnrt_call *call,
+                                 struct rnnrt_sharing *sharing, struct rnnrt_pulse *pulse,
+                                 struct rnnrt_error *error);
+/* The same for the plan inside an op, which has one input and one output. */
 enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
                                   struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
                                   struct rnnrt_error *error);

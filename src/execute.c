@@ -112,12 +112,12 @@ static bool find_final(const struct rnnrt_arena *arena, const struct rnnrt_op *o
                        struct rnnrt_invocation *call, const size_t *ready) {
     int32_t exhausted = 0;
     for (int32_t i = 0; i < op->counted; i++)
-        exhausted += ready[i] == call->frames && producer_done(arena, op->desc.input[i]);
+        exhausted += ready[i] == call->frames && (op->whole || producer_done(arena, op->desc.input[i]));
     call->final = exhausted == op->counted;
     if (!exhausted || call->final || arena->every_step || !arena->plan->values[op->desc.input[0]].timed)
         return true;
     for (int32_t i = 0; i < op->counted; i++)
-        if (ready[i] > call->frames && producer_done(arena, op->desc.input[i])) return false;
+        if (ready[i] > call->frames && (op->whole || producer_done(arena, op->desc.input[i]))) return false;
     return true;
 }
 
@@ -168,11 +168,10 @@ static bool rests(const struct rnnrt_arena *arena, const struct rnnrt_op *op) {
 
 enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
                                struct rnnrt_error *error) {
-    const struct rnnrt_plan *plan = arena->plan;
-    const struct rnnrt_op *op = &plan->ops[r];
+    const struct rnnrt_op *op = &arena->plan->ops[r];
     const struct rnnrt_record *record = rnnrt_record_of(op, arena->rows[0]);
     struct rnnrt_invocation call;
-    call.kernels = plan->kernels;
+    call.kernels = arena->kernels;
     call.batch = arena->batch;
     call.frames = SIZE_MAX;
     call.rows = arena->rows;

@@ -328,8 +328,16 @@ fail:
     return status;
 }
 
+void rnnrt_plan_threads(struct rnnrt_plan *plan, size_t threads) {
+    bool had = plan->threads > 1, has = threads > 1;
+    plan->threads = threads;
+    if (has && !had) rnnrt_pool_hold();
+    if (had && !has) rnnrt_pool_let_go();
+}
+
 void rnnrt_plan_free(struct rnnrt_plan *plan) {
     if (!plan) return;
+    rnnrt_plan_threads(plan, 1);
     for (size_t i = 0; i < RNNRT_IDLE_ARENAS; i++) rnnrt_arena_free(plan->idle[i].arena);
     rnnrt_weights_release(plan->weights);
     free(plan->ops);

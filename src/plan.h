@@ -156,6 +156,7 @@ struct rnnrt_value {
     int32_t op;    /* that makes it */
     bool used;     /* somebody reads it */
     bool full;     /* kept for its whole length */
+    bool backward; /* an rnn, gru or lstm reads it from the last frame to the first */
     bool timed;
 };
 
@@ -193,6 +194,8 @@ struct rnnrt_plan {
     size_t length[RNNRT_MAX_CLOCKS]; /* frames that a plan which streams fixes for a clock, else 0 */
     bool fixed;                      /* it does for some clock */
     double work_frame, work_once;    /* multiply-adds for a row: for every frame, and besides */
+    double work_step;                /* for one frame, of the rnn, gru or lstm that has most */
+    size_t threads;                  /* see rnnrt_plan_threads; 0 as 1 */
     struct rnnrt_weights *weights;
     size_t next_block;       /* while the plan is made: the block of a family that is handed out next */
     bool filled;             /* they are a family's: what is handed out is there already */

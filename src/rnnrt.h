@@ -8,6 +8,7 @@
  *
  * Threads: a plan never changes, and all calls that take a `const struct rnnrt_plan *` may run on it at once;
  * of one stream one call at a time. rnnrt_plan_free comes after every stream of the plan is gone.
+ * rnnrt_run works on the thread that calls it, and on more where rnnrt_plan_threads says so.
  * Memory: load, create and rnnrt_run allocate. step, push and flush allocate only where more threads are
  * inside the plan at once than ever before; of a stream that is `realtime` or in the caller's memory they
  * allocate nothing, take no lock and make no system call. No call writes to stdout or stderr, ends the
@@ -191,6 +192,18 @@ enum rnnrt_status rnnrt_load(struct rnnrt_plan **plan, const char *path, struct 
 enum rnnrt_status rnnrt_load_memory(struct rnnrt_plan **plan, const void *bytes, size_t size,
                                     struct rnnrt_error *error);
 void rnnrt_plan_free(struct rnnrt_plan *plan);
+/* Up to `threads` threads share the work of one rnnrt_run of the plan (1, the default: the caller's alone; 64
+ * at most, and no more than the processors that the calling thread may run on): rows of a batch, the two
+ * directions of a bidirectional layer, the outputs of large products. Bits do not change. Small calls, and
+ * those that find the threads at work for others, stay on the caller's. Streams always do.
+ *
+ * The others are made when a call first wants them, are the process's (calls of all plans take them by turns;
+ * there is one less than processors), wait without work for less than a millisecond and then asleep, block
+ * all signals, and end when the last plan that asked for more than one is freed. A child of a fork makes its
+ * own; if it was forked in the middle of a call, by the question of that call, the call may end with
+ * RNNRT_CANCELLED. Without POSIX threads (Windows, bare metal), and of a watched plan, a call stays on one.
+ * To be said before the plan is used. */
+void rnnrt_plan_threads(struct rnnrt_plan *plan, size_t threads);
 /* Inputs and outputs, in the order of the arrays that rnnrt_run and rnnrt_stream_push take. Names are those
  * of the file, "" of a plan that was made of descriptors, and live as long as the plan. */
 struct rnnrt_port {

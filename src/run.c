@@ -6,11 +6,104 @@
 #include "arena.h"
 #include "float_mode.h"
 
+/* ---- ops that run once over their whole input ---- */
+
+enum { MOST_AT_ONCE = 8 };
+
+/* Some of one stage that wait for none of the others. */
+struct at_once {
+    const struct rnnrt_arena *arena;
+    const int64_t *lengths;
+    size_t count, next, op[MOST_AT_ONCE];
+    enum rnnrt_status status[MOST_AT_ONCE];
+    struct rnnrt_error errors[MOST_AT_ONCE];
+    struct rnnrt_member members[MOST_AT_ONCE];
+    struct rnnrt_pulse *pulses[MOST_AT_ONCE];
+};
+
+static void invoke_some(void *argument, size_t member) {
+    struct at_once *ops = argument;
+    if (member >= MOST_AT_ONCE) return;
+    struct rnnrt_member *own_member = &ops->members[member];
+    for (size_t k; (k = __atomic_fetch_add(&ops->next, 1, __ATOMIC_RELAXED)) < ops->count;) {
+        if (!rnnrt_member_takes(own_member, k)) return;
+        struct rnnrt_arena own = *ops->arena; /* in which each op has places of its own */
+        own.kernels = own.plan->kernels;
+        own.pulse = ops->pulses[member];
+        ops->errors[k] = (struct rnnrt_error){.layer = -1};
+        ops->status[k] = rnnrt_invoke(&own, ops->op[k], ops->lengths, &ops->errors[k]);
+        if (ops->status[k]) rnnrt_member_fails(own_member);
+    }
+}
+
+/* Whether it is better to take the ops at once, each with its products whole, than one by one with products
+ * that all members share. */
+static bool worth_it(const struct at_once *ops, const struct rnnrt_sharing *sharing) {
+    const struct rnnrt_arena *arena = ops->arena;
+    if (!sharing || ops->count < 2) return false;
+    double least = 1e300;
+    for (size_t k = 0; k < ops->count; k++) {
+        const struct rnnrt_op *op = &arena->plan->ops[ops->op[k]];
+        double work = op->work * (double)arena->batch;
+        if (ops->count < sharing->team.size && work >= 4 * rnnrt_worth.product) return false;
+        work *= (double)arena->values[op->desc.input[0]].total;
+        least = work < least ? work : least;
+    }
+    return least >= rnnrt_worth.product;
+}
+
+static enum rnnrt_status invoke_all(struct at_once *ops, struct rnnrt_arena *arena,
+                                    struct rnnrt_sharing *sharing, struct rnnrt_error *error) {
+    if (!worth_it(ops, sharing)) {
+        enum rnnrt_status status = RNNRT_OK;
+        for (size_t k = 0; k < ops->count && !status; k++)
+            status = rnnrt_invoke(arena, ops->op[k], ops->lengths, error);
+        return status;
+    }
+    struct rnnrt_question question = {.pulse = arena->pulse, .failed = SIZE_MAX};
+    for (size_t m = 0; m < MOST_AT_ONCE; m++)
+        ops->pulses[m] = rnnrt_member_begin(&ops->members[m], &question, m);
+    ops->next = 0;
+    bool whole = rnnrt_team_run(&sharing->team, invoke_some, ops, rnnrt_member_idle, &ops->members[0]);
+    for (size_t m = 0; m < MOST_AT_ONCE; m++) rnnrt_member_end(&ops->members[m]);
+    if (!whole || question.over) return RNNRT_CANCELLED;
+    if (question.failed == SIZE_MAX) return RNNRT_OK;
+    if (error) *error = ops->errors[question.failed];
+    return ops->status[question.failed];
+}
+
+static bool waits_for_some(const struct at_once *ops, const struct rnnrt_op *op) {
+    for (int32_t i = 0; i < op->desc.inputs; i++)
+        for (size_t k = 0; k < ops->count; k++)
+            if ((size_t)ops->arena->plan->values[op->desc.input[i]].op == ops->op[k]) return true;
+    return false;
+}
+
+static enum rnnrt_status run_whole_ops(struct rnnrt_arena *arena, int32_t stage, const int64_t *lengths,
+                                       struct rnnrt_sharing *sharing, struct rnnrt_error *error) {
+    struct at_once ops;
+    ops.arena = arena, ops.lengths = lengths, ops.count = 0;
+    for (size_t r = 0; r < arena->plan->count; r++) {
+        const struct rnnrt_op *op = &arena->plan->ops[r];
+        if (!op->whole || op->stage != stage) continue;
+        if (ops.count == MOST_AT_ONCE || waits_for_some(&ops, op)) {
+            enum rnnrt_status status = invoke_all(&ops, arena, sharing, error);
+            if (status) return status;
+            ops.count = 0;
+        }
+        ops.op[ops.count++] = r;
+    }
+    return invoke_all(&ops, arena, sharing, error);
+}
+
+/* ---- a stage ---- */
+
 /* The blocks of one stage: graph inputs feed the first stage block by block, full-length buffers feed
  * themselves. */
-static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, const struct rnnrt_array *inputs,
-                                   struct rnnrt_array *outputs, const size_t *room, const int64_t *lengths,
+static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, const struct rnnrt_call *call,
+                                   const size_t *room, struct rnnrt_sharing *sharing,
                                    struct rnnrt_error *error) {
+    const struct rnnrt_array *inputs = call->inputs;
     const struct rnnrt_plan *plan = arena->plan;
     bool left = true;
     for (size_t start = 0; left; start += arena->block) {
@@ -40,20 +133,17 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
                 continue;
             }
             if (op->whole || op->stage != stage || record->done) continue;
-            enum rnnrt_status status = rnnrt_invoke(arena, r, lengths, error);
+            enum rnnrt_status status = rnnrt_invoke(arena, r, call->lengths, error);
             if (status) return status;
             left |= !record->done;
         }
-        enum rnnrt_status status = rnnrt_write_outputs(arena, outputs, room, error);
+        enum rnnrt_status status = rnnrt_write_outputs(arena, call->outputs, room, error);
         if (status) return status;
     }
     for (size_t v = 0; v < plan->value_count; v++) arena->values[v].fresh = 0;
-    for (size_t r = 0; r < plan->count; r++)
-        if (plan->ops[r].whole && plan->ops[r].stage == stage) {
-            enum rnnrt_status status = rnnrt_invoke(arena, r, lengths, error);
-            if (status) return status;
-        }
-    return rnnrt_write_outputs(arena, outputs, room, error);
+    enum rnnrt_status status = run_whole_ops(arena, stage, call->lengths, sharing, error);
+    if (status) return status;
+    return rnnrt_write_outputs(arena, call->outputs, room, error);
 }
 
 /* The frames of a clock's inputs whose length is free (or of all, where none is), once it is sure that every
@@ -122,29 +212,29 @@ static void move_states(struct rnnrt_arena *arena, const struct rnnrt_state_valu
 }
 
 /* A whole input through the arena's own rows. */
-static enum rnnrt_status run_rows(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
-                                  struct rnnrt_array *outputs, const int64_t *lengths,
-                                  const struct rnnrt_state_value *initial, size_t initial_count,
-                                  const struct rnnrt_state_value *final, size_t final_count,
-                                  struct rnnrt_pulse *pulse, struct rnnrt_error *error) {
+enum rnnrt_status rnnrt_run_rows(struct rnnrt_arena *arena, const struct rnnrt_call *call,
+                                 struct rnnrt_sharing *sharing, struct rnnrt_pulse *pulse,
+                                 struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
     size_t room[RNNRT_PLAN_OUTPUTS], frames[RNNRT_MAX_CLOCKS];
-    enum rnnrt_status status = count_frames(plan, inputs, frames, error);
+    enum rnnrt_status status = count_frames(plan, call->inputs, frames, error);
     if (!status) status = rnnrt_arena_own_rows(arena);
     if (!status) status = rnnrt_arena_whole(arena, frames);
     if (status) return status;
     arena->every_step = false;
     arena->pulse = pulse;
+    if (sharing) arena->kernels = &sharing->kernels;
     for (size_t b = 0; b < arena->batch; b++) rnnrt_row_begin(plan, arena->rows[b]);
-    take_whole_inputs(arena, inputs);
-    move_states(arena, initial, initial_count, true);
-    rnnrt_open_outputs(arena, inputs, outputs, room);
+    take_whole_inputs(arena, call->inputs);
+    move_states(arena, call->initial, call->initial_count, true);
+    rnnrt_open_outputs(arena, call->inputs, call->outputs, room);
     float_mode mode = enter_floats();
     for (int32_t stage = 0; stage < plan->stages && !status; stage++)
-        status = run_stage(arena, stage, inputs, outputs, room, lengths, error);
+        status = run_stage(arena, stage, call, room, sharing, error);
     leave_floats(mode);
-    if (!status) move_states(arena, final, final_count, false);
-    for (size_t r = 0; r < plan->count && initial_count; r++)
+    arena->kernels = plan->kernels;
+    if (!status) move_states(arena, call->final, call->final_count, false);
+    for (size_t r = 0; r < plan->count && call->initial_count; r++)
         memset(arena->ops[r].initial, 0, sizeof arena->ops[r].initial);
     return status;
 }
@@ -152,7 +242,8 @@ static enum rnnrt_status run_rows(struct rnnrt_arena *arena, const struct rnnrt_
 enum rnnrt_status rnnrt_run_inner(struct rnnrt_arena *arena, const struct rnnrt_array *inputs,
                                   struct rnnrt_array *outputs, struct rnnrt_pulse *pulse,
                                   struct rnnrt_error *error) {
-    return run_rows(arena, inputs, outputs, NULL, NULL, 0, NULL, 0, pulse, error);
+    const struct rnnrt_call call = {.inputs = inputs, .outputs = outputs};
+    return rnnrt_run_rows(arena, &call, NULL, pulse, error);
 }
 
 bool rnnrt_ask(struct rnnrt_pulse *pulse) {
@@ -161,103 +252,4 @@ bool rnnrt_ask(struct rnnrt_pulse *pulse) {
     int answer = pulse->between->ask(pulse->between->argument);
     enter_floats();
     return answer != 0;
-}
-
-/* ---- a batch, in slices of rows ---- */
-
-enum {
-    SLICE_BYTES = 1 << 20, /* what a slice touches again and again should stay near the processor */
-    SLICE_ROWS = 64,       /* below so many rows the matrix products get slow */
-    SLICE_MOST = 64 << 20, /* and above so many bytes it is memory that counts */
-    SLICE_LEAST = 8,
-};
-
-size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames) {
-    double bytes = 64 + (double)plan->row_bytes;
-    for (size_t r = 0; r < plan->count; r++) {
-        const struct rnnrt_op *op = &plan->ops[r];
-        double before = op->desc.inputs ? plan->ops[plan->values[op->desc.input[0]].op].rate : 1;
-        struct rnnrt_sizes sizes = {0, 1};
-        if (op->layer->measure) op->layer->measure(op, SLICE_ROWS, 1, &sizes);
-        bytes += (double)sizes.scratch * sizeof(float) / SLICE_ROWS;
-        for (size_t slot = 0; slot < op->slots; slot++) {
-            const struct rnnrt_value *value = &plan->values[op->value + slot];
-            double count = !value->full || !value->timed ? 1
-                           : slot                        ? before * (double)frames
-                                                         : op->rate * (double)frames + op->few;
-            if (value->used) bytes += count * value->width * (double)sizeof(float);
-        }
-    }
-    double rows = SLICE_BYTES / bytes;
-    if (rows < SLICE_ROWS) {
-        rows = SLICE_MOST / bytes;
-        rows = rows > SLICE_ROWS ? SLICE_ROWS : rows < SLICE_LEAST ? SLICE_LEAST : rows;
-    }
-    return rows < 1 << 20 ? (size_t)rows : 1 << 20;
-}
-
-static void cut_states(const struct rnnrt_plan *plan, const struct rnnrt_state_value *from, size_t count,
-                       size_t row, struct rnnrt_state_value *to) {
-    for (size_t i = 0; i < count; i++) {
-        to[i] = from[i];
-        if (from[i].value >= 0 && (size_t)from[i].value < plan->value_count)
-            to[i].data += row * (size_t)plan->values[from[i].value].width;
-    }
-}
-
-enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
-                            struct rnnrt_array *outputs, const int64_t *lengths,
-                            const struct rnnrt_state_value *initial, size_t initial_count,
-                            const struct rnnrt_state_value *final, size_t final_count, size_t block,
-                            struct rnnrt_between *between, struct rnnrt_error *error) {
-    if (error) *error = (struct rnnrt_error){.layer = -1};
-    size_t frames = 1, most, made[RNNRT_PLAN_OUTPUTS] = {0}, row = 0;
-    for (size_t i = 0; i < plan->inputs; i++) frames = rnnrt_larger(frames, inputs[i].frames);
-    most = batch > SLICE_LEAST ? rnnrt_plan_rows(plan, frames) : batch;
-    if (batch > most) { /* slices of one size: the arena of the first serves all but the last */
-        size_t slices = (batch + most - 1) / most;
-        most = (batch + slices - 1) / slices;
-    }
-    struct rnnrt_array *parts = NULL;
-    struct rnnrt_state_value *states = NULL;
-    if (batch > most) {
-        parts = malloc((plan->inputs + plan->outputs) * sizeof *parts);
-        states = malloc((initial_count + final_count + 1) * sizeof *states);
-        if (!parts || !states) {
-            free(parts);
-            free(states);
-            return RNNRT_NO_MEMORY;
-        }
-    }
-    float_mode mode = enter_floats();
-    struct rnnrt_pulse pulse = {between, (uint64_t)mode};
-    enum rnnrt_status status = batch ? RNNRT_OK : RNNRT_NO_MEMORY;
-    for (size_t rows; row < batch && !status; row += rows) {
-        rows = rnnrt_smaller(most, batch - row);
-        struct rnnrt_arena *arena;
-        if ((status = rnnrt_arena_borrow(plan, rows, rnnrt_block(block, rows), &arena))) break;
-        const struct rnnrt_array *in = inputs;
-        struct rnnrt_array *out = outputs;
-        if (parts) {
-            in = parts, out = parts + plan->inputs;
-            for (size_t i = 0; i < plan->inputs + plan->outputs; i++) {
-                parts[i] = i < plan->inputs ? inputs[i] : outputs[i - plan->inputs];
-                parts[i].data += (ptrdiff_t)row * parts[i].batch_stride;
-            }
-            cut_states(plan, initial, initial_count, row, states);
-            cut_states(plan, final, final_count, row, states + initial_count);
-        }
-        status =
-            run_rows(arena, in, out, lengths ? lengths + row : NULL, parts ? states : initial, initial_count,
-                     parts ? states + initial_count : final, final_count, between ? &pulse : NULL, error);
-        rnnrt_arena_return(arena);
-        if (status) break;
-        for (size_t o = 0; o < plan->outputs; o++) made[o] = out[o].frames;
-    }
-    leave_floats(mode);
-    if (status == RNNRT_BAD_ID && error) error->batch_row += (int64_t)row;
-    for (size_t o = 0; o < plan->outputs && parts; o++) outputs[o].frames = status ? 0 : made[o];
-    free(parts);
-    free(states);
-    return status;
 }

@@ -82,11 +82,25 @@ static bool joins_late(const struct rnnrt_plan *plan, const struct rnnrt_op *op)
     return late && live;
 }
 
+static bool runs_backward(const struct rnnrt_op *op) {
+    return op->desc.reverse || op->desc.kind == rnnrt_kind_reverse;
+}
+
+/* Whether it is one cell over frames: what a direction of a bidirectional layer is. */
+static bool is_direction(const struct rnnrt_op *op) {
+    return rnnrt_recurrent(op->desc.kind) && op->desc.kind != rnnrt_kind_scan;
+}
+
 static void order(struct rnnrt_plan *plan) {
     plan->stages = 1;
     for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        if (is_direction(op) && op->desc.reverse) plan->values[op->desc.input[0]].backward = true;
+    }
+    for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
-        op->whole = op->desc.reverse || op->desc.kind == rnnrt_kind_reverse;
+        /* beside one that runs backward over the same frames it waits for these too: both may run at once */
+        op->whole = runs_backward(op) || (is_direction(op) && plan->values[op->desc.input[0]].backward);
         op->stage = op->desc.inputs ? 0 : -1;
         op->once = op->desc.inputs || !op->desc.timed;
         for (int32_t i = 0; i < op->desc.inputs; i++) {
@@ -195,6 +209,7 @@ static void count_work(struct rnnrt_plan *plan) {
                                    : 4.0 * ((double)op->desc.input_size + (double)op->desc.output_size);
         plan->work_frame += op->work * rate;
         plan->work_once += op->work * few;
+        if (is_direction(op) && op->work > plan->work_step) plan->work_step = op->work;
         if (!op->desc.timed) continue;
         struct rnnrt_rate by = rnnrt_rate_of(op);
         double length =
@@ -296,6 +311,9 @@ enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan) {
 }
 
 int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, const char **text) {
+    *text = "runs from the last frame to the first";
+    for (size_t r = 0; r < plan->count; r++)
+        if (runs_backward(&plan->ops[r])) return (int32_t)r;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         *text = "has a different fixed length from the inputs its frames are joined with, so they cannot be "
@@ -303,11 +321,10 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         if (op->desc.kind == rnnrt_kind_input && op->desc.timed &&
             op->desc.length != plan->ops[leader_of(plan, (int32_t)r)].desc.length)
             return (int32_t)r;
-        *text = op->whole ? "runs from the last frame to the first"
-                : op->desc.kind == rnnrt_kind_expand
+        *text = op->desc.kind == rnnrt_kind_expand
                     ? "repeats at every frame a value that is known only when the sequence is over"
                     : "takes its initial state from another layer, which must be done first";
-        if (op->whole || op->stage > 0) return (int32_t)r;
+        if (op->stage > 0) return (int32_t)r;
         /* it is there with the first frame of any clock, and the op may begin after that */
         *text = "repeats at every frame a value that is worked out from inputs given once";
         if (op->desc.kind == rnnrt_kind_expand && plan->clocks > 1 &&

@@ -249,7 +249,7 @@ def test_a_profile_leaves_the_model_as_it_is():
     x = frames(3, 9, 20)
     before = model(x)
     model.profile(x, seconds=0)
-    assert model._calls.num_threads == 2 and (model(x) == before).all()
+    assert model._plans.threads == 2 and (model(x) == before).all()
 
 
 # ---- the core ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 cdef class Plan:
     """A packed, immutable network. ``descs`` and ``outputs`` as lowering.descs_of makes them; ``names`` of
     the layers for messages. ``file``: the bytes of a .rnnrt file that hold the descriptors in their place.
+    ``threads``: most that share a call with whole inputs.
     """
 
     cdef rnnrt_plan *plan
@@ -18,7 +19,7 @@ cdef class Plan:
     cdef cnp.ndarray spent         # where a watched plan counts, else None
 
     def __cinit__(self, list descs, list outputs, list names, widths, isa=None, dict states={},
-                  Plan family=None, bytes file=None):
+                  Plan family=None, bytes file=None, size_t threads=1):
         cdef rnnrt_layer_desc *c_descs = <rnnrt_layer_desc *> calloc(len(descs), sizeof(rnnrt_layer_desc))
         cdef int32_t *c_outputs = <int32_t *> calloc(len(outputs), sizeof(int32_t))
         cdef const char *c_isa = NULL
@@ -52,6 +53,7 @@ cdef class Plan:
             )
             if status:
                 raise_status(status, &error, names)
+            rnnrt_plan_threads(self.plan, threads)
         finally:
             free(c_descs)
             free(c_outputs)
@@ -154,9 +156,10 @@ cdef class Plan:
         return run_plain(self, x, width, length, timed, first_in, first_out)
 
 
-def plan_of(graph, isa=None, family=None):
+def plan_of(graph, isa=None, family=None, threads=1):
     """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same layers, or of more than
-    these, for another length or with other inputs, whose weights it shares.
+    these, for another length or with other inputs, whose weights it shares. ``threads``: most that share a
+    call with whole inputs.
     """
     from .lowering import descs_of, state_names
 
@@ -165,4 +168,12 @@ def plan_of(graph, isa=None, family=None):
         raise ShapeError("needs to know how long the input is", where=f"layer {needs_length!r}")
     names = [desc["name"] for desc in descs]
     widths = [graph.signals[o.value].width for o in graph.outputs]
-    return Plan(descs, outputs, names, widths, isa, state_names(graph), family)
+    return Plan(descs, outputs, names, widths, isa, state_names(graph), family, None, threads)
+
+
+def share_from(double call=4e6, double product=1e5, size_t processors=0):
+    """For tests: multiply-adds of a call and of a product from which threads share them, and processors to
+    count on in place of those there are.
+    """
+    global rnnrt_pool_processors
+    rnnrt_worth.call, rnnrt_worth.product, rnnrt_pool_processors = call, product, processors

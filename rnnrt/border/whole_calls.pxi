@@ -30,8 +30,6 @@ cdef list run_whole(Plan plan, size_t batch, list inputs, list outputs, lengths,
         status = rnnrt_run(plan.plan, batch, c_inputs, c_outputs, c_lengths, states, n_initial,
                            states + n_initial, n_final, block, between, &error)
     free(states)
-    if call is not None:
-        call.count()
     if status == RNNRT_CANCELLED:
         raise_cancelled(call)
     if status:

@@ -1,0 +1,110 @@
+/* Threads that share the work of calls: several callers at once, each with answers of the same bits as on one
+ * thread, some of them ended by their question; a fork in the middle; and threads that end with the last
+ * plan.
+ *
+ * tests/c/test_races.py compiles it with the thread sanitizer, on the scalar kernels alone. Exit code
+ * 0: every check held. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "share.h"
+
+#define CHECK(condition) ((condition) ? (void)0 : fail(#condition, __LINE__))
+
+static void fail(const char *condition, int line) {
+    fprintf(stderr, "threads.c:%d: %s does not hold\n", line, condition);
+    exit(1);
+}
+
+#if defined(__x86_64__) /* tables that are not compiled: RNNRT_ISA asks for none of them */
+const struct rnnrt_kernels rnnrt_kernels_avx2 = {.isa = ""}, rnnrt_kernels_avx512 = {.isa = ""};
+#elif defined(__aarch64__)
+const struct rnnrt_kernels rnnrt_kernels_neon = {.isa = ""};
+#endif
+
+enum { IN = 5, UNITS = 33, OUT = 2 * UNITS, FRAMES = 16, MOST_ROWS = 12, CALLERS = 3, TURNS = 3 };
+
+static float weights[4 * UNITS * UNITS], x[FRAMES * MOST_ROWS * IN];
+
+/* A bidirectional LSTM, and a dense layer on both its directions. */
+static struct rnnrt_plan *plan_of(size_t threads) {
+    struct rnnrt_layer_desc layers[5] = {
+        {.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
+        {.kind = rnnrt_kind_lstm, .inputs = 1, .input_size = IN, .output_size = UNITS, .timed = 1},
+        {.kind = rnnrt_kind_lstm, .inputs = 1, .input_size = IN, .output_size = UNITS, .timed = 1},
+        {.kind = rnnrt_kind_concatenate, .inputs = 2, .input_size = UNITS, .output_size = OUT, .timed = 1},
+        {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = OUT, .output_size = OUT, .timed = 1},
+    };
+    for (int k = 1; k < 3; k++) {
+        layers[k].units = UNITS;
+        layers[k].weight = layers[k].recurrent_weight = weights;
+        layers[k].activation.name = RNNRT_TANH;
+        layers[k].recurrent_activation.name = RNNRT_SIGMOID;
+    }
+    layers[2].reverse = 1;
+    layers[3].input[0] = rnnrt_value(layers, 1, 0), layers[3].input[1] = rnnrt_value(layers, 2, 0);
+    layers[4].input[0] = rnnrt_value(layers, 3, 0), layers[4].weight = weights;
+    int32_t output = rnnrt_value(layers, 4, 0);
+    struct rnnrt_plan *plan;
+    CHECK(!rnnrt_plan_create(&plan, layers, 5, &output, 1, "scalar", NULL, NULL));
+    rnnrt_plan_threads(plan, threads);
+    return plan;
+}
+
+static enum rnnrt_status run(const struct rnnrt_plan *plan, size_t batch, struct rnnrt_between *between,
+                             float *y) {
+    struct rnnrt_array in = {x, IN, FRAMES * IN, FRAMES, 1}, out = {y, OUT, FRAMES * OUT, FRAMES, 1};
+    return rnnrt_run(plan, batch, &in, &out, NULL, NULL, 0, NULL, 0, 0, between, NULL);
+}
+
+static float expected[FRAMES * MOST_ROWS * OUT];
+static const size_t rows[] = {1, 3, MOST_ROWS};
+
+static void answers_as_alone(const struct rnnrt_plan *plan) {
+    float *y = malloc(sizeof expected);
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        CHECK(y && !run(plan, rows[k], NULL, y));
+        CHECK(!memcmp(y, expected, rows[k] * FRAMES * OUT * sizeof *y));
+    }
+    free(y);
+}
+
+static int never(void *argument) {
+    ++*(int *)argument;
+    return 1;
+}
+
+static void *call(void *argument) {
+    struct rnnrt_plan *const *plans = argument;
+    float *y = malloc(sizeof expected);
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        answers_as_alone(plans[turn % 3]);
+        int asked = 0;
+        struct rnnrt_between between = {.ask = never, .argument = &asked, .done = RNNRT_ASK_AFTER};
+        CHECK(y && run(plans[turn % 3], MOST_ROWS, &between, y) == RNNRT_CANCELLED && asked == 1);
+    }
+    free(y);
+    return NULL;
+}
+
+int main(void) {
+    setenv("RNNRT_ISA", "scalar", 1);
+    for (size_t k = 0; k < sizeof weights / sizeof *weights; k++)
+        weights[k] = (float)((k * 7919) % 201) / 1000 - 0.1f;
+    for (size_t k = 0; k < sizeof x / sizeof *x; k++) x[k] = (float)((k * 104729) % 401) / 200 - 1;
+    struct rnnrt_plan *alone = plan_of(1), *plans[] = {plan_of(2), plan_of(3), plan_of(4)};
+    CHECK(!run(alone, MOST_ROWS, NULL, expected));
+    rnnrt_worth.call = rnnrt_worth.product = 0;
+    rnnrt_pool_processors = 4;
+    pthread_t callers[CALLERS];
+    for (int k = 0; k < CALLERS; k++) CHECK(!pthread_create(&callers[k], NULL, call, plans));
+    for (int k = 0; k < CALLERS; k++) CHECK(!pthread_join(callers[k], NULL));
+    answers_as_alone(plans[2]);
+    for (int k = 0; k < 3; k++) rnnrt_plan_free(plans[k]);
+    answers_as_alone(alone);
+    rnnrt_plan_free(alone);
+    puts("shared");
+    return 0;
+}
