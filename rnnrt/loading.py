@@ -67,6 +67,7 @@ def from_torch(
     spec: str | os.PathLike[str] | None = None,
     *,
     example: Any = None,
+    shapes: Mapping[str, Sequence[int | None]] | None = None,
     prefix: str = "",
     check: Check | None = None,
     max_bytes: int = 2 << 30,
@@ -78,17 +79,20 @@ def from_torch(
     importers/spec/build.py), or a path to it; without it only one LSTM or GRU imports, and the error holds a
     draft. ``prefix`` chooses among several networks in a checkpoint. ``example``: of a live module, one
     example of each input (a tensor, a tuple of them, or {argument of forward: value}), for modules whose
-    layers do not tell the shapes or whose forward asks for them. Of a TorchScript file a ``spec`` reads the
-    weights alone; without one, ``from_torchscript`` reads the program. ``check``, ``max_bytes``: as in
-    ``from_keras``. Raises ModelFileError for a damaged file, UnsupportedModelError with the line of forward
-    or of the spec for what rnnrt does not run.
+    layers do not tell the shapes or whose forward asks for them. ``shapes``: {argument of forward: sizes}
+    with None for batch and time ({"x": (None, 1, 40, None)}), for a live module in which more than one axis
+    may be time. Of a TorchScript file a ``spec`` reads the weights alone; without one, ``from_torchscript``
+    reads the program. ``check``, ``max_bytes``: as in ``from_keras``. Raises ModelFileError for a damaged
+    file, UnsupportedModelError with the line of forward or of the spec for what rnnrt does not run.
     """
     from .importers import detection
     from .importers.torch import reader
 
     detection.expect(source, "torch", *("torchscript",) * (spec is not None))
     return _imported(
-        reader.read(source, spec, example=example, prefix=prefix, max_bytes=max_bytes), source, check=check
+        reader.read(source, spec, example=example, shapes=shapes, prefix=prefix, max_bytes=max_bytes),
+        source,
+        check=check,
     )
 
 

@@ -17,9 +17,11 @@ from rnnrt.importers.onnx import program as onnx
 from rnnrt.importers.onnx import quantised, recurrent
 from rnnrt.importers.rtneural import guitarml
 from rnnrt.importers.rtneural import layers as rtneural
+from rnnrt.importers.spec import build as spec
+from rnnrt.importers.spec import kinds
 from rnnrt.importers.tflite import schema
 from rnnrt.importers.tflite import words as tflite
-from rnnrt.importers.torch import stored
+from rnnrt.importers.torch import aten, functional, modules, stored
 from rnnrt.importers.torchscript import words as torchscript
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
@@ -52,6 +54,17 @@ def sections():
                 ("Functions of keras.ops, by the names of their classes", functions.OPERATIONS),
                 ("Functions of TensorFlow (TFOpLambda)", {*tensorflow.WORDS, *tensorflow._SEVERAL}),
                 ("Operators of a TensorFlow graph (TensorFlowOpLayer)", tensorflow._GRAPH),
+            ],
+        ),
+        (
+            "PyTorch, live modules",
+            [
+                ("Modules", modules.MODULES),
+                (
+                    "Functions of torch, torch.nn.functional and tensors",
+                    plain(aten.ATEN | functional.FUNCTIONAL),
+                ),
+                ("Lines of a spec", {*kinds.RNNS, *kinds.PARAMETRIC, *kinds.POOLS, *spec._WITHOUT}),
             ],
         ),
         (

@@ -185,6 +185,45 @@ def test_a_residual(join):
     same(keras.Model(x, K.Reshape((-1, BINS * CHANNELS))(y)))
 
 
+@pytest.mark.parametrize("size", [(1, 3), (2, 1), (2, 2)])
+def test_upsampling(size):
+    same(frames(K.Conv2D(2, 3, padding="same"), K.UpSampling2D(size), K.Conv2D(2, 3)), lengths=(3, 8))
+
+
+def squeezed(how):
+    """Squeeze and excitation: a weight for every channel of all frames and bins."""
+    x = keras.Input((None, BINS, CHANNELS))
+    y = K.Conv2D(4, 3, padding="same")(x)
+    s = K.GlobalAveragePooling2D(keepdims=how == "convolutions")(y)
+    if how == "convolutions":
+        s = K.Conv2D(4, 1, activation="sigmoid")(K.Conv2D(2, 1, activation="relu")(s))
+    else:
+        s = K.Reshape((1, 1, 4))(s) if how == "reshape" else s
+        s = K.Dense(4, activation="sigmoid")(K.Dense(2, activation="relu")(s))
+        s = s[:, None, None, :] if how == "items" else s
+    y = y * s if how == "items" else K.Multiply()([y, s])
+    return keras.Model(x, K.GRU(4, return_sequences=True)(K.Reshape((-1, 4 * BINS))(y)))
+
+
+@pytest.mark.parametrize("how", ["reshape", "convolutions", "items"])
+def test_squeeze_and_excitation(how, tmp_path):
+    model = squeezed(how)
+    same(
+        model,
+        streams=False,
+        lengths=(3, 8),
+        source=lambda m: saved(m, "keras", tmp_path) if how == "reshape" else m,
+    )
+
+
+def test_functions_of_pictures():
+    """An axis that comes and goes, and a mean over bins."""
+    x = keras.Input((None, BINS))
+    y = K.Conv2D(4, 3, padding="same")(keras.ops.expand_dims(x, -1))
+    y = keras.ops.mean(keras.ops.log1p(keras.ops.relu(y)), axis=2)
+    same(keras.Model(x, K.GRU(4, return_sequences=True)(y)))
+
+
 def crnn(length, ending):
     """The usual sound event detector: convolutions that pool over bins, a recurrent layer, a Dense."""
     parts = []
@@ -266,7 +305,7 @@ def test_frames_are_bins_and_channels():
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        (lambda: [K.Conv2D(4, 3), K.UpSampling2D(2)], "'UpSampling2D' is not supported"),
+        (lambda: [K.UpSampling2D(2, interpolation="bilinear")], "interpolation='bilinear'"),
         (lambda: [K.Conv2D(4, 3), K.Conv2DTranspose(2, 2)], "'Conv2DTranspose' is not supported"),
         (lambda: [K.Permute((2, 1, 3)), K.Conv2D(4, 3)], "moves time"),
         (lambda: [K.BatchNormalization(axis=2)], "the last axis"),

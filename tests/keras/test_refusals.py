@@ -64,7 +64,7 @@ def test_an_option_that_changes_the_answer_is_refused_by_name(name, layer, optio
         "Lambda",
         "MultiHeadAttention",
         "GaussianBlur",
-        "UpSampling2D",
+        "Conv2DTranspose",
         "ConvLSTM1D",
         "Discretization",
     ],

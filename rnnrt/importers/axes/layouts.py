@@ -50,6 +50,19 @@ def layouts_of(shape, ids, fixed):
     return [Layout(axes, size.get("f"), ids, size.get("t") if fixed else None) for axes, size in named]
 
 
+def layouts_said(shape, ids):
+    """Every layout of an input of a shape that the user states: None for the batch and for time, a number of
+    frames where they stay so many. ``ids``: None where it may hold whole numbers or others.
+    """
+    layouts = []
+    for kind in (False, True) if ids is None else (ids,):
+        for axes, size, *_ in layouts_of(shape, kind, fixed=True):
+            time = shape[axes.index("t")] if "t" in axes else None
+            if "f" not in axes or None not in (size if isinstance(size, tuple) else (size,)):
+                layouts.append(Layout(axes, size, kind, time))
+    return layouts
+
+
 class LayoutMismatch(Exception):
     """A reading that does not hold. ``place``: the number of the call that it failed at; ``placed``: how many
     calls before had found the axes they need; ``inputs``: those the call depends on; ``error``: why.

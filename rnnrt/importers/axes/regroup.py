@@ -11,13 +11,14 @@ from math import prod
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
-from .values import Clock, LengthError, Size
+from .values import Clock, LengthError, Shifted, Size
 
 
 def reshaped(net, x, shape):
     """``x`` with another shape: Sizes and numbers, one of them may be -1."""
     x = ones_named(net, x)
     x = x.view([part for axis in x.axes for part in axis])  # a merged "bt" may be taken apart again
+    shape = [size.settled() if isinstance(size, Shifted) else size for size in shape]
     targets = [size if isinstance(size, Size) else Size((), _number(size)) for size in shape]
     plain = [t.number for t in targets[1:] if not t.axes]
     if x.axes == ("b", "f") and len(targets) == 3 and len(plain) == 2 and 1 not in plain:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Concatenate, Reshape, Select
-from .values import AxesError, Clock, Size, Tensor
+from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
+from .values import AxesError, Clock, LengthError, Shifted, Size, Tensor
 
 #: Numbers in a frame of several axes.
 _MOST = 1 << 22
@@ -92,10 +92,18 @@ def as_tensors(net, value):
         return type(value)(as_tensors(net, v) for v in value)
     if not isinstance(value, Slots):
         return value
-    made = tensor_of(net, value)
+    made = tensor_of(net, value) or _unflattened(net, value)
     if made is None:
         raise AxesError("frames of several axes are not supported here", found=str(value))
     return replace(made, root=value.root)
+
+
+def _unflattened(net, x):
+    """Slots without time and with two axes of numbers as a sequence of so many frames, None of others."""
+    if x.axes != ("b", "n", "n"):
+        return None
+    length = x.places.shape[1]
+    return net.tensor(net.add(Unflatten, picked(net, x), length=length), "btf", Clock("", length, 0))
 
 
 def picked(net, x):
@@ -148,10 +156,40 @@ def joined(net, parts, axis):
     return made.seen(first.axes, places)
 
 
+def timeless(net, x):
+    """Slots of a fixed number of frames with time as one more axis of numbers; LengthError of any number."""
+    length, time = net.builder.signal(x.references[0]).length, x.axes.index("t")
+    if length is None:
+        raise LengthError(
+            "time can be merged with the axes of a frame only where the number of frames is fixed",
+            found=str(x),
+            fix=net.advice["length"],
+        )
+    places = np.arange(length * x.places.size).reshape(length, *x.places.shape)
+    if places.size > _MOST:
+        raise UnsupportedModelError("a sequence has too many numbers", found=f"{places.size:,}")
+    places = np.moveaxis(places, 0, time).squeeze(time + 1)
+    axes = tuple("n" if a == "t" else a for a in x.axes)
+    return Slots(axes, places, (net.add(Flatten, picked(net, x)),), (places.size,))
+
+
 def reshaped(net, x, shape):
     """Another shape: numbers and Sizes, one of them may be -1; batch and time keep their places in the
-    order.
+    order. Time may become numbers, where the number of frames is fixed.
     """
+    shape = [n.settled() if isinstance(n, Shifted) else n for n in shape]
+    try:
+        return _reshaped(net, x, shape)
+    except UnsupportedModelError as error:
+        timed = any(isinstance(n, Size) and any(a != "b" for a in n.axes) for n in shape)
+        if "t" not in x.axes or timed:
+            raise
+        if net.builder.signal(x.references[0]).length is None:
+            raise LengthError(error.what, found=error.found, fix=error.fix) from None
+    return _reshaped(net, timeless(net, x), shape)
+
+
+def _reshaped(net, x, shape):
     sizes = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
     kept = [a for a in x.axes if a != "n"]
     axes, target = [], []

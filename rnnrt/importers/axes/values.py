@@ -141,6 +141,9 @@ class Size:
     def __sub__(self, other):
         return Shifted(self, 0) - other
 
+    def __floordiv__(self, other):
+        return Shifted(self, 0) // other
+
     def counted(self):
         """(size, number): this size as another one and a number more, frames behind a transposed convolution
         counted by those before it.
@@ -156,10 +159,39 @@ class Size:
 
 @dataclass(frozen=True)
 class Shifted:
-    """A Size and a number more: what arithmetic of sizes makes on its way to a number. It is not a size."""
+    """A Size and a number more: what arithmetic of sizes makes on its way to a number, or to the size behind
+    a window.
+    """
 
     size: Size
     more: int
+
+    def settled(self):
+        """As the Size of the frames behind a window, where it may be one."""
+        clock = self._clock()
+        return self if clock is None else self._framed(clock, clock.span - clock.stride * self.more, 1)
+
+    def _clock(self):
+        """Of the frames that it counts, None where it counts something else."""
+        axes = self.size.axes
+        clock = axes[0][1] if self.size.number == 1 and len(axes) == 1 and axes[0] != "b" else None
+        return clock if clock is not None and clock.stride and not clock.longest else None
+
+    @staticmethod
+    def _framed(clock, span, by):
+        return Size((("t", clock._replace(span=span, stride=clock.stride * by)),))
+
+    def __floordiv__(self, other):
+        """((n - span) // stride + 1 + more) // other, which is the number of frames of a longer stride."""
+        if not isinstance(other, int) or isinstance(other, bool) or other < 1:
+            return NotImplemented
+        if other == 1:
+            return self if self.more else self.size
+        if not self.more and self.size.number % other == 0:
+            return Size(self.size.axes, self.size.number // other)
+        if (clock := self._clock()) is None:
+            return NotImplemented
+        return self._framed(clock, clock.span + clock.stride * (other - 1 - self.more), other)
 
     def __add__(self, other):
         return Shifted(self.size, self.more + other) if isinstance(other, int) else NotImplemented

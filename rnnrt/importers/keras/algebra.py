@@ -13,6 +13,8 @@ import numpy as np
 
 from ... import layers
 from ...errors import UnsupportedModelError
+from ..axes import slots
+from ..axes.slots import Slots
 from ..axes.values import Clock, Constant, Network, Tensor
 from ..operators.table import apply
 from .masks import merging
@@ -34,24 +36,30 @@ class Algebra:
         self.inputs = [self.tensor(r) for r in references]
 
     def tensor(self, reference):
-        if isinstance(reference, Tensor):  # another function's, its frames counted anew
+        if isinstance(reference, (Tensor, Slots)):  # another function's, its frames counted anew
             if reference.clock is None:
                 return reference
-            one = self.context.builder.signal(reference.reference).length == 1
+            one = self.context.builder.signal(reference.references[0]).length == 1
             clock = Clock("", 1, 0) if one else Clock("the input")
-            self.net.sequences.setdefault(clock, reference.reference)
+            self.net.sequences.setdefault(clock, reference.references[0])
             return dataclasses.replace(reference, clock=clock)
         signal = self.context.builder.signal(reference)
         if len(signal.features) > 1:
-            raise UnsupportedModelError(
-                "is supported only on (batch, time, features) and (batch, features)",
-                where=self.context.layer.where,
-                found=str(signal),
-            )
+            return self._frames(reference, signal)
         axes = ("b", *("t" * signal.time), *("f" * len(signal.features)))
         clock = Clock("", 1, 0) if signal.length == 1 else Clock("the input")
         x = self.net.tensor(reference, axes, clock if signal.time else None)
         return dataclasses.replace(x, truth=reference in self.context.truths)
+
+    def _frames(self, reference, signal):
+        """Frames of several axes; a sequence of one frame has an axis of size one in time's place."""
+        axes = ("b", *("t" * signal.time), *("n" * len(signal.features)))
+        places = np.arange(signal.width).reshape((1,) * (1 + signal.time) + signal.features)
+        clock = Clock("the input") if signal.time else None
+        if clock:
+            self.net.sequences.setdefault(clock, reference)
+        x = Slots(axes, places, (reference,), (signal.width,), clock)
+        return slots.timeless(self.net, x) if signal.length == 1 else x
 
     def do(self, operator, **arguments):
         try:
@@ -62,22 +70,31 @@ class Algebra:
     def answer(self, x):
         """What a function gives: a reference, or a Pending where the tensor has axes that only another
         function may read."""
-        odd = "1" in x.axes or list(x.axes) not in (["b"], ["b", "t"], ["b", "f"], ["b", "t", "f"])
+        if isinstance(x, Slots):
+            odd = x.axes[:2] != ("b", "t") or "t" in x.axes[2:]
+        else:
+            odd = "1" in x.axes or list(x.axes) not in (["b"], ["b", "t"], ["b", "f"], ["b", "t", "f"])
         return Pending(self, x) if odd else self.reference(x)
 
     def reference(self, x):
         """A tensor as Keras has it: its axes batch, time, features in this order."""
         reference = self._reference(x)
-        if x.truth:
+        if isinstance(x, Tensor) and x.truth:
             self.context.truths.add(reference)
         elif reference in self.context.truths:  # the same numbers, and no longer truth values
             reference = self.net.add(layers.Activation, reference, activation="linear")
         return reference
 
     def _reference(self, x):
+        if isinstance(x, Slots) and x.axes.count("n") < 2:
+            x = slots.tensor_of(self.net, x)
+        if isinstance(x, Slots):
+            return self._of_frames(x)
         x = self.net.single(x)
         axes, reference = [a for a in x.axes if a != "1"], x.reference
         ones = [k for k, a in enumerate(x.axes) if a == "1"]
+        if axes == ["b", "t", "f"] and ones and x.axes[:2] == ("b", "t"):
+            return self._of_frames(slots.slots_of(self.net, x))
         if axes not in (["b"], ["b", "t"], ["b", "f"], ["b", "t", "f"]) or len(ones) > 1:
             raise UnsupportedModelError(
                 "makes axes in an order that is not supported", where=self.context.layer.where, found=str(x)
@@ -93,6 +110,18 @@ class Algebra:
         raise UnsupportedModelError(
             "a further axis is not supported", where=self.context.layer.where, found=str(x)
         )
+
+    def _of_frames(self, x):
+        """Frames of several axes; without time the first of them is that of a sequence of fixed length."""
+        if x.axes[0] != "b" or "b" in x.axes[1:] or "t" in x.axes[2:]:
+            raise UnsupportedModelError(
+                "makes axes in an order that is not supported", where=self.context.layer.where, found=str(x)
+            )
+        reference = slots.picked(self.net, x)
+        if x.axes[1] != "t":
+            reference = self.net.add(layers.Unflatten, reference, length=x.places.shape[1])
+        features = x.places.shape[2:]
+        return reference if len(features) == 1 else self.net.add(layers.Reshape, reference, features=features)
 
     def real(self, mask, x, other):
         """``x`` where its mask is real, else the other."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import layers
 from ...errors import ModelFileError, UnsupportedModelError
+from .algebra import Algebra
 
 
 def _check_frames(context, x):
@@ -173,6 +174,25 @@ def _ends_of(kind, option):
     return build
 
 
+def _up_sampling2d(context, x):
+    bins, channels = _check_frames(context, x)
+    context.channels_last()
+    if (how := context.config.text("interpolation", "nearest")) != "nearest":
+        raise context.config.unsupported("interpolation", how, "nearest")
+    times, bin_times = _pair(context, "size", 2)
+    if bin_times > 1:
+        check_copies(context, bins * bin_times * channels)
+        order = np.repeat(np.arange(bins * channels).reshape(bins, channels), bin_times, 0)
+        x = reordered(context, x, order, order.shape)
+    if times == 1:
+        return x
+    features = context.builder.signal(x).features
+    row = context.add(layers.Reshape, x, suffix=".row_of_frames", features=(prod(features),))
+    algebra = Algebra(context, (row,))
+    made = algebra.reference(algebra.do("repeat_each", x=algebra.inputs[0], times=times, axis=1))
+    return context.add(layers.Reshape, made, suffix=".frames", features=features)
+
+
 # ---- frames of several axes elsewhere ----------------------------------------------------------------------
 
 
@@ -276,5 +296,6 @@ FRONTS = {
     "GlobalAveragePooling2D": _global_pool(layers.GlobalAveragePool),
     "ZeroPadding2D": _ends_of(layers.Pad1D, "padding"),
     "Cropping2D": _ends_of(layers.Crop1D, "cropping"),
+    "UpSampling2D": _up_sampling2d,
     "Permute": _permute,
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ... import layers
 from ...errors import UnsupportedModelError
+from ..axes.slots import Slots
 from ..axes.values import Constant, Size, Tensor
 from .algebra import Algebra
 
@@ -18,7 +19,7 @@ def _operands(context, references):
     def filled(argument):
         if isinstance(argument, (Constant, slice, type(...))):  # of a live call
             return argument
-        if isinstance(argument, Tensor):
+        if isinstance(argument, (Tensor, Slots)):
             return next(left)
         if isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__":
             return next(left)

@@ -58,6 +58,7 @@ def unsupported(layer):
             f"the operation {layer.class_name!r} (keras.ops) is not supported",
             where=layer.where,
             expected=f"one of {', '.join(sorted(OPERATIONS))}, or a layer",
+            fix="Write it with one of these, or cut a part out that is without it: inputs=, outputs=.",
         )
     if layer.class_name in TENSORFLOW:
         node = layer.config.get("node_def")
@@ -72,7 +73,10 @@ def unsupported(layer):
             fix="Where a layer does the same (Add, Multiply, Subtract, Concatenate, Rescaling), build the "
             "network with that.",
         )
-    hint = None
+    hint = (
+        f"Say what it does: custom_objects={{{layer.class_name!r}: f}}, where f(config, arrays) returns "
+        f"rnnrt layers; or cut a part out that is without it: inputs=, outputs=."
+    )
     if layer.class_name == "Lambda":
         hint = (
             "Code in a file is not run: load the model in Keras and give it live, where you trust the file."

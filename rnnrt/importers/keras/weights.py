@@ -96,7 +96,7 @@ _EMPTY = {
     *("UpSampling1D", "UnitNormalization", "Maximum", "Minimum", "Dot", "Normalization"),
     *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
     *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
-    *("ZeroPadding2D", "Cropping2D", "SpatialDropout2D"),
+    *("ZeroPadding2D", "Cropping2D", "SpatialDropout2D", "UpSampling2D"),
     "Masking",
     "Lambda",
     *("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"),

@@ -64,6 +64,9 @@ _SORTED = (
 )
 _SORTED += "live module."
 _WAYS_OUT = {"TopK": _SORTED, "ScatterElements": _SORTED}
+_WITHOUT = (
+    "Cut out the part before it or behind it (onnx.utils.extract_model), or write it with operators that are."
+)
 #: operators of the table that take frames of several axes as they are
 _OF_PICTURES = ("batch_norm", "reduce_mean", "reduce_max", "reduce_sum")
 _TAKES_FRAMES = ("Gather", "Slice", "Split", "SplitToSequence")
@@ -384,7 +387,7 @@ class Reader:
         """What a node makes, one value an output."""
         given = [values[n] if n else None for n in node.inputs]
         if node.domain:
-            raise UnsupportedModelError(f"the operator {shown(node.word)} is not supported")
+            raise UnsupportedModelError(f"the operator {shown(node.word)} is not supported", fix=_WITHOUT)
         if node.op == "If":
             return self._branch(net, node, given, values)
         if node.op in ("Loop", "Scan"):
@@ -424,7 +427,7 @@ class Reader:
             return recurrent(net, node, given)
         if node.op not in _KNOWN:
             raise UnsupportedModelError(
-                f"the operator {shown(node.op)} is not supported", fix=_WAYS_OUT.get(node.op)
+                f"the operator {shown(node.op)} is not supported", fix=_WAYS_OUT.get(node.op, _WITHOUT)
             )
         check_attributes(node, WORDS)
         if node.op == "Split":
@@ -446,7 +449,7 @@ class Reader:
             given = aligned(net, given)
         word = WORDS.get(node.op)
         if word is None or word.operator not in OPERATORS:
-            raise UnsupportedModelError(f"the operator {shown(node.op)} is not supported")
+            raise UnsupportedModelError(f"the operator {shown(node.op)} is not supported", fix=_WITHOUT)
         if node.op in _BY_FRAME and self.file.opset < 13:
             rank = len(getattr(given[0], "axes", ()))
             if node.attributes.get("axis", 1) % max(rank, 1) != rank - 1:

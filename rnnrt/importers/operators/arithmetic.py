@@ -9,14 +9,14 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ...layers import Activation, Add, Affine, Concatenate, Divide, Multiply, Reshape, Select
 from ..axes.broadcast import broadcast, together
-from ..axes.values import Constant, Size, Tensor
+from ..axes.values import Constant, Shifted, Size, Tensor
 from .table import operator
 
 
 @operator(truth="logical_or")
 def add(net, a, b):
-    """a + b; of plain numbers too."""
-    if _whole(a) and _whole(b):
+    """a + b; of plain numbers and sizes too."""
+    if _counts(a) and _counts(b):
         return a + b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Add, a, b)
@@ -27,10 +27,8 @@ def add(net, a, b):
 @operator(truth="logical_and")
 def multiply(net, a, b):
     """a * b; sizes and plain numbers can be multiplied, too."""
-    if _whole(a) and _whole(b):
-        return a * b
-    if isinstance(a, Size) or isinstance(b, Size):
-        return a * b
+    if _counts(a) and _counts(b):
+        return _settled(a) * _settled(b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Multiply, a, b)
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
@@ -40,6 +38,8 @@ def multiply(net, a, b):
 @operator(truth="refused")
 def subtract(net, a, b):
     """a - b."""
+    if _counts(a) and _counts(b):
+        return a - b
     return add(net, a, multiply(net, b, -1.0) if isinstance(b, Tensor) else _negative(b))
 
 
@@ -57,6 +57,14 @@ def divide(net, a, b):
 
 
 @operator(truth="refused")
+def floor_divide(net, a, b):
+    """a // b of sizes and plain numbers."""
+    if not (_counts(a) and _whole(b) and b):
+        raise UnsupportedModelError("only sizes can be divided by //", found=f"{a} // {b}")
+    return a // b
+
+
+@operator(truth="refused")
 def negate(net, x):
     """-x."""
     return multiply(net, x, -1.0) if isinstance(x, Tensor) else _negative(x)
@@ -64,6 +72,15 @@ def negate(net, x):
 
 def _negative(value):
     return Constant(value.name, -value.array) if isinstance(value, Constant) else -value
+
+
+def _counts(value):
+    """A size, known or not, and what arithmetic makes of it."""
+    return _whole(value) or isinstance(value, (Size, Shifted))
+
+
+def _settled(value):
+    return value.settled() if isinstance(value, Shifted) else value
 
 
 def _whole(value):

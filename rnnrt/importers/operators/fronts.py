@@ -23,6 +23,7 @@ from ...layers import (
     AveragePool1D,
     BatchNormalization,
     Conv2D,
+    Dense,
     Function,
     GlobalAveragePool,
     GlobalMaxPool,
@@ -34,7 +35,7 @@ from ...layers import (
 )
 from ..axes import slots
 from ..axes.slots import Slots, slots_of
-from ..axes.values import AxesError, Clock, Size, Tensor
+from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
 from .layers import _arrays
 from .table import APART, apply, operator
 
@@ -98,10 +99,12 @@ def conv2d(net, x, weight, bias=None, stride=(1, 1), padding=((0, 0), (0, 0)), d
     """A convolution over the last two axes, weight (out, in / groups, tap, tap). ``padding``: zeros (before,
     after) of each axis, or "same".
     """
-    reference, time, clock = _image(net, x)
     arrays = _arrays(weight=weight, bias=bias)
     if np.ndim(arrays["weight"]) != 4:
         raise ShapeError("weight must be (out, in / groups, tap, tap)", found=str(np.shape(arrays["weight"])))
+    if isinstance(x, Slots) and x.axes == ("b", "n", "n", "n"):
+        return _of_one_tap(net, x, weight, bias, stride, padding, groups)
+    reference, time, clock = _image(net, x)
     arrays["weight"] = arrays["weight"].transpose((0, 2, 3, 1) if time == 2 else (0, 3, 2, 1))
     own, other = time - 2, 3 - time
     sides = (padding, padding) if padding == "same" else (padding[own], padding[other])
@@ -118,6 +121,21 @@ def conv2d(net, x, weight, bias=None, stride=(1, 1), padding=((0, 0), (0, 0)), d
         groups=groups,
     )
     return _made(net, reference, net.after(clock, reference), time)
+
+
+def _of_one_tap(net, x, weight, bias, stride, padding, groups):
+    """A convolution over what has no time: a product over the channels, where it has one tap."""
+    size = weight.array.shape
+    same = padding == "same" or not any(n for pair in padding for n in pair)
+    if size[2:] != (1, 1) or tuple(stride) != (1, 1) or not same or groups != 1:
+        raise AxesError(
+            "of frames without time only a convolution of one tap is supported",
+            expected="kernel_size 1, groups=1",
+            found=f"taps {size[2:]}, groups={groups}, of {x}",
+        )
+    product = Constant(weight.name, weight.array.reshape(size[:2]))
+    x = _linear(net, _move_axis(net, x, 1, 3), product, bias)
+    return _move_axis(net, slots_of(net, x), 3, 1)
 
 
 @operator(apart=True)
@@ -167,6 +185,13 @@ def _adaptive(net, x, sizes, name):
 def _batch_norm(net, x, mean, variance, scale=None, offset=None, epsilon=1e-5, own_statistics=False):
     if own_statistics or mean is None or variance is None:
         raise UnsupportedModelError("a batch_norm with each batch's own statistics is not supported")
+    if x.axes == ("b", "n", "n", "n"):  # no time
+        over = lambda name, values: Constant(name, np.float32(values)[:, None, None])
+        arrays = _arrays(mean=mean, variance=variance, gamma=scale, beta=offset)
+        x = apply(net, "subtract", a=x, b=over("mean", arrays["mean"]))
+        factor = (1.0 if scale is None else arrays["gamma"]) / np.sqrt(arrays["variance"] + epsilon)
+        x = apply(net, "multiply", a=x, b=over("factor", factor))
+        return x if offset is None else apply(net, "add", a=x, b=over("offset", arrays["beta"]))
     reference, time, clock = _image(net, x)
     arrays = _arrays(mean=mean, variance=variance, gamma=scale, beta=offset)
     return _made(net, net.add(BatchNormalization, reference, **arrays, epsilon=epsilon), clock, time)
@@ -196,41 +221,127 @@ def _pad(net, x, widths, value=0, mode="constant"):
     return _over_both(net, x, Pad1D, [f if f["before"] or f["after"] else None for f in fields])
 
 
+def _linear(net, x, weight, bias=None):
+    """Over the last axis; every other number stands alone."""
+    plain = slots.tensor_of(net, x) if x.long < 2 else None
+    if plain is not None and plain.axes[-1:] == ("f",):
+        return apply(net, "linear", x=plain, weight=weight, bias=bias)
+    if x.axes[-1] != "n":
+        raise AxesError("the features must be the last axis here", found=str(x))
+    net.placed += 1
+    others = x.places.shape[:-1]
+    reference = _shaped(net, x, x.places.reshape(-1, x.places.shape[-1]))
+    reference = _over_bins(net, reference, Dense, **_arrays(weight=weight, bias=bias))
+    rows, width = net.builder.signal(reference).features
+    places = np.arange(rows * width).reshape(*others, width)
+    return Slots(x.axes, places, (reference,), (rows * width,), x.clock)
+
+
+def _upsample(net, x, times, mode="nearest"):
+    """Over the last two axes: copies, or by lines between the middles of bins and of frames."""
+    if mode not in ("nearest", "nearest-exact", "bilinear"):
+        raise UnsupportedModelError(
+            f"upsampling by mode={mode!r} is not supported", expected="nearest or bilinear"
+        )
+    times = times if isinstance(times, (tuple, list)) else (times, times)
+    if len(times) != 2 or any(isinstance(n, bool) or n != int(n) or not 1 <= n <= 4096 for n in times):
+        raise UnsupportedModelError(
+            "upsampling is supported by whole numbers", expected="one or two of 1 to 4096", found=str(times)
+        )
+    for back, by in zip((-2, -1), map(int, times)):
+        place = len(x.axes) + back
+        if by == 1:
+            continue
+        if x.axes[place] == "t":
+            mode_of_one = "linear" if mode == "bilinear" else mode
+            row = Tensor((slots.picked(net, x),), ("b", "f", "t"), x.clock)
+            made = apply(net, "upsample", x=row, times=by, mode=mode_of_one)
+            places = np.arange(x.places.size).reshape(x.places.shape)
+            x = Slots(x.axes, places, (made.reference,), (places.size,), made.clock)
+        elif mode == "bilinear":
+            matrix = Constant("lines", _lines(x.places.shape[place], by))
+            x = slots_of(net, _linear(net, _move_axis(net, x, place, -1), matrix))
+            x = _move_axis(net, x, -1, place)
+        else:
+            x = x.seen(x.axes, np.repeat(x.places, by, place))
+    return x
+
+
+def _lines(size, times):
+    """The matrix (size * times, size) of values on the lines between the middles of ``size`` numbers."""
+    at = np.clip((np.arange(size * times) + 0.5) / times - 0.5, 0, size - 1)
+    return np.maximum(1 - np.abs(at[:, None] - np.arange(size)), 0).astype(np.float32)
+
+
 # ---- every number alone, or together with its like ---------------------------------------------------------
 
-#: operators that are activations of every number
-_ALONE = {*FUNCTIONS, "clip", "gelu", "softplus", "celu", "random_leaky_relu", "dropout", "identity", "cast"}
+#: operators that are activations of every number ("linear" is none of them: the operator is a product)
+_ALONE = {*FUNCTIONS} - {"linear"}
+_ALONE |= {"clip", "gelu", "softplus", "celu", "random_leaky_relu", "dropout", "identity", "cast"}
+#: those of several layers, which take numbers as a row
+_ALONE_IN_ROWS = {
+    *("threshold", "sign", "log_of_one_more", "exponential_less_one", "root_reciprocal", "log_to_base"),
+}
 #: operators of numbers of the same place, and of one number for all
 _ALIKE = {"add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "power", "sqrt", "square"}
 
 
 def _alone(name):
     def lower(net, x, **arguments):
-        made = apply(
-            net, name, x=_row(x, x.references[0] if _all_of(x) else slots.picked(net, x)), **arguments
-        )
-        return _in_places(x, made.reference, x.places if _all_of(x) else None, made)
+        whole = name in _ALONE and _all_of(x)
+        made = apply(net, name, x=_row(x, x.references[0] if whole else slots.picked(net, x)), **arguments)
+        return _in_places(x, made.reference, x.places if whole else None, made)
 
     return lower
 
 
 def _alike(name):
+    """Numbers of one place: an axis of size one counts for all places of it, and what has no time for every
+    frame.
+    """
+
     def lower(net, **arguments):
         given = {key: v for key, v in arguments.items() if isinstance(v, (Slots, Tensor))}
         given = {key: slots_of(net, v) for key, v in given.items()}
-        first = next(iter(given.values()))
-        clock = lambda x: x.clock and x.clock[1:]
-        for x in given.values():
-            if (x.axes, x.places.shape, clock(x)) != (first.axes, first.places.shape, clock(first)):
-                raise UnsupportedModelError(
-                    "frames of several axes must have one shape here",
-                    found=" and ".join(map(str, given.values())),
-                )
-        rows = {key: _row(x, slots.picked(net, x)) for key, x in given.items()}
+        arrays = {k: v.array for k, v in arguments.items() if isinstance(v, (Constant, Learned))}
+        axes, shape, clock = _common(given.values(), arrays.values())
+        rows = {
+            key: _row(x, slots.picked(net, x.seen(x.axes, np.broadcast_to(x.places, shape))), "t" in axes)
+            for key, x in given.items()
+        }
+        for key, array in arrays.items():
+            rows[key] = Constant(
+                key, array.reshape(()) if array.size == 1 else np.broadcast_to(array, shape).ravel()
+            )
         made = apply(net, name, **arguments | rows)
-        return _in_places(first, made.reference, None, made)
+        places = np.arange(prod(shape)).reshape(shape)
+        return Slots(axes, places, (made.reference,), (prod(shape),), clock, made.root)
 
     return lower
+
+
+def _common(tensors, arrays):
+    """(the axes, the places' shape, the clock) that tensors and parameters have together."""
+    tensors = list(tensors)
+    first = tensors[0]
+    clocks = [x.clock for x in tensors if "t" in x.axes]
+    axes = tuple(next((a for a in own if a != "n"), "n") for own in zip(*(x.axes for x in tensors)))
+    fit = all(len(x.axes) == len(first.axes) for x in tensors) and len({c and c[1:] for c in clocks}) < 2
+    for x in tensors if fit else ():
+        fit &= all(
+            own == a or (a == "t" and own == "n" and n == 1)
+            for own, a, n in zip(x.axes, axes, x.places.shape)
+        )
+    try:
+        shape = np.broadcast_shapes(*(x.places.shape for x in tensors), *(a.shape for a in arrays))
+    except ValueError:
+        fit = False
+    if not fit or len(shape) != len(axes) or any(n > 1 for a, n in zip(axes, shape) if a != "n"):
+        raise UnsupportedModelError(
+            "frames of several axes must have one shape here, or a size of one in its place",
+            found=" and ".join([*map(str, tensors), *(str(a.shape) for a in arrays)]),
+        )
+    return axes, shape, clocks[0] if clocks else None
 
 
 def _all_of(x):
@@ -238,8 +349,9 @@ def _all_of(x):
     return len(x.references) == 1 and np.array_equal(np.sort(x.places, None), np.arange(x.widths[0]))
 
 
-def _row(x, reference):
-    axes = ("b", "t", "f") if "t" in x.axes else ("b", "f")
+def _row(x, reference, timed=False):
+    """As a row of numbers; ``timed``: beside others that have time."""
+    axes = ("b", "t", "f") if "t" in x.axes else ("b", "1", "f") if timed else ("b", "f")
     return Tensor((reference,), axes, x.clock, root=x.root)
 
 
@@ -311,12 +423,14 @@ def _flatten(net, x, first=0, last=-1):
     first, last = _axis(x, first), _axis(x, last)
     sizes = _sizes(x)
     merged = [n for n in sizes[first : last + 1] if n != 1]
-    if any(isinstance(n, Size) for n in merged) and len(merged) > 1:
+    if len(merged) > 1 and "b" in x.axes[first : last + 1]:
         raise UnsupportedModelError(
-            "batch or time cannot be merged with the axes of frames",
+            "the batch cannot be merged with the axes of frames",
             found=str(x),
-            fix="Move time beside the batch first, and flatten the axes behind it.",
+            fix="Leave the first axis as it is: flatten(1) or flatten(2).",
         )
+    if len(merged) > 1 and "t" in x.axes[first : last + 1]:
+        return _flatten(net, slots.timeless(net, x), first, last)
     size = merged[0] if len(merged) == 1 else prod(merged)
     return slots.reshaped(net, x, (*sizes[:first], size, *sizes[last + 1 :]))
 
@@ -383,6 +497,26 @@ def _item(net, x, index):
     return x
 
 
+def _expand(net, x, shape):
+    """Numbers are copied along their axes; batch and time stay as they are, and what has no time is joined
+    with frames as it is.
+    """
+    sizes = [own if n == -1 else n for own, n in zip(x.places.shape, shape)]
+    sizes = [own if isinstance(n, Size) else n for own, n in zip(x.places.shape, sizes)]
+    if len(shape) != len(x.axes) or any(
+        n not in (own, _sizes(x)[k]) and (a != "n" or own != 1)
+        for k, (a, own, n) in enumerate(zip(x.axes, x.places.shape, sizes))
+    ):
+        raise UnsupportedModelError(
+            "only axes of size one can be expanded, none be added", expected=str(shape), found=str(x)
+        )
+    return x.seen(x.axes, np.broadcast_to(x.places, sizes))
+
+
+def _expand_as(net, x, other):
+    return _expand(net, slots_of(net, x), _sizes(slots_of(net, other)))
+
+
 def _concat(net, tensors, axis=0):
     return slots.joined(net, tensors, axis)
 
@@ -425,11 +559,12 @@ def _reduction(name):
 
 # ---- the table ---------------------------------------------------------------------------------------------
 
-APART |= {name: _alone(name) for name in _ALONE}
+APART |= {name: _alone(name) for name in _ALONE | _ALONE_IN_ROWS}
 APART |= {name: _alike(name) for name in _ALIKE}
 APART |= {name: _reduction(name) for name in _REDUCTIONS}
 APART |= {
     "batch_norm": _batch_norm,
+    "linear": _linear,
     "prelu": _prelu,
     "pad": _pad,
     "permute": _permute,
@@ -440,6 +575,9 @@ APART |= {
     "reshape": slots.reshaped,
     "flatten": _flatten,
     "unflatten": _unflatten,
+    "upsample": _upsample,
+    "expand": _expand,
+    "expand_as": _expand_as,
     "shape": _shape,
     "rank": lambda net, x: len(x.axes),
     "select": _select,

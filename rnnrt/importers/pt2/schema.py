@@ -13,7 +13,7 @@ from ...errors import ModelFileError, UnsupportedModelError, printable
 from ...format import strict_json
 from ..axes.values import Harmless, Refused
 from ..containers.json_file import Fields
-from ..torch.stored import Call, Dim, Port, keeps
+from ..torch.stored import WITHOUT, Call, Dim, Port, keeps
 from .archive import TYPES
 
 MAJOR = 8
@@ -355,7 +355,7 @@ def _word(target, where):
         return parts[3]
     if parts[0] == "_operator" and len(parts) == 2:
         return target
-    raise UnsupportedModelError(f"the operator {target} is not supported", where=where)
+    raise UnsupportedModelError(f"the operator {target} is not supported", where=where, fix=WITHOUT)
 
 
 def _results(item, where):

@@ -7,8 +7,6 @@ from __future__ import annotations
 from ..operators.table import Word, harmless, in_place, only, optional, takes, vocabulary
 from .aten import (
     AS_IT_IS,
-    a,
-    b,
     fixed_table,
     max_window,
     max_windows,
@@ -182,27 +180,29 @@ PACKING = vocabulary(
 )
 
 #: functions of the module ``operator``
+_left, _right = takes("a"), takes("b")
 PYTHON = vocabulary(
     {
-        "add": Word("add", a, b),
-        "sub": Word("subtract", a, b),
-        "mul": Word("multiply", a, b),
-        "truediv": Word("divide", a, b),
-        "neg": Word("negate", x),
-        "gt": Word("greater", a, b),
-        "lt": Word("less", a, b),
-        "ge": Word("greater_equal", a, b),
-        "le": Word("less_equal", a, b),
-        "eq": Word("equal", a, b),
-        "ne": Word("not_equal", a, b),
-        "invert": Word("bitwise_not", x),
-        "and_": Word("bitwise_and", a, b),
-        "or_": Word("bitwise_or", a, b),
-        "xor": Word("bitwise_xor", a, b),
-        "abs": Word("abs", x),
-        "pow": Word("power", a, b),
-        "matmul": Word("matmul", a, b),
-        "getitem": Word("item", x, takes("index")),
+        "add": Word("add", _left, _right),
+        "sub": Word("subtract", _left, _right),
+        "mul": Word("multiply", _left, _right),
+        "truediv": Word("divide", _left, _right),
+        "floordiv": Word("floor_divide", _left, _right),
+        "neg": Word("negate", takes("a", "x")),
+        "gt": Word("greater", _left, _right),
+        "lt": Word("less", _left, _right),
+        "ge": Word("greater_equal", _left, _right),
+        "le": Word("less_equal", _left, _right),
+        "eq": Word("equal", _left, _right),
+        "ne": Word("not_equal", _left, _right),
+        "invert": Word("bitwise_not", takes("a", "x")),
+        "and_": Word("bitwise_and", _left, _right),
+        "or_": Word("bitwise_or", _left, _right),
+        "xor": Word("bitwise_xor", _left, _right),
+        "abs": Word("abs", takes("a", "x")),
+        "pow": Word("power", _left, _right),
+        "matmul": Word("matmul", _left, _right),
+        "getitem": Word("item", takes("a", "x"), takes("b", "index")),
     }
 )
 PYTHON |= {

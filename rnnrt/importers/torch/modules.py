@@ -235,6 +235,7 @@ MODULES |= {
     "GroupNorm": _called("group_norm", "num_groups", "eps"),
     "RMSNorm": _called("rms_norm", "normalized_shape", "eps"),
     "Upsample": _called("interpolate", "size", "scale_factor", "mode", "align_corners"),
+    "UpsamplingNearest2d": _called("interpolate", "size", "scale_factor", "mode"),
     "Threshold": _called("threshold", "threshold", "value"),
     "Unflatten": lambda net, module, constants, x: table.apply(
         net, "unflatten", x=x, axis=module.dim, sizes=tuple(module.unflattened_size)

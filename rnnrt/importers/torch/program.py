@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
-from ..axes.layouts import LayoutMismatch, layouts_of, open_layouts, search
+from ..axes.layouts import LayoutMismatch, layouts_of, layouts_said, open_layouts, search
 from ..axes.slots import Slots, tensor_of
 from ..axes.values import (
     AxesError,
@@ -54,17 +54,22 @@ class Sample(NamedTuple):
 
 
 class Program:
-    """Calls, ready to be read under assumptions about the inputs. ``ADVISED``: how to say their sizes.
+    """Calls, ready to be read under assumptions about the inputs. ``ADVISED``: how to say their sizes;
+    ``ADVISED_TIME``: how to say which of them is time, of the input ``{name}`` with ``{sizes}``.
 
     ``nodes``: in order, the last of them the output; as torch.fx has them: ``op`` ("placeholder", "get_attr",
     "call_...", "output"), ``name``, ``target``, ``args``, ``kwargs``, ``users`` and ``all_input_nodes``.
     ``name``: that of the module. ``example``: what a subclass makes of it is {placeholder: Sample}.
+    ``shapes``: {placeholder's name: sizes} as the user states them, None for batch and time.
     """
 
     ADVISED = "Give example= with one example of each input."
+    ADVISED_TIME = (
+        "Say it with None for batch and time, a number for every other axis: shapes={{{name!r}: {sizes}}}."
+    )
 
-    def __init__(self, nodes, name, example=None):
-        self.nodes, self.name = nodes, name
+    def __init__(self, nodes, name, example=None, shapes=None):
+        self.nodes, self.name, self.shapes = nodes, name, shapes or {}
         self.skipped = self._skip()
         self.words = {
             node: self._word(node)
@@ -204,7 +209,9 @@ class Program:
 
     def _layouts(self, node, fixed):
         """Every Layout an input could have, the likeliest first."""
-        example = self.example.get(node)
+        example, stated = self.example.get(node), self.shapes.get(node.target)
+        if stated is not None:
+            return self._stated_layouts(node, stated, example)
         if example is None:
             return open_layouts(self._sizes(node))
         layouts = layouts_of(example.shape, example.ids, fixed)
@@ -213,6 +220,16 @@ class Program:
                 f"the example for {node.target!r} has a shape that is not supported",
                 expected="(batch, time, features) in some order",
                 found=str(tuple(example.shape)),
+            )
+        return layouts
+
+    def _stated_layouts(self, node, shape, example):
+        layouts = layouts_said(shape, example.ids if example else None)
+        if not layouts or example and len(example.shape) != len(shape):
+            raise UnsupportedModelError(
+                f"shapes of {node.target!r} are not supported",
+                expected="None for batch and time, a number for every other axis, as many as it has",
+                found=str(tuple(shape)),
             )
         return layouts
 
@@ -225,7 +242,8 @@ class Program:
             raise UnsupportedModelError("forward needs a tensor argument")
         fitting, error = self._fitting(inputs)
         if not fitting:
-            if isinstance(error, (AxesError, ShapeError)) and not self.example and not error.fix:
+            unsaid = not self.example and not self.shapes
+            if isinstance(error, (AxesError, ShapeError)) and unsaid and not error.fix:
                 if untold := [node for node in inputs if not self._sizes(node)]:
                     raise self._untold(untold[0]) from error
                 sizes = sorted({n for node in inputs for n in self._sizes(node)})
@@ -247,9 +265,11 @@ class Program:
         """Raise where an input's batch or time is not open, by what the source says."""
 
     def _chosen(self, inputs, fitting):
+        fitting = _keeping_time(fitting)
         for node in inputs:
-            sizes = {(size, ids) for assumed, _ in fitting for _, size, ids, _ in [assumed[node]]}
-            if len(sizes) > 1 or not (self.example or self._is_stated(node, fitting[0][0])):
+            self._check_told(node, [assumed[node] for assumed, _ in fitting])
+            known = self.example or node.target in self.shapes
+            if not known and not self._is_stated(node, fitting[0][0]):
                 raise self._untold(node)
         assumed, graph = fitting[0]
         self._refuse_constants(assumed)
@@ -259,11 +279,34 @@ class Program:
             graph.metadata["assumed"] = {node.target: graph[node.target].axes for node in assumed}
         return graph
 
+    def _check_told(self, node, layouts):
+        """Raise where an input fits in ways that differ: another number of features, or, among several axes,
+        another that is time. Ways that all fix the number of frames take the same arrays and answer the same.
+        """
+        ways = {(own.size, own.ids, own.axes if isinstance(own.size, tuple) else None) for own in layouts}
+        if len(ways) < 2 or all(own.length is not None for own in layouts):
+            return
+        if not self.example:
+            raise self._untold(node)
+        shape = self.example[node].shape
+        times = sorted({own.axes.index("t") for own in layouts if "t" in own.axes})
+        axes = " or ".join(f"{k} ({shape[k]})" for k in times)
+        if len(times) > 1:
+            what = f"which axis of the input {node.target!r} is time is not decided: it may be axis {axes}"
+        else:
+            what = (
+                f"whether the input {node.target!r} has time is not decided: axis {axes} may be features, too"
+            )
+        raise UnsupportedModelError(what, found=str(tuple(shape)), fix=self._say_time(node, shape, times[-1]))
+
+    def _say_time(self, node, shape, time):
+        sizes = tuple(None if k in (0, time) else n for k, n in enumerate(shape))
+        return self.ADVISED_TIME.format(name=node.target, sizes=sizes)
+
     def _untold(self, node):
         return UnsupportedModelError(
             f"the layers do not tell the shape of the input {node.target!r}",
-            expected="a layer that reads a number of features" if self.example else None,
-            fix=None if self.example else self.ADVISED,
+            fix=self.ADVISED,
         )
 
     def _is_stated(self, node, assumed):
@@ -349,8 +392,8 @@ class Program:
         states, kept = [], []
         for position, (name, value) in enumerate(named):
             readable(net, value)
-            if isinstance(value, Slots):
-                value = tensor_of(net, value) or value
+            if isinstance(value, Slots) and value.axes.count("n") < 2:
+                value = tensor_of(net, value)
             if isinstance(value, Tensor) and self._is_state(net, value):
                 states.append((position, value))
             elif isinstance(value, (Tensor, Slots)):
@@ -411,6 +454,14 @@ class Program:
 
 
 _THROUGH = object()
+
+
+def _keeping_time(fitting):
+    """Of pictures either axis may be time: those readings whose time comes out, where some do not."""
+    if not any(isinstance(own.size, tuple) for assumed, _ in fitting for own in assumed.values()):
+        return fitting
+    kept = [sum("t" in output.axes for output in graph.outputs) for _, graph in fitting]
+    return [reading for reading, n in zip(fitting, kept) if n == max(kept)]
 
 
 def fewest(graph):

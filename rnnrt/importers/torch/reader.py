@@ -14,13 +14,14 @@ from . import files
 __all__ = ["read"]
 
 
-def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Graph:
+def read(source, spec=None, *, example=None, shapes=None, prefix="", max_bytes=2 << 30) -> Graph:
     """The Graph of a path, a mapping of names to arrays (a state dict, an opened .npz), or a live nn.Module.
 
     ``spec``: what a state dict does not say, one line an operation (see spec/build.py), as text or as a path
     to it; without it only one LSTM or GRU imports. A mapping may hold one state dict a layer. ``prefix``
     chooses among several networks in a checkpoint. ``example``: for a live module, one example of each input
-    where its layers do not tell the shapes. ``max_bytes``: the most that a file's tensors may take.
+    where its layers do not tell the shapes; ``shapes``: {argument of forward: sizes}, None for batch and
+    time, where more than one axis may be time. ``max_bytes``: the most that a file's tensors may take.
 
     Raises ModelFileError for damage, UnsupportedModelError for what is not supported (with a draft spec where
     one is needed).
@@ -33,9 +34,10 @@ def read(source, spec=None, *, example=None, prefix="", max_bytes=2 << 30) -> Gr
             )
         from .trace import trace
 
-        return trace(source, example)
-    if example is not None:
-        raise UnsupportedModelError("example= belongs to a live module", fix="Leave it out.")
+        return trace(source, example, shapes)
+    for option, value in (("example", example), ("shapes", shapes)):
+        if value is not None:
+            raise UnsupportedModelError(f"{option}= belongs to a live module", fix="Leave it out.")
     spec = spec_text.text_of(spec)
     wanted = [line.prefix for line in specs.parse(spec)] if spec is not None else []
     checkpoint = files.read_tensors(source, max_bytes=max_bytes)

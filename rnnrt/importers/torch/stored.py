@@ -117,6 +117,10 @@ def needed(nodes):
     return [node for node in nodes if node in kept]
 
 
+#: what to do about an operator that is not supported
+WITHOUT = "Export the part of the network before it or behind it, or write it with supported operators."
+
+
 class _OfParameters(Word):
     """The word of an operator that is known of parameters alone."""
 
@@ -135,6 +139,10 @@ class StoredProgram(Program):
 
     #: what a program's author did to have it
     MADE = "exported"
+    ADVISED_TIME = (
+        "Export it with dynamic_shapes in which the batch and time of {name!r} are open and its other axes "
+        "are not."
+    )
 
     def __init__(self, nodes, name, ports, array: Callable, states=(), metadata=None):
         self.ports, self.array, self.states = ports, array, set(states)
@@ -163,7 +171,9 @@ class StoredProgram(Program):
             return node.target, word
         word = STORED.get(node.target)
         if word is None and node.target not in FOLDED:
-            raise UnsupportedModelError(f"the operator {node.target} is not supported", where=node.where)
+            raise UnsupportedModelError(
+                f"the operator {node.target} is not supported", where=node.where, fix=WITHOUT
+            )
         return node.target, word or _OF_PARAMETERS
 
     def _bound(self, node):

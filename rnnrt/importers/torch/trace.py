@@ -43,10 +43,11 @@ class _Tracer(torch.fx.Tracer):
         return kind(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
-def trace(module, example=None) -> Graph:
+def trace(module, example=None, shapes=None) -> Graph:
     """The Graph of a live module; ``example``: an input, a tuple of them or {parameter of forward: input},
-    for sizes that the layers do not tell and for a forward that torch.fx cannot trace. The graph is compared
-    with the module at several sizes; what could not be compared stands in the metadata's "assumptions".
+    for sizes that the layers do not tell and for a forward that torch.fx cannot trace; ``shapes``: {parameter
+    of forward: sizes}, None for batch and time, where several axes may be time. The graph is compared with
+    the module at several sizes; what could not be compared stands in the metadata's "assumptions".
 
     Raises UnsupportedModelError naming the call and its line.
     """
@@ -58,7 +59,7 @@ def trace(module, example=None) -> Graph:
                 "a forward hook may change what the module does", fix="Remove the hook first."
             )
         example = _by_parameter(module, example)
-        return _first_that_holds(module, example)
+        return _first_that_holds(module, example, _sizes_said(module, shapes))
     except RnnrtError as error:
         raise error.at(where)
     finally:
@@ -110,6 +111,25 @@ def _by_parameter(module, example):
     return {name: _tensors(example[name], name) for name in names if name in example}
 
 
+def _sizes_said(module, shapes):
+    """{parameter of forward: sizes}, checked."""
+    names = list(inspect.signature(module.forward).parameters)
+    for name, sizes in (shapes or {}).items():
+        if name not in names:
+            raise UnsupportedModelError(
+                f"forward has no argument {name!r}, for which shapes says sizes", expected=", ".join(names)
+            )
+        if not isinstance(sizes, (tuple, list)) or any(
+            n is not None and (type(n) is not int or n < 1) for n in sizes
+        ):
+            raise UnsupportedModelError(
+                f"shapes of {name!r} are not understood",
+                expected="a tuple of numbers, None for batch and time",
+                found=repr(sizes)[:80],
+            )
+    return {name: tuple(sizes) for name, sizes in (shapes or {}).items()}
+
+
 def _tensors(value, name):
     if value is None or isinstance(value, torch.Tensor):
         return value
@@ -125,7 +145,7 @@ def _tensors(value, name):
         ) from error
 
 
-def _first_that_holds(module, example):
+def _first_that_holds(module, example, shapes):
     """The graph of the first way to trace whose reading the module's own answers confirm."""
     untraced, refusals, ways = None, [], _ways(module, example)
     while ways:
@@ -136,7 +156,7 @@ def _first_that_holds(module, example):
             untraced = error
             continue
         try:
-            program = TracedProgram(graph, modules, type(module).__name__, example)
+            program = TracedProgram(graph, modules, type(module).__name__, example, shapes)
             absent = [name for name in optional if program.role(name) is None]
             if absent:  # no state and no lengths: what forward does without it is another program
                 ways.insert(0, (way, [name for name in optional if name not in absent]))

@@ -33,15 +33,25 @@ for _namespace, _words in (
         if callable(getattr(_namespace, _name, None)):
             _FUNCTIONS[getattr(_namespace, _name)] = (_name, _word)
 
+WITHOUT_MODULE = (
+    "Import the submodules that are supported, from_torch(module.NAME), or write what it does with supported "
+    "calls (docs/coverage.md)."
+)
+WITHOUT_CALL = (
+    "Write it with supported calls (docs/coverage.md), or move it out of forward: its result is then an "
+    "input, or it reads the output."
+)
 _ASSERTS = ("_assert", "_assert_is_none")
 
 
 class TracedProgram(Program):
-    """An fx graph and the modules it calls; ``example``: {parameter of forward: a tensor}, or None."""
+    """An fx graph and the modules it calls; ``example``: {parameter of forward: a tensor}, or None;
+    ``shapes``: {parameter of forward: sizes}, or None.
+    """
 
-    def __init__(self, graph, modules, name, example):
+    def __init__(self, graph, modules, name, example, shapes=None):
         self.modules = modules
-        super().__init__(list(graph.nodes), name, example)
+        super().__init__(list(graph.nodes), name, example, shapes)
 
     def _skip(self):
         """torch.fx pins arguments left at their defaults with asserts; the arguments are then no inputs."""
@@ -65,7 +75,7 @@ class TracedProgram(Program):
                     where=self._where(node),
                     fix=f"Use nn.{type(module).__name__[:-4]} over the whole sequence."
                     if isinstance(module, torch.nn.RNNCellBase)
-                    else None,
+                    else self._way_out(node.target),
                 )
             return kind(module)
         target = node.target
@@ -85,8 +95,20 @@ class TracedProgram(Program):
             module = "torch" if module.startswith("torch._C") else module.lstrip("_")
             shown = f"{module}.{getattr(target, '__name__', target)}"
         if found[1] is None:
-            raise UnsupportedModelError(f"the call {shown} is not supported", where=self._where(node))
+            raise UnsupportedModelError(
+                f"the call {shown} is not supported", where=self._where(node), fix=WITHOUT_CALL
+            )
         return found
+
+    def _way_out(self, name):
+        """What to do about a module that is not supported: of a Sequential the parts around it."""
+        root = self.modules.get("")
+        if not isinstance(root, torch.nn.Sequential) or name not in root._modules:
+            return WITHOUT_MODULE
+        place, last = list(root._modules).index(name), len(root) - 1
+        parts = [f"module[:{place}]"] * (place > 0) + [f"module[{place + 1}:]"] * (place < last)
+        around = f"Import what stands around it, {' and '.join(parts)}; or w" if parts else "W"
+        return f"{around}rite what it does with supported calls (docs/coverage.md)."
 
     def _bound(self, node):
         name, word = self.words[node]

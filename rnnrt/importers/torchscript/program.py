@@ -12,6 +12,7 @@ from types import MappingProxyType
 from ..axes.layouts import LayoutMismatch, open_layouts
 from ..operators.table import Word
 from ..torch.frozen import FrozenLength
+from ..torch.program import Program
 from ..torch.stored import StoredProgram
 from .words import WORDS
 
@@ -22,6 +23,7 @@ class ScriptProgram(StoredProgram):
     """As a stored program; a Port whose ``dims`` are None is one of which the file says nothing."""
 
     ADVISED = SIZES
+    ADVISED_TIME = Program.ADVISED_TIME
     #: {input: (argument of forward, path)} of those that come in a tuple
     parts = MappingProxyType({})
     MADE = "traced"
