@@ -48,6 +48,41 @@ def test_a_legacy_list_of_weights_answers_as_keras_did(name, spec):
     assert made.metadata["format"] == "hdf5"
 
 
+def test_a_front_end_of_pictures(tmp_path):
+    keras = need("keras")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None, 12, 2)),
+            layers.Conv2D(4, (3, 5), strides=(1, 2), padding="same"),
+            layers.BatchNormalization(),
+            layers.DepthwiseConv2D((2, 3), padding="same"),
+            layers.SeparableConv2D(5, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D((1, 3)),
+            layers.Reshape((-1, 10)),
+            layers.GRU(4),
+        ]
+    )
+    lines = """
+    input bins=12
+    Conv2D strides=1,2 padding=same
+    BatchNormalization
+    DepthwiseConv2D padding=same
+    SeparableConv2D padding=same activation=relu
+    MaxPooling2D pool_size=1,3
+    Reshape target_shape=-1,10
+    GRU
+    """
+    model.save_weights(tmp_path / "m.weights.h5")
+    made = rnnrt.from_keras(tmp_path / "m.weights.h5", lines)
+    x = np.random.default_rng(0).standard_normal((2, 7, 12, 2)).astype(np.float32)
+    assert np.allclose(made(x), keras.ops.convert_to_numpy(model(x)), atol=1e-6)
+    with pytest.raises(
+        UnsupportedModelError, match=r"is supported only where its first spatial axis is time"
+    ):
+        rnnrt.from_keras(tmp_path / "m.weights.h5", lines.replace("input bins=12", ""))
+
+
 def test_every_chain_of_a_live_keras_is_its_lines(tmp_path):
     keras = need("keras")
     layers = keras.layers

@@ -1,6 +1,6 @@
 """The spec of a Keras file that holds weights alone: one layer a line, with Keras's own words and defaults.
 
-    input length=50             # only what the weights do not tell: features=N, length=N, ids
+    input length=50             # only what the weights do not tell: features=N, bins=N, length=N, ids
     x = conv1d: Conv1D padding=causal activation=relu
     Bidirectional LSTM return_sequences=True                          # a wrapper, then what it wraps
     dense: Dense activation=sigmoid
@@ -9,7 +9,8 @@
 
 A prefix is the layer's name in a .h5 file, its folder in a .weights.h5 file; without one it is the name Keras
 gives by itself. Sizes (units, filters, kernel_size, input_dim, output_dim) come from the arrays; where they
-are written they must agree. Axes are (batch, time, features).
+are written they must agree. Axes are (batch, time, features), after ``input bins=N`` (batch, time, bins,
+channels). Options of several numbers are written ``strides=1,2``.
 
 A line reads the line before it. ``a = ...`` names a result, and a line that gives names reads those:
 ``Add a b``; a merging layer with one name joins the line before and it. A layer that returns states has a
@@ -22,7 +23,10 @@ returns several results. A result that no line reads is refused. For other wirin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from ...errors import ModelFileError, UnsupportedModelError, did_you_mean
 from ..spec.text import ignored_by, parse
@@ -58,6 +62,7 @@ _KEEPS_WIDTH = {
     *IDENTITIES,
     *("Masking", "Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling", "ZeroPadding1D", "Cropping1D"),
     *("MaxPooling1D", "AveragePooling1D", "LayerNormalization", "BatchNormalization"),
+    *("MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Cropping2D"),
     *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"),
     *_FUNCTIONS.values(),
 }
@@ -66,6 +71,9 @@ _CELL = ("recurrent_kernel", {"units": 0})
 _SIZES = {
     "Dense": ("kernel", {"units": 1}),
     "Conv1D": ("kernel", {"kernel_size": 0, "filters": 2}),
+    "Conv2D": ("kernel", {"kernel_size": (0, 1), "filters": 3}),
+    "DepthwiseConv2D": ("depthwise_kernel", {"kernel_size": (0, 1)}),
+    "SeparableConv2D": ("depthwise_kernel", {"kernel_size": (0, 1)}),
     "Conv1DTranspose": ("kernel", {"kernel_size": 0, "filters": 1}),
     "DepthwiseConv1D": ("depthwise_kernel", {"kernel_size": 0}),
     "SeparableConv1D": ("depthwise_kernel", {"kernel_size": 0}),
@@ -99,9 +107,9 @@ class _Lines:
         options = dict(line.options) | dict.fromkeys(line.words, True) if line else {}
         if any(type(n) is not (bool if o == "ids" else int) or n < 1 for o, n in options.items()) or set(
             options
-        ) - {"features", "length", "ids"}:
+        ) - {"features", "bins", "length", "ids"}:
             raise line.refuse(
-                "the input line is not understood", expected="input [ids] [features=N] [length=N]"
+                "the input line is not understood", expected="input [ids] [features=N] [bins=N] [length=N]"
             )
         self.entries.append({"class_name": "InputLayer", "config": {"name": name}, "name": name})
         self.stated[name] = options
@@ -153,13 +161,14 @@ class _Lines:
         if any(isinstance(f, tuple) and f[1] for f in found) and len(found) == 1:
             raise line.refuse("a state alone is not read by this layer")
         own = _WRAPPERS.get(line.kind, ())
-        entry = {"class_name": kind, "config": {o: v for o, v in line.options.items() if o not in own}}
+        options = {o: _numbers(v) for o, v in line.options.items()}
+        entry = {"class_name": kind, "config": {o: v for o, v in options.items() if o not in own}}
         entry["module"] = "keras.layers"
         if wrapped:
             entry["config"]["name"] = "wrapped"
             entry = {
                 "class_name": line.kind,
-                "config": {"layer": entry} | {o: v for o, v in line.options.items() if o in own},
+                "config": {"layer": entry} | {o: v for o, v in options.items() if o in own},
                 "module": "keras.layers",
             }
         base = line.kind if kind in _FUNCTIONS else snake_case(line.kind)
@@ -260,6 +269,13 @@ def read_lines(text) -> Network:
     return made.network()
 
 
+def _numbers(value):
+    """Numbers with commas between them as a list."""
+    parts = value.split(",") if isinstance(value, str) else ()
+    plain = len(parts) > 1 and all(re.fullmatch(r"-?\d{1,9}", part) for part in parts)
+    return [int(part) for part in parts] if plain else value
+
+
 def without_ignored(network: Network, names) -> list[str]:
     """The ``names`` of layers in a file that the network does not leave out."""
     ignored = {}
@@ -284,10 +300,13 @@ def complete(network: Network, weights: dict):
             arrays = arrays.get("forward_layer", arrays.get("layer", {}))
         arrays = arrays.get("cell", arrays)
         name, axes = _SIZES.get(own.class_name, ("", {}))
-        if name and name in arrays and arrays[name].ndim > max(axes.values()):
+        last = max((np.max(axis) for axis in axes.values()), default=0)
+        if name and name in arrays and arrays[name].ndim > last:
             for option, axis in axes.items():
-                own.config.setdefault(option, arrays[name].shape[axis])
-        if own.class_name == "SeparableConv1D" and "pointwise_kernel" in arrays:
+                shape = arrays[name].shape
+                size = [shape[k] for k in axis] if isinstance(axis, tuple) else shape[axis]
+                own.config.setdefault(option, size)
+        if own.class_name.startswith("SeparableConv") and "pointwise_kernel" in arrays:
             own.config.setdefault("filters", arrays["pointwise_kernel"].shape[-1])
         known[layer.name] = (own, arrays)
     for name, stated in network.stated.items():
@@ -300,7 +319,8 @@ def complete(network: Network, weights: dict):
                 if name == "input"
                 else f"{name} = input features=N",
             )
-        shape = [None, told.get("length")] + ([] if told.get("ids") else [told["features"]])
+        shape = [None, told.get("length")] + ([told["bins"]] if "bins" in told else [])
+        shape += [] if told.get("ids") else [told["features"]]
         entries[name].config["batch_shape"] = shape
 
 
@@ -327,7 +347,7 @@ def _input(layer, arrays):
         array = arrays.get("gamma", arrays.get("beta", arrays.get("moving_mean")))
         return {} if array is None or array.ndim != 1 else {"features": array.size}
     kernel = arrays.get("depthwise_kernel", arrays.get("kernel"))
-    if kernel is None or kernel.ndim not in (2, 3):
+    if kernel is None or kernel.ndim not in (2, 3, 4):
         return {}
     if layer.class_name == "Conv1DTranspose":
         return {"features": kernel.shape[-1]}

@@ -42,7 +42,7 @@ from .table import APART, apply, operator
 # ---- frames of bins and channels ---------------------------------------------------------------------------
 
 
-def _image(net, x):
+def image(net, x):
     """(the reference to frames (bins, channels), the place of time) of a tensor of four axes."""
     x = slots_of(net, x)
     if x.axes not in (("b", "n", "t", "n"), ("b", "n", "n", "t")):
@@ -62,7 +62,7 @@ def _shaped(net, x, places):
     return net.add(Reshape, row, features=places.shape)
 
 
-def _made(net, reference, clock, time):
+def picture(net, reference, clock, time):
     """Frames (bins, channels) as the program has them, time at place ``time``."""
     net.sequences.setdefault(clock, reference)
     bins, channels = net.builder.signal(reference).features
@@ -81,14 +81,14 @@ def _over_bins(net, reference, kind, **fields):
 
 def _over_both(net, x, kind, fields):
     """A layer over time and over bins, ``fields`` of each of the two spatial axes; None: nothing is done."""
-    reference, time, clock = _image(net, x)
+    reference, time, clock = image(net, x)
     over_time, over_bins = fields[time - 2], fields[3 - time]
     if over_time is not None:
         reference = net.add(kind, reference, **over_time)
         clock = net.after(clock, reference)
     if over_bins is not None:
         reference = _over_bins(net, reference, kind, **over_bins)
-    return _made(net, reference, clock, time)
+    return picture(net, reference, clock, time)
 
 
 # ---- layers ------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def conv2d(net, x, weight, bias=None, stride=(1, 1), padding=((0, 0), (0, 0)), d
         raise ShapeError("weight must be (out, in / groups, tap, tap)", found=str(np.shape(arrays["weight"])))
     if isinstance(x, Slots) and x.axes == ("b", "n", "n", "n"):
         return _of_one_tap(net, x, weight, bias, stride, padding, groups)
-    reference, time, clock = _image(net, x)
+    reference, time, clock = image(net, x)
     arrays["weight"] = arrays["weight"].transpose((0, 2, 3, 1) if time == 2 else (0, 3, 2, 1))
     own, other = time - 2, 3 - time
     sides = (padding, padding) if padding == "same" else (padding[own], padding[other])
@@ -120,7 +120,7 @@ def conv2d(net, x, weight, bias=None, stride=(1, 1), padding=((0, 0), (0, 0)), d
         bin_padding=sides[1],
         groups=groups,
     )
-    return _made(net, reference, net.after(clock, reference), time)
+    return picture(net, reference, net.after(clock, reference), time)
 
 
 def _of_one_tap(net, x, weight, bias, stride, padding, groups):
@@ -192,19 +192,19 @@ def _batch_norm(net, x, mean, variance, scale=None, offset=None, epsilon=1e-5, o
         factor = (1.0 if scale is None else arrays["gamma"]) / np.sqrt(arrays["variance"] + epsilon)
         x = apply(net, "multiply", a=x, b=over("factor", factor))
         return x if offset is None else apply(net, "add", a=x, b=over("offset", arrays["beta"]))
-    reference, time, clock = _image(net, x)
+    reference, time, clock = image(net, x)
     arrays = _arrays(mean=mean, variance=variance, gamma=scale, beta=offset)
-    return _made(net, net.add(BatchNormalization, reference, **arrays, epsilon=epsilon), clock, time)
+    return picture(net, net.add(BatchNormalization, reference, **arrays, epsilon=epsilon), clock, time)
 
 
 def _prelu(net, x, slope):
-    reference, time, clock = _image(net, x)
+    reference, time, clock = image(net, x)
     channels = net.builder.signal(reference).features[-1]
     slopes = np.broadcast_to(_arrays(slope=slope)["slope"], (channels,))
     above = net.add(Activation, reference, activation="relu")
     below = net.add(Activation, reference, activation=Function("at_most", (0.0,)))
     below = net.add(Affine, below, scale=slopes, offset=np.zeros(channels))
-    return _made(net, net.add(Add, above, below), clock, time)
+    return picture(net, net.add(Add, above, below), clock, time)
 
 
 def _pad(net, x, widths, value=0, mode="constant"):

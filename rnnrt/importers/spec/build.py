@@ -62,6 +62,20 @@ axes; where a convolution or an RNN left them otherwise than the input, say ``fl
 result; it decides what ``dim=1`` means behind it (softmax over the frames or the channels) and the axes of
 the output.
 
+*Pictures*, in front of a sequence: after ``input channels=1 bins=40``, (batch, channels, time, bins), or
+``input channels=1 bins=40 time_last``, (batch, channels, bins, time); or after ``unsqueeze``, which makes
+one channel of frames of features. Conv2d, BatchNorm2d, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, activations
+and joins run on them, with pairs as ``stride=1,2``: the first number is that of axis 2. ``frames`` makes
+features of a frame's channels and bins, in this order, ``frames bins_first`` in the other; ``mean bins`` and
+``max bins`` leave the channels; ``flatten`` joins all numbers of a fixed number of frames::
+
+    input channels=1 bins=40
+    conv: Conv2d padding=1,2 stride=1,2
+    relu
+    MaxPool2d 1,2
+    frames                  # x.permute(0, 2, 1, 3).flatten(2)
+    gru: GRU
+
 *Frames.* The lines between ``per_frame`` and ``end`` run inside each frame: its numbers are a sequence of one
 channel (``per_frame channels=C``: of C channels, one after the other), axes (channels, length), and must
 become one value.
@@ -72,7 +86,7 @@ from __future__ import annotations
 from ...errors import ModelFileError, RnnrtError, UnsupportedModelError, did_you_mean
 from ...graph import Graph
 from ..torch import layers as torch_layers
-from . import joins
+from . import joins, pictures
 from .draft import draft, rnn_alone
 from .kinds import (
     ALIASES,
@@ -161,7 +175,16 @@ def _claimed(tensors, calls):
 
 
 #: Kinds that have no tensors.
-_WITHOUT = (*POOLS, *OWN_WORDS, *joins.OPERATIONS, "ignore", "input", "output", *torch_layers.FUNCTIONS)
+_WITHOUT = (
+    *POOLS,
+    *pictures.POOLS,
+    *OWN_WORDS,
+    *joins.OPERATIONS,
+    "ignore",
+    "input",
+    "output",
+    *torch_layers.FUNCTIONS,
+)
 
 
 def _check_kind(line, kind):
@@ -169,7 +192,7 @@ def _check_kind(line, kind):
     if not (with_tensors or kind in _WITHOUT):
         fix = (
             "No line is written for a change of axes: leave it out."
-            if kind in ("transpose", "permute", "squeeze", "unsqueeze")
+            if kind in ("transpose", "permute", "squeeze")
             else None
         )
         known = (*RNNS, *PARAMETRIC, *_WITHOUT)

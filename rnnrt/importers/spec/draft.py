@@ -24,9 +24,10 @@ def draft(tensors: dict) -> str:
     is not an order of running.
     """
     lines, joins = [], _joins(_modules(tensors))
+    pictures = {a.shape[0] for a in tensors.values() if a.ndim == 4}
     for prefix, group in _modules(tensors).items():
         start = f"{prefix}: " if prefix else ""
-        guess = _guess(group)
+        guess = _guess(group, pictures)
         if guess is not None:
             lines.append(f"{start}{guess[0]}  # order?{guess[1]}{joins.get(prefix, '')}")
         else:
@@ -37,7 +38,12 @@ def draft(tensors: dict) -> str:
     axes = (
         "input ?  # channels_first for (batch, channels, time), channels_last for (batch, time, features)\n"
     )
-    conv = any(re.search(r"\b(Conv1d|ConvTranspose1d|BatchNorm1d)\b", line) for line in lines)
+    if pictures:
+        axes = (
+            "input channels=? bins=?  # (batch, channels, time, bins), or with time_last "
+            "(batch, channels, bins, time)\n"
+        )
+    conv = pictures or any(re.search(r"\b(Conv1d|ConvTranspose1d|BatchNorm1d)\b", line) for line in lines)
     return _HEAD + (axes if conv else "") + "\n".join(_printable(line) for line in lines) + "\n"
 
 
@@ -70,9 +76,9 @@ def _modules(tensors):
     return groups
 
 
-def _guess(group):
+def _guess(group, pictures=()):
     """(kind and options, comment) of the module that has exactly these tensors; None where no one module
-    has.
+    has. ``pictures``: numbers of channels that Conv2d lines make.
     """
     names, shape = set(group), group["weight"].shape if "weight" in group else ()
     if all(_RNN.fullmatch(name) for name in names):
@@ -88,9 +94,12 @@ def _guess(group):
         word = _CELLS.get(rows // columns) if columns and not rows % columns else None
         return None if word is None else (word, f" weight_ih {tuple(group['weight_ih'].shape)}")
     if {"running_mean", "running_var"} <= names <= {"weight", "bias", "running_mean", "running_var"}:
-        return "BatchNorm1d", f" {group['running_mean'].size} channels; eps=1e-05 unless written"
+        kind = "BatchNorm2d" if group["running_mean"].size in pictures else "BatchNorm1d"
+        return kind, f" {group['running_mean'].size} channels; eps=1e-05 unless written"
     if not {"weight"} <= names <= {"weight", "bias"}:
         return None
+    if len(shape) == 4:
+        return f"Conv2d {_CONV_OPTIONS}", f" weight {tuple(shape)}"
     if len(shape) == 3:
         kind, options, other = "Conv1d", _CONV_OPTIONS, ""
         if "bias" in names and group["bias"].size != shape[0]:  # (in, out / groups, tap)

@@ -8,11 +8,14 @@ import re
 from dataclasses import dataclass
 
 from ..torch import layers as torch_layers
+from . import pictures
 from .called import called
 
 #: Options whose value is a word, or a number that may be a fraction; all others are whole numbers or truth
 #: values.
 WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
+#: Options of 2-D layers, which may be two numbers: "1,2".
+PAIRS = {"kernel_size", "stride", "padding", "dilation", "output_size"}
 FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
 FRACTIONS |= {"beta", "threshold", "lambd", "init"}
 MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
@@ -56,6 +59,16 @@ def _conv_transpose_sizes(t, options):
     }
 
 
+def _conv2d_sizes(t, options):
+    out, per_group, *taps = t["weight"].shape
+    return {
+        "in_channels": per_group * options.get("groups", 1),
+        "out_channels": out,
+        "kernel_size": taps[0] if taps[0] == taps[1] else tuple(taps),
+        "bias": "bias" in t,
+    }
+
+
 def _batch_norm_sizes(t, options):
     return {"num_features": t["running_mean"].size, "affine": "weight" in t, "track_running_stats": True}
 
@@ -95,6 +108,22 @@ PARAMETRIC = {
         _conv_sizes,
         (),
         "bft",
+    ),
+    "Conv2d": Kind(
+        None,  # pictures.py
+        ("weight", "bias"),
+        ("stride", "padding", "dilation", "groups", "padding_mode"),
+        _conv2d_sizes,
+        (),
+        "",
+    ),
+    "BatchNorm2d": Kind(
+        None,
+        ("weight", "bias", "running_mean", "running_var"),
+        ("eps",),
+        _batch_norm_sizes,
+        ("momentum",),
+        "",
     ),
     "ConvTranspose1d": Kind(
         torch_layers.add_conv_transpose1d,
@@ -146,7 +175,8 @@ WITHOUT_TENSORS = {
 }
 #: Kinds that need their weight, and whose frames are not those before them.
 CONVOLUTIONS = ("Conv1d", "ConvTranspose1d")
-RANKS = {("Linear", "weight"): 2, ("Embedding", "weight"): 2} | {(k, "weight"): 3 for k in CONVOLUTIONS}
+RANKS = {("Linear", "weight"): 2, ("Embedding", "weight"): 2, ("Conv2d", "weight"): 4}
+RANKS |= {(k, "weight"): 3 for k in CONVOLUTIONS}
 RNNS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 CELL_TENSORS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 RNN_TENSOR = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l\d{1,4}(_reverse)?")
@@ -169,12 +199,14 @@ POOLS = {
 #: Kinds that join results.
 JOINS = ("add", "sub", "mul", "div", "cat")
 #: Kinds that take whole numbers as words.
-NUMBERED = (*POOLS, "chunk", "narrow", "crop", "ZeroPad1d", "repeat")
+NUMBERED = (*POOLS, *pictures.POOLS, "chunk", "narrow", "crop", "ZeroPad1d", "repeat")
 #: Words that lines take, by their kind.
 WORDS_OF_LINES = {
     **dict.fromkeys((*POOLS, *CONVOLUTIONS, "BatchNorm1d"), ("untransposed",)),
     "flatten": ("channels_first", "channels_last"),
-    "input": ("channels_first", "channels_last", "ids", "once"),
+    "input": ("channels_first", "channels_last", "ids", "once", "time_last"),
+    **dict.fromkeys(("mean", "max"), ("bins",)),
+    "frames": ("bins_first",),
     "pad": ("total_length",),
 }
 #: functional names -> the class above or the spec's own word
@@ -187,6 +219,11 @@ ALIASES = {
     "Flatten": "flatten",
     "dropout": "Dropout",
     "Dropout1d": "Dropout",
+    "Dropout2d": "Dropout",
+    "max_pool2d": "MaxPool2d",
+    "avg_pool2d": "AvgPool2d",
+    "adaptive_avg_pool2d": "AdaptiveAvgPool2d",
+    "adaptive_max_pool2d": "AdaptiveMaxPool2d",
     "AlphaDropout": "Dropout",
     "log_softmax": "LogSoftmax",
     "glu": "GLU",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 from ... import state_form
@@ -11,9 +12,21 @@ from ...layers import Flatten, Last, Reshape, Reverse, Select, TimeDistributed
 from ..axes.values import Clock
 from ..operators.recurrence import join
 from ..torch import layers as torch_layers
-from . import joins
+from . import joins, pictures
 from .frames import Packing, add_untransposed
-from .kinds import CONVOLUTIONS, FRACTIONS, MAY_BE_NONE, PARAMETRIC, POOLS, RANKS, RNNS, WORDS, names_array
+from .kinds import (
+    CONVOLUTIONS,
+    FRACTIONS,
+    MAY_BE_NONE,
+    PAIRS,
+    PARAMETRIC,
+    POOLS,
+    RANKS,
+    RNNS,
+    WORDS,
+    names_array,
+)
+from .pictures import Pictures
 from .text import Line
 from .wiring import Result, input_width
 
@@ -59,17 +72,27 @@ class SpecNetwork:
     def _input(self, line, result, name="input"):
         words = {"channels_first", "channels_last", "ids", "once"}
         numbers = {"features", "length"}
+        picture = {"channels", "bins"} <= set(line.options)
+        if picture:
+            words, numbers = {"time_last"}, {"channels", "bins", "length"}
         wrong = [w for w in line.words if w not in words] + [
             o for o, n in line.options.items() if o not in numbers or type(n) is not int
         ]
         if wrong or line.prefix or {"channels_first", "channels_last"} <= set(line.words):
             expected = "input [channels_first | channels_last] [ids] [once] [features=N] [length=N]"
+            expected = "input channels=C bins=N [time_last] [length=N]" if picture else expected
             raise line.refuse(
                 "the input line is not understood", expected=expected, found=" ".join(wrong)[:80] or None
             )
+        if picture:
+            reference, axes = pictures.input_of(line, self.builder, name)
+            return Value(reference, axes, Clock(name), stated=True)
         features, ids, once = line.options.get("features"), "ids" in line.words, "once" in line.words
         if features is None and not ids:
             widths = {c.line.number: self._width(c) for c in self.calls if c.line.number in self.found}
+            flat = {c.line.number for c in self.calls if c.kind in (*pictures.PARAMETRIC, *pictures.POOLS)}
+            if flat & {c.line.number for c in self.calls if result in c.reads}:
+                raise pictures.missing_input(line)
             told = input_width(result, self.calls, widths)
             if told is None:
                 raise UnsupportedModelError(
@@ -128,8 +151,13 @@ class SpecNetwork:
     def _made(self, line, kind, call):
         """The line's own work on ``x``; a list where it has several results."""
         stack, self.rnn = self.rnn, None
+        if kind != "input":
+            at = [getattr(v, "axes", "") for v in self.operands]
+            pictures.check(line, kind, next((a for a in at if a in pictures.AXES), self.axes))
         if kind == "input":
             self._set(self._input(line, Result(line.number), line.names[0] if line.names else "input"))
+        elif self._of_picture(line, kind):
+            pass
         elif "untransposed" in line.words:
             self._add_untransposed(line, kind)
         elif kind in RNNS:
@@ -153,6 +181,28 @@ class SpecNetwork:
             self.rnn = stack if kind in ("last_state", "Dropout") else None
             OWN_WORDS[kind](self, line)
         return None
+
+    def _of_picture(self, line, kind):
+        """Whether the line reads a picture, or makes one, and so was added."""
+        axes = [getattr(v, "axes", "") for v in self.operands]
+        if not ({self.axes, *axes} & set(pictures.AXES) or kind == "unsqueeze"):
+            return False
+        own = Pictures(self, line.prefix or line.kind.lower())
+        if kind in pictures.PARAMETRIC:
+            self._add_parametric(line, kind)
+        elif kind in pictures.POOLS:
+            options = self._pool_options(line, kind, pictures.POOLS[kind][1], pictures.POOL_OPTIONS[kind])
+            own.pool(kind, options)
+        elif kind == "unsqueeze":
+            own.unsqueeze(line)
+        elif kind in joins.OPERATIONS:
+            own.join(line, self.operands)
+        elif kind in OWN_WORDS:
+            self._check_options(line, {"Dropout": {"p", "inplace"}, "flatten": {"start_dim"}}.get(kind, ()))
+            own.own(line, kind)
+        else:
+            return False
+        return True
 
     def _set(self, value):
         self.x, self.axes, self.stated = value.reference, value.axes, value.stated
@@ -185,6 +235,7 @@ class SpecNetwork:
                     fix=did_you_mean(option, allowed),
                 )
             fits = type(value) in (int, float) if option in FRACTIONS else isinstance(value, int)
+            fits = fits or isinstance(value, tuple) and option in PAIRS
             fits = (
                 fits
                 or (isinstance(value, str) and option in WORDS)
@@ -286,10 +337,10 @@ class SpecNetwork:
                     found=str(array.shape),
                 )
         if (
-            word != "BatchNorm1d"
+            word not in ("BatchNorm1d", "BatchNorm2d")
             and "bias" in tensors
             and "weight" not in tensors
-            or word == "BatchNorm1d"
+            or word in ("BatchNorm1d", "BatchNorm2d")
             and ("bias" in tensors) != ("weight" in tensors)
         ):
             raise ModelFileError("weight or bias is missing", where=line.where, found=", ".join(tensors))
@@ -298,10 +349,13 @@ class SpecNetwork:
                 "running_mean or running_var is missing", where=line.where, found=", ".join(tensors)
             )
         options = {o: v for o, v in line.options.items() if not names_array(o, v)}
-        if word in (*CONVOLUTIONS, "PReLU") and "weight" not in tensors:
+        options = pictures.pairs_of(line, options) if word in pictures.PARAMETRIC else options
+        if word in (*CONVOLUTIONS, "Conv2d", "PReLU") and "weight" not in tensors:
             raise ModelFileError("weight is missing", where=line.where)
         self._agree(line, options, kind.sizes(tensors, options), {*kind.options, *kind.harmless})
         kept = {o: v for o, v in options.items() if o in kind.options}
+        if word in pictures.PARAMETRIC:
+            return Pictures(self, line.prefix or word.lower()).parametric(word, tensors, kept)
         one_slope = word == "PReLU" and tensors["weight"].size == 1
         axes = self.axes if one_slope else kind.axes
         if axes == "bft":
@@ -326,7 +380,20 @@ class SpecNetwork:
 
     def _add_pool(self, line, kind):
         add, first, fixed, others = POOLS[kind]
+        options = self._pool_options(line, kind, first, others)
+        self._transposed(line)
+        self.x = add(self.builder, line.kind.lower(), self.x, **fixed, **options)
+        self.stated = self.stated and self.axes == "bft"
+        self.axes = "bft"
+        if kind in ("MaxPool1d", "AvgPool1d"):
+            self.packing.window(self.builder.layers[-1])
+
+    def _pool_options(self, line, kind, first, others):
+        """The options of a pooling layer, its size among them, which may stand without a name."""
         options = dict(line.options)
+        if line.words and kind in pictures.POOLS and "," in line.words[0] and first not in options:
+            options[first], line = line.words[0], dataclasses.replace(line, words=line.words[1:])
+        options = pictures.pairs_of(line, options) if kind in pictures.POOLS else options
         if len(line.words) > 1 or (
             line.words and (first in options or not line.words[0].isdecimal() or len(line.words[0]) > 9)
         ):
@@ -340,12 +407,7 @@ class SpecNetwork:
         if first not in options:
             raise line.refuse(f"{line.kind} must state its {first}", fix=f"Write {line.kind} {first}=N.")
         self._check_options(Line(line.number, "", line.kind, (), options), {first, *others})
-        self._transposed(line)
-        self.x = add(self.builder, line.kind.lower(), self.x, **fixed, **options)
-        self.stated = self.stated and self.axes == "bft"
-        self.axes = "bft"
-        if kind in ("MaxPool1d", "AvgPool1d"):
-            self.packing.window(self.builder.layers[-1])
+        return options
 
     # -- which axis an option means --------------------------------------------------------------------------
     def axis_of(self, line, dim, what):
@@ -492,6 +554,9 @@ class SpecNetwork:
         for name, result in outputs:
             value = self.settle(self.results[result])
             timed = self.builder.signal(value.reference).time
+            if value.axes in pictures.AXES:
+                Pictures(self, name).output(name, value)
+                continue
             first = timed and value.axes == "bft" and (value.stated or self.stated_axes == "bft")
             self.builder.output(name, value.reference, "bft" if first else "btf")
         return self.builder.graph(metadata=metadata)
@@ -525,4 +590,6 @@ OWN_WORDS = {
     "Dropout": SpecNetwork._dropout,
     "per_frame": SpecNetwork._per_frame,
     "end": SpecNetwork._end,
+    "unsqueeze": None,  # of pictures
+    "frames": None,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 
 from ...errors import did_you_mean
@@ -133,7 +134,11 @@ def _check_words(line, kind, words, scope):
     """Words must be numbers of a kind that takes them, or words of it."""
     known = WORDS_OF_LINES.get(kind, ())
     for word in words:
-        if word in known or (kind in NUMBERED and word.isdecimal()) or kind in ("ignore", "input"):
+        if (
+            word in known
+            or (kind in NUMBERED and re.fullmatch(r"\d+(,\d+)?", word))
+            or kind in ("ignore", "input")
+        ):
             continue
         names = ", ".join(scope.names)
         expected = f"{line.kind} [{' | '.join(known)}]" if known else f"option=value, or one of: {names}"
@@ -186,7 +191,7 @@ def input_width(name, calls, widths) -> tuple[int | None, bool] | None:
         if number in widths:
             if call.reads[0] in same:
                 return widths[number]
-        elif call.kind in ("flatten", "per_frame", "end"):
+        elif call.kind in ("flatten", "per_frame", "end", "unsqueeze", "frames"):
             return None
         elif call.kind not in ("cat", "chunk", "narrow", "GLU"):
             same |= {Result(number, place) for place in range(max(1, call.makes))}
