@@ -276,7 +276,6 @@ def test_a_file(tmp_path):
         (lambda: nn.BatchNorm2d(3, track_running_stats=False), "running statistics"),
         (lambda: nn.ConvTranspose2d(3, 4, 3), "(ConvTranspose2d) is not supported. Import the submodules"),
         (lambda: nn.AdaptiveAvgPool2d((None, 4)), "1 or None"),
-        (lambda: Call(lambda x, c: x * c(x), nn.Conv2d(3, 2, 3, padding=1)), "one shape"),
     ],
 )
 def test_an_option_that_cannot_be_honoured_is_refused(part, words):
@@ -304,6 +303,10 @@ def test_the_numbers_of_a_frame_may_say_which_size_is_time():
     same(Viewed(), picture(2, 1), 2)
 
     class Mixed(Viewed):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(2 * BINS, 5, batch_first=True)
+
         def forward(self, x):  # two channels of a frame become two frames
             y = torch.relu(self.conv(x)).transpose(1, 2)
             return self.rnn(y.reshape(y.shape[0], -1, 2 * BINS))[0]

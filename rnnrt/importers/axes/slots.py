@@ -99,8 +99,10 @@ def as_tensors(net, value):
 
 
 def _unflattened(net, x):
-    """Slots without time and with two axes of numbers as a sequence of so many frames, None of others."""
-    if x.axes != ("b", "n", "n"):
+    """Slots with two axes of numbers, one of which was time, as a sequence of so many frames; None of others:
+    of an open number of frames no other axis is a sequence.
+    """
+    if x.axes != ("b", "n", "n") or not net.stilled:
         return None
     length = x.places.shape[1]
     return net.tensor(net.add(Unflatten, picked(net, x), length=length), "btf", Clock("", length, 0))
@@ -166,6 +168,7 @@ def timeless(net, x):
             fix=net.advice["length"],
         )
     places = np.arange(length * x.places.size).reshape(length, *x.places.shape)
+    net.stilled = True
     if places.size > _MOST:
         raise UnsupportedModelError("a sequence has too many numbers", found=f"{places.size:,}")
     places = np.moveaxis(places, 0, time).squeeze(time + 1)

@@ -300,9 +300,9 @@ class Network:
     ``packing``: the clock they count on. ``states``: (what was given, the states it starts, by name) of every
     recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on;
     ``sequences``: one reference that has the frames of each clock.
-    ``placed``: how many operators have found the axes they need. ``batch``: the number that stands for the
-    batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent layers
-    that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer may
+    ``placed``: how many operators have found the axes they need. ``stilled``: whether time became numbers.
+    ``batch``: the number that stands for the batch in the program's own arithmetic, None where it keeps the
+    batch open. ``steps``: recurrent layers that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer may
     need time.
     """
 
@@ -314,7 +314,7 @@ class Network:
         self.states: list[tuple[StateInput, list[str]]] = []
         self.clocks: dict[str, Clock] = {}
         self.sequences: dict[Clock, str] = {}
-        self.placed = 0
+        self.placed, self.stilled = 0, False
         self.batch: int | None = None
         self.steps: set[str] = set()
         self.inside = False
