@@ -2,6 +2,8 @@
  * (depth, 2 * LANES). Up to RNNRT_DOT_MAX_OUTPUTS outputs are kept as rows, padded to 16 terms. */
 
 #define PANEL (2 * LANES)
+/* Rows of the tallest tile. */
+enum { MOST_ROWS = TILE_ROWS > 4 ? 12 : 4 };
 
 /* Floats from one kept row to the next. */
 VECTOR size_t padded_depth(const struct rnnrt_matrix *w) { return (w->depth + 15) / 16 * 16; }
@@ -34,34 +36,20 @@ struct input {
     bool joined;
 };
 
-/* What rows x vectors outputs start from, and where they go; `last`: how many lanes of the last vector exist.
- */
-VECTOR void tile_start(const int rows, const int vectors, const float *start, size_t start_stride,
-                       size_t last, vf total[][8]) {
-    UNROLL_FOR(int r = 0; r < rows; r++)
-        UNROLL_FOR(int v = 0; v < vectors; v++) {
-            const float *place = start + (size_t)r * start_stride + v * LANES;
-            total[r][v] = !start                             ? vf_set(0.0f)
-                          : v == vectors - 1 && last < LANES ? vf_load_n(place, last)
-                                                             : vf_load(place);
-        }
+/* What the outputs of row r, vector v start from, and where they go; `last`: how many lanes of the last
+ * vector exist. */
+VECTOR vf tile_start(const int vectors, int r, int v, const float *start, size_t start_stride, size_t last) {
+    const float *place = start + (size_t)r * start_stride + v * LANES;
+    return !start ? vf_set(0.0f) : v == vectors - 1 && last < LANES ? vf_load_n(place, last) : vf_load(place);
 }
-VECTOR void tile_end(const int rows, const int vectors, float *y, size_t y_stride, size_t last,
-                     vf total[][8]) {
-    UNROLL_FOR(int r = 0; r < rows; r++)
-        UNROLL_FOR(int v = 0; v < vectors; v++) {
-            float *place = y + (size_t)r * y_stride + v * LANES;
-            if (v == vectors - 1 && last < LANES) vf_store_n(place, total[r][v], last);
-            else vf_store(place, total[r][v]);
-        }
+VECTOR void tile_end(const int vectors, int r, int v, float *y, size_t y_stride, size_t last, vf total) {
+    float *place = y + (size_t)r * y_stride + v * LANES;
+    if (v == vectors - 1 && last < LANES) vf_store_n(place, total, last);
+    else vf_store(place, total);
 }
 VECTOR void tile_clear(const int rows, const int vectors, vf sum[][8]) {
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
-}
-VECTOR void tile_add(const int rows, const int vectors, vf sum[][8], vf total[][8]) {
-    UNROLL_FOR(int r = 0; r < rows; r++)
-        UNROLL_FOR(int v = 0; v < vectors; v++) total[r][v] = vf_add(total[r][v], sum[r][v]);
 }
 
 /* Terms from .. to - 1. Vector v of term k stands at w + (v / 2) * panel + k * PANEL + (v % 2) * LANES. */
@@ -70,7 +58,7 @@ VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t
     for (size_t k = from; k < to; k++) {
         const float *weights = w + k * PANEL;
         if (rows > 1 && rows < vectors) { /* fewer registers where each vector is read once */
-            vf value[TILE_ROWS];
+            vf value[MOST_ROWS];
             UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(x[(size_t)r * x_stride + k]);
             UNROLL_FOR(int v = 0; v < vectors; v++) {
                 vf weight = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
@@ -88,30 +76,39 @@ VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t
     }
 }
 
-/* rows x vectors outputs, of the rows from `row` on. Segment totals stay in registers where there are enough
- * of them, so weights stream in without a pause between segments. `start`: what y starts from, the bias
- * (`start_stride` 0), y itself, or NULL for nothing. */
+/* rows x vectors outputs, of the rows from `row` on. `start`: what y starts from, the bias (`start_stride`
+ * 0), y itself, or NULL for nothing. There are not registers for sums and totals: where there is one segment,
+ * the totals are never written down. */
 VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, const struct input *in,
                  size_t row, const float *start, size_t start_stride, float *y, size_t y_stride,
                  size_t last) {
-    vf sum[TILE_ROWS][8], total[TILE_ROWS][8];
-    tile_start(rows, vectors, start, start_stride, last, total);
+    vf sum[MOST_ROWS][8], total[MOST_ROWS][8];
+    size_t depth = in->depth, room = in->room, p = 0, from = 0;
+    bool segments = in->joined ? depth * in->count > room : in->count > 1 || depth > room;
+    UNROLL_FOR(int r = 0; r < rows; r++)
+        UNROLL_FOR(int v = 0; v < vectors; v++)
+            total[r][v] = segments ? tile_start(vectors, r, v, start, start_stride, last) : vf_set(0.0f);
     tile_clear(rows, vectors, sum);
-    size_t depth = in->depth, room = in->room;
-    for (size_t p = 0; p < in->count; p++, w += depth * PANEL) {
-        size_t x_stride = in->pieces[p].stride;
-        const float *x = in->pieces[p].x + row * x_stride;
-        for (size_t from = 0, to; from < depth; from = to) {
-            to = depth - from < room ? depth : from + room;
-            tile_terms(rows, vectors, w, panel, x, x_stride, from, to, sum);
-            room -= to - from;
-            if (room && in->joined && p + 1 < in->count) continue; /* the segment goes on in the next piece */
-            room = RNNRT_SEGMENT;
-            tile_add(rows, vectors, sum, total);
-            tile_clear(rows, vectors, sum);
+    for (;;) {
+        size_t x_stride = in->pieces[p].stride, to = depth - from < room ? depth : from + room;
+        tile_terms(rows, vectors, w, panel, in->pieces[p].x + row * x_stride, x_stride, from, to, sum);
+        room -= to - from;
+        from = to;
+        if (from == depth) {
+            if (++p == in->count) break;
+            from = 0, w += depth * PANEL;
+            if (room && in->joined) continue; /* the segment goes on in the next piece */
         }
+        UNROLL_FOR(int r = 0; r < rows; r++)
+            UNROLL_FOR(int v = 0; v < vectors; v++) total[r][v] = vf_add(total[r][v], sum[r][v]);
+        tile_clear(rows, vectors, sum);
+        room = RNNRT_SEGMENT;
     }
-    tile_end(rows, vectors, y, y_stride, last, total);
+    UNROLL_FOR(int r = 0; r < rows; r++)
+        UNROLL_FOR(int v = 0; v < vectors; v++) {
+            vf before = segments ? total[r][v] : tile_start(vectors, r, v, start, start_stride, last);
+            tile_end(vectors, r, v, y, y_stride, last, vf_add(before, sum[r][v]));
+        }
 }
 
 /* One row whose terms stand in one piece: nothing to look up, which a small step feels. */
@@ -119,15 +116,15 @@ typedef void wide_tile(const float *w, size_t panel, size_t depth, const float *
                        float *y, size_t last);
 VECTOR void tile_of_one(const int vectors, const float *w, size_t panel, size_t depth, const float *start,
                         const float *x, float *y, size_t last) {
-    vf sum[1][8], total[1][8];
-    tile_start(1, vectors, start, 0, last, total);
+    vf sum[1][8], total[8];
+    UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = tile_start(vectors, 0, v, start, 0, last);
     for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
         tile_clear(1, vectors, sum);
         tile_terms(1, vectors, w, panel, x, 0, from,
                    depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT, sum);
-        tile_add(1, vectors, sum, total);
+        UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = vf_add(total[v], sum[0][v]);
     }
-    tile_end(1, vectors, y, 0, last, total);
+    UNROLL_FOR(int v = 0; v < vectors; v++) tile_end(vectors, 0, v, y, 0, last, total[v]);
 }
 #define WIDE_TILE(v)                                                                                     \
     static void wide_##v(const float *w, size_t panel, size_t depth, const float *start, const float *x, \
@@ -145,67 +142,50 @@ WIDE_TILE(8)
 #undef WIDE_TILE
 static wide_tile *const wide_tiles[] = {wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8};
 
-/* Some eight sums in flight hide the latency of the fma: one row takes up to four panels at a time, two or
- * three rows two, more rows one. */
+/* Some eight sums in flight hide the latency of the fma. How many rows a tile of so many vectors takes, at
+ * most: as many sums as leave registers for what is read. */
 typedef void tile_of(const float *w, size_t panel, const struct input *in, size_t row, const float *start,
                      size_t start_stride, float *y, size_t y_stride, size_t last);
-#define TILE_NAME(r, v) TILE_PASTE(r, v)
-#define TILE_PASTE(r, v) tile_##r##x##v
-#define TILE(r, v)                                                                                  \
-    static void TILE_NAME(r, v)(const float *w, size_t panel, const struct input *in, size_t row,   \
-                                const float *start, size_t start_stride, float *y, size_t y_stride, \
-                                size_t last) {                                                      \
-        tile(r, v, w, panel, in, row, start, start_stride, y, y_stride, last);                      \
+#define TILE(r, v)                                                                                 \
+    static void tile_##r##x##v(const float *w, size_t panel, const struct input *in, size_t row,   \
+                               const float *start, size_t start_stride, float *y, size_t y_stride, \
+                               size_t last) {                                                      \
+        tile(r, v, w, panel, in, row, start, start_stride, y, y_stride, last);                     \
     }
-#define TILES_OF_TWO(r) \
-    TILE(r, 1)          \
-    TILE(r, 2)
-#define TILES_OF_FOUR(r)       \
-    TILES_OF_TWO(r) TILE(r, 3) \
-    TILE(r, 4)
-#define NAMES_OF_TWO(r) tile_##r##x1, tile_##r##x2
-#define NAMES_OF_FOUR(r) NAMES_OF_TWO(r), tile_##r##x3, tile_##r##x4
-TILES_OF_FOUR(1)
-TILE(1, 5)
-TILE(1, 6)
-TILE(1, 7)
-TILE(1, 8)
-TILES_OF_FOUR(2)
-TILES_OF_FOUR(3)
-TILES_OF_TWO(4)
+#define NAME(r, v) [(r) - 1][(v) - 1] = tile_##r##x##v,
+/* clang-format off */
+#define TILES(EACH)                                  \
+    EACH(1, 1) EACH(2, 1) EACH(3, 1) EACH(4, 1)      \
+    EACH(1, 2) EACH(2, 2) EACH(3, 2) EACH(4, 2)      \
+    EACH(1, 3) EACH(2, 3) EACH(3, 3)                 \
+    EACH(1, 4) EACH(2, 4) EACH(3, 4)                 \
+    EACH(1, 5) EACH(1, 6) EACH(1, 7) EACH(1, 8)
 #if TILE_ROWS > 4
-TILES_OF_TWO(5)
-TILES_OF_TWO(6)
-#endif
-#if TILE_ROWS > 6
-TILES_OF_TWO(7)
+#define TALLER(EACH)                                 \
+    EACH(5, 1) EACH(6, 1) EACH(7, 1) EACH(8, 1)      \
+    EACH(9, 1) EACH(10, 1) EACH(11, 1) EACH(12, 1)   \
+    EACH(5, 2) EACH(6, 2)                            \
+    EACH(4, 3)
+static const size_t most_rows[] = {12, TILE_ROWS, 4, 3, 1, 1, 1, 1};
+#else
+#define TALLER(EACH)
+static const size_t most_rows[] = {4, 4, 3, 3, 1, 1, 1, 1};
 #endif
 #if TILE_ROWS > 7
-TILES_OF_TWO(8)
+#define TALLEST(EACH) EACH(7, 2) EACH(8, 2)
+#elif TILE_ROWS > 6
+#define TALLEST(EACH) EACH(7, 2)
+#else
+#define TALLEST(EACH)
 #endif
-static tile_of *const tiles[TILE_ROWS][8] = {
-    {NAMES_OF_FOUR(1), tile_1x5, tile_1x6, tile_1x7, tile_1x8},
-    {NAMES_OF_FOUR(2)},
-    {NAMES_OF_FOUR(3)},
-    {NAMES_OF_TWO(4)},
-#if TILE_ROWS > 4
-    {NAMES_OF_TWO(5)},
-    {NAMES_OF_TWO(6)},
-#endif
-#if TILE_ROWS > 6
-    {NAMES_OF_TWO(7)},
-#endif
-#if TILE_ROWS > 7
-    {NAMES_OF_TWO(8)},
-#endif
-};
+TILES(TILE) TALLER(TILE) TALLEST(TILE)
+static tile_of *const tiles[MOST_ROWS][8] = {TILES(NAME) TALLER(NAME) TALLEST(NAME)};
+/* clang-format on */
 #undef TILE
-#undef TILE_NAME
-#undef TILE_PASTE
-#undef TILES_OF_TWO
-#undef TILES_OF_FOUR
-#undef NAMES_OF_TWO
-#undef NAMES_OF_FOUR
+#undef NAME
+#undef TILES
+#undef TALLER
+#undef TALLEST
 
 /* Sixteen virtual lanes as whatever vectors there are. */
 #define PARTS (16 / LANES)
@@ -338,28 +318,38 @@ static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t en
     }
 }
 
+/* The vectors of a tile of so many rows, of `left` that are left. */
+VECTOR size_t vectors_of(size_t rows, size_t left) {
+    size_t most = rows == 1 ? 8 : rows <= 3 ? 4 : left == 3 ? 3 : 2;
+    return rnnrt_smaller(left, most);
+}
+
 /* The same of any rows, which are shared evenly among as few tiles as hold them. */
 static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t end,
                            const struct rnnrt_product *call) {
     struct rnnrt_piece whole;
     struct input in = input_of(call, &whole);
+    if (!in.count) {
+        for (size_t r = 0; r < call->rows && !call->add; r++)
+            for (size_t j = column; j < end; j++)
+                call->y[r * call->y_stride + j] = call->bias ? call->bias[j] : 0.0f;
+        return;
+    }
     size_t rows = call->rows, panel = PANEL * w->depth, y_stride = call->y_stride,
-           start_stride = call->add ? y_stride : 0,
-           most = rows == 1   ? 4 * PANEL
-                  : rows <= 3 ? 2 * PANEL
-                              : PANEL;
-    size_t parts = (rows + TILE_ROWS - 1) / TILE_ROWS, height = rows / parts, taller = rows % parts;
+           start_stride = call->add ? y_stride : 0;
     const float *start = call->add ? call->y : call->bias,
                 *weight = (const float *)w->panels + call->first * PANEL + column * w->depth;
     float *y = call->y + column;
     if (start) start += column;
     for (size_t left = end - column, count; left; left -= count) {
-        count = rnnrt_smaller(left, most);
-        size_t vectors = (count + LANES - 1) / LANES, last = count - (vectors - 1) * LANES, row = 0;
+        size_t vectors = vectors_of(rows, (left + LANES - 1) / LANES), most = most_rows[vectors - 1],
+               parts = (rows + most - 1) / most, height = rows / parts, taller = rows % parts, row = 0;
+        count = rnnrt_smaller(left, vectors * LANES);
         for (size_t part = 0, high; part < parts; part++, row += high) {
             high = height + (part < taller);
             tiles[high - 1][vectors - 1](weight, panel, &in, row, start ? start + row * start_stride : NULL,
-                                         start_stride, y + row * y_stride, y_stride, last);
+                                         start_stride, y + row * y_stride, y_stride,
+                                         count - (vectors - 1) * LANES);
         }
         weight += count * w->depth, y += count;
         if (start) start += count;
