@@ -208,8 +208,8 @@ def _alike(found, draw):
             for value in tree.values() if isinstance(tree, dict) else tree:
                 own = value.get("config") if isinstance(value, dict) else None
                 if isinstance(own, dict) and own.get("name") == name:
-                    value["config"] = copy.deepcopy(config)
-                if isinstance(value, (dict, list)):
+                    value["config"] = copy.deepcopy(config)  # not looked into: it may hold the name again
+                elif isinstance(value, (dict, list)):
                     change(value)
 
         change([values for _, _, values in found["layers"]])
