@@ -16,6 +16,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 cimport numpy as cnp
 import numpy as np
 
+from math import prod
 from types import GenericAlias
 
 from . import masks

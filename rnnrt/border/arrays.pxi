@@ -60,3 +60,24 @@ cdef time_major(a, batch_size, width):
         a = a[None]
     a = a.reshape(a.shape[:2] + (width,)).transpose(1, 0, 2)
     return a if readable(a) else np.ascontiguousarray(a)
+
+
+# The most axes of a frame that the short way looks at.
+cdef enum:
+    MOST_AXES = 4
+
+
+cdef struct Frames:
+    int ndim
+    Py_ssize_t axes[MOST_AXES]
+    Py_ssize_t width  # numbers of a frame
+
+
+cdef bint frames_of(features, Frames *frames) except -1:
+    """Fills in what frames of these axes are; whether they are not too many."""
+    frames.ndim, frames.width = len(features), prod(features)
+    if frames.ndim > MOST_AXES:
+        return False
+    for k in range(frames.ndim):
+        frames.axes[k] = features[k]
+    return True

@@ -19,12 +19,12 @@ cdef class Stream:
     cdef readonly bint every_step
     cdef readonly bint may_emit_many  # one frame in can bring several out
     cdef size_t batch, block
-    cdef bint busy, simple, realtime
+    cdef bint busy, simple, flat, realtime
     cdef bint scattered             # its rows are not in phase: they get and give frames at different times
     cdef double work                # multiply-adds of one step, all rows
     cdef Call call                  # of long pushes
-    cdef int frame_ndim
-    cdef Py_ssize_t width_in, width_out
+    cdef int lead_ndim              # axes before time
+    cdef Frames frames_in, frames_out
     cdef object part                # of the network: what is left to stream, and facts of all its streams:
     cdef list all_inputs            # its ports, in the order of the rows
     cdef list timed_inputs          # those with a time axis, in the order of the source
@@ -55,20 +55,20 @@ cdef class Stream:
                 rnnrt_stream_set_once(self.stream, k, <const float *> cnp.PyArray_DATA(<cnp.ndarray> values))
         self.realtime, self.block = realtime, block
         self.work = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch
-        self.frame_ndim = 1 if batch_size is None else 2
+        self.lead_ndim = 0 if batch_size is None else 1
         self.find_simple()
 
     cdef find_simple(self):
-        """`simple`: one flat frame in, one flat frame out, no ids to check: the path that touches no Python
-        object.
+        """`simple`: one input, one output, no ids to check: the path that touches no Python object but arrays.
+        `flat`: and the frames of both have one axis.
         """
-        features_in = ()
-        if len(self.all_inputs) == len(self.timed_inputs) == 1 and not self.all_inputs[0].holds_ids:
-            features_in = self.all_inputs[0].signal.features
-        outputs = self.output_features
-        self.simple = len(features_in) == 1 and len(outputs) == 1 and len(outputs[0][0]) == 1
-        self.width_in = features_in[0] if self.simple else 0
-        self.width_out = outputs[0][0][0] if self.simple else 0
+        self.simple = (
+            len(self.all_inputs) == len(self.timed_inputs) == len(self.output_features) == 1
+            and not self.all_inputs[0].holds_ids
+            and frames_of(self.all_inputs[0].signal.features, &self.frames_in)
+            and frames_of(self.output_features[0][0], &self.frames_out)
+        )
+        self.flat = self.simple and self.frames_in.ndim == self.frames_out.ndim == 1
 
     def __dealloc__(self):
         rnnrt_stream_free(self.stream)
@@ -126,34 +126,19 @@ cdef class Stream:
         filled and returned, and nothing is allocated. Raises ShapeError, DTypeError, StateError after
         ``flush``, StreamBusyError.
         """
-        cdef cnp.ndarray x, y
-        cdef cnp.npy_intp shape[2]
+        cdef cnp.ndarray x = None, y
         cdef rnnrt_error error
         cdef int outcome  # frames, or a status
-        if not (
-            mask is None
-            and self.simple
-            and not self.may_emit_many
-            and not self.scattered
-            and is_plain(frame, self.frame_ndim)
-            and cnp.PyArray_DIM(<cnp.ndarray> frame, self.frame_ndim - 1) == self.width_in
-            and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> frame, 0) == <Py_ssize_t> self.batch)
-        ):
+        if mask is None and self.simple and not self.may_emit_many and not self.scattered:
+            x = plain_input(self, frame, False)
+        if x is None:
             return step_checked(self, frame, out, mask)
-        x = <cnp.ndarray> frame
         if out is None:
-            shape[0], shape[1] = self.batch, self.width_out
-            y = <cnp.ndarray> cnp.PyArray_SimpleNew(
-                self.frame_ndim, shape + 2 - self.frame_ndim, cnp.NPY_FLOAT32
-            )
-        else:
-            if not (
-                is_plain_to_fill(out, self.frame_ndim)
-                and cnp.PyArray_DIM(<cnp.ndarray> out, self.frame_ndim - 1) == self.width_out
-                and (self.frame_ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch)
-            ):
-                raise_bad_out(out, (self.batch, self.width_out)[2 - self.frame_ndim:])
+            y = new_answer(self, -1)
+        elif can_fill(self, out, False):
             y = <cnp.ndarray> out
+        else:
+            raise_bad_out(out, self.lead() + tuple(self.output_features[0][0]))
         self.enter()
         if self.work > long_work:
             outcome = step_long(self, x, y, &error)
@@ -186,26 +171,13 @@ cdef class Stream:
         several clocks each its own number, None for none. ``mask``: (time,), or (batch, time), where an input
         is a mask: which frames are real; by default all.
         """
-        cdef int axis = self.frame_ndim - 1
-        if (
-            mask is None
-            and self.simple
-            and out is not None
-            and not self.scattered
-            and is_plain(chunk, axis + 2)
-            and is_plain_to_fill(out, axis + 2)
-            and cnp.PyArray_DIM(<cnp.ndarray> chunk, axis + 1) == self.width_in
-            and cnp.PyArray_DIM(<cnp.ndarray> out, axis + 1) == self.width_out
-            and (
-                axis == 0
-                or (
-                    cnp.PyArray_DIM(<cnp.ndarray> chunk, 0) == <Py_ssize_t> self.batch
-                    and cnp.PyArray_DIM(<cnp.ndarray> out, 0) == <Py_ssize_t> self.batch
-                )
-            )
-            and share_no_memory(<cnp.ndarray> chunk, <cnp.ndarray> out)
+        cdef cnp.ndarray x = None
+        if mask is None and self.simple and not self.scattered:
+            x = plain_input(self, chunk, True)
+        if x is not None and (
+            out is None or (can_fill(self, out, True) and share_no_memory(x, <cnp.ndarray> out))
         ):
-            return push_plain(self, <cnp.ndarray> chunk, <cnp.ndarray> out)
+            return push_plain(self, x, out)
         return one_or_all(push_checked(self, chunks_of(self, chunk, mask, False), False, out))
 
     def flush(self, out=None):

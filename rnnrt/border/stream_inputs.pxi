@@ -1,6 +1,53 @@
 # What a stream is given, checked: each input as an array of one frame or a chunk, and the ``out`` to fill.
 
 
+cdef inline bint fits_frames(Stream stream, x, bint timed, Frames *frames) noexcept:
+    """Whether ``x`` is an array (``lead``, features), or (``lead``, time, features) where it is ``timed``."""
+    cdef int before = stream.lead_ndim + timed, k
+    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray> x) != before + frames.ndim:
+        return False
+    if stream.lead_ndim and cnp.PyArray_DIM(<cnp.ndarray> x, 0) != <Py_ssize_t> stream.batch:
+        return False
+    for k in range(frames.ndim):
+        if cnp.PyArray_DIM(<cnp.ndarray> x, before + k) != frames.axes[k]:
+            return False
+    return True
+
+
+cdef inline cnp.ndarray plain_input(Stream stream, x, bint timed):
+    """``x`` as the engine reads it, itself where it can; None where the long way is to look at it."""
+    if not fits_frames(stream, x, timed, &stream.frames_in):
+        return None
+    if is_plain(x, cnp.PyArray_NDIM(<cnp.ndarray> x)):
+        return <cnp.ndarray> x
+    if not cnp.PyArray_ISNUMBER(<cnp.ndarray> x) and not cnp.PyArray_ISBOOL(<cnp.ndarray> x):
+        return None
+    if cnp.PyArray_ISCOMPLEX(<cnp.ndarray> x):
+        return None
+    return cnp.PyArray_FROM_OTF(x, cnp.NPY_FLOAT32, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_FORCECAST)
+
+
+cdef inline bint can_fill(Stream stream, out, bint timed) noexcept:
+    """Whether the engine writes to ``out`` as it lies."""
+    return fits_frames(stream, out, timed, &stream.frames_out) and is_plain_to_fill(
+        out, cnp.PyArray_NDIM(<cnp.ndarray> out)
+    )
+
+
+cdef cnp.ndarray new_answer(Stream stream, Py_ssize_t count):
+    """An array for ``count`` frames out, or for one without an axis of time where it is -1."""
+    cdef cnp.npy_intp shape[MOST_AXES + 2]
+    cdef int ndim = stream.lead_ndim, k
+    shape[0] = stream.batch
+    if count >= 0:
+        shape[ndim] = count
+        ndim += 1
+    for k in range(stream.frames_out.ndim):
+        shape[ndim] = stream.frames_out.axes[k]
+        ndim += 1
+    return cnp.PyArray_SimpleNew(ndim, shape, cnp.NPY_FLOAT32)
+
+
 cdef list paired(Stream stream, given, mask):
     """What is given for each input with a time axis: several come as a tuple, in which masks may be left out.
     """

@@ -7,10 +7,10 @@ cdef int step_long(Stream stream, cnp.ndarray x, cnp.ndarray y, rnnrt_error *err
     cdef rnnrt_between *between = stream.asked()
     cdef int status
     source.data, source.frames = <float *> cnp.PyArray_DATA(x), 1
-    source.time_stride, source.batch_stride = stream.batch * stream.width_in, stream.width_in
+    source.time_stride, source.batch_stride = stream.batch * stream.frames_in.width, stream.frames_in.width
     source.number_stride = 1
     target.data, target.frames = <float *> cnp.PyArray_DATA(y), 1
-    target.time_stride, target.batch_stride = stream.batch * stream.width_out, stream.width_out
+    target.time_stride, target.batch_stride = stream.batch * stream.frames_out.width, stream.frames_out.width
     target.number_stride = 1
     with nogil:
         status = rnnrt_stream_push(stream.stream, &source, &target, between, error)
@@ -48,24 +48,30 @@ cdef one_or_all(list answers):
     return answers[0] if len(answers) == 1 else tuple(answers)
 
 
-cdef push_plain(Stream stream, cnp.ndarray chunk, cnp.ndarray out):
-    """`Stream.push` of one plain chunk into one plain array."""
+cdef push_plain(Stream stream, cnp.ndarray chunk, out):
+    """`Stream.push` of one plain chunk into one plain array, or into a new one where that is None."""
     cdef rnnrt_array source, target
     cdef rnnrt_error error
     cdef rnnrt_between *between
-    cdef int status, axis = stream.frame_ndim - 1
-    cdef size_t frames = cnp.PyArray_DIM(chunk, axis), room = cnp.PyArray_DIM(out, axis), due
-    source.data, source.frames = <float *> cnp.PyArray_DATA(chunk), frames
-    source.time_stride, source.batch_stride = stream.width_in, frames * stream.width_in
-    source.number_stride = 1
-    target.data, target.frames = <float *> cnp.PyArray_DATA(out), room
-    target.time_stride, target.batch_stride = stream.width_out, room * stream.width_out
-    target.number_stride = 1
+    cdef int status, axis = stream.lead_ndim
+    cdef size_t frames = cnp.PyArray_DIM(chunk, axis), room, due
     stream.enter()
     due = rnnrt_stream_due(stream.stream, 0, &frames, False)
-    if room < due:
+    try:
+        if out is None:
+            out = new_answer(stream, <Py_ssize_t> due)
+        room = cnp.PyArray_DIM(<cnp.ndarray> out, axis)
+        if room < due:
+            raise_bad_out(out, stream.lead() + (f"at least {due}",) + tuple(stream.output_features[0][0]))
+    except BaseException:
         stream.busy = False
-        raise_bad_out(out, stream.lead() + (f"at least {due}", stream.width_out))
+        raise
+    source.data, source.frames = <float *> cnp.PyArray_DATA(chunk), frames
+    source.time_stride, source.batch_stride = stream.frames_in.width, frames * stream.frames_in.width
+    source.number_stride = 1
+    target.data, target.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> out), room
+    target.time_stride, target.batch_stride = stream.frames_out.width, room * stream.frames_out.width
+    target.number_stride = 1
     if stream.work * frames > release_work:
         between = stream.asked() if stream.work * frames > long_work else NULL
         with nogil:
@@ -105,7 +111,7 @@ cdef list push_checked(Stream stream, list chunks, bint ended, out):
             due = rnnrt_stream_due(stream.stream, k, counts.by_clock, ended)
             if out is not None:
                 check_out(stream, out, due)
-            outputs.append(np.empty((stream.batch, due, int(np.prod(features, dtype=np.int64))), np.float32))
+            outputs.append(np.empty((stream.batch, due, prod(features)), np.float32))
             describe(<cnp.ndarray> outputs[k].transpose(1, 0, 2), &c_outputs[k])
         if ended or stream.work * frames > long_work:
             between = stream.asked()
