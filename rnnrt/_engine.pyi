@@ -138,13 +138,6 @@ class Plan:
         that is added up, one SPENT a layer.
         """
 
-    def answer(
-        self, x: object, width: int, length: int, timed: bool, first_in: bool, first_out: bool
-    ) -> Floats | None:
-        """The one output for the one input where both are plain: x (batch, time, width) or (time, width),
-        float32 and C-contiguous.
-        """
-
     def run(
         self,
         batch: int,
@@ -160,6 +153,23 @@ class Plan:
         """Run whole inputs: float32 arrays (time, batch, width) in any strides, but numbers of a frame that
         are one in memory; outputs likewise, filled.
         """
+
+@final
+class ShortCalls:
+    """Calls of ``plan`` with an array for each of its inputs and nothing else said. ``inputs``, ``outputs``:
+    (letters of the axes, their sizes, None for a free one, bound of ids or 0) each; ``places``: the engine's
+    number of each input.
+    """
+
+    def __new__(
+        cls,
+        plan: Plan,
+        inputs: list[tuple[list[str], tuple[int | None, ...], int]],
+        outputs: list[tuple[list[str], tuple[int | None, ...], int]],
+        places: list[int],
+    ) -> ShortCalls: ...
+    def answer(self, x: object, more: tuple[object, ...], out: object) -> Any:
+        """The output or a tuple of them; None where the long way is to be taken."""
 
 @final
 class Stream(Generic[Answer]):

@@ -110,10 +110,11 @@ class Model(Generic[Answer]):
         self._plans = plans
         self._calls = WholeCalls(self.graph, self._ports, plans, self._states)
         self._streams = Streams(self._run_graph, self._ports, plans, self._states)
-        #: The plan and what else the short way of a call needs: see ``__call__``.
-        self._plan = plans.common
-        short = self._plan is not None and "lengths_input" not in self.graph.metadata
-        self._plain = self._ports.plain() if short else None
+        #: The short way of a call, or None.
+        self._short = None
+        if plans.common is not None and "lengths_input" not in self.graph.metadata:
+            ports = self._ports.short()
+            self._short = ports and _engine.ShortCalls(plans.common, *ports)
 
     # ---- what it is ----------------------------------------------------------------------------------------
 
@@ -314,12 +315,11 @@ class Model(Generic[Answer]):
         DTypeError, StateError, each naming the input.
         """
         if (
-            self._plain is not None
-            and not more
-            and lengths is mask is initial_state is out is progress is None
+            self._short is not None
+            and lengths is mask is initial_state is progress is None
             and not return_state
         ):
-            y = self._plan.answer(x, *self._plain)
+            y = self._short.answer(x, more, out)
             if y is not None:
                 return y
         given = (x, *more)

@@ -13,6 +13,10 @@ from .errors import DTypeError, ShapeError
 from .layers import Embedding, Input
 
 
+#: Most inputs and outputs of a call that has a short way.
+_MOST_SHORT = 32
+
+
 def tables_of(graph, name):
     """Rows of the embeddings that read an input directly: its ids must be below all of them."""
     return [(x.name, len(x.weight)) for x in graph.consumers(name) if isinstance(x, Embedding)]
@@ -144,6 +148,12 @@ class InputSpec:
         return a.transpose(1, 0, 2)
 
 
+def _side_by_side(made):
+    """Whether the axes of a frame follow one another, in order."""
+    frame = [a for a in made if a.startswith("f")]
+    return not frame or made[made.index(frame[0]) :][: len(frame)] == frame == sorted(frame)
+
+
 def _made_as(axes, signal):
     """Letters of the axes in which an output is made: the source's, where the numbers of a frame follow one
     another in them; else the canonical ones.
@@ -224,24 +234,24 @@ class Ports:
         """Names of the inputs, in the source's order."""
         return [spec.layer.name for spec in self.inputs]
 
-    def plain(self):
-        """(width, length or 0, timed output, channels first in, and out) where one plain sequence goes in and
-        one array comes out, for which calls have a short way.
-        """
-        if len(self.inputs) != 1 or len(self.outputs) != 1:
+    def short(self):
+        """(inputs, outputs, engine's number of each input) as ShortCalls takes them, or None where calls have
+        no short way: where an input may be left out, or axes of a frame lie apart."""
+        inputs, outputs = [], []
+        for spec in self.inputs:
+            if spec.is_mask or spec.optional or (spec.holds_ids and not spec.tables):
+                return None
+            inputs.append((spec.letters, spec.shape, min((n for _, n in spec.tables), default=0)))
+        for output, signal in self.outputs:
+            made = _made_as(output.axes, signal)
+            if made != letters(output.axes, len(signal.features)):
+                return None
+            outputs.append((made, shape_of(signal, output.axes), 0))
+        ports = (*inputs, *outputs)
+        if len(ports) > _MOST_SHORT or any(len(x[0]) > 5 or not _side_by_side(x[0]) for x in ports):
             return None
-        spec, (output, signal) = self.inputs[0], self.outputs[0]
-        if (
-            spec.layer.axes not in ("btf", "bft")
-            or spec.layer.ids
-            or spec.tables
-            or len(spec.signal.features) != 1
-            or len(signal.features) != 1
-            or output.axes not in ("btf", "bft", "bf")
-        ):
-            return None
-        first = spec.layer.axes == "bft", output.axes == "bft"
-        return spec.signal.width, spec.signal.length or 0, signal.time, *first
+        places = [self.engine_order.index(k) for k in range(len(inputs))]
+        return inputs, outputs, places
 
     def frames(self, arrays):
         """{input: its frames} of those of (time, batch, width) arrays whose length is not fixed."""

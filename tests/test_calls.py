@@ -213,7 +213,7 @@ def test_a_large_batch_of_ids_is_converted_and_run_in_slices():
     peak = tracemalloc.get_traced_memory()[1] - y.nbytes
     tracemalloc.stop()
     assert peak < 8 << 20  # of 12 MB of ids: neither as float32 nor compared all at once
-    assert model._plan.rows(30) < 1000
+    assert model._plans.common.rows(30) < 1000
     for k in (0, 149, 50_000, 99_000):
         assert y[k : k + 1000].tobytes() == model(x[k : k + 1000]).tobytes()
     assert y.tobytes() == model.with_options(num_threads=2)(x).tobytes()
@@ -226,7 +226,7 @@ def test_states_lengths_and_outputs_of_a_batch_in_slices_are_those_of_its_rows()
     model = built(bilstm)
     x, start = weights(3_000, 40, 4), {"f/h": weights(3_000, 32), "g/c": weights(3_000, 32)}
     lengths = rng.integers(1, 41, 3_000)
-    assert model._plan.rows(40) < 1_500
+    assert model._plans.common.rows(40) < 1_500
     for given in (x, x.astype(np.float64), np.asfortranarray(x)):
         for threads in (1, 2):
             whole = model.with_options(num_threads=threads)
@@ -267,7 +267,7 @@ def test_plans_for_other_lengths_share_the_packed_weights():
         return b.add(L.GRU, "g", y, weight=weights(24, 3), recurrent_weight=weights(24, 8), bias=weights(24))
 
     model, x = built(add), weights(64, 4)
-    assert model._plan is None
+    assert model._plans.common is None
     for frames in range(20, 45):
         alone = rnnrt.Model(model.graph)
         assert model(x[:frames]).tobytes() == alone(x[:frames]).tobytes()

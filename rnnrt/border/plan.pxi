@@ -145,16 +145,6 @@ cdef class Plan:
         """
         return run_whole(self, batch, inputs, outputs, lengths, initial, final, block, call, first)
 
-    def answer(self, x, Py_ssize_t width, Py_ssize_t length, bint timed, bint first_in, bint first_out):
-        """The one output for the one input where both are plain: x (batch, time, width) or (time, width),
-        float32 and C-contiguous.
-
-        None for anything else, and where there is nothing to answer: the caller then takes the long way,
-        which says what is wrong. ``length``: frames where they are fixed, else 0. ``timed``: the output is a
-        sequence. ``first_in``, ``first_out``: the width stands before the time.
-        """
-        return run_plain(self, x, width, length, timed, first_in, first_out)
-
 
 def plan_of(graph, isa=None, family=None, threads=1):
     """The Plan of a Graph whose lengths are settled; ``family``: a Plan of the same layers, or of more than

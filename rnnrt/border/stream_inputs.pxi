@@ -18,13 +18,7 @@ cdef inline cnp.ndarray plain_input(Stream stream, x, bint timed):
     """``x`` as the engine reads it, itself where it can; None where the long way is to look at it."""
     if not fits_frames(stream, x, timed, &stream.frames_in):
         return None
-    if is_plain(x, cnp.PyArray_NDIM(<cnp.ndarray> x)):
-        return <cnp.ndarray> x
-    if not cnp.PyArray_ISNUMBER(<cnp.ndarray> x) and not cnp.PyArray_ISBOOL(<cnp.ndarray> x):
-        return None
-    if cnp.PyArray_ISCOMPLEX(<cnp.ndarray> x):
-        return None
-    return cnp.PyArray_FROM_OTF(x, cnp.NPY_FLOAT32, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_FORCECAST)
+    return plain_of(<cnp.ndarray> x)
 
 
 cdef inline bint can_fill(Stream stream, out, bint timed) noexcept:

@@ -1,0 +1,88 @@
+"""The short way of a call: it answers every array it is meant for, in the bits of the long way, and leaves
+the rest to that.
+"""
+
+import numpy as np
+import pytest
+from expect import same_bits
+from small_models import embedding, frames, net, network, rnn, two_inputs_two_outputs, with_value
+
+from rnnrt import layers as L
+
+
+def _pictures():
+    return network(lambda b: b.add(L.Reshape, "flat", b.input("x", (2, 3), axes="bftf"), features=(6,)))
+
+
+def _apart():
+    """Pictures whose axes stand side by side, the frames after them."""
+    return network(
+        lambda b: rnn(b, "rnn", b.add(L.Reshape, "flat", b.input("x", (2, 3), axes="bft"), features=(6,)), 4)
+    )
+
+
+MODELS = {
+    "btf": (net, [(9, 3)]),
+    "bft": (lambda: net(axes="bft", out_axes="bft"), [(3, 9)]),
+    "fixed": (lambda: net(length=9), [(9, 3)]),
+    "pictures": (_apart, [(2, 3, 9)]),
+    "two": (two_inputs_two_outputs, [(9, 3), (9, 2)]),
+    "given once": (with_value, [(9, 3), (4,)]),
+}
+
+
+def _forms(x):
+    """The same whole numbers in every type and order."""
+    yield from (x, x.astype(np.float64), x.astype(np.float16), x.astype(np.int8), x.astype(np.int64))
+    yield from (x.astype(">f4"), np.asfortranarray(x), np.repeat(x, 2, -1)[..., ::2], x[::-1][::-1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arrays_of_every_kind_take_it(name, monkeypatch):
+    make, shapes = MODELS[name]
+    model = make()
+    for lead in ((), (1,), (4,)):
+        given = [np.round(2 * frames(*lead, *shape, seed=k)) + 0.0 for k, shape in enumerate(shapes)]
+        plain = model._calls.answer(given)
+        answers = [model(*made) for made in zip(*map(_forms, given), strict=True)]
+        with monkeypatch.context() as m:
+            m.setattr(model._calls, "answer", None)  # the long way is closed
+            answers += [model(*made) for made in zip(*map(_forms, given), strict=True)]
+            if not isinstance(plain, tuple):
+                out = np.empty_like(plain)
+                assert model(*given, out=out) is out
+                answers.append(out)
+        for answer in answers:
+            for y, wanted in zip(
+                *((a if isinstance(a, tuple) else (a,)) for a in (answer, plain)), strict=True
+            ):
+                assert y.shape == wanted.shape and same_bits(y, wanted)
+
+
+def test_ids_take_it_where_they_are_whole_numbers_of_the_table(monkeypatch):
+    model, ids = embedding(), np.array([[0, 10, 3], [1, 2, 9]])
+    plain = model._calls.answer([ids])
+    with monkeypatch.context() as m:
+        m.setattr(model._calls, "answer", None)
+        for kind in (np.int8, np.uint16, np.int32, np.int64):
+            assert same_bits(model(ids.astype(kind)), plain)
+        assert same_bits(model(ids[0]), plain[0])
+        for wrong in (ids + 1, ids - 1, ids.astype(np.float64)):
+            with pytest.raises(TypeError):
+                model(wrong)
+    assert same_bits(model(ids.astype(np.float64)), plain)
+
+
+def test_out_that_shares_memory_or_does_not_lie_plainly_is_filled_the_long_way():
+    model = net(units=3)
+    x = frames(2, 7, 3)
+    wanted = model(x)
+    apart = np.empty((2, 7, 6), np.float32)[..., ::2]
+    assert same_bits(model(x, out=apart), wanted)
+    assert same_bits(model(x, out=x), wanted)
+
+
+def test_axes_of_a_frame_that_lie_apart_are_left_to_the_long_way():
+    model = _pictures()
+    assert model._short is None
+    assert model(frames(2, 2, 7, 3)).shape == (2, 7, 6)
