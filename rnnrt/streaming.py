@@ -93,6 +93,8 @@ class Streams:
         self.graph, self.ports, self.states = run_graph, ports, states
         self._whole = Streamed(run_graph, ports, plans, None, {}, timing.may_emit_many(run_graph))
         self._cuts: dict[frozenset[str], Streamed] = {}
+        #: {every_step: what streams} where nothing was to be given, and nothing stood in the way.
+        self._known: dict[bool, Streamed] = {}
 
     def obstacle(self, every_step=False):
         """(layer, reason) why the network cannot stream, or None."""
@@ -153,6 +155,12 @@ class Streams:
 
     def stream(self, model, batch_size, *, every_step, inputs, initial_state, realtime, block):
         """The Stream that ``Model.stream`` answers with."""
+        plain = inputs is None and initial_state is None
+        if plain and (batch_size is None or (type(batch_size) is int and 1 <= batch_size <= 1 << 24)):
+            part = self._known.get(every_step)
+            if part is not None:
+                plan = part.plans.common
+                return _engine.Stream(model, plan, batch_size, every_step, [], part, block, realtime)
         if not isinstance(inputs, Mapping | None):
             raise DTypeError(
                 "stream() takes the inputs that are given whole by name",
@@ -182,6 +190,8 @@ class Streams:
         once = self._once(part, part.engine_inputs, given, batch_size, lengths)
         batch = None if batch_size is None else int(batch_size)
         stream = _engine.Stream(model, part.plans.common, batch, every_step, once, part, block, realtime)
+        if plain and not once and every_step in (False, True):
+            self._known[bool(every_step)] = part
         if initial_state is not None:
             start = self.states.initial_arrays(initial_state, stream.batch_size)
             self.states.check_started(start)
