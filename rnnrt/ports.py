@@ -12,7 +12,6 @@ from .axes import letters
 from .errors import DTypeError, ShapeError
 from .layers import Embedding, Input
 
-
 #: Most inputs and outputs of a call that has a short way.
 _MOST_SHORT = 32
 

@@ -1,24 +1,24 @@
-# The short way of a call with whole inputs: arrays in the source's axes, read and written where they lie. What
-# is not as it should be is left to the long way, which says what is wrong.
+# The short way of a call with whole inputs: arrays in the source's axes, read and written where they lie.
+# What is not as it should be is left to the long way, which says what is wrong.
 
 
 cdef struct Port:
     # An input or an output: its axes as the source has them, the batch among them.
-    int rank, batch, time, last  # which axis is that; -1: none. last: the last of a frame's, which are in order
+    int rank, batch, time, last  # which axis is that; -1: none. last: a frame's last; its axes are in order
     Py_ssize_t sizes[MOST_AXES + 2]  # of each axis; 0: free
     Py_ssize_t width  # numbers of a frame
     double ids        # an input of whole numbers from 0 to less than this; 0: of any numbers
 
 
 cdef enum:
-    MOST_CONVERTED = 1 << 20  # numbers of an array of another type: the long way converts larger ones in parts
+    MOST_CONVERTED = 1 << 20  # numbers of an array of another type: larger ones are converted in parts
 
 
 @cython.final
 cdef class ShortCalls:
     """Calls of ``plan`` with an array for each of its inputs and nothing else said. ``inputs``, ``outputs``:
-    (letters of the axes, their sizes, None for a free one, bound of ids or 0) each, as Ports.short gives them;
-    ``places``: the engine's number of each input.
+    (letters of the axes, their sizes, None for a free one, bound of ids or 0) each; ``places``: the engine's
+    number of each input.
     """
 
     cdef Plan plan
@@ -99,7 +99,7 @@ cdef inline cnp.ndarray plain_form(x, Port *port):
 
 
 cdef inline cnp.ndarray plain_of(cnp.ndarray x):
-    """``x`` as float32 in C's order, itself where it is; None for what is no array of real numbers, or large.
+    """``x`` as float32 in C's order, itself where it is; None where it is not of real numbers, or is large.
     """
     if is_plain(x, cnp.PyArray_NDIM(x)):
         return x
@@ -122,7 +122,8 @@ cdef bint all_ids(cnp.ndarray a, double below) noexcept:
 
 cdef inline bint described(cnp.ndarray a, Port *port, bint batched, Py_ssize_t *batch, Py_ssize_t *frames,
                            rnnrt_array *to) noexcept:
-    """Whether ``a`` is as the port wants it and agrees with the inputs before it; ``to`` then describes it."""
+    """Whether ``a`` is as the port wants it and agrees with the inputs before it; ``to`` then describes it.
+    """
     cdef int skipped = 0 if batched else 1, axis, own = 0
     if cnp.PyArray_NDIM(a) != port.rank - skipped:
         return False
@@ -166,7 +167,8 @@ cdef cnp.ndarray new_array(Port *port, bint batched, Py_ssize_t batch, rnnrt_arr
         )
         ndim += 1
     a = cnp.PyArray_SimpleNew(ndim, shape, cnp.NPY_FLOAT32)
-    to.data, to.time_stride, to.batch_stride, to.number_stride = <float *> cnp.PyArray_DATA(a), port.width, 0, 1
+    to.data = <float *> cnp.PyArray_DATA(a)
+    to.time_stride, to.batch_stride, to.number_stride = port.width, 0, 1
     ndim = 0
     for axis in range(port.rank):
         if axis == port.batch and not batched:

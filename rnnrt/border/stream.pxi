@@ -59,7 +59,7 @@ cdef class Stream:
         self.find_simple()
 
     cdef find_simple(self):
-        """`simple`: one input, one output, no ids to check: the path that touches no Python object but arrays.
+        """`simple`: one input, one output, no ids to check: the way that touches no Python object but arrays.
         `flat`: and the frames of both have one axis.
         """
         self.simple = (

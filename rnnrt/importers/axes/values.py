@@ -302,8 +302,8 @@ class Network:
     ``sequences``: one reference that has the frames of each clock.
     ``placed``: how many operators have found the axes they need. ``stilled``: whether time became numbers.
     ``batch``: the number that stands for the batch in the program's own arithmetic, None where it keeps the
-    batch open. ``steps``: recurrent layers that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer may
-    need time.
+    batch open. ``steps``: recurrent layers that stand for one step of a cell. ``inside``: whether this is the
+    graph of a step, where no layer may need time.
     """
 
     def __init__(self, advice=None):
