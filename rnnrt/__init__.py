@@ -41,7 +41,7 @@ from .state import State
 from .value import by_path
 
 if TYPE_CHECKING:
-    from . import frontends, textbook
+    from . import frontends, plot, textbook
 
 __version__ = "0.1.0"
 
@@ -78,6 +78,7 @@ __all__ = [
     "get_library",
     "layers",
     "load",
+    "plot",
     "show_config",
     "textbook",
 ]
@@ -86,8 +87,10 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for a module
 
     def __getattr__(name):
-        """The modules ``textbook`` and ``frontends``, imported when first used: few programs need them."""
-        if name not in ("frontends", "textbook"):
+        """The modules ``textbook``, ``frontends`` and ``plot``, imported when first used: few programs need
+        them.
+        """
+        if name not in ("frontends", "plot", "textbook"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 

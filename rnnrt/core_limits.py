@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _engine
-from .layers.record import Value, record
+from .layers.record import Value
+
+if TYPE_CHECKING:
+    from .annotations import record
+else:
+    from .layers.record import record
 
 #: Where Linux says how large the caches are.
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")

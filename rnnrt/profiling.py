@@ -15,12 +15,15 @@ import numpy as np
 from .core_limits import Core, core
 from .errors import NotStreamableError, RnnrtError, UnsupportedModelError
 from .layers import Input
-from .layers.record import Record, record
+from .layers.record import Record
 from .plans import Plans
 from .tables import table
 
 if TYPE_CHECKING:
+    from .annotations import record
     from .model import Model
+else:
+    from .layers.record import record
 
 #: At least so many calls are measured, and at most.
 LEAST, MOST = 3, 5000

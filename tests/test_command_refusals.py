@@ -19,7 +19,18 @@ need("h5py")
 
 
 def test_every_command_takes_json_and_usage_errors_exit_with_2(capsys):
-    for command in ("convert", "info", "run", "stream", "verify", "bench", "profile", "demo", "doctor"):
+    for command in (
+        "convert",
+        "info",
+        "run",
+        "stream",
+        "verify",
+        "bench",
+        "profile",
+        "explain",
+        "demo",
+        "doctor",
+    ):
         code, out, err = run(capsys, command, "--help")
         assert code == 0 and "--json" in out and not err
     wrong = (

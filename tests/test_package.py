@@ -29,8 +29,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NAMES = {
     rnnrt: "from_keras from_torch from_onnx from_tflite from_pt2 from_torchscript from_nam from_rtneural "
     "from_numpy from_graph load convert by_path show_config get_include get_library layers textbook "
-    "frontends Model Stream State Graph",
+    "frontends plot Model Stream State Graph",
     rnnrt.frontends: "Frames STFT InverseSTFT MelSpectrogram MFCC PreEmphasis Log mel_filters window",
+    rnnrt.plot: "gates receptive_field",
     rnnrt.textbook: "rnn_cell_forward rnn_forward lstm_cell_forward lstm_forward",
     rnnrt.Model: "__call__ run stream step_many profile trace save summary inputs outputs clocks nbytes "
     "delay receptive_field streamable verify with_options",
@@ -240,7 +241,7 @@ ROWS = (
     ("importers",),
     ("golden", "lowering", "lowered", "masks", "ports", "ragged", "state", "_engine"),
     ("many", "plans", "model_states", "calls", "streaming", "core_limits"),
-    ("model", "loading", "value", "profiling", "profile_page", "drawing", "tracing"),
+    ("model", "loading", "value", "profiling", "profile_page", "drawing", "tracing", "plot"),
     ("__init__",),
     ("command",),
     ("__main__",),

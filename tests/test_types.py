@@ -33,7 +33,7 @@ def functions_of(owner):
 
 
 def test_every_public_name_is_annotated():
-    places = [rnnrt, rnnrt.layers, rnnrt.textbook, rnnrt.frontends]
+    places = [rnnrt, rnnrt.layers, rnnrt.textbook, rnnrt.frontends, rnnrt.plot]
     classes = [getattr(p, n) for p in places for n in dir(p) if inspect.isclass(getattr(p, n))]
     classes = [c for c in classes if c.__module__.startswith("rnnrt") and c is not rnnrt.Stream]
     assert {rnnrt.Model, rnnrt.State, rnnrt.Graph, rnnrt.ShapeError, rnnrt.layers.GRU} <= set(classes)

@@ -8,7 +8,7 @@ import os
 from .. import __version__
 from ..errors import did_you_mean
 from ..format.wav import ENCODINGS
-from . import bench, convert, demo, doctor, embed, info, profile, run, verify
+from . import bench, convert, demo, doctor, embed, explain, info, profile, run, verify
 from .files import UsageError
 from .frameworks import FRAMEWORKS
 from .live import FORMATS, RAW
@@ -310,6 +310,12 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--html", metavar="FILE", help="draw a bar for every layer, on a page that stands alone"
     )
+    force(added)
+    added = command(explain.explain, "explain", "show what the recurrent layers do at every step", "model")
+    added.add_argument(
+        "--input", required=True, nargs="+", metavar="[NAME=]X.npy", help="what a call takes: .npy or .wav"
+    )
+    added.add_argument("--plot", metavar="FILE", help="draw gates, cells and states (needs matplotlib)")
     force(added)
     added = command(
         demo.command, "demo", "run the networks that come with rnnrt on a real signal and check them"

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MissingExtraError, require
-from ..format import atomic_write
 from ..tables import table
 from . import measure
-from .files import UsageError, check_destination
+from .files import check_destination
+from .pictures import check_picture, write_picture
 from .progress import progress
 from .report import Report
 
@@ -145,8 +145,7 @@ def _draw(path, models, held_out):
         row.set_title(name, loc="left", fontsize=9)
     rows[-1, 0].set_xlabel("seconds of held-out signal (grey: truth; blue: forecasts of the next 10 samples)")
     figure.tight_layout()
-    with atomic_write.replacing(path) as file:
-        figure.savefig(file, dpi=100, format=Path(path).suffix.removeprefix("."))
+    write_picture(path, figure)
     pyplot.close(figure)
 
 
@@ -213,24 +212,8 @@ def text(data) -> list[str]:
 def command(options):
     """The Report of ``run``, with a bar of progress."""
     if options.plot:
-        _check_plot(options.plot)
+        check_picture(options.plot, "rnnrt demo --plot")
         check_destination(options.plot, (), "picture", options.force)
     with progress("demo") as report:
         data = run(plot=options.plot, seconds=options.seconds, report=report)
     return Report(data, text(data), data["ok"])
-
-
-def _check_plot(path):
-    """Whether a picture can be written there: asked before the work, not after it."""
-    formats = require(
-        "matplotlib.backend_bases", "report", "rnnrt demo --plot"
-    ).FigureCanvasBase.get_supported_filetypes()
-    if Path(path).suffix.removeprefix(".") not in formats:
-        raise UsageError(
-            "is not a kind of picture",
-            where=path,
-            expected=f"a name that ends in one of {', '.join(formats)}",
-        )
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"cannot be written: {folder} is not a folder", where=path)

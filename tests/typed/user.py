@@ -110,6 +110,9 @@ def files(path: Path) -> Model:
     rnnrt.from_graph(build(4)).save(path)
     model = rnnrt.load(path, num_threads=2, backend="native", verify=True)
     print(model.summary(), model.nbytes, model.delay, model.isa, model.verify(), model.golden_by)
+    profile = model.profile(np.ones((1, 4, 3)), steps=True, seconds=0)
+    print(profile, [layer.of_limit for layer in profile.layers], profile.as_dict()["us"])
+    assert_type(model.trace(np.ones((1, 4, 3))), dict[str, dict[str, Floats]])
     x = np.ones((1, 5, 3), np.float32)
     error: float = model.verify(x, model(x).tolist(), tolerance=1e-4)
     with path.open("rb") as opened:
