@@ -158,7 +158,7 @@ def profile(model: Model[Any], given: tuple[Any, ...], steps: bool, seconds: flo
     """What ``Model.profile`` says."""
     seconds = float(seconds)
     plans = _Watched(model._run_graph, model._plans.isa, model._plans.any())
-    twin, plain = copied(model, plans), copied(model, model._plans)
+    twin, plain = _copied(model, plans), alone(model)
     make = _steps if steps else _calls
     watched, unwatched = make(twin, given), make(plain, given)
     watched(), unwatched()  # what the first call alone does is none of its time
@@ -204,8 +204,15 @@ class _Watched(Plans):
         )
 
 
-def copied(model, plans):
-    """The same network on other plans of it, and one thread."""
+def alone(model):
+    """The same model on one thread, as its watched twin is."""
+    if model._plans.threads == 1:
+        return model
+    return _copied(model, Plans(model._run_graph, model._plans.isa, model._plans.any()))
+
+
+def _copied(model, plans):
+    """The same network on other plans of it."""
     made = object.__new__(type(model))
     made.__dict__.update(model.__dict__)
     made._run_on(plans)

@@ -12,7 +12,7 @@ from needs import need
 from small_models import built, frames, model_of, two_inputs_two_outputs, with_value
 
 import rnnrt
-from rnnrt import _engine, core_limits, lowering, passes
+from rnnrt import _engine, core_limits, lowering, passes, profiling
 from rnnrt import layers as L
 
 need("rnnrt._engine")
@@ -250,6 +250,8 @@ def test_a_profile_leaves_the_model_as_it_is():
     before = model(x)
     model.profile(x, seconds=0)
     assert model._plans.threads == 2 and (model(x) == before).all()
+    beside = profiling.alone(model)  # what is compared with the layers' times stays on one thread too
+    assert beside._plans.threads == 1 and (beside(x) == before).all() and profiling.alone(beside) is beside
 
 
 # ---- the core ----------------------------------------------------------------------------------------------
