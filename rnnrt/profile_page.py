@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from .pages import BAR, SOLID
-from .profiling import LayerProfile, Profile, amount
+from .profiling import NOISY, LayerProfile, Profile, amount
 
 _STYLE = f"""<style>
 .rnnrt-profile {{ font-variant-numeric: tabular-nums }}
@@ -27,6 +27,7 @@ def fragment(profile: Profile) -> str:
         f"{escape(profile.what)}: <b>{took}</b>, the median of {profile.calls}. A bar is as long as the "
         "layer's share of the time; its solid part is the time that this core could do it in."
     )
+    noise = f"<p><small>{escape(NOISY)}.</small></p>" if profile.noisy else ""
     notes = (
         f"{escape(str(profile.core))}. A multiply-add is two FLOPs; others: other operations on single "
         "numbers, a function of a number counted as one."
@@ -41,7 +42,7 @@ def fragment(profile: Profile) -> str:
             *(_layer(profile, x) for x in profile.layers),
             _row(between, profile.between, profile.share(profile.between), 0, ""),
             "</ol>",
-            f"<p><small>{notes}</small></p>",
+            f"<p><small>{notes}</small></p>{noise}",
             "</div>",
         ]
     )

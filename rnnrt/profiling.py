@@ -27,6 +27,11 @@ else:
 
 #: At least so many calls are measured, and at most.
 LEAST, MOST = 3, 5000
+#: Nanoseconds that looking at the clock adds to a run of a layer, at most.
+LOOK = 200
+#: So many times as long as its parts a call may take before it is said to be noise.
+NOISE = 1.25
+NOISY = "noisy machine: calls took longer than their parts, for others had the processor in between"
 
 
 @record
@@ -62,25 +67,34 @@ class LayerProfile(Record):
 class Profile(Record):
     """Where the time of a call goes, or with ``steps`` that of one step.
 
-    ``seconds``: of the call, as a caller sees it, the median of ``calls``; ``between``: what of that is in no
-    layer: checks of the input, its way into the engine's order and back, frames handed on from layer to
+    ``seconds``: of the call, as a caller sees it, the median of ``calls``; ``between``: what of a call is in
+    no layer: checks of the input, its way into the engine's order and back, frames handed on from layer to
     layer. ``core``: what this core does at best.
     """
 
     what: str
     layers: tuple[LayerProfile, ...]
     seconds: float
+    between: float
     calls: int
     steps: bool
     core: Core
 
     @property
-    def between(self) -> float:
-        return max(0.0, self.seconds - sum(x.seconds for x in self.layers))
+    def known(self) -> float:
+        """Seconds that the layers and what is between them take together: those of the call, but on a machine
+        that gives the processor to others meanwhile.
+        """
+        return self.between + sum(x.seconds for x in self.layers)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether calls took so much longer than their parts that others must have had the processor."""
+        return self.seconds > NOISE * self.known
 
     def share(self, seconds: float) -> float:
         """Of all that is known of a call: 1 would be all of it."""
-        return seconds / max(self.between + sum(x.seconds for x in self.layers), 1e-12)
+        return seconds / max(self.known, 1e-12)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values: times in microseconds."""
@@ -105,6 +119,7 @@ class Profile(Record):
             "steps": self.steps,
             "us": round(self.seconds * 1e6, 4),
             "between_us": round(self.between * 1e6, 4),
+            "noisy": self.noisy,
             "calls": self.calls,
             "layers": layers,
             "core": self.core.as_dict(),
@@ -131,7 +146,8 @@ class Profile(Record):
         rows.append(["(between layers)", "", *rest, *[""] * 6])
         header = ("layer", "kind", "µs", "share", "runs", "bytes", "FLOPs", "others", "of limit", "bound by")
         took = f"{self.seconds * 1e6:.2f} µs a {'step' if self.steps else 'call'}"
-        return [f"{self.what}: {took}, the median of {self.calls}", *table(header, rows), str(self.core)]
+        lines = [f"{self.what}: {took}, the median of {self.calls}", *table(header, rows), str(self.core)]
+        return lines + ([NOISY] if self.noisy else [])
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -163,22 +179,26 @@ def profile(model: Model[Any], given: tuple[Any, ...], steps: bool, seconds: flo
     watched, unwatched = make(twin, given), make(plain, given)
     watched(), unwatched()  # what the first call alone does is none of its time
     _, spent = plans.used()
-    counts, takes, whole = [], [], []
+    counts, takes, both, whole = None, [], [], []
     end = perf_counter_ns() + seconds * 1e9
     while len(whole) < LEAST or (len(whole) < MOST and perf_counter_ns() < end):
         spent[:] = 0
-        watched()
+        both.append(watched())
         takes.append(spent["nanoseconds"].copy())
-        if not counts:
-            counts.append(spent.copy())
+        counts = spent.copy() if counts is None else counts
         whole.append(unwatched())
+    # medians of parts and not what the parts leave of a whole: others, who get the processor once in a while,
+    # are in every long call and in few short parts. Looking at the clock is in no call but the watched ones.
+    looking = max(0, min(LOOK * float(counts["runs"].sum()), min(both) - min(whole)))
+    between = max(0.0, float(np.median(np.array(both) - np.sum(takes, axis=1))) - looking)
     each = len(_frames(twin, given)[0]) if steps else 1
     took = np.median(takes, axis=0) / each
     names, core_here = plans.used()[0].names, core(model._plans.isa)
-    layers = tuple(_rows(model._run_graph, names, counts[0], took, each, core_here))
+    layers = tuple(_rows(model._run_graph, names, counts, took, each, core_here))
     shapes = ", ".join(str(np.shape(x)) for x in given if x is not None)
     what = f"frames of {shapes} one by one" if steps else f"a call with {shapes}"
-    return Profile(what, layers, float(np.median(whole)) / each * 1e-9, len(whole), steps, core_here)
+    call = float(np.median(whole)) / each * 1e-9
+    return Profile(what, layers, call, between / each * 1e-9, len(whole), steps, core_here)
 
 
 class _Watched(Plans):

@@ -2,6 +2,7 @@
 looks at how long anything took, but for that it is a time.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_every_layer_is_there_once_with_the_operations_of_its_equations(case):
     assert sum(p.seconds for p in found.layers) > 0 or not layers
     assert 0 < found.seconds < 60 and found.between >= 0
     assert found.share(found.between) + sum(found.share(p.seconds) for p in found.layers) == pytest.approx(1)
-    assert str(found).count("\n") == len(layers) + 3
+    assert str(found).count("\n") == len(layers) + 3 + found.noisy
 
 
 # ---- steps, bytes, limits ----------------------------------------------------------------------------------
@@ -223,6 +224,36 @@ def test_the_limit_is_the_nearest_one_of_the_core():
     assert many.of_limit == many.limit / many.seconds
     moved = built(lambda b, x, r: b.add(L.Reshape, "turn", x, features=(3, 1)), features=(3,))
     assert "turn" in str(moved.profile(frames(1, 4, 3), seconds=0))
+
+
+def test_times_are_medians_of_parts_and_a_call_that_others_interrupt_is_said_to_be_noisy(monkeypatch):
+    """Calls of 1000 ns, 400 of them in the layer; the watched ones look at the clock for 50 ns; in many calls
+    others have the processor for a while: now in the layer, now outside.
+    """
+    model, x = built(lambda b, x, r: b.add(L.Dense, "fc", x, weight=r.normal(size=(2, 3)))), frames(1, 4, 3)
+    real, number, other = profiling._calls, iter(range(1000)), iter(range(1000))
+
+    def calls(twin, given):
+        call = real(twin, given)
+        if not isinstance(twin._plans, profiling._Watched):
+            return lambda: 1000 + (90_000 if next(other) % 2 else 0)
+
+        def watched():
+            call()
+            (_, spent), late = twin._plans.used(), next(number)
+            spent["nanoseconds"][1] = 400 + (70_000 if late % 8 == 1 else 0)
+            return 1050 + (70_000 if late % 8 in (1, 3, 5) else 0)
+
+        return watched
+
+    monkeypatch.setattr(profiling, "_calls", calls)
+    monkeypatch.setattr(profiling, "LEAST", 64)
+    found = model.profile(x, seconds=0)
+    assert found.layers[0].seconds == pytest.approx(400e-9) and found.between == pytest.approx(600e-9)
+    assert found.known == pytest.approx(1000e-9) and found.noisy == (found.seconds > 1250e-9)
+    noisy = dataclasses.replace(found, seconds=2e-6)
+    assert noisy.noisy and str(noisy).endswith(profiling.NOISY) and profiling.NOISY in noisy._repr_html_()
+    assert not dataclasses.replace(found, seconds=1.2e-6).noisy
 
 
 # ---- the twin that is watched ------------------------------------------------------------------------------
@@ -318,6 +349,7 @@ def test_the_command_prints_a_table_or_json(capsys, window):
     code, out, _ = run(capsys, "profile", LSTM_KERAS, "--input", window, "--seconds", "0.001")
     lines = out.splitlines()
     names = [x.name for x in rnnrt.from_keras(LSTM_KERAS)._run_graph.layers[1:]]
+    lines = [line for line in lines if line != profiling.NOISY]
     assert code == 0 and [line.split()[0] for line in lines[2:-2]] == names
     assert lines[-2].startswith("(between layers)") and lines[-1] == str(CORE)
     code, data = run_json(capsys, "profile", LSTM_KERAS, "--input", window, "--steps", "--seconds", "0.001")
