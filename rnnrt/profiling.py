@@ -17,6 +17,7 @@ from .errors import NotStreamableError, RnnrtError, UnsupportedModelError
 from .layers import Input
 from .layers.record import Record
 from .plans import Plans
+from .ragged import is_ragged
 from .tables import table
 
 if TYPE_CHECKING:
@@ -195,10 +196,15 @@ def profile(model: Model[Any], given: tuple[Any, ...], steps: bool, seconds: flo
     took = np.median(takes, axis=0) / each
     names, core_here = plans.used()[0].names, core(model._plans.isa)
     layers = tuple(_rows(model._run_graph, names, counts, took, each, core_here))
-    shapes = ", ".join(str(np.shape(x)) for x in given if x is not None)
+    shapes = ", ".join(_shape(x) for x in given if x is not None)
     what = f"frames of {shapes} one by one" if steps else f"a call with {shapes}"
     call = float(np.median(whole)) / each * 1e-9
     return Profile(what, layers, call, between / each * 1e-9, len(whole), steps, core_here)
+
+
+def _shape(x):
+    """The shape of an input, in words where it is rows of different length."""
+    return f"{len(x)} rows of their own lengths" if is_ragged(x) else str(np.shape(x))
 
 
 class _Watched(Plans):

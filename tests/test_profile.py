@@ -166,6 +166,11 @@ def test_steps_of_one_row_of_values_given_once_and_of_several_frames_out():
     assert found.layers[0].frames == 1 and found.layers[0].flops > 0
 
 
+def test_rows_of_different_length_are_counted_together():
+    found = model_of("lstm_5").profile([frames(9, 5), frames(4, 5)], seconds=0)
+    assert found.what == "a call with 2 rows of their own lengths" and one(found, "lstm").frames == 13
+
+
 def test_what_has_no_steps_is_refused_by_name():
     with pytest.raises(rnnrt.NotStreamableError, match="whole"):
         model_of("lstm_reverse").profile(frames(5, 3), steps=True)
