@@ -122,7 +122,7 @@ cdef extern from "rnnrt.h" nogil:
 
 cdef extern from "share.h" nogil:
     struct rnnrt_worth_of "rnnrt_worth":
-        double call, product
+        double call, waking, product, piece
     rnnrt_worth_of rnnrt_worth
     size_t rnnrt_pool_processors
 

@@ -44,10 +44,8 @@ def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None, th
     these, for another length or with other inputs, whose weights it shares.
     """
 
-def share_from(call: float = 4e6, product: float = 1e5, processors: int = 0) -> None:
-    """For tests: multiply-adds of a call and of a product from which threads share them, and processors to
-    count on in place of those there are.
-    """
+def share_always(processors: int = 0) -> None:
+    """For tests: calls and products of any size are shared, as if there were so many processors. 0: as it is."""
 
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
     """(name, shape, dtype) of every array a row of the plan keeps."""

@@ -116,7 +116,7 @@ static enum rnnrt_status run_all(struct slices *slices, struct rnnrt_team *team,
         slicers[m].error.layer = -1;
     }
     if (!status) {
-        bool whole = rnnrt_team_run(team, run_slices, slices, rnnrt_member_idle, &slicers[0].member);
+        bool whole = rnnrt_team_run(team, true, run_slices, slices, rnnrt_member_idle, &slicers[0].member);
         size_t failed = slices->question.failed;
         if (!whole || slices->question.over) status = RNNRT_CANCELLED;
         for (size_t m = 0; m < members; m++) {
@@ -138,12 +138,16 @@ static enum rnnrt_status run_all(struct slices *slices, struct rnnrt_team *team,
     return status;
 }
 
-/* Whether the rows are shared among the members, which is the better the more work a row is and the fewer
- * threads wait for one another; steps of few rows take as long as steps of one. */
+/* Whether the members take rows each. That costs nothing on the way, but all read all weights, and an odd row
+ * keeps the others waiting; the alternative are products that they share, where a step is large enough. */
 static bool shares_rows(const struct rnnrt_plan *plan, size_t batch, size_t members) {
-    enum { ROWS_OF_STEP = 8 };
+    enum { ROWS_OF_LARGE_STEP = 4 };
+    const double large = 1e6; /* multiply-adds of a step whose weights fill a cache */
     if (members < 2 || batch < members) return false;
-    return batch >= members * ROWS_OF_STEP || plan->work_step * (double)batch < 2 * rnnrt_worth.product;
+    if (plan->work_step * (double)batch < 2 * rnnrt_worth.product) return true;
+    size_t most = (batch + members - 1) / members;
+    if (most * members * 5 > batch * 6) return false;
+    return batch >= members * ROWS_OF_LARGE_STEP || plan->work_step < large;
 }
 
 enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const struct rnnrt_array *inputs,
@@ -163,7 +167,8 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
     double work = threads > 1 ? rnnrt_plan_work(plan, frames) * (double)batch : 0;
     rnnrt_share_begin(&sharing, plan->kernels, threads, work);
     size_t members = sharing.team.size;
-    if (slices > 1 || shares_rows(plan, batch, members)) slices = (slices + members - 1) / members * members;
+    if (slices > 1 || (members > 1 && sharing.by_pieces && shares_rows(plan, batch, members)))
+        slices = (slices + members - 1) / members * members;
     float_mode mode = enter_floats();
     struct rnnrt_pulse pulse = {between, (uint64_t)mode};
     enum rnnrt_status status;
@@ -179,7 +184,8 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
         status = run_all(&all, &sharing.team, error);
     } else {
         struct rnnrt_arena *arena;
-        status = rnnrt_arena_borrow(plan, batch, rnnrt_block(block, batch), &arena);
+        size_t at_once = rnnrt_block(block, batch) * (block ? 1 : members); /* each cuts as many as alone */
+        status = rnnrt_arena_borrow(plan, batch, at_once, &arena);
         if (!status) {
             status =
                 rnnrt_run_rows(arena, &call, members > 1 ? &sharing : NULL, between ? &pulse : NULL, error);

@@ -40,7 +40,7 @@ static void invoke_some(void *argument, size_t member) {
  * that all members share. */
 static bool worth_it(const struct at_once *ops, const struct rnnrt_sharing *sharing) {
     const struct rnnrt_arena *arena = ops->arena;
-    if (!sharing || ops->count < 2) return false;
+    if (!sharing || !sharing->by_pieces || ops->count < 2) return false;
     double least = 1e300;
     for (size_t k = 0; k < ops->count; k++) {
         const struct rnnrt_op *op = &arena->plan->ops[ops->op[k]];
@@ -64,7 +64,7 @@ static enum rnnrt_status invoke_all(struct at_once *ops, struct rnnrt_arena *are
     for (size_t m = 0; m < MOST_AT_ONCE; m++)
         ops->pulses[m] = rnnrt_member_begin(&ops->members[m], &question, m);
     ops->next = 0;
-    bool whole = rnnrt_team_run(&sharing->team, invoke_some, ops, rnnrt_member_idle, &ops->members[0]);
+    bool whole = rnnrt_team_run(&sharing->team, true, invoke_some, ops, rnnrt_member_idle, &ops->members[0]);
     for (size_t m = 0; m < MOST_AT_ONCE; m++) rnnrt_member_end(&ops->members[m]);
     if (!whole || question.over) return RNNRT_CANCELLED;
     if (question.failed == SIZE_MAX) return RNNRT_OK;

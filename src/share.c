@@ -2,7 +2,7 @@
  * the team. Each number is summed as before: a block of outputs begins where a panel of the weights does. */
 #include "share.h"
 
-struct rnnrt_worth rnnrt_worth = {.call = 4e6, .product = 1e5};
+struct rnnrt_worth rnnrt_worth = {.call = 1e6, .waking = 1e7, .product = 3e4, .piece = 3e7};
 
 enum {
     CUT_OUTPUTS =
@@ -78,17 +78,18 @@ static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *ca
         sharing->plain->product(w, call);
         return;
     }
-    size_t slept = sharing->team.slept;
-    rnnrt_team_run(&sharing->team, part, &cut, NULL, NULL);
-    if (!small || sharing->team.slept == slept) return;
+    size_t waited = sharing->team.waited;
+    rnnrt_team_run(&sharing->team, rnnrt_worth.waking == 0, part, &cut, NULL, NULL);
+    if (!small || sharing->team.waited == waited) return;
     sharing->alone = sharing->next_alone;
     sharing->next_alone *= 2;
 }
 
 void rnnrt_share_begin(struct rnnrt_sharing *sharing, const struct rnnrt_kernels *plain, size_t threads,
                        double work) {
-    rnnrt_team_take(&sharing->team, work >= rnnrt_worth.call ? threads : 1);
+    rnnrt_team_take(&sharing->team, work >= rnnrt_worth.call ? threads : 1, work >= rnnrt_worth.waking);
     if (sharing->team.size == 1) return;
+    sharing->by_pieces = work >= rnnrt_worth.piece || rnnrt_team_awake(&sharing->team);
     sharing->plain = plain;
     sharing->kernels = *plain;
     sharing->kernels.product_overlapped = NULL;
@@ -149,6 +150,9 @@ struct rnnrt_pulse *rnnrt_member_begin(struct rnnrt_member *member, struct rnnrt
     if (!question->pulse) return NULL;
     member->between = (struct rnnrt_between){.ask = ask, .argument = member};
     member->pulse = (struct rnnrt_pulse){&member->between, question->pulse->mode};
+    /* what was done since the question was last asked counts: it may be the work of calls before this one */
+    const struct rnnrt_between *whole = question->pulse->between;
+    if (!number) member->between.asked = whole->asked - whole->done;
     return &member->pulse;
 }
 

@@ -5,10 +5,11 @@
 #include "plan.h"
 #include "team.h"
 
-/* Multiply-adds from which work is shared: of a call, and of one product. Below them one thread is done
- * before another has come. Tests lower them. */
+/* Multiply-adds from which work is shared: of a call when the threads are awake, of one that wakes them, of
+ * one product, and of pieces that a thread takes when it has woken. Below them one thread is done before
+ * another has come. Tests lower them. */
 extern struct rnnrt_worth {
-    double call, product;
+    double call, waking, product, piece;
 } rnnrt_worth;
 
 /* ---- products ---- */
@@ -18,6 +19,8 @@ struct rnnrt_sharing {
     struct rnnrt_team team;
     const struct rnnrt_kernels *plain;
     struct rnnrt_kernels kernels;
+    bool by_pieces; /* slices and directions are shared too, not only products: the threads have time to come
+                     */
     size_t alone, next_alone; /* small products to come that are not shared; and after the next long wait */
     struct rnnrt_sharing *before; /* that of a call around this one */
 };

@@ -18,9 +18,15 @@ size_t rnnrt_pool_processors;
 
 #include "float_mode.h"
 
-/* Nanoseconds. A step of a recurrent layer comes within microseconds of the one before; a sleeping thread
- * takes some tens of them to come. */
-enum { SPIN = 200000, LOOK_AFTER = 5000000, SECOND = 1000000000 };
+/* Nanoseconds. A step of a recurrent layer comes within microseconds of the one before; a sleeping thread may
+ * take a hundred of them to come. */
+enum {
+    WORKER_SPINS = 300000,  /* for the next work, before it sleeps */
+    LONG_WAIT = 100000,     /* for a worker at a product */
+    CALLER_SPINS = 1000000, /* for a worker at work, before it sleeps, */
+    LOOK_AFTER = 5000000,   /* and looks whether the call is to end */
+    SECOND = 1000000000,
+};
 
 /* A number that one thread moves on and another waits for. */
 struct gate {
@@ -37,6 +43,7 @@ struct rnnrt_worker {
     struct gate posted;                             /* the number of that; in one line with the above */
     struct gate done __attribute__((aligned(128))); /* the last work whose part of its is done */
     bool taken;                                     /* by a team */
+    bool awake;
     bool ends;
     pthread_t thread;
 };
@@ -67,15 +74,15 @@ static int64_t now(clockid_t clock) {
     return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
 }
 
-/* Whether the value moves on from `old` soon. */
-static bool moves_soon(const struct gate *gate, uint32_t old) {
+/* Whether the value moves on from `old` within some time. */
+static bool moves_within(int64_t time_left, const struct gate *gate, uint32_t old) {
     int64_t end = 0;
     for (unsigned turn = 1;; turn++) {
         if (__atomic_load_n(&gate->value, __ATOMIC_ACQUIRE) != old) return true;
         pause_a_little();
         if (turn % 64) continue;
         int64_t time = now(CLOCK_MONOTONIC);
-        if (!end) end = time + SPIN;
+        if (!end) end = time + time_left;
         else if (time >= end) return false;
     }
 }
@@ -130,7 +137,11 @@ static void *serve(void *argument) {
     struct rnnrt_worker *worker = argument;
     enter_floats();
     for (uint32_t number = 0;;) {
-        if (!moves_soon(&worker->posted, number)) sleep_at(&worker->posted, number, false);
+        if (!moves_within(WORKER_SPINS, &worker->posted, number)) {
+            STORE(worker->awake, false);
+            sleep_at(&worker->posted, number, false);
+            STORE(worker->awake, true);
+        }
         number = LOAD(worker->posted.value);
         if (LOAD(worker->ends)) return NULL;
         if (!claim(worker, number)) continue; /* it came too late */
@@ -147,7 +158,8 @@ static struct rnnrt_worker *hire(void) {
     STORE(worker->claimed, 0);
     STORE(worker->ends, false);
     STORE(worker->taken, true);
-    sigset_t all, before; /* signals are the business of the threads of the host */
+    STORE(worker->awake, true); /* soon: it begins so */
+    sigset_t all, before;       /* signals are the business of the threads of the host */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&worker->thread, NULL, serve, worker);
@@ -202,18 +214,34 @@ static size_t processors(void) {
     return all < 1 ? 1 : (size_t)all;
 }
 
-void rnnrt_team_take(struct rnnrt_team *team, size_t threads) {
-    team->size = 1, team->slept = 0;
+/* Makes a worker look for work: there is none that it could claim. */
+static void wake_up(struct rnnrt_worker *worker) {
+    uint32_t number = worker->posted.value + 1;
+    STORE(worker->claimed, number);
+    STORE(worker->done.value, number);
+    move_to(&worker->posted, number);
+}
+
+/* Takes it for the team unless others have it, or it sleeps and is not to be woken. */
+static bool takes(struct rnnrt_worker *worker, bool wake) {
+    bool awake = LOAD(worker->awake);
+    if ((!awake && !wake) || LOAD(worker->taken)) return false;
+    if (__atomic_exchange_n(&worker->taken, true, __ATOMIC_SEQ_CST)) return false;
+    if (!awake) wake_up(worker);
+    return true;
+}
+
+void rnnrt_team_take(struct rnnrt_team *team, size_t threads, bool wake) {
+    team->size = 1, team->waited = 0;
     team->forks = LOAD(forks);
-    if (threads < 2) return;
+    size_t living = LOAD(count);
+    if (threads < 2 || (!wake && !living)) return;
     size_t most = processors();
     if (threads > most) threads = most;
     if (threads > RNNRT_MOST_THREADS) threads = RNNRT_MOST_THREADS;
-    size_t living = LOAD(count);
     for (size_t k = 0; k < living && team->size < threads; k++)
-        if (!LOAD(workers[k].taken) && !__atomic_exchange_n(&workers[k].taken, true, __ATOMIC_SEQ_CST))
-            team->workers[team->size++] = &workers[k];
-    if (team->size == threads || living + 1 >= most || living == RNNRT_MOST_THREADS) return;
+        if (takes(&workers[k], wake)) team->workers[team->size++] = &workers[k];
+    if (!wake || team->size == threads || living + 1 >= most || living == RNNRT_MOST_THREADS) return;
     pthread_mutex_lock(&lock);
     while (team->size < threads && watched && count + 1 < most && count < RNNRT_MOST_THREADS) {
         struct rnnrt_worker *worker = hire();
@@ -221,6 +249,12 @@ void rnnrt_team_take(struct rnnrt_team *team, size_t threads) {
         team->workers[team->size++] = worker;
     }
     pthread_mutex_unlock(&lock);
+}
+
+bool rnnrt_team_awake(const struct rnnrt_team *team) {
+    for (size_t m = 1; m < team->size; m++)
+        if (!LOAD(team->workers[m]->awake)) return false;
+    return true;
 }
 
 /* Whether the process is the child of the one that took the team. */
@@ -231,37 +265,39 @@ void rnnrt_team_leave(struct rnnrt_team *team) {
     team->size = 1;
 }
 
-bool rnnrt_team_run(struct rnnrt_team *team, rnnrt_part *part, void *argument, rnnrt_idle *idle,
-                    void *idle_argument) {
-    if (orphaned(team)) {
-        for (size_t m = 0; m < team->size; m++) part(argument, m);
-        return true;
+/* Waits for a worker at work; false: it is none of this process. */
+static bool wait_for(struct rnnrt_team *team, struct rnnrt_worker *worker, rnnrt_idle *idle,
+                     void *idle_argument) {
+    uint32_t number = worker->posted.value, before = number - 1;
+    if (LOAD(worker->done.value) == number || moves_within(LONG_WAIT, &worker->done, before)) return true;
+    team->waited++;
+    while (LOAD(worker->done.value) != number && !moves_within(CALLER_SPINS, &worker->done, before)) {
+        sleep_at(&worker->done, before, idle != NULL);
+        if (idle && LOAD(worker->done.value) != number) idle(idle_argument);
+        if (orphaned(team)) return false;
     }
-    for (size_t m = 1; m < team->size; m++) {
+    return true;
+}
+
+bool rnnrt_team_run(struct rnnrt_team *team, bool all, rnnrt_part *part, void *argument, rnnrt_idle *idle,
+                    void *idle_argument) {
+    uint64_t sent = 0; /* bits: members */
+    for (size_t m = 1; m < team->size && !orphaned(team); m++) {
         struct rnnrt_worker *worker = team->workers[m];
+        if (!all && !LOAD(worker->awake)) continue;
         worker->part = part, worker->argument = argument, worker->member = m;
         move_to(&worker->posted, worker->posted.value + 1);
+        sent |= (uint64_t)1 << m;
     }
-    part(argument, 0);
-    for (size_t m = 1; m < team->size; m++) {
-        struct rnnrt_worker *worker = team->workers[m];
-        if (orphaned(team)) return false;
-        if (!claim(worker, worker->posted.value)) continue;
+    for (size_t m = 0; m < team->size; m++) {
+        struct rnnrt_worker *worker = sent >> m & 1 ? team->workers[m] : NULL;
+        if (worker && !claim(worker, worker->posted.value)) continue;
         part(argument, m);
-        if (orphaned(team)) return false;
-        STORE(worker->done.value, worker->posted.value);
+        if (sent && orphaned(team)) return false;
+        if (worker) STORE(worker->done.value, worker->posted.value);
     }
-    for (size_t m = 1; m < team->size; m++) {
-        struct gate *done = &team->workers[m]->done;
-        uint32_t number = team->workers[m]->posted.value;
-        while (LOAD(done->value) != number) {
-            if (moves_soon(done, number - 1)) break;
-            team->slept++;
-            sleep_at(done, number - 1, idle != NULL);
-            if (idle && LOAD(done->value) != number) idle(idle_argument);
-            if (orphaned(team)) return false;
-        }
-    }
+    for (size_t m = 1; m < team->size; m++)
+        if (sent >> m & 1 && !wait_for(team, team->workers[m], idle, idle_argument)) return false;
     return true;
 }
 
@@ -269,14 +305,15 @@ bool rnnrt_team_run(struct rnnrt_team *team, rnnrt_part *part, void *argument, r
 
 void rnnrt_pool_hold(void) {}
 void rnnrt_pool_let_go(void) {}
-void rnnrt_team_take(struct rnnrt_team *team, size_t threads) {
-    (void)threads;
+void rnnrt_team_take(struct rnnrt_team *team, size_t threads, bool wake) {
+    (void)threads, (void)wake;
     team->size = 1;
 }
 void rnnrt_team_leave(struct rnnrt_team *team) { (void)team; }
-bool rnnrt_team_run(struct rnnrt_team *team, rnnrt_part *part, void *argument, rnnrt_idle *idle,
+bool rnnrt_team_awake(const struct rnnrt_team *team) { return team->size == 1; }
+bool rnnrt_team_run(struct rnnrt_team *team, bool all, rnnrt_part *part, void *argument, rnnrt_idle *idle,
                     void *idle_argument) {
-    (void)team, (void)idle, (void)idle_argument;
+    (void)team, (void)all, (void)idle, (void)idle_argument;
     part(argument, 0);
     return true;
 }

@@ -17,7 +17,7 @@ struct rnnrt_worker;
 
 struct rnnrt_team {
     size_t size;    /* members: the caller, number 0, and its workers */
-    size_t slept;   /* how often the caller had to sleep until a worker was done */
+    size_t waited;  /* how often the caller waited long until a worker was done */
     uint32_t forks; /* of the process, when it was taken */
     struct rnnrt_worker *workers[RNNRT_MOST_THREADS]; /* by the number of the member */
 };
@@ -28,11 +28,15 @@ typedef void rnnrt_part(void *argument, size_t member);
 typedef void rnnrt_idle(void *argument);
 
 /* A team of at most `threads` members, fewer where the process may not run as many at once or others have
- * taken them: of one where there are none to be had. */
-void rnnrt_team_take(struct rnnrt_team *team, size_t threads);
+ * taken them: of one where there are none to be had. Workers that sleep are left where not `wake`, else woken
+ * at once: it takes them longer to come than many a call lasts. */
+void rnnrt_team_take(struct rnnrt_team *team, size_t threads, bool wake);
 void rnnrt_team_leave(struct rnnrt_team *team);
-/* Does all parts of the work; false: a fork in the middle of it left one with a thread of the parent. */
-bool rnnrt_team_run(struct rnnrt_team *team, rnnrt_part *part, void *argument, rnnrt_idle *idle,
+/* Whether all members are awake. */
+bool rnnrt_team_awake(const struct rnnrt_team *team);
+/* Does all parts of the work, with the workers that are awake, or with `all`; false: a fork in the middle of
+ * it left one with a thread of the parent. */
+bool rnnrt_team_run(struct rnnrt_team *team, bool all, rnnrt_part *part, void *argument, rnnrt_idle *idle,
                     void *idle_argument);
 
 /* While somebody holds the pool, workers may live; when the last one lets it go they have ended. */

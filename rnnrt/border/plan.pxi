@@ -161,9 +161,12 @@ def plan_of(graph, isa=None, family=None, threads=1):
     return Plan(descs, outputs, names, widths, isa, state_names(graph), family, None, threads)
 
 
-def share_from(double call=4e6, double product=1e5, size_t processors=0):
-    """For tests: multiply-adds of a call and of a product from which threads share them, and processors to
-    count on in place of those there are.
+cdef rnnrt_worth_of worth = rnnrt_worth
+def share_always(size_t processors=0):
+    """For tests: calls and products of any size are shared, as if there were so many processors. 0: as it is.
     """
-    global rnnrt_pool_processors
-    rnnrt_worth.call, rnnrt_worth.product, rnnrt_pool_processors = call, product, processors
+    global rnnrt_pool_processors, rnnrt_worth
+    rnnrt_worth = worth
+    if processors:
+        rnnrt_worth.call = rnnrt_worth.waking = rnnrt_worth.product = rnnrt_worth.piece = 0
+    rnnrt_pool_processors = processors
