@@ -45,7 +45,7 @@ def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None, th
     """
 
 def share_always(processors: int = 0) -> None:
-    """For tests: calls and products of any size are shared, as if there were so many processors. 0: as it is."""
+    """For tests: calls and products of any size are shared, as on so many processors; 0: no more."""
 
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
     """(name, shape, dtype) of every array a row of the plan keeps."""

