@@ -18,6 +18,12 @@ def together(tensors):
     return len({x.clock and x.clock[1:] for x in tensors}) <= 1
 
 
+def of_one_length(net, tensors):
+    """Whether the program takes its numbers of frames for numbers, and these are the same."""
+    lengths = {net.signal(x).length for x in tensors}
+    return net.known and len(lengths) == 1 and None not in lengths
+
+
 def _one_frame(net, x):
     """A sequence of one frame as that frame, its time an axis of size one."""
     if x.clock is None or x.clock.stride or x.clock.span != 1 or "t" not in x.axes:
@@ -51,7 +57,7 @@ def broadcast(net, *tensors):
     if len(set(axes) - {"1"}) + axes.count("1") != len(axes):
         raise AxesError("the axes of the tensors do not fit one another", found=shown)
     timed = [x for x in tensors if any("t" in a for a in x.axes)]
-    if timed and not together(timed):
+    if timed and not together(timed) and not of_one_length(net, timed):
         raise UnsupportedModelError("the tensors run over different frames", found=shown)
     widths = {net.signal(x).width for x, own in zip(tensors, padded) if "f" in own} - {1}
     if len(widths) > 1:

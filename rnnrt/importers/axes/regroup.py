@@ -11,11 +11,31 @@ from math import prod
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
+from . import slots
 from .values import Clock, LengthError, Shifted, Size
 
 
 def reshaped(net, x, shape):
-    """``x`` with another shape: Sizes and numbers, one of them may be -1."""
+    """``x`` with another shape: Sizes and numbers, one of them may be -1; Slots where a frame has several
+    axes then.
+    """
+    try:
+        return _of_tensor(net, x, shape)
+    except UnsupportedModelError as error:
+        if len(shape) > 3 and x.axes in (("tb", "f"), ("bt", "f")):  # batch and time apart again
+            x = x.view((*x.axes[0], "f"))
+        if isinstance(error, LengthError) or net.is_ids(x) or any(len(a) > 1 for a in x.axes):
+            raise
+        try:
+            made = slots.reshaped(net, slots.slots_of(net, x), shape)
+        except LengthError:
+            raise
+        except UnsupportedModelError:
+            raise error from None
+        return slots.tensor_of(net, made) if made.axes.count("n") < 2 else made
+
+
+def _of_tensor(net, x, shape):
     x = ones_named(net, x)
     x = x.view([part for axis in x.axes for part in axis])  # a merged "bt" may be taken apart again
     shape = [size.settled() if isinstance(size, Shifted) else size for size in shape]

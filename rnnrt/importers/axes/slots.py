@@ -181,6 +181,8 @@ def reshaped(net, x, shape):
     order. Time may become numbers, where the number of frames is fixed.
     """
     shape = [n.settled() if isinstance(n, Shifted) else n for n in shape]
+    if (merged := _merged(net, x, shape)) is not None:
+        return merged
     try:
         return _reshaped(net, x, shape)
     except UnsupportedModelError as error:
@@ -190,6 +192,18 @@ def reshaped(net, x, shape):
         if net.builder.signal(x.references[0]).length is None:
             raise LengthError(error.what, found=error.found, fix=error.fix) from None
     return _reshaped(net, timeless(net, x), shape)
+
+
+def _merged(net, x, shape):
+    """Batch and time as one axis in front of all numbers, None of another shape."""
+    lead, count = x.axes[:2], x.places.size
+    if len(shape) != 2 or {*lead} != {"b", "t"} or shape[1] not in (-1, count):
+        return None
+    both = Size(("b",)) * Size((("t", x.clock),))
+    other = Size((("t", x.clock),)) * Size(("b",))
+    if shape[0] not in (-1, both, other) or shape[0] == shape[1]:
+        return None
+    return Tensor((picked(net, x),), ("".join(lead), "f"), x.clock)
 
 
 def _reshaped(net, x, shape):

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...graph import Graph, GraphBuilder
-from ...layers import Input, Pad1D, Reshape, TensorSpec, Unflatten
+from ...layers import Flatten, Input, Pad1D, Reshape, Select, TensorSpec, Unflatten
 
 _WORDS = {
     "b": "batch",
@@ -300,10 +300,11 @@ class Network:
     ``packing``: the clock they count on. ``states``: (what was given, the states it starts, by name) of every
     recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on;
     ``sequences``: one reference that has the frames of each clock.
-    ``placed``: how many operators have found the axes they need. ``stilled``: whether time became numbers.
-    ``batch``: the number that stands for the batch in the program's own arithmetic, None where it keeps the
-    batch open. ``steps``: recurrent layers that stand for one step of a cell. ``inside``: whether this is the
-    graph of a step, where no layer may need time.
+    ``placed``: how many operators have found the axes they need. ``stilled``: whether time became numbers;
+    ``known``: whether fixed numbers of frames are numbers to the program. ``batch``: the number that stands
+    for the batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent
+    layers that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer
+    may need time.
     """
 
     def __init__(self, advice=None):
@@ -314,7 +315,7 @@ class Network:
         self.states: list[tuple[StateInput, list[str]]] = []
         self.clocks: dict[str, Clock] = {}
         self.sequences: dict[Clock, str] = {}
-        self.placed, self.stilled = 0, False
+        self.placed, self.stilled, self.known = 0, False, False
         self.batch: int | None = None
         self.steps: set[str] = set()
         self.inside = False
@@ -411,8 +412,21 @@ class Network:
                 reference = self.add(Unflatten, reference, length=1)
             clock = Clock("", 1, 0) if ("1", "t") in pairs else x.clock
             return dataclasses.replace(x, references=(reference,), axes=axes, clock=clock)
+        if self.known and ("b", *x.axes[:0:-1]) in map(tuple, wanted) and {*x.axes} == {*"bft"}:
+            return self._turned(x)
         expected = " or ".join(str(Tensor((), tuple(axes))) for axes in wanted)
         raise AxesError("the axes do not fit this call", expected=expected, found=str(x))
+
+    def _turned(self, x):
+        """A sequence of fixed length whose features are taken for its frames, and its frames for features."""
+        signal = self.signal(x)
+        if signal.length is None:
+            raise AxesError("the axes do not fit this call", found=str(x))
+        order = np.arange(signal.length * signal.width).reshape(signal.length, signal.width).T
+        reference = self.add(Select, self.add(Flatten, x.reference), index=order.ravel())
+        reference = self.add(Unflatten, reference, length=signal.width)
+        axes = tuple({"f": "t", "t": "f"}.get(a, a) for a in x.axes)
+        return self.tensor(reference, axes, Clock("", signal.width, 0))
 
     def featured(self, x):
         """``x`` with its features on the last axis, as products and layer norms see them."""

@@ -286,6 +286,43 @@ def normalized(context, x, axes, **fields):
     return context.add(layers.Reshape, y, suffix=".frames", features=signal.features)
 
 
+def normalized_over(context, x, axis, normalize):
+    """Batch normalisation over another axis than the last: bins, or the frames of a sequence of fixed length.
+
+    ``normalize``: f(context, a row of numbers, what makes an array of a row of one of a variable).
+    """
+    signal = context.builder.signal(x)
+    timed = axis == 1 and signal.time
+    if timed and signal.length is None:
+        raise context.config.unsupported("axis", [axis], "the last axis, or a fixed number of frames")
+    shape = ((signal.length,) if timed else ()) + signal.features
+    place = 0 if timed else axis - 1 - signal.time
+    context.synthesize(prod(shape))
+
+    def spread(array):
+        if array.shape != (shape[place],):
+            raise ModelFileError(
+                "a variable has the wrong shape",
+                where=context.layer.where,
+                expected=f"({shape[place]},)",
+                found=str(array.shape),
+            )
+        one = [n if k == place else 1 for k, n in enumerate(shape)]
+        return np.broadcast_to(array.reshape(one), shape).ravel()
+
+    row = x
+    if len(signal.features) > 1:
+        row = context.add(layers.Reshape, x, suffix=".row", features=(signal.width,))
+    if timed:
+        row = context.add(layers.Flatten, row, suffix=".flat")
+    y = normalize(context, row, spread)
+    if timed:
+        y = context.add(layers.Unflatten, y, suffix=".frames", length=signal.length)
+    if len(signal.features) > 1:
+        y = context.add(layers.Reshape, y, suffix=".bins", features=signal.features)
+    return y
+
+
 FRONTS = {
     "Conv2D": _conv2d,
     "DepthwiseConv2D": _depthwise_conv2d,

@@ -18,7 +18,7 @@ from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
 from .algebra import ALGEBRA
 from .config import Config, Description, Version, layer_activation
-from .fronts import FRONTS, check_copies, normalized
+from .fronts import FRONTS, check_copies, normalized, normalized_over
 from .masks import Mask, Masks
 from .merges import MERGES, zeroed
 
@@ -317,7 +317,17 @@ def _scale_and_offset(context, axes=1):
 
 def _batch_normalization(context, x):
     config = context.config
+    axis, signal = config.integers("axis", -1), context.builder.signal(x)
+    rank = 1 + signal.time + len(signal.features)
+    if len(axis) == 1 and 1 <= axis[0] % rank < rank - 1 and abs(axis[0]) <= rank:
+        return normalized_over(context, x, axis[0] % rank, _batch_normalized)
     context.last_axis(x)
+    return _batch_normalized(context, x)
+
+
+def _batch_normalized(context, x, spread=lambda array: array):
+    """``spread``: what makes an array of as many numbers as a frame's last axis of one of the variables."""
+    config = context.config
     config.only("renorm", False)
     config.only("mode", 0)
     config.harmless(
@@ -334,10 +344,10 @@ def _batch_normalization(context, x):
     return context.add(
         layers.BatchNormalization,
         x,
-        mean=mean,
-        variance=variance,
-        gamma=gamma,
-        beta=beta,
+        mean=spread(mean),
+        variance=spread(variance),
+        gamma=None if gamma is None else spread(gamma),
+        beta=None if beta is None else spread(beta),
         epsilon=config.number("epsilon", 1e-3),
     )
 

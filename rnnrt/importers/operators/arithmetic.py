@@ -8,8 +8,8 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Activation, Add, Affine, Concatenate, Divide, Multiply, Reshape, Select
-from ..axes.broadcast import broadcast, together
-from ..axes.values import Constant, Shifted, Size, Tensor
+from ..axes.broadcast import broadcast, of_one_length, together
+from ..axes.values import Constant, LengthError, Shifted, Size, Tensor, Zeros
 from .table import operator
 
 
@@ -20,8 +20,19 @@ def add(net, a, b):
         return a + b
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Add, a, b)
+    if isinstance(a, Zeros) or isinstance(b, Zeros):
+        return _beside_zeros(net, *((b, a) if isinstance(a, Zeros) else (a, b)))
     x, constant = (a, b) if isinstance(a, Tensor) else (b, a)
     return affine(net, x, 1.0, constant)
+
+
+def _beside_zeros(net, x, zeros):
+    """A sum's first part, where it has the zeros' shape: what a loop over parts starts from."""
+    if not isinstance(x, Tensor) or list(zeros.shape) != net.sizes(x):
+        raise UnsupportedModelError(
+            "zeros can be added to a tensor of their own shape", expected=str(x), found=str(zeros.shape)
+        )
+    return x
 
 
 @operator(truth="logical_and")
@@ -39,7 +50,10 @@ def multiply(net, a, b):
 def subtract(net, a, b):
     """a - b."""
     if _counts(a) and _counts(b):
-        return a - b
+        try:
+            return a - b
+        except TypeError:
+            raise _of_a_length(net, f"{a} - {b}") from None
     return add(net, a, multiply(net, b, -1.0) if isinstance(b, Tensor) else _negative(b))
 
 
@@ -62,6 +76,20 @@ def floor_divide(net, a, b):
     if not (_counts(a) and _whole(b) and b):
         raise UnsupportedModelError("only sizes can be divided by //", found=f"{a} // {b}")
     return a // b
+
+
+@operator(truth="refused")
+def larger_size(net, a, b):
+    """The larger one of two sizes."""
+    if _whole(a) and _whole(b):
+        return max(a, b)
+    raise _of_a_length(net, f"max({a}, {b})")
+
+
+def _of_a_length(net, found):
+    return LengthError(
+        "this is known of a fixed number of frames alone", found=found, fix=net.advice["length"]
+    )
 
 
 @operator(truth="refused")
@@ -165,7 +193,7 @@ def concat(net, tensors, axis=0):
     if first.axes[position] == "s":
         references = tuple(r for x in tensors for r in x.references)
         return dataclasses.replace(first, references=references, root=object())
-    if not together(tensors):
+    if not together(tensors) and not of_one_length(net, tensors):
         raise UnsupportedModelError(
             "the tensors run over different frames", found=", ".join(map(str, tensors))
         )

@@ -8,10 +8,11 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Expand, Reshape, Select, Unflatten
+from ..axes.slots import slots_of
 from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
 from .layers import repeat_frames
 from .moves import permute
-from .table import operator
+from .table import apply, operator
 
 _MOST = 1 << 20
 
@@ -74,6 +75,8 @@ def tile(net, x, times):
 def repeat_each(net, x, times, axis):
     """Every item of an axis ``times`` times, one after the other."""
     place = net.axis(x, axis)
+    if len(x.axes) == 4 and x.axes[place] != "1":
+        return apply(net, "repeat_each", x=slots_of(net, x), times=times, axis=axis)
     if isinstance(times, bool) or not isinstance(times, int) or times < 1:
         raise UnsupportedModelError("items can be repeated a whole number of times", found=str(times))
     if x.axes[place] == "f":

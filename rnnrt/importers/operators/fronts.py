@@ -9,6 +9,7 @@ not here takes Slots only where they have one axis of numbers.
 
 from __future__ import annotations
 
+import dataclasses
 from math import prod
 
 import numpy as np
@@ -24,10 +25,12 @@ from ...layers import (
     BatchNormalization,
     Conv2D,
     Dense,
+    First,
     Function,
     GlobalAveragePool,
     GlobalMaxPool,
     GlobalSum,
+    Last,
     MaxPool1D,
     Pad1D,
     Reshape,
@@ -151,7 +154,18 @@ def average_pool2d(net, x, windows):
 
 
 def _pooled(net, x, kind, windows):
+    if any(isinstance(w["size"], Size) for w in windows):
+        return _over_all(net, slots_of(net, x), kind, [w["size"] for w in windows])
     return _over_both(net, x, kind, [None if w["size"] == w["stride"] == 1 else w for w in windows])
+
+
+def _over_all(net, x, kind, sizes):
+    """Windows over the whole of the last two axes."""
+    if sizes != _sizes(x)[-2:]:
+        raise UnsupportedModelError(
+            "windows of two axes must be numbers, or the sizes of both", found=f"{sizes} of {x}"
+        )
+    return _reduced(net, x, [-2, -1], True, "reduce_max" if kind is MaxPool1D else "reduce_mean")
 
 
 @operator(apart=True)
@@ -416,6 +430,9 @@ def _sizes(x):
 
 def _shape(net, x, axis=None):
     sizes = tuple(_sizes(x))
+    if net.known and "t" in x.axes:
+        length = net.builder.signal(x.references[0]).length
+        sizes = tuple(length or n if a == "t" else n for a, n in zip(x.axes, sizes))
     return sizes if axis is None else sizes[_axis(x, axis)]
 
 
@@ -443,6 +460,11 @@ def _unflatten(net, x, axis, sizes):
 def _select(net, x, axis, index):
     place = _axis(x, axis)
     plain = isinstance(index, int) and not isinstance(index, bool)
+    if x.axes[place] == "t" and plain and index in (0, -1):
+        reference = net.add(Last if index else First, slots.picked(net, x))
+        axes = x.axes[:place] + x.axes[place + 1 :]
+        places = np.arange(x.places.size).reshape(x.places.squeeze(place).shape)
+        return Slots(axes, places, (reference,), (places.size,))
     if x.axes[place] != "n" or not plain or not -x.places.shape[place] <= index < x.places.shape[place]:
         raise UnsupportedModelError("this item cannot be taken", found=f"{index} of axis {axis} of {x}")
     return x.seen(x.axes[:place] + x.axes[place + 1 :], x.places.take(index, place))
@@ -453,6 +475,9 @@ def _slice(net, x, axis=0, start=None, end=None, step=1):
     ends = end is None or end == _sizes(x)[place] or end == (1 << 63) - 1
     if start in (None, 0) and ends and step in (None, 1):
         return x
+    plain = slots.tensor_of(net, x) if x.axes[place] == "t" and x.axes.count("n") < 2 else None
+    if plain is not None:
+        return apply(net, "slice", x=plain, axis=axis, start=start, end=end, step=step or 1)
     if x.axes[place] != "n" or any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
         raise UnsupportedModelError(
             "of frames of several axes only parts of these axes can be taken",
@@ -517,6 +542,17 @@ def _expand_as(net, x, other):
     return _expand(net, slots_of(net, x), _sizes(slots_of(net, other)))
 
 
+def _repeat_each(net, x, times, axis):
+    place = _axis(x, axis)
+    if isinstance(times, bool) or not isinstance(times, int) or times < 1 or x.axes[place] == "b":
+        raise UnsupportedModelError("this axis cannot be repeated", found=f"{times} times axis {axis} of {x}")
+    if x.axes[place] == "n":
+        return x.seen(x.axes, np.repeat(x.places, times, place))
+    row = Tensor((slots.picked(net, x),), ("b", "f", "t"), x.clock)
+    made = apply(net, "repeat_frames", x=row, times=times)
+    return _in_places(dataclasses.replace(x, clock=made.clock), made.reference, None, made)
+
+
 def _concat(net, tensors, axis=0):
     return slots.joined(net, tensors, axis)
 
@@ -576,6 +612,7 @@ APART |= {
     "flatten": _flatten,
     "unflatten": _unflatten,
     "upsample": _upsample,
+    "repeat_each": _repeat_each,
     "expand": _expand,
     "expand_as": _expand_as,
     "shape": _shape,

@@ -29,7 +29,7 @@ from ...layers import (
     Unflatten,
 )
 from ...layers.time import PAD_MODES
-from ..axes.values import Clock, Constant, LengthError, Tensor, settled
+from ..axes.values import Clock, Constant, LengthError, Size, Tensor, settled
 from .table import operator
 
 #: numbers in the matrix that puts more features beside others
@@ -244,6 +244,14 @@ def average_pool1d(net, x, size, stride, padding=(0, 0), count_padding=True):
 
 
 def _pooled(net, x, kind, **fields):
+    if isinstance(fields["size"], Size):
+        x = net.arranged(x, "bft")
+        if net.sizes(x)[-1] != fields["size"]:
+            raise UnsupportedModelError(
+                "a window must be a number of frames, or all of them", found=str(fields["size"])
+            )
+        whole = GlobalMaxPool if kind is MaxPool1D else GlobalAveragePool
+        return net.tensor(net.add(whole, x.reference), "bf1", None)
     x = net.arranged(x, "bft")
     reference = net.add(kind, x.reference, **fields)
     return net.tensor(reference, "bft", net.after(x.clock, reference))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from ...errors import UnsupportedModelError
-from ...layers import Reshape
+from ...layers import Last, Reshape
 from ..axes.regroup import flattened, reshaped
 from ..axes.values import Harmless, Lengths, Refused, Size, StateInput, Tensor, Zeros
 from .comparisons import truth
@@ -74,6 +74,10 @@ def squeeze(net, x, axes=None):
     positions = {net.axis(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}
     for position in sorted(positions, reverse=True):
         size = net.sizes(x)[position]
+        if x.axes[position] == "t" and net.signal(x).length == 1:  # the one frame
+            axes = x.axes[:position] + x.axes[position + 1 :]
+            x = net.tensor(net.add(Last, x.reference), axes, None)
+            continue
         if isinstance(size, Size):
             raise UnsupportedModelError(
                 f"squeeze of the {x.axes[position]} axis depends on its size", found=str(x)
@@ -158,6 +162,8 @@ def shape(net, x, axis=None):
     if isinstance(x, (StateInput, Lengths)):
         raise UnsupportedModelError("the size of a state or of lengths is not known")
     sizes = tuple(net.sizes(x))
+    if net.known:
+        sizes = tuple(net.signal(x).length or n if a == "t" else n for a, n in zip(x.axes, sizes))
     return sizes if axis is None else sizes[net.axis(x, axis)]
 
 

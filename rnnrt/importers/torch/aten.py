@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Harmless, Refused, Tensor
+from ..axes.values import Harmless, Refused, Size, Tensor
 from ..operators.table import Word, harmless, only, optional, rest, takes, vocabulary
 from .layers import (
     average_window_options,
@@ -70,6 +70,8 @@ def convolution2d(x, weight, bias, **options):
 def max_windows(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     if return_indices:
         raise UnsupportedModelError("max_pool2d with return_indices is not supported")
+    if whole := _of_sizes(kernel_size, stride, padding):
+        return {"x": x, "windows": whole}
     axes = _of_axes("max_pool2d", kernel_size, stride, padding)
     dilations = pair(dilation, "dilation", "max_pool2d")
     windows = [max_window_options("max_pool2d", *own, ceil_mode, d) for own, d in zip(axes, dilations)]
@@ -77,11 +79,21 @@ def max_windows(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fa
 
 
 def average_windows(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    if whole := _of_sizes(kernel_size, stride, padding):
+        return {"x": x, "windows": whole}
     axes = _of_axes("avg_pool2d", kernel_size, stride, padding)
     return {
         "x": x,
         "windows": [average_window_options("avg_pool2d", *own, ceil_mode, count_include_pad) for own in axes],
     }
+
+
+def _of_sizes(size, stride, padding):
+    """The windows of a pool over all of an axis or two, whose sizes forward asks for; None of another."""
+    pairs = isinstance(size, (tuple, list)) and len(size) == 2
+    if not pairs or not any(isinstance(n, Size) for n in size) or stride not in (None, (), [], size):
+        return None
+    return [{"size": n, "stride": n} for n in size] if padding in (0, (0, 0), [0, 0]) else None
 
 
 def _of_axes(where, size, stride, padding):
@@ -98,13 +110,24 @@ def numbers_of_axes(x, output_size, return_indices=False):
     return {"x": x, "sizes": tuple(sizes)}
 
 
+def _of_a_size(kernel_size=None, stride=None, padding=0, **others):
+    """The one window of a pool as long as the sequence: the size that forward asks for; None of another."""
+    size = kernel_size[0] if isinstance(kernel_size, (tuple, list)) and len(kernel_size) == 1 else kernel_size
+    whole = isinstance(size, Size) and stride in (None, (), [], size) and padding in (0, (0,), [0])
+    return {"size": size, "stride": size, "padding": (0, 0)} if whole else None
+
+
 def max_window(x, dilation=1, return_indices=False, **options):
     if return_indices:
         raise UnsupportedModelError("MaxPool1d with return_indices is not supported")
+    if whole := _of_a_size(**options):
+        return {"x": x} | whole
     return {"x": x} | max_window_options("max_pool1d", dilation=dilation, **options)
 
 
 def average_window(x, **options):
+    if whole := _of_a_size(**options):
+        return {"x": x} | whole
     return {"x": x} | average_window_options("avg_pool1d", **options)
 
 
@@ -245,6 +268,7 @@ SHAPES = vocabulary(
         ),
         "type_as": Word("cast", x, takes("other", "like")),
         "sym_size": Word("shape", x, dim),
+        "sym_max": Word("larger_size", takes("a"), takes("b")),
         "select": Word("select", x, dim, takes("index")),
         "slice": Word(
             "slice", x, takes("dim", "axis", 0), optional("start"), optional("end"), takes("step", "step", 1)
@@ -604,6 +628,7 @@ ATTRIBUTES = vocabulary(
         "T": Word("transpose_matrix", x),
         "mT": Word("transpose", x, first=-2, second=-1),
         "device": Word("device", x),
+        "data": Word("identity", x),
         "dtype": Word("type_of", x),
     }
 )

@@ -257,8 +257,11 @@ class Program:
     def _fitting(self, inputs):
         """([(layouts, graph)] of the readings that fit, the error of the one that came furthest)."""
         fitting, error = search({n: self._layouts(n, fixed=False) for n in inputs}, self._read, self.ADVISED)
-        if isinstance(error, LengthError) and not fitting and self.example:
+        if isinstance(error, (LengthError, AxesError)) and not fitting and self.example:
+            own = error
             fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
+            if not fitting and isinstance(own, AxesError):
+                error = own
         return fitting, error
 
     def _refuse_constants(self, assumed):
@@ -271,7 +274,9 @@ class Program:
             known = self.example or node.target in self.shapes
             if not known and not self._is_stated(node, fitting[0][0]):
                 raise self._untold(node)
-        assumed, graph = fitting[0]
+        fixed = all(own.length is not None for own in fitting[0][0].values() if "t" in own.axes)
+        # the same numbers under each, where all are fixed: that which moves the fewest of them
+        assumed, graph = min(fitting, key=lambda reading: len(reading[1].layers)) if fixed else fitting[0]
         self._refuse_constants(assumed)
         if (
             len(fitting) > 1

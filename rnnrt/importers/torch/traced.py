@@ -137,6 +137,21 @@ class TracedProgram(Program):
             return set()
         return input_sizes(self.modules[node.target])
 
+    def _layouts(self, node, fixed):
+        """A size of one that torch.export took for a constant is no open number of frames."""
+        least, layouts = node.meta.get("least", ()), []
+        for own in super()._layouts(node, fixed):
+            place = own.axes.index("t") if "t" in own.axes and node in self.example else None
+            one = place is not None and place < len(least) and least[place] is None
+            one = one and self.example[node].shape[place] == 1 and node.target not in self.shapes
+            layouts += [own] if fixed or not one else []
+        return layouts
+
+    def _network(self, assumed):
+        net = super()._network(assumed)
+        net.known = any(own.length is not None for own in assumed.values())
+        return net
+
     def know(self, node):
         """Takes up the call of a loop's step, which is not among the program's own."""
         if node not in self.words and node.op.startswith("call_"):
@@ -163,13 +178,14 @@ class TracedProgram(Program):
 
     def _refuse_constants(self, assumed):
         """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""
-        for node, (axes, *_) in assumed.items():
+        for node, (axes, _, _, length) in assumed.items():
             ones = (
                 [n == 1 for n, axis in zip(self.example[node].shape, axes) if axis in "bt"]
                 if self.example
                 else []
             )
-            if any(least is None for axis, least in zip(axes, node.meta.get("least", ())) if axis in "bt"):
+            open_axes = "b" if length is not None else "bt"
+            if any(n is None for axis, n in zip(axes, node.meta.get("least", ())) if axis in open_axes):
                 raise UnsupportedModelError(
                     f"batch or time of the input {node.target!r} became a constant in the trace",
                     found=f"example {tuple(self.example[node].shape)}",

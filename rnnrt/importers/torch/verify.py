@@ -306,7 +306,7 @@ class _Comparison:
             found=f"another at batch {rows}, {frames} frames{''.join(also)} (difference {difference:.1g})",
             fix="Give example= with one example of each input, so that torch.export runs what forward asks."
             if self.made_up
-            else None,
+            else "Where it is meant for one number of frames, say it: shapes={name: sizes}, None for batch.",
         )
 
     def _difference(self, given, lengths, initial, expected):
