@@ -235,6 +235,13 @@ def test_functions_of_pictures():
     same(keras.Model(x, K.GRU(4, return_sequences=True)(y)))
 
 
+def test_activations_that_are_functions_of_their_author():
+    """Of a live model; a file does not hold them."""
+    parts = [K.Conv2D(3, (2, 3)), K.Activation(keras.ops.square), K.AveragePooling2D((1, 2))]
+    parts.append(K.Activation(lambda x: keras.ops.log(keras.ops.clip(x, 1e-6, 1e4))))
+    same(frames(*parts), lengths=(3, 8))
+
+
 def crnn(length, ending):
     """The usual sound event detector: convolutions that pool over bins, a recurrent layer, a Dense."""
     parts = []

@@ -78,7 +78,7 @@ def arrays_of(description, model, where) -> dict:
     unknown = [
         (layer, folder)
         for layer, folder in children(description)
-        if layer.name in own and (layer.class_name == "Lambda" or any(s.whole for s in slots(layer)))
+        if layer.name in own and (_runs_code(layer) or any(s.whole for s in slots(layer)))
     ]
     try:
         apart = {folder: tree_of(layer, own[layer.name], where) for layer, folder in unknown}
@@ -92,6 +92,15 @@ def arrays_of(description, model, where) -> dict:
     if apart:
         tree.setdefault("layers", {}).update(apart)
     return tree
+
+
+def _runs_code(layer):
+    """Whether a layer's own arithmetic is a function of the model's author, which a live layer has."""
+    if layer.class_name != "Activation":
+        return layer.class_name == "Lambda"
+    told = layer.config.get("activation")
+    module = told.get("module") if isinstance(told, dict) else None
+    return isinstance(told, dict) and str(module).partition(".")[0] not in ("keras", "tf_keras")
 
 
 def _undescribed(where, error):
@@ -116,6 +125,6 @@ def tree_of(layer, made, where) -> dict:
             return {"layer": tree_of(inner(layer, "layer"), made.layer, where)}
         case "Sequential" | "Functional" | "Model":
             return arrays_of(layer, made, where)
-    if layer.class_name == "Lambda" or any(s.whole for s in slots(layer)):
+    if _runs_code(layer) or any(s.whole for s in slots(layer)):
         return Live(made)
     return fill_own(layer, [(_name(v), as_array(v)) for v in variables(made)], where)

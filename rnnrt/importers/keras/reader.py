@@ -230,6 +230,7 @@ class Importer:
             )
         unknown = not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN)
         unknown = unknown or (kind in TENSORFLOW and not is_known(layer))
+        unknown = unknown or (kind == "Activation" and isinstance(arrays, Live))  # a function of its author's
         if unknown and not isinstance(arrays, Live):
             raise unsupported(layer)
         if refusal:
@@ -250,7 +251,10 @@ class Importer:
             try:
                 return self._custom(context, [self.reference(t) for t in tensors])
             except UnsupportedModelError as error:
-                if unknown and kind != "Lambda":  # of Keras's own, whose code is nothing to the user
+                if unknown and kind not in (
+                    "Lambda",
+                    "Activation",
+                ):  # of Keras's own, whose code is nothing to the user
                     raise unsupported(layer) from error
                 raise
         if kind in NETWORKS:

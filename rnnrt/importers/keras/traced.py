@@ -18,6 +18,7 @@ import numpy as np
 from ... import reference
 from ...errors import RnnrtError, UnsupportedModelError, require
 from ...layers import Input
+from ..axes.slots import Slots
 from ..axes.values import Constant, Network, Tensor
 from .algebra import ADVICE, Algebra
 from .config import Description, describe
@@ -75,7 +76,7 @@ class Tracer:
 
     def placed(self, value):
         """A value as a reference of the graph."""
-        if not isinstance(value, Tensor):
+        if not isinstance(value, (Tensor, Slots)):
             raise UnsupportedModelError("gives a number that no input decides", where=self.where)
         return self._algebra("value", ()).placed(value)
 
@@ -87,6 +88,11 @@ class Tracer:
         """The symbolic tensor that stands for a value."""
         if isinstance(value, Constant):
             return self.keras.KerasTensor(value.array.shape, dtype=str(value.array.dtype))
+        if isinstance(value, Slots):
+            length = self.net.builder.signal(value.references[0]).length
+            named = {"b": None, "t": length}
+            shape = [named.get(a, n) for a, n in zip(value.axes, value.places.shape)]
+            return self.keras.KerasTensor(shape, dtype="float32")
         length = self.net.signal(value).length
         sizes = [n if isinstance(n, int) else None for n in self.net.sizes(value)]
         shape = [length if a == "t" else n for a, n in zip(value.axes, sizes)]
@@ -132,7 +138,7 @@ class Tracer:
         def stand(value):
             if isinstance(value, (list, tuple)):
                 return type(value)(map(stand, value))
-            if not isinstance(value, (Tensor, Constant)):
+            if not isinstance(value, (Tensor, Slots, Constant)):
                 return value
             symbol = self._symbol(value)
             known[id(symbol)] = value
@@ -223,7 +229,7 @@ class Tracer:
         operation = node.operation
         arguments = [self._value(a, known) for a in node.arguments.args]
         options = {k: v for k, v in node.arguments.kwargs.items() if v is not None and k != "training"}
-        tensors = [v for v in self.keras.tree.flatten(arguments) if isinstance(v, Tensor)]
+        tensors = [v for v in self.keras.tree.flatten(arguments) if isinstance(v, (Tensor, Slots))]
         if not tensors:
             plain = self.keras.tree.map_structure(
                 lambda v: v.array if isinstance(v, Constant) else v, arguments
@@ -262,7 +268,7 @@ class Tracer:
         if layer is None or layer.custom or layer.class_name not in known:
             return self.keras.tree.flatten(self.call(made, arguments, named))
         flat = self.keras.tree.flatten(arguments)
-        if named or not all(isinstance(v, Tensor) for v in flat):
+        if named or not all(isinstance(v, (Tensor, Slots)) for v in flat):
             raise UnsupportedModelError("is called with numbers beside tensors", where=layer.where)
         arrays = tree_of(layer, made, self.where)
         references = [self.placed(v) for v in flat]
