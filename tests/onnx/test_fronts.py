@@ -69,6 +69,7 @@ PARTS = {
     "average": lambda: nn.AvgPool2d((3, 4), (1, 2), (1, 2), count_include_pad=False),
     "residual": lambda: Call(lambda x, c: torch.relu(x + c(x)), nn.Conv2d(3, 3, 3, padding=1)),
     "joined": lambda: Call(lambda x, c: torch.cat([x, c(x)], 1), nn.Conv2d(3, 2, 3, padding=1)),
+    "padded": lambda: nn.Sequential(nn.ConstantPad2d((2, 1, 2, 0), 0.5), nn.Conv2d(3, 4, 3)),
     "scaled": lambda: Call(lambda x, c: 0.5 * torch.tanh(c(x)) - 1, nn.Conv2d(3, 2, 3, padding=1)),
 }
 
@@ -93,6 +94,24 @@ def test_a_front_end(name, time, tmp_path):
         stream, frames = model.stream(batch_size=batch), np.moveaxis(x.numpy(), time, 1)
         parts = [stream.push(frames[:, a:b]) for a, b in ((0, 1), (1, 5), (5, n))] + [stream.flush()]
         assert np.concatenate(parts, 1).tobytes() == np.ascontiguousarray(y).tobytes()
+
+
+def compared(module, shape, longer, time, folder):
+    torch.manual_seed(0)
+    model = exported(module, torch.randn(shape), time, folder)
+    x = torch.randn(longer)
+    with torch.no_grad():
+        assert distance(module(x).numpy(), model(x.numpy())) <= TOLERANCE
+
+
+def test_norms_over_bins_and_over_frames(tmp_path):
+    """A batch norm whose channels are the bins of a picture of one channel; an instance norm."""
+    forward = lambda x, norm, conv: conv(norm(x.transpose(1, 3)).transpose(1, 3)).mean(3)
+    module = Call(forward, nn.BatchNorm2d(BINS), nn.Conv2d(1, 4, 3, padding=1))
+    module.own[0].running_mean.normal_()
+    compared(module, (2, 1, 9, BINS), (3, 1, 14, BINS), 2, tmp_path)
+    norm = nn.Sequential(nn.InstanceNorm1d(5, affine=True), nn.Conv1d(5, 3, 3))
+    compared(norm, (2, 5, 9), (3, 5, 14), 2, tmp_path)
 
 
 @pytest.mark.parametrize("time", [1, 2])

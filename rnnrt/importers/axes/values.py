@@ -458,7 +458,11 @@ class Network:
             or x.axes.count("1") > 1
         ):
             raise UnsupportedModelError(
-                "an output must be (batch, time, features) or (batch, features), in some order", found=str(x)
+                "an output must be (batch, time, features) or (batch, features), in some order",
+                found=str(x),
+                fix="Return it before batch and time are merged."
+                if any(len(a) > 1 for a in x.axes)
+                else None,
             )
         reference, axes = x.reference, "".join(x.axes)
         if "1" in axes and "f" not in axes:

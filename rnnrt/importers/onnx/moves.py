@@ -530,11 +530,26 @@ def pad(net, own, x, pads=None, value=None, axes=None):
     if len(pads) != 2 * len(axes):
         raise ModelFileError("pads must have two numbers an axis", found=str(pads))
     mode = own.get("mode", "constant")
+    if len(x.axes) == 4 and mode == "constant" and (made := _padded_picture(net, x, pads, axes, value)):
+        return made
     for k, axis in enumerate(axes):
         before, after, position = pads[k], pads[k + len(axes)], _position(x, axis)
         if before or after:
             x = _padded(net, x, position, before, after, mode, value)
     return x
+
+
+def _padded_picture(net, x, pads, axes, value):
+    """Numbers around the last two axes of a picture; None where something else is asked."""
+    by = {_position(x, axis): (pads[k], pads[k + len(axes)]) for k, axis in enumerate(axes)}
+    around = [by.get(k, (0, 0)) for k in range(4)]
+    bins = [k for k in (2, 3) if x.axes[k] != "t"]
+    others = any(any(pair) for pair in around[:2])
+    if x.axes[0] != "b" or "t" not in x.axes[2:] or others or not any(around[bins[0]]):
+        return None
+    if min(n for pair in around for n in pair) < 0:
+        return None
+    return apply(net, "pad", x=slots_of(net, x), widths=(*around[3], *around[2]), value=float(value))
 
 
 def _padded(net, x, position, before, after, mode, value):

@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...layers import Reshape
 from ..axes.layouts import Impossible, LayoutMismatch, furthest, search
-from ..axes.slots import Slots, tensor_of
+from ..axes.slots import Slots, slots_of, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
 from ..containers.protobuf import shown
 from ..operators import OPERATORS
@@ -463,7 +463,10 @@ class Reader:
             made, restore = windows.over_picture(net, node, word, given), None
         else:
             read, restore, own = self._arranged(net, node, given)
-            read = read if is_apart(read) and word.operator in _OF_PICTURES else _settled(net, read)
+            if node.op == "BatchNormalization" and len(getattr(given[0], "axes", ())) == 4:
+                read = [slots_of(net, given[0]), *given[1:]]
+            elif not (is_apart(read) and word.operator in _OF_PICTURES):
+                read = _settled(net, read)
             made = word.lower(net, node.op, word.bind(node.op, read, own))
         made = made if isinstance(made, tuple) else (made,)
         if restore:

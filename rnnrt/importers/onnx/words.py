@@ -172,6 +172,12 @@ def statistics(x, scale, offset, mean, variance, epsilon, training_mode):
     return made | {name: constant(value, f"the {name} of a norm") for name, value in arrays.items()}
 
 
+def scaled(x, scale, offset, epsilon):
+    arrays = {"scale": scale, "offset": offset}
+    made = {name: constant(value, f"the {name} of a norm") for name, value in arrays.items()}
+    return {"x": x, "epsilon": epsilon} | made
+
+
 def over_last(x, scale, offset, axis, epsilon):
     """LayerNormalization, over the last axis."""
     if isinstance(x, Tensor) and axis not in (-1, len(x.axes) - 1):
@@ -345,6 +351,14 @@ LAYERS = vocabulary(
             only("spatial", 1),
             prepare=statistics,
             result=first_result,
+        ),
+        "InstanceNormalization": Word(
+            "instance_norm",
+            x,
+            takes("scale"),
+            takes("B", "offset"),
+            takes("epsilon", "epsilon", 1e-5),
+            prepare=scaled,
         ),
         "LayerNormalization": Word(
             "layer_norm",

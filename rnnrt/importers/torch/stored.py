@@ -270,7 +270,7 @@ class StoredProgram(Program):
         for axes in ("bftf", "bfft"):
             numbers = [dim for axis, dim in zip(axes, port.dims) if axis == "f"]
             time = port.dims[axes.index("t")]
-            if any(dim.free or not dim.size for dim in numbers) or port.dims[0].some:
+            if any(dim.free and not self.any_width or not dim.size for dim in numbers) or port.dims[0].some:
                 continue
             if time.size is None and not time.free:
                 continue
