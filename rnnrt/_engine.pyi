@@ -153,19 +153,23 @@ class Plan:
         """
 
 @final
-class ShortCalls:
-    """Calls of ``plan`` with an array for each of its inputs and nothing else said. ``inputs``, ``outputs``:
-    (letters of the axes, their sizes, None for a free one, bound of ids or 0) each; ``places``: the engine's
-    number of each input.
+class Signature:
+    """What goes in and out. ``inputs``, ``outputs``: (letters of the axes, their sizes, None for a free one,
+    bound of ids or 0) each; ``places``: the engine's number of each input.
     """
 
     def __new__(
         cls,
-        plan: Plan,
         inputs: list[tuple[list[str], tuple[int | None, ...], int]],
         outputs: list[tuple[list[str], tuple[int | None, ...], int]],
         places: list[int],
-    ) -> ShortCalls: ...
+    ) -> Signature: ...
+
+@final
+class ShortCalls:
+    """Calls of ``plan`` with an array for each of its inputs and nothing else said."""
+
+    def __new__(cls, plan: Plan, signature: Signature) -> ShortCalls: ...
     def answer(self, x: object, more: tuple[object, ...], out: object) -> Any:
         """The output or a tuple of them; None where the long way is to be taken."""
 

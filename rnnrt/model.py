@@ -114,7 +114,7 @@ class Model(Generic[Answer]):
         self._short = None
         if plans.common is not None and "lengths_input" not in self.graph.metadata:
             ports = self._ports.short()
-            self._short = ports and _engine.ShortCalls(plans.common, *ports)
+            self._short = ports and _engine.ShortCalls(plans.common, _engine.Signature(*ports))
 
     # ---- what it is ----------------------------------------------------------------------------------------
 

@@ -147,6 +147,25 @@ class InputSpec:
         return a.transpose(1, 0, 2)
 
 
+def stream_signature(ports):
+    """(inputs, outputs, engine's number of each input) of chunks (batch, time, features) as Signature takes
+    them, or None where inputs are masks, given once, or may be left out."""
+    inputs, outputs = [], []
+    for spec in ports.inputs:
+        if not spec.signal.time or spec.is_mask or spec.optional or (spec.holds_ids and not spec.tables):
+            return None
+        inputs.append((*_chunks(spec.signal), min((n for _, n in spec.tables), default=0)))
+    for _, signal in ports.outputs:
+        outputs.append((*_chunks(signal), 0))
+    if len(inputs) + len(outputs) > _MOST_SHORT or any(len(x[0]) > 5 for x in (*inputs, *outputs)):
+        return None
+    return inputs, outputs, [ports.engine_order.index(k) for k in range(len(inputs))]
+
+
+def _chunks(signal):
+    return letters("btf", len(signal.features)), (None, None, *signal.features)
+
+
 def _side_by_side(made):
     """Whether the axes of a frame follow one another, in order."""
     frame = [a for a in made if a.startswith("f")]

@@ -15,7 +15,7 @@ from .layers.record import Record, record
 from .model_states import ModelStates
 from .passes.given import without_given
 from .plans import Plans
-from .ports import Ports, as_array, as_float32
+from .ports import Ports, as_array, as_float32, stream_signature
 
 #: Most cuts of a network that are kept; all are dropped when there would be more. Streams of a dropped one go
 #: on, but not in one batch with those made after it.
@@ -50,6 +50,12 @@ class Streamed(Record):
         """See Model.delay."""
         delays = timing.delays(self.graph)
         return delays[0] if len(delays) == 1 else delays
+
+    @cached_property
+    def signature(self):
+        """Of its chunks, where they have a short way in."""
+        made = stream_signature(self.ports) if len(self.clocks) == 1 else None
+        return made and _engine.Signature(*made)
 
     @cached_property
     def engine_inputs(self):

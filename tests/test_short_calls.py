@@ -4,9 +4,10 @@ the rest to that.
 
 import numpy as np
 import pytest
-from expect import same_bits
+from expect import refused, same_bits
 from small_models import embedding, frames, net, network, rnn, two_inputs_two_outputs, with_value
 
+from rnnrt import ShapeError
 from rnnrt import layers as L
 
 
@@ -86,3 +87,29 @@ def test_axes_of_a_frame_that_lie_apart_are_left_to_the_long_way():
     model = _pictures()
     assert model._short is None
     assert model(frames(2, 2, 7, 3)).shape == (2, 7, 6)
+
+
+def test_streams_of_several_inputs_and_outputs_take_arrays_of_every_kind():
+    model = two_inputs_two_outputs()
+    left, right = (np.round(2 * frames(4, 9, n)) + 0.0 for n in (3, 2))
+    wanted, state = model(left, right)
+    for a, b in zip(_forms(left), _forms(right), strict=True):
+        stream = model.stream(batch_size=4)
+        steps = [stream.step((a[:, t], b[:, t])) for t in range(4)]
+        assert all(given_at_the_end is None for _, given_at_the_end in steps)
+        more, none = stream.push((a[:, 4:], b[:, 4:]))
+        assert same_bits(np.concatenate([np.stack([y for y, _ in steps], 1), more], 1), wanted)
+        assert none.shape == (4, 0, 4) and stream.position == 9
+        assert same_bits(stream.flush()[1][:, 0], state)
+
+
+def test_a_stream_of_ids_takes_whole_numbers_of_the_table_and_no_others():
+    model, ids = embedding(), np.array([0, 10, 3])
+    wanted = model(ids)
+    for kind in (np.int8, np.uint16, np.int64, np.float32):
+        stream = model.stream()
+        assert same_bits(np.stack([stream.step(i) for i in ids.astype(kind)]), wanted)
+        assert same_bits(model.stream().push(ids.astype(kind)), wanted)
+        assert same_bits(np.stack([model.stream().step(int(i)) for i in ids[:1]]), wanted[:1])
+        refused(ShapeError, lambda s=stream, k=kind: s.push(ids.astype(k) + 1), "time 4", "found 11")
+        assert stream.position == 3 and same_bits(stream.push(ids.astype(kind)), wanted)

@@ -15,20 +15,18 @@ cdef enum:
 
 
 @cython.final
-cdef class ShortCalls:
-    """Calls of ``plan`` with an array for each of its inputs and nothing else said. ``inputs``, ``outputs``:
-    (letters of the axes, their sizes, None for a free one, bound of ids or 0) each; ``places``: the engine's
-    number of each input.
+cdef class Signature:
+    """What goes in and out. ``inputs``, ``outputs``: (letters of the axes, their sizes, None for a free one,
+    bound of ids or 0) each; ``places``: the engine's number of each input.
     """
 
-    cdef Plan plan
     cdef size_t input_count, output_count
     cdef size_t places[MOST_PORTS]
     cdef Port inputs[MOST_PORTS]
     cdef Port outputs[MOST_PORTS]
 
-    def __cinit__(self, Plan plan, list inputs, list outputs, list places):
-        self.plan, self.input_count, self.output_count = plan, len(inputs), len(outputs)
+    def __cinit__(self, list inputs, list outputs, list places):
+        self.input_count, self.output_count = len(inputs), len(outputs)
         check_ports(len(inputs), len(outputs))
         for k, (port, place) in enumerate(zip(inputs, places)):
             self.places[k] = place
@@ -36,33 +34,45 @@ cdef class ShortCalls:
         for k, port in enumerate(outputs):
             port_of(port, &self.outputs[k])
 
+
+@cython.final
+cdef class ShortCalls:
+    """Calls of ``plan`` with an array for each of its inputs and nothing else said."""
+
+    cdef Plan plan
+    cdef Signature signature
+
+    def __cinit__(self, Plan plan, Signature signature):
+        self.plan, self.signature = plan, signature
+
     def answer(self, x, tuple more, out):
         """The output or a tuple of them; None where the long way is to be taken."""
         cdef rnnrt_array sources[MOST_PORTS]
         cdef rnnrt_array targets[MOST_PORTS]
-        cdef Py_ssize_t batch = 0, frames = 0
+        cdef Py_ssize_t batch = 0, frames = -1
+        cdef Signature own = self.signature
         cdef bint batched = False
         cdef size_t k
         cdef list kept = []
         cdef cnp.ndarray a
-        if 1 + <size_t> len(more) != self.input_count or (out is not None and self.output_count != 1):
+        if 1 + <size_t> len(more) != own.input_count or (out is not None and own.output_count != 1):
             return None
-        for k in range(self.input_count):
-            a = plain_form(more[k - 1] if k else x, &self.inputs[k])
+        for k in range(own.input_count):
+            a = plain_form(more[k - 1] if k else x, &own.inputs[k])
             if a is None:
                 return None
             if k == 0:
-                batched = cnp.PyArray_NDIM(a) == self.inputs[0].rank
-            if not described(a, &self.inputs[k], batched, &batch, &frames, &sources[self.places[k]]):
+                batched = cnp.PyArray_NDIM(a) == own.inputs[0].rank
+            if not described(a, &own.inputs[k], batched, True, &batch, &frames, &sources[own.places[k]]):
                 return None
             kept.append(a)
-        if batch < 1:
+        if batch < 1 or frames == 0:
             return None
-        for k in range(self.output_count):
+        for k in range(own.output_count):
             targets[k].frames = rnnrt_plan_due_alike(self.plan, k, frames)
             if not targets[k].frames:
                 return None
-            a = new_array(&self.outputs[k], batched, batch, &targets[k])
+            a = new_array(&own.outputs[k], batched, True, batch, &targets[k])
             if out is not None:
                 if not fits_like(out, a) or shares(out, kept):
                     return None
@@ -70,9 +80,9 @@ cdef class ShortCalls:
                 targets[k].data = <float *> cnp.PyArray_DATA(a)
             kept.append(a)
         run_alike(self.plan, batch, frames, sources, targets)
-        if self.output_count == 1:
-            return kept[self.input_count]
-        return tuple(kept[self.input_count:])
+        if own.output_count == 1:
+            return kept[own.input_count]
+        return tuple(kept[own.input_count:])
 
 
 cdef int port_of(tuple said, Port *port) except -1:
@@ -92,6 +102,8 @@ cdef int port_of(tuple said, Port *port) except -1:
 
 cdef inline cnp.ndarray plain_form(x, Port *port):
     """``x`` as the engine reads it, itself where it can; None where the long way is to look at it."""
+    if port.ids and isinstance(x, (int, np.integer)):  # an id alone, as programs have it
+        x = cnp.PyArray_FROM_O(x)
     if not cnp.PyArray_CheckExact(x) or (port.ids and cnp.PyArray_ISFLOAT(<cnp.ndarray> x)):
         return None
     cdef cnp.ndarray a = plain_of(<cnp.ndarray> x)
@@ -120,19 +132,24 @@ cdef bint all_ids(cnp.ndarray a, double below) noexcept:
     return good
 
 
-cdef inline bint described(cnp.ndarray a, Port *port, bint batched, Py_ssize_t *batch, Py_ssize_t *frames,
-                           rnnrt_array *to) noexcept:
+cdef inline bint left_out(Port *port, int axis, bint batched, bint timed) noexcept:
+    """Whether an array that has no batch, or no time, lacks this axis."""
+    return (axis == port.batch and not batched) or (axis == port.time and not timed)
+
+
+cdef inline bint described(cnp.ndarray a, Port *port, bint batched, bint timed, Py_ssize_t *batch,
+                           Py_ssize_t *frames, rnnrt_array *to) noexcept:
     """Whether ``a`` is as the port wants it and agrees with the inputs before it; ``to`` then describes it.
     """
-    cdef int skipped = 0 if batched else 1, axis, own = 0
-    if cnp.PyArray_NDIM(a) != port.rank - skipped:
+    cdef int axis, own = 0
+    if cnp.PyArray_NDIM(a) != port.rank - (not batched) - (not timed):
         return False
     to.data, to.frames, to.time_stride, to.batch_stride, to.number_stride = (
         <float *> cnp.PyArray_DATA(a), 1, port.width, 0, 1
     )
     cdef Py_ssize_t rows = 1, size
     for axis in range(port.rank):
-        if axis == port.batch and not batched:
+        if left_out(port, axis, batched, timed):
             continue
         size = cnp.PyArray_DIM(a, own)
         if port.sizes[axis] and size != port.sizes[axis]:
@@ -144,23 +161,23 @@ cdef inline bint described(cnp.ndarray a, Port *port, bint batched, Py_ssize_t *
         elif axis == port.last:
             to.number_stride = cnp.PyArray_STRIDE(a, own) // 4
         own += 1
-    if rows < 1 or to.frames < 1 or (batch[0] and rows != batch[0]):
+    if batch[0] and rows != batch[0]:
         return False
     if port.time >= 0:
-        if frames[0] and <Py_ssize_t> to.frames != frames[0]:
+        if frames[0] >= 0 and <Py_ssize_t> to.frames != frames[0]:
             return False
         frames[0] = to.frames
     batch[0] = rows
     return True
 
 
-cdef cnp.ndarray new_array(Port *port, bint batched, Py_ssize_t batch, rnnrt_array *to):
+cdef cnp.ndarray new_array(Port *port, bint batched, bint timed, Py_ssize_t batch, rnnrt_array *to):
     """An array for ``to.frames`` frames of an output, which ``to`` then describes."""
     cdef cnp.npy_intp shape[MOST_AXES + 2]
     cdef int axis, ndim = 0
     cdef cnp.ndarray a
     for axis in range(port.rank):
-        if axis == port.batch and not batched:
+        if left_out(port, axis, batched, timed):
             continue
         shape[ndim] = (
             batch if axis == port.batch else <Py_ssize_t> to.frames if axis == port.time else port.sizes[axis]
@@ -171,7 +188,7 @@ cdef cnp.ndarray new_array(Port *port, bint batched, Py_ssize_t batch, rnnrt_arr
     to.time_stride, to.batch_stride, to.number_stride = port.width, 0, 1
     ndim = 0
     for axis in range(port.rank):
-        if axis == port.batch and not batched:
+        if left_out(port, axis, batched, timed):
             continue
         if axis == port.batch:
             to.batch_stride = cnp.PyArray_STRIDE(a, ndim) // 4

@@ -25,6 +25,7 @@ cdef class Stream:
     cdef Call call                  # of long pushes
     cdef int lead_ndim              # axes before time
     cdef Frames frames_in, frames_out
+    cdef Signature signature        # of chunks, or None
     cdef object part                # of the network: what is left to stream, and facts of all its streams:
     cdef list all_inputs            # its ports, in the order of the rows
     cdef list timed_inputs          # those with a time axis, in the order of the source
@@ -56,6 +57,7 @@ cdef class Stream:
         self.realtime, self.block = realtime, block
         self.work = (rnnrt_plan_work(plan.plan, 1) - rnnrt_plan_work(plan.plan, 0)) * self.batch
         self.lead_ndim = 0 if batch_size is None else 1
+        self.signature = part.signature
         self.find_simple()
 
     cdef find_simple(self):
@@ -132,6 +134,10 @@ cdef class Stream:
         if mask is None and self.simple and not self.may_emit_many and not self.scattered:
             x = plain_input(self, frame, False)
         if x is None:
+            if mask is None and out is None and not self.may_emit_many:
+                answers = push_short(self, frame, True)
+                if answers is not None:
+                    return one_or_all(answers)
             return step_checked(self, frame, out, mask)
         if out is None:
             y = new_answer(self, -1)
@@ -178,6 +184,10 @@ cdef class Stream:
             out is None or (can_fill(self, out, True) and share_no_memory(x, <cnp.ndarray> out))
         ):
             return push_plain(self, x, out)
+        if mask is None and out is None:
+            answers = push_short(self, chunk, False)
+            if answers is not None:
+                return one_or_all(answers)
         return one_or_all(push_checked(self, chunks_of(self, chunk, mask, False), False, out))
 
     def flush(self, out=None):

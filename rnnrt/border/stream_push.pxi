@@ -88,6 +88,62 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, out):
     return out[:target.frames] if axis == 0 else out[:, :target.frames]
 
 
+cdef list push_short(Stream stream, given, bint one):
+    """A push of an array for each input, all of one clock, or a step where it is ``one``: what each output
+    answers. None where the long way is to look at what is given.
+    """
+    cdef rnnrt_array sources[MOST_PORTS]
+    cdef rnnrt_array targets[MOST_PORTS]
+    cdef rnnrt_error error
+    cdef rnnrt_between *between = NULL
+    cdef Signature own = stream.signature
+    cdef Py_ssize_t batch = stream.batch, frames = -1
+    cdef bint batched = stream.lead_ndim
+    cdef Counts counts
+    cdef int status
+    cdef size_t k
+    cdef list kept = [], answers = []
+    cdef cnp.ndarray a
+    if own is None or stream.scattered or (own.input_count > 1 and not isinstance(given, tuple)):
+        return None
+    items = given if own.input_count > 1 else (given,)
+    if <size_t> len(items) != own.input_count:
+        return None
+    for k in range(own.input_count):
+        a = plain_form(items[k], &own.inputs[k])
+        if a is None or not described(
+            a, &own.inputs[k], batched, not one, &batch, &frames, &sources[own.places[k]]
+        ):
+            return None
+        kept.append(a)
+    alike(1 if one else frames, &counts)
+    stream.enter()
+    try:
+        for k in range(own.output_count):
+            targets[k].frames = rnnrt_stream_due(stream.stream, k, counts.by_clock, False)
+            answers.append(new_array(&own.outputs[k], batched, not one, batch, &targets[k]))
+        if stream.work * counts.by_clock[0] > long_work:
+            between = stream.asked()
+        if stream.work * counts.by_clock[0] > release_work:
+            with nogil:
+                status = rnnrt_stream_push(stream.stream, sources, targets, between, &error)
+        else:
+            status = rnnrt_stream_push(stream.stream, sources, targets, between, &error)
+    finally:
+        stream.busy = False
+    if status == RNNRT_CANCELLED:
+        raise_cancelled(stream.call)
+    if status:
+        raise_of_clocks(stream, status, &error, &counts, False)
+    for k in range(own.output_count):
+        a = <cnp.ndarray> answers[k]
+        if one and not targets[k].frames:
+            answers[k] = None
+        elif not one and targets[k].frames != <size_t> cnp.PyArray_DIM(a, batched):
+            answers[k] = a[:, :targets[k].frames] if batched else a[:targets[k].frames]
+    return answers
+
+
 cdef list push_checked(Stream stream, list chunks, bint ended, out):
     """Push (or flush) checked chunks; returns one array per output, with the caller's axes: in ``out`` where
     that is given.
