@@ -65,7 +65,8 @@ static struct rnnrt_record *record_of(const struct rnnrt_arena *arena, size_t r)
 }
 
 static bool producer_done(const struct rnnrt_arena *arena, int32_t value) {
-    return record_of(arena, (size_t)arena->plan->values[value].op)->done != 0;
+    const char *row = arena->rows[0];
+    return ((const struct rnnrt_record *)(const void *)(row + arena->plan->values[value].record))->done != 0;
 }
 
 /* Points the invocation at its inputs; `ready`: frames each has. False where an initial state is not there
@@ -166,6 +167,22 @@ static bool rests(const struct rnnrt_arena *arena, const struct rnnrt_op *op) {
     return op->clocks && !(op->clocks & arena->moving);
 }
 
+/* As `gather_inputs` and `find_final` where all inputs bring as many frames and end together, as they all but
+ * always do; false where not. */
+static bool gather_abreast(const struct rnnrt_arena *arena, const struct rnnrt_op *op,
+                           struct rnnrt_invocation *call) {
+    const struct value_place *first = &arena->values[op->desc.input[0]];
+    call->frames = first->fresh;
+    call->final = producer_done(arena, op->desc.input[0]);
+    for (int32_t i = 0; i < op->counted; i++) {
+        const struct value_place *value = &arena->values[op->desc.input[i]];
+        if (value->fresh != call->frames || producer_done(arena, op->desc.input[i]) != call->final)
+            return false;
+        call->x[i] = value->data;
+    }
+    return true;
+}
+
 enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_t *lengths,
                                struct rnnrt_error *error) {
     const struct rnnrt_op *op = &arena->plan->ops[r];
@@ -173,7 +190,6 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
     struct rnnrt_invocation call;
     call.kernels = arena->kernels;
     call.batch = arena->batch;
-    call.frames = SIZE_MAX;
     call.rows = arena->rows;
     call.row_stride = arena->row_stride;
     call.start = record->consumed;
@@ -185,13 +201,16 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
     call.run_inner = rnnrt_run_inner;
     call.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
-    bool begins = true;
-    if (op->plain) { /* what follows comes to this: a step of a small network feels the difference */
+    bool begins = true, queues = op->joins;
+    if (op->abreast && gather_abreast(arena, op, &call)) {
+        queues = false;
+    } else if (op->plain) { /* what follows comes to this: a step of a small network feels the difference */
         const struct value_place *value = &arena->values[op->desc.input[0]];
         call.x[0] = value->data;
         call.frames = value->fresh;
         call.final = producer_done(arena, op->desc.input[0]);
     } else {
+        call.frames = SIZE_MAX;
         begins = gather_inputs(arena, r, &call, ready);
         if (!find_final(arena, op, &call, ready)) return failed(error, r, RNNRT_MISALIGNED);
     }
@@ -210,7 +229,7 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
             each->done = call.final && !arena->every_step;
         }
     }
-    for (int32_t i = 0; op->joins && i < op->desc.inputs; i++)
+    for (int32_t i = 0; queues && i < op->desc.inputs; i++)
         if (!op->from_whole[i] && (op->lag[i] || ready[i] > call.frames)) {
             enum rnnrt_status status = keep_queue(arena, op, i, &call, ready[i] - call.frames);
             if (status) return failed(error, r, status);

@@ -198,6 +198,7 @@ static enum rnnrt_status lay_out_row(struct rnnrt_plan *plan, const struct rnnrt
             size_t arrays = op->layer->keeps ? op->layer->keeps(op, kept) : 0;
             if (zeroed) {
                 op->record = at;
+                for (size_t slot = 0; slot < op->slots; slot++) plan->values[op->value + slot].record = at;
                 at += sizeof(struct rnnrt_record);
             }
             if (arrays && op->desc.start && zeroed) {

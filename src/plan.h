@@ -143,6 +143,7 @@ struct rnnrt_op {
     bool joins;      /* it needs its inputs frame by frame side by side */
     bool straight;   /* slot 0 is the only output, and has a frame for every one of input 0 */
     bool plain;      /* it has one input, whose frames come as they are made */
+    bool abreast;    /* it joins inputs whose frames come as they are made, all at once */
     bool from_whole[RNNRT_MAX_INPUTS]; /* input i comes from a full-length buffer */
     int32_t counted;                   /* inputs whose frames it goes through: the others are there at once */
     size_t lag[RNNRT_MAX_INPUTS];      /* frames input i may run ahead of the others by */
@@ -153,7 +154,8 @@ struct rnnrt_op {
 
 struct rnnrt_value {
     int32_t width; /* numbers in a frame */
-    int32_t op;    /* that makes it */
+    int32_t op;    /* that makes it, */
+    size_t record; /* and where that has its record */
     bool used;     /* somebody reads it */
     bool full;     /* kept for its whole length */
     bool backward; /* an rnn, gru or lstm reads it from the last frame to the first */

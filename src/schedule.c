@@ -162,6 +162,10 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
         if (op->straight) plan->straight = (size_t)plan->values[op->value].width;
         op->plain = op->desc.inputs == 1 && !op->joins && !op->from_whole[0] &&
                     op->desc.kind != rnnrt_kind_scan; /* whose states may start elsewhere */
+        op->abreast = op->joins && !op->apart && plan->clocks == 1 && op->counted == op->desc.inputs &&
+                      op->desc.kind != rnnrt_kind_scan;
+        for (int32_t i = 0; i < op->desc.inputs; i++)
+            op->abreast &= !op->lag[i] && !op->from_whole[i] && plan->values[op->desc.input[i]].timed;
         for (op->shown = op->slots; op->shown && !plan->values[op->value + op->shown - 1].used;) op->shown--;
     }
 }
