@@ -101,9 +101,10 @@ class Model(Generic[Answer]):
         }
         self._golden, self._golden_by, self.provenance = golden, golden_by, provenance or {}
         self._run_graph = passes.optimise(graph, lift)
+        plans = Plans(self._run_graph, "blas" if backend == "blas" else isa, threads=num_threads)
         self._ports = Ports(graph, self._run_graph)
         self._states = ModelStates(graph, self._run_graph)
-        self._run_on(Plans(self._run_graph, "blas" if backend == "blas" else isa, threads=num_threads))
+        self._run_on(plans)
 
     def _run_on(self, plans):
         """Make calls and streams run on ``plans``, of this network."""

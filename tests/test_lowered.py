@@ -38,7 +38,7 @@ def encoded(graph):
 def in_c(content, graph):
     """A function that answers as the plan does that C makes of a file."""
     model = rnnrt.Model(graph)
-    calls = WholeCalls(graph, model._ports, Plans.of_file(content, model._run_graph), model._states, 1)
+    calls = WholeCalls(graph, model._ports, Plans.of_file(content, model._run_graph), model._states)
     return lambda *x: calls.answer(x)
 
 

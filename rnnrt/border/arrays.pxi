@@ -65,19 +65,3 @@ cdef time_major(a, batch_size, width):
 # The most axes of a frame that the short way looks at.
 cdef enum:
     MOST_AXES = 4
-
-
-cdef struct Frames:
-    int ndim
-    Py_ssize_t axes[MOST_AXES]
-    Py_ssize_t width  # numbers of a frame
-
-
-cdef bint frames_of(features, Frames *frames) except -1:
-    """Fills in what frames of these axes are; whether they are not too many."""
-    frames.ndim, frames.width = len(features), prod(features)
-    if frames.ndim > MOST_AXES:
-        return False
-    for k in range(frames.ndim):
-        frames.axes[k] = features[k]
-    return True

@@ -26,9 +26,9 @@ def step_rows(model, list streams, frames, out):
         ready = enter_rows(model, streams, first, blocks, &entered)
         if not ready:
             return NotImplemented
-        answer = new_frames(rows, first.frames_out.width) if out is None else out
-        describe_frames(<cnp.ndarray> frames, rows, first.frames_in.width, &source)
-        describe_frames(<cnp.ndarray> answer, rows, first.frames_out.width, &target)
+        answer = new_frames(rows, first.signature.outputs[0].width) if out is None else out
+        describe_frames(<cnp.ndarray> frames, rows, first.signature.inputs[0].width, &source)
+        describe_frames(<cnp.ndarray> answer, rows, first.signature.outputs[0].width, &target)
         if first.work * rows > release_work:
             between = first.asked() if first.work * rows > long_work else NULL
             with nogil:
@@ -70,10 +70,11 @@ cdef inline Py_ssize_t plain_rows(model, list streams, frames, out) except -1:
     first = <Stream> streams[0]
     if first.model is not model or not first.flat or first.may_emit_many:
         return 0
-    if not holds_frames(frames, rows, first.frames_in.width):
+    if not holds_frames(frames, rows, first.signature.inputs[0].width):
         return 0
     if out is not None and not (
-        holds_frames(out, rows, first.frames_out.width) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
+        holds_frames(out, rows, first.signature.outputs[0].width)
+        and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
     ):
         return 0
     return rows

@@ -24,7 +24,6 @@ cdef class Stream:
     cdef double work                # multiply-adds of one step, all rows
     cdef Call call                  # of long pushes
     cdef int lead_ndim              # axes before time
-    cdef Frames frames_in, frames_out
     cdef Signature signature        # of chunks, or None
     cdef object part                # of the network: what is left to stream, and facts of all its streams:
     cdef list all_inputs            # its ports, in the order of the rows
@@ -64,13 +63,11 @@ cdef class Stream:
         """`simple`: one input, one output, no ids to check: the way that touches no Python object but arrays.
         `flat`: and the frames of both have one axis.
         """
+        cdef Signature own = self.signature
         self.simple = (
-            len(self.all_inputs) == len(self.timed_inputs) == len(self.output_features) == 1
-            and not self.all_inputs[0].holds_ids
-            and frames_of(self.all_inputs[0].signal.features, &self.frames_in)
-            and frames_of(self.output_features[0][0], &self.frames_out)
+            own is not None and own.input_count == 1 and own.output_count == 1 and not own.inputs[0].ids
         )
-        self.flat = self.simple and self.frames_in.ndim == self.frames_out.ndim == 1
+        self.flat = self.simple and own.inputs[0].rank == own.outputs[0].rank == 3
 
     def __dealloc__(self):
         rnnrt_stream_free(self.stream)

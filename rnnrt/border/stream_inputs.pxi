@@ -1,29 +1,29 @@
 # What a stream is given, checked: each input as an array of one frame or a chunk, and the ``out`` to fill.
 
 
-cdef inline bint fits_frames(Stream stream, x, bint timed, Frames *frames) noexcept:
+cdef inline bint fits_frames(Stream stream, x, bint timed, Port *port) noexcept:
     """Whether ``x`` is an array (``lead``, features), or (``lead``, time, features) where it is ``timed``."""
-    cdef int before = stream.lead_ndim + timed, k
-    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray> x) != before + frames.ndim:
+    cdef int before = stream.lead_ndim + timed, axis
+    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray> x) != before + port.rank - 2:
         return False
     if stream.lead_ndim and cnp.PyArray_DIM(<cnp.ndarray> x, 0) != <Py_ssize_t> stream.batch:
         return False
-    for k in range(frames.ndim):
-        if cnp.PyArray_DIM(<cnp.ndarray> x, before + k) != frames.axes[k]:
+    for axis in range(2, port.rank):  # after the batch and the time
+        if cnp.PyArray_DIM(<cnp.ndarray> x, before + axis - 2) != port.sizes[axis]:
             return False
     return True
 
 
 cdef inline cnp.ndarray plain_input(Stream stream, x, bint timed):
     """``x`` as the engine reads it, itself where it can; None where the long way is to look at it."""
-    if not fits_frames(stream, x, timed, &stream.frames_in):
+    if not fits_frames(stream, x, timed, &stream.signature.inputs[0]):
         return None
     return plain_of(<cnp.ndarray> x)
 
 
 cdef inline bint can_fill(Stream stream, out, bint timed) noexcept:
     """Whether the engine writes to ``out`` as it lies."""
-    return fits_frames(stream, out, timed, &stream.frames_out) and is_plain_to_fill(
+    return fits_frames(stream, out, timed, &stream.signature.outputs[0]) and is_plain_to_fill(
         out, cnp.PyArray_NDIM(<cnp.ndarray> out)
     )
 
@@ -32,12 +32,13 @@ cdef cnp.ndarray new_answer(Stream stream, Py_ssize_t count):
     """An array for ``count`` frames out, or for one without an axis of time where it is -1."""
     cdef cnp.npy_intp shape[MOST_AXES + 2]
     cdef int ndim = stream.lead_ndim, k
+    cdef Port *port = &stream.signature.outputs[0]
     shape[0] = stream.batch
     if count >= 0:
         shape[ndim] = count
         ndim += 1
-    for k in range(stream.frames_out.ndim):
-        shape[ndim] = stream.frames_out.axes[k]
+    for k in range(2, port.rank):
+        shape[ndim] = port.sizes[k]
         ndim += 1
     return cnp.PyArray_SimpleNew(ndim, shape, cnp.NPY_FLOAT32)
 

@@ -5,12 +5,13 @@ cdef int step_long(Stream stream, cnp.ndarray x, cnp.ndarray y, rnnrt_error *err
     """A step as a push of one frame, which can be interrupted."""
     cdef rnnrt_array source, target
     cdef rnnrt_between *between = stream.asked()
+    cdef Py_ssize_t width_in = stream.signature.inputs[0].width, width_out = stream.signature.outputs[0].width
     cdef int status
     source.data, source.frames = <float *> cnp.PyArray_DATA(x), 1
-    source.time_stride, source.batch_stride = stream.batch * stream.frames_in.width, stream.frames_in.width
+    source.time_stride, source.batch_stride = stream.batch * width_in, width_in
     source.number_stride = 1
     target.data, target.frames = <float *> cnp.PyArray_DATA(y), 1
-    target.time_stride, target.batch_stride = stream.batch * stream.frames_out.width, stream.frames_out.width
+    target.time_stride, target.batch_stride = stream.batch * width_out, width_out
     target.number_stride = 1
     with nogil:
         status = rnnrt_stream_push(stream.stream, &source, &target, between, error)
@@ -53,6 +54,7 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, out):
     cdef rnnrt_array source, target
     cdef rnnrt_error error
     cdef rnnrt_between *between
+    cdef Py_ssize_t width_in = stream.signature.inputs[0].width, width_out = stream.signature.outputs[0].width
     cdef int status, axis = stream.lead_ndim
     cdef size_t frames = cnp.PyArray_DIM(chunk, axis), room, due
     stream.enter()
@@ -67,10 +69,10 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, out):
         stream.busy = False
         raise
     source.data, source.frames = <float *> cnp.PyArray_DATA(chunk), frames
-    source.time_stride, source.batch_stride = stream.frames_in.width, frames * stream.frames_in.width
+    source.time_stride, source.batch_stride = width_in, frames * width_in
     source.number_stride = 1
     target.data, target.frames = <float *> cnp.PyArray_DATA(<cnp.ndarray> out), room
-    target.time_stride, target.batch_stride = stream.frames_out.width, room * stream.frames_out.width
+    target.time_stride, target.batch_stride = width_out, room * width_out
     target.number_stride = 1
     if stream.work * frames > release_work:
         between = stream.asked() if stream.work * frames > long_work else NULL
