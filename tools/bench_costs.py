@@ -1,5 +1,5 @@
-"""Figures of tools/bench_peers.py that have a limit and no peer: what importing rnnrt costs, and what Python
-costs in a step.
+"""Figures of tools/bench_peers.py that have a limit and no peer: what importing rnnrt costs, what Python
+costs in a step, and what a call costs that is not the plain one.
 """
 
 from __future__ import annotations
@@ -159,4 +159,73 @@ def compiled(folder):
     return str(library)
 
 
-COSTS = {"import rnnrt, over import numpy": import_cost, "Python's part of step(x, out=y)": python_cost}
+#: Most that a form of a call may cost beside the plain one, in microseconds.
+FORMS = {
+    "model(float64)": 1.5,
+    "model(every other number)": 1.5,
+    "model(x, out=y)": 1.5,
+    "step(float64)": 1.5,
+    "step(id)": 1.5,
+    "step(x), no out": 0.5,
+    "push(x), no out": 0.5,
+    "model.stream()": 2.0,
+}
+
+
+class Forms:
+    """Calls, steps and pushes of a small LSTM that say the same in another way than the plain one."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        b = L.GraphBuilder()
+        of = lambda *shape: random.standard_normal(shape)
+        fields = {"recurrent_weight": of(80, 20), "bias": of(80)}
+        b.output("y", b.add(L.LSTM, "lstm", b.input("x", (8,)), weight=of(80, 8), **fields))
+        ids = L.GraphBuilder()
+        table = ids.add(L.Embedding, "table", ids.input("x", (), ids=True), weight=of(50, 8))
+        ids.output("y", ids.add(L.LSTM, "lstm", table, weight=of(80, 8), **fields))
+        model, stream = (m := rnnrt.from_graph(b.graph())), m.stream()
+        of_ids = rnnrt.from_graph(ids.graph()).stream()
+        x = of(1, 4, 8).astype(np.float32)
+        chunk, frame, wide, y = x[0], x[0, 0], of(1, 4, 16).astype(np.float32), model(x)
+        out, step = np.empty_like(y[0]), np.empty_like(y[0, 0])
+        double, every_other = x.astype(np.float64), wide[..., ::2]
+        #: {name: (the call, the plain one or None)}
+        self.pairs = {
+            "model(float64)": (lambda: model(double), lambda: model(x)),
+            "model(every other number)": (lambda: model(every_other), lambda: model(x)),
+            "model(x, out=y)": (lambda: model(x, out=y), lambda: model(x)),
+            "step(float64)": (lambda: stream.step(double[0, 0]), lambda: stream.step(frame)),
+            "step(id)": (lambda: of_ids.step(7), lambda: stream.step(frame)),
+            "step(x), no out": (lambda: stream.step(frame), lambda: stream.step(frame, out=step)),
+            "push(x), no out": (lambda: stream.push(chunk), lambda: stream.push(chunk, out=out)),
+            "model.stream()": (model.stream, None),
+        }
+
+
+def form_cost(name):
+    """The cost of one of ``Forms`` beside the plain call, in turns."""
+
+    def cost(seconds):
+        form, plain = Forms().pairs[name]
+        calls = 100
+
+        def many(call):
+            for _ in repeat(None, calls):
+                call()
+
+        functions = {"form": lambda: many(form)} | ({"plain": lambda: many(plain)} if plain else {})
+        found = measure.measure(functions, seconds)
+        best = {key: latency.min / calls for key, latency in found.items()}
+        detail = f"{best['form']:.2f} µs" + (f", plain {best['plain']:.2f} µs" if plain else "")
+        beside = best["form"] - best.get("plain", 0)
+        return Cost(name if plain is None else f"{name}, beside the plain", beside, "µs", FORMS[name], detail)
+
+    return cost
+
+
+COSTS = {
+    "import rnnrt, over import numpy": import_cost,
+    "Python's part of step(x, out=y)": python_cost,
+    **{f"form of a call: {name}": form_cost(name) for name in FORMS},
+}
