@@ -60,13 +60,11 @@ cdef class Stream:
         self.find_simple()
 
     cdef find_simple(self):
-        """`simple`: one input, one output, no ids to check: the way that touches no Python object but arrays.
+        """`simple`: one input and one output: the way that touches no Python object but arrays.
         `flat`: and the frames of both have one axis.
         """
         cdef Signature own = self.signature
-        self.simple = (
-            own is not None and own.input_count == 1 and own.output_count == 1 and not own.inputs[0].ids
-        )
+        self.simple = own is not None and own.input_count == 1 and own.output_count == 1
         self.flat = self.simple and own.inputs[0].rank == own.outputs[0].rank == 3
 
     def __dealloc__(self):

@@ -16,9 +16,11 @@ cdef inline bint fits_frames(Stream stream, x, bint timed, Port *port) noexcept:
 
 cdef inline cnp.ndarray plain_input(Stream stream, x, bint timed):
     """``x`` as the engine reads it, itself where it can; None where the long way is to look at it."""
-    if not fits_frames(stream, x, timed, &stream.signature.inputs[0]):
-        return None
-    return plain_of(<cnp.ndarray> x)
+    cdef Port *port = &stream.signature.inputs[0]
+    if port.ids:
+        x = plain_form(x, port)
+        return <cnp.ndarray> x if x is not None and fits_frames(stream, x, timed, port) else None
+    return plain_of(<cnp.ndarray> x) if fits_frames(stream, x, timed, port) else None
 
 
 cdef inline bint can_fill(Stream stream, out, bint timed) noexcept:
