@@ -113,3 +113,33 @@ def test_a_stream_of_ids_takes_whole_numbers_of_the_table_and_no_others():
         assert same_bits(np.stack([model.stream().step(int(i)) for i in ids[:1]]), wanted[:1])
         refused(ShapeError, lambda s=stream, k=kind: s.push(ids.astype(k) + 1), "time 4", "found 11")
         assert stream.position == 3 and same_bits(stream.push(ids.astype(kind)), wanted)
+
+
+def test_an_axis_of_one_may_have_any_stride():
+    """NumPy calls an array contiguous whatever the stride of an axis of size 1."""
+    model = network(lambda b: rnn(b, "rnn", b.add(L.Reshape, "flat", b.input("x", (6, 1)), features=(6,)), 4))
+    for shape in ((2, 9, 6, 1), (9, 6, 1), (1, 1, 6, 1)):
+        x = frames(*shape)
+        odd = np.lib.stride_tricks.as_strided(
+            x, x.shape, [s if n > 1 else 24 for n, s in zip(shape, x.strides)]
+        )
+        assert odd.flags.c_contiguous and odd.flags.aligned
+        wanted = model._calls.answer([x])
+        assert same_bits(model(odd), wanted) and same_bits(model._calls.answer([odd]), wanted)
+        assert same_bits(model(x[..., ::2]), model._calls.answer([x]))
+    double = two_inputs_two_outputs()
+    left, right = frames(1, 9, 3), frames(1, 9, 2)
+    for y, wanted in zip(double(left[::2], right[::3]), double._calls.answer([left, right]), strict=True):
+        assert same_bits(y, wanted)
+
+
+def test_a_network_without_time_takes_it(monkeypatch):
+    def make(b):
+        x = b.input("x", (3,), time=False)
+        return b.add(L.Dense, "dense", x, weight=frames(4, 3), bias=frames(4))
+
+    model, x = network(make), frames(5, 3)
+    wanted = model._calls.answer([x])
+    with monkeypatch.context() as m:
+        m.setattr(model._calls, "answer", None)
+        assert same_bits(model(x), wanted) and same_bits(model(x[1]), wanted[1])

@@ -68,8 +68,10 @@ cdef class ShortCalls:
             kept.append(a)
         if batch < 1 or frames == 0:
             return None
+        if frames < 0:  # no input runs over time
+            frames = 1
         for k in range(own.output_count):
-            targets[k].frames = rnnrt_plan_due_alike(self.plan, k, frames)
+            targets[k].frames = due_alike(self.plan, k, frames)
             if not targets[k].frames:
                 return None
             a = new_array(&own.outputs[k], batched, True, batch, &targets[k])
@@ -137,6 +139,25 @@ cdef inline bint left_out(Port *port, int axis, bint batched, bint timed) noexce
     return (axis == port.batch and not batched) or (axis == port.time and not timed)
 
 
+cdef inline void lay_out(Port *port, bint batched, bint timed, const cnp.npy_intp *sizes,
+                         rnnrt_array *to) noexcept:
+    """The strides of an array in C's order, by its sizes: NumPy lets an axis of size 1 have any stride."""
+    cdef int axis, own = port.rank - (not batched) - (not timed) - 1
+    cdef Py_ssize_t apart = 1
+    to.time_stride, to.batch_stride, to.number_stride = port.width, 0, 1
+    for axis in range(port.rank - 1, -1, -1):
+        if left_out(port, axis, batched, timed):
+            continue
+        if axis == port.batch:
+            to.batch_stride = apart
+        elif axis == port.time:
+            to.time_stride = apart
+        elif axis == port.last:
+            to.number_stride = apart
+        apart *= sizes[own]
+        own -= 1
+
+
 cdef inline bint described(cnp.ndarray a, Port *port, bint batched, bint timed, Py_ssize_t *batch,
                            Py_ssize_t *frames, rnnrt_array *to) noexcept:
     """Whether ``a`` is as the port wants it and agrees with the inputs before it; ``to`` then describes it.
@@ -144,9 +165,8 @@ cdef inline bint described(cnp.ndarray a, Port *port, bint batched, bint timed, 
     cdef int axis, own = 0
     if cnp.PyArray_NDIM(a) != port.rank - (not batched) - (not timed):
         return False
-    to.data, to.frames, to.time_stride, to.batch_stride, to.number_stride = (
-        <float *> cnp.PyArray_DATA(a), 1, port.width, 0, 1
-    )
+    to.data, to.frames = <float *> cnp.PyArray_DATA(a), 1
+    lay_out(port, batched, timed, cnp.PyArray_DIMS(a), to)
     cdef Py_ssize_t rows = 1, size
     for axis in range(port.rank):
         if left_out(port, axis, batched, timed):
@@ -155,11 +175,9 @@ cdef inline bint described(cnp.ndarray a, Port *port, bint batched, bint timed, 
         if port.sizes[axis] and size != port.sizes[axis]:
             return False
         if axis == port.batch:
-            rows, to.batch_stride = size, cnp.PyArray_STRIDE(a, own) // 4
+            rows = size
         elif axis == port.time:
-            to.frames, to.time_stride = size, cnp.PyArray_STRIDE(a, own) // 4
-        elif axis == port.last:
-            to.number_stride = cnp.PyArray_STRIDE(a, own) // 4
+            to.frames = size
         own += 1
     if batch[0] and rows != batch[0]:
         return False
@@ -185,18 +203,7 @@ cdef cnp.ndarray new_array(Port *port, bint batched, bint timed, Py_ssize_t batc
         ndim += 1
     a = cnp.PyArray_SimpleNew(ndim, shape, cnp.NPY_FLOAT32)
     to.data = <float *> cnp.PyArray_DATA(a)
-    to.time_stride, to.batch_stride, to.number_stride = port.width, 0, 1
-    ndim = 0
-    for axis in range(port.rank):
-        if left_out(port, axis, batched, timed):
-            continue
-        if axis == port.batch:
-            to.batch_stride = cnp.PyArray_STRIDE(a, ndim) // 4
-        elif axis == port.time:
-            to.time_stride = cnp.PyArray_STRIDE(a, ndim) // 4
-        elif axis == port.last:
-            to.number_stride = cnp.PyArray_STRIDE(a, ndim) // 4
-        ndim += 1
+    lay_out(port, batched, timed, shape, to)
     return a
 
 
@@ -219,7 +226,7 @@ cdef bint shares(out, list arrays):
     return False
 
 
-cdef size_t rnnrt_plan_due_alike(Plan plan, size_t output, size_t frames) noexcept:
+cdef size_t due_alike(Plan plan, size_t output, size_t frames) noexcept:
     """Frames of an output where all inputs over time have so many."""
     cdef Counts counts
     return rnnrt_plan_due(plan.plan, output, alike(frames, &counts), True)
