@@ -13,6 +13,7 @@ torch = need("torch")
 
 from onnx_answers import imported
 from torch import nn
+from torch_modules import Call
 
 from rnnrt import UnsupportedModelError
 
@@ -48,15 +49,6 @@ class Front(nn.Module):
 
     def forward(self, x):
         return self.rnn(self.part(x).permute(0, self.time, 1, 5 - self.time).flatten(2))[0]
-
-
-class Call(nn.Module):
-    def __init__(self, function, *modules):
-        super().__init__()
-        self.function, self.own = function, nn.ModuleList(modules)
-
-    def forward(self, x):
-        return self.function(x, *self.own)
 
 
 PARTS = {

@@ -15,6 +15,7 @@ torch = need("torch")
 
 import torch.nn.functional as F
 from torch import nn
+from torch_modules import Call
 
 import rnnrt
 from rnnrt import UnsupportedModelError
@@ -132,15 +133,6 @@ POOLS = [
 @pytest.mark.parametrize("time", [2, 3])
 def test_every_option_of_a_pool(pool, time):
     front(pool, time, 4)
-
-
-class Call(nn.Module):
-    def __init__(self, function, *modules):
-        super().__init__()
-        self.function, self.own = function, nn.ModuleList(modules)
-
-    def forward(self, x):
-        return self.function(x, *self.own)
 
 
 def cut_into_branches(x, first, second):

@@ -12,6 +12,7 @@ torch = need("torch")
 
 import torch.nn.functional as F
 from torch import nn
+from torch_modules import Call
 
 import rnnrt
 from rnnrt import UnsupportedModelError
@@ -46,15 +47,6 @@ def same(module, time, *, lengths=(8, 14), model=None, shapes=None, streams=Fals
             wanted = np.moveaxis(y, time, 1) if y.ndim == 4 else y
             assert made.tobytes() == np.ascontiguousarray(wanted).tobytes()
     return model
-
-
-class Call(nn.Module):
-    def __init__(self, function, *modules):
-        super().__init__()
-        self.function, self.own = function, nn.ModuleList(modules)
-
-    def forward(self, x):
-        return self.function(x, *self.own)
 
 
 # ---- products over one axis of several ---------------------------------------------------------------------

@@ -9,17 +9,9 @@ torch = need("torch")
 
 import torch.nn.functional as F
 from torch import nn
+from torch_modules import Call
 
 import rnnrt
-
-
-class Call(nn.Module):
-    def __init__(self, function, *modules):
-        super().__init__()
-        self.function, self.own = function, nn.ModuleList(modules)
-
-    def forward(self, x):
-        return self.function(x, *self.own)
 
 
 def same(module, *shapes):
