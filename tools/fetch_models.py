@@ -217,6 +217,7 @@ def download(requirement: str, temporary: Path) -> Path:
         "--quiet",
         "--disable-pip-version-check",
         "--no-deps",
+        "--use-pep517",  # older pips ask a setup.py instead, where the interpreter has setuptools and wheel
         "--no-build-isolation",
         "--prefer-binary",
         "--dest",
