@@ -77,8 +77,9 @@ VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t
 }
 
 /* rows x vectors outputs, of the rows from `row` on. `start`: what y starts from, the bias (`start_stride`
- * 0), y itself, or NULL for nothing. There are not registers for sums and totals: where there is one segment,
- * the totals are never written down. */
+ * 0), y itself, or NULL for nothing. There are not registers for sums and totals, and a compiler that tries
+ * to keep both reads a weight from memory for each row: totals wait in memory while terms are summed, and
+ * where there is one segment they are never written down. */
 VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, const struct input *in,
                  size_t row, const float *start, size_t start_stride, float *y, size_t y_stride,
                  size_t last) {
@@ -90,6 +91,7 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
             total[r][v] = segments ? tile_start(vectors, r, v, start, start_stride, last) : vf_set(0.0f);
     tile_clear(rows, vectors, sum);
     for (;;) {
+        __asm__("" : "+m"(total));
         size_t x_stride = in->pieces[p].stride, to = depth - from < room ? depth : from + room;
         tile_terms(rows, vectors, w, panel, in->pieces[p].x + row * x_stride, x_stride, from, to, sum);
         room -= to - from;
@@ -143,7 +145,7 @@ WIDE_TILE(8)
 static wide_tile *const wide_tiles[] = {wide_1, wide_2, wide_3, wide_4, wide_5, wide_6, wide_7, wide_8};
 
 /* Some eight sums in flight hide the latency of the fma. How many rows a tile of so many vectors takes, at
- * most: as many sums as leave registers for what is read. */
+ * most: as many sums as leave registers for what is read, 2 * TILE_ROWS. */
 typedef void tile_of(const float *w, size_t panel, const struct input *in, size_t row, const float *start,
                      size_t start_stride, float *y, size_t y_stride, size_t last);
 #define TILE(r, v)                                                                                 \
@@ -166,26 +168,36 @@ typedef void tile_of(const float *w, size_t panel, const struct input *in, size_
     EACH(9, 1) EACH(10, 1) EACH(11, 1) EACH(12, 1)   \
     EACH(5, 2) EACH(6, 2)                            \
     EACH(4, 3)
-static const size_t most_rows[] = {12, TILE_ROWS, 4, 3, 1, 1, 1, 1};
 #else
 #define TALLER(EACH)
-static const size_t most_rows[] = {4, 4, 3, 3, 1, 1, 1, 1};
 #endif
-#if TILE_ROWS > 7
+#if TILE_ROWS > 6
 #define TALLEST(EACH) EACH(7, 2) EACH(8, 2)
-#elif TILE_ROWS > 6
-#define TALLEST(EACH) EACH(7, 2)
 #else
 #define TALLEST(EACH)
 #endif
-TILES(TILE) TALLER(TILE) TALLEST(TILE)
-static tile_of *const tiles[MOST_ROWS][8] = {TILES(NAME) TALLER(NAME) TALLEST(NAME)};
+#if TILE_ROWS > 8
+#define WIDEST(EACH)                                 \
+    EACH(9, 2) EACH(10, 2) EACH(11, 2) EACH(12, 2)   \
+    EACH(5, 3) EACH(6, 3) EACH(7, 3) EACH(8, 3)      \
+    EACH(2, 5) EACH(2, 6) EACH(2, 7) EACH(2, 8)      \
+    EACH(3, 5) EACH(3, 6) EACH(3, 7) EACH(3, 8)
+enum { MOST_OF_FEW = 8 }; /* vectors of a tile of two or three rows */
+static const size_t most_rows[] = {12, TILE_ROWS, 8, 3, 3, 3, 3, 3};
+#else
+#define WIDEST(EACH)
+enum { MOST_OF_FEW = 4 };
+static const size_t most_rows[] = {MOST_ROWS, TILE_ROWS, MOST_ROWS > 4 ? 4 : 3, 3, 1, 1, 1, 1};
+#endif
+TILES(TILE) TALLER(TILE) TALLEST(TILE) WIDEST(TILE)
+static tile_of *const tiles[MOST_ROWS][8] = {TILES(NAME) TALLER(NAME) TALLEST(NAME) WIDEST(NAME)};
 /* clang-format on */
 #undef TILE
 #undef NAME
 #undef TILES
 #undef TALLER
 #undef TALLEST
+#undef WIDEST
 
 /* Sixteen virtual lanes as whatever vectors there are. */
 #define PARTS (16 / LANES)
@@ -320,7 +332,7 @@ static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t en
 
 /* The vectors of a tile of so many rows, of `left` that are left. */
 VECTOR size_t vectors_of(size_t rows, size_t left) {
-    size_t most = rows == 1 ? 8 : rows <= 3 ? 4 : left == 3 ? 3 : 2;
+    size_t most = rows == 1 ? 8 : rows <= 3 ? MOST_OF_FEW : left == 3 ? 3 : 2;
     return rnnrt_smaller(left, most);
 }
 
