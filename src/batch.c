@@ -71,7 +71,7 @@ static enum rnnrt_status run_slice(const struct slices *slices, size_t slice, st
     const struct rnnrt_call *all = slices->call;
     size_t row = slice * slices->rows, rows = rnnrt_smaller(slices->rows, slices->batch - row);
     struct rnnrt_arena *arena;
-    enum rnnrt_status status = rnnrt_arena_borrow(plan, rows, rnnrt_block(slices->block, rows), &arena);
+    enum rnnrt_status status = rnnrt_arena_borrow(plan, rows, rnnrt_block(plan, slices->block, rows), &arena);
     if (status) return status;
     struct rnnrt_call call = *all;
     call.inputs = slicer->arrays, call.outputs = slicer->arrays + plan->inputs;
@@ -184,7 +184,8 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
         status = run_all(&all, &sharing.team, error);
     } else {
         struct rnnrt_arena *arena;
-        size_t at_once = rnnrt_block(block, batch) * (block ? 1 : members); /* each cuts as many as alone */
+        size_t at_once =
+            rnnrt_block(plan, block, batch) * (block ? 1 : members); /* each cuts as many as alone */
         status = rnnrt_arena_borrow(plan, batch, at_once, &arena);
         if (!status) {
             status =

@@ -197,6 +197,7 @@ struct rnnrt_plan {
     bool fixed;                      /* it does for some clock */
     double work_frame, work_once;    /* multiply-adds for a row: for every frame, and besides */
     double work_step;                /* for one frame, of the rnn, gru or lstm that has most */
+    double most_numbers;             /* that an op makes of a frame of the input, for a row */
     size_t threads;                  /* see rnnrt_plan_threads; 0 as 1 */
     struct rnnrt_weights *weights;
     size_t next_block;       /* while the plan is made: the block of a family that is handed out next */
@@ -276,9 +277,9 @@ enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan);
 void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool ended, bool every_step,
                        size_t *total);
 
-/* The frames one block holds: as wanted, or for 0 about four row tiles of a matrix product over all batch
- * rows; twice that for several rows, each of which has a history of its own to work through. */
-size_t rnnrt_block(size_t wanted, size_t batch);
+/* The frames one block holds for all batch rows: as wanted, or for 0 as many as chunks of the widest value
+ * fit a cache, but some tiles of a matrix product. */
+size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch);
 
 /* 64-byte aligned and zeroed; NULL when there is no memory, or more is asked for than the machine has. */
 void *rnnrt_aligned(size_t bytes);

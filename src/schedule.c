@@ -200,11 +200,18 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool
 
 /* ---- how much work a frame is ---- */
 
+static void take_numbers(struct rnnrt_plan *plan, double numbers) {
+    if (numbers > plan->most_numbers) plan->most_numbers = numbers;
+}
+
 static void count_work(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         op->rate = op->desc.timed != 0, op->few = !op->desc.timed;
-        if (op->desc.kind == rnnrt_kind_input) continue;
+        if (op->desc.kind == rnnrt_kind_input) {
+            take_numbers(plan, op->rate * op->desc.output_size);
+            continue;
+        }
         const struct rnnrt_value *value = &plan->values[op->desc.input[0]];
         const struct rnnrt_op *from = &plan->ops[value->op];
         bool final = !value->timed && rnnrt_recurrent(from->desc.kind);
@@ -214,6 +221,7 @@ static void count_work(struct rnnrt_plan *plan) {
         plan->work_frame += op->work * rate;
         plan->work_once += op->work * few;
         if (is_direction(op) && op->work > plan->work_step) plan->work_step = op->work;
+        if (rnnrt_recurrent(op->desc.kind)) take_numbers(plan, rate * 4 * op->desc.units); /* its gates */
         if (!op->desc.timed) continue;
         struct rnnrt_rate by = rnnrt_rate_of(op);
         double length =
@@ -221,6 +229,7 @@ static void count_work(struct rnnrt_plan *plan) {
                 ? (double)op->desc.length
                 : (double)by.up / (double)by.down;
         op->rate = rate * length, op->few = few * length;
+        take_numbers(plan, op->rate * op->desc.output_size);
     }
 }
 
@@ -372,7 +381,17 @@ size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t
     return rnnrt_plan_count(plan, output, frames, ended, false);
 }
 
-size_t rnnrt_block(size_t wanted, size_t batch) {
+enum {
+    FEW_FRAMES = 56,   /* some tiles of a matrix product; of several rows, each with a history of its own to
+                          work through, twice as many */
+    MOST_FRAMES = 256, /* more save nothing */
+    BLOCK_NUMBERS =
+        4096 /* of the widest chunk: what an op reads and what it writes stay in the nearest cache */
+};
+
+size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
     if (wanted) return rnnrt_smaller(wanted, 1 << 20);
-    return batch >= 56 ? 1 : batch == 1 ? 56 : 112 / rnnrt_larger(batch, 1);
+    double rows = batch ? (double)batch : 1, fit = BLOCK_NUMBERS / (plan->most_numbers * rows + 1);
+    size_t least = batch > 1 ? rnnrt_larger(2 * FEW_FRAMES / batch, 1) : FEW_FRAMES;
+    return rnnrt_larger(least, fit < MOST_FRAMES ? (size_t)fit : MOST_FRAMES);
 }

@@ -31,7 +31,7 @@ enum rnnrt_status rnnrt_stream_size(const struct rnnrt_plan *plan, size_t batch,
                                     size_t *bytes) {
     size_t bare = *bytes = bare_bytes(plan, batch), arena;
     if (bare >= RNNRT_MOST) return RNNRT_NO_MEMORY;
-    enum rnnrt_status status = rnnrt_arena_size(plan, batch, rnnrt_block(block, batch), &arena);
+    enum rnnrt_status status = rnnrt_arena_size(plan, batch, rnnrt_block(plan, block, batch), &arena);
     if (!status) *bytes = bare + arena;
     return status;
 }
@@ -45,7 +45,7 @@ static enum rnnrt_status place(void *memory, size_t bytes, const struct rnnrt_pl
     struct rnnrt_stream *stream = memory;
     stream->plan = plan;
     stream->batch = batch;
-    stream->block = rnnrt_block(block, batch);
+    stream->block = rnnrt_block(plan, block, batch);
     stream->every_step = every_step;
     enum rnnrt_status status = RNNRT_OK;
     if (owns_arena)
@@ -292,7 +292,7 @@ static enum rnnrt_status push_in_phase(const struct rnnrt_plan *plan, char *cons
                                        const size_t *frames, bool ended, struct rnnrt_array *outputs,
                                        struct rnnrt_between *between, struct rnnrt_error *error) {
     struct rnnrt_arena *arena;
-    enum rnnrt_status status = rnnrt_arena_borrow(plan, count, rnnrt_block(0, count), &arena);
+    enum rnnrt_status status = rnnrt_arena_borrow(plan, count, rnnrt_block(plan, 0, count), &arena);
     if (status) return status;
     memcpy(arena->rows, rows, count * sizeof *rows);
     arena->row_stride = 0;

@@ -182,13 +182,13 @@ def test_products_of_whole_numbers_are_exact_at_every_size(isa):
     """
     r = np.random.default_rng(1)
     weights = r.integers(-8, 9, (257, 257)).astype(np.float32)
-    bias, x = r.integers(-8, 9, 257).astype(np.float32), r.integers(-8, 9, (17, 257)).astype(np.float32)
+    bias, x = r.integers(-8, 9, 257).astype(np.float32), r.integers(-8, 9, (49, 257)).astype(np.float32)
     for outputs in SIZES:
         for terms in SIZES:
             weight = weights[:outputs, -terms:]
             plan = product_plan(weight, bias[:outputs] if terms % 3 else None, isa)
             expected = x[:, :terms] @ weight.T + (bias[:outputs] if terms % 3 else 0)
-            for rows in (1, 2 + (outputs + terms) % 16):
+            for rows in (1, 2 + (outputs + terms) % 16, 18 + (outputs + 3 * terms) % 32):
                 assert (product(plan, x[:rows, :terms].copy(), outputs) == expected[:rows]).all(), (
                     outputs,
                     terms,

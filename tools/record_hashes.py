@@ -27,7 +27,7 @@ RECORD = ROOT / "tests" / "data" / "hashes.json"
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 from cases import CASES
 
-#: Batch and frames of the samples whose answers are hashed: a single frame, and more than one block of 56.
+#: Batch and frames of the samples whose answers are hashed: a single frame, and some of the shortest blocks.
 SAMPLES = ((1, 1), (3, 50), (2, 171))
 
 

@@ -3,7 +3,7 @@
 
 #define PANEL (2 * LANES)
 /* Rows of the tallest tile. */
-enum { MOST_ROWS = TILE_ROWS > 4 ? 12 : 4 };
+enum { MOST_ROWS = TILE_ROWS > 4 ? 12 : 8 };
 
 /* Floats from one kept row to the next. */
 VECTOR size_t padded_depth(const struct rnnrt_matrix *w) { return (w->depth + 15) / 16 * 16; }
@@ -36,15 +36,22 @@ struct input {
     bool joined;
 };
 
+#include "bodies_fours.h"
+
 /* What the outputs of row r, vector v start from, and where they go; `last`: how many lanes of the last
- * vector exist. */
-VECTOR vf tile_start(const int vectors, int r, int v, const float *start, size_t start_stride, size_t last) {
+ * vector exist; `fours`: of FOURS rows from r * FOURS on. */
+VECTOR vf tile_start(const int vectors, const bool fours, int r, int v, const float *start,
+                     size_t start_stride, size_t last) {
+    if (!start) return vf_set(0.0f);
+    if (fours) return fours_start(r, start, start_stride, last);
     const float *place = start + (size_t)r * start_stride + v * LANES;
-    return !start ? vf_set(0.0f) : v == vectors - 1 && last < LANES ? vf_load_n(place, last) : vf_load(place);
+    return v == vectors - 1 && last < LANES ? vf_load_n(place, last) : vf_load(place);
 }
-VECTOR void tile_end(const int vectors, int r, int v, float *y, size_t y_stride, size_t last, vf total) {
+VECTOR void tile_end(const int vectors, const bool fours, int r, int v, float *y, size_t y_stride,
+                     size_t last, vf total) {
     float *place = y + (size_t)r * y_stride + v * LANES;
-    if (v == vectors - 1 && last < LANES) vf_store_n(place, total, last);
+    if (fours) fours_end(r, y, y_stride, last, total);
+    else if (v == vectors - 1 && last < LANES) vf_store_n(place, total, last);
     else vf_store(place, total);
 }
 VECTOR void tile_clear(const int rows, const int vectors, vf sum[][8]) {
@@ -55,45 +62,54 @@ VECTOR void tile_clear(const int rows, const int vectors, vf sum[][8]) {
 /* Terms from .. to - 1. Vector v of term k stands at w + (v / 2) * panel + k * PANEL + (v % 2) * LANES. */
 VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t panel, const float *x,
                        size_t x_stride, size_t from, size_t to, vf sum[][8]) {
+    const float *four[MOST_ROWS / 4]; /* the first of every four rows */
+    UNROLL_FOR(int r = 0; r < rows; r += 4) four[r / 4] = x + (size_t)r * x_stride + from;
     for (size_t k = from; k < to; k++) {
         const float *weights = w + k * PANEL;
+        UNROLL_FOR(int r = 0; r < rows; r += 4) KEEP_WALKING(four[r / 4]);
         if (rows > 1 && rows < vectors) { /* fewer registers where each vector is read once */
             vf value[MOST_ROWS];
-            UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(x[(size_t)r * x_stride + k]);
+            UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(four[r / 4][(size_t)(r % 4) * x_stride]);
             UNROLL_FOR(int v = 0; v < vectors; v++) {
                 vf weight = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
                 UNROLL_FOR(int r = 0; r < rows; r++) sum[r][v] = vf_fma(value[r], weight, sum[r][v]);
             }
-            continue;
+        } else {
+            vf weight[8];
+            UNROLL_FOR(int v = 0; v < vectors; v++)
+                weight[v] = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+            UNROLL_FOR(int r = 0; r < rows; r++) {
+                vf value = vf_set(four[r / 4][(size_t)(r % 4) * x_stride]);
+                UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
+            }
         }
-        vf weight[8];
-        UNROLL_FOR(int v = 0; v < vectors; v++)
-            weight[v] = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
-        UNROLL_FOR(int r = 0; r < rows; r++) {
-            vf value = vf_set(x[(size_t)r * x_stride + k]);
-            UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
-        }
+        UNROLL_FOR(int r = 0; r < rows; r += 4) four[r / 4]++;
     }
 }
 
-/* rows x vectors outputs, of the rows from `row` on. `start`: what y starts from, the bias (`start_stride`
- * 0), y itself, or NULL for nothing. There are not registers for sums and totals, and a compiler that tries
- * to keep both reads a weight from memory for each row: totals wait in memory while terms are summed, and
- * where there is one segment they are never written down. */
-VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel, const struct input *in,
-                 size_t row, const float *start, size_t start_stride, float *y, size_t y_stride,
-                 size_t last) {
+/* rows x vectors outputs, of the rows from `row` on; `fours`: of rows * FOURS rows. `start`: what y starts
+ * from, the bias (`start_stride` 0), y itself, or NULL for nothing.
+ *
+ * There are not registers for sums and totals, and a compiler that tries to keep both reads a weight from
+ * memory for each row: totals wait in memory. Where there is one segment they are never written down. */
+#define WAIT_IN_MEMORY(array) __asm__("" : "+m"(array))
+VECTOR void tile(const int rows, const int vectors, const bool fours, const float *w, size_t panel,
+                 const struct input *in, size_t row, const float *start, size_t start_stride, float *y,
+                 size_t y_stride, size_t last) {
     vf sum[MOST_ROWS][8], total[MOST_ROWS][8];
     size_t depth = in->depth, room = in->room, p = 0, from = 0;
     bool segments = in->joined ? depth * in->count > room : in->count > 1 || depth > room;
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++)
-            total[r][v] = segments ? tile_start(vectors, r, v, start, start_stride, last) : vf_set(0.0f);
+            total[r][v] =
+                segments ? tile_start(vectors, fours, r, v, start, start_stride, last) : vf_set(0.0f);
     tile_clear(rows, vectors, sum);
     for (;;) {
-        __asm__("" : "+m"(total));
+        if (segments) WAIT_IN_MEMORY(total);
         size_t x_stride = in->pieces[p].stride, to = depth - from < room ? depth : from + room;
-        tile_terms(rows, vectors, w, panel, in->pieces[p].x + row * x_stride, x_stride, from, to, sum);
+        const float *x = in->pieces[p].x + row * x_stride;
+        if (fours) fours_terms(rows, w, x, x_stride, from, to, sum);
+        else tile_terms(rows, vectors, w, panel, x, x_stride, from, to, sum);
         room -= to - from;
         from = to;
         if (from == depth) {
@@ -108,8 +124,8 @@ VECTOR void tile(const int rows, const int vectors, const float *w, size_t panel
     }
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) {
-            vf before = segments ? total[r][v] : tile_start(vectors, r, v, start, start_stride, last);
-            tile_end(vectors, r, v, y, y_stride, last, vf_add(before, sum[r][v]));
+            vf before = segments ? total[r][v] : tile_start(vectors, fours, r, v, start, start_stride, last);
+            tile_end(vectors, fours, r, v, y, y_stride, last, vf_add(before, sum[r][v]));
         }
 }
 
@@ -119,14 +135,14 @@ typedef void wide_tile(const float *w, size_t panel, size_t depth, const float *
 VECTOR void tile_of_one(const int vectors, const float *w, size_t panel, size_t depth, const float *start,
                         const float *x, float *y, size_t last) {
     vf sum[1][8], total[8];
-    UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = tile_start(vectors, 0, v, start, 0, last);
+    UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = tile_start(vectors, false, 0, v, start, 0, last);
     for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
         tile_clear(1, vectors, sum);
         tile_terms(1, vectors, w, panel, x, 0, from,
                    depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT, sum);
         UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = vf_add(total[v], sum[0][v]);
     }
-    UNROLL_FOR(int v = 0; v < vectors; v++) tile_end(vectors, 0, v, y, 0, last, total[v]);
+    UNROLL_FOR(int v = 0; v < vectors; v++) tile_end(vectors, false, 0, v, y, 0, last, total[v]);
 }
 #define WIDE_TILE(v)                                                                                     \
     static void wide_##v(const float *w, size_t panel, size_t depth, const float *start, const float *x, \
@@ -146,13 +162,14 @@ static wide_tile *const wide_tiles[] = {wide_1, wide_2, wide_3, wide_4, wide_5, 
 
 /* Some eight sums in flight hide the latency of the fma. How many rows a tile of so many vectors takes, at
  * most: as many sums as leave registers for what is read, 2 * TILE_ROWS. */
+enum { IN_FOURS = 8 }; /* the shape of a tile beside those of 1 to 8 vectors */
 typedef void tile_of(const float *w, size_t panel, const struct input *in, size_t row, const float *start,
                      size_t start_stride, float *y, size_t y_stride, size_t last);
 #define TILE(r, v)                                                                                 \
     static void tile_##r##x##v(const float *w, size_t panel, const struct input *in, size_t row,   \
                                const float *start, size_t start_stride, float *y, size_t y_stride, \
                                size_t last) {                                                      \
-        tile(r, v, w, panel, in, row, start, start_stride, y, y_stride, last);                     \
+        tile(r, v, false, w, panel, in, row, start, start_stride, y, y_stride, last);              \
     }
 #define NAME(r, v) [(r) - 1][(v) - 1] = tile_##r##x##v,
 /* clang-format off */
@@ -183,14 +200,31 @@ typedef void tile_of(const float *w, size_t panel, const struct input *in, size_
     EACH(2, 5) EACH(2, 6) EACH(2, 7) EACH(2, 8)      \
     EACH(3, 5) EACH(3, 6) EACH(3, 7) EACH(3, 8)
 enum { MOST_OF_FEW = 8 }; /* vectors of a tile of two or three rows */
-static const size_t most_rows[] = {12, TILE_ROWS, 8, 3, 3, 3, 3, 3};
+static const size_t most_rows[] = {12, TILE_ROWS, 8, 3, 3, 3, 3, 3, MOST_FOURS};
 #else
 #define WIDEST(EACH)
 enum { MOST_OF_FEW = 4 };
-static const size_t most_rows[] = {MOST_ROWS, TILE_ROWS, MOST_ROWS > 4 ? 4 : 3, 3, 1, 1, 1, 1};
+static const size_t most_rows[] = {TILE_ROWS > 4 ? 12 : 4, TILE_ROWS, TILE_ROWS > 4 ? 4 : 3, 3, 1, 1, 1, 1, MOST_FOURS};
 #endif
+/* clang-format on */
+#define FOURS_TILE(r)                                                                                        \
+    static void fours_##r(const float *w, size_t panel, const struct input *in, size_t row,                  \
+                          const float *start, size_t start_stride, float *y, size_t y_stride, size_t last) { \
+        tile(r, 1, true, w, panel, in, row, start, start_stride, y, y_stride, last);                         \
+    }
+FOURS_TILE(4)
+FOURS_TILE(5)
+FOURS_TILE(6)
+FOURS_TILE(7)
+FOURS_TILE(8)
+#undef FOURS_TILE
+/* clang-format off */
 TILES(TILE) TALLER(TILE) TALLEST(TILE) WIDEST(TILE)
-static tile_of *const tiles[MOST_ROWS][8] = {TILES(NAME) TALLER(NAME) TALLEST(NAME) WIDEST(NAME)};
+static tile_of *const tiles[][9] = {
+    TILES(NAME) TALLER(NAME) TALLEST(NAME) WIDEST(NAME)
+    [3][IN_FOURS] = fours_4, [4][IN_FOURS] = fours_5, [5][IN_FOURS] = fours_6, [6][IN_FOURS] = fours_7,
+    [7][IN_FOURS] = fours_8,
+};
 /* clang-format on */
 #undef TILE
 #undef NAME
@@ -350,20 +384,29 @@ static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t e
     size_t rows = call->rows, panel = PANEL * w->depth, y_stride = call->y_stride,
            start_stride = call->add ? y_stride : 0;
     const float *start = call->add ? call->y : call->bias,
-                *weight = (const float *)w->panels + call->first * PANEL + column * w->depth;
+                *weights = (const float *)w->panels + call->first * PANEL + column * w->depth;
     float *y = call->y + column;
     if (start) start += column;
-    for (size_t left = end - column, count; left; left -= count) {
-        size_t vectors = vectors_of(rows, (left + LANES - 1) / LANES), most = most_rows[vectors - 1],
-               parts = (rows + most - 1) / most, height = rows / parts, taller = rows % parts, row = 0;
+    for (size_t left = end - column, at = 0, count; left; left -= count) {
+        const float *weight = weights + at / 2 * panel + at % 2 * LANES;
+        size_t whole_vectors = left / LANES, few = left % LANES, row = 0;
+        bool by_fours = few && few <= 4 && rows >= FOURS * LEAST_FOURS;
+        size_t vectors = vectors_of(rows, whole_vectors + (few && !(by_fours && whole_vectors)));
         count = rnnrt_smaller(left, vectors * LANES);
-        for (size_t part = 0, high; part < parts; part++, row += high) {
-            high = height + (part < taller);
-            tiles[high - 1][vectors - 1](weight, panel, &in, row, start ? start + row * start_stride : NULL,
-                                         start_stride, y + row * y_stride, y_stride,
-                                         count - (vectors - 1) * LANES);
+        while (row < rows) { /* all of them; or whole fours, and then the rest */
+            bool fours = by_fours && !whole_vectors && !row;
+            size_t shape = fours ? IN_FOURS : vectors - 1, each = fours ? FOURS : 1, most = most_rows[shape],
+                   all = (rows - row) / each, parts = (all + most - 1) / most, height = all / parts,
+                   taller = all % parts;
+            for (size_t part = 0, high; part < parts; part++, row += high * each) {
+                high = height + (part < taller);
+                tiles[high - 1][shape](weight, panel, &in, row, start ? start + row * start_stride : NULL,
+                                       start_stride, y + row * y_stride, y_stride,
+                                       count - (vectors - 1) * LANES);
+            }
         }
-        weight += count * w->depth, y += count;
+        at += vectors; /* an odd one is the second of its panel */
+        y += count;
         if (start) start += count;
     }
 }

@@ -64,6 +64,20 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     }
 }
 VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm256_movehdup_ps(a) : _mm256_moveldup_ps(a); }
+VECTOR __m128 avx2_four(const float *p, size_t n) {
+    return n == 4 ? _mm_loadu_ps(p) : _mm256_castps256_ps128(vf_load_n(p, n));
+}
+VECTOR vf vf_load_fours(const float *p, size_t stride, size_t n) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(avx2_four(p, n)), avx2_four(p + stride, n), 1);
+}
+VECTOR vf vf_repeat_four(const float *p, size_t n) {
+    __m128 four = avx2_four(p, n);
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(four), four, 1);
+}
+VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
+    vf_store_n(p, a, n);
+    vf_store_n(p + stride, _mm256_castps128_ps256(_mm256_extractf128_ps(a, 1)), n);
+}
 VECTOR float vf_sum(vf a) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)),
            two = _mm_add_ps(four, _mm_movehl_ps(four, four));

@@ -44,6 +44,23 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     }
 }
 VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm512_movehdup_ps(a) : _mm512_moveldup_ps(a); }
+VECTOR __m128 avx512_four(const float *p, size_t n) {
+    return n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)avx512_first(n), p);
+}
+VECTOR vf vf_load_fours(const float *p, size_t stride, size_t n) {
+    vf a = _mm512_broadcast_f32x4(avx512_four(p, n)); /* loads alone: there are few units that shuffle */
+    a = _mm512_mask_broadcast_f32x4(a, 0x00f0, avx512_four(p + stride, n));
+    a = _mm512_mask_broadcast_f32x4(a, 0x0f00, avx512_four(p + 2 * stride, n));
+    return _mm512_mask_broadcast_f32x4(a, 0xf000, avx512_four(p + 3 * stride, n));
+}
+VECTOR vf vf_repeat_four(const float *p, size_t n) { return _mm512_broadcast_f32x4(avx512_four(p, n)); }
+VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
+    __mmask8 some = (__mmask8)avx512_first(n);
+    _mm_mask_storeu_ps(p, some, _mm512_castps512_ps128(a));
+    _mm_mask_storeu_ps(p + stride, some, _mm512_extractf32x4_ps(a, 1));
+    _mm_mask_storeu_ps(p + 2 * stride, some, _mm512_extractf32x4_ps(a, 2));
+    _mm_mask_storeu_ps(p + 3 * stride, some, _mm512_extractf32x4_ps(a, 3));
+}
 VECTOR float vf_sum(vf a) {
     __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)),

@@ -50,6 +50,15 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     }
 }
 VECTOR vf vf_spread_two(vf a, int i) { return i ? vtrn2q_f32(a, a) : vtrn1q_f32(a, a); }
+VECTOR vf vf_load_fours(const float *p, size_t stride, size_t n) {
+    (void)stride;
+    return n == 4 ? vf_load(p) : vf_load_n(p, n);
+}
+VECTOR vf vf_repeat_four(const float *p, size_t n) { return n == 4 ? vf_load(p) : vf_load_n(p, n); }
+VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
+    (void)stride;
+    vf_store_n(p, a, n);
+}
 VECTOR float vf_sum(vf a) {
     float32x2_t two = vadd_f32(vget_low_f32(a), vget_high_f32(a));
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);

@@ -78,6 +78,27 @@ VECTOR vf vf_spread_two(vf a, int i) {
     return i ? (vf){_mm256_movehdup_ps(a.low), _mm256_movehdup_ps(a.high)}
              : (vf){_mm256_moveldup_ps(a.low), _mm256_moveldup_ps(a.high)};
 }
+VECTOR __m128 pairs_four(const float *p, size_t n) {
+    return _mm_maskload_ps(p, _mm256_castsi256_si128(pairs_first(n)));
+}
+VECTOR __m256 pairs_two_fours(__m128 a, __m128 b) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(a), b, 1);
+}
+VECTOR vf vf_load_fours(const float *p, size_t stride, size_t n) {
+    return (vf){pairs_two_fours(pairs_four(p, n), pairs_four(p + stride, n)),
+                pairs_two_fours(pairs_four(p + 2 * stride, n), pairs_four(p + 3 * stride, n))};
+}
+VECTOR vf vf_repeat_four(const float *p, size_t n) {
+    __m256 two = pairs_two_fours(pairs_four(p, n), pairs_four(p, n));
+    return (vf){two, two};
+}
+VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
+    __m128i some = _mm256_castsi256_si128(pairs_first(n));
+    _mm_maskstore_ps(p, some, _mm256_castps256_ps128(a.low));
+    _mm_maskstore_ps(p + stride, some, _mm256_extractf128_ps(a.low, 1));
+    _mm_maskstore_ps(p + 2 * stride, some, _mm256_castps256_ps128(a.high));
+    _mm_maskstore_ps(p + 3 * stride, some, _mm256_extractf128_ps(a.high, 1));
+}
 VECTOR float vf_sum(vf a) {
     __m256 eight = _mm256_add_ps(a.low, a.high);
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)),

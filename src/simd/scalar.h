@@ -72,6 +72,16 @@ VECTOR vf vf_split(vf a, vf *n) {
 /* Number i of each four, or two, lanes in all of them. */
 VECTOR vf vf_spread_four(vf a, int i) { return vf_set(a[i]); }
 VECTOR vf vf_spread_two(vf a, int i) { return (vf){a[i], a[i], a[i + 2], a[i + 2]}; }
+/* Of four lanes each: n numbers, at most four, of each row; the same n numbers; and n of each to its row. */
+VECTOR vf vf_load_fours(const float *p, size_t stride, size_t n) {
+    (void)stride;
+    return n == 4 ? vf_load(p) : vf_load_n(p, n);
+}
+VECTOR vf vf_repeat_four(const float *p, size_t n) { return n == 4 ? vf_load(p) : vf_load_n(p, n); }
+VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
+    (void)stride;
+    vf_store_n(p, a, n);
+}
 /* The sum over the lanes, in halves: each with the one half of them further. */
 VECTOR float vf_sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 

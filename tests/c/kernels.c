@@ -122,11 +122,11 @@ static void products_of_columns(const struct rnnrt_kernels *t) {
 /* Rows in pieces: the answers of one product a piece; channel by channel those of one fma a piece. */
 static void products_of_pieces(const struct rnnrt_kernels *t) {
     static const size_t outputs[] = {1, 4, 5, 17, 33, 130}, depths[] = {1, 16, 20, 70},
-                        rows[] = {1, 2, 3, 5, 7, 8, 13}, counts[] = {0, 1, 2, 5};
-    for (int i = 0; i < 6 * 4 * 7 * 4 * 3; i++) {
-        size_t n = outputs[i % 6], depth = depths[i / 6 % 4], r = rows[i / 24 % 7],
-               count = counts[i / 168 % 4];
-        bool add = i / 672 == 2;
+                        rows[] = {1, 2, 3, 5, 7, 8, 13, 35}, counts[] = {0, 1, 2, 5};
+    for (int i = 0; i < 6 * 4 * 8 * 4 * 3; i++) {
+        size_t n = outputs[i % 6], depth = depths[i / 6 % 4], r = rows[i / 24 % 8],
+               count = counts[i / 192 % 4];
+        bool add = i / 768 == 2;
         float *w = numbers(n * (5 + 1) * depth), *bias = numbers(n + depth),
               *y = numbers(r * (n + depth + 3)), *wanted = numbers(r * (n + depth + 3)),
               *x = numbers(5 * (r + 4) * (depth + 3));
@@ -136,7 +136,7 @@ static void products_of_pieces(const struct rnnrt_kernels *t) {
         for (size_t p = 0; p < 5; p++) /* of other strides, and they may overlap */
             pieces[p] = (struct rnnrt_piece){x + p * depth / 2, p % 2 ? depth : depth + 3};
         struct rnnrt_product call = {.pieces = pieces, .piece_count = count, .first = depth, .depth = depth};
-        call.rows = r, call.y = y, call.y_stride = n + 3, call.bias = i / 672 ? bias : NULL, call.add = add;
+        call.rows = r, call.y = y, call.y_stride = n + 3, call.bias = i / 768 ? bias : NULL, call.add = add;
         t->product(&matrix, &call);
         struct rnnrt_product one = {
             .first = depth, .depth = depth, .rows = r, .y = wanted, .y_stride = n + 3, .add = true};
