@@ -1,17 +1,22 @@
 """How fast rnnrt is beside what people run today: ratios, each from one run.
 
-    python tools/bench_peers.py                      all rows, about two minutes
+    python tools/bench_peers.py                      all rows, some five minutes
+    python tools/bench_peers.py --quick              the same in less than three
     python tools/bench_peers.py --only "lstm 128*"   the rows whose name matches
-    python tools/bench_peers.py --markdown           the README's table
+    python tools/bench_peers.py --markdown --html page.html --json all.json
 
-One thread, float32, pinned to one core. In every row rnnrt and the peer take turns of 20 ms until each has
-had its share of --seconds, and first have to give the same answer. Times are of single calls, in
-microseconds, the clock's own cost taken off. A verdict is on the ratio of the best times, which other
-programs on the machine disturb least. Exit code 1 where a row falls short of what the project asks for.
+Float32, one thread pinned to one core (two rows: two threads on two cores). In every row rnnrt and its peers
+take turns of 20 ms until each has had its --seconds, and first have to give the same answer. Times are of
+single calls, in microseconds, the clock's own cost taken off. A ratio is that of the best times, which other
+programs on the machine disturb least, and is to the fastest form of the fastest peer. Exit code 1 where a row
+is more than 2 % below what the project asks for.
 
-Peers: onnxruntime (plain ``session.run``; a step takes and gives back its states), torch (eager nn.LSTM
-without gradients), keras (``predict`` on the torch backend) and rnnrt's own rows on BLAS. A peer that is not
-installed has its rows listed as SKIPPED.
+Peers, in the forms that tools/bench_rivals.py builds: onnxruntime (``session.run``; arrays bound once),
+OpenVINO, torch (eager, ``inference_mode``) and, of the textbook's networks, Keras (``predict``). rnnrt on
+SciPy's BLAS is beside them, and no peer. tools/bench_peers.txt pins what they are:
+
+    python3 -m venv .peers && .peers/bin/pip install -e . -r tools/bench_peers.txt
+    .peers/bin/python tools/bench_peers.py
 """
 
 from __future__ import annotations
@@ -24,207 +29,236 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 
+CORES = "RNNRT_BENCH_CORES"  # those there were before this process was pinned to one
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "KERAS_BACKEND": "torch",
-    "RNNRT_BENCH_PINNED": "1",
 }
-if __name__ == "__main__" and "RNNRT_BENCH_PINNED" not in os.environ:
+if __name__ == "__main__" and CORES not in os.environ:
     # Thread pools and OpenBLAS read these when they are loaded, so they must stand before the first import of
     # NumPy.
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[-1:])
     os.execve(
         sys.executable,
         sys.orig_argv,
-        {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | ENVIRONMENT,
+        {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+        | ENVIRONMENT
+        | {CORES: ",".join(map(str, cores))},
     )
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]  # the checkout's rnnrt, and its cases
 
-from bench_contests import (
+import bench_page
+from bench_costs import COSTS, SHORT
+from bench_networks import (
+    Work,
     convolution,
     few_outputs,
-    keras_textbook,
-    on_blas,
-    onnx_step,
-    onnx_whole,
     recurrent_case,
     separable,
     strided,
     tcn,
-    torch_lstm,
+    textbook,
     wavenet,
     wide_convolutions,
 )
-from bench_costs import COSTS, SHORT
-from cases import CASES
+from bench_rivals import PEERS, difference, ours
 
 import rnnrt
 from rnnrt import core_limits
 from rnnrt import layers as L
 from rnnrt.command import measure
+from rnnrt.errors import UnsupportedModelError
 
 TOLERANCE = 1e-4
 #: A call longer than a turn is made at least so often, whatever --seconds says: a busy machine spoils most.
-TURNS = 25
+TURNS = 8
+#: A floor is met within this.
+NOISE = 0.02
 
 
 @dataclass(frozen=True)
+class Row:
+    """A line of the benchmark. ``make`` returns its Work; ``floor``: the least ratio to the best peer that is
+    asked for on AVX2, ``floor_512`` where it is another one with AVX-512; None where the row only informs.
+    """
+
+    name: str
+    make: object
+    floor: float | None = None
+    floor_512: float | None = None
+
+    def asked(self, isa):
+        return self.floor_512 if isa == "avx512" and self.floor_512 is not None else self.floor
+
+
+@dataclass
 class Timing:
     """Microseconds of single calls."""
 
     best: float
     p50: float
     p99: float
+    p999: float
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the benchmark. ``make`` returns its Contest; ``floor``: the least ratio asked for, or None
-    where the row only informs.
-    """
-
-    name: str
-    peer: str
-    make: object
-    floor: float | None = None
-
-
-@dataclass(frozen=True)
+@dataclass
 class Result:
-    """What a row came to. ``ratio`` and ``ratio_p50``: how many times faster rnnrt is; all None where the row
-    was skipped.
+    """What a row came to. ``limit``: microseconds that this core could do it in at best; ``ours`` {call:
+    Timing}; ``peers`` {peer: {form: Timing}}; ``missing`` {peer: why}; ``error``: the furthest any peer's
+    answer is from ours.
     """
 
     name: str
-    call: str
-    peer: str
     floor: float | None
-    verdict: str
-    ours: Timing | None = None
-    theirs: Timing | None = None
-    ratio: float | None = None
-    ratio_p50: float | None = None
-    error: float | None = None
+    limit: float | None = None
+    ours: dict = field(default_factory=dict)
+    peers: dict = field(default_factory=dict)
+    missing: dict = field(default_factory=dict)
+    error: float = 0.0
+
+    def fastest(self, peer):
+        """(form, Timing) of the peer's best form."""
+        return min(self.peers[peer].items(), key=lambda x: x[1].best)
+
+    @property
+    def rival(self):
+        """The name of the fastest peer, or None."""
+        rivals = [p for p in self.peers if p != "blas"]
+        return min(rivals, key=lambda p: self.fastest(p)[1].best) if rivals else None
+
+    def ratio(self, call, peer=None):
+        """How many times faster the call is than the peer, or than the fastest one; None where there is
+        none.
+        """
+        peer = peer or self.rival
+        return self.fastest(peer)[1].best / self.ours[call].best if peer else None
+
+    def verdict(self, call):
+        ratio = self.ratio(call)
+        if not self.error <= TOLERANCE:
+            return f"{SHORT}: the answers differ by {self.error:g}"
+        if ratio is None or self.floor is None:
+            return ""
+        return (
+            "PASS"
+            if ratio >= self.floor
+            else "PASS, within 2 %"
+            if ratio >= (1 - NOISE) * self.floor
+            else SHORT
+        )
+
+    def of_limit(self, call):
+        return self.limit / self.ours[call].best if self.limit else None
+
+    def as_dict(self):
+        calls = {
+            call: {"ratio": self.ratio(call), "of_limit": self.of_limit(call), "verdict": self.verdict(call)}
+            for call in self.ours
+        }
+        return asdict(self) | {"rival": self.rival, "calls": calls}
 
 
-CASE = {case.name: case for case in CASES}
 LSTM, GRU, RNN = L.LSTM, L.GRU, L.SimpleRNN
 
+
+def step(kind, units):
+    return lambda: Work(recurrent_case(kind, units), None)
+
+
+def whole(kind, units, batch=1, threads=1):
+    return lambda: Work(recurrent_case(kind, units), batch, threads=threads)
+
+
+def network(case, frames):
+    return lambda: Work(case(), 1, frames)
+
+
 ROWS = [
+    Row("lstm 20, one step", step(LSTM, 20), 10),
+    Row("lstm 64, one step", step(LSTM, 64), 4),
+    Row("lstm 128, one step", step(LSTM, 128), 2.3),
+    Row("lstm 256, one step", step(LSTM, 256), 1.6),
+    Row("lstm 512, one step", step(LSTM, 512), 1.4),
+    Row("lstm 1024, one step", step(LSTM, 1024), 1.2),
+    Row("gru 20, one step", step(GRU, 20), 21),
+    Row("gru 128, one step", step(GRU, 128), 3.1),
+    Row("gru 256, one step", step(GRU, 256), 1.75),
+    Row("rnn 20, one step", step(RNN, 20)),
+    Row("lstm 20, T=100", whole(LSTM, 20), 2.2),
+    Row("lstm 128, T=100", whole(LSTM, 128), 1.3),
+    Row("lstm 256, T=100", whole(LSTM, 256), 1.23),
+    Row("lstm 512, T=100", whole(LSTM, 512), 1.12),
+    Row("gru 256, T=100", whole(GRU, 256), 1.27),
+    Row("lstm 128, T=100, batch 2", whole(LSTM, 128, 2), 1.0),
+    Row("lstm 128, T=100, batch 3", whole(LSTM, 128, 3), 1.0),
+    Row("lstm 128, T=100, batch 5", whole(LSTM, 128, 5), 1.0),
+    Row("lstm 128, T=100, batch 8", whole(LSTM, 128, 8), 1.06),
+    Row("lstm 128, T=100, batch 32", whole(LSTM, 128, 32), 1.03, 1.15),
+    Row("lstm 256, T=100, batch 32", whole(LSTM, 256, 32), 1.0, 1.1),
+    Row("lstm 512, T=100, batch 32", whole(LSTM, 512, 32), 1.0, 1.05),
+    Row("gru 256, T=100, batch 32", whole(GRU, 256, 32), 1.1),
+    Row("textbook ln_rnn, T=100", lambda: textbook("ln_rnn"), 100),
+    Row("textbook lstm, T=100", lambda: textbook("lstm"), 2.1),
+    Row("textbook gru, T=100", lambda: textbook("gru")),
+    Row("textbook conv_gru, T=100", lambda: textbook("conv_gru"), 3),
     *[
-        Row(f"{k.kind} {n}, one step", "onnxruntime", lambda k=k, n=n: onnx_step(recurrent_case(k, n)), floor)
-        for k, n, floor in (
-            (LSTM, 20, 20),
-            (GRU, 20, 20),
-            (RNN, 20, None),
-            (LSTM, 128, 3),
-            (GRU, 128, None),
-            (LSTM, 256, None),
-            (LSTM, 512, None),
-        )
+        Row(f"conv 64, {g} groups, T=1000", network(lambda g=g: convolution(64, 64, 3, g), 1000), 1.0)
+        for g in (1, 8, 16, 32)
     ],
-    *[
-        Row(f"{k.kind} {n}, T=100", "onnxruntime", lambda k=k, n=n: onnx_whole(recurrent_case(k, n)), floor)
-        for k, n, floor in ((LSTM, 20, None), (LSTM, 128, 1.1), (LSTM, 256, None), (GRU, 256, None))
-    ],
-    *[
-        Row(f"lstm {n}, T=100, batch 32", "onnxruntime", lambda n=n: onnx_whole(recurrent_case(LSTM, n), 32))
-        for n in (128, 256)
-    ],
-    *[
-        Row(f"lstm {n}, T=100, batch 32", "torch", lambda n=n: torch_lstm(n, 32), floor)
-        for n, floor in ((128, None), (256, 1.0))
-    ],
-    *[
-        Row(f"textbook {n}, T=100", "keras", lambda n=n: keras_textbook(n), 100)
-        for n in ("ln_rnn", "lstm", "gru", "conv_gru")
-    ],
-    *[
-        Row(f"textbook {n}, T=100", "onnxruntime", lambda n=n: onnx_whole(CASE[f"textbook_{n}"]))
-        for n in ("lstm", "gru", "conv_gru")
-    ],
-    *[
-        Row(name, "onnxruntime", lambda make=make, frames=frames: onnx_whole(make(), 1, frames), floor)
-        for name, frames, make, floor in (
-            ("wavenet, T=16000", 16000, wavenet, 1.05),
-            ("tcn, T=1000", 1000, tcn, 1.05),
-            ("4 x conv 128, T=1000", 1000, wide_convolutions, 1.05),
-            *[
-                (f"conv 64, {g} groups, T=1000", 1000, lambda g=g: convolution(64, 64, 3, g), 1.0)
-                for g in (1, 8, 16, 32)
-            ],
-            ("conv 1 to 64, k16, T=1000", 1000, lambda: convolution(1, 64, 16), 1.05),
-            ("conv 1 to 64, k64, T=1000", 1000, lambda: convolution(1, 64, 64), 0.93),
-            ("separable, T=1000", 1000, separable, 0.95),
-            ("strided, T=4096", 4096, strided, 0.95),
-            ("dense 128 to 4, T=1000", 1000, few_outputs, 1.1),
-        )
-    ],
-    *[
-        Row(f"lstm {n}, {what}", "blas", lambda n=n, batch=batch: on_blas(recurrent_case(LSTM, n), batch))
-        for n in (128, 256)
-        for what, batch in (("one step", None), ("T=100", 1), ("T=100, batch 32", 32))
-    ],
+    Row("conv 1 to 64, k16, T=1000", network(lambda: convolution(1, 64, 16), 1000), 1.05),
+    Row("conv 1 to 64, k64, T=1000", network(lambda: convolution(1, 64, 64), 1000), 0.93),
+    Row("wavenet, T=16000", network(wavenet, 16000), 1.05),
+    Row("tcn, T=1000", network(tcn, 1000), 1.05),
+    Row("4 x conv 128, T=1000", network(wide_convolutions, 1000), 1.05),
+    Row("separable, T=1000", network(separable, 1000), 0.95),
+    Row("strided, T=4096", network(strided, 4096), 0.95),
+    Row("dense 128 to 4, T=1000", network(few_outputs, 1000), 1.1),
+    Row("lstm 256, T=100, 2 threads", whole(LSTM, 256, threads=2), 1.1),
+    Row("lstm 512, T=100, 2 threads", whole(LSTM, 512, threads=2), 1.0),
 ]
 
-#: What each peer needs installed, by import name.
-NEEDS = {
-    "onnxruntime": ("onnxruntime", "onnx"),
-    "torch": ("torch",),
-    "keras": ("keras", "torch", "h5py"),
-    "blas": ("scipy",),
-}
 
-
-def run(row: Row, seconds: float) -> list[Result]:
-    """One Result for each way rnnrt is called in the row. Raises AssertionError where the two sides do not
-    compute the same thing.
-    """
-    missing = [m for m in NEEDS[row.peer] if importlib.util.find_spec(m) is None]
-    if missing:
-        return [Result(row.name, "", row.peer, row.floor, f"SKIPPED: {', '.join(missing)} not installed")]
-    contest = row.make()
-    if not contest.error <= TOLERANCE:
-        return [
-            Result(
-                row.name,
-                "",
-                row.peer,
-                row.floor,
-                f"{SHORT}: the answers differ by {contest.error:g}",
-                error=contest.error,
-            )
-        ]
-    calls = {**contest.ours, row.peer: contest.theirs}
-    found = measure.measure(calls, max(seconds, TURNS * len(calls) * max(map(once, calls.values()))))
+def run(row: Row, isa: str, seconds: float) -> Result:
+    work = row.make()
+    result = Result(row.name, row.asked(isa))
+    forms, calls = ours(work), {}
+    for call, form in forms.items():
+        calls["", call] = form.call
+    answer = next(iter(forms.values())).answer
+    for peer, (build, needs) in PEERS.items():
+        if peer == "keras" and not work.file:
+            continue
+        lacking = [name for name in needs if importlib.util.find_spec(name) is None]
+        if lacking:
+            result.missing[peer] = f"{', '.join(lacking)} not installed"
+            continue
+        try:
+            built = build(work)
+        except UnsupportedModelError as error:  # of the writer of ONNX graphs
+            result.missing[peer] = str(error)
+            continue
+        for name, form in built.items():
+            result.error = max(result.error, difference(answer, form.answer))
+            calls[peer, name] = form.call
+    for form in forms.values():
+        result.error = max(result.error, difference(answer, form.answer))
+    longest = max(seconds, TURNS * max(map(once, calls.values())))
+    found = measure.measure(calls, longest * len(calls))
     spent = measure.measure({"nothing": lambda: None}, 0.02)["nothing"]
-    timing = {k: Timing(t.min - spent.min, t.p50 - spent.p50, t.p99 - spent.p50) for k, t in found.items()}
-    theirs, results = timing.pop(row.peer), []
-    for call, ours in timing.items():
-        ratio = theirs.best / ours.best
-        results.append(
-            Result(
-                row.name,
-                call,
-                row.peer,
-                row.floor,
-                verdict(row.floor is None, row.floor is None or ratio >= row.floor),
-                ours,
-                theirs,
-                ratio,
-                theirs.p50 / ours.p50,
-                contest.error,
-            )
-        )
-    return results
+    for (peer, name), t in found.items():
+        timing = Timing(t.min - spent.min, t.p50 - spent.p50, t.p99 - spent.p50, t.p999 - spent.p50)
+        (result.peers.setdefault(peer, {}) if peer else result.ours)[name] = timing
+    result.limit = limit(work)
+    return result
 
 
 def once(call):
@@ -234,8 +268,13 @@ def once(call):
     return perf_counter() - start
 
 
-def verdict(informs, reached):
-    return "" if informs else "PASS" if reached else SHORT
+def limit(work):
+    """Microseconds that the layers' products and what they read and write take at the core's best."""
+    if work.threads > 1:
+        return None
+    model, x = rnnrt.from_graph(work.graph()), work.sample()
+    profile = model.profile(x[0] if work.steps else x, steps=work.steps, seconds=0.05)
+    return sum(layer.limit for layer in profile.layers) * 1e6
 
 
 # ---- what is printed ---------------------------------------------------------------------------------------
@@ -251,15 +290,14 @@ def machine():
         ),
         platform.machine(),
     )
-    packages = ("rnnrt", "numpy", "scipy", "onnxruntime", "torch", "keras")
-    versions = {p: importlib.metadata.version(p) for p in packages[1:] if importlib.util.find_spec(p)} | {
-        "rnnrt": rnnrt.__version__
-    }
+    packages = ("numpy", "scipy", "onnxruntime", "openvino", "torch", "keras")
+    versions = {p: importlib.metadata.version(p) for p in packages if importlib.util.find_spec(p)}
     return {
         "cpu": cpu,
         "isa": rnnrt.show_config()["isas"][0],
         "core": min(os.sched_getaffinity(0)),
         "python": platform.python_version(),
+        "rnnrt": rnnrt.__version__,
         **versions,
     }
 
@@ -268,35 +306,30 @@ def figure(value):
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
+COLUMNS = (("best", 9), ("p50", 9), ("p99", 9))
 HEAD = (
-    f"{'':28}{'call':17}{'peer':13}{'rnnrt best':>11}{'p50':>9}{'p99':>9}{'peer best':>11}{'p50':>9}"
-    f"{'p99':>9}{'best':>8}{'p50':>8}{'error':>9}{'floor':>7}"
+    f"{'':28}{'call':16}"
+    + "".join(f"{name:>{w}}" for name, w in COLUMNS)
+    + f"{'limit':>7}  {'fastest peer':20}"
+    + "".join(f"{name:>{w}}" for name, w in COLUMNS)
+    + f"{'times':>8}{'error':>8}{'floor':>7}"
 )
 
 
-def printed(result: Result) -> str:
-    if result.ours is None:
-        return f"{result.name:28}{result.call:17}{result.peer:13}{result.verdict}"
-    times = "".join(
-        f"{figure(v):>{w}}"
-        for t in (result.ours, result.theirs)
-        for v, w in zip((t.best, t.p50, t.p99), (11, 9, 9))
-    )
-    floor = "-" if result.floor is None else f"{result.floor:g}x"
-    ratios = f"{result.ratio:7.2f}x{result.ratio_p50:7.2f}x{result.error:9.0e}"
-    return f"{result.name:28}{result.call:17}{result.peer:13}{times}{ratios}{floor:>7}  {result.verdict}"
-
-
-def markdown(results, costs):
-    """The README's latency table: medians of single calls, and their ratio."""
-    lines = ["| network | call | rnnrt µs | peer | peer µs | times faster |", "|---|---|---:|---|---:|---:|"]
-    for r in results:
-        if r.ours:
-            lines.append(
-                f"| {r.name} | `{r.call}` | {figure(r.ours.p50)} | {r.peer} | {figure(r.theirs.p50)} | "
-                f"{figure(r.ratio_p50)} |"
-            )
-    return "\n".join(lines + [""] + [f"{c.name}: {c.figure:.3g} {c.unit}." for c in costs])
+def printed(result: Result) -> list[str]:
+    """A line for each way rnnrt is called."""
+    lines = []
+    for call, timing in result.ours.items():
+        times = lambda t: "".join(f"{figure(getattr(t, name)):>{w}}" for name, w in COLUMNS)
+        share = result.of_limit(call)
+        line = f"{result.name:28}{call:16}{times(timing)}{f'{share:.0%}' if share else '':>7}  "
+        if result.rival:
+            form, theirs = result.fastest(result.rival)
+            floor = "-" if result.floor is None else f"{result.floor:g}"
+            line += f"{result.rival + ' ' + form:20}{times(theirs)}{result.ratio(call):8.2f}"
+            line += f"{result.error:8.0e}{floor:>7}"
+        lines.append(f"{line}  {result.verdict(call)}".rstrip())
+    return lines
 
 
 def arguments():
@@ -305,39 +338,50 @@ def arguments():
         "--only",
         metavar="PATTERN",
         default="*",
-        help="rows whose name or peer matches this shell pattern, or holds it",
+        help="rows whose name matches this shell pattern, or holds it",
     )
     parser.add_argument(
         "--seconds",
         type=float,
-        default=1.5,
-        help="measuring time per row, at least 0.5 (default %(default)s)",
+        default=0.7,
+        help="measuring time for each contender of a row (default %(default)s)",
     )
+    parser.add_argument("--quick", action="store_true", help="less than three minutes: --seconds 0.2")
     parser.add_argument("--json", metavar="FILE", help="write every figure there too")
+    parser.add_argument("--html", metavar="FILE", help="write a page that stands alone")
     parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")
     options = parser.parse_args()
-    options.seconds = max(options.seconds, 0.5)  # below, a contender would not get its seven turns
+    if options.quick:
+        options.seconds = 0.2
     return options
 
 
 def main():
     options = arguments()
 
-    def wanted(*words):
-        return any(fnmatch.fnmatch(w, p) for w in words for p in (options.only, f"*{options.only}*"))
+    def wanted(name):
+        return any(fnmatch.fnmatch(name, p) for p in (options.only, f"*{options.only}*"))
 
-    about = machine() | {"load_before": round(os.getloadavg()[0], 2)}
+    cores = {int(core) for core in os.environ[CORES].split(",")}
+    about, pinned = machine() | {"load_before": round(os.getloadavg()[0], 2)}, os.sched_getaffinity(0)
     core = core_limits.core()
     said = ", ".join(f"{k} {v}" for k, v in about.items())
     print(said, core, HEAD, sep="\n\n", flush=True)
     about["limits"] = core.as_dict()
-    results, costs = [], []
-    for row in (r for r in ROWS if wanted(r.name, r.peer)):
-        for result in run(row, options.seconds):
-            results.append(result)
-            print(printed(result), flush=True)
-    for cost in (c for name, c in COSTS.items() if wanted(name)):
-        made = cost(options.seconds)
+    results, costs, lacking = [], [], {}
+    for row in (r for r in ROWS if wanted(r.name)):
+        if "threads" in row.name:
+            if len(cores) < 2:
+                print(f"{row.name:28}not run: one core")
+                continue
+            os.sched_setaffinity(0, cores)
+        result = run(row, about["isa"], options.seconds)
+        os.sched_setaffinity(0, pinned)
+        results.append(result)
+        lacking |= result.missing
+        print(*printed(result), sep="\n", flush=True)
+    for name in (n for n in COSTS if wanted(n)):
+        made = COSTS[name](max(options.seconds, 0.5))
         costs.append(made)
         print(
             f"{made.name:45}{made.figure:.3f} {made.unit}, at most {made.limit:g}  {made.verdict}   "
@@ -346,21 +390,18 @@ def main():
         )
     about["load_after"] = round(os.getloadavg()[0], 2)
     print(f"\nµs per call; load {about['load_before']} before, {about['load_after']} after")
+    for peer in [p for p in PEERS if lacking.get(p, "").endswith("not installed")]:
+        print(f"not compared with {peer}: {lacking[peer]}")
     if options.markdown:
-        print("\n" + markdown(results, costs))
+        print("\n" + bench_page.markdown(results, costs))
+    if options.html:
+        Path(options.html).write_text(bench_page.html(about, core, results, costs))
     if options.json:
-        Path(options.json).write_text(
-            json.dumps(
-                {
-                    "machine": about,
-                    "rows": [asdict(r) for r in results],
-                    "costs": [asdict(c) | {"verdict": c.verdict} for c in costs],
-                },
-                indent=1,
-            )
-            + "\n"
-        )
-    return int(any(r.verdict.startswith(SHORT) for r in [*results, *costs]))
+        rows = [r.as_dict() for r in results]
+        made = {"machine": about, "rows": rows, "costs": [asdict(c) | {"verdict": c.verdict} for c in costs]}
+        Path(options.json).write_text(json.dumps(made, indent=1) + "\n")
+    verdicts = [r.verdict(call) for r in results for call in r.ours] + [c.verdict for c in costs]
+    return int(any(v.startswith(SHORT) for v in verdicts))
 
 
 if __name__ == "__main__":
