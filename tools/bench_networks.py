@@ -20,8 +20,8 @@ CASE = {case.name: case for case in CASES}
 @dataclass(frozen=True)
 class Work:
     """Whole sequences, (``batch``, ``frames``, features), through the network of ``case``, with the weights
-    of the .keras ``file`` where there is one; or, where ``batch`` is None, one frame after the other into a live
-    stream. On so many ``threads``.
+    of the .keras ``file`` where there is one; or, where ``batch`` is None, one frame after the other into a
+    live stream. On so many ``threads``.
     """
 
     case: Case
