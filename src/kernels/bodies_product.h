@@ -347,20 +347,17 @@ VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piec
 }
 
 /* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row of one piece
- * (a GEMV). */
+ * (a GEMV). From the last panels to the first: on the processors that could be asked (Zen 5, both widths)
+ * weights of 100 KB to 800 KB come from the L2 cache 5 to 40 % faster that way. */
 static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t end,
                           const struct rnnrt_product *call) {
-    size_t depth = call->depth, panel = PANEL * w->depth;
-    const float *x = call->x, *start = call->add ? call->y : call->bias;
-    const float *weight = (const float *)w->panels + call->first * PANEL + column * w->depth;
-    float *y = call->y + column;
-    if (start) start += column;
-    for (size_t left = end - column, count; left; left -= count) {
-        count = rnnrt_smaller(left, 4 * PANEL);
-        size_t vectors = (count + LANES - 1) / LANES;
-        wide_tiles[vectors - 1](weight, panel, depth, start, x, y, count - (vectors - 1) * LANES);
-        weight += 4 * panel, y += 4 * PANEL;
-        if (start) start += 4 * PANEL;
+    size_t depth = call->depth, panel = PANEL * w->depth, count = (end - column - 1) % (4 * PANEL) + 1;
+    const float *start = call->add ? call->y : call->bias,
+                *weight = (const float *)w->panels + call->first * PANEL;
+    for (size_t to = end; to > column; to -= count, count = 4 * PANEL) {
+        size_t at = to - count, vectors = (count + LANES - 1) / LANES;
+        wide_tiles[vectors - 1](weight + at * w->depth, panel, depth, start ? start + at : NULL, call->x,
+                                call->y + at, count - (vectors - 1) * LANES);
     }
 }
 
