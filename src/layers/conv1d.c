@@ -12,8 +12,10 @@ enum {
     WINDOWS_AT_ONCE = 64, /* that are copied */
     MOST_PIECES = 64,     /* taps that one product reads: where these are one sum, whole segments of it */
     PIECES_OF_WIDE = 16,
-    ROWS_AT_ONCE = 16, /* of a window of each row, the taps kept in their rings in scratch */
-    FEW_WINDOWS = 4,   /* below so many a row's windows do not pay for a product of their own */
+    ROWS_AT_ONCE = 16,  /* of a window of each row, the taps kept in their rings in scratch */
+    FEW_WINDOWS = 4,    /* below so many a row's windows do not pay for a product of their own */
+    SHORT_HISTORY = 24, /* frames that are copied in front of new ones, for products of more rows, */
+    AT_BORDER = 12,     /* of so many windows at least */
     ALL_ROWS = -1,
 };
 _Static_assert(MOST_PIECES % RNNRT_SEGMENT == 0, "a sum goes on in the next product where a segment ends");
@@ -65,14 +67,28 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     return status;
 }
 
+/* Windows that begin before the new frames, and some after them, `frames` frames in all; none where they are
+ * read where they stand. */
+static size_t at_border(const struct rnnrt_op *op, size_t *frames) {
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    size_t history = window_history(desc), stride = (size_t)desc->stride,
+           windows = rnnrt_larger((history + stride - 1) / stride, AT_BORDER);
+    if (!history || history > SHORT_HISTORY || stride > SHORT_HISTORY || by_window(desc) || op->table)
+        windows = 0;
+    *frames = windows ? (windows - 1) * stride + history + 1 : 0;
+    return windows;
+}
+
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     const struct rnnrt_layer_desc *desc = &op->desc;
-    size_t taps = rnnrt_smaller((size_t)desc->kernel_size, (size_t)taps_at_once(desc)),
-           pieces = rnnrt_times(rnnrt_times(taps, ROWS_AT_ONCE), (size_t)desc->input_size),
-           windows = rnnrt_times(WINDOWS_AT_ONCE, group_depth(desc));
-    sizes->scratch = window_scratch(batch) + (by_window(desc)           ? windows
-                                              : batch > 1 && !op->table ? pieces
-                                                                        : 0);
+    size_t in = (size_t)desc->input_size, border, room;
+    at_border(op, &border);
+    if (by_window(desc)) room = rnnrt_times(WINDOWS_AT_ONCE, group_depth(desc));
+    else if (batch == 1 || op->table) room = rnnrt_times(border, in);
+    else
+        room = rnnrt_times(
+            rnnrt_smaller((size_t)desc->kernel_size, (size_t)taps_at_once(desc)) * ROWS_AT_ONCE, in);
+    sizes->scratch = window_scratch(batch) + room;
     sizes->capacity = window_capacity(op, frames);
 }
 
@@ -279,16 +295,38 @@ static bool run_rows(const struct window *w, size_t k, size_t to, int32_t tap, i
     return true;
 }
 
+/* The windows of one row that begin in its ring, which would be several products of few rows, as one whose
+ * frames are copied; how many of them were run, or -1. */
+static ptrdiff_t run_border(const struct window *w, float *scratch, float *y) {
+    const struct rnnrt_layer_desc *desc = &w->op->desc;
+    size_t frames, windows = rnnrt_smaller(at_border(w->op, &frames), w->due), span = window_span(desc);
+    int64_t last = w->first + (int64_t)windows * w->stride - w->stride + (int64_t)span;
+    if (windows < 2 || w->first >= 0 || w->first < window_begin(w, 0) || last > w->end) return 0;
+    copy_frames(w, 0, w->first, 1, (windows - 1) * (size_t)w->stride + span, scratch);
+    int32_t taps = desc->kernel_size, most = taps_at_once(desc);
+    for (int32_t tap = 0; tap < taps; tap += most) {
+        struct stretch s = {.first_tap = tap, .taps = taps - tap < most ? taps - tap : most};
+        for (int32_t t = 0; t < s.taps; t++)
+            s.pieces[t] = (struct rnnrt_piece){scratch + (size_t)(tap + t) * (size_t)desc->dilation * w->in,
+                                               (size_t)w->stride * w->in};
+        if (!run_stretch(w, &s, tap > 0, windows, y, (size_t)desc->output_size)) return -1;
+    }
+    return (ptrdiff_t)windows;
+}
+
 static bool run_taps(const struct window *w, float *scratch, float *y) {
     size_t batch = w->call->batch, out = (size_t)w->op->desc.output_size;
     int32_t taps = w->op->desc.kernel_size, most = taps_at_once(&w->op->desc);
+    ptrdiff_t border = batch == 1 ? run_border(w, scratch, y) : 0;
+    if (border < 0) return false;
     for (int32_t tap = 0, end; tap < taps; tap = end) {
         end = taps - tap < most ? taps : tap + most;
         int64_t first = w->first + (int64_t)tap * w->op->desc.dilation; /* under the first of them */
-        size_t k = w->stride > 1 && batch > 1 ? w->due
-                   : first < 0                ? rnnrt_smaller(windows_to(w, -first), w->due)
-                                              : 0;
-        if (!run_rows(w, 0, k, tap, end, scratch, y)) return false;
+        size_t done = (size_t)border, k = w->stride > 1 && batch > 1 ? w->due
+                                          : first < 0 ? rnnrt_smaller(windows_to(w, -first), w->due)
+                                                      : 0;
+        if (k > done && !run_rows(w, done, k, tap, end, scratch, y)) return false;
+        k = rnnrt_larger(k, done);
         for (; k < w->due;) { /* frames and rows are one axis */
             struct stretch s;
             stretch_from(w, ALL_ROWS, k, tap, end, &s);
