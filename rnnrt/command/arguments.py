@@ -8,7 +8,7 @@ import os
 from .. import __version__
 from ..errors import did_you_mean
 from ..format.wav import ENCODINGS
-from . import bench, convert, demo, doctor, embed, explain, info, profile, run, verify
+from . import bench, convert, demo, doctor, embed, explain, info, profile, run, score, verify
 from .files import UsageError
 from .frameworks import FRAMEWORKS
 from .live import FORMATS, RAW
@@ -279,6 +279,48 @@ def parser() -> argparse.ArgumentParser:
         "--rate", type=_positive, metavar="HZ", help="frames a second: adds x real time, and late chunks"
     )
     encoding(added)
+    force(added)
+    added = command(
+        score.score, "score", "answer the sequences in a table whose rows are frames with an id", "model"
+    )
+    added.add_argument(
+        "data",
+        metavar="DATA",
+        help="a Parquet or CSV file with a heading; rows of one id are a sequence, wherever they stand",
+    )
+    added.add_argument(
+        "--id", required=True, nargs="+", metavar="COLUMN", help="the columns that name a sequence"
+    )
+    added.add_argument(
+        "--columns",
+        required=True,
+        nargs="+",
+        metavar="A,B,C",
+        help="the columns that hold the numbers of a frame, in the model's order",
+    )
+    added.add_argument(
+        "--order",
+        metavar="COLUMN",
+        help="numbers or times that order the frames of a sequence (default: the order of the rows)",
+    )
+    added.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="the .parquet or .csv file to write: ids and answers, a row for every frame, or for every sequence "
+        "where the model answers once. A run that was killed goes on where it was, from the folder OUT.score "
+        "beside it, when the same command is given again",
+    )
+    added.add_argument(
+        "--memory",
+        type=_bytes,
+        default=1 << 30,
+        metavar="N",
+        help="the most that rows may take at a time (default 1G); a table that takes more is divided by ids on "
+        "the disk first, and memory holds one part of it, and the longest sequence",
+    )
+    added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     force(added)
     added = command(
         verify.verify, "verify", "replay the answers stored in the file, or ask a framework", "model"

@@ -171,6 +171,7 @@ KINDS = {
     ".npz": ("an .npz file", _is_npz),
     ".csv": ("a .csv file", _is_csv),
     ".wav": ("a .wav file", _is_wav),
+    ".parquet": ("a Parquet file", _starts(b"PAR1")),
     ".html": ("a page that rnnrt wrote", _is_page),
     ".c": ("a C file that rnnrt embed wrote", _is_embedded),
     "picture": ("a picture", _starts(*_PICTURES)),

@@ -1,5 +1,5 @@
-"""The command ``rnnrt``: convert, embed, info, run, stream, verify, bench, profile, explain, demo,
-doctor.
+"""The command ``rnnrt``: convert, embed, info, run, stream, score, verify, bench, profile, explain,
+demo, doctor.
 
 Exit codes: 0 ok, 1 a check failed, 2 usage (arguments, input arrays, a missing package), 3 a bad file, 4 not
 supported. Answers go to stdout (as one JSON object with ``--json``), messages and progress to stderr.
