@@ -308,17 +308,17 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="OUT",
-        help="the .parquet or .csv file to write: ids and answers, a row for every frame, or for every sequence "
-        "where the model answers once. A run that was killed goes on where it was, from the folder OUT.score "
-        "beside it, when the same command is given again",
+        help="the .parquet or .csv file to write: ids and answers, a row for every frame, or for every "
+        "sequence where the model answers once. A run that was killed goes on where it was, from the folder "
+        "OUT.score beside it, when the same command is given again",
     )
     added.add_argument(
         "--memory",
         type=_bytes,
         default=1 << 30,
         metavar="N",
-        help="the most that rows may take at a time (default 1G); a table that takes more is divided by ids on "
-        "the disk first, and memory holds one part of it, and the longest sequence",
+        help="the most that rows may take at a time, about (default 1G); a table that takes more is divided "
+        "by ids on the disk first, and memory holds one part of it, and the longest sequence",
     )
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     force(added)

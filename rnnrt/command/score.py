@@ -10,7 +10,7 @@ from .files import check_destination
 from .models import files_read, open_model
 from .progress import progress
 from .report import Report
-from .score_folder import ScoreFolder, fingerprint
+from .score_folder import ScoreFolder
 from .table_files import TableFile, check_table_output, output_suffix, write_table
 from .usage import UsageError
 
@@ -37,7 +37,7 @@ def score(options):
     of = {
         "rnnrt": __version__,
         "model": model.fingerprint,
-        "data": fingerprint(table.path),
+        "data": table.fingerprint(),
         "columns": [ids, columns, options.order],
         "buckets": buckets,
     }
@@ -58,8 +58,7 @@ def score(options):
         "seconds": seconds,
     }
     lines = [
-        f"{rows:,} rows of {sequences:,} sequences: {answers.rows:,} answers of {len(scoring.answer_names)} "
-        "numbers",
+        f"{rows:,} rows of {sequences:,} sequences: {answers.rows:,} answers",
         f"{seconds:.1f} s -> {options.output}",
     ]
     notes = []
@@ -75,9 +74,11 @@ def _names(given, names):
     return [name for word in given for name in ([word] if word in names else word.split(","))]
 
 
-def _frames(scoring, table):
-    for first, batch, _ in table.batches(scoring.read):
+def _frames(scoring, table, told=None):
+    for first, batch, share in table.batches(scoring.read):
         yield scoring.frames(batch, first)
+        if told is not None:
+            told(share)
 
 
 def _buckets(table, first, memory):
@@ -98,13 +99,7 @@ def _score(scoring, table, folder, buckets):
 
     if buckets > 1 and folder.rows is None:
         with progress("read") as told:
-
-            def batches():
-                for first, batch, share in table.batches(scoring.read):
-                    yield scoring.frames(batch, first)
-                    told(share)
-
-            folder.fill(scoring, batches(), buckets)
+            folder.fill(scoring, _frames(scoring, table, told), buckets)
     sequences = there = rows = 0
     with progress("score") as told:
         for k in range(buckets):
@@ -122,6 +117,7 @@ def _score(scoring, table, folder, buckets):
                 folder.keep(k, begin, end, scoring.answers(part, starts, within))
                 begin = end
             sequences, rows = sequences + begin, rows + frames.num_rows
+            del frames  # before the next ones come
     return sequences, there, rows
 
 

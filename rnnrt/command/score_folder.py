@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -17,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from ..format import atomic_write
+from .table_files import errors
 from .usage import UsageError
 
 #: Rows that a merge holds of each bucket, and numbers.
 MERGE_ROWS, MERGE_NUMBERS = 1 << 13, 1 << 16
+DAMAGED = "Remove the folder it is in, and give the command again."
 
 
 class ScoreFolder:
@@ -39,17 +40,21 @@ class ScoreFolder:
         self.path.mkdir(exist_ok=True)
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(handle).st_nlink:  # else a run that ended just now removed it
-                    self._begin()
-                    yield
-                    return
-            raise UsageError(
-                "another rnnrt score is writing this file", where=str(self.path).removesuffix(".score")
-            )
+            if not self._lock(handle):
+                raise UsageError(
+                    "another rnnrt score is writing this file", where=str(self.path).removesuffix(".score")
+                )
+            self._begin()
+            yield
         finally:
             os.close(handle)
+
+    def _lock(self, handle):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return os.fstat(handle).st_nlink > 0  # else a run that ended just now removed it
 
     def _begin(self):
         if self._said() == {"of": self.of}:
@@ -88,10 +93,10 @@ class ScoreFolder:
         import pyarrow as pa
 
         rows, writers = 0, None
-        with contextlib.ExitStack() as stack:
+        paths = [str(self._bucket(k)) for k in range(count)]
+        with errors(self.path, "written"), contextlib.ExitStack() as stack:
             for frames in batches:
                 if writers is None:
-                    paths = [str(self._bucket(k)) for k in range(count)]
                     writers = [stack.enter_context(pa.ipc.new_file(path, frames.schema)) for path in paths]
                 rows += frames.num_rows
                 bucket = scoring.buckets(frames, count)
@@ -101,14 +106,17 @@ class ScoreFolder:
                 for k, (begin, end) in enumerate(zip([0, *ends[:-1]], ends)):
                     if begin < end:
                         writers[k].write_table(frames[begin:end])
+        for path in paths:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
         atomic_write.write(self.path / "rows", [str(rows).encode()])
 
     def bucket(self, k):
         """The frames of a bucket."""
         import pyarrow as pa
 
-        with pa.ipc.open_file(str(self._bucket(k))) as reader:
-            return reader.read_all()
+        with errors(self._bucket(k), "read", DAMAGED):
+            return pa.ipc.open_file(pa.memory_map(str(self._bucket(k)))).read_all()
 
     def _bucket(self, k):
         return self.path / f"bucket-{k}.arrow"
@@ -116,19 +124,25 @@ class ScoreFolder:
     # ---- answers -------------------------------------------------------------------------------------------
 
     def parts(self, k):
-        """[(begin, end, path)] of the answers of a bucket that are there: sequences from ``begin`` to ``end``,
-        one part after the other."""
+        """[(begin, end, path)] of the answers of a bucket that are there: to its sequences from ``begin`` to
+        ``end``, each part where the one before it ends."""
         found = [re.fullmatch(rf"answers-{k}-(\d+)-(\d+)\.arrow", p.name) for p in self.path.iterdir()]
-        return sorted((int(m[1]), int(m[2]), self.path / m[0]) for m in found if m)
+        made = []
+        for begin, end, path in sorted((int(m[1]), int(m[2]), self.path / m[0]) for m in found if m):
+            if begin == (made[-1][1] if made else 0):
+                made.append((begin, end, path))
+        return made
 
     def keep(self, k, begin, end, answers):
         """Write the answers to the sequences from ``begin`` to ``end`` of a bucket."""
         import pyarrow as pa
 
-        with atomic_write.replacing(self.path / f"answers-{k}-{begin}-{end}.arrow") as file:
-            with pa.ipc.new_file(file, answers.schema) as writer:
-                rows = max(1, min(MERGE_ROWS, MERGE_NUMBERS // answers.num_columns))
-                writer.write_table(answers.combine_chunks(), max_chunksize=rows)
+        rows = max(1, min(MERGE_ROWS, MERGE_NUMBERS // answers.num_columns))
+        with (
+            atomic_write.replacing(self.path / f"answers-{k}-{begin}-{end}.arrow") as file,
+            pa.ipc.new_file(file, answers.schema) as writer,
+        ):
+            writer.write_table(answers.combine_chunks(), max_chunksize=rows)
 
     def answers(self, count):
         """All answers of ``count`` buckets, Table after Table, in the order of the first rows of their
@@ -155,17 +169,6 @@ class ScoreFolder:
         import pyarrow as pa
 
         for _, _, path in self.parts(k):
-            with pa.ipc.open_file(str(path)) as reader:
+            with errors(path, "read", DAMAGED), pa.ipc.open_file(str(path)) as reader:
                 for index in range(reader.num_record_batches):
                     yield pa.Table.from_batches([reader.get_batch(index)])
-
-
-def fingerprint(path):
-    """What tells a file from another one, and from itself after a change, in plain JSON values: its place,
-    size, time of its last change, and a hash of its two ends."""
-    with open(path, "rb") as file:
-        found, digest = os.fstat(file.fileno()), hashlib.sha256()
-        digest.update(file.read(1 << 20))
-        file.seek(max(0, found.st_size - (1 << 20)))
-        digest.update(file.read(1 << 20))
-    return [os.path.realpath(path), found.st_size, found.st_mtime_ns, digest.hexdigest()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -18,7 +19,7 @@ BATCH_NUMBERS = 1 << 20
 
 
 @contextlib.contextmanager
-def _errors(path, what):
+def errors(path, what, fix=None):
     """Errors of pyarrow about a file, as ours: the first line of what they say."""
     import pyarrow as pa
 
@@ -26,7 +27,7 @@ def _errors(path, what):
         yield
     except (pa.ArrowException, OSError) as error:
         said = (str(error).splitlines() or [""])[0]
-        raise UsageError(f"cannot be {what}", where=str(path), found=said) from error
+        raise UsageError(f"cannot be {what}", where=str(path), found=said, fix=fix) from error
 
 
 class TableFile:
@@ -43,12 +44,13 @@ class TableFile:
                 self.size = os.fstat(file.fileno()).st_size
         except ModelFileError as error:
             raise UsageError(error.what, where=self.path, found=error.found) from error
+        self._found = self.fingerprint()
         self.is_csv = head[:4] != b"PAR1"
         if self.is_csv and (head[:2] == b"\x1f\x8b" or b"\0" in head):
             raise UsageError(
                 "is neither a Parquet nor a CSV file", where=self.path, fix="Unpack it, or write it as one."
             )
-        with _errors(self.path, "read"):
+        with errors(self.path, "read"):
             if self.is_csv:
                 with self._csv(None) as (reader, _):
                     self.names = reader.schema.names
@@ -63,16 +65,29 @@ class TableFile:
         """(rows before it, RecordBatch, share of the file that is read by then) of the ``columns``, in the
         order of the file."""
         first = 0
-        with _errors(self.path, "read"):
+        with errors(self.path, "read"):
             for batch, share in self._read_csv(columns) if self.is_csv else self._read_parquet(columns):
                 yield first, batch, share
                 first += batch.num_rows
+        if self.fingerprint() != self._found:
+            raise UsageError("changed while it was read", where=self.path, fix="Give the command again.")
+
+    def fingerprint(self):
+        """What tells the file from another one, and from itself after a change, in plain JSON values: its
+        place, size, time of its last change, and a hash of its two ends."""
+        with open(self.path, "rb") as file:
+            found, digest = os.fstat(file.fileno()), hashlib.sha256()
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, found.st_size - (1 << 20)))
+            digest.update(file.read(1 << 20))
+        return [os.path.realpath(self.path), found.st_size, found.st_mtime_ns, digest.hexdigest()]
 
     def _read_parquet(self, columns):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self.path) as file:
+        # pre_buffer would keep every row group that was read, to the end of the file
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
             size, done = max(1, BATCH_NUMBERS // len(columns)), 0
             for batch in file.iter_batches(size, columns=columns):
                 done += batch.num_rows
@@ -169,7 +184,7 @@ def check_table_output(path, schema):
         raise UsageError(f"cannot be written: {folder} is not a folder", where=str(path))
     if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
         raise UsageError("is not a regular file", where=str(path), fix="Give the path of a file.")
-    with _errors(path, "written"), _writer(path, io.BytesIO(), schema) as write:
+    with errors(path, "written"), _writer(path, io.BytesIO(), schema) as write:
         write(pa.Table.from_pylist([{}], schema))
 
 
@@ -182,7 +197,7 @@ def write_table(path, schema, tables):
     try:
         with (
             atomic_write.replacing(path) as file,
-            _errors(path, "written"),
+            errors(path, "written"),
             _writer(path, file, schema) as write,
         ):
             held = schema.empty_table()
