@@ -24,6 +24,7 @@ def test_every_command_takes_json_and_usage_errors_exit_with_2(capsys):
         "info",
         "run",
         "stream",
+        "score",
         "verify",
         "bench",
         "profile",

@@ -199,6 +199,8 @@ EXTRAS = (
     "rich",
     "matplotlib",
     "jinja2",
+    "pyarrow",
+    "pandas",
 )
 
 
@@ -242,6 +244,7 @@ ROWS = (
     ("golden", "lowering", "lowered", "masks", "ports", "ragged", "state", "_engine"),
     ("many", "plans", "model_states", "calls", "streaming", "core_limits"),
     ("model", "loading", "value", "profiling", "profile_page", "drawing", "tracing", "plot"),
+    ("scoring",),
     ("__init__",),
     ("command",),
     ("__main__",),

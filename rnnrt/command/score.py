@@ -88,7 +88,7 @@ def _buckets(table, first, memory):
         raise UsageError(
             "the table is too large for this much memory",
             where=table.path,
-            expected=f"--memory {-(-needed // MOST_BUCKETS >> 20) + 1}M or more",
+            expected=f"--memory {(needed // MOST_BUCKETS >> 20) + 1}M or more",
         )
     return max(1, -(-needed // memory))
 
