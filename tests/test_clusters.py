@@ -119,6 +119,13 @@ def engine(name, modules):
         pytest.skip("not run: no Java for Spark")
 
 
+#: Of Spark: so small a table lies in several partitions, which come in several batches.
+SMALL = (
+    "--conf spark.sql.files.maxPartitionBytes=20000 --conf spark.sql.execution.arrow.maxRecordsPerBatch=100 "
+    "pyspark-shell"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "modules"), [("Dask", ["dask", "distributed"]), ("Ray", ["ray"]), ("Spark", ["pyspark"])]
 )
@@ -133,7 +140,7 @@ def test_a_killed_worker_loses_nothing_and_the_bits_are_those_of_one_process(tmp
     script, example = ROOT / "tests/support/killed_cluster.py", ROOT / f"examples/score_on_{name.lower()}.py"
     done = subprocess.run(
         [sys.executable, str(script), str(told), str(example), *given, str(out), *more],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path, "PYSPARK_SUBMIT_ARGS": SMALL},
         cwd=tmp_path,
         capture_output=True,
         text=True,
