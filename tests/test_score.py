@@ -350,6 +350,8 @@ def test_what_is_left_serves_the_same_run_alone(capsys, tmp_path, net, monkeypat
     out.unlink()
     interrupted(monkeypatch, capsys, *command)
     assert not out.exists()
+    part = next((tmp_path / "y.parquet.score").glob("answers-0-0-*.arrow"))
+    (part.parent / "answers-0-1-2.arrow").write_bytes(part.read_bytes())  # begins where no part ends
     code, _, err = run(capsys, *command)
     assert code == 0 and out.read_bytes() == wanted
     assert "an interrupted run had answered" in err and " of 60 sequences: they were kept" in err

@@ -162,6 +162,8 @@ class ScoreFolder:
                 ready.append(table[:taken])
                 held[k] = table[taken:] if taken < table.num_rows else next(streams[k], None)
             joined = pa.concat_tables(ready)
+            if not joined.num_rows:
+                raise UsageError("holds answers out of their order", where=str(self.path), fix=DAMAGED)
             index = np.argsort(np.asarray(joined[0]), kind="stable")
             yield joined.take(pa.array(index)).remove_column(0)
 
