@@ -245,6 +245,7 @@ ROWS = (
     ("many", "plans", "model_states", "calls", "streaming", "core_limits"),
     ("model", "loading", "value", "profiling", "profile_page", "drawing", "tracing", "plot"),
     ("scoring",),
+    ("clusters",),
     ("__init__",),
     ("command",),
     ("__main__",),
