@@ -45,7 +45,12 @@ class ScoreFolder:
                     "another rnnrt score is writing this file", where=str(self.path).removesuffix(".score")
                 )
             self._begin()
-            yield
+            try:
+                yield
+            except BaseException:
+                if self.rows is None and not any(self.path.glob("answers-*")):  # nothing to go on from
+                    self.remove()
+                raise
         finally:
             os.close(handle)
 
