@@ -53,28 +53,45 @@ def test_a_busy_stream_refuses_a_second_thread_and_others_go_on():
     assert same_bits(made[0], model(x))
 
 
-def test_eight_threads_with_a_stream_each():
+def test_64_threads_each_with_streams_of_its_own():
+    """Pushes and steps, realtime or not, calls of many streams and whole calls, all of one model at once: the
+    bits of one thread.
+    """
+    threads = 64
     model = rnnrt.Model(case("textbook_conv_gru").graph())
-    x = frames(8, 400, 1)
+    x = frames(threads, 400, 1)
     serial = model(x)
-    made, ready = [None] * 8, threading.Barrier(8)
+    made, ready = [None] * threads, threading.Barrier(threads)
 
     def work(row):
+        r = np.random.default_rng(row)
         ready.wait()
-        stream, parts, at, r = model.stream(), [], 0, np.random.default_rng(row)
+        stream, parts, at = model.stream(realtime=row % 2 == 1), [], 0
         while at < 400:
             n = int(r.integers(0, 60))
-            parts.append(stream.push(x[row, at : at + n]))
+            if n < 10:
+                answer, n = stream.step(x[row, at]), 1
+                parts.append(serial[row, :0] if answer is None else answer[None])
+            else:
+                parts.append(stream.push(x[row, at : at + n]))
             at += n
-        made[row] = np.concatenate([*parts, stream.flush()]), model(x[row])
+        several = [model.stream() for _ in range(3)]
+        beside = [x[(row + k) % threads] for k in range(3)]
+        answers = zip(*[model.step_many(several, np.stack(of_all)) for of_all in zip(*beside)])
+        many = [
+            np.stack([*(y for y in own if y is not None), *s.flush()]) for own, s in zip(answers, several)
+        ]
+        made[row] = np.concatenate([*parts, stream.flush()]), many, model(x[row])
 
-    workers = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(threads)]
     for w in workers:
         w.start()
     for w in workers:
         w.join()
-    for row in range(8):
-        assert same_bits(made[row][0], serial[row]) and same_bits(made[row][1], serial[row])
+    for row in range(threads):
+        streamed, many, whole = made[row]
+        assert same_bits(streamed, serial[row]) and same_bits(whole, serial[row])
+        assert all(same_bits(many[k], serial[(row + k) % threads]) for k in range(3))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 /* Threads that share the work of calls: several callers at once, each with answers of the same bits as on one
- * thread, some of them ended by their question; a fork in the middle; and threads that end with the last
- * plan.
+ * thread, some of them ended by their question; and threads that end with the last plan. And 64 threads at
+ * once in streams of one plan, each in its own.
  *
  * tests/c/test_races.py compiles it with the thread sanitizer, on the scalar kernels alone. Exit code
  * 0: every check held. */
@@ -95,6 +95,76 @@ static void *call(void *argument) {
     return NULL;
 }
 
+/* ---- streams of one plan, each thread in its own ---- */
+
+enum { STREAMS = 64, LIVE = 40, LIVE_TURNS = 3 };
+
+static float live_x[STREAMS * LIVE * IN], live_y[STREAMS * LIVE * OUT];
+static const struct rnnrt_plan *live_plan;
+static pthread_barrier_t all_there;
+
+/* An LSTM, and a dense layer on it. */
+static struct rnnrt_plan *plan_of_streams(void) {
+    struct rnnrt_layer_desc layers[3] = {
+        {.kind = rnnrt_kind_input, .output_size = IN, .timed = 1},
+        {.kind = rnnrt_kind_lstm, .inputs = 1, .input_size = IN, .output_size = UNITS, .timed = 1},
+        {.kind = rnnrt_kind_dense, .inputs = 1, .input_size = UNITS, .output_size = OUT, .timed = 1},
+    };
+    layers[1].units = UNITS;
+    layers[1].weight = layers[1].recurrent_weight = weights;
+    layers[1].activation.name = RNNRT_TANH;
+    layers[1].recurrent_activation.name = RNNRT_SIGMOID;
+    layers[2].input[0] = rnnrt_value(layers, 1, 0), layers[2].weight = weights;
+    int32_t output = rnnrt_value(layers, 2, 0);
+    struct rnnrt_plan *plan;
+    CHECK(!rnnrt_plan_create(&plan, layers, 3, &output, 1, "scalar", NULL, NULL));
+    return plan;
+}
+
+/* Steps and chunks of stream k, in other parts each turn; and its row beside the next one's in one call. */
+static void live(size_t k, size_t turn) {
+    struct rnnrt_stream *stream, *beside;
+    float y[2 * LIVE * OUT];
+    const float *x = live_x + k * LIVE * IN, *expected_y = live_y + k * LIVE * OUT;
+    CHECK(!rnnrt_stream_create(&stream, live_plan, 1, 0, false, k % 2, NULL));
+    for (size_t t = 0, n; t < LIVE; t += n) {
+        n = rnnrt_smaller((k + 7 * turn + t) % 6, LIVE - t);
+        struct rnnrt_array in = {(float *)x + t * IN, IN, IN, n, 1}, out = {y + t * OUT, OUT, OUT, n, 1};
+        if (n) CHECK(!rnnrt_stream_push(stream, &in, &out, NULL, NULL) && out.frames == n);
+        else CHECK(rnnrt_stream_step(stream, x + t * IN, y + t * OUT, NULL) == 1), n = 1;
+    }
+    CHECK(!memcmp(y, expected_y, LIVE * OUT * sizeof *y));
+    size_t made[2], rows = k + 1 < STREAMS ? 2 : 1;
+    CHECK(!rnnrt_stream_create(&beside, live_plan, 1, 0, false, false, NULL));
+    rnnrt_stream_reset(stream);
+    char *blocks[2] = {rnnrt_stream_row(stream, 0), rnnrt_stream_row(beside, 0)};
+    struct rnnrt_array in = {(float *)x, IN, LIVE * IN, LIVE, 1}, out = {y, OUT, LIVE * OUT, LIVE, 1};
+    CHECK(!rnnrt_rows_push(live_plan, blocks, rows, false, &in, false, &out, made, NULL, NULL));
+    CHECK(!memcmp(y, expected_y, rows * LIVE * OUT * sizeof *y));
+    rnnrt_stream_free(stream), rnnrt_stream_free(beside);
+}
+
+static void *live_thread(void *argument) {
+    pthread_barrier_wait(&all_there);
+    for (size_t turn = 0; turn < LIVE_TURNS; turn++) live((size_t)argument, turn);
+    return NULL;
+}
+
+static void streams_of_one_plan(void) {
+    struct rnnrt_plan *plan = plan_of_streams();
+    struct rnnrt_array in = {live_x, IN, LIVE * IN, LIVE, 1}, out = {live_y, OUT, LIVE * OUT, LIVE, 1};
+    for (size_t k = 0; k < sizeof live_x / sizeof *live_x; k++)
+        live_x[k] = (float)((k * 7919) % 401) / 200 - 1;
+    CHECK(!rnnrt_run(plan, STREAMS, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, NULL));
+    live_plan = plan;
+    CHECK(!pthread_barrier_init(&all_there, NULL, STREAMS));
+    pthread_t threads[STREAMS];
+    for (size_t k = 0; k < STREAMS; k++) CHECK(!pthread_create(&threads[k], NULL, live_thread, (void *)k));
+    for (size_t k = 0; k < STREAMS; k++) CHECK(!pthread_join(threads[k], NULL));
+    pthread_barrier_destroy(&all_there);
+    rnnrt_plan_free(plan);
+}
+
 int main(void) {
     setenv("RNNRT_ISA", "scalar", 1);
     for (size_t k = 0; k < sizeof weights / sizeof *weights; k++)
@@ -111,6 +181,7 @@ int main(void) {
     for (int k = 0; k < 3; k++) rnnrt_plan_free(plans[k]);
     answers_as_alone(alone);
     rnnrt_plan_free(alone);
+    streams_of_one_plan();
     puts("shared");
     return 0;
 }
