@@ -86,6 +86,10 @@ void rnnrt_arena_free(struct rnnrt_arena *arena);
 enum rnnrt_status rnnrt_arena_size(const struct rnnrt_plan *plan, size_t batch, size_t block, size_t *bytes);
 enum rnnrt_status rnnrt_arena_place(void *memory, size_t bytes, const struct rnnrt_plan *plan, size_t batch,
                                     size_t block, struct rnnrt_arena **arena);
+/* Of `count` rows that take a step, so many at a time, as many each time but for the last; `even`: as many
+ * each time, so that no arena is fitted anew. What a slice touches again from layer to layer stays near the
+ * processor. */
+size_t rnnrt_slice(const struct rnnrt_plan *plan, size_t count, bool even);
 /* Rows of the arena's own for a run whose state ends with it. */
 enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena);
 /* Full-length buffers for inputs of frames[c] frames. */

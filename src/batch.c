@@ -36,6 +36,14 @@ size_t rnnrt_plan_rows(const struct rnnrt_plan *plan, size_t frames) {
     return rows < 1 << 20 ? (size_t)rows : 1 << 20;
 }
 
+size_t rnnrt_slice(const struct rnnrt_plan *plan, size_t count, bool even) {
+    if (count <= SLICE_ROWS || plan->inputs > RNNRT_MAX_INPUTS) return count;
+    size_t most = rnnrt_larger(rnnrt_plan_rows(plan, 1), SLICE_ROWS), slices = (count + most - 1) / most;
+    for (size_t n = slices; n <= 2 * slices && n > 1; n++)
+        if (count % n == 0) return count / n;
+    return even ? count : (count + slices - 1) / slices;
+}
+
 static void cut_states(const struct rnnrt_plan *plan, const struct rnnrt_state_value *from, size_t count,
                        size_t row, struct rnnrt_state_value *to) {
     for (size_t i = 0; i < count; i++) {

@@ -11,6 +11,7 @@
 struct rnnrt_stream {
     const struct rnnrt_plan *plan;
     size_t batch, block;
+    size_t slice; /* rows worked on at a time */
     bool every_step, ended;
     bool given;                /* the block is the caller's */
     struct rnnrt_arena *arena; /* of a stream that borrows none, or NULL */
@@ -45,7 +46,8 @@ static enum rnnrt_status place(void *memory, size_t bytes, const struct rnnrt_pl
     struct rnnrt_stream *stream = memory;
     stream->plan = plan;
     stream->batch = batch;
-    stream->block = rnnrt_block(plan, block, batch);
+    stream->slice = owns_arena ? batch : rnnrt_slice(plan, batch, true);
+    stream->block = rnnrt_block(plan, block, stream->slice);
     stream->every_step = every_step;
     enum rnnrt_status status = RNNRT_OK;
     if (owns_arena)
@@ -70,7 +72,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     if (!memory) return RNNRT_NO_MEMORY;
     status = place(memory, bytes, plan, batch, block, every_step, realtime, out);
     if (!status && !realtime) { /* made now, so that no step has to make one */
-        status = rnnrt_arena_borrow(plan, batch, (*out)->block, &arena);
+        status = rnnrt_arena_borrow(plan, (*out)->slice, (*out)->block, &arena);
         if (!status) rnnrt_arena_return(arena);
     }
     if (!status) return RNNRT_OK;
@@ -157,6 +159,43 @@ static inline enum rnnrt_status advance(struct rnnrt_arena *arena, bool every_st
     return status;
 }
 
+/* ---- rows in phase as one batch ---- */
+
+/* The arrays from row `first` on. */
+static void cut(const struct rnnrt_array *all, size_t count, size_t first, struct rnnrt_array *own) {
+    for (size_t i = 0; i < count; i++) {
+        own[i] = all[i];
+        if (own[i].data) own[i].data += (ptrdiff_t)first * own[i].batch_stride;
+    }
+}
+
+/* `count` rows, `slice` at a time: those at `rows`, or where that is NULL the stream's. */
+static enum rnnrt_status in_slices(const struct rnnrt_plan *plan, const struct rnnrt_stream *stream,
+                                   char *const *rows, size_t count, size_t slice, bool every_step,
+                                   const struct rnnrt_array *inputs, const size_t *frames, bool ended,
+                                   struct rnnrt_array *outputs, struct rnnrt_between *between,
+                                   struct rnnrt_error *error) {
+    struct rnnrt_array in[RNNRT_MAX_INPUTS], out[RNNRT_PLAN_OUTPUTS] = {0};
+    enum rnnrt_status status = RNNRT_OK;
+    for (size_t first = 0, own; first < count && !status; first += own) {
+        struct rnnrt_arena *arena;
+        own = rnnrt_smaller(slice, count - first);
+        status = rnnrt_arena_borrow(plan, own, stream ? stream->block : rnnrt_block(plan, 0, own), &arena);
+        if (status) break;
+        for (size_t b = 0; b < own; b++) arena->rows[b] = rows ? rows[first + b] : row_of(stream, first + b);
+        arena->row_stride = rows ? 0 : plan->row_bytes;
+        if (inputs) cut(inputs, plan->inputs, first, in);
+        cut(outputs, plan->outputs, first, out);
+        status = advance(arena, every_step, inputs ? in : NULL, frames, ended, out, between, error);
+        rnnrt_arena_return(arena);
+        if (status == RNNRT_BAD_ID && error) error->batch_row += (int64_t)first;
+    }
+    for (size_t o = 0; o < plan->outputs; o++) outputs[o].frames = out[o].frames;
+    return status;
+}
+
+/* ---- what a call asks before it changes anything ---- */
+
 /* The frames of every clock among those of the inputs; NULL: none. */
 static enum rnnrt_status frames_of(const struct rnnrt_plan *plan, const struct rnnrt_array *inputs,
                                    size_t *frames, struct rnnrt_error *error) {
@@ -242,6 +281,12 @@ static enum rnnrt_status stream_frames(struct rnnrt_stream *stream, const struct
     for (size_t b = 1; b < stream->batch && !status; b++)
         if (!in_phase(stream->plan, row_of(stream, 0), row_of(stream, b))) status = RNNRT_OUT_OF_PHASE;
     if (status) return status;
+    if (stream->slice < stream->batch) {
+        status = in_slices(stream->plan, stream, NULL, stream->batch, stream->slice, stream->every_step,
+                           inputs, frames, ended, outputs, between, error);
+        stream->ended = ended || status;
+        return status;
+    }
     if (!arena) arena = waiting = rnnrt_arena_waiting(stream->plan, stream->batch, stream->block);
     if (!arena) status = rnnrt_arena_borrow(stream->plan, stream->batch, stream->block, &arena);
     if (status) return status;
@@ -286,12 +331,15 @@ int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, str
 
 /* ---- rows of any streams ---- */
 
-/* Rows in phase as one batch. */
 static enum rnnrt_status push_in_phase(const struct rnnrt_plan *plan, char *const *rows, size_t count,
                                        bool every_step, const struct rnnrt_array *inputs,
                                        const size_t *frames, bool ended, struct rnnrt_array *outputs,
                                        struct rnnrt_between *between, struct rnnrt_error *error) {
     struct rnnrt_arena *arena;
+    size_t slice = rnnrt_slice(plan, count, false);
+    if (slice < count)
+        return in_slices(plan, NULL, rows, count, slice, every_step, inputs, frames, ended, outputs, between,
+                         error);
     enum rnnrt_status status = rnnrt_arena_borrow(plan, count, rnnrt_block(plan, 0, count), &arena);
     if (status) return status;
     memcpy(arena->rows, rows, count * sizeof *rows);
