@@ -11,7 +11,8 @@
  * rnnrt_run works on the thread that calls it, and on more where rnnrt_plan_threads says so.
  * Memory: load, create and rnnrt_run allocate. step, push and flush allocate only where more threads are
  * inside the plan at once than ever before; of a stream that is `realtime` or in the caller's memory they
- * allocate nothing, take no lock and make no system call. No call writes to stdout or stderr, ends the
+ * allocate nothing, take no lock and make no system call. Every call leaves the floating-point mode as it
+ * was; inside, denormal numbers count as zero in arithmetic. No call writes to stdout or stderr, ends the
  * process, or throws; every status has a text. Floats are those of the machine, which is little-endian for
  * files. */
 #ifndef RNNRT_H

@@ -394,6 +394,29 @@ static void slices(void) {
         CHECK(rnnrt_run(plan, 1, &a, &c, NULL, &from, 1, &to, 1, 0, NULL, &error) == RNNRT_OK);
         CHECK(!memcmp(one, y + b * 2 * OUT, sizeof one) && !memcmp(end, h + (ROWS + b) * UNITS, sizeof end));
     }
+    /* live rows, in even slices and in others */
+    struct rnnrt_stream *stream;
+    float *z = __real_malloc(ROWS * 2 * OUT * sizeof *z);
+    char **blocks = __real_malloc(ROWS * sizeof *blocks);
+    out = (struct rnnrt_array){y, OUT, 2 * OUT, 2, 1};
+    CHECK(rnnrt_run(plan, ROWS, &in, &out, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+    CHECK(rnnrt_stream_create(&stream, plan, ROWS, 0, false, false, &error) == RNNRT_OK);
+    for (size_t b = 0; b < ROWS; b++) blocks[b] = rnnrt_stream_row(stream, b);
+    for (int odd = 0; odd < 2; odd++) {
+        memset(z, 0, ROWS * 2 * OUT * sizeof *z);
+        out = (struct rnnrt_array){z, OUT, 2 * OUT, 2, 1};
+        rnnrt_stream_reset(stream);
+        CHECK((odd ? rnnrt_rows_push(plan, blocks, ROWS - 1, false, &in, false, &out, NULL, NULL, &error)
+                   : rnnrt_stream_push(stream, &in, &out, NULL, &error)) == RNNRT_OK);
+        CHECK(out.frames == 2 && !memcmp(z, y, (ROWS - (size_t)odd) * 2 * OUT * sizeof *z));
+    }
+    out.frames = 2;
+    rnnrt_stream_reset(stream);
+    CHECK(rnnrt_stream_flush(stream, &out, NULL, &error) == RNNRT_OK && out.frames == 0);
+    CHECK(rnnrt_stream_step(stream, x, z, &error) == RNNRT_ENDED);
+    rnnrt_stream_free(stream);
+    free(z);
+    free(blocks);
     rnnrt_plan_free(plan);
     free(x);
     free(y);
