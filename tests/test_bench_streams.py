@@ -10,12 +10,21 @@ import rnnrt
 
 @pytest.mark.parametrize(
     "name",
-    ["streams: 200 of GRU(64) x 2 beside one of 200 rows", "streams: 1000 of a WaveNet, a step of one"],
+    ["200 of GRU(64) x 2 beside one of 200 rows", "1000 of a WaveNet, a step of one"],
 )
 def test_a_figure_has_what_it_is_measured_from(name):
     cost = bench_streams.COSTS[name](0.01)
     assert cost.name == name and cost.figure > 0 and cost.verdict
     assert "medians" in cost.detail or "rows" in cost.detail
+
+
+def test_what_falls_short_is_said(capsys, monkeypatch):
+    made = [bench_streams.Cost("quick", 1.0, "x", 2.0, "so"), bench_streams.Cost("slow", 3.0, "x", 2.0, "so")]
+    monkeypatch.setattr(bench_streams, "COSTS", {cost.name: lambda _, cost=cost: cost for cost in made})
+    assert bench_streams.main(["--only", "quick"]) == 0
+    assert bench_streams.main([]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("PASS") == 2 and printed.count("FALL SHORT") == 1
 
 
 def test_ways_that_answer_otherwise_are_not_compared(monkeypatch):
