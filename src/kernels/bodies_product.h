@@ -90,8 +90,8 @@ VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t
 /* rows x vectors outputs, of the rows from `row` on; `fours`: of rows * FOURS rows. `start`: what y starts
  * from, the bias (`start_stride` 0), y itself, or NULL for nothing.
  *
- * There are not registers for sums and totals, and a compiler that tries to keep both reads a weight from
- * memory for each row: totals wait in memory. Where there is one segment they are never written down. */
+ * Where there are not registers for sums and totals, a compiler that tries to keep both reads a weight from
+ * memory for each row: totals wait in memory. Of one segment they are never written down. */
 #define WAIT_IN_MEMORY(array) __asm__("" : "+m"(array))
 VECTOR void tile(const int rows, const int vectors, const bool fours, const float *w, size_t panel,
                  const struct input *in, size_t row, const float *start, size_t start_stride, float *y,
@@ -105,7 +105,7 @@ VECTOR void tile(const int rows, const int vectors, const bool fours, const floa
                 segments ? tile_start(vectors, fours, r, v, start, start_stride, last) : vf_set(0.0f);
     tile_clear(rows, vectors, sum);
     for (;;) {
-        if (segments) WAIT_IN_MEMORY(total);
+        if (segments && 2 * rows * vectors > REGISTERS - 8) WAIT_IN_MEMORY(total);
         size_t x_stride = in->pieces[p].stride, to = depth - from < room ? depth : from + room;
         const float *x = in->pieces[p].x + row * x_stride;
         if (fours) fours_terms(rows, w, x, x_stride, from, to, sum);

@@ -1,6 +1,7 @@
 /* AVX2 with FMA: eight lanes. Meanings are those of scalar.h. */
 #define ISA avx2
 #define LANES 8
+#define REGISTERS 16
 #define TILE_ROWS 6
 #define IN_STEP 4
 

@@ -1,6 +1,7 @@
 /* AVX-512 F, VL, DQ, BW: sixteen lanes. Meanings are those of scalar.h. */
 #define ISA avx512
 #define LANES 16
+#define REGISTERS 32
 #define TILE_ROWS 12
 #define IN_STEP 4
 

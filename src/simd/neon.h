@@ -2,6 +2,7 @@
  * side is one; here they are comparisons, as on x86. */
 #define ISA neon
 #define LANES 4
+#define REGISTERS 32
 #define TILE_ROWS 8
 #define IN_STEP 4
 

@@ -2,6 +2,7 @@
  * AVX-512 also runs where there is none. Meanings are those of scalar.h. */
 #define ISA avx2_pairs
 #define LANES 16
+#define REGISTERS 16
 #define TILE_ROWS 12
 #define IN_STEP 4
 

@@ -3,6 +3,7 @@
  * operation. fma is one rounding only where the hardware has it; elsewhere it rounds twice. */
 #define ISA scalar
 #define LANES 4
+#define REGISTERS 16
 #define TILE_ROWS 4
 #define IN_STEP 1
 
