@@ -33,28 +33,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-CORES = "RNNRT_BENCH_CORES"  # those there were before this process was pinned to one
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "KERAS_BACKEND": "torch",
-}
-if __name__ == "__main__" and CORES not in os.environ:
-    # Thread pools and OpenBLAS read these when they are loaded, so they must stand before the first import of
-    # NumPy.
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[-1:])
-    os.execve(
-        sys.executable,
-        sys.orig_argv,
-        {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-        | ENVIRONMENT
-        | {CORES: ",".join(map(str, cores))},
-    )
+import bench_core
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]  # the checkout's rnnrt, and its cases
+bench_core.pin()
 
 import bench_page
 from bench_costs import COSTS, SHORT
@@ -362,7 +343,7 @@ def main():
     def wanted(name):
         return any(fnmatch.fnmatch(name, p) for p in (options.only, f"*{options.only}*"))
 
-    cores = {int(core) for core in os.environ[CORES].split(",")}
+    cores = bench_core.cores()
     about, pinned = machine() | {"load_before": round(os.getloadavg()[0], 2)}, os.sched_getaffinity(0)
     core = core_limits.core()
     said = ", ".join(f"{k} {v}" for k, v in about.items())

@@ -318,7 +318,8 @@ static void dots_across(size_t outputs, const float *w, size_t w_stride, const f
     memset(weight, 0, sizeof weight);
     for (size_t j = 0; j < outputs; j++) memcpy(weight[j], w + j * w_stride, n * sizeof *w);
     for (; rows; rows -= LANES, x += LANES * x_stride, y += LANES * y_stride) {
-        for (size_t r = 0; r < LANES; r++)
+        for (size_t k = 0; k < n && x_stride == 1; k++) vf_store(term[k], vf_load(x + k));
+        for (size_t r = 0; r < LANES && x_stride != 1; r++)
             for (size_t k = 0; k < n; k++) term[k][r] = x[r * x_stride + k];
         for (size_t j = 0; j < outputs; j++) {
             vf sum = n < 4     ? across_sum(4, false, weight[j], term)
