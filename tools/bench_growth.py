@@ -178,8 +178,8 @@ def picture(family, points):
         for step in (1, 2, 5):
             value = step * 10.0**k
             if low <= log10(value) <= high:
-                y = up(value)
-                parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+                y, right = up(value), WIDE - RIGHT
+                parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
                 parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
     shown = -100.0
     for p in points:
