@@ -78,7 +78,7 @@ HOSTILE = {
     "expanded.pt": (expanded, ResourceLimitError, "tensors of a file of this size"),
     "legacy.pt": (expanded_in_a_legacy_file, ResourceLimitError, "tensors of a file of this size"),
     "zeros.npz": (zeros_packed, ResourceLimitError, "would unpack to"),
-    "axes.safetensors": (impossible_safetensors([1] * 50_000), ModelFileError, "shape is impossible"),
+    "axes.safetensors": (impossible_safetensors([1] * 50_000), ModelFileError, "an impossible shape"),
     "empty.safetensors": (
         impossible_safetensors([0, 1 << 40, 1 << 40]),
         ModelFileError,

@@ -33,7 +33,7 @@ def examine() -> dict:
     """
     import rnnrt
 
-    config = {"cpu": processor()} | rnnrt.show_config() | {"safetensors": _version("safetensors")}
+    config = {"cpu": processor()} | rnnrt.show_config()
     extras = {
         name: {"version": _version(name), "extra": extra, "for": use} for name, (extra, use) in EXTRAS.items()
     }

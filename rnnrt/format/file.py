@@ -25,7 +25,7 @@ from ..errors import ModelFileError, UnsupportedModelError
 from ..graph import Graph
 from . import atomic_write, graph_json, strict_json
 from .reading import open_regular, path_text
-from .safetensors import DTYPES, MAX_HEADER, Container, encode_header, starts
+from .safetensors import MAX_HEADER, Container, encode_header, starts
 
 FORMAT_VERSION = 2
 _TEXTS = ("graph", "provenance", "golden_by")
@@ -117,7 +117,7 @@ def load(path, max_bytes=2 << 30, where=None) -> Stored:
         checksums = _check_metadata(file.metadata, where)
         sums = _check_texts(file, checksums, where)
         for name, entry in file.entries.items():
-            if (entry.dtype == DTYPES["F32"]) == (name == TABLE):
+            if (entry.dtype == "F32") == (name == TABLE):
                 raise ModelFileError("has a dtype that it cannot have", where=f"{where}: tensor {name!r}")
         left = dict.fromkeys(file.entries)
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from math import prod
 
 import numpy as np
-import safetensors
 
 from ...errors import DTypeError, ModelFileError, ResourceLimitError, UnsupportedModelError
+from ...format import safetensors
 from ...format.reading import path_text, read_whole
 from ..containers import ZIP_SIGNATURE, pickle
 from ..containers.bfloat16 import widened
@@ -57,6 +57,15 @@ _SAFE = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+
+_SAFE_RULES = safetensors.Rules(
+    tensors=1 << 18,
+    rank=pickle.MAX_AXES,
+    least=0,
+    most=1 << 40,
+    bytes={word: np.dtype(_NUMBERS[dtype]).itemsize for word, dtype in _SAFE.items()},
+    others=True,
+)
 
 _OTHER_READERS = {"keras": "from_keras", "onnx": "from_onnx", "pt2": "from_pt2"}
 _OTHER_READERS |= {"file": "rnnrt.load", "graph": "from_graph"}
@@ -346,25 +355,13 @@ def _read_legacy(data, where, max_bytes):
 
 
 def _read_safetensors(data, where, max_bytes):
-    try:
-        entries = safetensors.deserialize(data)
-    except safetensors.SafetensorError as error:
-        raise ModelFileError(
-            f"the safetensors file is damaged ({error})",
-            where=where,
-            found=f"{len(data)} bytes, header {int.from_bytes(data[:8], 'little')}",
-            fix="Copy or download it again.",
-        ) from error
-    tree = {}
-    for name, entry in entries:
-        dtype, shape = _SAFE.get(entry["dtype"]), tuple(entry["shape"])
-        if dtype is None:
-            tree[name] = pickle.Refused(f"a tensor of {entry['dtype']} numbers")
+    tree, contents = {}, {}
+    for name, (entry, content) in safetensors.tensors_in(data, where, _SAFE_RULES).items():
+        if entry.dtype not in _SAFE:
+            tree[name] = pickle.Refused(f"a tensor of {entry.dtype} numbers")
             continue
-        stride = (
-            tuple(prod(shape[k + 1 :]) for k in range(len(shape))) if len(shape) <= pickle.MAX_AXES else ()
-        )
-        block = pickle.Storage(dtype, name, prod(shape))
-        tree[name] = pickle.TensorRecord(block, dtype, 0, shape, stride)
-    contents = {name: entry["data"] for name, entry in entries}
+        dtype, shape = _SAFE[entry.dtype], entry.shape
+        stride = tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+        tree[name] = pickle.TensorRecord(pickle.Storage(dtype, name, prod(shape)), dtype, 0, shape, stride)
+        contents[name] = content
     return Checkpoint(tree, where, max_bytes, lambda key, where: contents[key])
