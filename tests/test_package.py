@@ -201,6 +201,8 @@ EXTRAS = (
     "jinja2",
     "pyarrow",
     "pandas",
+    "sklearn",
+    "mlflow",
 )
 
 
@@ -245,7 +247,7 @@ ROWS = (
     ("many", "plans", "model_states", "calls", "streaming", "core_limits"),
     ("model", "loading", "value", "profiling", "profile_page", "drawing", "tracing", "plot"),
     ("scoring",),
-    ("clusters",),
+    ("clusters", "estimator", "pyfunc"),
     ("__init__",),
     ("command",),
     ("__main__",),

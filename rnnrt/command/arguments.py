@@ -243,6 +243,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="show of each layer the engine runs what it costs a stream: delay, frames seen, rate, state",
     )
+    added.add_argument(
+        "--card",
+        action="store_true",
+        help="print a model card in Markdown instead, whose figures are measured now (the README.md "
+        "of a model on the Hugging Face Hub)",
+    )
     added = command(run.run, "run", "run a model on whole arrays or sounds", "model")
     added.add_argument(
         "--input",

@@ -13,6 +13,7 @@ from ..errors import NotStreamableError
 from ..graph import Graph
 from ..layers import Input
 from ..tables import table
+from .card import card
 from .models import open_model
 from .report import WHY, Report, golden_line
 
@@ -65,6 +66,9 @@ def info(options):
         except NotStreamableError as error:
             data["not_streamable"] = str(error)
             lines.append(f"does not stream: {error}")
+    if options.card:
+        lines, measured = card(options.file, model, data)
+        data |= measured | {"card": "\n".join(lines)}
     return Report(data, lines)
 
 
