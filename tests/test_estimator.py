@@ -76,9 +76,10 @@ def test_what_is_not_one_input_and_one_output_is_refused():
             SequenceEstimator(wrong).fit(X)
     with pytest.raises(rnnrt.UnsupportedModelError, match="inputs left, right; outputs sum, state"):
         SequenceEstimator(small_models.two_inputs_two_outputs()).predict(X)
-    for axes in ("tbf", "bft"):
-        other = small_models.built(lambda b, x, r: recurrent(b, x, r, L.GRU, 4), axes=axes, out_axes=axes)
-        if axes == "bft":
+    for axes in (("tbf", "btf"), ("btf", "tbf"), ("bft", "bft")):
+        axes = dict(zip(("axes", "out_axes"), axes))
+        other = small_models.built(lambda b, x, r: recurrent(b, x, r, L.GRU, 4), **axes)
+        if axes["axes"] == "bft":
             assert SequenceEstimator(other).predict(X.swapaxes(1, 2)).shape == (40, 4, 9)
             continue
         with pytest.raises(rnnrt.UnsupportedModelError, match="rows along the first axis"):

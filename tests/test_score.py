@@ -289,9 +289,9 @@ def test_memory_is_bounded_for_a_file_of_any_size(tmp_path, net):
 # ---- killed ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("memory", ["1G", "60K"])
+@pytest.mark.parametrize("memory", ["1G", "50K"])
 def test_a_run_killed_at_any_change_of_the_disk_goes_on(tmp_path, net, memory):
-    data = write(tmp_path / "d.parquet", a_table(rows=400))
+    data = write(tmp_path / "d.parquet", a_table(rows=300))
     given = [str(net[0]), str(data), *SCORED, "--memory", memory, "-o", str(tmp_path / "y.parquet")]
     script = HERE / "support" / "killed_score.py"
     done = subprocess.run(
