@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from ...layers import Expand, Last, Reshape, Select
-from .values import AxesError, UnsupportedModelError
+from .values import AxesError, LengthError, UnsupportedModelError
 
 
 def together(tensors):
@@ -30,6 +30,11 @@ def _one_frame(net, x):
         return x
     axes = tuple("1" if a == "t" else a for a in x.axes)
     return dataclasses.replace(x, references=(net.add(Last, x.reference),), axes=axes, clock=None)
+
+
+def other_frames(net, shown):
+    """The refusal of a join whose tensors have as many frames for some lengths of the input alone."""
+    return LengthError("the tensors run over different frames", found=shown, fix=net.advice["length"])
 
 
 def broadcast(net, *tensors):
@@ -58,7 +63,7 @@ def broadcast(net, *tensors):
         raise AxesError("the axes of the tensors do not fit one another", found=shown)
     timed = [x for x in tensors if any("t" in a for a in x.axes)]
     if timed and not together(timed) and not of_one_length(net, timed):
-        raise UnsupportedModelError("the tensors run over different frames", found=shown)
+        raise other_frames(net, shown)
     widths = {net.signal(x).width for x, own in zip(tensors, padded) if "f" in own} - {1}
     if len(widths) > 1:
         raise UnsupportedModelError("the tensors have different numbers of features", found=shown)

@@ -6,11 +6,12 @@ sequences, cut time or hold for one number of frames alone is refused.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from math import prod
 
 from ...errors import UnsupportedModelError
-from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
+from ...layers import Concatenate, Flatten, Last, Reshape, Select, Unflatten
 from . import slots
 from .values import Clock, LengthError, Shifted, Size
 
@@ -39,11 +40,17 @@ def _of_tensor(net, x, shape):
     x = ones_named(net, x)
     x = x.view([part for axis in x.axes for part in axis])  # a merged "bt" may be taken apart again
     shape = [size.settled() if isinstance(size, Shifted) else size for size in shape]
-    targets = [size if isinstance(size, Size) else Size((), _number(size)) for size in shape]
+    targets = [_counted(size if isinstance(size, Size) else Size((), _number(size))) for size in shape]
     plain = [t.number for t in targets[1:] if not t.axes]
     if x.axes == ("b", "f") and len(targets) == 3 and len(plain) == 2 and 1 not in plain:
         return _cut_into_frames(net, x, targets)
     return _regrouped(net, x, _groups(net, x, targets))
+
+
+def _counted(size):
+    """A Size without the number of frames of single ones, which is 1."""
+    single = lambda axis: axis != "b" and axis[1] is not None and (axis[1].span, axis[1].stride) == (1, 0)
+    return Size(tuple(axis for axis in size.axes if not single(axis)), size.number)
 
 
 def _cut_into_frames(net, x, targets):
@@ -70,7 +77,10 @@ def flattened(net, x, first, last):
 
 
 def ones_named(net, x):
-    """``x`` with every axis of size one called "1"."""
+    """``x`` with every axis of size one called "1", the time of a single frame too."""
+    if "t" in x.axes and x.clock is not None and (x.clock.span, x.clock.stride) == (1, 0):
+        axes = tuple("1" if a == "t" else a for a in x.axes)
+        x = dataclasses.replace(x, references=(net.add(Last, x.reference),), axes=axes, clock=None)
     for position, size in enumerate(net.sizes(x)):
         if size == 1 and x.axes[position] != "1":
             references = (

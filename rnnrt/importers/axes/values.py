@@ -20,7 +20,19 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...graph import Graph, GraphBuilder
-from ...layers import Flatten, Input, Pad1D, Reshape, Select, TensorSpec, Unflatten
+from ...layers import (
+    Affine,
+    First,
+    Flatten,
+    Input,
+    Last,
+    NotEqual,
+    Pad1D,
+    Reshape,
+    Select,
+    TensorSpec,
+    Unflatten,
+)
 
 _WORDS = {
     "b": "batch",
@@ -250,9 +262,18 @@ class StateInput:
 
 @dataclass(frozen=True)
 class Lengths:
-    """An input that only ever is the lengths of a packed sequence."""
+    """An input that only ever is the lengths of rows; ``axes``: "b" and axes of size one."""
 
     name: str
+    axes: tuple[str, ...] = ("b",)
+
+
+@dataclass(frozen=True)
+class FrameNumbers:
+    """The numbers of the frames of a clock, 0, 1, 2 ...; ``axes``: "t" and axes of size one."""
+
+    clock: Clock
+    axes: tuple[str, ...] = ("t",)
 
 
 @dataclass(frozen=True)
@@ -304,7 +325,8 @@ class Network:
     ``known``: whether fixed numbers of frames are numbers to the program. ``batch``: the number that stands
     for the batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent
     layers that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer
-    may need time.
+    may need time. ``keeps_ones``: whether the program may drop the axis of a batch of one, which an answer
+    keeps; ``parted``: outputs whose batch and time the program merges, and an answer keeps apart.
     """
 
     def __init__(self, advice=None):
@@ -319,6 +341,8 @@ class Network:
         self.batch: int | None = None
         self.steps: set[str] = set()
         self.inside = False
+        self.keeps_ones = False
+        self.parted: list[str] = []
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it
@@ -362,6 +386,13 @@ class Network:
         first = self.tensor(self.add(kind, x.reference, **fields), x.axes, x.clock)
         others = tuple(self.add(kind, r, **fields) for r in x.references[1:])
         return first.view(references=first.references + others)
+
+    def nothing(self, width):
+        """A reference to ``width`` zeros a row, given once, whatever the inputs hold."""
+        x = next(layer.name for layer in self.builder.layers if isinstance(layer, Input))
+        told = self.add(NotEqual, self.add(First, x) if self.builder.signal(x).time else x)
+        wide = self.add(Select, told, index=(0,) * width)
+        return self.add(Affine, wide, scale=np.zeros(width), offset=np.zeros(width))
 
     def single(self, x):
         """A stack of one as a tensor whose first axis has size one."""
@@ -449,20 +480,11 @@ class Network:
     def output(self, name, x):
         """A tensor as an output of the graph: an axis of size one is a feature there, or the one frame."""
         self.name = name
-        x = settled(self, x)
-        if (
-            "s" in x.axes
-            or x.packed
-            or any(len(a) > 1 for a in x.axes)
-            or "b" not in x.axes
-            or x.axes.count("1") > 1
-        ):
+        x = self._parted(name, settled(self, x))
+        if "s" in x.axes or x.packed or "b" not in x.axes or x.axes.count("1") > 1:
             raise UnsupportedModelError(
                 "an output must be (batch, time, features) or (batch, features), in some order",
                 found=str(x),
-                fix="Return it before batch and time are merged."
-                if any(len(a) > 1 for a in x.axes)
-                else None,
             )
         reference, axes = x.reference, "".join(x.axes)
         if "1" in axes and "f" not in axes:
@@ -470,6 +492,16 @@ class Network:
         elif "1" in axes:
             reference, axes = self.add(Unflatten, reference, length=1), axes.replace("1", "t")
         self.builder.output(name, reference, graph_axes(axes))
+
+    def _parted(self, name, x):
+        """``x`` with batch and time apart again; where it has one frame, that frame."""
+        if ("bt" not in x.axes and "tb" not in x.axes) or x.packed:
+            return x
+        axes = tuple(part for axis in x.axes for part in axis)
+        if self.signal(x).length == 1:
+            return self.tensor(self.add(Last, x.reference), tuple(a for a in axes if a != "t"), None)
+        self.parted.append(name)
+        return x.view(axes)
 
     def graph(self, metadata, kept=()) -> Graph:
         """The graph, without layers that no output and none of the references ``kept`` needs."""

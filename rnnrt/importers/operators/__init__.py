@@ -10,8 +10,10 @@ from . import (  # noqa: F401 (each fills the table)
     moves,
     norms,
     parts,
+    places,
     recurrence,
     reductions,
+    row_masks,
 )
 from .table import OPERATORS
 

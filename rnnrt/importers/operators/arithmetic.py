@@ -7,9 +7,21 @@ import dataclasses
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Activation, Add, Affine, Concatenate, Divide, Multiply, Reshape, Select
-from ..axes.broadcast import broadcast, of_one_length, together
-from ..axes.values import Constant, LengthError, Shifted, Size, Tensor, Zeros
+from ...layers import (
+    Activation,
+    Add,
+    Affine,
+    Concatenate,
+    Divide,
+    Flatten,
+    Multiply,
+    Reshape,
+    Select,
+    Unflatten,
+)
+from ..axes import slots
+from ..axes.broadcast import broadcast, of_one_length, other_frames, together
+from ..axes.values import Clock, Constant, LengthError, Shifted, Size, Tensor, Zeros
 from .table import operator
 
 
@@ -134,6 +146,8 @@ def affine(net, x, scale, offset):
     if not isinstance(x, Tensor):
         raise UnsupportedModelError("sizes can only be multiplied", found=str(x))
     scale, offset = _numbers(scale), _numbers(offset)
+    if any(_of_frames(x, array) for array in (scale, offset)):
+        return _affine_by_frame(net, x, scale, offset)
     x = _wide_enough(net, x, scale, offset)
     width = net.signal(x).width
     vectors = []
@@ -154,6 +168,39 @@ def affine(net, x, scale, offset):
         Affine, net.add(Reshape, x.reference, features=(1,)), scale=vectors[0], offset=vectors[1]
     )
     return net.tensor(net.add(Reshape, reference, features=()), x.axes, x.clock)
+
+
+def _of_frames(x, array):
+    """Whether an array has a number for every frame."""
+    back = len(x.axes) - x.axes.index("t") if "t" in x.axes else 0
+    return 0 < back <= array.ndim <= len(x.axes) and array.shape[-back] > 1
+
+
+def _affine_by_frame(net, x, scale, offset):
+    """scale * x + offset, where these hold a number for every frame."""
+    signal, place = net.signal(x), x.axes.index("t")
+    if signal.length is None:
+        raise LengthError(
+            "a constant with a number for every frame needs a fixed number of frames",
+            found=f"{scale.shape} and {offset.shape}",
+            fix=net.advice["length"],
+        )
+    sizes = {"t": signal.length, "f": signal.width}
+    shape = tuple(sizes.get(a, 1) for a in x.axes)
+    try:
+        vectors = [np.broadcast_to(array, shape) for array in (scale, offset)]
+    except ValueError:
+        raise UnsupportedModelError(
+            "a constant must be one number, or one a feature or a frame",
+            expected=str(shape),
+            found=f"{scale.shape} and {offset.shape}",
+        ) from None
+    vectors = [np.moveaxis(v, place, 0).ravel() for v in vectors]
+    reference = net.add(Affine, net.add(Flatten, x.reference), scale=vectors[0], offset=vectors[1])
+    reference = net.add(Unflatten, reference, length=signal.length)
+    if not signal.features:
+        reference = net.add(Reshape, reference, features=())
+    return net.tensor(reference, x.axes, x.clock)
 
 
 def merged(net, kind, *tensors):
@@ -185,7 +232,13 @@ def concat(net, tensors, axis=0):
         raise UnsupportedModelError("only tensors can be concatenated", found=", ".join(map(str, tensors)))
     first = tensors[0]
     position = net.axis(first, axis)
-    if any(x.axes != first.axes for x in tensors) or first.axes[position] not in ("f", "s"):
+    alike = all(x.axes == first.axes for x in tensors)
+    if alike and first.axes[position] == "t":
+        return _one_after_the_other(net, tensors)
+    if alike and first.axes[position] == "1" and "s" not in first.axes:
+        made = slots.joined(net, tensors, position)
+        return slots.tensor_of(net, made) or made
+    if not alike or first.axes[position] not in ("f", "s"):
         raise UnsupportedModelError(
             "tensors can be concatenated over their features",
             found=f"dim {axis} of {', '.join(map(str, tensors))}",
@@ -194,7 +247,28 @@ def concat(net, tensors, axis=0):
         references = tuple(r for x in tensors for r in x.references)
         return dataclasses.replace(first, references=references, root=object())
     if not together(tensors) and not of_one_length(net, tensors):
-        raise UnsupportedModelError(
-            "the tensors run over different frames", found=", ".join(map(str, tensors))
-        )
+        raise other_frames(net, ", ".join(map(str, tensors)))
     return net.tensor(net.add(Concatenate, *(x.reference for x in tensors)), first.axes, first.clock)
+
+
+def _one_after_the_other(net, tensors):
+    """Tensors joined over time, of fixed numbers of frames."""
+    first, signals = tensors[0], [net.signal(x) for x in tensors]
+    if len({signal.features for signal in signals}) > 1:
+        raise UnsupportedModelError(
+            "tensors joined over time must have the same features", found=", ".join(map(str, tensors))
+        )
+    if any(signal.length is None for signal in signals):
+        raise LengthError(
+            "tensors are joined over time only where their numbers of frames are fixed",
+            found=", ".join(map(str, tensors)),
+            fix=net.advice["length"],
+        )
+    for x in tensors:
+        net.whole(x)
+    length = sum(signal.length for signal in signals)
+    rows = [net.add(Flatten, x.reference) for x in tensors]
+    reference = net.add(Unflatten, net.add(Concatenate, *rows), length=length)
+    if not signals[0].features:
+        reference = net.add(Reshape, reference, features=())
+    return net.tensor(reference, first.axes, Clock("", length, 0))

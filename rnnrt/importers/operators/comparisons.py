@@ -10,9 +10,10 @@ from ...errors import UnsupportedModelError
 from ...layers import Equal, Function, Greater, GreaterEqual, Maximum, Where
 from ..axes.values import Constant, Tensor
 from .activations import activated, clip
-from .arithmetic import affine, merged, multiply, subtract
+from .arithmetic import affine, merged, multiply, negate, subtract
 from .table import holds_truth, operator
 
+_MOST = float(np.finfo(np.float32).max)
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -157,7 +158,10 @@ def maximum(net, a, b):
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return merged(net, Maximum, a, b)
     x, number = (a, b) if isinstance(a, Tensor) else (b, a)
-    return clip(net, x, low=number)
+    if isinstance(number, Constant) and number.array.size > 1:
+        finite = clip(net, x, low=-_MOST, high=_MOST)
+        return merged(net, Maximum, x, affine(net, finite, 0.0, number))
+    return clip(net, x, low=_one(number))
 
 
 @operator(truth="kept")
@@ -166,7 +170,13 @@ def minimum(net, a, b):
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return multiply(net, maximum(net, multiply(net, a, -1.0), multiply(net, b, -1.0)), -1.0)
     x, number = (a, b) if isinstance(a, Tensor) else (b, a)
-    return clip(net, x, high=number)
+    if isinstance(number, Constant) and number.array.size > 1:
+        return negate(net, maximum(net, negate(net, x), negate(net, number)))
+    return clip(net, x, high=_one(number))
+
+
+def _one(value):
+    return value.array.item() if isinstance(value, Constant) else value
 
 
 @operator(truth="kept")
@@ -182,11 +192,11 @@ def _tensor(net, like, value):
     if isinstance(value, Tensor):
         return value
     number = float(_number(value))
-    if not np.isfinite(number):
-        raise UnsupportedModelError(
-            "a number that is filled in must be finite", found=str(value), fix="Fill in -1e9, say."
-        )
+    if np.isnan(number):
+        raise UnsupportedModelError("NaN cannot be filled in", fix="Fill in a number.")
     zero = multiply(net, like, 0.0)
+    if np.isinf(number):
+        return affine(net, zero, 1.0, number)
     return activated(net, zero, Function("at_least", (number,)), Function("at_most", (number,)))
 
 

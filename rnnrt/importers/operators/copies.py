@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Expand, Reshape, Select, Unflatten
-from ..axes.slots import slots_of
+from ..axes.slots import joined, slots_of, tensor_of
 from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
 from .layers import repeat_frames
 from .moves import permute
@@ -175,9 +175,7 @@ def stack(net, tensors, axis=0):
         columns = [net.add(Reshape, r, features=(1,)) for r in references]
         return net.tensor(net.add(Concatenate, *columns), axes("f"), first.clock)
     if "t" in first.axes or "f" not in first.axes or first.axes.count("1"):
-        raise UnsupportedModelError(
-            "tensors can be stacked along the first axis, and values of one frame over time",
-            found=f"dim {axis} of {first}",
-        )
+        made = joined(net, [apply(net, "unsqueeze", x=slots_of(net, x), axis=place) for x in tensors], place)
+        return tensor_of(net, made) or made
     reference = net.add(Unflatten, net.add(Concatenate, *references), length=len(references))
     return net.tensor(reference, axes("t"), Clock("", len(references), 0))

@@ -25,21 +25,23 @@ from ...layers import (
     BatchNormalization,
     Conv2D,
     Dense,
-    First,
     Function,
     GlobalAveragePool,
     GlobalMaxPool,
     GlobalSum,
-    Last,
+    LogSoftmax,
     MaxPool1D,
     Pad1D,
     Reshape,
+    Softmax,
     TimeDistributed,
 )
 from ..axes import slots
 from ..axes.slots import Slots, slots_of
 from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
+from .activations import dropout
 from .layers import _arrays
+from .places import axis_of, move_axis, sizes_of, unsqueeze
 from .table import APART, apply, operator
 
 # ---- frames of bins and channels ---------------------------------------------------------------------------
@@ -137,8 +139,8 @@ def _of_one_tap(net, x, weight, bias, stride, padding, groups):
             found=f"taps {size[2:]}, groups={groups}, of {x}",
         )
     product = Constant(weight.name, weight.array.reshape(size[:2]))
-    x = _linear(net, _move_axis(net, x, 1, 3), product, bias)
-    return _move_axis(net, slots_of(net, x), 3, 1)
+    x = _linear(net, move_axis(net, x, 1, 3), product, bias)
+    return move_axis(net, slots_of(net, x), 3, 1)
 
 
 @operator(apart=True)
@@ -161,7 +163,7 @@ def _pooled(net, x, kind, windows):
 
 def _over_all(net, x, kind, sizes):
     """Windows over the whole of the last two axes."""
-    if sizes != _sizes(x)[-2:]:
+    if sizes != sizes_of(x)[-2:]:
         raise UnsupportedModelError(
             "windows of two axes must be numbers, or the sizes of both", found=f"{sizes} of {x}"
         )
@@ -274,8 +276,8 @@ def _upsample(net, x, times, mode="nearest"):
             x = Slots(x.axes, places, (made.reference,), (places.size,), made.clock)
         elif mode == "bilinear":
             matrix = Constant("lines", _lines(x.places.shape[place], by))
-            x = slots_of(net, _linear(net, _move_axis(net, x, place, -1), matrix))
-            x = _move_axis(net, x, -1, place)
+            x = slots_of(net, _linear(net, move_axis(net, x, place, -1), matrix))
+            x = move_axis(net, x, -1, place)
         else:
             x = x.seen(x.axes, np.repeat(x.places, by, place))
     return x
@@ -291,7 +293,7 @@ def _lines(size, times):
 
 #: operators that are activations of every number ("linear" is none of them: the operator is a product)
 _ALONE = {*FUNCTIONS} - {"linear"}
-_ALONE |= {"clip", "gelu", "softplus", "celu", "random_leaky_relu", "dropout", "identity", "cast"}
+_ALONE |= {"clip", "gelu", "softplus", "celu", "random_leaky_relu", "cast"}
 #: those of several layers, which take numbers as a row
 _ALONE_IN_ROWS = {
     *("threshold", "sign", "log_of_one_more", "exponential_less_one", "root_reciprocal", "log_to_base"),
@@ -304,7 +306,7 @@ def _alone(name):
     def lower(net, x, **arguments):
         whole = name in _ALONE and _all_of(x)
         made = apply(net, name, x=_row(x, x.references[0] if whole else slots.picked(net, x)), **arguments)
-        return _in_places(x, made.reference, x.places if whole else None, made)
+        return in_places(x, made.reference, x.places if whole else None, made)
 
     return lower
 
@@ -369,195 +371,30 @@ def _row(x, reference, timed=False):
     return Tensor((reference,), axes, x.clock, root=x.root)
 
 
-def _in_places(x, reference, places, made):
+def in_places(x, reference, places, made):
     places = np.arange(x.places.size).reshape(x.places.shape) if places is None else places
     return Slots(x.axes, places, (reference,), (x.places.size,), x.clock, made.root)
 
 
-# ---- axes --------------------------------------------------------------------------------------------------
-
-
-def _axis(x, dim):
-    if isinstance(dim, bool) or not isinstance(dim, int) or not -len(x.axes) <= dim < len(x.axes):
-        raise AxesError(f"dim must be a number of an axis of {x}", found=str(dim))
-    return dim % len(x.axes)
-
-
-def _permute(net, x, order):
-    places = [_axis(x, d) for d in order]
-    if sorted(places) != list(range(len(x.axes))):
-        raise UnsupportedModelError("an order of axes must name every axis once", found=str(order))
-    return x.seen([x.axes[k] for k in places], x.places.transpose(places))
-
-
-def _transpose(net, x, first, second):
-    order = list(range(len(x.axes)))
-    first, second = _axis(x, first), _axis(x, second)
-    order[first], order[second] = second, first
-    return _permute(net, x, order)
-
-
-def _move_axis(net, x, source, destination):
-    order = list(range(len(x.axes)))
-    order.insert(_axis(x, destination), order.pop(_axis(x, source)))
-    return _permute(net, x, order)
-
-
-def _unsqueeze(net, x, axis):
-    place = axis % (len(x.axes) + 1)
-    return x.seen((*x.axes[:place], "n", *x.axes[place:]), np.expand_dims(x.places, place))
-
-
-def _squeeze(net, x, axes=None):
-    if axes is None:
-        raise UnsupportedModelError(
-            "squeeze without dim drops the batch axis of a batch of one", fix="Name the axis: squeeze(-1)."
-        )
-    for place in sorted(
-        {_axis(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}, reverse=True
-    ):
-        if x.axes[place] != "n":
-            raise UnsupportedModelError("squeeze of batch or time depends on its size", found=str(x))
-        if x.places.shape[place] == 1:
-            x = x.seen(x.axes[:place] + x.axes[place + 1 :], x.places.squeeze(place))
-    return x
-
-
-def _sizes(x):
-    symbols = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
-    return [symbols.get(a, n) for a, n in zip(x.axes, x.places.shape)]
-
-
-def _shape(net, x, axis=None):
-    sizes = tuple(_sizes(x))
-    if net.known and "t" in x.axes:
-        length = net.builder.signal(x.references[0]).length
-        sizes = tuple(length or n if a == "t" else n for a, n in zip(x.axes, sizes))
-    return sizes if axis is None else sizes[_axis(x, axis)]
-
-
-def _flatten(net, x, first=0, last=-1):
-    first, last = _axis(x, first), _axis(x, last)
-    sizes = _sizes(x)
-    merged = [n for n in sizes[first : last + 1] if n != 1]
-    if len(merged) > 1 and "b" in x.axes[first : last + 1]:
-        raise UnsupportedModelError(
-            "the batch cannot be merged with the axes of frames",
-            found=str(x),
-            fix="Leave the first axis as it is: flatten(1) or flatten(2).",
-        )
-    if len(merged) > 1 and "t" in x.axes[first : last + 1]:
-        return _flatten(net, slots.timeless(net, x), first, last)
-    size = merged[0] if len(merged) == 1 else prod(merged)
-    return slots.reshaped(net, x, (*sizes[:first], size, *sizes[last + 1 :]))
-
-
-def _unflatten(net, x, axis, sizes):
-    place, own = _axis(x, axis), _sizes(x)
-    return slots.reshaped(net, x, (*own[:place], *sizes, *own[place + 1 :]))
-
-
-def _select(net, x, axis, index):
-    place = _axis(x, axis)
-    plain = isinstance(index, int) and not isinstance(index, bool)
-    if x.axes[place] == "t" and plain and index in (0, -1):
-        reference = net.add(Last if index else First, slots.picked(net, x))
-        axes = x.axes[:place] + x.axes[place + 1 :]
-        places = np.arange(x.places.size).reshape(x.places.squeeze(place).shape)
-        return Slots(axes, places, (reference,), (places.size,))
-    if x.axes[place] != "n" or not plain or not -x.places.shape[place] <= index < x.places.shape[place]:
-        raise UnsupportedModelError("this item cannot be taken", found=f"{index} of axis {axis} of {x}")
-    return x.seen(x.axes[:place] + x.axes[place + 1 :], x.places.take(index, place))
-
-
-def _slice(net, x, axis=0, start=None, end=None, step=1):
-    place = _axis(x, axis)
-    ends = end is None or end == _sizes(x)[place] or end == (1 << 63) - 1
-    if start in (None, 0) and ends and step in (None, 1):
-        return x
-    plain = slots.tensor_of(net, x) if x.axes[place] == "t" and x.axes.count("n") < 2 else None
-    if plain is not None:
-        return apply(net, "slice", x=plain, axis=axis, start=start, end=end, step=step or 1)
-    if x.axes[place] != "n" or any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
-        raise UnsupportedModelError(
-            "of frames of several axes only parts of these axes can be taken",
-            found=f"{start}:{end}:{step} of axis {axis} of {x}",
-        )
-    kept = range(x.places.shape[place])[slice(start, end, step)]
-    if not kept:
-        raise ShapeError("the slice is empty", found=f"{start}:{end}:{step} of axis {axis} of {x}")
-    return x.seen(x.axes, x.places.take(list(kept), place))
-
-
-def _split(net, x, sizes, axis=0):
-    place = _axis(x, axis)
-    width = x.places.shape[place]
-    if isinstance(sizes, int):
-        sizes = [min(sizes, width - start) for start in range(0, width, sizes)]
-    if x.axes[place] != "n" or sum(sizes) != width:
-        raise UnsupportedModelError(
-            "the parts do not make up the axis", expected=str(width), found=str(sizes)
-        )
-    starts = [sum(sizes[:k]) for k in range(len(sizes))]
-    return tuple(_slice(net, x, place, start, start + n) for start, n in zip(starts, sizes))
-
-
-def _chunk(net, x, parts, axis=0):
-    return _split(net, x, -(-x.places.shape[_axis(x, axis)] // parts), axis)
-
-
-def _item(net, x, index):
-    index = index if isinstance(index, tuple) else (index,)
-    named = sum(i is not None and i is not ... for i in index)
-    if named > len(x.axes) or index.count(...) > 1:
-        raise AxesError("too many indices", found=f"{index} of {x}")
-    index = index if ... in index else (*index, ...)
-    k, place = index.index(...), 0
-    for part in index[:k] + (slice(None),) * (len(x.axes) - named) + index[k + 1 :]:
-        if isinstance(part, slice):
-            x = _slice(net, x, place, part.start, part.stop, part.step)
-        else:
-            x = _unsqueeze(net, x, place) if part is None else _select(net, x, place, part)
-        place += not isinstance(part, int)
-    return x
-
-
-def _expand(net, x, shape):
-    """Numbers are copied along their axes; batch and time stay as they are, and what has no time is joined
-    with frames as it is.
-    """
-    sizes = [own if n == -1 else n for own, n in zip(x.places.shape, shape)]
-    sizes = [own if isinstance(n, Size) else n for own, n in zip(x.places.shape, sizes)]
-    if len(shape) != len(x.axes) or any(
-        n not in (own, _sizes(x)[k]) and (a != "n" or own != 1)
-        for k, (a, own, n) in enumerate(zip(x.axes, x.places.shape, sizes))
-    ):
-        raise UnsupportedModelError(
-            "only axes of size one can be expanded, none be added", expected=str(shape), found=str(x)
-        )
-    return x.seen(x.axes, np.broadcast_to(x.places, sizes))
-
-
-def _expand_as(net, x, other):
-    return _expand(net, slots_of(net, x), _sizes(slots_of(net, other)))
-
-
-def _repeat_each(net, x, times, axis):
-    place = _axis(x, axis)
-    if isinstance(times, bool) or not isinstance(times, int) or times < 1 or x.axes[place] == "b":
-        raise UnsupportedModelError("this axis cannot be repeated", found=f"{times} times axis {axis} of {x}")
-    if x.axes[place] == "n":
-        return x.seen(x.axes, np.repeat(x.places, times, place))
-    row = Tensor((slots.picked(net, x),), ("b", "f", "t"), x.clock)
-    made = apply(net, "repeat_frames", x=row, times=times)
-    return _in_places(dataclasses.replace(x, clock=made.clock), made.reference, None, made)
-
-
-def _concat(net, tensors, axis=0):
-    return slots.joined(net, tensors, axis)
-
-
 # ---- one number of many ------------------------------------------------------------------------------------
+
+
+def _softmax(net, x, axis, kind):
+    """Over one axis of numbers; every other number stands alone."""
+    if axis is None:
+        raise UnsupportedModelError("softmax without dim is not supported", fix="Name the axis: dim=-1.")
+    place = axis_of(x, axis)
+    if x.axes[place] != "n":
+        raise UnsupportedModelError(
+            "softmax is supported over the axes of a frame here", found=f"dim {axis} of {x}"
+        )
+    moved = move_axis(net, x, place, -1)
+    width = moved.places.shape[-1]
+    reference = _over_bins(net, _shaped(net, moved, moved.places.reshape(-1, width)), kind)
+    places = np.arange(moved.places.size).reshape(moved.places.shape)
+    made = Slots(moved.axes, places, (reference,), (places.size,), x.clock)
+    return move_axis(net, made, -1, place)
+
 
 _REDUCTIONS = {"reduce_mean": GlobalAveragePool, "reduce_max": GlobalMaxPool, "reduce_sum": GlobalSum}
 
@@ -569,7 +406,7 @@ def _reduced(net, x, axes, keep, name):
         raise UnsupportedModelError(
             "a reduction of all axes, the batch among them, is not supported", fix="Name the axes: dim=1."
         )
-    places = sorted({_axis(x, n) for n in numbers}, reverse=True)
+    places = sorted({axis_of(x, n) for n in numbers}, reverse=True)
     kind = _REDUCTIONS[name]
     for place in places:
         sizes = [n for k, n in enumerate(x.places.shape) if k != place]
@@ -585,7 +422,7 @@ def _reduced(net, x, axes, keep, name):
         clock = x.clock if "t" in axes else None
         x = Slots(axes, np.arange(prod(sizes)).reshape(sizes), (reference,), (prod(sizes),), clock)
         if keep:
-            x = _unsqueeze(net, x, place)
+            x = unsqueeze(net, x, place)
     return x
 
 
@@ -603,26 +440,10 @@ APART |= {
     "linear": _linear,
     "prelu": _prelu,
     "pad": _pad,
-    "permute": _permute,
-    "transpose": _transpose,
-    "move_axis": _move_axis,
-    "unsqueeze": _unsqueeze,
-    "squeeze": _squeeze,
-    "reshape": slots.reshaped,
-    "flatten": _flatten,
-    "unflatten": _unflatten,
     "upsample": _upsample,
-    "repeat_each": _repeat_each,
-    "expand": _expand,
-    "expand_as": _expand_as,
-    "shape": _shape,
-    "rank": lambda net, x: len(x.axes),
-    "select": _select,
-    "slice": _slice,
-    "split": _split,
-    "chunk": _chunk,
-    "item": _item,
-    "concat": _concat,
+    "softmax": lambda net, x, axis=None: _softmax(net, x, axis, Softmax),
+    "log_softmax": lambda net, x, axis=None: _softmax(net, x, axis, LogSoftmax),
+    "dropout": dropout,
 }
 
 

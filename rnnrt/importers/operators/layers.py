@@ -29,8 +29,9 @@ from ...layers import (
     Unflatten,
 )
 from ...layers.time import PAD_MODES
+from ..axes.slots import slots_of
 from ..axes.values import Clock, Constant, LengthError, Size, Tensor, settled
-from .table import operator
+from .table import apply, operator
 
 #: numbers in the matrix that puts more features beside others
 _MOST_PADDED = 1 << 24
@@ -205,6 +206,9 @@ def batch_norm(net, x, mean, variance, scale=None, offset=None, epsilon=1e-5, ow
         raise UnsupportedModelError(
             "a batch_norm with each batch's own statistics (training=True) is not supported"
         )
+    if len(x.axes) == 4:
+        fields = {"scale": scale, "offset": offset, "epsilon": epsilon}
+        return apply(net, "batch_norm", x=slots_of(net, x), mean=mean, variance=variance, **fields)
     x = net.arranged(x, "bf", "bft") if x.axes not in (("bt", "f"), ("tb", "f")) else x
     if mean is None or variance is None:
         raise UnsupportedModelError("a batch norm without running statistics is not supported")

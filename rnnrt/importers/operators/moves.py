@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from ...errors import UnsupportedModelError
 from ...layers import Last, Reshape
 from ..axes.regroup import flattened, reshaped
-from ..axes.values import Harmless, Lengths, Refused, Size, StateInput, Tensor, Zeros
+from ..axes.values import Harmless, Learned, LengthError, Lengths, Refused, Size, StateInput, Tensor, Zeros
 from .comparisons import truth
 from .table import operator
 
@@ -54,6 +56,9 @@ def move_axis(net, x, source, destination):
 @operator(ids=True, truth="kept")
 def unsqueeze(net, x, axis):
     """A new axis of size one at a place of the result."""
+    if isinstance(x, Learned):
+        place = axis % (x.array.ndim + 1)
+        return Learned(x.name, np.expand_dims(x.array, place), x.batch + (place <= x.batch))
     if isinstance(x, StateInput) and axis == 0:
         return x  # (batch, units) of one layer and direction is read as (1, batch, units)
     rank = len(x.axes) + 1
@@ -66,25 +71,35 @@ def unsqueeze(net, x, axis):
 
 @operator(ids=True, truth="kept")
 def squeeze(net, x, axes=None):
-    """The named axes are dropped where their size is one."""
+    """The named axes, or all, are dropped where their size is one. A batch of one keeps its axis, and
+    ``net.keeps_ones`` says so: a graph is read for any batch.
+    """
     if axes is None:
-        raise UnsupportedModelError(
-            "squeeze without dim drops the batch axis of a batch of one", fix="Name the axis: squeeze(-1)."
-        )
+        net.keeps_ones = True
+        axes = [k for k, size in enumerate(net.sizes(x)) if size == 1 or _of_one_frame(net, x, k)]
     positions = {net.axis(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}
     for position in sorted(positions, reverse=True):
         size = net.sizes(x)[position]
-        if x.axes[position] == "t" and net.signal(x).length == 1:  # the one frame
+        if _of_one_frame(net, x, position):
             axes = x.axes[:position] + x.axes[position + 1 :]
             x = net.tensor(net.add(Last, x.reference), axes, None)
             continue
+        if x.axes[position] == "b":
+            net.keeps_ones = True
+            continue
         if isinstance(size, Size):
-            raise UnsupportedModelError(
-                f"squeeze of the {x.axes[position]} axis depends on its size", found=str(x)
+            raise LengthError(
+                f"squeeze of the {x.axes[position]} axis depends on its size",
+                found=str(x),
+                fix=net.advice["length"],
             )
         if size == 1:
             x = _without(net, x, position)
     return x
+
+
+def _of_one_frame(net, x, position):
+    return x.axes[position] == "t" and net.signal(x).length == 1
 
 
 def _without(net, x, position):
@@ -156,7 +171,7 @@ def to_list(net, x):
 # ---- sizes -------------------------------------------------------------------------------------------------
 
 
-@operator(ids=True)
+@operator(ids=True, unread=True)
 def shape(net, x, axis=None):
     """The size of every axis, or of one."""
     if isinstance(x, (StateInput, Lengths)):
@@ -167,19 +182,19 @@ def shape(net, x, axis=None):
     return sizes if axis is None else sizes[net.axis(x, axis)]
 
 
-@operator(ids=True)
+@operator(ids=True, unread=True)
 def rank(net, x):
     """The number of axes."""
     return len(x.axes)
 
 
-@operator(ids=True)
+@operator(ids=True, unread=True)
 def device(net, x):
     """Where a tensor is: nothing an answer depends on."""
     return Harmless("of a tensor")
 
 
-@operator(ids=True)
+@operator(ids=True, unread=True)
 def type_of(net, x):
     """What a tensor is made of."""
     if isinstance(x, Tensor) and not net.is_ids(x):

@@ -108,13 +108,13 @@ def _recurrent(net, x, kind, cells, initial, batch_first):
     x = net.arranged(x, *orders)
     count = sum(map(len, cells))
     learned = any(isinstance(p, Learned) for p in initial)
-    given, inputs = (None, ()) if learned else _initial(initial, count)
+    given, inputs = (None, ()) if learned else _initial(net, initial, count)
     stack = add_stack(net.builder, net.name, x.reference, kind, cells, initial=given, packed=x.packed)
     for word, state in zip("hc", inputs):
         net.states.append((state, [f"{layer}/{word}" for layer in stack.layers]))
     if learned:
         for word, part in zip("hc", initial):
-            net.builder.start |= dict(zip([f"{n}/{word}" for n in stack.layers], _learned(part, count)))
+            net.builder.start |= dict(zip([f"{n}/{word}" for n in stack.layers], _learned(net, part, count)))
     sequence = net.tensor(stack.sequence, x.axes, x.clock)
     finals = [
         Tensor(tuple(r for directions in own for r in directions), ("s", "b", "f"))
@@ -190,10 +190,23 @@ def _written_out(net, x, kind, fields, initial):
     return tuple(Tensor((reference,), ("b", "f")) for reference in made)
 
 
-def _learned(part, cells):
+def _zeros_beside(net, zeros, made):
+    """Zeros as states beside others that layers make, of the zeros' shape."""
+    shape = (len(made.references) if made.axes[0] == "s" else 1, Size(("b",)), net.signal(made).width)
+    if zeros.shape != shape:
+        raise UnsupportedModelError(
+            "the zeros of the initial state do not fit",
+            expected=f"{shape[0]}, batch of the input, {shape[2]}",
+            found=str(zeros.shape),
+        )
+    nothing = {"scale": np.zeros(shape[2]), "offset": np.zeros(shape[2])}
+    return made.view(references=tuple(net.add(Affine, r, **nothing) for r in made.references))
+
+
+def _learned(net, part, cells):
     """Where each cell starts: at a row of a parameter, the same for the whole batch; or at zero."""
     if isinstance(part, Zeros):
-        _initial((part,), cells)
+        _initial(net, (part,), cells)
         return ()
     if not isinstance(part, Learned) or part.batch != 1 or len(part.array) != cells or part.array.ndim != 3:
         raise UnsupportedModelError(
@@ -202,7 +215,7 @@ def _learned(part, cells):
     return part.array[:, 0]
 
 
-def _initial(parts, cells):
+def _initial(net, parts, cells):
     """(references to the initial states, one tuple a cell, or None where they are zero or the caller's to
     give; the inputs of the program that the caller gives, h first).
     """
@@ -221,8 +234,10 @@ def _initial(parts, cells):
                     found=str(part.shape),
                 )
         return None, ()
-    stacks = []
+    stacks, made = [], next((p for p in parts if isinstance(p, Tensor)), None)
     for part in parts:
+        if isinstance(part, Zeros) and made is not None:
+            part = _zeros_beside(net, part, made)
         if not isinstance(part, Tensor):
             raise UnsupportedModelError(
                 "the initial state must be zeros, an input of the program, or made from other layers",
@@ -246,24 +261,29 @@ def pack(net, x, lengths, batch_first=False):
     """A sequence whose rows end at lengths of their own. Frames past a row's length no longer count: nothing
     behind reads them, so a tensor cut to the longest row is as good.
     """
-    if not isinstance(lengths, Lengths):
+    if not isinstance(lengths, Lengths) or lengths.axes != ("b",):
         raise UnsupportedModelError(
             "the lengths of a packed sequence must be an argument of forward", found=str(lengths)
         )
     if x.clock is not None:
         x = dataclasses.replace(x, clock=x.clock._replace(longest=False))
     x = net.arranged(x, "btf" if batch_first else "tbf")
+    counted_on(net, lengths, x.clock)
+    return dataclasses.replace(x, packed=True)
+
+
+def counted_on(net, lengths, clock):
+    """The lengths of a program's rows, which count the frames of ``clock``: there is one such input."""
     if net.lengths not in (None, lengths.name):
         raise UnsupportedModelError(
             "sequences packed with lengths of their own are not supported",
             expected=f"{net.lengths!r} everywhere",
             found=repr(lengths.name),
         )
-    if net.packing is not None and net.packing[1:] != x.clock[1:]:
+    if net.packing is not None and net.packing[1:] != clock[1:]:
         raise UnsupportedModelError("the same lengths are counted in different frames")
-    x.clock.check_lengths()
-    net.lengths, net.packing = lengths.name, x.clock
-    return dataclasses.replace(x, packed=True)
+    clock.check_lengths()
+    net.lengths, net.packing = lengths.name, clock
 
 
 @operator(packed=True)

@@ -5,6 +5,7 @@ them: softmax over time, variances, norms, and products of two tensors.
 from __future__ import annotations
 
 import math
+from string import ascii_letters
 
 import numpy as np
 
@@ -27,13 +28,16 @@ from ...layers import (
     Softmax,
 )
 from ..axes.regroup import ones_named
-from ..axes.values import AxesError, Constant, Tensor
+from ..axes.slots import Slots, picked, slots_of, tensor_of
+from ..axes.values import AxesError, Constant, Learned, Tensor
 from .activations import activated
 from .arithmetic import add, divide, multiply, subtract
 from .layers import linear
 from .moves import permute
 from .table import operator
 
+#: Numbers of a matrix that an einsum becomes.
+_MOST_OF_A_MATRIX = 1 << 24
 #: The logarithm of so little that it is nothing beside any number.
 _NOTHING = -1e30
 
@@ -275,6 +279,9 @@ def matmul(net, a, b):
     if isinstance(a, Tensor) and isinstance(b, Constant) and b.array.ndim == 1:
         x = net.layered(net.featured(a), Dense, weight=b.array[None])
         return _dropped(net, x, [len(x.axes) - 1])
+    if isinstance(a, Learned) and isinstance(b, Tensor) and (a.batch, a.array.ndim, len(b.axes)) == (0, 3, 3):
+        turned = matmul(net, permute(net, b, (0, 2, 1)), Constant(a.name, a.array[0].T))
+        return permute(net, turned, (0, 2, 1))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         raise UnsupportedModelError(
             "only a product of tensors, or of one with a parameter of two axes, is supported"
@@ -303,7 +310,7 @@ def gemm(net, a, b, c):
     return add(net, matmul(net, a, b), c)
 
 
-@operator(truth="refused")
+@operator(truth="refused", apart=True)
 def einsum(net, equation, tensors):
     """A sum of products, as NumPy's einsum writes it, of one tensor or two, or of one and a parameter."""
     inputs, _, output = str(equation).replace(" ", "").partition("->")
@@ -318,6 +325,7 @@ def einsum(net, equation, tensors):
         raise UnsupportedModelError("this einsum is not supported", found=str(equation))
     if len(tensors) == 2 and any(isinstance(t, Constant) for t in tensors):
         return _einsum_with_parameter(net, letters, tensors, output)
+    tensors = [tensor_of(net, t) if isinstance(t, Slots) else t for t in tensors]
     if not all(isinstance(t, Tensor) for t in tensors):
         raise UnsupportedModelError("this einsum is not supported", found=str(equation))
     every = output + "".join(dict.fromkeys(c for own in letters for c in own if c not in output))
@@ -336,7 +344,9 @@ def einsum(net, equation, tensors):
 
 def _einsum_with_parameter(net, letters, tensors, output):
     (own, x), (theirs, w) = sorted(zip(letters, tensors), key=lambda p: isinstance(p[1], Constant))
-    if not isinstance(x, Tensor) or len(own) != len(net.single(x).axes) or len(theirs) > 2:
+    if isinstance(x, Slots) or len(theirs) > 2 or own.count(output[-1]) == theirs.count(output[-1]) == 1:
+        return _frame_by_matrix(net, own, x, theirs, w, output)
+    if not isinstance(x, Tensor) or len(own) != len(net.single(x).axes):
         raise UnsupportedModelError("this einsum is not supported", found=f"{letters} -> {output}")
     x = net.single(x)
     summed = [c for c in own if c not in output]
@@ -357,3 +367,31 @@ def _einsum_with_parameter(net, letters, tensors, output):
     if sorted(kept) != sorted(output):
         raise UnsupportedModelError("this einsum is not supported", found=f"{letters} -> {output}")
     return permute(net, made, [kept.index(c) for c in output])
+
+
+def _frame_by_matrix(net, own, x, theirs, w, output):
+    """A product of a frame of any axes with a parameter as one matrix over all of its numbers."""
+    x = slots_of(net, x)
+    if len(own) != len(x.axes) or len(theirs) != w.array.ndim:
+        raise AxesError("the letters of einsum do not fit the axes", found=f"{own} of {x}")
+    kept = [c for c, a in zip(own, x.axes) if a != "n"]
+    if any(c in theirs or c not in output for c in kept):
+        raise UnsupportedModelError("batch and time cannot be summed by einsum", found=f"{own} -> {output}")
+    inner = "".join(c for c in own if c not in kept)
+    made = "".join(c for c in output if c not in kept)
+    sizes = [n for c, n in zip(own, x.places.shape) if c not in kept]
+    count = math.prod(sizes)
+    if count * w.array.size > _MOST_OF_A_MATRIX:
+        raise UnsupportedModelError(
+            "the matrix of this einsum is too large", found=f"{count} numbers a frame"
+        )
+    spare = next(c for c in ascii_letters if c not in own + theirs + output)
+    ones = np.eye(count).reshape(count, *sizes)
+    matrix = np.einsum(f"{spare}{inner},{theirs}->{spare}{made}", ones, w.array.astype(np.float64))
+    reference = net.add(Dense, picked(net, x), weight=matrix.reshape(count, -1).T)
+    shape = iter(matrix.shape[1:])
+    places = [1 if c in kept else next(shape) for c in output]
+    axes = tuple(x.axes[own.index(c)] if c in kept else "n" for c in output)
+    total = math.prod(matrix.shape[1:])
+    result = Slots(axes, np.arange(total).reshape(places), (reference,), (total,), x.clock)
+    return tensor_of(net, result) or result

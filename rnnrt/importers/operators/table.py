@@ -10,20 +10,37 @@ list is refused by name. A new source brings a vocabulary; the operators stay as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from ...errors import RnnrtError, UnsupportedModelError
-from ..axes.slots import Slots, as_tensors
-from ..axes.values import AxesError, Constant, Harmless, Learned, Refused, Tensor, settled, shown
+from ..axes.slots import Slots, as_tensors, tensor_of
+from ..axes.values import (
+    AxesError,
+    Constant,
+    FrameNumbers,
+    Harmless,
+    Learned,
+    Lengths,
+    Refused,
+    Size,
+    Tensor,
+    Zeros,
+    settled,
+    shown,
+)
 
 
 class Operator(NamedTuple):
     """``lower``: f(net, **arguments). ``ids``, ``padding``, ``packed``: whether it takes whole numbers, a
     tensor with zeros put around it, a packed sequence. ``items``: it takes an item of another operator's
     result, so the other items do not matter. ``truth``: what it makes of truth values, one of TRUTH, or the
-    operator that stands for it where all of OPERANDS are truth values. ``apart``: it takes Slots itself.
+    operator that stands for it where all of OPERANDS are truth values. ``apart``: it takes Slots itself. ``unread``: it asks
+    for no numbers, so that a tensor may have been changed in place.
     """
 
     lower: Callable
@@ -33,6 +50,7 @@ class Operator(NamedTuple):
     items: bool = False
     truth: str = "numbers"
     apart: bool = False
+    unread: bool = False
 
 
 #: "numbers": it counts them as 1 and 0, and makes numbers; "kept": its result is truth values where all of
@@ -44,6 +62,8 @@ OPERANDS = ("x", "a", "b", "tensors")
 OPERATORS: dict[str, Operator] = {}
 #: name -> what stands for the operator where it is given Slots; others take them as Tensors
 APART: dict[str, Callable] = {}
+#: name -> what stands for the operator where it is given the lengths of rows, or the numbers of frames
+OF_COUNTS: dict[str, Callable] = {}
 
 
 def operator(name=None, **takes):
@@ -59,6 +79,12 @@ def operator(name=None, **takes):
 def apply(net, name, **arguments):
     """What an operator makes of its arguments; raises where one cannot be read there."""
     own = OPERATORS[name]
+    if name in OF_COUNTS and any(isinstance(v, (FrameNumbers, Lengths)) for v in arguments.values()):
+        return OF_COUNTS[name](net, **arguments)
+    if own.items and isinstance(arguments["x"], (tuple, list)):
+        return own.lower(net, **arguments)
+    if name in _FILLING:
+        arguments = {argument: _filled(net, value) for argument, value in arguments.items()}
     if _is_apart(tuple(arguments.values())):
         arguments = {argument: _settled(net, value) for argument, value in arguments.items()}
         _check(net, own, tuple(arguments.values()), 1)
@@ -80,6 +106,25 @@ def apply(net, name, **arguments):
     if own.truth == "own" or own.items and not isinstance(arguments["x"], Tensor):
         return made
     return _of_type(made, own.truth == "told" or all_truth and own.truth == "kept")
+
+
+#: operators that take zeros for the tensor they are
+_FILLING = {"multiply", "subtract", "divide", "concat", "linear", "matmul", "einsum", "stack", "maximum"}
+
+
+def _filled(net, value):
+    """Zeros as the tensor they are, where the program says for every row."""
+    if type(value) in (tuple, list):
+        return type(value)(_filled(net, v) for v in value)
+    if not isinstance(value, Zeros) or value.shape.count(Size(("b",))) != 1:
+        return value
+    sizes = [1 if n == Size(("b",)) else n for n in value.shape]
+    if not all(isinstance(n, int) for n in sizes):
+        return value
+    count = math.prod(sizes)
+    axes = ("b" if n == Size(("b",)) else "n" for n in value.shape)
+    made = Slots(tuple(axes), np.arange(count).reshape(sizes), (net.nothing(count),), (count,))
+    return tensor_of(net, made) or made
 
 
 def _is_apart(value):
@@ -116,7 +161,7 @@ def _check(net, own, values, depth):
     for value in values:
         if isinstance(value, (tuple, list)) and depth and not own.items:
             _check(net, own, value, depth + 1)
-        readable(net, value)
+        readable(net, value, own.unread)
         if isinstance(value, Tensor):
             if net.is_ids(value) and not own.ids:
                 raise AxesError("whole numbers can only be embedded")
@@ -126,11 +171,13 @@ def _check(net, own, values, depth):
                 )
 
 
-def readable(net, value):
-    """Raise where a value cannot be carried on, or the source would show something else by then."""
+def readable(net, value, unread=False):
+    """Raise where a value cannot be carried on, or the source would show something else by then;
+    ``unread``: only what it is matters, not its numbers.
+    """
     if isinstance(value, Refused):
         raise UnsupportedModelError(value.why)
-    if isinstance(value, (Tensor, Slots)) and value.root in net.overwritten:
+    if not unread and isinstance(value, (Tensor, Slots)) and value.root in net.overwritten:
         raise UnsupportedModelError(
             f"reads a tensor that {net.overwritten[value.root]} has changed in place",
             fix="Use the call that makes a new tensor.",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Harmless, Refused, Size, Tensor
-from ..operators.table import Word, harmless, only, optional, rest, takes, vocabulary
+from ..axes.slots import Slots
+from ..axes.values import Constant, Harmless, Refused, Size, Tensor
+from ..operators.table import Word, apply, harmless, only, optional, rest, takes, vocabulary
 from .layers import (
     average_window_options,
     conv1d_options,
@@ -34,6 +35,24 @@ class MaxOverTime(NamedTuple):
 
     values: Tensor
     indices: Refused
+
+
+class OfOneOrTwo(Word):
+    """max and min: over an axis, or of two tensors, number by number, where the second argument is one.
+    ``two``: the operator of two.
+    """
+
+    def __init__(self, operator, two):
+        parameters = (x, optional("dim|other", "axes"), takes("keepdim", "keep", False))
+        super().__init__(operator, *parameters, result=max_over_time)
+        self.two = two
+
+    def lower(self, net, word, bound):
+        """What a call of this word makes."""
+        other = bound.arguments["axes"]
+        if isinstance(other, (Constant, Slots, Tensor)):
+            return apply(net, self.two, a=bound.arguments["x"], b=other)
+        return super().lower(net, word, bound)
 
 
 def max_over_time(values):
@@ -112,7 +131,8 @@ def numbers_of_axes(x, output_size, return_indices=False):
 
 def _of_a_size(kernel_size=None, stride=None, padding=0, **others):
     """The one window of a pool as long as the sequence: the size that forward asks for; None of another."""
-    size = kernel_size[0] if isinstance(kernel_size, (tuple, list)) and len(kernel_size) == 1 else kernel_size
+    first = lambda n: n[0] if isinstance(n, (tuple, list)) and len(n) == 1 else n
+    size, stride = first(kernel_size), first(stride)
     whole = isinstance(size, Size) and stride in (None, (), [], size) and padding in (0, (0,), [0])
     return {"size": size, "stride": size, "padding": (0, 0)} if whole else None
 
@@ -578,13 +598,9 @@ LAYERS = vocabulary(
             prepare=scaled_norm,
         ),
         "amin": Word("reduce_min", x, optional("dim", "axes"), takes("keepdim", "keep", False)),
-        "min": Word(
-            "reduce_min", x, optional("dim", "axes"), takes("keepdim", "keep", False), result=max_over_time
-        ),
+        "min": OfOneOrTwo("reduce_min", "minimum"),
         "amax": Word("reduce_max", x, optional("dim", "axes"), takes("keepdim", "keep", False)),
-        "max": Word(
-            "reduce_max", x, optional("dim", "axes"), takes("keepdim", "keep", False), result=max_over_time
-        ),
+        "max": OfOneOrTwo("reduce_max", "maximum"),
     }
 )
 
@@ -594,12 +610,15 @@ ZEROS = vocabulary(
         "zeros": Word("zeros", rest("size", "shape"), *_MADE_OF),
         "new_zeros": Word("zeros", *harmless("self"), rest("size", "shape"), *_MADE_OF),
         "zeros_like": Word("zeros_like", x, *_MADE_OF, *memory),
+        "arange": Word("frame_numbers", rest("end", "bounds"), *_MADE_OF, *harmless("out")),
     }
 )
 
 ATEN = ACTIVATIONS | SHAPES | ARITHMETIC | LAYERS | ZEROS
 #: with a "_" the result is written over the first argument
-ATEN |= {f"{name}_": ATEN[name].in_place() for name in (*ACTIVATIONS, "add", "sub", "mul", "div")}
+ATEN |= {
+    f"{name}_": ATEN[name].in_place() for name in (*ACTIVATIONS, "add", "sub", "mul", "div", "masked_fill")
+}
 ATEN |= {f"__i{name}__": ATEN[f"__{name}__"].in_place() for name in ("and", "or", "xor")}
 
 #: what a tensor can do -> Word; the attributes too
@@ -619,6 +638,7 @@ METHODS = ATEN | vocabulary(
             "cast", x, rest("other", "given"), optional("dtype"), *harmless("non_blocking"), prepare=cast_type
         ),
         "tolist": Word("to_list", x),
+        "numpy": Word("to_list", x, *harmless("force")),
     }
 )
 ATTRIBUTES = vocabulary(

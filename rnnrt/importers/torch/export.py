@@ -60,9 +60,9 @@ class _Recurrent(torch.nn.Module):
         return out, tuple(finals) if self.cells else finals[0]
 
 
-def exported(module, example):
+def exported(module, example, batch=None):
     """(fx graph in the calls trace.py knows, {name: module}); ``module`` a copy in evaluation mode, which
-    is changed.
+    is changed. ``batch``: the one axis whose size is left open, None for all.
 
     ``example``: {parameter of forward: a tensor, None, or a tuple of these}.
     """
@@ -70,20 +70,21 @@ def exported(module, example):
     for name, own in recurrent.items():
         parent, _, attribute = name.rpartition(".")
         setattr(module.get_submodule(parent), attribute, _Recurrent(own, name))
-    shapes = {name: _open(value) for name, value in example.items()}
+    shapes = {name: _open(value, batch) for name, value in example.items()}
     program = torch.export.export(module, (), dict(example), dynamic_shapes=shapes)
     run = program.module()
     arguments = [found for name, value in example.items() for found in _paths(name, (), value)]
     return _rewritten(run.graph, program.range_constraints, arguments), {"": run, **recurrent}
 
 
-def _open(value):
-    """Every size of an example left open, in its own structure."""
+def _open(value, batch):
+    """Every size of an example left open, or that of one axis, in its own structure."""
     if isinstance(value, (tuple, list)):
-        return type(value)(map(_open, value))
-    return (
-        dict.fromkeys(range(value.ndim), torch.export.Dim.AUTO) if isinstance(value, torch.Tensor) else None
-    )
+        return type(value)(_open(part, batch) for part in value)
+    if not isinstance(value, torch.Tensor):
+        return None
+    axes = range(value.ndim)
+    return {k: torch.export.Dim.AUTO if batch in (None, k) else torch.export.Dim.STATIC for k in axes}
 
 
 def _paths(name, path, value):

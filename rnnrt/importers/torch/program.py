@@ -15,7 +15,7 @@ from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
 from ..axes.layouts import LayoutMismatch, layouts_of, layouts_said, open_layouts, search
-from ..axes.slots import Slots, tensor_of
+from ..axes.slots import Slots, slots_of, tensor_of
 from ..axes.values import (
     AxesError,
     Clock,
@@ -34,6 +34,10 @@ from .modules import weight_sizes
 RECURRENT = ("RNN", "LSTM", "GRU")
 #: operators behind which a state or lengths still are what they were
 _PASSING = ("identity", "cast", "to_list")
+#: operators that tell frames from those past a row's end
+_COMPARING = ("less", "greater", "greater_equal", "less_equal")
+#: operators behind which lengths, or numbers of frames, have other axes at most
+_KEEPING = (*_PASSING, "unsqueeze", "item", "reshape", "expand", "expand_as", "tile")
 #: operators of whole sequences that start from a state
 _STACKS = ("rnn", "gru", "lstm")
 ADVICE = {
@@ -71,10 +75,11 @@ class Program:
     def __init__(self, nodes, name, example=None, shapes=None):
         self.nodes, self.name, self.shapes = nodes, name, shapes or {}
         self.skipped = self._skip()
+        self.reached = self._reached()
         self.words = {
             node: self._word(node)
             for node in self.nodes
-            if node.op.startswith("call_") and node not in self.skipped
+            if node.op.startswith("call_") and node not in self.skipped and not self._works_out(node)
         }
         self.roles = {
             node: self._role(node)
@@ -90,6 +95,10 @@ class Program:
     def _skip(self):
         """Nodes that have no part in the network."""
         return set()
+
+    def _works_out(self, node):
+        """Whether a call that no input reaches is one that the source works out itself, whatever it is."""
+        return False
 
     def _word(self, node):
         """What a call means: (its name, Word), the class of a module, None for a part of max's result; raises
@@ -139,6 +148,8 @@ class Program:
             raise UnsupportedModelError(
                 "a forward with *args or **kwargs is not supported", fix="Name its inputs."
             )
+        if self._masks_rows(node):
+            return Lengths(node.target)
         ends, waiting, seen = set(), [node], set()
         while waiting:
             value = waiting.pop()
@@ -175,9 +186,47 @@ class Program:
             return StateInput
         return Lengths if name == "pack" and arguments["lengths"] is node else None
 
+    def _masks_rows(self, node):
+        """Whether a parameter is lengths that are compared with the numbers of frames, or packed with."""
+        masks, waiting = False, [node]
+        while waiting:
+            value = waiting.pop()
+            for user in value.users:
+                name, word = self.words.get(user) or ("", None) if user.op != "call_module" else ("", None)
+                if word is None:
+                    return False
+                if word.operator in _KEEPING:
+                    waiting.append(user)
+                elif word.operator in _COMPARING and len(user.all_input_nodes) == 2:
+                    masks |= any(self._numbers_frames(n) for n in user.all_input_nodes if n is not value)
+                    if not masks:
+                        return False
+                elif word.operator not in ("pack", "shape"):
+                    return False
+        return masks
+
+    def _numbers_frames(self, node):
+        """Whether a value is the numbers of frames, with axes of size one or repeated."""
+        while getattr(node, "op", "").startswith("call_") and self.words.get(node):
+            name, word = self.words[node]
+            if word.operator == "frame_numbers":
+                return True
+            if word.operator not in _KEEPING:
+                return False
+            node = self._bound(node).arguments["x"]
+        return False
+
     def role(self, name):
         """StateInput, Lengths or None, as ``_role``, of a parameter by name."""
         return next((role for node, role in self.roles.items() if node.target == name), None)
+
+    def _reached(self):
+        """The nodes that some input reaches."""
+        found = set()
+        for node in self.nodes:
+            if node.op == "placeholder" or any(n in found for n in node.all_input_nodes):
+                found.add(node)
+        return found
 
     def _ancestors(self):
         """The tensor inputs each node depends on."""
@@ -365,11 +414,8 @@ class Program:
         if node.op == "get_attr":
             return self._attribute(node)
         read = [values[n] for n in node.all_input_nodes]
-        if (
-            node.op in ("call_function", "call_method")
-            and read
-            and all(isinstance(v, Constant) for v in read)
-        ):
+        plain = read and all(isinstance(v, Constant) for v in read)
+        if node.op in ("call_function", "call_method") and (plain or node not in self.words):
             return self._folded(node, values)
         load = lambda tree: self._mapped(tree, values.__getitem__)
         if node.op == "output":
@@ -382,7 +428,11 @@ class Program:
                 raise UnsupportedModelError(f"the attribute {attribute} is not supported", found=str(value))
             return getattr(value, attribute)
         bound = self._bound(node)
-        return self._lowered(net, node, bound._replace(arguments=load(bound.arguments)))
+        made = self._lowered(net, node, bound._replace(arguments=load(bound.arguments)))
+        if bound.overwrites:  # who reads the first argument from here on reads what was written over it
+            first = bound.arguments[self.words[node][1].parameters[0].argument]
+            values[first] = made
+        return made
 
     def _lowered(self, net, node, bound):
         """What a call makes of its arguments."""
@@ -408,11 +458,11 @@ class Program:
                 raise UnsupportedModelError(
                     "forward returns something that is not a tensor of the network", found=str(value)
                 )
-        if not kept:
-            raise UnsupportedModelError(
-                "forward returns no sequence and no value for each sequence",
-                fix="Return h_n[-1] instead of h_n.",
-            )
+        if not kept and not states:
+            raise UnsupportedModelError("forward returns no tensor of the network")
+        if not kept:  # the states are all there is: they are its answer
+            kept = [(f"output_{k}" if k else "output", slots_of(net, v)) for k, (_, v) in enumerate(states)]
+            kept, states = [(name, tensor_of(net, value) or value) for name, value in kept], []
         for name, value in kept:
             self._output(net, name, value)
         self.finals = [
@@ -420,6 +470,8 @@ class Program:
         ]
         metadata = self._metadata() | self._packing(net, kept) | self._initial_states(net)
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
+        metadata |= {"keeps_ones": True} if net.keeps_ones else {}
+        metadata |= {"parted_outputs": list(net.parted)} if net.parted else {}
         return net.graph(metadata, [r for _, value in states for r in value.references])
 
     def _is_state(self, net, value):
@@ -427,6 +479,8 @@ class Program:
         return value.axes == ("s", "b", "f") and all(net.is_final_state(r) for r in value.references)
 
     def _output(self, net, name, value):
+        if isinstance(value, Tensor) and "s" in value.axes and len(value.references) > 1:
+            value = slots_of(net, value)
         if isinstance(value, Slots):
             output_of(net, name, value)
         else:

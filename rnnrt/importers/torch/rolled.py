@@ -8,18 +8,26 @@ first starts from. The module's own answers at other numbers of frames then tell
 from __future__ import annotations
 
 import operator
+from math import prod
+from types import SimpleNamespace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.fx
 
 from ...errors import UnsupportedModelError
 from ...layers import First, Last, Reverse, Scan
+from ..axes.slots import Slots, picked, tensor_of
 from ..axes.values import AxesError, Constant, Learned, Network, Size, Tensor, Zeros
 
 #: Frames of the example that a program is unrolled over, and the step that is taken for all of them.
 FRAMES, _TEMPLATE = 6, 2
 _MOST_LOOPS = 16
 _END = 1 << 32
+WHOLE_IN_A_STEP = (
+    "Import what runs once and the step as two modules: the step takes its frame and its states as inputs."
+)
 #: Operators that take nothing of a tensor but its shape.
 _OF_A_SIZE = ("zeros_like", "new_zeros", "ones_like", "new_ones", "full_like", "new_full", "sym_size")
 
@@ -31,12 +39,43 @@ def rolled(graph, modules):
         if _word(node) == "slice" and _whole(*node.args):  # torch.export leaves out some of them
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
+    _embed_first(graph)
     while count < _MOST_LOOPS and (found := _Unrolled.of(graph)) is not None:
         name = found.name(modules)
         graph = found.written(name)
         modules[name] = Loop(found)
         count += 1
     return (graph, modules) if count else None
+
+
+def _embed_first(graph):
+    """Frames of embedded ids in the place of embedded frames of ids: numbers can be taken of what a layer
+    makes, not of ids.
+    """
+    embedded = {}
+    for node in list(graph.nodes):
+        if _word(node) != "embedding":
+            continue
+        root, moves = node.args[1], []
+        while _word(root) in ("select", "unsqueeze"):
+            moves.append(root)
+            root = root.args[0]
+        if root.op != "placeholder" or not any(_word(n) == "select" for n in moves):
+            continue
+        with graph.inserting_before(node):
+            if (key := (node.args[0], root)) not in embedded:
+                made = graph.call_function(node.target, (node.args[0], root, *node.args[2:]), dict(node.kwargs))
+                made.meta["val"] = SimpleNamespace(shape=(*_sizes(root), _sizes(node)[-1]))
+                made.stack_trace = node.stack_trace
+                embedded[key] = made
+            made = embedded[key]
+            for move in reversed(moves):
+                rank = len(_sizes(move.args[0])) + (_word(move) == "unsqueeze")
+                taken = graph.call_function(move.target, (made, move.args[1] % rank, *move.args[2:]))
+                taken.meta["val"] = SimpleNamespace(shape=(*_sizes(move), _sizes(node)[-1]))
+                made = taken
+        node.replace_all_uses_with(made)
+        graph.erase_node(node)
 
 
 class _Differs(Exception):
@@ -373,22 +412,24 @@ class Loop(torch.nn.Module):
         clock = net.single(sequences[0]).clock
         states, started, initial, starts = [], [], [], []
         for k, ((before, _), begin) in enumerate(zip(found.states.values(), begins)):
-            axes, features, start = _start(net, begin)
+            form, features, start = _start(net, begin)
             states.append(f"state{k}")
-            values[before] = Tensor((inner.builder.input(states[-1], features, time=False),), axes)
+            values[before] = form.of(inner.builder.input(states[-1], features, time=False))
             size = features[0] if features else 1
             if isinstance(start, Tensor):
                 started.append(states[-1])
                 starts.append(start.reference)
             initial.append(start if not isinstance(start, Tensor) and start is not None else [0.0] * size)
         for node, value in zip(found.given, given):
-            if isinstance(value, Tensor):
+            if isinstance(value, (Slots, Tensor)):
                 if "t" in value.axes:
-                    raise UnsupportedModelError("a step reads a whole sequence", found=str(value))
-                name = f"given{len(starts)}"
-                starts.append(value.reference)
-                own = inner.builder.input(name, net.signal(value).features, time=False)
-                values[node] = Tensor((own,), value.axes)
+                    raise UnsupportedModelError(
+                        "a step reads a whole sequence", found=str(value), fix=WHOLE_IN_A_STEP
+                    )
+                name, form = f"given{len(starts)}", _Form.of_value(net, value)
+                starts.append(form.row(net, value))
+                own = inner.builder.input(name, net.builder.signal(starts[-1]).features, time=False)
+                values[node] = form.of(own)
             else:
                 folded = isinstance(value, torch.Tensor)
                 values[node] = Constant(node.name, value.detach().numpy()) if folded else value
@@ -396,16 +437,18 @@ class Loop(torch.nn.Module):
             program.know(node)
             values[node] = program._value(inner, node, values, {})
         for name, (after, (before, _)) in zip(states, found.states.items()):
-            new, was = inner.single(values[after]), values[before]
-            if new.axes != was.axes or inner.signal(new).features != inner.signal(was).features:
+            new, form = _plain(inner, values[after]), _Form.of_value(inner, values[before])
+            row = form.row(inner, new)
+            same = inner.builder.signal(row).features == inner.builder.signal(name).features
+            if not same or _Form.of_value(inner, new) != form:
                 raise AxesError("a step gives a state in another shape than it takes it", found=str(new))
-            inner.builder.output(f"{name}'", new.reference)
+            inner.builder.output(f"{name}'", row)
         own = [values[n] for n in found.answers.values()]
         wanted = {after: name for name, after in zip(states, found.states)}
         own += [values[n] for n in found.finals.values() if n not in wanted]
-        own = own or [values[next(iter(found.states))]]
+        own = [_plain(inner, value) for value in own or [values[next(iter(found.states))]]]
         for k, value in enumerate(own):
-            inner.builder.output(f"answer{k}", inner.single(value).reference)
+            inner.builder.output(f"answer{k}", _Form.of_value(inner, value).row(inner, value))
         scan = net.add(
             Scan,
             *references,
@@ -422,51 +465,94 @@ class Loop(torch.nn.Module):
             if node in found.turned:
                 named[k] = net.add(Reverse, named[k])
         results = [
-            _collected(net, node, inner.single(value), reference, clock)
+            _collected(net, node, value, reference, clock)
             for node, value, reference in zip(found.answers, own, named)
         ]
         rest = iter(zip(own[len(found.answers) :], named[len(found.answers) :]))
         for node in found.finals.values():
             if node in wanted:
-                results.append(Tensor((f"{scan}:{wanted[node]}",), inner.single(values[node]).axes))
+                form = _Form.of_value(inner, _plain(inner, values[node]))
+                results.append(form.of(f"{scan}:{wanted[node]}"))
             else:
                 value, reference = next(rest)
-                results.append(
-                    Tensor(
-                        (net.add(First if found.backwards else Last, reference),), inner.single(value).axes
-                    )
-                )
+                last = net.add(First if found.backwards else Last, reference)
+                results.append(_Form.of_value(inner, value).of(last))
         return tuple(results)
 
 
+class _Form(NamedTuple):
+    """The axes of a value of one frame; ``sizes``: of its places where it is Slots, else None."""
+
+    axes: tuple
+    sizes: tuple | None = None
+
+    @classmethod
+    def of_value(cls, net, value):
+        if isinstance(value, Slots):
+            return cls(value.axes, value.places.shape)
+        return cls(net.single(value).axes)
+
+    def of(self, reference):
+        """The value of this form whose numbers are those of a reference, in order."""
+        if self.sizes is None:
+            return Tensor((reference,), self.axes)
+        count = prod(self.sizes)
+        return Slots(self.axes, np.arange(count).reshape(self.sizes), (reference,), (count,))
+
+    def row(self, net, value):
+        """A reference to a value's numbers, in order."""
+        return picked(net, value) if isinstance(value, Slots) else net.single(value).reference
+
+
+def _plain(net, value):
+    """A value as a Tensor where it has one axis of numbers at most."""
+    return tensor_of(net, value) or value if isinstance(value, Slots) else net.single(value)
+
+
 def _start(net, begin):
-    """(axes, features, what it starts from: a Tensor, numbers or None for zeros) of a state."""
+    """(form, features, what it starts from: a Tensor, numbers or None for zeros) of a state."""
+    if isinstance(begin, Slots) and "t" not in begin.axes:
+        row = Tensor((picked(net, begin),), ("b", "f"))
+        return _Form.of_value(net, begin), net.signal(row).features, row
     if isinstance(begin, Tensor):
         begin = net.single(begin)
         if "t" in begin.axes:
             raise AxesError("a loop cannot start from a sequence", found=str(begin))
-        return begin.axes, net.signal(begin).features, begin
+        return _Form(begin.axes), net.signal(begin).features, begin
     if isinstance(begin, Zeros):
         axes = tuple("b" if n == Size(("b",)) else "f" for n in begin.shape)
-        sizes = [n for n in begin.shape if n != Size(("b",))]
-        if axes in (("b", "f"), ("b",)) and all(isinstance(n, int) for n in sizes):
-            return axes, tuple(sizes), None
+        sizes = tuple(n for n in begin.shape if n != Size(("b",)))
+        plain = axes.count("b") == 1 and all(isinstance(n, int) for n in sizes)
+        if plain and axes in (("b", "f"), ("b",)):
+            return _Form(axes), sizes, None
+        if plain:
+            letters = tuple("b" if a == "b" else "n" for a in axes)
+            places = tuple(1 if a == "b" else n for a, n in zip(axes, begin.shape))
+            return _Form(letters, places), (prod(sizes),), None
     if isinstance(begin, Learned) and begin.batch == 0 and begin.array.ndim == 2:
-        return ("b", "f"), begin.array.shape[1:], list(map(float, begin.array[0]))
+        return _Form(("b", "f")), begin.array.shape[1:], list(map(float, begin.array[0]))
     if (
         isinstance(begin, Constant)
         and begin.array.ndim in (1, 2)
         and len(begin.array.reshape(-1)) == (begin.array.shape[-1])
     ):
-        return ("b", "f"), begin.array.shape[-1:], list(map(float, begin.array.reshape(-1)))
+        return _Form(("b", "f")), begin.array.shape[-1:], list(map(float, begin.array.reshape(-1)))
     raise UnsupportedModelError(
-        "a loop starts from a value that is not (batch, features)", found=str(begin)[:80]
+        "a loop starts from a value that is not (batch, features)",
+        found=str(begin)[:80],
+        fix="Let its state start from zeros of (batch, features), or from an input.",
     )
 
 
 def _collected(net, node, value, reference, clock):
     """What a stack or a cat of the answers of all steps is."""
     axes, dim = list(value.axes), node.args[1] if len(node.args) > 1 else 0
+    if isinstance(value, Slots) and _word(node) == "stack":
+        place, count = dim % (len(axes) + 1), value.places.size
+        places = np.arange(count).reshape(np.expand_dims(value.places, place).shape)
+        axes.insert(place, "t")
+        net.sequences.setdefault(clock, reference)
+        return Slots(tuple(axes), places, (reference,), (count,), clock)
     if _word(node) == "stack":
         axes.insert(dim % (len(axes) + 1), "t")
     elif axes[dim % len(axes)] == "1":

@@ -20,6 +20,7 @@ from torch.nn.utils import rnn as packing
 
 from ...errors import RnnrtError, UnsupportedModelError
 from ...graph import Graph
+from ...layers import Input
 from .copy import evaluated
 from .export import exported
 from .modules import kind
@@ -147,16 +148,17 @@ def _tensors(value, name):
 
 def _first_that_holds(module, example, shapes):
     """The graph of the first way to trace whose reading the module's own answers confirm."""
-    untraced, refusals, ways = None, [], _ways(module, example)
-    while ways:
-        way, optional = ways.pop(0)
+    untraced, refusals, ways, last = None, [], _ways(module, example), _of_own_length(module, example)
+    while ways or last:
+        still = not ways
+        way, optional = ways.pop(0) if ways else last.pop(0)
         try:
             graph, modules = way(optional)
         except _Untraceable as error:
-            untraced = error
+            untraced = untraced or error if still else error
             continue
         try:
-            program = TracedProgram(graph, modules, type(module).__name__, example, shapes)
+            program = TracedProgram(graph, modules, type(module).__name__, example, shapes, still)
             absent = [name for name in optional if program.role(name) is None]
             if absent:  # no state and no lengths: what forward does without it is another program
                 ways.insert(0, (way, [name for name in optional if name not in absent]))
@@ -170,10 +172,11 @@ def _first_that_holds(module, example, shapes):
             ):  # torch.export keeps guards
                 options["traced"] = _Traced(modules[""].cpu(), graph)
             notes = compare(module, result, example, **options)
+            notes += _why_still(result, refusals, untraced) if still else []
             result.metadata.update({"assumptions": notes} if notes else {})
             return result
         except RnnrtError as error:
-            if not optional or kind(module):
+            if not still and (not optional or kind(module)):
                 refusals.append(error)
     raise refusals[0] if refusals else untraced
 
@@ -203,6 +206,23 @@ def _ways(module, example):
     return ways
 
 
+def _of_own_length(module, example):
+    """The last ways: the program for the example's own number of frames, its batch alone left open."""
+    if example is None or kind(module) is not None:
+        return []
+    few = _of_two(example) or example
+    axes = (0, 1) if all(x is None or x.ndim > 1 for x in few.values() if not isinstance(x, tuple)) else (0,)
+    return [(lambda _, axis=axis: _exported(module, few, batch=axis), []) for axis in axes]
+
+
+def _why_still(graph, refusals, untraced):
+    """A sentence on what made the number of frames fixed."""
+    lengths = sorted({x.length for x in graph.layers if isinstance(x, Input) and x.length})
+    why = (refusals or [untraced])[0]
+    frames = " and ".join(map(str, lengths))
+    return [f"holds for the example's {frames} frames alone: {why.what}."] if lengths and why else []
+
+
 def _of_frames(example, axis):
     """An example of a few rows and FRAMES frames, time being ``axis``, to find loops over frames in; None
     where it is no such example.
@@ -220,7 +240,7 @@ def _of_frames(example, axis):
     def few(x):
         timed = x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point())
         x = cut(x, axis, FRAMES) if timed else x
-        return cut(x, 1 - axis if timed else 0, 3).clone()
+        return cut(x, 1 - axis if timed else 0, 3).clone() if x.ndim else x
 
     return {name: x if x is None else few(x) for name, x in example.items()}
 
@@ -285,7 +305,8 @@ def _symbolic(module, pinned, optional):
     return graph, dict(copied.named_modules()) | {"": copied}
 
 
-def _exported(module, example):
+def _exported(module, example, batch=None):
+    """``batch``: the one axis that stays open, None for all."""
     quiet = logging.root.manager.disable
     said = (
         io.StringIO()
@@ -294,7 +315,7 @@ def _exported(module, example):
         warnings.simplefilter("ignore")
         logging.disable()
         try:
-            return exported(evaluated(module), example)
+            return exported(evaluated(module), example, batch)
         except Exception as error:  # the user's own, and torch.export's many
             raise _untraceable(error) from error
         finally:

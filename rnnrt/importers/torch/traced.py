@@ -7,6 +7,7 @@ import operator
 import re
 from pathlib import PurePath
 
+import numpy as np
 import torch
 import torch.fx
 import torch.nn.functional
@@ -46,11 +47,12 @@ _ASSERTS = ("_assert", "_assert_is_none")
 
 class TracedProgram(Program):
     """An fx graph and the modules it calls; ``example``: {parameter of forward: a tensor}, or None;
-    ``shapes``: {parameter of forward: sizes}, or None.
+    ``shapes``: {parameter of forward: sizes}, or None; ``still``: whether it is the program of the example's
+    own number of frames.
     """
 
-    def __init__(self, graph, modules, name, example, shapes=None):
-        self.modules = modules
+    def __init__(self, graph, modules, name, example, shapes=None, still=False):
+        self.modules, self.still = modules, still
         super().__init__(list(graph.nodes), name, example, shapes)
 
     def _skip(self):
@@ -63,6 +65,13 @@ class TracedProgram(Program):
             if node.op == "placeholder" and node.users and all(u in skipped for u in node.users):
                 skipped.add(node)
         return skipped
+
+    def _works_out(self, node):
+        """Calls of numbers alone, but for zeros that an input meets: these may be a state."""
+        if node.op not in ("call_function", "call_method") or node in self.reached:
+            return False
+        met = any(user in self.reached or user.op == "output" for user in node.users)
+        return bool(node.all_input_nodes) or not met
 
     def _word(self, node):
         if node.op == "call_module":
@@ -139,7 +148,7 @@ class TracedProgram(Program):
 
     def _layouts(self, node, fixed):
         """A size of one that torch.export took for a constant is no open number of frames."""
-        least, layouts = node.meta.get("least", ()), []
+        least, layouts, fixed = node.meta.get("least", ()), [], fixed or self.still
         for own in super()._layouts(node, fixed):
             place = own.axes.index("t") if "t" in own.axes and node in self.example else None
             one = place is not None and place < len(least) and least[place] is None
@@ -199,8 +208,10 @@ class TracedProgram(Program):
         return {"source": "torch", "torch_version": torch.__version__, "module": self.name}
 
     def _folded(self, node, values):
-        load = lambda tree: torch.fx.node.map_arg(tree, lambda n: torch.from_numpy(values[n].array))
+        numbers = lambda n: torch.from_numpy(v.array) if isinstance(v := values[n], Constant) else v
+        load = lambda tree: torch.fx.node.map_arg(tree, numbers)
         arguments, options = load(node.args), load(node.kwargs)
+        self._keep_parameters(node, values)
         try:
             if node.op == "call_method":
                 value = getattr(arguments[0], node.target)(*arguments[1:], **options)
@@ -210,7 +221,22 @@ class TracedProgram(Program):
             raise UnsupportedModelError(
                 f"cannot be worked out from the parameters alone ({error})"
             ) from error
-        return Constant(node.name, value.numpy()) if isinstance(value, torch.Tensor) else value
+        constant = lambda v: Constant(node.name, array_of(v, node.name)) if isinstance(v, torch.Tensor) else v
+        return type(value)(map(constant, value)) if type(value) in (tuple, list) else constant(value)
+
+    def _keep_parameters(self, node, values):
+        """Raise where a call would write over a parameter, which is the module's."""
+        word = node.target if isinstance(node.target, str) else getattr(node.target, "_opname", "")
+        if not word.endswith("_") or word.endswith("__") or not isinstance(node.args[0], torch.fx.Node):
+            return
+        written = values[node.args[0]].array
+        for other in self.nodes:
+            if other.op == "get_attr" and isinstance(values.get(other), Constant):
+                if np.shares_memory(written, values[other].array):
+                    raise UnsupportedModelError(
+                        f"forward changes the tensor {other.target!r} of its module",
+                        fix="Take a state as an argument instead.",
+                    )
 
     def _where(self, node):
         lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")

@@ -37,12 +37,23 @@ def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=N
     """
     module = evaluated(module).cpu()
     comparison = _Comparison(module, graph, example, optional, finals, least)
-    notes = comparison.notes()
+    notes = [*_read_otherwise(graph), *comparison.notes()]
     if comparison.shortened and traced is not None:
         comparison.at_full_length(traced)
     if _real(module) in (torch.float16, torch.bfloat16):  # too coarse to tell a small fault
         notes += _Comparison(module.float(), graph, example, optional, finals, least).notes()
     return list(dict.fromkeys(notes))
+
+
+def _read_otherwise(graph):
+    """A sentence for each way in which an answer has other axes than torch's."""
+    if graph.metadata.get("keeps_ones"):
+        yield "an answer keeps the axis of a batch of one, which torch's squeeze drops."
+    for name in graph.metadata.get("parted_outputs", ()):
+        words = {"b": "batch", "t": "time", "f": "features"}
+        axes = next(output.axes for output in graph.outputs if output.name == name)
+        own = ", ".join(words[a] for a in axes)
+        yield f"the output {name!r} is ({own}); torch merges its first two axes."
 
 
 def _says_nothing(answer):
@@ -51,10 +62,12 @@ def _says_nothing(answer):
     return any(not t.numel() or t.isnan().all() for t in tensors)
 
 
-def _real(module):
-    """The type of numbers a module computes in."""
+def _real(module, example=None):
+    """The type of numbers a module computes in: of several that of the example."""
     tensors = itertools.chain(module.parameters(), module.buffers())
-    return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+    types = dict.fromkeys(t.dtype for t in tensors if t.is_floating_point())
+    given = [x.dtype for x in (example or {}).values() if isinstance(x, torch.Tensor)]
+    return next((t for t in given if t in types), next(iter(types), torch.float32))
 
 
 class _Comparison:
@@ -62,7 +75,7 @@ class _Comparison:
 
     def __init__(self, module, graph, example, optional, finals, least):
         self.module, self.graph, self.finals, self.least = module, graph, finals, least
-        self.example, self.optional, self.real = example or {}, set(optional), _real(module)
+        self.example, self.optional, self.real = example or {}, set(optional), _real(module, example)
         self.made_up = example is None
         self.inputs = {layer.name: layer for layer in graph.layers if isinstance(layer, Input)}
         self.states = list(graph.metadata.get("state_inputs", ()))
@@ -334,12 +347,24 @@ class _Comparison:
             features = graph.signals[output.value].features
             axes = output.axes if features else output.axes.replace("f", "")
             wanted = tensor.float().numpy()
+            end = int(lengths.max()) if output.name in cut and lengths is not None else None
+            y, r = (a[output.name] if end is None else a[output.name][:, :end] for a in (outputs, rounded))
+            wanted = _with_axes(wanted, axes, y, output.name, graph.metadata)
             if wanted.ndim != len(axes):
                 return np.inf, 0.0
-            end = int(lengths.max()) if output.name in cut and lengths is not None else None
-            y, r = (a[output.name][:, :end] for a in (outputs, rounded))
             pairs.append((y, to_canonical(wanted, axes), r))
         if len(kept) != len(graph.outputs) or any(a.shape != b.shape for a, b, _ in pairs):
             return np.inf, 0.0
         worst = max(distance(y, wanted) for y, wanted, _ in pairs)
         return worst, max((distance(y, r) for y, _, r in pairs if r is not None), default=0.0)
+
+
+def _with_axes(wanted, axes, y, name, metadata):
+    """Torch's answer with the axes of ours, where the graph says that they differ; ``y``: ours."""
+    rest = iter(y.shape["t" in axes and 2 or 1 :])
+    own = {"b": y.shape[0], "t": y.shape[1] if "t" in axes else None}
+    shape = [own[a] if a in "bt" else next(rest) for a in axes]
+    parted = name in metadata.get("parted_outputs", ()) and wanted.shape == (shape[0] * shape[1], *shape[2:])
+    longer = lambda sizes: [n for n in sizes if n != 1]
+    squeezed = metadata.get("keeps_ones") and longer(wanted.shape) == longer(shape)
+    return wanted.reshape(shape) if parted or squeezed else wanted
