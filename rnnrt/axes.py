@@ -29,6 +29,26 @@ def to_canonical(array, axes):
     return _moved(array, axes, _canonical(axes))
 
 
+def as_said(array, output, features, batch, metadata):
+    """A framework's answer with the axes of a graph's ``output``, where the graph's metadata says that they
+    differ: its batch and time are merged there, or it lacks axes of size one. ``features``: of the signal.
+    """
+    own = letters(output.axes, len(features))
+    sizes = {f"f{k}": n for k, n in enumerate(features)} | {"b": batch}
+    if output.name in metadata.get("parted_outputs", ()) and array.ndim == len(own) - 1:
+        sizes["t"] = array.shape[0] // max(batch, 1)
+    elif metadata.get("keeps_ones") and array.ndim < len(own):
+        known = max(int(np.prod([sizes[a] for a in own if a != "t"])), 1)
+        sizes["t"] = array.size // known
+    else:
+        return array
+    shape = [sizes[a] for a in own]
+    longer = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
+    merged = array.ndim == len(own) - 1 and list(array.shape[1:]) == shape[2:]
+    fits = array.size == int(np.prod(shape)) and (longer or merged)
+    return array.reshape(shape) if fits else array
+
+
 def _canonical(axes):
     return "".join(a for a in "bt" if a in axes) + "f" * axes.count("f")
 

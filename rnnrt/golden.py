@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import verification
-from .axes import to_canonical, to_source
+from .axes import as_said, to_canonical, to_source
 from .errors import (
     MissingExtraError,
     ModelFileError,
@@ -308,6 +308,7 @@ def canonical(made, graph, by):
     outputs = {}
     for output, y in zip(graph.outputs, made):
         signal = graph.signals[output.value]
+        y = as_said(y, output, signal.features, 2, graph.metadata)
         y = to_canonical(y, output.axes) if y.ndim == 1 + signal.time + len(signal.features) else y
         if len(made) != len(graph.outputs) or y.shape != (2, *y.shape[1 : 1 + signal.time], *signal.features):
             raise VerificationError(

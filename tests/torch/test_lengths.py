@@ -21,6 +21,11 @@ def packed(x, n):
     return pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
 
 
+def real(x, n):
+    """Truth values of (batch, time): whether a row has a frame."""
+    return torch.arange(x.size(1))[None, :] < n[:, None]
+
+
 def padded(p, total=None):
     return pad_packed_sequence(p, batch_first=True, total_length=total)[0]
 
@@ -58,6 +63,25 @@ PROGRAMS = {
     "counted behind a stride": lambda s, x, n: padded(
         s.gru(packed(s.conv(x.transpose(1, 2)).transpose(1, 2), n))[0]
     ),
+    "masked by the numbers of frames": lambda s, x, n: s.fc(x) * real(x, n).unsqueeze(-1),
+    "masked beside what is packed": lambda s, x, n: (
+        padded(s.gru(packed(x, n))[0], x.size(1)).mean(1)
+        + (s.gru(x)[0] * real(x, n)[..., None].float()).sum(1)
+    ),
+    "attention that a mask keeps in the row": lambda s, x, n: (
+        torch.softmax(
+            s.fc(x)[..., 0].masked_fill(torch.arange(x.size(1)).view(1, -1) >= n.view(-1, 1), -1e9), 1
+        )
+        .unsqueeze(1)
+        .bmm(x)
+        .squeeze(1)
+    ),
+    "minus infinity past the end": lambda s, x, n: torch.softmax(
+        s.fc(x).masked_fill(~real(x, n)[:, :, None], float("-inf")), 1
+    ).sum(1),
+    "numbers repeated for every row": lambda s, x, n: (
+        s.fc(x) * (torch.arange(x.shape[1]).expand(x.shape[0], -1) < n.unsqueeze(1)).to(x.dtype).unsqueeze(2)
+    ).amax(1),
     "both": lambda s, x, n: (padded(s.gru(packed(x, n))[0]), padded(s.gru(packed(x, n))[0], x.size(1))),
 }
 

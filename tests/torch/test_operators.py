@@ -206,6 +206,47 @@ CASES = {
         lambda m, x: m.d(torch.stack([x[:, -1], x.mean(1), x.amax(1)], dim=1))[0],
         d=nn.GRU(6, 3, batch_first=True),
     ),
+    "stacked along the last axis": lambda: frames(
+        lambda m, x: (torch.stack([x, m.l(x)], -1) * torch.sigmoid(x[..., :1]).unsqueeze(-1)).sum(-1),
+        l=nn.Linear(6, 6),
+    ),
+    "softmax over a stack": lambda: frames(
+        lambda m, x: torch.stack([x, m.l(x), x * x], 2).softmax(2)[:, :, 1] + 0.1 * x, l=nn.Linear(6, 6)
+    ),
+    "joined over time": lambda: channels(
+        lambda m, x: m.c(torch.cat([F.max_pool1d(x, 2), x], -1)), c=nn.Conv1d(6, 3, 3)
+    ),
+    "joined with no frames of features": lambda: frames(
+        lambda m, x: torch.cat([x, x.mean(-1, keepdim=True)], -1)
+    ),
+    "down and up again": lambda: channels(
+        lambda m, x: x + F.pad(m.up(m.down(x)), (0, 1)),
+        down=nn.Conv1d(6, 6, 4, 2, 1),
+        up=nn.ConvTranspose1d(6, 6, 4, 2, 1),
+    ),
+    "a number for every frame": lambda: frames(
+        lambda m, x: m.l(x * m.a + m.b), a=draw(13, 1), b=draw(13, 6), l=nn.Linear(6, 3)
+    ),
+    "greater and lesser of two": lambda: frames(
+        lambda m, x: torch.max(x, m.l(x)) - torch.min(x, m.a) * torch.max(x, m.a),
+        l=nn.Linear(6, 6),
+        a=draw(6),
+    ),
+    "filled with infinity": lambda: frames(
+        lambda m, x: x.masked_fill(x < x[..., :1], float("-inf")).softmax(-1)
+    ),
+    "a matrix for every channel": lambda: frames(
+        lambda m, x: torch.einsum("btij,ijk->btik", x.unflatten(-1, (2, 3)), m.w).flatten(2), w=draw(2, 3, 4)
+    ),
+    "written over": lambda: frames(lambda m, x: F.relu(m.l(x), inplace=True) + x, l=nn.Linear(6, 6)),
+    "read after it was written over": lambda: frames(lambda m, x: F.relu(x, inplace=True) + x),
+    "masked in place": lambda: frames(lambda m, x: x.masked_fill_(x < 0, -2.0) * x),
+    "a picture of one channel": lambda: frames(
+        lambda m, x: m.n(x.unsqueeze(1)).squeeze(1), n=nn.BatchNorm2d(1).requires_grad_(False)
+    ),
+    "constants worked out": lambda: frames(
+        lambda m, x: F.linear(x, torch.linspace(0, 1, 36).view(6, 6).tril() * m.w), w=draw(6, 6)
+    ),
     "stacked and summed": lambda: frames(
         lambda m, x: torch.stack([x, m.l(x), x], 0).sum(0) / torch.stack([x + 9, x + 5]).mean(0),
         l=nn.Linear(6, 6),
@@ -333,7 +374,11 @@ REFUSED = {
         lambda m, x: (x @ x.transpose(1, 2)).softmax(-1) @ x,
         "one side has one row",
     ),
-    "filled with infinity": (frames, lambda m, x: x.masked_fill(x < 0, float("-inf")), "must be finite"),
+    "filled with nothing": (
+        frames,
+        lambda m, x: x.masked_fill(x < 0, float("nan")),
+        "NaN cannot be filled in",
+    ),
     "the whole batch": (frames, lambda m, x: x - x.mean(), "the batch among them"),
     "variance of time and features": (frames, lambda m, x: x / x.var((1, 2), keepdim=True), "correction=0"),
     "a third of the norm": (frames, lambda m, x: x.norm(3, -1), "1, 2 or infinity"),

@@ -132,7 +132,9 @@ class IndexByTensor(_Lstm):
 class OverwrittenResidual(_Lstm):
     def forward(self, x):
         y = self.rnn(x)[0]
-        return F.relu(y, inplace=True) + y
+        part = y[..., :2]
+        part.relu_()
+        return y
 
 
 @refused("track_running_stats=False")
@@ -149,12 +151,6 @@ class BatchStatistics(nn.Module):
 class SoftplusCutOff(_Lstm):
     def forward(self, x):
         return F.softplus(self.rnn(x)[0], threshold=3)
-
-
-@refused("squeeze without dim")
-class BareSqueeze(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[0].squeeze()
 
 
 @refused("do not tell the shape")
@@ -188,12 +184,6 @@ class Broadcasting(_Lstm):
     def forward(self, x):
         out, (h, _) = self.rnn(x)
         return out + h[-1]
-
-
-@refused("Return h_n\\[-1\\] instead")
-class OnlyStates(_Lstm):
-    def forward(self, x):
-        return self.rnn(x)[1]
 
 
 @refused("initial state must be zeros")
@@ -275,31 +265,7 @@ class FlattenOfAFreeLength(nn.Module):
         return self.fc(self.conv(x).flatten(1))
 
 
-@refused("batch or time of the input 'x' became a constant", example=torch.zeros(2, 3, 4))
-class AnotherAtThree(_Lstm):
-    def forward(self, x):
-        return self.fc(self.rnn(x * 2.0 if x.size(1) == 3 else x)[0])
-
-
-@refused("depends on the batch or the number of frames", example=torch.ones(2, 8, 4))
-class OddAndEven(_Lstm):
-    def forward(self, x):
-        return self.rnn(x * 2.0 if x.size(1) % 2 == 0 else x)[0]
-
-
-@refused("depends on the batch or the number of frames", example=torch.ones(2, 30, 4))
-class AnotherBelowSix(_Lstm):
-    def forward(self, x):
-        return self.rnn(x * 2.0 if x.size(1) > 5 else x)[0]
-
-
-@refused("became a constant", example=torch.ones(2, 8, 4))
-class AnotherAboveAHundred(_Lstm):
-    def forward(self, x):
-        return self.rnn(x * 2.0 if x.size(1) > 100 else x)[0]
-
-
-@refused("forward cannot be traced", example=torch.ones(2, 8, 4))
+@refused("decides by the values of a tensor", example=torch.ones(2, 8, 4))
 class DataDependentWithAnExample(_Lstm):
     def forward(self, x):
         return self.rnn(x)[0] if x.sum() > 0 else self.fc(x)

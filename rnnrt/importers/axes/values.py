@@ -293,6 +293,13 @@ class Refused:
     why: str
 
 
+@dataclass(frozen=True)
+class Unset(Refused):
+    """A tensor of a shape, Sizes and numbers, whose numbers are not set yet."""
+
+    shape: tuple = ()
+
+
 def shown(value):
     """A value of a program in a message: tensors by their axes."""
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):

@@ -91,6 +91,16 @@ def floor_divide(net, a, b):
 
 
 @operator(truth="refused")
+def remainder(net, a, b):
+    """a % b of sizes that are known."""
+    if _whole(a) and _whole(b) and b:
+        return a % b
+    if _counts(a) and _counts(b):
+        raise _of_a_length(net, f"{a} % {b}")
+    raise UnsupportedModelError("only sizes have a remainder", found=f"{a} % {b}")
+
+
+@operator(truth="refused")
 def larger_size(net, a, b):
     """The larger one of two sizes."""
     if _whole(a) and _whole(b):
@@ -230,8 +240,10 @@ def concat(net, tensors, axis=0):
     """Tensors side by side over their features, or stacks of states one after the other."""
     if not tensors or any(not isinstance(x, Tensor) for x in tensors):
         raise UnsupportedModelError("only tensors can be concatenated", found=", ".join(map(str, tensors)))
+    position = net.axis(tensors[0], axis)
+    if any(x.axes[position : position + 1] == ("f",) for x in tensors):
+        tensors = [_one_feature(net, x, position) for x in tensors]
     first = tensors[0]
-    position = net.axis(first, axis)
     alike = all(x.axes == first.axes for x in tensors)
     if alike and first.axes[position] == "t":
         return _one_after_the_other(net, tensors)
@@ -249,6 +261,14 @@ def concat(net, tensors, axis=0):
     if not together(tensors) and not of_one_length(net, tensors):
         raise other_frames(net, ", ".join(map(str, tensors)))
     return net.tensor(net.add(Concatenate, *(x.reference for x in tensors)), first.axes, first.clock)
+
+
+def _one_feature(net, x, position):
+    """A tensor whose axis of size one stands beside others' features, as one feature."""
+    if len(x.axes) <= position or x.axes[position] != "1" or "f" in x.axes:
+        return x
+    axes = x.axes[:position] + ("f",) + x.axes[position + 1 :]
+    return x.view(axes, (net.add(Reshape, x.reference, features=(1,)),))
 
 
 def _one_after_the_other(net, tensors):

@@ -9,7 +9,6 @@ not here takes Slots only where they have one axis of numbers.
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 
 import numpy as np

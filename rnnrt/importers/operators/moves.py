@@ -11,7 +11,18 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ...layers import Last, Reshape
 from ..axes.regroup import flattened, reshaped
-from ..axes.values import Harmless, Learned, LengthError, Lengths, Refused, Size, StateInput, Tensor, Zeros
+from ..axes.values import (
+    Harmless,
+    Learned,
+    LengthError,
+    Lengths,
+    Refused,
+    Size,
+    StateInput,
+    Tensor,
+    Unset,
+    Zeros,
+)
 from .comparisons import truth
 from .table import operator
 
@@ -214,3 +225,28 @@ def zeros_like(net, x):
     if isinstance(x, Tensor):
         return Zeros(tuple(net.sizes(x)))
     return x if isinstance(x, Zeros) else Refused("zeros_like is not supported here")
+
+
+_NEVER_SET = "a tensor is read whose numbers were never set"
+
+
+@operator()
+def unset(net, shape):
+    """A tensor of a shape, Sizes and numbers, before any number is set."""
+    return Unset(_NEVER_SET, tuple(shape))
+
+
+@operator(ids=True, unread=True)
+def unset_like(net, x):
+    """A tensor of the shape of another, before any number is set."""
+    return Unset(_NEVER_SET, tuple(net.sizes(x))) if isinstance(x, Tensor) else Refused(_NEVER_SET)
+
+
+@operator(unread=True)
+def set_to_zero(net, x):
+    """Zeros in the place of numbers that are not set."""
+    if not isinstance(x, Unset):
+        raise UnsupportedModelError(
+            "only a new tensor can be set to zero", found=str(x), fix="Make zeros: torch.zeros."
+        )
+    return Zeros(x.shape)

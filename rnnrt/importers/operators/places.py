@@ -1,5 +1,5 @@
-"""Operators on the axes of Slots, frames of several axes: moving, dropping, picking and joining them. Most are
-NumPy's own, on the places that numbers have.
+"""Operators on the axes of Slots, frames of several axes: moving, dropping, picking and joining them. Most
+are NumPy's own, on the places that numbers have.
 
 What each registers stands for the operator of its name where that is given Slots (table.py).
 """

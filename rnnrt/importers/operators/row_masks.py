@@ -1,7 +1,7 @@
 """Masks made of the lengths of rows: the numbers of the frames, 0, 1, 2 ..., compared with them.
 
-Both are given axes of size one, or are repeated along them, until they have (batch, time) between them; what a
-comparison makes then is 1 in the frames that a row has, or in those that it has not.
+Both are given axes of size one, or are repeated along them, until they have (batch, time) between them; what
+a comparison makes then is 1 in the frames that a row has, or in those that it has not.
 """
 
 from __future__ import annotations

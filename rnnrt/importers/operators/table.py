@@ -29,6 +29,7 @@ from ..axes.values import (
     Refused,
     Size,
     Tensor,
+    Unset,
     Zeros,
     settled,
     shown,
@@ -39,8 +40,8 @@ class Operator(NamedTuple):
     """``lower``: f(net, **arguments). ``ids``, ``padding``, ``packed``: whether it takes whole numbers, a
     tensor with zeros put around it, a packed sequence. ``items``: it takes an item of another operator's
     result, so the other items do not matter. ``truth``: what it makes of truth values, one of TRUTH, or the
-    operator that stands for it where all of OPERANDS are truth values. ``apart``: it takes Slots itself. ``unread``: it asks
-    for no numbers, so that a tensor may have been changed in place.
+    operator that stands for it where all of OPERANDS are truth values. ``apart``: it takes Slots itself.
+    ``unread``: it asks for no numbers, so that a tensor may have been changed in place.
     """
 
     lower: Callable
@@ -109,7 +110,18 @@ def apply(net, name, **arguments):
 
 
 #: operators that take zeros for the tensor they are
-_FILLING = {"multiply", "subtract", "divide", "concat", "linear", "matmul", "einsum", "stack", "maximum"}
+_FILLING = {
+    "multiply",
+    "subtract",
+    "divide",
+    "concat",
+    "linear",
+    "matmul",
+    "einsum",
+    "stack",
+    "maximum",
+    "tile",
+}
 
 
 def _filled(net, value):
@@ -175,7 +187,7 @@ def readable(net, value, unread=False):
     """Raise where a value cannot be carried on, or the source would show something else by then;
     ``unread``: only what it is matters, not its numbers.
     """
-    if isinstance(value, Refused):
+    if isinstance(value, Refused) and not (unread and isinstance(value, Unset)):
         raise UnsupportedModelError(value.why)
     if not unread and isinstance(value, (Tensor, Slots)) and value.root in net.overwritten:
         raise UnsupportedModelError(

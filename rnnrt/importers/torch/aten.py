@@ -610,6 +610,10 @@ ZEROS = vocabulary(
         "zeros": Word("zeros", rest("size", "shape"), *_MADE_OF),
         "new_zeros": Word("zeros", *harmless("self"), rest("size", "shape"), *_MADE_OF),
         "zeros_like": Word("zeros_like", x, *_MADE_OF, *memory),
+        "empty": Word("unset", rest("size", "shape"), *_MADE_OF, *memory),
+        "new new_empty": Word("unset", *harmless("self"), rest("size", "shape"), *_MADE_OF),
+        "empty_like": Word("unset_like", x, *_MADE_OF, *memory),
+        "zero_": Word("set_to_zero", x),
         "arange": Word("frame_numbers", rest("end", "bounds"), *_MADE_OF, *harmless("out")),
     }
 )

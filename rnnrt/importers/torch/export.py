@@ -52,6 +52,9 @@ class _Recurrent(torch.nn.Module):
         self.sizes = [module.num_layers * directions, directions * hidden, hidden, module.hidden_size]
         self.name, self.batch_first, self.cells = name, module.batch_first, module.mode == "LSTM"
 
+    def flatten_parameters(self):
+        """What a recurrent module does for its memory alone."""
+
     def forward(self, input, hx=None):
         states = [] if hx is None else list(hx) if isinstance(hx, (tuple, list)) else [hx]
         out, *finals = torch.ops.rnnrt.recurrent(

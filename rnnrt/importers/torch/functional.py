@@ -188,6 +188,7 @@ PYTHON = vocabulary(
         "mul": Word("multiply", _left, _right),
         "truediv": Word("divide", _left, _right),
         "floordiv": Word("floor_divide", _left, _right),
+        "mod": Word("remainder", _left, _right),
         "neg": Word("negate", takes("a", "x")),
         "gt": Word("greater", _left, _right),
         "lt": Word("less", _left, _right),

@@ -192,7 +192,7 @@ class Program:
         while waiting:
             value = waiting.pop()
             for user in value.users:
-                name, word = self.words.get(user) or ("", None) if user.op != "call_module" else ("", None)
+                _, word = self.words.get(user) or ("", None) if user.op != "call_module" else ("", None)
                 if word is None:
                     return False
                 if word.operator in _KEEPING:
@@ -208,7 +208,7 @@ class Program:
     def _numbers_frames(self, node):
         """Whether a value is the numbers of frames, with axes of size one or repeated."""
         while getattr(node, "op", "").startswith("call_") and self.words.get(node):
-            name, word = self.words[node]
+            _, word = self.words[node]
             if word.operator == "frame_numbers":
                 return True
             if word.operator not in _KEEPING:
@@ -267,8 +267,11 @@ class Program:
         if not layouts:
             raise UnsupportedModelError(
                 f"the example for {node.target!r} has a shape that is not supported",
-                expected="(batch, time, features) in some order",
+                expected="(batch, time)" if example.ids else "(batch, time, features) in some order",
                 found=str(tuple(example.shape)),
+                fix="Import the part behind the Embedding, which reads numbers, or what reads one row of ids."
+                if example.ids
+                else "Import the parts whose inputs have such axes.",
             )
         return layouts
 
@@ -338,7 +341,7 @@ class Program:
         another that is time. Ways that all fix the number of frames take the same arrays and answer the same.
         """
         ways = {(own.size, own.ids, own.axes if isinstance(own.size, tuple) else None) for own in layouts}
-        if len(ways) < 2 or all(own.length is not None for own in layouts):
+        if len(ways) < 2 or all(own.length is not None or "t" not in own.axes for own in layouts):
             return
         if not self.example:
             raise self._untold(node)

@@ -35,11 +35,7 @@ _OF_A_SIZE = ("zeros_like", "new_zeros", "ones_like", "new_ones", "full_like", "
 def rolled(graph, modules):
     """(the graph with its loops as calls of Loops, the modules with them); None where it has none."""
     modules, count = dict(modules), 0
-    for node in list(graph.nodes):
-        if _word(node) == "slice" and _whole(*node.args):  # torch.export leaves out some of them
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-    _embed_first(graph)
+    embed_first(graph)
     while count < _MOST_LOOPS and (found := _Unrolled.of(graph)) is not None:
         name = found.name(modules)
         graph = found.written(name)
@@ -48,12 +44,16 @@ def rolled(graph, modules):
     return (graph, modules) if count else None
 
 
-def _embed_first(graph):
+def embed_first(graph):
     """Frames of embedded ids in the place of embedded frames of ids: numbers can be taken of what a layer
     makes, not of ids.
     """
     embedded = {}
     for node in list(graph.nodes):
+        if _word(node) == "slice" and _whole(*node.args):  # torch.export leaves out some of them
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+            continue
         if _word(node) != "embedding":
             continue
         root, moves = node.args[1], []
@@ -64,7 +64,9 @@ def _embed_first(graph):
             continue
         with graph.inserting_before(node):
             if (key := (node.args[0], root)) not in embedded:
-                made = graph.call_function(node.target, (node.args[0], root, *node.args[2:]), dict(node.kwargs))
+                made = graph.call_function(
+                    node.target, (node.args[0], root, *node.args[2:]), dict(node.kwargs)
+                )
                 made.meta["val"] = SimpleNamespace(shape=(*_sizes(root), _sizes(node)[-1]))
                 made.stack_trace = node.stack_trace
                 embedded[key] = made

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...axes import letters
+from ...axes import as_said, letters
 from ...errors import UnsupportedModelError
 from .program import leaves
 
@@ -33,7 +33,11 @@ def by_rows(answers, graph):
                 expected=str(len(graph.outputs)),
                 found=str(len(kept)),
             )
-        return [y.detach().float().numpy() for y in kept]
+        features = [graph.signals[o.value].features for o in graph.outputs]
+        return [
+            as_said(y.detach().float().numpy(), o, f, batch, graph.metadata)
+            for y, o, f in zip(kept, graph.outputs, features)
+        ]
 
     def call(given):
         given = [np.asarray(x) for x in given]

@@ -23,11 +23,17 @@ from ...graph import Graph
 from ...layers import Input
 from .copy import evaluated
 from .export import exported
+from .filled import stacked
 from .modules import kind
 from .program import RECURRENT, leaves
-from .rolled import FRAMES, rolled
-from .traced import TracedProgram, own_line
+from .rolled import FRAMES, embed_first, rolled
+from .traced import BY_VALUE, TracedProgram, own_line
 from .verify import compare
+
+#: calls of a program that holds for the example's frames alone, its loops unrolled
+_MOST_CALLS = 4000
+#: frames more that an input has whose frames no loop is looked for in
+_MORE = 3
 
 
 class _Tracer(torch.fx.Tracer):
@@ -201,7 +207,7 @@ def _ways(module, example):
         if (wider := _of_two(example)) is not None:
             ways.append((lambda _: _exported(module, wider), []))
         for axis in (1, 0):
-            if (some := _of_frames(example, axis)) is not None:
+            for some in _of_frames(example, axis):
                 ways.append((lambda _, some=some: _loops(module, some), []))
     return ways
 
@@ -212,7 +218,19 @@ def _of_own_length(module, example):
         return []
     few = _of_two(example) or example
     axes = (0, 1) if all(x is None or x.ndim > 1 for x in few.values() if not isinstance(x, tuple)) else (0,)
-    return [(lambda _, axis=axis: _exported(module, few, batch=axis), []) for axis in axes]
+    return [(lambda _, axis=axis: _still(module, few, axis), []) for axis in axes]
+
+
+def _still(module, example, axis):
+    """The program of torch.export for the example's own number of frames, the batch at ``axis``."""
+    graph, modules = _exported(module, example, batch=axis)
+    if len(graph.nodes) > _MOST_CALLS:
+        raise _Untraceable(
+            f"forward makes {len(graph.nodes)} calls for the example's frames",
+            fix="Give a shorter example, or use whole-sequence layers.",
+        )
+    embed_first(graph)
+    return graph, modules
 
 
 def _why_still(graph, refusals, untraced):
@@ -224,25 +242,25 @@ def _why_still(graph, refusals, untraced):
 
 
 def _of_frames(example, axis):
-    """An example of a few rows and FRAMES frames, time being ``axis``, to find loops over frames in; None
-    where it is no such example.
+    """Examples of a few rows and FRAMES frames, time being ``axis``, to find loops over frames in: of inputs
+    of two lengths one that has FRAMES of the first, and one of the second.
     """
     tensors = [x for x in example.values() if isinstance(x, torch.Tensor)]
     if len(tensors) < len([x for x in example.values() if x is not None]):
-        return None
+        return []
     lengths = {x.shape[axis] for x in tensors if x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point())}
-    if len(lengths) != 1:
-        return None
+    if len(lengths) not in (1, 2):
+        return []
 
     def cut(x, dim, size):
         return x.repeat_interleave(-(-size // x.shape[dim]), dim).narrow(dim, 0, size) if x.shape[dim] else x
 
-    def few(x):
+    def few(x, length):
         timed = x.ndim == 3 or (x.ndim == 2 and not x.is_floating_point())
-        x = cut(x, axis, FRAMES) if timed else x
+        x = cut(x, axis, FRAMES + _MORE * (x.shape[axis] != length)) if timed else x
         return cut(x, 1 - axis if timed else 0, 3).clone() if x.ndim else x
 
-    return {name: x if x is None else few(x) for name, x in example.items()}
+    return [{name: x if x is None else few(x, n) for name, x in example.items()} for n in sorted(lengths)]
 
 
 def _loops(module, example):
@@ -315,7 +333,9 @@ def _exported(module, example, batch=None):
         warnings.simplefilter("ignore")
         logging.disable()
         try:
-            return exported(evaluated(module), example, batch)
+            graph, modules = exported(evaluated(module), example, batch)
+            stacked(graph)
+            return graph, modules
         except Exception as error:  # the user's own, and torch.export's many
             raise _untraceable(error) from error
         finally:
@@ -382,6 +402,10 @@ def _untraceable(error):
     if isinstance(error, UnsupportedModelError):
         return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "data-dependent" in lines[0]:
+        return _Untraceable(
+            "forward decides by the values of a tensor", where=_raised_at(error), fix=BY_VALUE
+        )
     return _Untraceable(
         f"forward cannot be traced: {lines[0]}",
         where=_raised_at(error),

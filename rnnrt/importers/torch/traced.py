@@ -42,6 +42,21 @@ WITHOUT_CALL = (
     "Write it with supported calls (docs/coverage.md), or move it out of forward: its result is then an "
     "input, or it reads the output."
 )
+BY_VALUE = (
+    "Compute without asking for values: a mask, arange(x.size(1)) < lengths[:, None], or torch.where; or "
+    "import the parts around it."
+)
+#: what to do instead of a call that forward often makes
+_INSTEAD = {
+    "sort": "Pack with enforce_sorted=False, which needs no rows in order.",
+    "argsort": "Pack with enforce_sorted=False, which needs no rows in order.",
+    "item": BY_VALUE,
+    "nonzero": BY_VALUE,
+    "__getitem__": BY_VALUE,
+    "copy_": "Collect the frames in a list and stack them, or write every frame of a new tensor once.",
+    "index_put_": "Compute without asking for values: torch.where, or a mask.",
+    "__setitem__": "Collect the frames in a list and stack them.",
+}
 _ASSERTS = ("_assert", "_assert_is_none")
 
 
@@ -104,8 +119,9 @@ class TracedProgram(Program):
             module = "torch" if module.startswith("torch._C") else module.lstrip("_")
             shown = f"{module}.{getattr(target, '__name__', target)}"
         if found[1] is None:
+            fix = _INSTEAD.get(shown.rpartition(".")[2], WITHOUT_CALL)
             raise UnsupportedModelError(
-                f"the call {shown} is not supported", where=self._where(node), fix=WITHOUT_CALL
+                f"the call {shown} is not supported", where=self._where(node), fix=fix
             )
         return found
 
@@ -231,12 +247,12 @@ class TracedProgram(Program):
             return
         written = values[node.args[0]].array
         for other in self.nodes:
-            if other.op == "get_attr" and isinstance(values.get(other), Constant):
-                if np.shares_memory(written, values[other].array):
-                    raise UnsupportedModelError(
-                        f"forward changes the tensor {other.target!r} of its module",
-                        fix="Take a state as an argument instead.",
-                    )
+            own = values.get(other) if other.op == "get_attr" else None
+            if isinstance(own, Constant) and np.shares_memory(written, own.array):
+                raise UnsupportedModelError(
+                    f"forward changes the tensor {other.target!r} of its module",
+                    fix="Take a state as an argument instead.",
+                )
 
     def _where(self, node):
         lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ... import reference, state_form
-from ...axes import letters, to_canonical
+from ...axes import as_said, letters, to_canonical
 from ...errors import ShapeError, StateError, UnsupportedModelError
 from ...layers import Embedding, Input
 from ...verification import distance, longest_row
@@ -349,7 +349,7 @@ class _Comparison:
             wanted = tensor.float().numpy()
             end = int(lengths.max()) if output.name in cut and lengths is not None else None
             y, r = (a[output.name] if end is None else a[output.name][:, :end] for a in (outputs, rounded))
-            wanted = _with_axes(wanted, axes, y, output.name, graph.metadata)
+            wanted = as_said(wanted, output, features, len(y), graph.metadata)
             if wanted.ndim != len(axes):
                 return np.inf, 0.0
             pairs.append((y, to_canonical(wanted, axes), r))
@@ -357,14 +357,3 @@ class _Comparison:
             return np.inf, 0.0
         worst = max(distance(y, wanted) for y, wanted, _ in pairs)
         return worst, max((distance(y, r) for y, _, r in pairs if r is not None), default=0.0)
-
-
-def _with_axes(wanted, axes, y, name, metadata):
-    """Torch's answer with the axes of ours, where the graph says that they differ; ``y``: ours."""
-    rest = iter(y.shape["t" in axes and 2 or 1 :])
-    own = {"b": y.shape[0], "t": y.shape[1] if "t" in axes else None}
-    shape = [own[a] if a in "bt" else next(rest) for a in axes]
-    parted = name in metadata.get("parted_outputs", ()) and wanted.shape == (shape[0] * shape[1], *shape[2:])
-    longer = lambda sizes: [n for n in sizes if n != 1]
-    squeezed = metadata.get("keeps_ones") and longer(wanted.shape) == longer(shape)
-    return wanted.reshape(shape) if parted or squeezed else wanted
