@@ -6,8 +6,6 @@ is read. A tensor that takes part in a move which a Tensor cannot express is tak
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from ...errors import ModelFileError, ShapeError, UnsupportedModelError
@@ -39,7 +37,7 @@ class Empty:
     """A tensor without numbers, which nothing may read."""
 
 
-def _position(x, axis):
+def position_of(x, axis):
     if isinstance(axis, (bool, Size)) or not -len(x.axes) <= axis < len(x.axes):
         raise ShapeError(f"is not an axis of {x}", found=str(axis))
     return axis % len(x.axes)
@@ -71,7 +69,7 @@ def _remembers(net, x):
     return False
 
 
-def _length(net, x):
+def length_of(net, x):
     return net.builder.signal(x.references[0]).length if "t" in x.axes else None
 
 
@@ -104,11 +102,11 @@ def squeeze(net, own, x, axes=None):
         if any(isinstance(n, Size) for n in sizes_of(net, x)):
             raise UnsupportedModelError("a Squeeze without axes drops the batch axis of a batch of one")
         axes = [k for k, n in enumerate(sizes_of(net, x)) if n == 1]
-    positions = sorted({_position(x, a) for a in axes}, reverse=True)
+    positions = sorted({position_of(x, a) for a in axes}, reverse=True)
     for position in positions:
         x = x if (turned := _beside_batch(net, x, position)) is None else turned
         axis = x.axes[position]
-        if axis == "t" and _length(net, x) == 1:
+        if axis == "t" and length_of(net, x) == 1:
             x = select(net, x, position, 0)
         elif axis == "b" and net.batch == 1:
             raise UnsupportedModelError(
@@ -146,7 +144,7 @@ def reshape(net, own, x, shape):
         return slots.reshaped(net, slots_of(net, x), target)
     except UnsupportedModelError as error:
         numbers = {n for n in target if isinstance(n, int) and n > 0}
-        if "t" in x.axes and _length(net, x) is None and numbers and x.clock.input:
+        if "t" in x.axes and length_of(net, x) is None and numbers and x.clock.input:
             zeros = sum(x.padding) if isinstance(x, Tensor) else 0
             width = max(net.builder.signal(x.references[0]).width, 1)  # a target may hold all frames of a row
             numbers |= {n // width for n in numbers if n % width == 0}
@@ -160,7 +158,7 @@ def _ones_moved(net, x, target):
     transposition where the batch is one row. None where the shape is another. Batch and time stay, also where
     their size is one.
     """
-    length = _length(net, x)
+    length = length_of(net, x)
     if length is not None and isinstance(x, Tensor):
         length += sum(x.padding)
     lengths = {"b": net.batch, "t": length}
@@ -217,7 +215,7 @@ def gather(net, own, x, index):
         return apply(net, "embedding", x=index, table=constant(x, "the table of a Gather"))
     if not isinstance(index, np.ndarray) or index.dtype.kind not in "iu":
         raise UnsupportedModelError("a Gather must take items by known numbers", found=str(index))
-    position = _position(x, own.get("axis", 0))
+    position = position_of(x, own.get("axis", 0))
     if index.ndim == 0:
         return select(net, x, position, int(index))
     if index.ndim == 1 and index.size == 1:
@@ -233,7 +231,7 @@ def _beside_batch(net, x, position):
         return None
     sizes = sizes_of(net, x)
     for k in sorted(range(len(sizes)), key=lambda k: abs(k - position)):
-        length = _length(net, x) if x.axes[k] == "t" else sizes[k]
+        length = length_of(net, x) if x.axes[k] == "t" else sizes[k]
         if x.axes[k] == "t" and length is None and net.frames.get(x.clock.input) == 1:
             raise Frozen(x, [1])
         if k != position and length == 1:
@@ -249,7 +247,7 @@ def select(net, x, position, index):
         x = turned
     axis = x.axes[position]
     if axis == "t":
-        length = _length(net, x)
+        length = length_of(net, x)
         if length is None and (index != -1 or isinstance(x, Slots)):
             if index == 0 and (net.shared_time(x) or _remembers(net, x)):
                 return apply(net, "select", x=tensor_of(net, x), axis=position, index=0)
@@ -288,7 +286,7 @@ def picked(net, x, position, index):
 
 def slice_(net, own, x, *given):
     for axis, part in bounds(own, *given):
-        x = _sliced(net, x, _position(x, axis), part)
+        x = _sliced(net, x, position_of(x, axis), part)
     return x
 
 
@@ -304,7 +302,7 @@ def _sliced(net, x, position, part):
             return x
         if axis == "b":
             raise AxesError("part of a batch cannot be taken", found=f"{part} of {x}")
-        length = _length(net, x)
+        length = length_of(net, x)
         if length is None or isinstance(x, Tensor) and _turns_round(part):
             return _of_any_length(net, x, position, part)
         if part == slice(length - 1, None, 1) or part.start == -1 and part.stop is None and part.step == 1:
@@ -354,8 +352,8 @@ def _turns_round(part):
 
 def reverse_sequence(net, own, x, lengths):
     """All frames in reverse order: as many of each row as there are."""
-    time, batch = _position(x, own.get("time_axis", 0)), _position(x, own.get("batch_axis", 1))
-    count = _length(net, x) if x.axes[time] == "t" else sizes_of(net, x)[time]
+    time, batch = position_of(x, own.get("time_axis", 0)), position_of(x, own.get("batch_axis", 1))
+    count = length_of(net, x) if x.axes[time] == "t" else sizes_of(net, x)[time]
     count = sizes_of(net, x)[time] if count is None else count
     if x.axes[batch] != "b" or any(n != count for n in integers(lengths, "sequence_lens")):
         raise UnsupportedModelError(
@@ -371,11 +369,11 @@ def _empty(x, part):
 
 
 def split(net, own, count, x, parts=None):
-    position = _position(x, own.get("axis", 0))
+    position = position_of(x, own.get("axis", 0))
     parts = own.get("split") if parts is None else plain_integers(parts, "split")
     size = sizes_of(net, x)[position]
     if isinstance(size, Size) and x.axes[position] == "t":
-        size = _length(net, x)
+        size = length_of(net, x)
         if size is None and (parts or count == 1):
             raise Frozen(x)
     if isinstance(size, Size) or size is None:
@@ -401,7 +399,7 @@ def concat(net, own, *parts):
     if any(isinstance(p, np.ndarray) for p in parts):
         raise UnsupportedModelError("a tensor and constants cannot be joined")
     first = parts[0]
-    position = _position(first, own.get("axis", 1))
+    position = position_of(first, own.get("axis", 1))
     if len(parts) == 1:
         return first
     plain = all(isinstance(p, Tensor) for p in parts)
@@ -419,8 +417,8 @@ def concat(net, own, *parts):
 
 
 def split_to_sequence(net, own, x, parts=None):
-    position = _position(x, own.get("axis", 0))
-    size = _length(net, x) if x.axes[position] == "t" else sizes_of(net, x)[position]
+    position = position_of(x, own.get("axis", 0))
+    size = length_of(net, x) if x.axes[position] == "t" else sizes_of(net, x)[position]
     if size is None:
         raise Frozen(x)
     if isinstance(size, Size):
@@ -476,8 +474,8 @@ def shape(net, own, x):
 
 def _number_of(net, x, size, axis):
     """A Size as the number it is where the number of frames is fixed."""
-    if axis == "t" and isinstance(size, Size) and _length(net, x) is not None:
-        return _length(net, x)
+    if axis == "t" and isinstance(size, Size) and length_of(net, x) is not None:
+        return length_of(net, x)
     return size
 
 
@@ -519,67 +517,6 @@ def hard_sigmoid_(net, own, x):
     return activated(net, x, hard_sigmoid(own.get("alpha", 0.2), own.get("beta", 0.5)))
 
 
-# ---- padding -----------------------------------------------------------------------------------------------
-
-
-def pad(net, own, x, pads=None, value=None, axes=None):
-    """Zeros before and after the frames, or copies of a frame of numbers by place."""
-    pads = (own.get("pads") or own.get("paddings")) if pads is None else plain_integers(pads, "pads")
-    value = own.get("value", 0.0) if value is None else np.asarray(value).item()
-    axes = list(range(len(x.axes))) if axes is None else plain_integers(axes, "axes")
-    if len(pads) != 2 * len(axes):
-        raise ModelFileError("pads must have two numbers an axis", found=str(pads))
-    mode = own.get("mode", "constant")
-    if len(x.axes) == 4 and mode == "constant" and (made := _padded_picture(net, x, pads, axes, value)):
-        return made
-    for k, axis in enumerate(axes):
-        before, after, position = pads[k], pads[k + len(axes)], _position(x, axis)
-        if before or after:
-            x = _padded(net, x, position, before, after, mode, value)
-    return x
-
-
-def _padded_picture(net, x, pads, axes, value):
-    """Numbers around the last two axes of a picture; None where something else is asked."""
-    by = {_position(x, axis): (pads[k], pads[k + len(axes)]) for k, axis in enumerate(axes)}
-    around = [by.get(k, (0, 0)) for k in range(4)]
-    bins = [k for k in (2, 3) if x.axes[k] != "t"]
-    others = any(any(pair) for pair in around[:2])
-    if x.axes[0] != "b" or "t" not in x.axes[2:] or others or not any(around[bins[0]]):
-        return None
-    if min(n for pair in around for n in pair) < 0:
-        return None
-    return apply(net, "pad", x=slots_of(net, x), widths=(*around[3], *around[2]), value=float(value))
-
-
-def _padded(net, x, position, before, after, mode, value):
-    size = sizes_of(net, x)[position]
-    axis = x.axes[position]
-    length = _length(net, x) if axis == "t" else size
-    if min(before, after) < 0:
-        raise UnsupportedModelError(
-            "padding by less than nothing is not supported", found=f"{before}, {after}"
-        )
-    if mode == "constant":
-        if axis != "t" or value:
-            raise UnsupportedModelError(
-                "only zeros before and after the frames can be padded", found=f"{value:g} on an axis of {x}"
-            )
-        if not isinstance(x, Tensor):
-            raise UnsupportedModelError("frames with several axes cannot be padded", found=str(x))
-        return dataclasses.replace(x, padding=(x.padding[0] + before, x.padding[1] + after))
-    if mode not in ("reflect", "edge", "wrap"):
-        raise ModelFileError("is not a mode of padding", found=repr(mode))
-    if length is None or isinstance(length, Size):
-        raise UnsupportedModelError(
-            f"padding with {mode} needs a fixed number of frames", found=str(x), fix=net.advice["length"]
-        )
-    if max(before, after) >= length and mode == "reflect" or max(before, after) > length:
-        raise ShapeError("the padding is longer than what it repeats", found=f"{before}, {after} of {length}")
-    index = np.pad(np.arange(length), (before, after), {"edge": "edge", "wrap": "wrap"}.get(mode, "reflect"))
-    return picked(net, x, position, index)
-
-
 MOVES = {
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
@@ -596,7 +533,6 @@ MOVES = {
     "Identity": identity,
     "Expand": expand,
     "HardSigmoid": hard_sigmoid_,
-    "Pad": pad,
     "SplitToSequence": split_to_sequence,
     "SequenceAt": sequence_at,
     "SequenceConstruct": sequence_construct,

@@ -18,7 +18,7 @@ from ..axes.slots import Slots, slots_of, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
 from ..containers.protobuf import shown
 from ..operators import OPERATORS
-from . import moves, windows
+from . import moves, padding, windows  # noqa: F401 (padding fills MOVES)
 from .folding import ATTRIBUTES, FOLDED, Folder, Unknown, check_attributes, integers
 from .layouts import layouts_of
 from .loops import Body, Counter, Outside, counted, loop, scan

@@ -247,6 +247,6 @@ def set_to_zero(net, x):
     """Zeros in the place of numbers that are not set."""
     if not isinstance(x, Unset):
         raise UnsupportedModelError(
-            "only a new tensor can be set to zero", found=str(x), fix="Make zeros: torch.zeros."
+            "only a new tensor can be set to zero", found=str(x), fix="Make zeros in its place."
         )
     return Zeros(x.shape)

@@ -5,8 +5,7 @@ arguments than the operators of aten. Imports no torch.
 from __future__ import annotations
 
 from ..operators.table import Word, harmless, in_place, only, optional, takes, vocabulary
-from .aten import (
-    AS_IT_IS,
+from .arguments import (
     fixed_table,
     max_window,
     max_windows,
@@ -14,8 +13,8 @@ from .aten import (
     numbers_of_axes,
     over_features,
     scale_of,
-    x,
 )
+from .aten import AS_IT_IS, x
 
 FUNCTIONAL = vocabulary(
     {
