@@ -82,6 +82,15 @@ PROGRAMS = {
     "numbers repeated for every row": lambda s, x, n: (
         s.fc(x) * (torch.arange(x.shape[1]).expand(x.shape[0], -1) < n.unsqueeze(1)).to(x.dtype).unsqueeze(2)
     ).amax(1),
+    "the last frame of each row": lambda s, x, n: s.fc(x)[torch.arange(x.size(0)), n - 1],
+    "the last state, gathered": lambda s, x, n: (
+        s.gru(s.fc(x).repeat(1, 1, 2)[..., :4])[0]
+        .gather(1, (n - 1).view(-1, 1, 1).expand(-1, 1, 5))
+        .squeeze(1)
+    ),
+    "the last frame of what is unpacked, time first": lambda s, x, n: padded(
+        s.gru(packed(x, n))[0]
+    ).transpose(0, 1)[n.long() - 1, torch.arange(n.size(0)), :],
     "both": lambda s, x, n: (padded(s.gru(packed(x, n))[0]), padded(s.gru(packed(x, n))[0], x.size(1))),
 }
 

@@ -240,6 +240,7 @@ CASES = {
     ),
     "written over": lambda: frames(lambda m, x: F.relu(m.l(x), inplace=True) + x, l=nn.Linear(6, 6)),
     "read after it was written over": lambda: frames(lambda m, x: F.relu(x, inplace=True) + x),
+    "read after a module wrote over it": lambda: frames(lambda m, x: m.r(x) + x, r=nn.ReLU(inplace=True)),
     "masked in place": lambda: frames(lambda m, x: x.masked_fill_(x < 0, -2.0) * x),
     "a picture of one channel": lambda: frames(
         lambda m, x: m.n(x.unsqueeze(1)).squeeze(1), n=nn.BatchNorm2d(1).requires_grad_(False)

@@ -277,6 +277,21 @@ class FrameNumbers:
 
 
 @dataclass(frozen=True)
+class RowEnds:
+    """The number of each row's last frame: its length less one; ``axes`` as those of Lengths."""
+
+    name: str
+    axes: tuple[str, ...] = ("b",)
+
+
+@dataclass(frozen=True)
+class RowNumbers:
+    """The numbers of the rows of a batch, 0, 1, 2 ...; ``axes``: "b" and axes of size one."""
+
+    axes: tuple[str, ...] = ("b",)
+
+
+@dataclass(frozen=True)
 class Harmless:
     """A device, a type, a memory format: nothing a result depends on, or checked where it is used."""
 

@@ -8,8 +8,9 @@ import dataclasses
 
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import Conv1D, ConvTranspose1D, Crop1D, First, Last, Reshape, Reverse, Select
-from ..axes.values import AxesError, LengthError, Size, StateInput, Tensor
+from ..axes.values import AxesError, LengthError, RowEnds, RowNumbers, Size, StateInput, Tensor
 from .moves import unsqueeze
+from .recurrence import at_ends
 from .table import operator
 
 
@@ -29,6 +30,8 @@ def item(net, x, index):
     if not isinstance(x, Tensor):
         raise UnsupportedModelError("cannot be indexed", found=str(x))
     index = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, (RowEnds, RowNumbers)) for part in index):
+        return _each_rows_last(net, x, index)
     if any(not isinstance(i, (int, slice, type(None), type(...))) or isinstance(i, bool) for i in index):
         raise UnsupportedModelError("an index must be made of numbers and slices", found=str(index))
     named = sum(i is not None and i is not ... for i in index)
@@ -49,6 +52,21 @@ def item(net, x, index):
             x = slice_(net, x, position, part.start, part.stop, 1 if part.step is None else part.step)
             position += 1
     return x
+
+
+def _each_rows_last(net, x, index):
+    """x[rows, lengths - 1], or x[lengths - 1, rows] with time first."""
+    kinds = {RowNumbers: "b", RowEnds: "t"}
+    letters = tuple(kinds.get(type(part)) for part in index)
+    rest = [part for part, letter in zip(index, letters) if letter is None]
+    fits = sorted(map(str, letters[:2])) == ["b", "t"] and x.axes[:2] == letters[:2]
+    if not fits or any(part is not ... and part != slice(None) for part in rest):
+        raise UnsupportedModelError(
+            "only the last frame of each row can be taken so",
+            expected="x[arange(x.size(0)), lengths - 1]",
+            found=f"index {', '.join(map(str, index))} of {x}",
+        )
+    return at_ends(net, x, next(part for part in index if isinstance(part, RowEnds)))
 
 
 @operator(ids=True, truth="kept")

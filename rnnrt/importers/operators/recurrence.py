@@ -17,6 +17,7 @@ from ...layers import (
     Concatenate,
     Dense,
     Multiply,
+    Reshape,
     Select,
     SimpleRNN,
     Unflatten,
@@ -80,6 +81,21 @@ def add_ended(builder, name, x):
     width = builder.signal(x).width
     fields = {"weight": np.eye(width), "recurrent_weight": np.zeros((width, width)), "activation": "linear"}
     return builder.add(SimpleRNN, name, x, **fields)
+
+
+def at_ends(net, x, ends):
+    """The last frame of each row of a sequence, its other axes as they are: the state in which the recurrence
+    of ``add_ended`` ends.
+    """
+    if x.clock is None or any(x.padding):
+        raise UnsupportedModelError("lengths count the frames of a sequence", found=str(x))
+    clock = x.clock._replace(longest=False)
+    counted_on(net, Lengths(ends.name), clock)
+    reference = x.reference if net.signal(x).features else net.add(Reshape, x.reference, features=(1,))
+    reference = f"{add_ended(net.builder, net.name, reference)}:h"
+    if not net.signal(x).features:
+        reference = net.add(Reshape, reference, features=())
+    return net.tensor(reference, tuple(a for a in x.axes if a != "t"), None)
 
 
 # ---- layers ------------------------------------------------------------------------------------------------

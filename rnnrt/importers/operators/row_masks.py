@@ -1,7 +1,8 @@
-"""Masks made of the lengths of rows: the numbers of the frames, 0, 1, 2 ..., compared with them.
+"""What programs make of the lengths of rows beside packing: masks, and the last frame of each row.
 
-Both are given axes of size one, or are repeated along them, until they have (batch, time) between them; what
-a comparison makes then is 1 in the frames that a row has, or in those that it has not.
+For a mask the numbers of the frames, 0, 1, 2 ..., are compared with the lengths. Both are given axes of size
+one, or are repeated along them, until they have (batch, time) between them; what a comparison makes then is 1
+in the frames that a row has, or in those that it has not.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import dataclasses
 
 from ...errors import UnsupportedModelError
 from ...layers import Maximum, NotEqual, Reshape
-from ..axes.values import AxesError, FrameNumbers, Lengths, Size
+from ..axes.values import AxesError, FrameNumbers, Lengths, RowEnds, RowNumbers, Size
 from .comparisons import logical_not
-from .recurrence import add_ended, counted_on
+from .recurrence import add_ended, at_ends, counted_on
 from .table import OF_COUNTS, operator
 
 
 @operator()
 def frame_numbers(net, bounds):
-    """0, 1, 2 ... of every frame of a sequence; ``bounds``: its number of frames, or 0 and that."""
+    """0, 1, 2 ... of every frame of a sequence, or of every row; ``bounds``: how many, or 0 and that."""
     start, size = (0, *bounds) if len(bounds) == 1 else bounds[:2]
+    if start == 0 and size == Size(("b",)):
+        return RowNumbers()
     frames = size.axes if isinstance(size, Size) and size.number == 1 else ()
     if start != 0 or bounds[2:] not in ((), (1,)) or len(frames) != 1 or frames[0] == "b":
         raise UnsupportedModelError(
@@ -71,6 +74,31 @@ def _expand(net, x, shape):
     return dataclasses.replace(x, axes=("1",) * (len(shape) - len(x.axes)) + x.axes)
 
 
+def _last_of_rows(net, a, b):
+    """Lengths less one."""
+    if not isinstance(a, Lengths) or b != 1 or isinstance(b, bool):
+        raise UnsupportedModelError(
+            "of lengths only the numbers of the last frames are supported",
+            expected="lengths - 1",
+            found=f"{a} - {b}",
+        )
+    return RowEnds(a.name, a.axes)
+
+
+@operator()
+def take(net, x, axis, index):
+    """The frame of each row that ``index`` says, (batch, 1, 1) or so, as one frame."""
+    place = net.axis(x, axis)
+    if not isinstance(index, RowEnds) or len(index.axes) != len(x.axes) or x.axes[place] != "t":
+        raise UnsupportedModelError(
+            "only the last frame of each row can be gathered",
+            expected="x.gather(1, (lengths - 1).view(-1, 1, 1).expand(-1, 1, x.size(2)))",
+            found=f"{index} of {x}",
+        )
+    axes = tuple("1" if a == "t" else a for a in x.axes)
+    return at_ends(net, x, index).view(axes)
+
+
 def _as_it_is(net, x, **others):
     return x
 
@@ -117,6 +145,7 @@ def _mask(net, numbers, lengths):
 
 OF_COUNTS |= {name: _as_it_is for name in ("identity", "cast", "to_list", "expand_as")}
 OF_COUNTS |= {
+    "subtract": _last_of_rows,
     "unsqueeze": _unsqueeze,
     "item": _item,
     "reshape": _reshape,

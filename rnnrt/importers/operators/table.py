@@ -27,6 +27,8 @@ from ..axes.values import (
     Learned,
     Lengths,
     Refused,
+    RowEnds,
+    RowNumbers,
     Size,
     Tensor,
     Unset,
@@ -63,6 +65,8 @@ OPERANDS = ("x", "a", "b", "tensors")
 OPERATORS: dict[str, Operator] = {}
 #: name -> what stands for the operator where it is given Slots; others take them as Tensors
 APART: dict[str, Callable] = {}
+#: what counts frames or rows, and is no tensor of a graph
+COUNTS = (FrameNumbers, Lengths, RowEnds, RowNumbers)
 #: name -> what stands for the operator where it is given the lengths of rows, or the numbers of frames
 OF_COUNTS: dict[str, Callable] = {}
 
@@ -80,7 +84,7 @@ def operator(name=None, **takes):
 def apply(net, name, **arguments):
     """What an operator makes of its arguments; raises where one cannot be read there."""
     own = OPERATORS[name]
-    if name in OF_COUNTS and any(isinstance(v, (FrameNumbers, Lengths)) for v in arguments.values()):
+    if name in OF_COUNTS and any(isinstance(v, COUNTS) for v in arguments.values()):
         return OF_COUNTS[name](net, **arguments)
     if own.items and isinstance(arguments["x"], (tuple, list)):
         return own.lower(net, **arguments)

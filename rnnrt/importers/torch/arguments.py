@@ -151,3 +151,8 @@ def fixed_table(x, table, padding_idx=None, max_norm=None):
     if max_norm is not None:
         raise UnsupportedModelError("an Embedding with max_norm is not supported")
     return {"x": x, "table": table}
+
+
+def index_of(x, index):
+    """What one of aten's index operators takes, None for all of an axis, as Python writes it."""
+    return {"x": x, "index": tuple(slice(None) if part is None else part for part in index)}

@@ -17,6 +17,7 @@ from .arguments import (
     convolution,
     convolution2d,
     correction_of,
+    index_of,
     max_window,
     max_windows,
     number_of_frames,
@@ -481,6 +482,8 @@ ZEROS = vocabulary(
         "new new_empty": Word("unset", *harmless("self"), rest("size", "shape"), *_MADE_OF),
         "empty_like": Word("unset_like", x, *_MADE_OF, *memory),
         "zero_": Word("set_to_zero", x),
+        "gather": Word("take", x, dim, takes("index"), *harmless("sparse_grad")),
+        "index": Word("item", x, takes("indices", "index"), prepare=index_of),
         "arange": Word("frame_numbers", rest("end", "bounds"), *_MADE_OF, *harmless("out")),
     }
 )

@@ -195,7 +195,10 @@ class Program:
                 _, word = self.words.get(user) or ("", None) if user.op != "call_module" else ("", None)
                 if word is None:
                     return False
-                if word.operator in _KEEPING:
+                beside = word.operator in ("item", "take") and value is not user.args[0]
+                if beside:  # it says which frame of each row
+                    masks = True
+                elif word.operator in _KEEPING or (word.operator == "subtract" and user.args[1:] == (1,)):
                     waiting.append(user)
                 elif word.operator in _COMPARING and len(user.all_input_nodes) == 2:
                     masks |= any(self._numbers_frames(n) for n in user.all_input_nodes if n is not value)
@@ -424,7 +427,11 @@ class Program:
         if node.op == "output":
             return self._finished(net, load(node.args[0]))
         if node.op == "call_module":
-            return self._call_module(net, node, load)
+            before = len(net.overwritten)
+            made = self._call_module(net, node, load)
+            if len(net.overwritten) > before and values.get(node.args[0]) is not made:
+                values[node.args[0]] = made  # as below
+            return made
         if self.words[node] is None:
             value, attribute = load(node.args)
             if not isinstance(value, MaxOverTime):
