@@ -191,12 +191,12 @@ class WholeCalls:
                 expected=f"({batch},)",
                 found=f"{lengths.dtype} {lengths.shape}",
             )
-        most = verification.longest_row(self.graph, frames)
-        bad = np.flatnonzero((lengths < 0) | (lengths > most))
+        least, most = facts.get("shortest_row", 0), verification.longest_row(self.graph, frames)
+        bad = np.flatnonzero((lengths < least) | (lengths > most))
         if bad.size:
             raise ShapeError(
                 f"the length of row {bad[0]} is out of range",
-                expected=f"0 to {most}",
+                expected=f"{least} to {most}",
                 found=str(lengths[bad[0]]),
             )
         if not facts.get("packed") and not masks.taken(self.ports.inputs):

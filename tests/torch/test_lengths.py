@@ -117,6 +117,12 @@ def test_lengths_act_where_the_program_packs_and_nowhere_else(name, lengths):
         model(X.numpy())
 
 
+def test_a_row_without_frames_has_no_last_one():
+    model = rnnrt.from_torch(Packing(PROGRAMS["the last frame of each row"]))
+    with pytest.raises(ShapeError, match="row 1 is out of range; expected 1 to 9; found 0"):
+        model(X.numpy(), lengths=[4, 0, 2])
+
+
 def test_lengths_are_counted_in_the_frames_that_are_packed():
     torch.manual_seed(0)
     model = rnnrt.from_torch(Packing(PROGRAMS["counted behind a stride"]))

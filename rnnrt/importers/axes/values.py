@@ -347,14 +347,17 @@ class Network:
     ``known``: whether fixed numbers of frames are numbers to the program. ``batch``: the number that stands
     for the batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent
     layers that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer
-    may need time. ``keeps_ones``: whether the program may drop the axis of a batch of one, which an answer
-    keeps; ``parted``: outputs whose batch and time the program merges, and an answer keeps apart.
+    may need time. ``tells``: whether its source says where an answer has other axes than the program's; then
+    ``keeps_ones``: whether the program may drop the axis of a batch of one, which an answer keeps;
+    ``parted``: outputs whose batch and time the program merges, and an answer keeps apart.
+    ``shortest_row``: the least length that a row may have.
     """
 
     def __init__(self, advice=None):
         self.builder, self.name, self.advice = GraphBuilder(), "", ADVICE | (advice or {})
         self.overwritten: dict[object, str] = {}
         self.lengths: str | None = None
+        self.shortest_row = 0
         self.packing: Clock | None = None
         self.states: list[tuple[StateInput, list[str]]] = []
         self.clocks: dict[str, Clock] = {}
@@ -363,7 +366,7 @@ class Network:
         self.batch: int | None = None
         self.steps: set[str] = set()
         self.inside = False
-        self.keeps_ones = False
+        self.tells = self.keeps_ones = False
         self.parted: list[str] = []
 
     def input(self, name, axes, size, *, ids=False, length=None):
@@ -415,6 +418,17 @@ class Network:
         told = self.add(NotEqual, self.add(First, x) if self.builder.signal(x).time else x)
         wide = self.add(Select, told, index=(0,) * width)
         return self.add(Affine, wide, scale=np.zeros(width), offset=np.zeros(width))
+
+    def keep_ones(self):
+        """Notes that an axis of a batch of one stays, which the program may drop; raises where nobody says
+        so.
+        """
+        if not self.tells:
+            raise UnsupportedModelError(
+                "squeeze drops the batch axis of a batch of one",
+                fix="Name an axis that is not the batch: squeeze(-1).",
+            )
+        self.keeps_ones = True
 
     def single(self, x):
         """A stack of one as a tensor whose first axis has size one."""
@@ -503,10 +517,12 @@ class Network:
         """A tensor as an output of the graph: an axis of size one is a feature there, or the one frame."""
         self.name = name
         x = self._parted(name, settled(self, x))
-        if "s" in x.axes or x.packed or "b" not in x.axes or x.axes.count("1") > 1:
+        merged = any(len(a) > 1 for a in x.axes)
+        if "s" in x.axes or x.packed or merged or "b" not in x.axes or x.axes.count("1") > 1:
             raise UnsupportedModelError(
                 "an output must be (batch, time, features) or (batch, features), in some order",
                 found=str(x),
+                fix="Return it before batch and time are merged." if merged else None,
             )
         reference, axes = x.reference, "".join(x.axes)
         if "1" in axes and "f" not in axes:
@@ -517,7 +533,7 @@ class Network:
 
     def _parted(self, name, x):
         """``x`` with batch and time apart again; where it has one frame, that frame."""
-        if ("bt" not in x.axes and "tb" not in x.axes) or x.packed:
+        if ("bt" not in x.axes and "tb" not in x.axes) or x.packed or not self.tells:
             return x
         axes = tuple(part for axis in x.axes for part in axis)
         if self.signal(x).length == 1:

@@ -86,7 +86,7 @@ def squeeze(net, x, axes=None):
     ``net.keeps_ones`` says so: a graph is read for any batch.
     """
     if axes is None:
-        net.keeps_ones = True
+        net.keep_ones()
         axes = [k for k, size in enumerate(net.sizes(x)) if size == 1 or _of_one_frame(net, x, k)]
     positions = {net.axis(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}
     for position in sorted(positions, reverse=True):
@@ -96,7 +96,7 @@ def squeeze(net, x, axes=None):
             x = net.tensor(net.add(Last, x.reference), axes, None)
             continue
         if x.axes[position] == "b":
-            net.keeps_ones = True
+            net.keep_ones()
             continue
         if isinstance(size, Size):
             raise LengthError(

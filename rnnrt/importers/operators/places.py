@@ -51,7 +51,7 @@ def unsqueeze(net, x, axis):
 
 def _squeeze(net, x, axes=None):
     if axes is None:
-        net.keeps_ones = True
+        net.keep_ones()
         axes = [k for k, a in enumerate(x.axes) if a == "n"]
     for place in sorted(
         {axis_of(x, d) for d in (axes if isinstance(axes, (tuple, list)) else [axes])}, reverse=True

@@ -91,6 +91,7 @@ def at_ends(net, x, ends):
         raise UnsupportedModelError("lengths count the frames of a sequence", found=str(x))
     clock = x.clock._replace(longest=False)
     counted_on(net, Lengths(ends.name), clock)
+    net.shortest_row = 1  # the one before the first frame would be the last of all
     reference = x.reference if net.signal(x).features else net.add(Reshape, x.reference, features=(1,))
     reference = f"{add_ended(net.builder, net.name, reference)}:h"
     if not net.signal(x).features:

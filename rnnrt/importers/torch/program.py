@@ -504,7 +504,9 @@ class Program:
             return {}
         cut = [name for name, value in kept if value.clock is not None and value.clock.longest]
         key = "lengths_option" if net.lengths in self.optional else "lengths_input"
-        return {key: net.lengths, "packed": True, "cut_outputs": cut, "packing": list(net.packing[1:3])}
+        facts = {"packed": True, "cut_outputs": cut, "packing": list(net.packing[1:3])}
+        facts |= {"shortest_row": net.shortest_row} if net.shortest_row else {}
+        return facts | {key: net.lengths}
 
     def _initial_states(self, net):
         """How forward takes the states that it is given, in its own order."""

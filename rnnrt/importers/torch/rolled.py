@@ -398,7 +398,7 @@ class Loop(torch.nn.Module):
 
     def lower(self, program, net, sequences, begins, given):
         found, inner = self.found, Network(net.advice)
-        inner.inside, values, references = True, {}, []
+        inner.inside, inner.tells, values, references = True, net.tells, {}, []
         for root, x in zip(found.sequences, sequences):
             frames = [(n, f) for n, f in found.used.items() if f[0] is root]
             axes = {f[1] for _, f in frames}
@@ -451,6 +451,7 @@ class Loop(torch.nn.Module):
         own = [_plain(inner, value) for value in own or [values[next(iter(found.states))]]]
         for k, value in enumerate(own):
             inner.builder.output(f"answer{k}", _Form.of_value(inner, value).row(inner, value))
+        net.keeps_ones |= inner.keeps_ones
         scan = net.add(
             Scan,
             *references,

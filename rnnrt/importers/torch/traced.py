@@ -174,6 +174,7 @@ class TracedProgram(Program):
 
     def _network(self, assumed):
         net = super()._network(assumed)
+        net.tells = True
         net.known = any(own.length is not None for own in assumed.values())
         return net
 
