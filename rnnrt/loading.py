@@ -31,9 +31,10 @@ def from_keras(
     check: Check | None = None,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a .keras or .h5 file, a SavedModel folder of Keras 2, a weights file with ``spec``
-    (Keras's to_json() text, or one layer a line: see importers/keras/spec.py; or a path to either, or to a
-    whole .keras or .h5 file that describes the network), or a live Keras model.
+    """A Model from a .keras or .h5 file, a SavedModel folder of Keras 2, a weights file or the .index of a
+    TensorFlow checkpoint with ``spec`` (Keras's to_json() text, or one layer a line: see
+    importers/keras/spec.py; or a path to either, or to a whole .keras or .h5 file that describes the
+    network), or a live Keras model.
 
     ``custom_objects``: {class name: f}, where f(config: dict, arrays: dict) returns an rnnrt layer (for a
     cell: SimpleRNN, LSTM or GRU) or a list of them. ``inputs``, ``outputs``: names of layers that cut a part

@@ -104,6 +104,7 @@ KNOWN = {
     "npz": npz(weight_ih_l0=np.ones(3)),
     "textbook": npz(**TEXTBOOK),
     "onnx": ONNX,
+    "checkpoint": bytes(300) + LEVELDB_END,
     "tflite": b"\x1c\0\0\0TFL3" + bytes(50),
     "nam": json.dumps(
         {"weights": [0.5] * 3000, "version": "0.5.4", "config": {}, "architecture": "x"}
@@ -143,12 +144,6 @@ WRONG = {
         "keras-metadata",
         UnsupportedModelError,
         "without its weights.*Give the folder",
-    ),
-    "checkpoint_index": (
-        bytes(300) + LEVELDB_END,
-        "checkpoint-index",
-        UnsupportedModelError,
-        "index of a TensorFlow checkpoint.*Give the folder",
     ),
     "torch_mobile": (b"\x10\0\0\0PTMF" + bytes(50), "torch-mobile", UnsupportedModelError, "state_dict"),
     "pickle": (pickle.dumps({"a": 1}, 4), "pickle", UnsupportedModelError, "could run code.*state_dict"),

@@ -317,10 +317,10 @@ TABLE = (
         fix="Export the network to ONNX, or its weights to .npz.",
     ),
     Kind(
-        "checkpoint-index",
-        "the index of a TensorFlow checkpoint, or another table of LevelDB",
+        "checkpoint",
+        "the index of a TensorFlow checkpoint",
         lambda c: c.part(max(0, c.size - len(LEVELDB_END)), len(LEVELDB_END)) == LEVELDB_END,
-        fix=_GIVE_FOLDER,
+        "keras",
     ),
     # archives and compressed files
     Kind("gzip", "a gzip file", _starts(b"\x1f\x8b"), fix="Unpack it: gunzip."),
@@ -427,6 +427,10 @@ def detect(source) -> Kind:
     where = path_text(source)
     if not is_open(source) and os.path.isdir(source):
         return _folder(source, where)
+    if not is_open(source) and not os.path.exists(source) and os.path.exists(f"{where}.index"):
+        raise ModelFileError(
+            "is not a file, but the name of a checkpoint", where=where, fix=f"Give {where}.index."
+        )
     try:
         with open_regular(source) as file:
             content = Content(file)
@@ -541,6 +545,6 @@ def _folder(path, where):
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=where) from error
     if "saved_model.pb" in names or "keras_metadata.pb" in names:
         return Kind("savedmodel", "a TensorFlow SavedModel folder", _never, "keras")
-    models = [name for name in names if re.search(rf"\.{_MODEL_SUFFIXES}$", name)]
+    models = [name for name in names if re.search(rf"\.({_MODEL_SUFFIXES}|index)$", name)]
     fix = f"Give the file itself: {', '.join(models[:4])}." if models else "Give the path of a model file."
     raise ModelFileError("is a folder", where=where, fix=fix)

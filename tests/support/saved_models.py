@@ -17,7 +17,8 @@ from onnx_bytes import message, varint
 from rnnrt.importers.containers import leveldb, protobuf
 from rnnrt.importers.containers.crc32c import checksum, masked
 from rnnrt.importers.containers.tensor_bundle import _MESSAGES as BUNDLE
-from rnnrt.importers.keras.saved_model import _GRAPH_MESSAGES, _METADATA_MESSAGES
+from rnnrt.importers.keras.saved_model import _METADATA_MESSAGES
+from rnnrt.importers.keras.tracked import _GRAPH_MESSAGES
 
 METADATA, PROGRAM = "keras_metadata.pb", "saved_model.pb"
 INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"

@@ -3,7 +3,7 @@ description of the network and its arrays.
 
 Dialects of one thing: .keras (Keras 3 and TensorFlow from 2.12: config.json beside a tree of numbered
 arrays), legacy .h5 (Keras 1 to 3: the config as an attribute, flat lists of arrays by layer), weights alone
-in either layout, and folders of Keras 2 (saved_model.py).
+in either layout or as a checkpoint of TensorFlow (checkpoint.py), and folders of Keras 2 (saved_model.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from os import PathLike
 
 from ...errors import ModelFileError, UnsupportedModelError
 from ...format.reading import is_open, open_regular, path_text, read_whole
-from ..containers import HDF5_SIGNATURE, ZIP_SIGNATURE, hdf5
+from ..containers import HDF5_SIGNATURE, LEVELDB_END, ZIP_SIGNATURE, hdf5
 from ..containers.zip import Archive, unpacked_limit
 from ..detection import framework
 from ..spec.text import is_file, text_of
 from . import live
+from .checkpoint import Checkpoint
 from .config import UNKNOWN, Description, Version, describe, is_json, parse
 from .saved_model import SavedModel
 from .spec import complete, read_lines, without_ignored
@@ -56,6 +57,8 @@ def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
         return _keras_v3(data, where, spec, max_bytes, custom)
     if data.startswith(HDF5_SIGNATURE):
         return _hdf5(data, where, spec, max_bytes, custom)
+    if data.endswith(LEVELDB_END):
+        return _checkpoint(source, where, spec, max_bytes, custom)
     raise ModelFileError(
         "this is not a file Keras wrote",
         where=where,
@@ -206,12 +209,7 @@ def _hdf5(data, where, spec, max_bytes, custom):
     elif values is not None:
         described = describe(_marked(values, custom))
     else:
-        raise UnsupportedModelError(
-            "the file holds weights alone and does not say what network they belong to",
-            where=where,
-            fix="Give spec=, the text of model.to_json() or one layer a line (lstm: LSTM, dense: Dense "
-            "activation=softmax), or save the whole model.",
-        )
+        raise _weights_alone(where)
     described = _network(described, where)
     if (
         group is root
@@ -229,6 +227,15 @@ def _hdf5(data, where, spec, max_bytes, custom):
     if lines:
         complete(network, weights)
     return KerasModel(described, weights, version or Version(UNKNOWN), "hdf5")
+
+
+def _weights_alone(where, or_else="save the whole model"):
+    return UnsupportedModelError(
+        "the file holds weights alone and does not say what network they belong to",
+        where=where,
+        fix="Give spec=, the text of model.to_json() or one layer a line (lstm: LSTM, dense: Dense "
+        f"activation=softmax), or {or_else}.",
+    )
 
 
 def _chosen(network, root):
@@ -311,7 +318,37 @@ def _saved_model(folder, spec, max_bytes, custom):
     values = saved.values if values is None else values
     described = _network(describe(_marked(values, custom)), saved.where)
     own = _network(describe(saved.values), saved.where)
-    return KerasModel(described, saved.fill(described, own), version or Version(UNKNOWN), "savedmodel")
+    weights = saved.fill_checked(described, own)
+    return KerasModel(described, weights, version or Version(UNKNOWN), "savedmodel")
+
+
+def _checkpoint(source, where, spec, max_bytes, custom):
+    if not isinstance(source, (str, PathLike)):
+        raise UnsupportedModelError(
+            "a checkpoint is two files",
+            where=where,
+            fix="Give the path of its .index; the other lies beside it.",
+        )
+    lines, values, version = isinstance(spec, str) and not is_json(spec), None, None
+    if not lines and spec is not None:
+        values, version = _spec(spec, None)
+    if not lines and values is None:
+        raise _weights_alone(
+            where, "give the folder it is in, where Keras 2 saved that (the one with saved_model.pb)"
+        )
+    network = read_lines(spec) if lines else None
+    described = _network(network.description if lines else describe(_marked(values, custom)), where)
+    if lines and (network.named or network.ignored):
+        raise UnsupportedModelError(
+            "the layers of a checkpoint have no names of their own, and all of them are read",
+            where=where,
+            found=", ".join(sorted(network.named)) or "ignore",
+            fix="Leave the names in front of the layers out: those with weights are taken in order.",
+        )
+    weights = Checkpoint(source, max_bytes).fill_described(described, in_order=lines)
+    if lines:
+        complete(network, weights)
+    return KerasModel(described, weights, version or Version(UNKNOWN), "checkpoint")
 
 
 # ---- live models -------------------------------------------------------------------------------------------

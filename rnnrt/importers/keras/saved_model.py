@@ -1,9 +1,6 @@
 """SavedModel folders of Keras 2: keras_metadata.pb describes every layer (before TensorFlow 2.5,
-saved_model.pb does), variables/ is a checkpoint. The program in saved_model.pb is not read.
+saved_model.pb does), variables/ is a checkpoint (tracked.py). The program in saved_model.pb is not read.
 
-The checkpoint holds the graph of objects that Keras tracked (tensorflow's trackable_object_graph.proto): from
-the model, names of attributes lead to every layer and variable, and a variable says under which key its
-numbers lie. A key alone says little: variables/7 is the eighth of all in an order of Keras's own.
 What the folder says twice must agree: the layers' options stand in the network's config and beside each
 layer; layers with weights are counted in two ways; the network lists its variables; and a key is one of the
 ways that lead to its variable.
@@ -12,44 +9,28 @@ ways that lead to its variable.
 from __future__ import annotations
 
 import os
-import re
-from typing import NamedTuple
 
-from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from ...format.reading import INCOMPLETE, path_text, read_whole
+from ...errors import ModelFileError, UnsupportedModelError
+from ...format.reading import path_text, read_whole
 from ..containers import protobuf
 from ..containers.protobuf import Field, shown
 from ..containers.tensor_bundle import TensorBundle
 from .config import Description, Version, parse
+from .tracked import TrackedObjects
 from .weights import (
     NETWORKS,
-    OTHER_ROLE,
-    RANDOM,
-    TRAINING_GROUPS,
     attributes,
     children,
-    put,
-    role_of,
     said,
     slots,
 )
 
 METADATA, PROGRAM, VARIABLES = "keras_metadata.pb", "saved_model.pb", os.path.join("variables", "variables")
-_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_ATTRIBUTES = "/.ATTRIBUTES/"
-_END = f"{_ATTRIBUTES}VARIABLE_VALUE"
-#: Keys of what only training reads, and of where stateful layers stood.
-_UNREAD = {*TRAINING_GROUPS, *RANDOM, "save_counter", "metrics", "states", ".OPTIMIZER_SLOT"}
-#: What Keras tracks of every layer beside its own attributes.
-_KEPT = {"variables", "trainable_variables", "non_trainable_variables", "regularization_losses", "keras_api"}
-_KEPT |= {"__call__", "call_and_return_all_conditional_losses", "_default_save_signature", "signatures"}
 _KERAS = "_tf_keras_"
 _OTHERS = (
     'Of the Keras model that it was made from: model.save("model.keras"), then import that. Of the folder '
     "alone: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx, then import that."
 )
-#: The longest name or key that is read, and most characters of the ways below one custom layer.
-_LONGEST, _WAYS = 4096, 1 << 24
 _METADATA_MESSAGES = {
     "SavedMetadata": {1: Field("nodes", "SavedObject", many=True)},
     "SavedObject": {3: Field("path", "text"), 4: Field("identifier", "text"), 5: Field("metadata", "text")},
@@ -63,12 +44,6 @@ _PROGRAM_MESSAGES = {
     "UserObject": {1: Field("identifier", "text"), 3: Field("metadata", "text")},
     "Child": {1: Field("node", "int"), 2: Field("name", "text")},
 }
-_GRAPH_MESSAGES = {
-    "TrackableObjectGraph": {1: Field("nodes", "Object", many=True)},
-    "Object": {1: Field("children", "Child", many=True), 2: Field("attributes", "Attribute", many=True)},
-    "Child": {1: Field("node", "int"), 2: Field("name", "text")},
-    "Attribute": {1: Field("name", "text"), 2: Field("full_name", "text"), 3: Field("key", "text")},
-}
 
 
 def files(folder) -> tuple[str, str]:
@@ -79,16 +54,8 @@ def files(folder) -> tuple[str, str]:
     return described, os.path.join(folder, f"{VARIABLES}.index")
 
 
-class _Object(NamedTuple):
-    """A tracked object: {attribute: number of another}; of a variable also its key and TensorFlow's name."""
-
-    children: dict[str, int]
-    key: str | None = None
-    name: str = ""
-
-
-class SavedModel:
-    """A folder: what it says of the network (``values``, ``version``), and its arrays (``fill``).
+class SavedModel(TrackedObjects):
+    """A folder: what it says of the network (``values``, ``version``), and its arrays (``fill_checked``).
 
     Raises ModelFileError where it is damaged or contradicts itself, UnsupportedModelError,
     ResourceLimitError above ``max_bytes``.
@@ -112,9 +79,9 @@ class SavedModel:
             )
         version = self.values.get("keras_version")
         self.version = Version(version) if isinstance(version, str) else None
-        self.bundle = TensorBundle(os.path.join(self.where, VARIABLES), max_bytes, len(data))
-        self.objects = self._graph()
-        self.layers, self.arrays = {}, {}
+        bundle = TensorBundle(os.path.join(self.where, VARIABLES), max_bytes, len(data))
+        super().__init__(bundle, self.where)
+        self.layers = {}
         for path, values in layers.items():
             number = self.find(path)
             if number is not None and self.layers.setdefault(number, values) != values:
@@ -122,45 +89,13 @@ class SavedModel:
                     "a layer is described in two ways", where=self.place, found=shown(".".join(path))
                 )
 
-    def fill(self, model: Description, described: Description) -> dict:
+    def fill_checked(self, model: Description, described: Description) -> dict:
         """The arrays of ``model`` by path (see weights.py); ``described``: the network as the folder has it.
 
         Raises ModelFileError where one is missing, left over, or not what its name says.
         """
-        self._compare(described, 0)
-        tree, bound = {}, set()
-        for slot in slots(model):
-            place = f"{self.where}: {'.'.join(slot.tracked)}"
-            number = self.find(slot.tracked)
-            if slot.whole and number is not None:
-                found = self._below(number, place)
-                put(tree, slot.path, {name: self._array(n, place) for name, n in found.items()})
-                bound |= set(found.values())
-                continue
-            if number is None or self.objects[number].key is None:
-                expected = f"the {slot.path[-1]} of {slot.layer.where}" if slot.path else slot.layer.where
-                raise ModelFileError("an array is missing", where=place, expected=expected)
-            role = role_of(self.objects[number].name)
-            if role not in (None, slot.path[-1], OTHER_ROLE.get(slot.path[-1])):
-                raise ModelFileError(
-                    "a variable is not what its place says",
-                    where=place,
-                    expected=slot.path[-1],
-                    found=shown(self.objects[number].name),
-                )
-            put(tree, slot.path, self._array(number, place))
-            bound.add(number)
-        self._left_over(bound)
-        return tree
-
-    def find(self, attributes) -> int | None:
-        """The number of the object that ``attributes`` lead to from the model."""
-        number = 0
-        for name in attributes:
-            number = self.objects[number].children.get(name)
-            if number is None:
-                return None
-        return number
+        self._compare(described, self.root)
+        return self.fill(slots(model))
 
     # ---- what is in the files ----
 
@@ -208,63 +143,11 @@ class SavedModel:
             raise ModelFileError("a layer is described twice", where=place)
         found[path] = _decoded(parse(text or "", place))
 
-    def _graph(self):
-        place = f"{self.bundle.where}: {_GRAPH}"
-        found = protobuf.read(self.bundle.text(_GRAPH), "TrackableObjectGraph", _GRAPH_MESSAGES, place).nodes
-        objects = []
-        for node in found:
-            named = {c.name or "": c.node or 0 for c in node.children}
-            values = [a for a in node.attributes if a.name == "VARIABLE_VALUE"]
-            if any(len(name) > _LONGEST for name in (*named, *(a.key or "" for a in values))):
-                raise ModelFileError("a name is too long", where=place, expected=f"at most {_LONGEST:,}")
-            if len(named) < len(node.children) or len(values) > 1:
-                raise ModelFileError("an object has two attributes of one name", where=place)
-            if any(not 0 <= number < len(found) for number in named.values()):
-                raise ModelFileError("an attribute leads to an object that there is not", where=place)
-            value = values[0] if values else None
-            objects.append(_Object(named, value and value.key or None, value and value.full_name or ""))
-        if not objects:
-            raise ModelFileError("holds no objects", where=place, fix=INCOMPLETE)
-        return objects
-
-    def _array(self, number, place):
-        key = self.objects[number].key
-        if key in self.arrays:
-            return self.arrays[key]
-        way = key.partition(_ATTRIBUTES)[0].split("/")
-        if self.find([re.sub(r"\.([.S])", lambda m: "./"[m[1] == "S"], name) for name in way]) != number:
-            raise ModelFileError("the key of a variable leads to another", where=place, found=shown(key))
-        self.arrays[key] = self.bundle.array(key)
-        return self.arrays[key]
-
-    def _below(self, number, place):
-        """{attributes joined by "/": number} of the variables of a layer that is not known."""
-        found, seen, ahead, left = {}, {number}, [("", number)], _WAYS
-        for path, owner in ahead:
-            for name, child in self.objects[owner].children.items():
-                if child in seen or name in _KEPT | RANDOM:
-                    continue
-                seen.add(child)
-                ahead.append((f"{path}/{name}" if path else name, child))
-                left -= len(ahead[-1][0])
-                if left < 0:
-                    raise ResourceLimitError("holds too many objects", where=place)
-                if self.objects[child].key is not None:
-                    found[ahead[-1][0]] = child
-        own = self._listed(self.objects[number])
-        found |= {f"variables/{k}": n for k, n in enumerate(own) if n not in seen}
-        return found
-
-    def _listed(self, owner):
-        """The numbers of the variables that an object says it has, in its own order."""
-        listed = self.objects[owner.children["variables"]].children if "variables" in owner.children else {}
-        return [n for n in listed.values() if self.objects[n].key is not None]
-
     # ---- what they say twice ----
 
-    def _compare(self, network, number):
+    def _compare(self, network, owner):
         """Raises where the objects of a network's layers are others than its config lists."""
-        held, weighted, unknown = self.objects[number].children, [], False
+        held, weighted, unknown = self.objects[owner].children, [], False
         for (layer, _), (name,) in zip(children(network), attributes(network), strict=True):
             if network.class_name == "Sequential" and layer.class_name == "InputLayer":
                 continue
@@ -290,31 +173,13 @@ class SavedModel:
             own = slots(layer)
             unknown = unknown or any(s.whole for s in own)
             weighted += [number] * bool(own)
-        counted = []
-        while f"layer_with_weights-{len(counted)}" in held:
-            counted.append(held[f"layer_with_weights-{len(counted)}"])
+        counted = self.weighted(owner)
         if counted != weighted and not unknown:
             raise ModelFileError(
                 "the layers with weights are others than those that the network lists",
                 where=f"{self.where}: {network.where}",
                 expected=f"{len(weighted)}: objects {', '.join(map(str, weighted[:8]))}",
                 found=f"{len(counted)}: {', '.join(map(str, counted[:8]))}",
-            )
-
-    def _left_over(self, bound):
-        """Raises where the folder holds numbers that belong to no layer."""
-        keys = {self.objects[n].key for n in bound}
-        left = [self.objects[n].name or str(n) for n in self._listed(self.objects[0]) if n not in bound]
-        left += [
-            key.removesuffix(_END)
-            for key in self.bundle.names
-            if key not in keys and key.endswith(_END) and not _UNREAD & set(key.split("/"))
-        ]
-        if left:
-            raise ModelFileError(
-                "arrays belong to no layer of the network",
-                where=self.where,
-                found=", ".join(shown(name) for name in left[:8]),
             )
 
 
