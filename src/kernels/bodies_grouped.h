@@ -86,9 +86,9 @@ VECTOR void grouped_tile(const int rows, const int across, const float *weight, 
     ends(rows, row, c, lanes, call, total);
 }
 
-/* Four rows at a time, then one by one; a vector of channels at a time. */
-#define IN_TILES(outputs, tile, ...)                                                    \
-    for (size_t row = 0, high; row < call->rows; row += high) {                         \
+/* Rows from the first on, four at a time, then one by one; a vector of channels at a time. */
+#define IN_TILES(first, outputs, tile, ...)                                             \
+    for (size_t row = (first), high; row < call->rows; row += high) {                   \
         high = call->rows - row >= 4 ? 4 : 1;                                           \
         for (size_t c = 0, lanes; c < (outputs); c += LANES) {                          \
             lanes = rnnrt_smaller((outputs) - c, LANES);                                \
@@ -99,18 +99,53 @@ VECTOR void grouped_tile(const int rows, const int across, const float *weight, 
         }                                                                               \
     }
 
+/* Rows whose taps are frames one after the other: a frame is loaded once for all windows that it is in. */
+enum { RUN_ROWS = 8, MOST_RUN_TAPS = 5 };
+
+static bool is_run(const struct rnnrt_product *call) {
+    size_t taps = call->piece_count, stride = taps ? call->pieces[0].stride : 0;
+    if (taps < 2 || taps > MOST_RUN_TAPS || call->depth % LANES) return false;
+    for (size_t p = 1; p < taps; p++)
+        if (call->pieces[p].stride != stride || call->pieces[p].x != call->pieces[p - 1].x + stride)
+            return false;
+    return true;
+}
+
+VECTOR void depthwise_run(const int taps, const float *weight, size_t row, size_t c,
+                          const struct rnnrt_product *call) {
+    vf sum[RUN_ROWS], factor[MOST_RUN_TAPS];
+    size_t stride = call->pieces[0].stride;
+    const float *x = call->pieces[0].x + row * stride + c;
+    starts(RUN_ROWS, row, c, LANES, call, sum);
+    UNROLL_FOR(int p = 0; p < taps; p++) factor[p] = vf_load(weight + (size_t)p * call->depth + c);
+    UNROLL_FOR(int t = 0; t < RUN_ROWS + taps - 1; t++, x += stride) {
+        vf frame = vf_load(x);
+        UNROLL_FOR(int p = 0; p < taps; p++)
+            if (t >= p && t - p < RUN_ROWS) sum[t - p] = vf_fma(factor[p], frame, sum[t - p]);
+    }
+    ends(RUN_ROWS, row, c, LANES, call, sum);
+}
+
 static void depthwise(const float *weight, const struct rnnrt_product *call) {
-    IN_TILES(call->depth, depthwise_tile, weight)
+    size_t from = is_run(call) ? call->rows / RUN_ROWS * RUN_ROWS : 0;
+    for (size_t row = 0; row < from; row += RUN_ROWS)
+        for (size_t c = 0; c < call->depth; c += LANES) {
+            if (call->piece_count == 2) depthwise_run(2, weight, row, c, call);
+            else if (call->piece_count == 3) depthwise_run(3, weight, row, c, call);
+            else if (call->piece_count == 4) depthwise_run(4, weight, row, c, call);
+            else depthwise_run(5, weight, row, c, call);
+        }
+    IN_TILES(from, call->depth, depthwise_tile, weight)
 }
 static void grouped_four(const float *weight, const struct rnnrt_product *call) {
-    IN_TILES(call->depth, grouped_tile, 4, weight, 4, 4)
+    IN_TILES(0, call->depth, grouped_tile, 4, weight, 4, 4)
 }
 static void grouped_two(const float *weight, const struct rnnrt_product *call) {
-    IN_TILES(call->depth, grouped_tile, 2, weight, 2, 2)
+    IN_TILES(0, call->depth, grouped_tile, 2, weight, 2, 2)
 }
 static void grouped(const float *weight, size_t in, size_t out, const struct rnnrt_product *call) {
     if (in == 4 && out == 4) grouped_four(weight, call);
     else if (in == 2 && out == 2) grouped_two(weight, call);
-    else IN_TILES(call->depth / in * out, grouped_tile, 0, weight, in, out)
+    else IN_TILES(0, call->depth / in * out, grouped_tile, 0, weight, in, out)
 }
 #undef IN_TILES

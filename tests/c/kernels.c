@@ -156,6 +156,17 @@ static void products_of_pieces(const struct rnnrt_kernels *t) {
             for (size_t p = 0; p < count; p++)
                 t->multiply_add(depth, w + p * depth, pieces[p].x + k * pieces[p].stride, row);
         }
+        wrong |= differ(y, wanted, r * depth);
+        for (size_t p = 0; p < 5; p++) /* frames one after the other: many rows share what they load */
+            pieces[p] = (struct rnnrt_piece){x + p * depth, depth};
+        t->depthwise(w, &call);
+        for (size_t k = 0; k < r; k++) {
+            struct rnnrt_product row = call;
+            struct rnnrt_piece own[5];
+            for (size_t p = 0; p < 5; p++) own[p] = (struct rnnrt_piece){x + (p + k) * depth, depth};
+            row.pieces = own, row.rows = 1, row.y = wanted + k * depth;
+            t->depthwise(w, &row);
+        }
         if (wrong || differ(y, wanted, r * depth)) {
             fprintf(stderr, "%zu rows of %zu pieces of %zu, %zu outputs: differ\n", r, count, depth, n);
             exit(1);
