@@ -28,14 +28,16 @@ struct rnnrt_piece {
  * x_stride are not read. Each piece is a sum of its own, and they are added in order: the answer is that of
  * one product a piece, the first from the bias (or zero), the others with `add`. `joined`: all are one sum,
  * as of the row copied together; `first` is then where the row's first number stands in the whole sum. (Of a
- * matrix of more than RNNRT_DOT_MAX_OUTPUTS outputs: fewer are dots, whose lanes cross no pieces.) */
+ * matrix of more than RNNRT_DOT_MAX_OUTPUTS outputs: fewer are dots, whose lanes cross no pieces.)
+ *
+ * `rectified`: y is relu of that. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
     float *y;
     size_t y_stride;
     const float *bias; /* (outputs), or NULL; not read where `add` */
-    bool add;
+    bool add, rectified;
     const struct rnnrt_piece *pieces;
     size_t piece_count;
     bool joined;

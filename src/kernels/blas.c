@@ -38,11 +38,7 @@ static void product_of_one(const struct rnnrt_matrix *w, const struct rnnrt_prod
     sgemm(&transposed, &plain, &m, &n, &k, &one, weight, &lda, x, &ldb, &beta, call->y, &ldc);
 }
 
-static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
-    if (!call->pieces) {
-        product_of_one(w, call);
-        return;
-    }
+static void product_of_pieces(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
     struct rnnrt_product piece = *call;
     for (size_t r = 0; r < call->rows && !call->add; r++) {
         float *y = call->y + r * call->y_stride;
@@ -54,6 +50,14 @@ static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *ca
         piece.x = call->pieces[p].x, piece.x_stride = call->pieces[p].stride;
         product_of_one(w, &piece);
     }
+}
+
+static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    struct rnnrt_function relu = {.name = RNNRT_RELU};
+    if (call->pieces) product_of_pieces(w, call);
+    else product_of_one(w, call);
+    for (size_t r = 0; r < call->rows && call->rectified; r++)
+        table.activate(relu, w->outputs, call->y + r * call->y_stride, call->y + r * call->y_stride);
 }
 
 void rnnrt_use_sgemm(rnnrt_sgemm *function) {

@@ -28,12 +28,13 @@ static void pack(struct rnnrt_matrix *w, const float *restrict weight, void *res
     w->panels = packed;
 }
 
-/* What a product reads of its rows: see struct rnnrt_product. `room`: how many terms the first segment takes.
- */
+/* What a product reads of its rows: see struct rnnrt_product. `room`: how many terms the first segment takes;
+ * `floor`: what its outputs are at least, 0 or minus infinity. */
 struct input {
     const struct rnnrt_piece *pieces;
     size_t count, depth, room;
     bool joined;
+    float floor;
 };
 
 #include "bodies_fours.h"
@@ -122,10 +123,11 @@ VECTOR void tile(const int rows, const int vectors, const bool fours, const floa
         tile_clear(rows, vectors, sum);
         room = RNNRT_SEGMENT;
     }
+    vf floor = vf_set(in->floor);
     UNROLL_FOR(int r = 0; r < rows; r++)
         UNROLL_FOR(int v = 0; v < vectors; v++) {
             vf before = segments ? total[r][v] : tile_start(vectors, fours, r, v, start, start_stride, last);
-            tile_end(vectors, fours, r, v, y, y_stride, last, vf_add(before, sum[r][v]));
+            tile_end(vectors, fours, r, v, y, y_stride, last, vf_max(floor, vf_add(before, sum[r][v])));
         }
 }
 
@@ -342,9 +344,21 @@ static void dots_across(size_t outputs, const float *w, size_t w_stride, const f
 /* The pieces of a call; `whole`: room for what is one. */
 VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piece *whole) {
     size_t room = RNNRT_SEGMENT - (call->joined ? call->first % RNNRT_SEGMENT : 0);
-    if (call->pieces) return (struct input){call->pieces, call->piece_count, call->depth, room, call->joined};
+    float floor = call->rectified ? 0.0f : -INFINITY;
+    if (call->pieces)
+        return (struct input){call->pieces, call->piece_count, call->depth, room, call->joined, floor};
     *whole = (struct rnnrt_piece){call->x, call->x_stride};
-    return (struct input){whole, 1, call->depth, room, false};
+    return (struct input){whole, 1, call->depth, room, false, floor};
+}
+
+/* The same of outputs that do not pass a tile's end. */
+static void rectify(const struct rnnrt_product *call, size_t column, size_t end) {
+    for (size_t r = 0; r < call->rows && call->rectified; r++)
+        for (size_t j = column, n; j < end; j += n) {
+            float *y = call->y + r * call->y_stride + j;
+            n = rnnrt_smaller(end - j, LANES);
+            vf_store_n(y, vf_max(vf_set(0.0f), vf_load_n(y, n)), n);
+        }
 }
 
 /* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row of one piece
@@ -360,6 +374,7 @@ static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t en
         wide_tiles[vectors - 1](weight + at * w->depth, panel, depth, start ? start + at : NULL, call->x,
                                 call->y + at, count - (vectors - 1) * LANES);
     }
+    rectify(call, column, end);
 }
 
 /* The vectors of a tile of so many rows, of `left` that are left. */
@@ -377,6 +392,7 @@ static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t e
         for (size_t r = 0; r < call->rows && !call->add; r++)
             for (size_t j = column; j < end; j++)
                 call->y[r * call->y_stride + j] = call->bias ? call->bias[j] : 0.0f;
+        rectify(call, column, end);
         return;
     }
     size_t rows = call->rows, panel = PANEL * w->depth, y_stride = call->y_stride,
@@ -441,6 +457,7 @@ static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_produc
             else dots(1, 4, weight, stride, x, from, n, y, to);
         }
     }
+    rectify(call, 0, outputs);
 }
 
 static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {

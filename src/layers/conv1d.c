@@ -38,11 +38,16 @@ static bool by_window(const struct rnnrt_layer_desc *desc) {
     return !wide(desc) && desc->groups == 1 &&
            (desc->dilation == 1 || desc->output_size <= RNNRT_DOT_MAX_OUTPUTS);
 }
-static size_t group_depth(const struct rnnrt_layer_desc *desc) {
-    return (size_t)desc->kernel_size * in_of_group(desc);
-}
 static int32_t taps_at_once(const struct rnnrt_layer_desc *desc) {
     return wide(desc) ? PIECES_OF_WIDE : MOST_PIECES;
+}
+/* Whether products do what comes after them: each output is one product's. */
+static bool rectified(const struct rnnrt_op *op) {
+    const struct rnnrt_layer_desc *desc = &op->desc;
+    return desc->activation.name == RNNRT_RELU && !op->table && desc->kernel_size <= taps_at_once(desc);
+}
+static size_t group_depth(const struct rnnrt_layer_desc *desc) {
+    return (size_t)desc->kernel_size * in_of_group(desc);
 }
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
@@ -126,7 +131,8 @@ static bool run_product(const struct window *w, const float *x, size_t stride, s
                                           .rows = rows,
                                           .y = y,
                                           .y_stride = y_stride,
-                                          .bias = w->op->bias};
+                                          .bias = w->op->bias,
+                                          .rectified = rectified(w->op)};
     w->call->kernels->product(w->op->weight, &product);
     return !worked(w, rows, w->op->desc.kernel_size);
 }
@@ -254,7 +260,8 @@ static bool run_stretch(const struct window *w, struct stretch *s, bool add, siz
                                     .y = y,
                                     .y_stride = y_stride,
                                     .bias = op->bias,
-                                    .add = add};
+                                    .add = add,
+                                    .rectified = rectified(op)};
     if (op->table) {
         const float *weight = op->table + product.first * (size_t)op->desc.output_size;
         if (in == 1 && out == 1) w->call->kernels->depthwise(weight, &product);
@@ -344,7 +351,7 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation 
     if (!done) return RNNRT_CANCELLED;
     window_close(&w);
     call->made[0] = w.due;
-    if (op->desc.activation.name != RNNRT_LINEAR)
+    if (op->desc.activation.name != RNNRT_LINEAR && !rectified(op))
         call->kernels->activate(op->desc.activation, w.due * call->batch * (size_t)op->desc.output_size, y,
                                 y);
     return RNNRT_OK;

@@ -16,6 +16,7 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation 
     size_t in = (size_t)op->desc.input_size, out = (size_t)op->desc.output_size,
            rows = call->frames * call->batch;
     size_t most = call->pulse ? rnnrt_piece(op->work) : rows;
+    bool relu = op->desc.activation.name == RNNRT_RELU;
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(most, rows - done);
         float *y = call->y[0] + done * out;
@@ -25,9 +26,10 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation 
                                               .rows = count,
                                               .y = y,
                                               .y_stride = out,
-                                              .bias = op->bias};
+                                              .bias = op->bias,
+                                              .rectified = relu};
         call->kernels->product(op->weight, &product);
-        if (op->desc.activation.name != RNNRT_LINEAR)
+        if (op->desc.activation.name != RNNRT_LINEAR && !relu)
             call->kernels->activate(op->desc.activation, count * out, y, y);
         if (rnnrt_worked(call->pulse, op->work * (double)count)) return RNNRT_CANCELLED;
     }
