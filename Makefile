@@ -6,7 +6,7 @@ C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/c/*.[ch] tools/*.[ch])
 ENGINE_TESTS := $(addprefix tests/test_,layers.py options.py stream.py rows.py kernels.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test bench format lint asan clean fetch
+.PHONY: help docs build test bench format lint asan clean fetch
 
 help:
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -31,6 +31,10 @@ lint: $(BIN)/python ## what CI holds the code to: ruff's rules, the layout of bo
 	$(BIN)/pip install --quiet -r tools/lint.txt
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
+docs: build ## build the pages of docs/ as HTML in docs/_build; a warning is an error
+	$(BIN)/pip install --quiet -r tools/docs.txt
+	$(BIN)/sphinx-build -W --keep-going -n -q docs docs/_build && echo docs/_build/index.html
+
 asan: build ## run the engine's tests on a build with the address and undefined-behaviour sanitizers
 	rm -rf build
 	RNNRT_SANITIZE=1 $(BIN)/pip install --no-deps --target build/asan .
@@ -38,7 +42,7 @@ asan: build ## run the engine's tests on a build with the address and undefined-
 		PYTHONPATH=$(abspath build/asan) $(BIN)/python -m pytest $(abspath $(ENGINE_TESTS))
 
 clean: ## remove everything that was built; models and the virtual environment stay
-	rm -rf build dist *.egg-info rnnrt/_engine.c rnnrt/*.so rnnrt/lib rnnrt/include .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build dist docs/_build *.egg-info rnnrt/_engine.c rnnrt/*.so rnnrt/lib rnnrt/include .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find rnnrt tests tools -name __pycache__ -type d -exec rm -rf {} +
 
 fetch: build ## fetch the published networks that tests/test_real_models.py runs

@@ -1,6 +1,43 @@
-"""docs/coverage.md says what the importers' tables say."""
+"""docs/coverage.md says what the importers' tables say, and so do the ticks of the README."""
+
+import re
+from pathlib import Path
 
 import coverage_tables
+
+#: A row of the README's table -> for each of its columns the names that a tick there stands for; "" for none.
+TICKS = {
+    "LSTM, RNN": (
+        *("LSTM SimpleRNN", "LSTM RNN", "LSTM RNN", "lstm rnn_tanh", "lstm rnn_tanh"),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM UNIDIRECTIONAL_SEQUENCE_RNN",
+    ),
+    "GRU": ("GRU", "GRU", "GRU", "gru", "gru", "WHILE"),
+    "loops over frames, cells of your own": (
+        *("RNN", "GRUCell LSTMCell", "Loop Scan", "gru_cell lstm_cell", "gru_cell lstm_cell", "WHILE"),
+    ),
+    "convolution over time": ("Conv1D", "Conv1d", "Conv", "conv1d", "conv1d", "CONV_2D"),
+    "transposed convolution": (
+        *("Conv1DTranspose", "ConvTranspose1d", "ConvTranspose", "conv_transpose1d", "conv_transpose1d"),
+        "TRANSPOSE_CONV",
+    ),
+    "2-D convolution in front of a sequence": ("Conv2D", "Conv2d", "Conv", "conv2d", "conv2d", "CONV_2D"),
+    "pooling, reductions over time": (
+        *("MaxPooling1D GlobalAveragePooling1D", "MaxPool1d mean", "MaxPool ReduceMean"),
+        *("max_pool1d mean", "max_pool1d mean", "MAX_POOL_2D MEAN"),
+    ),
+    "dense, embedding": (
+        *("Dense Embedding", "Linear Embedding", "Gemm Gather", "linear embedding", "linear embedding"),
+        "FULLY_CONNECTED EMBEDDING_LOOKUP",
+    ),
+    "batch and layer normalisation": (
+        *("BatchNormalization LayerNormalization", "BatchNorm1d LayerNorm"),
+        *("BatchNormalization LayerNormalization", "batch_norm layer_norm", "batch_norm layer_norm"),
+        "MUL ADD MEAN RSQRT",
+    ),
+    "masks or packed rows": ("Masking", "pack pad", "LSTM", "", "pack_padded_sequence", "WHILE NOT_EQUAL"),
+    "state that goes in and out with a call": ("", "", "LSTM", "lstm", "lstm", "READ_VARIABLE"),
+}
+SECTIONS = ("Keras", "PyTorch", "ONNX", "torch.export", "TorchScript", "TFLite")
 
 
 def test_the_page_is_that_of_the_tables():
@@ -12,3 +49,19 @@ def test_every_section_names_something():
         assert all(len(set(names)) for _, names in parts), title
     page = coverage_tables.page()
     assert "`ReverseSequence`" in page and "`UNIDIRECTIONAL_SEQUENCE_LSTM`" in page and "`TopK`" not in page
+
+
+def test_a_tick_of_the_readme_is_a_name_that_is_read():
+    names = {
+        title: set().union(*(set(n) for what, n in parts if "Refused" not in what))
+        for title, parts in coverage_tables.sections()
+    }
+    read = [set().union(*(n for title, n in names.items() if title.startswith(s))) for s in SECTIONS]
+    read[SECTIONS.index("TorchScript")] |= read[SECTIONS.index("torch.export")]
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \|((?: ✓? ?\|){6})$", readme, re.MULTILINE)
+    assert [row for row, _ in rows] == list(TICKS)
+    for row, ticks in rows:
+        for column, tick, wanted, there in zip(SECTIONS, ticks.split("|"), TICKS[row], read):
+            assert bool(tick.strip()) == bool(wanted), f"{row}, {column}"
+            assert set(wanted.split()) <= there, f"{row}, {column}: {set(wanted.split()) - there} is not read"

@@ -14,7 +14,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from needs import absent, need
 
@@ -341,51 +340,9 @@ def test_a_layer_says_what_and_never_how(path):
 # ---- the README --------------------------------------------------------------------------------------------
 
 
-def blocks(language):
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-
-
 def test_the_readme_gives_two_commands_on_one_line_each():
     for end in ("rnnrt demo", "pytest tests"):
         assert (
             len(re.findall(rf"^python3 -m venv .*{end}$", (ROOT / "README.md").read_text(), re.MULTILINE))
             == 1
         )
-
-
-def test_the_readmes_examples_run(tmp_path, monkeypatch):
-    """In their order, in one namespace, in a folder with the files they name."""
-    need("h5py")
-    demo = Path(rnnrt.__file__).parent / "demo"
-    for name, network in (("forecast.keras", "lstm.keras"), ("custom.keras", "ln_rnn.keras")):
-        (tmp_path / name).write_bytes((demo / network).read_bytes())
-    shapes = {
-        "conv1.weight": (2, 1, 10),
-        "conv1.bias": (2,),
-        "linear0.weight": (150, 262),
-        "linear0.bias": (150,),
-    }
-    for layer in ("l0", "l1"):
-        shapes |= {f"lstm.{kind}_{layer}": (600, 150) for kind in ("weight_ih", "weight_hh")}
-        shapes |= {f"lstm.{kind}_{layer}": (600,) for kind in ("bias_ih", "bias_hh")}
-    shapes |= {"linear.weight": (3, 150), "linear.bias": (3,)}
-    with open(tmp_path / "beats.pt", "wb") as file:  # what it is shows in its content
-        np.savez(file, **{name: np.full(shape, 0.01, np.float32) for name, shape in shapes.items()})
-    spec, branches = blocks("spec")
-    (tmp_path / "beats.spec").write_text(spec)
-    enhancer = {"norm.weight": (257,), "norm.bias": (257,), "inp.weight": (8, 257), "vad.weight": (1, 8)}
-    enhancer |= {"gru.weight_ih_l0": (24, 8), "gru.weight_hh_l0": (24, 8), "mask.weight": (257, 16)}
-    enhancer = {name: np.full(shape, 0.01, np.float32) for name, shape in enhancer.items()}
-    enhanced, voice = rnnrt.from_torch(enhancer, branches)(np.ones((1, 3, 257), np.float32))
-    assert enhanced.shape == (1, 3, 257) and voice.shape == (1, 3, 1)
-    monkeypatch.chdir(tmp_path)
-    names, examples = {}, blocks("python")
-    assert len(examples) == 4
-    for example in examples:
-        exec(compile(example, "README.md", "exec"), names)  # noqa: S102 (our own text)
-    answered = names["y"]
-    assert (answered == rnnrt.from_keras("forecast.keras")(names["frames"][100:101])[0]).all()
-    x = np.random.default_rng(5).standard_normal((30, 1)).astype(np.float32)
-    assert (names["model"](x) == rnnrt.from_keras("custom.keras")(x)).all()

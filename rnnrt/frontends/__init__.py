@@ -1,4 +1,4 @@
-"""What stands between sound and a network: frames, spectra, mel bands and the way back, whole or streamed.
+"""What stands between sound and a network: frames, spectra, mel bands and the way back, whole or streamed::
 
     mel = rnnrt.frontends.MelSpectrogram(
         16000, 512, 160, n_mels=64, mel_scale="htk", norm=None, padding="reflect"

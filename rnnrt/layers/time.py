@@ -152,8 +152,8 @@ class Reverse(Layer):
 
 @layer_class
 class Flatten(Layer):
-    """All frames of a sequence of fixed length as one value, frame after frame: (time, *features) -> (time *
-    features,).
+    """All frames of a sequence of fixed length as one value, frame after frame: ``(time, *features)`` ->
+    ``(time * features,)``.
     """
 
     kind: ClassVar[str] = "flatten"
