@@ -11,9 +11,11 @@ html_title = f"rnnrt {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 myst_heading_anchors = 3
+smartquotes = False  # docstrings hold code
 nitpicky = True
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # docstrings say shapes and units, which types do not
 autodoc_default_options = {"members": True}
 suppress_warnings = ["misc.highlighting_failure"]  # what a command prints is not in the shell's words
