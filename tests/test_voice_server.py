@@ -4,6 +4,7 @@ loopback with clients of its own. Nothing here is timed.
 
 import asyncio
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -75,7 +76,7 @@ def test_many_connections_get_their_own_answers_whatever_comes_when(imported):
                     connection.feed(sounds[k, sent])
                     sent += 1
             while len(heard) < sent and rng.random() < 0.8:
-                heard.append(await connection.answers.get())
+                heard.append(await connection.answer())
             await asyncio.sleep(0.001 * rng.integers(0, 3))
         hub.leave(connection)
         return heard
@@ -103,7 +104,7 @@ def test_a_stream_that_is_not_finite_begins_anew_and_no_other_notices(imported):
         for k in range(9):
             for connection, frames in zip(pair, x):
                 connection.feed(frames[k])
-        return [[await c.answers.get() for _ in range(9)] for c in pair]
+        return [[await c.answer() for _ in range(9)] for c in pair]
 
     ill, well = running(hub, scenario)
     assert [reset for *_, reset in ill] == [k == 3 for k in range(9)] and not any(r for *_, r in well)
@@ -195,28 +196,74 @@ def server(imported):
 
 def test_forty_live_clients_lose_no_answer_and_get_no_other_ones(server, imported):
     client, model = imported("voice_client"), network(server.CONTEXT + server.CHUNK)
+    crowd = client.Crowd(40, 31)
     with served(server.app_of(model)) as address:
-        results = asyncio.run(client.many(f"ws://{address}/speech", 40, 1.0, speed=0.5))
+        asyncio.run(crowd.talk(f"ws://{address}/speech", 0.5))
         metrics = metrics_of(address)
-    right, wrong, lost, failed, seconds = client.judge(model, results)
-    assert (right, wrong, lost, failed) == (40 * 31, 0, 0, 0) and len(seconds) == right
+    assert crowd.judged(model) == (40 * 31, 0, 0) and not crowd.failed and (crowd.heard > crowd.sent).all()
     assert "voice_frames_total 1240\n" in metrics and "voice_resets_total 0\n" in metrics
 
 
-def test_the_judge_sees_lost_and_swapped_answers(server, imported):
+def test_messages_of_any_length_make_the_same_frames(server):
+    from websockets.sync.client import connect
+
+    model = network(server.CONTEXT + server.CHUNK)
+    samples = np.random.default_rng(3).standard_normal(10 * server.CHUNK).astype("<f4")
+    wanted = model(server.FRAMES(samples)[None])[0, :, 0]
+    with (
+        served(server.app_of(model)) as address,
+        connect(f"ws://{address}/speech", compression=None) as socket,
+    ):
+        for piece in np.split(samples, [1, 1, 511, 512, 513, 2000, 4000]):
+            socket.send(piece.tobytes())
+        said = [json.loads(socket.recv(BOUND)) for _ in wanted]
+    assert said == [{"frame": k, "speech": float(y)} for k, y in enumerate(wanted)]
+
+
+def test_the_judge_sees_lost_swapped_and_strange_answers(server, imported):
     client, model = imported("voice_client"), network(server.CONTEXT + server.CHUNK)
-    sounds = [client.sound(k, 0.2) for k in range(3)]
-    answers = [
-        [
-            ({"frame": k, "speech": float(y)}, 0.01)
-            for k, y in enumerate(model(server.FRAMES(x)[None])[0, :, 0])
-        ]
-        for x in sounds
-    ]
-    assert client.judge(model, list(zip(sounds, answers)))[:4] == (18, 0, 0, 0)
-    answers[0], answers[1] = answers[1], answers[0][:-1]
-    answers[2] = ConnectionError()
-    assert client.judge(model, list(zip(sounds, answers)))[:4] == (0, 11, 7, 1)
+
+    def heard(speech):
+        crowd = client.Crowd(*speech.shape)
+        crowd.speech[:], crowd.heard[:] = speech, np.where(np.isnan(speech), np.nan, 1.0)
+        return crowd
+
+    samples = [np.resize(client.sound(k), 130 * server.CHUNK) for k in range(3)]  # they begin again within it
+    right = np.stack([model(server.FRAMES(x)[None])[0, :, 0] for x in samples]).astype(float)
+    assert all(len(set(frame)) == 3 for frame in right.T)  # a swap shows in every frame
+    assert heard(right).judged(model) == (390, 0, 0)
+    swapped = right.copy()
+    swapped[:2, 7] = right[1::-1, 7]
+    assert heard(swapped).judged(model) == (388, 2, 0)
+    late = right.copy()
+    late[2, 1:], late[2, 0] = right[2, :-1], np.nan
+    assert heard(late).judged(model)[1:] == (129, 1)
+    reset = right.copy()
+    reset[1, 5] = np.inf
+    assert heard(reset).judged(model) == (389, 1, 0)
+    strange = heard(right)
+    strange.strange = 1
+    assert strange.judged(model) == (390, 1, 0)
+
+
+class Spoken:
+    """A socket on which so many messages have come."""
+
+    def __init__(self, *messages):
+        self._messages = list(messages)
+
+    async def recv(self):
+        return json.dumps(self._messages.pop(0))
+
+
+def test_answers_to_what_was_not_asked_are_counted(imported):
+    for name in ("fastapi", "uvicorn", "websockets"):
+        need(name)
+    crowd = imported("voice_client").Crowd(1, 4)
+    crowd.sent[0, :3] = 0.0
+    said = [{"frame": k, "speech": 0.5} for k in (0, 0, 3, -1)]
+    asyncio.run(crowd._listen(0, Spoken(*said)))
+    assert crowd.strange == 3 and np.isnan(crowd.heard).sum() == 3
 
 
 def test_a_client_that_sends_nonsense_is_closed_and_nan_is_answered(server):

@@ -22,20 +22,32 @@ class Overloaded(Exception):
 
 
 class Connection:
-    """``feed`` takes frames; ``answers`` is a queue of (number of the frame, its answer as an array, whether
-    the stream began anew after it).
-    """
+    """``feed`` takes frames, ``answer`` waits for what is answered, by one task."""
 
     def __init__(self, stream, most_waiting):
-        self.stream, self.answers = stream, asyncio.Queue()
-        self._frames, self._most, self._count = collections.deque(), most_waiting, 0
+        self.stream, self._most, self._count = stream, most_waiting, 0
+        self._frames, self._answers = collections.deque(), collections.deque()
+        # A task that waits has a future here: an asyncio.Queue does more, and costs as much as the network.
+        self._loop, self._wanted = asyncio.get_running_loop(), None
 
     def feed(self, frame):
         """Raises Overloaded where frames come faster than they are answered."""
-        if len(self._frames) >= self._most or self.answers.qsize() >= self._most:
+        if len(self._frames) >= self._most or len(self._answers) >= self._most:
             raise Overloaded(f"{self._most} frames or answers wait")
         self._frames.append((self._count, time.perf_counter(), frame))
         self._count += 1
+
+    async def answer(self):
+        """(number of the frame, its answer as an array, whether the stream began anew after it)"""
+        while not self._answers:
+            self._wanted = self._loop.create_future()
+            await self._wanted
+        return self._answers.popleft()
+
+    def _give(self, answer):
+        self._answers.append(answer)
+        if self._wanted and not self._wanted.done():
+            self._wanted.set_result(None)
 
 
 class Histogram:
@@ -47,8 +59,10 @@ class Histogram:
         self.counts, self.total = [0] * len(self.BOUNDS), 0.0
 
     def add(self, seconds):
-        self.counts[next(k for k, bound in enumerate(self.BOUNDS) if seconds <= bound)] += 1
-        self.total += seconds
+        """One time, or an array of them."""
+        for k, more in enumerate(np.bincount(np.searchsorted(self.BOUNDS, np.atleast_1d(seconds)))):
+            self.counts[k] += int(more)
+        self.total += float(np.sum(seconds))
 
     def lines(self, name):
         below = 0
@@ -95,7 +109,8 @@ class Hub:
         """The answers to one frame of each of these connections, and which streams are well."""
         began = time.perf_counter()
         streams = [c.stream for c in ready]
-        answers = np.stack(self.model.step_many(streams, np.stack([frame for *_, frame in taken])))
+        frames = np.concatenate([frame for *_, frame in taken]).reshape(len(taken), -1)
+        answers = np.concatenate(self.model.step_many(streams, frames)).reshape(len(taken), -1)
         healthy = np.isfinite(answers).all(axis=1) & [s.finite for s in streams]
         for k in np.flatnonzero(~healthy):  # NaN would stay in it for ever; the others never see it
             streams[k].reset()
@@ -103,10 +118,9 @@ class Hub:
         return answers, healthy
 
     def _hand_out(self, ready, taken, answers, healthy):
-        now = time.perf_counter()
-        for connection, (number, came, _), answer, well in zip(ready, taken, answers, healthy):
-            connection.answers.put_nowait((number, answer, not well))
-            self.waited.add(now - came)
+        for connection, (number, *_), answer, well in zip(ready, taken, answers, healthy.tolist()):
+            connection._give((number, answer, not well))
+        self.waited.add(time.perf_counter() - np.array([came for _, came, _ in taken]))
         self.frames += len(ready)
         self.resets += int((~healthy).sum())
 

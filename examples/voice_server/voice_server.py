@@ -15,6 +15,7 @@ can be answered is closed with code 1013, one that sends what is not samples wit
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import math
 
@@ -65,7 +66,8 @@ def app_of(model, **limits):
             return await socket.close(1013, str(error))
         sender = asyncio.create_task(send(socket, connection))
         try:
-            await receive(socket, connection)
+            # In a task of its own: what waits below ten layers of a framework is woken through all of them.
+            await asyncio.create_task(receive(socket, connection))
         finally:
             sender.cancel()
             hub.leave(connection)
@@ -75,7 +77,7 @@ def app_of(model, **limits):
 
 
 async def receive(socket, connection):
-    frames = FRAMES.stream()
+    held = bytearray(4 * CONTEXT)  # from where the next frame begins
     with contextlib.suppress(WebSocketDisconnect):
         while True:
             message = await socket.receive()
@@ -84,9 +86,11 @@ async def receive(socket, connection):
             data = message.get("bytes")
             if data is None or len(data) % 4:
                 return await socket.close(1003, "a message is float32 samples")
+            held += data
             try:
-                for frame in frames.push(np.frombuffer(data, "<f4")):
-                    connection.feed(frame)
+                while len(held) >= 4 * (CONTEXT + CHUNK):
+                    connection.feed(np.frombuffer(held[: 4 * (CONTEXT + CHUNK)], "<f4"))
+                    del held[: 4 * CHUNK]
             except Overloaded as error:
                 return await socket.close(1013, str(error))
 
@@ -94,10 +98,24 @@ async def receive(socket, connection):
 async def send(socket, connection):
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client may have gone
         while True:
-            number, answer, reset = await connection.answers.get()
+            number, answer, reset = await connection.answer()
             speech = float(answer[0])
             said = {"frame": number, "speech": speech if math.isfinite(speech) else None}
             await socket.send_text(json.dumps(said | {"reset": True} if reset else said))
+
+
+def serve(app, host, port):
+    """Runs until it is stopped."""
+    gc.freeze()  # what is there already is not searched for garbage again and again
+    # Compression costs more than the network, and float samples do not shrink.
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        ws_max_size=1 << 18,
+        ws_per_message_deflate=False,
+    )
 
 
 def main(arguments=None):
@@ -106,16 +124,7 @@ def main(arguments=None):
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args(arguments)
-    app = app_of(load(options.model))
-    # Compression costs more than the network, and float samples do not shrink.
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        ws_max_size=1 << 18,
-        ws_per_message_deflate=False,
-    )
+    serve(app_of(load(options.model)), options.host, options.port)
 
 
 if __name__ == "__main__":
