@@ -39,7 +39,7 @@ class Connection:
 
     async def answer(self):
         """(number of the frame, its answer as an array, whether the stream began anew after it)"""
-        while not self._answers:
+        if not self._answers:
             self._wanted = self._loop.create_future()
             await self._wanted
         return self._answers.popleft()
