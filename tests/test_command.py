@@ -192,6 +192,9 @@ def test_info_says_what_each_layer_means_to_a_stream(capsys, tmp_path):
     code, out, _ = run(capsys, "info", "--streaming", tmp_path / "m.rnnrt")
     assert re.search(r"^gru +gru +2 +- +1 +24$", out, re.MULTILINE) and "state of one stream: " in out
     assert "streaming" not in run_json(capsys, "info", tmp_path / "m.rnnrt")[1]
+    code, out, _ = run(capsys, "info", "--streaming", "--rate", 100, tmp_path / "m.rnnrt")
+    assert code == 0 and re.search(r"^gru +gru +2 +20 +- +1 +24$", out, re.MULTILINE)
+    assert re.search(r"^dense +dense +- +- +- +- +0$", out, re.MULTILINE)
 
 
 def test_bench_against_keras_runs_the_same_file_there(capsys):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from case_layers import conv
 from command import LSTM_KERAS, LSTM_SPEC, LSTM_TORCH, run
 from needs import need
+from small_models import built
 
 import rnnrt
 from rnnrt import errors
 from rnnrt.command import bench, info, main, measure
+from rnnrt.format import wav
 
 need("rnnrt._engine")
 need("h5py")
@@ -296,3 +299,68 @@ def test_a_fault_of_rnnrt_itself_is_a_sentence_too(capsys, monkeypatch):
     monkeypatch.setattr(info, "open_model", fails)
     code, out, err = run(capsys, "info", LSTM_KERAS)
     assert code == main.FAULT and not out and "ZeroDivisionError: deep inside" in err and err.count("\n") == 1
+
+
+def test_a_table_is_read_line_by_line(capsys, tmp_path):
+    model = built(lambda b, x, r: conv(b, x, r, 3, 2), features=(2,))
+    model.save(tmp_path / "m.rnnrt")
+    x = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    table = "".join(f"{a:.9g},{b:.9g}\n" for a, b in x)
+    for text in (table, "left,right\r\n" + table.replace("\n", "\r\n"), "\ufeff" + table + "\n"):
+        (tmp_path / "x.csv").write_text(text, encoding="utf-8", newline="")
+        for command in ("run", "stream"):
+            arguments = (command, tmp_path / "m.rnnrt", "--input", tmp_path / "x.csv", "--output")
+            assert run(capsys, *arguments, tmp_path / "y.npy")[0] == 0
+            assert (np.load(tmp_path / "y.npy") == model(x)).all()
+    for text, said in {
+        "1,2\n3\n": "line 2: does not have a column for each number in a frame of the input 'x'; expected 2",
+        "1,2\n\n3,4\n": "line 2: does not have a column",
+        "1,2,3\n4,5,6\n": "line 1: does not have a column",
+        "a,b\n1,2\n3,\n": "line 3: holds what is not a number; found could not convert string to float: ''",
+        "1,2\n3,n/a\n": "line 2: holds what is not a number",
+        "1;2\n3;4\n": "line 2: does not have a column",
+        "a,b\n": "holds no numbers",
+        "": "holds no numbers",
+    }.items():
+        (tmp_path / "x.csv").write_text(text)
+        code, _, err = run(capsys, "run", *arguments[1:], tmp_path / "y.npy")
+        assert code == 2 and said in err, err
+
+
+def test_a_table_follows_the_axes_of_the_source_and_is_not_ids(capsys, tmp_path):
+    torch = need("torch")
+    channels_first = rnnrt.from_torch(torch.nn.Conv1d(2, 3, 2))
+    channels_first.save(tmp_path / "m.rnnrt")
+    x = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    np.savetxt(tmp_path / "x.csv", x, fmt="%.9g", delimiter=",")
+    arguments = ("--input", tmp_path / "x.csv", "--output", tmp_path / "y.npy")
+    assert run(capsys, "run", tmp_path / "m.rnnrt", *arguments)[0] == 0
+    assert (np.load(tmp_path / "y.npy") == channels_first(x.T)).all()
+    rnnrt.from_torch(torch.nn.Embedding(9, 2)).save(tmp_path / "ids.rnnrt")
+    code, _, err = run(capsys, "run", tmp_path / "ids.rnnrt", *arguments)
+    assert code == 2 and "is a table, which the input" in err
+
+
+def test_one_channel_of_a_sound_is_run_as_if_it_were_alone(capsys, tmp_path):
+    model = built(lambda b, x, r: conv(b, x, r, 3, 2), features=(1,))
+    model.save(tmp_path / "m.rnnrt")
+    x = np.random.default_rng(0).uniform(-1, 1, (9, 2)).astype(np.float32)
+    (tmp_path / "x.wav").write_bytes(b"".join(wav.encode(wav.Sound(x, 8000, "float32"))[0]))
+    arguments = (
+        tmp_path / "m.rnnrt",
+        "--input",
+        tmp_path / "x.wav",
+        "--output",
+        tmp_path / "y.npy",
+        "--channel",
+    )
+    for command in ("run", "stream"):
+        for k in (1, 2):
+            assert run(capsys, command, *arguments, k)[0] == 0
+            y = np.load(tmp_path / "y.npy")
+            assert (y.reshape(-1, 3) == model(x[:, k - 1 : k])).all()
+        code, _, err = run(capsys, command, *arguments, 3)
+        assert code == 2 and "expected --channel 1 to 2; found 3" in err
+        np.save(tmp_path / "x.npy", x[:, :1])
+        code, _, err = run(capsys, command, arguments[0], "--input", tmp_path / "x.npy", *arguments[3:], 1)
+        assert code == 2 and "--channel is for .wav files" in err

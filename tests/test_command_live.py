@@ -13,6 +13,7 @@ from needs import need
 from small_models import built
 
 import rnnrt
+from rnnrt.format import wav
 
 need("rnnrt._engine")
 
@@ -126,7 +127,45 @@ def test_what_a_pipe_cannot_carry_is_refused(ahead, tmp_path):
     words = [sys.executable, "-m", "rnnrt", "stream", str(path), "--input", "x.npy", "--output", "-"]
     done = subprocess.run(words, capture_output=True, check=False)
     assert done.returncode == 2 and b"expected --input -" in done.stderr
-    done = subprocess.run([*words[:-2], "--rate", "10"], capture_output=True, check=False)
-    assert done.returncode == 2 and b"--rate is for what comes on stdin" in done.stderr
     done = subprocess.run([*command(path), "x.npy"], input=b"", capture_output=True, check=False)
     assert done.returncode == 2 and b"stdin is the only input" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["npy", "wav", "csv"])
+def test_a_file_in_place_of_numbers_is_refused(ahead, kind, tmp_path):
+    """Read as numbers its header would be frames, and every later answer of other samples."""
+    _, path, x = ahead
+    if kind == "npy":
+        np.save(tmp_path / "x.npy", x)
+    elif kind == "wav":
+        (tmp_path / "x.wav").write_bytes(b"".join(wav.encode(wav.Sound(x, 16000, "pcm16"))[0]))
+    else:
+        np.savetxt(tmp_path / "x.csv", x, delimiter=",")
+    content = (tmp_path / f"x.{kind}").read_bytes()
+    for words in ((), ("--raw", "int16"), ("--chunk", 30)):
+        done = piped(path, content, "--output", "-", *words)
+        assert done.returncode == 2 and b"is not numbers alone: begins as " in done.stderr
+        assert f"--input X.{kind}".encode() in done.stderr
+    assert not done.stdout
+
+
+def test_files_are_paced_too(ahead, tmp_path):
+    _, path, x = ahead
+    np.save(tmp_path / "x.npy", x)
+    words = [sys.executable, "-m", "rnnrt", "stream", path, "--chunk", "8", "--json", "--input"]
+
+    def said(*more):
+        done = subprocess.run([*words, *more], capture_output=True, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    code, data = said(tmp_path / "x.npy")
+    assert code == 0 and "late" not in data and data["latency_us"]["calls"] == 7
+    for rate, late in (("0.001", 0), ("1e12", 7)):
+        code, data = said(tmp_path / "x.npy", "--rate", rate)
+        assert code == 0 and data["late"] == late and data["budget_us"] == pytest.approx(8e6 / float(rate))
+        assert (data["times_real_time"] > 1) == (late == 0)
+    (tmp_path / "x.wav").write_bytes(b"".join(wav.encode(wav.Sound(x, 16000, "pcm16"))[0]))
+    code, data = said(tmp_path / "x.wav")
+    assert code == 0 and data["budget_us"] == 500
+    code, data = said(tmp_path / "x.wav", "--rate", "8000")
+    assert code == 2 and "a sound has a rate of its own" in json.dumps(data)

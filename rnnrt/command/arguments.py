@@ -213,6 +213,11 @@ def parser() -> argparse.ArgumentParser:
             help="samples of a .wav that is written (default float32)",
         )
 
+    def channel(added):
+        added.add_argument(
+            "--channel", type=_count, metavar="N", help="of a .wav, from 1 on: this one alone (default all)"
+        )
+
     added = command(convert.convert, "convert", "write a model as a .rnnrt file", "source")
     added.add_argument(
         "-o", "--output", metavar="DST", help="the .rnnrt file to write (default: beside the source)"
@@ -249,13 +254,20 @@ def parser() -> argparse.ArgumentParser:
         help="print a model card in Markdown instead, whose figures are measured now (the README.md "
         "of a model on the Hugging Face Hub)",
     )
+    added.add_argument(
+        "--rate",
+        type=_positive,
+        metavar="HZ",
+        help="with --streaming: frames a second of the input, for delays in ms (default: the model's rate)",
+    )
     added = command(run.run, "run", "run a model on whole arrays or sounds", "model")
     added.add_argument(
         "--input",
         required=True,
         nargs="+",
         metavar="[NAME=]X.npy",
-        help=".npy or .wav; of a sound each channel is run by itself where a frame is one number",
+        help=".npy; .csv, a line a frame; or .wav, of which each channel is run by itself where a frame is "
+        "one number",
     )
     added.add_argument(
         "--output",
@@ -263,6 +275,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="Y.npy",
         help=".npy for one output, .npz for all of them by name, .csv for one table, .wav for sound",
     )
+    channel(added)
     encoding(added)
     added.add_argument("--threads", type=_count, default=1, help="threads of a call (default 1)")
     force(added)
@@ -272,18 +285,23 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="[NAME=]X.npy",
-        help="(time, features) or (batch, time, features); or a .wav; or -: frames that come on stdin",
+        help="(time, features) or (batch, time, features); or a .wav; or a .csv, a line a frame; "
+        "or -: frames that come on stdin",
     )
     added.add_argument("--chunk", type=_count, default=1, help="frames pushed at a time (default 1)")
     added.add_argument(
         "--output", metavar="Y.npy", help="as run writes it; with --input -, stdout (-), at once"
     )
+    added.add_argument(
+        "--rate",
+        type=_positive,
+        metavar="HZ",
+        help="frames a second: adds x real time, and late chunks (default of a .wav: its own)",
+    )
     pipe = added.add_argument_group("with --input -")
     pipe.add_argument("--raw", choices=tuple(RAW), help="numbers on stdin (default float32)")
     pipe.add_argument("--format", choices=FORMATS, help="answers on stdout (default raw: float32)")
-    pipe.add_argument(
-        "--rate", type=_positive, metavar="HZ", help="frames a second: adds x real time, and late chunks"
-    )
+    channel(added)
     encoding(added)
     force(added)
     added = command(

@@ -10,6 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from ..axes import to_source
 from ..errors import ModelFileError, RnnrtError, did_you_mean
 from ..format import atomic_write, wav
 from ..format.reading import open_regular
@@ -63,6 +64,48 @@ def read_array(path):
     return numbers.T if fortran_order else numbers
 
 
+def read_table(graph: Graph, name, path):
+    """The numbers of a .csv file, a line a frame, as the input ``name`` takes them, without a batch axis; a
+    first line without a number holds the names of columns.
+    """
+    layer, signal = graph[name], graph.signals[name]
+    if layer.ids or not layer.time:
+        raise UsageError(
+            f"is a table, which the input {name!r} does not take",
+            where=path,
+            expected=str(signal),
+            fix="Give a .npy file.",
+        )
+    lines = read_text(path).rstrip().splitlines()
+    named = bool(lines) and not any(_is_number(cell) for cell in lines[0].split(","))
+    table = []
+    for number, line in enumerate(lines[named:], 1 + named):
+        where, cells = f"{path}, line {number}", line.split(",")
+        if len(cells) != signal.width:
+            raise UsageError(
+                f"does not have a column for each number in a frame of the input {name!r}",
+                where=where,
+                expected=str(signal.width),
+                found=str(len(cells)),
+            )
+        try:
+            table.append([float(cell) for cell in cells])
+        except ValueError as error:
+            raise UsageError("holds what is not a number", where=where, found=str(error)[:100]) from error
+    if not table:
+        raise UsageError("holds no numbers", where=path)
+    x = to_source(np.array(table, np.float32).reshape(1, -1, *layer.features), layer.axes)
+    return np.squeeze(x, layer.axes.index("b"))
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def split_input(graph: Graph, item):
     """(input name or None, path) of ``x.npy`` or ``name=x.npy``: a path may hold a ``=`` too."""
     name, equals, path = item.partition("=")
@@ -77,9 +120,9 @@ def split_input(graph: Graph, item):
     return None, item
 
 
-def read_inputs(graph: Graph, items):
-    """({input name: array}, sample rate or None) from ``x.npy``, ``x.wav`` or ``name=x.npy`` items; unnamed
-    ones in the source's order.
+def read_inputs(graph: Graph, items, channel=None):
+    """({input name: array}, sample rate or None) from ``x.npy``, ``x.wav``, ``x.csv`` or ``name=x.npy``
+    items; unnamed ones in the source's order. ``channel``: the one of sounds that is taken, from 1 on.
     """
     split = [split_input(graph, item) for item in items]
     named = [name for name, _ in split if name]
@@ -96,14 +139,17 @@ def read_inputs(graph: Graph, items):
             name = unnamed.pop(0)
         if name in arrays:
             raise UsageError(f"the input {name!r} is given twice")
-        arrays[name] = read_array(path)
+        is_table = Path(path).suffix.lower() == ".csv"
+        arrays[name] = read_table(graph, name, path) if is_table else read_array(path)
         if isinstance(arrays[name], wav.Sound):
             rates.add(arrays[name].rate)
-            arrays[name] = as_input(graph, name, arrays[name], path)
+            arrays[name] = as_input(graph, name, arrays[name], path, channel)
     if set(arrays) != set(graph.inputs):
         raise UsageError(
             "inputs are missing", expected=", ".join(graph.inputs), found=", ".join(arrays) or "none"
         )
+    if channel and not rates:
+        raise UsageError("--channel is for .wav files", found=" ".join(map(str, items)))
     if len(rates) > 1:
         raise UsageError(
             "the sounds differ in their sample rates", found=", ".join(f"{r} Hz" for r in sorted(rates))

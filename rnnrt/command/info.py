@@ -58,7 +58,7 @@ def info(options):
         lags = [f"{d} frames behind {' and '.join(names)}" for names, d in behind.items() if d]
         lines.append(f"streams, {', '.join(lags)}" if lags else "streams")
         if options.streaming:
-            data["streaming"] = streaming(model)
+            data["streaming"] = streaming(model, options.rate)
             lines += streamed(data["streaming"])
     else:
         try:
@@ -109,12 +109,14 @@ def describe(graph: Graph) -> dict:
     }
 
 
-def streaming(model) -> dict:
+def streaming(model, frame_rate=None) -> dict:
     """What each layer means to a stream of one row, as plain JSON values. ``rate``: its frames for one of the
     input; ``delay`` in frames of the input, and ``receptive_field`` too, None where it is all of them; both
-    are None where what the layer answers comes once.
+    are None where what the layer answers comes once. ``delay_ms`` is there where a second's frames are known,
+    ``frame_rate`` or the model's ``sample_rate``.
     """
     graph = model._run_graph
+    frame_rate = frame_rate or graph.metadata.get("sample_rate")
     once = {n: np.zeros(graph.signals[n].features, np.float32) for n in graph.inputs if not graph[n].time}
     stream = model.stream(inputs=once)
     held: dict[str, int] = {}
@@ -137,6 +139,9 @@ def streaming(model) -> dict:
                 "state_bytes": held.pop(name, 0),
             }
         )
+    if frame_rate:
+        for x in layers:
+            x["delay_ms"] = None if x["delay"] is None else x["delay"] / frame_rate * 1000
     state = sum(x["state_bytes"] for x in layers)
     return {"layers": layers, "state_bytes": state + sum(held.values())}
 
@@ -144,11 +149,11 @@ def streaming(model) -> dict:
 def streamed(data):
     """The same as lines."""
     word = lambda value: "-" if value is None else f"{value:g}" if isinstance(value, float) else value
-    rows = [
-        (x["name"], x["kind"], *(word(x[key]) for key in ("delay", "receptive_field", "rate", "state_bytes")))
-        for x in data["layers"]
-    ]
-    header = ("layer", "kind", "delay", "sees frames", "rate", "state bytes")
+    columns = {"delay": "delay", "delay_ms": "ms"}
+    columns |= {"receptive_field": "sees frames", "rate": "rate", "state_bytes": "state bytes"}
+    known = [key for key in columns if key in data["layers"][0]]
+    rows = [(x["name"], x["kind"], *(word(x[key]) for key in known)) for x in data["layers"]]
+    header = ("layer", "kind", *(columns[key] for key in known))
     return [*table(header, rows), f"state of one stream: {data['state_bytes']:,} bytes"]
 
 

@@ -21,6 +21,13 @@ RAW = {"float32": ("<f4", None), "int16": ("<i2", 32768.0)}
 #: How answers go to stdout, a frame after the other: numbers of float32, or a line a frame.
 FORMATS = ("raw", "csv", "jsonl")
 
+#: How long a look at the beginning of stdin is, and what is not taken for numbers there.
+_HEAD = 16
+_FILES = {
+    b"RIFF": ("a WAV file", "Leave its header out, as: arecord -t raw; or give the file: --input X.wav"),
+    b"\x93NUMPY": ("a .npy file", "Give the file: --input X.npy"),
+}
+
 
 def stream_pipe(options, model):
     """Pushes what comes on stdin, ``options.chunk`` frames at a time, until it ends or Ctrl-C."""
@@ -28,8 +35,8 @@ def stream_pipe(options, model):
     layer, output = _ports(graph)
     if options.input != ["-"]:
         raise UsageError("stdin is the only input", where="--input", found=" ".join(options.input))
-    if options.encoding or options.force:
-        raise UsageError("--encoding and --force are for files")
+    if options.encoding or options.force or options.channel:
+        raise UsageError("--encoding, --channel and --force are for files")
     if options.output not in (None, "-"):
         raise UsageError("answers to stdin go to stdout", where=options.output, expected="--output -")
     if options.output and options.json:
@@ -41,9 +48,13 @@ def stream_pipe(options, model):
     one = width * np.dtype(kind).itemsize
     stream = model.stream()
     taken, work, late, pushed, made, why = array("q"), 0, 0, 0, 0, "the input ended"
+    head = b""
     try:
         while True:
             content = source.read(one * options.chunk)
+            if len(head) < _HEAD:
+                head += content[: _HEAD - len(head)]
+                _check_head(head)
             if len(content) % one:
                 raise UsageError(
                     "ends in the middle of a frame",
@@ -74,6 +85,19 @@ def stream_pipe(options, model):
         why = "the reader of the answers left"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())  # Python flushes once more at its end
     return _report(options, pushed, made, taken, work, late, why)
+
+
+def _check_head(head):
+    """UsageError where stdin begins as a file that has a header, or as text: numbers could not be told from
+    it, and every answer would be wrong.
+    """
+    found = next((said for begin, said in _FILES.items() if head.startswith(begin)), None)
+    if not found and len(head) == _HEAD and not head.strip(b"0123456789+-.,;eE \t\r\n"):
+        found = ("text", "Give it as a file: --input X.csv")
+    if found:
+        raise UsageError(
+            f"is not numbers alone: begins as {found[0]}", where="stdin", found=repr(head), fix=found[1]
+        )
 
 
 def _ports(graph):
@@ -129,26 +153,33 @@ def _write(sink, form, answer, output, graph):
 
 
 def _report(options, pushed, made, taken, work, late, why):
-    data = {"frames_in": pushed, "frames_out": made, "chunk": options.chunk, "ended": why, "latency_us": None}
+    data = {"frames_in": pushed, "frames_out": made, "chunk": options.chunk, "ended": why}
     lines = [f"{pushed:,} frames in, {made:,} out, chunks of {options.chunk}; {why}"]
-    if taken:
-        latency = summarise(taken)
-        data["latency_us"] = latency.as_dict()
-        lines.append(
-            f"a chunk took p50 {latency.p50:.1f} µs, p99 {latency.p99:.1f} µs, p99.9 {latency.p999:.1f} µs, "
-            f"at most {latency.max:.1f} µs"
-        )
-    if taken and options.rate:
-        chunks = -(-pushed // options.chunk)
+    paced, more = pace(taken, pushed, options.chunk, options.rate, work, late)
+    lines += more
+    if options.output:  # stdout holds the answers
+        return Report(data | paced, [], notes=tuple(lines))
+    return Report(data | paced, lines)
+
+
+def pace(taken, frames, chunk, rate, work, late):
+    """How long chunks took, of which ``taken`` are times in ns, and with a ``rate`` how that compares with
+    what there is: (plain JSON values, lines). ``work``: ns of all chunks; ``late``: how many took too long.
+    """
+    if not taken:
+        return {"latency_us": None}, []
+    latency = summarise(taken)
+    data = {"latency_us": latency.as_dict()}
+    words = {"p50": latency.p50, "p99": latency.p99, "p99.9": latency.p999, "at most": latency.max}
+    lines = ["a chunk took " + ", ".join(f"{name} {value:.1f} µs" for name, value in words.items())]
+    if rate:
         data |= {
-            "budget_us": options.chunk / options.rate * 1e6,
+            "budget_us": chunk / rate * 1e6,
             "late": late,
-            "times_real_time": pushed / options.rate / (work / 1e9),
+            "times_real_time": frames / rate / (work / 1e9),
         }
         lines.append(
-            f"{data['times_real_time']:.1f} x real time at {options.rate:g} frames a second; {late} of "
-            f"{chunks} chunks took longer than their {data['budget_us']:.0f} µs"
+            f"{data['times_real_time']:.1f} x real time at {rate:g} frames a second; {late} of "
+            f"{-(-frames // chunk)} chunks took longer than their {data['budget_us']:.0f} µs"
         )
-    if options.output:  # stdout holds the answers
-        return Report(data, [], notes=tuple(lines))
-    return Report(data, lines)
+    return data, lines

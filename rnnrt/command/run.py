@@ -7,8 +7,7 @@ import time
 import numpy as np
 
 from .files import output_kind, read_inputs, write_outputs
-from .live import stream_pipe
-from .measure import summarise
+from .live import pace, stream_pipe
 from .models import check_output, open_model
 from .report import Report, shapes
 from .sound import output_rate
@@ -19,7 +18,7 @@ def run(options):
     output_kind(options.output)
     model = open_model(options.model, options, num_threads=options.threads)
     check_output(options, model.graph)
-    inputs, rate = read_inputs(model.graph, options.input)
+    inputs, rate = read_inputs(model.graph, options.input, options.channel)
     if output_kind(options.output) == ".wav":
         rate = output_rate(model.graph, rate, options.output)
     start = time.perf_counter()
@@ -38,7 +37,7 @@ def run(options):
 def stream(options):
     if "-" in options.input:
         return stream_pipe(options, open_model(options.model, options))
-    for name in ("raw", "format", "rate"):
+    for name in ("raw", "format"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} is for what comes on stdin", expected="--input -")
     if options.output == "-":
@@ -51,7 +50,10 @@ def stream(options):
         check_output(options, graph)
     elif options.encoding:
         raise UsageError("--encoding is for --output")
-    inputs, rate = read_inputs(graph, options.input)
+    inputs, rate = read_inputs(graph, options.input, options.channel)
+    if options.rate and rate and options.rate != rate:
+        raise UsageError("a sound has a rate of its own", where="--rate", expected=f"{rate:g}, or none")
+    frame_rate = options.rate or rate
     if options.output and output_kind(options.output) == ".wav":
         rate = output_rate(graph, rate, options.output)
     timed = [name for name in graph.inputs if graph[name].time]
@@ -60,12 +62,13 @@ def stream(options):
     batch, total = _rows_and_frames(graph, timed, parts)
     live = model.stream(batch, inputs=once) if once else model.stream(batch)
     along = 0 if batch is None else 1
-    collected, taken = [], []
+    collected, taken, late = [], [], 0
     for begin in range(0, total, options.chunk):
         chunk = tuple(np.take(x, range(begin, min(begin + options.chunk, total)), axis=along) for x in parts)
         start = time.perf_counter_ns()
         made = live.push(chunk if len(chunk) > 1 else chunk[0])
         taken.append(time.perf_counter_ns() - start)
+        late += bool(frame_rate) and taken[-1] > min(options.chunk, total - begin) / frame_rate * 1e9
         collected.append(made)
     tail = live.flush()
     collected.append(tail)
@@ -77,7 +80,6 @@ def stream(options):
     notes = ()
     if options.output:
         notes = write_outputs(options.output, outputs, graph, inputs, rate, options.encoding)
-    latency = summarise(taken) if taken else None
     flushed = (tail[0] if isinstance(tail, tuple) else tail).shape[along]
     data = {
         "frames_in": total,
@@ -86,15 +88,11 @@ def stream(options):
         "flushed": flushed,
         "delay": model.delay,
     }
-    data["latency_us"] = latency.as_dict() if latency else None
     lines = [f"{total} frames in, chunks of {options.chunk}"] + [
         f"{name}: {y.shape}, {flushed} of them from flush" for name, y in outputs.items()
     ]
-    if latency:
-        lines.append(
-            f"a chunk took p50 {latency.p50:.1f} µs, p99 {latency.p99:.1f} µs, at most {latency.max:.1f} µs"
-        )
-    return Report(data, lines, notes=notes)
+    paced, more = pace(taken, total, options.chunk, frame_rate, sum(taken), late)
+    return Report(data | paced, lines + more, notes=notes)
 
 
 def _rows_and_frames(graph, names, arrays):

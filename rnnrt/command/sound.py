@@ -10,11 +10,22 @@ from ..graph import Graph
 from .usage import UsageError
 
 
-def as_input(graph: Graph, name, sound: wav.Sound, path):
+def as_input(graph: Graph, name, sound: wav.Sound, path, channel=None):
     """The samples of ``path`` as the input ``name`` takes them: frames of as many numbers as channels,
-    without a batch axis; where a frame is one number, each channel by itself as a row of a batch.
+    without a batch axis; where a frame is one number, each channel by itself as a row of a batch. Of
+    ``channel``, from 1 on, as if the sound had no other.
     """
-    layer, channels = graph[name], sound.samples.shape[1]
+    samples = sound.samples
+    if channel:
+        if channel > samples.shape[1]:
+            raise UsageError(
+                "does not have this channel",
+                where=path,
+                expected=f"--channel 1 to {samples.shape[1]}",
+                found=str(channel),
+            )
+        samples = samples[:, channel - 1 : channel]
+    layer, channels = graph[name], samples.shape[1]
     if layer.ids or not layer.time or len(layer.features) > 1:
         raise UsageError(
             f"is a sound, which the input {name!r} does not take",
@@ -39,10 +50,10 @@ def as_input(graph: Graph, name, sound: wav.Sound, path):
             found=f"{sound.rate} Hz",
             fix=f"Resample it first: ffmpeg -i FILE -ar {own:g} NEW.wav",
         )
-    if not len(sound.samples):
+    if not len(samples):
         raise UsageError("holds no samples", where=path)
     rows = width != channels
-    x = sound.samples.T[:, :, None] if rows else sound.samples[None]
+    x = samples.T[:, :, None] if rows else samples[None]
     x = to_source(x if layer.features else x[..., 0], layer.axes)
     return x if rows else np.squeeze(x, layer.axes.index("b"))
 
