@@ -7,18 +7,16 @@ import coverage_tables
 
 #: A row of the README's table -> for each of its columns the names that a tick there stands for; "" for none.
 TICKS = {
-    "LSTM, RNN": (
-        *("LSTM SimpleRNN", "LSTM RNN", "LSTM RNN", "lstm rnn_tanh", "lstm rnn_tanh"),
-        "UNIDIRECTIONAL_SEQUENCE_LSTM UNIDIRECTIONAL_SEQUENCE_RNN",
+    "LSTM, GRU, RNN": (
+        *("LSTM GRU SimpleRNN", "LSTM GRU RNN", "LSTM GRU RNN", "lstm gru rnn_tanh", "lstm gru rnn_tanh"),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM WHILE UNIDIRECTIONAL_SEQUENCE_RNN",
     ),
-    "GRU": ("GRU", "GRU", "GRU", "gru", "gru", "WHILE"),
     "loops over frames, cells of your own": (
         *("RNN", "GRUCell LSTMCell", "Loop Scan", "gru_cell lstm_cell", "gru_cell lstm_cell", "WHILE"),
     ),
-    "convolution over time": ("Conv1D", "Conv1d", "Conv", "conv1d", "conv1d", "CONV_2D"),
-    "transposed convolution": (
-        *("Conv1DTranspose", "ConvTranspose1d", "ConvTranspose", "conv_transpose1d", "conv_transpose1d"),
-        "TRANSPOSE_CONV",
+    "convolution over time, transposed too": (
+        *("Conv1D Conv1DTranspose", "Conv1d ConvTranspose1d", "Conv ConvTranspose"),
+        *("conv1d conv_transpose1d", "conv1d conv_transpose1d", "CONV_2D TRANSPOSE_CONV"),
     ),
     "2-D convolution in front of a sequence": ("Conv2D", "Conv2d", "Conv", "conv2d", "conv2d", "CONV_2D"),
     "pooling, reductions over time": (
