@@ -182,3 +182,15 @@ def test_the_figures_at_the_top_of_the_readme_are_those_of_its_table():
     row = r"^\| LSTM 20, one step \|[^|]*\| ([\d.]+) \| onnxruntime \|[^|]*\| ([\d.]+) \|$"
     took, times = re.search(row, readme, re.MULTILINE).groups()
     assert (f"{float(took):.2f}", f"{float(times):.0f}") == said
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = [p.read_text() for p in (page_blocks.ROOT / "docs" / "reference").glob("*.md")]
+    named = set(re.findall(r"auto(?:class|function|module):: rnnrt\.([\w.]+)", "\n".join(pages)))
+    for name in rnnrt.__all__:
+        held = getattr(rnnrt, name)
+        error = isinstance(held, type) and issubclass(held, rnnrt.RnnrtError)
+        assert name in named or (error and "errors" in named), name
+    for part in ("layers", "frontends"):
+        missing = {n for n in getattr(rnnrt, part).__all__ if f"{part}.{n}" not in named and n not in named}
+        assert missing <= {"FUNCTIONS"}, part
