@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from bench_rivals import PEERS
+
 from rnnrt.pages import BAR, SOLID, page
 
-PEERS = ("onnxruntime", "openvino", "torch", "keras", "blas")
 STYLE = f"""<style>
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }}
 th, td {{ padding: .2em .5em; text-align: right; vertical-align: top;

@@ -51,6 +51,7 @@ from bench_networks import (
     wavenet,
     wide_convolutions,
 )
+from bench_page import figure
 from bench_rivals import PEERS, difference, ours
 
 import rnnrt
@@ -281,10 +282,6 @@ def machine():
         "rnnrt": rnnrt.__version__,
         **versions,
     }
-
-
-def figure(value):
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 COLUMNS = (("best", 9), ("p50", 9), ("p99", 9))
