@@ -1,10 +1,15 @@
-"""The forward passes of a plain RNN and an LSTM as the textbook's programming assignment writes them, in
-float64 NumPy.
+"""The forward and backward passes of a plain RNN and an LSTM as the textbook's programming assignment writes
+them, in float64 NumPy.
 
 Columns are examples and time comes last: ``x`` (n_x, m, T_x), hidden states ``a`` (n_a, m, T_x), predictions
 ``y`` (n_y, m, T_x) after a softmax over axis 0. Every function works on all m examples at once; the caches
-are what the assignment's backward pass reads. They are the oracle for ``from_numpy`` and share nothing with
-the engine.
+of a forward pass are what the backward pass reads. The forward passes are the oracle for ``from_numpy``, and
+share nothing with the engine. The backward passes are for learning: the engine does not train.
+
+A gradient d... is that of one number, the loss J, and has the shape of what it is the gradient of. The
+backward passes begin at the hidden states, as the assignment's do: where the loss reads the predictions, as
+the cross entropy with one-hot ``labels`` (n_y, m, T_x) does, ``da`` is W.T @ (y_pred - labels) at each step,
+W being Wya (of the LSTM: Wy).
 
 Parameters of the RNN: Wax (n_a, n_x), Waa (n_a, n_a), Wya (n_y, n_a), ba (n_a, 1), by (n_y, 1). Parameters of
 the LSTM: Wf, Wi, Wc, Wo (n_a, n_a + n_x) over [a_prev; x_t], Wy (n_y, n_a), bf, bi, bc, bo (n_a, 1), by (n_y,
@@ -164,6 +169,132 @@ def lstm_forward(
         a[:, :, t], c[:, :, t] = a_next, c_next
         caches.append(cache)
     return a, y, c, (caches, x)
+
+
+def rnn_cell_backward(da_next: ArrayLike, cache: tuple[Any, ...]) -> dict[str, Doubles]:
+    """One step of the RNN backwards: da_next (n_a, m), the cache of rnn_cell_forward -> gradients.
+
+    gradients = {"dxt" (n_x, m), "da_prev" (n_a, m), "dWax" (n_a, n_x), "dWaa" (n_a, n_a), "dba" (n_a, 1)}.
+
+    Raises ShapeError for a da_next that is not like a_next, DTypeError for another cache.
+    """
+    a_next, a_prev, xt, parameters = _cache(cache, "a_next, a_prev, xt, parameters")
+    p, n_x, n_a, _ = read_parameters(parameters, RNN_PARAMETERS)
+    a_next, a_prev = _columns(a_next, "a_next", n_a), _columns(a_prev, "a_prev", n_a)
+    x, da = _columns(xt, "xt", n_x), _like(da_next, "da_next", a_next)
+    dz = (1 - a_next**2) * da  # of Wax @ xt + Waa @ a_prev + ba, what the tanh is taken of
+    return {
+        "dxt": p["Wax"].T @ dz,
+        "da_prev": p["Waa"].T @ dz,
+        "dWax": dz @ x.T,
+        "dWaa": dz @ a_prev.T,
+        "dba": dz.sum(axis=1, keepdims=True),
+    }
+
+
+def rnn_backward(da: ArrayLike, caches: tuple[list[tuple[Any, ...]], Any]) -> dict[str, Doubles]:
+    """The RNN backwards through time: da (n_a, m, T_x), the caches of rnn_forward -> gradients.
+
+    da is the gradient with respect to each hidden state where the loss reads it; what comes back from later
+    steps is added here. gradients = {"dx" (n_x, m, T_x), "da0" (n_a, m), "dWax", "dWaa", "dba"}.
+
+    Raises ShapeError for a da that is not like a, DTypeError for other caches.
+    """
+    steps, da = _sequence_backwards(da, caches)
+    dx, sums, da_next = [], {}, np.zeros(da.shape[:2])
+    for t in reversed(range(len(steps))):
+        step = rnn_cell_backward(da[:, :, t] + da_next, steps[t])
+        dx.append(step.pop("dxt"))
+        da_next = step.pop("da_prev")
+        sums = {name: sums.get(name, 0) + gradient for name, gradient in step.items()}
+    return {"dx": np.stack(dx[::-1], axis=2), "da0": da_next, **sums}
+
+
+def lstm_cell_backward(da_next: ArrayLike, dc_next: ArrayLike, cache: tuple[Any, ...]) -> dict[str, Doubles]:
+    """One step of the LSTM backwards: da_next and dc_next (n_a, m), the cache of lstm_cell_forward ->
+    gradients.
+
+    dc_next is what comes back from later steps alone: what reaches c_next through a_next is added here.
+    gradients = {"dxt" (n_x, m), "da_prev", "dc_prev" (n_a, m), "dWf", "dWi", "dWc", "dWo" (n_a, n_a + n_x),
+    "dbf", "dbi", "dbc", "dbo" (n_a, 1)}.
+
+    Raises ShapeError for a gradient that is not like its state, DTypeError for another cache.
+    """
+    *states, xt, parameters = _cache(cache, "a_next, c_next, a_prev, c_prev, ft, it, cct, ot, xt, parameters")
+    p, n_x, n_a, _ = read_parameters(parameters, LSTM_PARAMETERS)
+    names = ("a_next", "c_next", "a_prev", "c_prev", "ft", "it", "cct", "ot")
+    a_next, c_next, a_prev, c_prev, ft, it, cct, ot = (
+        _columns(state, name, n_a) for state, name in zip(states, names, strict=True)
+    )
+    x = _columns(xt, "xt", n_x)
+    da, dc = _like(da_next, "da_next", a_next), _like(dc_next, "dc_next", c_next)
+    tanh_c = np.tanh(c_next)
+    dc = dc + da * ot * (1 - tanh_c**2)
+    dz = {  # of W @ [a_prev; xt] + b of each gate
+        "f": dc * c_prev * ft * (1 - ft),
+        "i": dc * cct * it * (1 - it),
+        "c": dc * it * (1 - cct**2),
+        "o": da * tanh_c * ot * (1 - ot),
+    }
+    concat = np.concatenate([a_prev, x])
+    dconcat = sum(p[f"W{gate}"].T @ dz[gate] for gate in "fico")
+    return {
+        "dxt": dconcat[n_a:],
+        "da_prev": dconcat[:n_a],
+        "dc_prev": dc * ft,
+        **{f"dW{gate}": dz[gate] @ concat.T for gate in "fico"},
+        **{f"db{gate}": dz[gate].sum(axis=1, keepdims=True) for gate in "fico"},
+    }
+
+
+def lstm_backward(da: ArrayLike, caches: tuple[list[tuple[Any, ...]], Any]) -> dict[str, Doubles]:
+    """The LSTM backwards through time: da (n_a, m, T_x), the caches of lstm_forward -> gradients.
+
+    da is as in rnn_backward; memory cells are given no gradient but what comes back from later steps.
+    gradients = {"dx" (n_x, m, T_x), "da0" (n_a, m), "dWf", "dWi", "dWc", "dWo", "dbf", "dbi", "dbc", "dbo"}.
+
+    Raises ShapeError for a da that is not like a, DTypeError for other caches.
+    """
+    steps, da = _sequence_backwards(da, caches)
+    dx, sums, da_next, dc_next = [], {}, np.zeros(da.shape[:2]), np.zeros(da.shape[:2])
+    for t in reversed(range(len(steps))):
+        step = lstm_cell_backward(da[:, :, t] + da_next, dc_next, steps[t])
+        dx.append(step.pop("dxt"))
+        da_next, dc_next = step.pop("da_prev"), step.pop("dc_prev")
+        sums = {name: sums.get(name, 0) + gradient for name, gradient in step.items()}
+    return {"dx": np.stack(dx[::-1], axis=2), "da0": da_next, **sums}
+
+
+def _cache(cache, names):
+    if not isinstance(cache, tuple) or len(cache) != names.count(",") + 1:
+        raise DTypeError(
+            "this is not the cache of the forward step",
+            expected=f"({names})",
+            found=f"{len(cache)} values" if isinstance(cache, tuple) else type(cache).__name__,
+        )
+    return cache
+
+
+def _sequence_backwards(da, caches):
+    """The caches of the steps, and da as (n_a, m, T_x) float64 that fits them."""
+    if not isinstance(caches, tuple) or len(caches) != 2 or not isinstance(caches[0], list) or not caches[0]:
+        raise DTypeError(
+            "these are not the caches of the forward pass",
+            expected="([cache of each step], x), of one step or more",
+            found=type(caches).__name__ if not isinstance(caches, tuple) else f"{len(caches)} values",
+        )
+    steps, array = caches[0], _real(da, "da")
+    wanted = (*np.shape(steps[0][0]), len(steps))
+    if array.shape != wanted:
+        raise ShapeError("da has the wrong shape", expected=f"{wanted}, as a", found=str(array.shape))
+    return steps, array
+
+
+def _like(value, name, state):
+    array = _real(value, name)
+    if array.shape != state.shape:
+        raise ShapeError(f"{name} has the wrong shape", expected=str(state.shape), found=str(array.shape))
+    return array
 
 
 def _real(value, name):

@@ -244,3 +244,99 @@ def test_the_textbooks_networks_stream():
         ]
         for y, pieces in zip(whole, zip(*parts)):
             assert np.concatenate(pieces, 1).transpose(2, 0, 1).tobytes() == np.ascontiguousarray(y).tobytes()
+
+
+# ---- backwards ---------------------------------------------------------------------------------------------
+
+
+def differences(loss, array, width=1e-6):
+    """The gradient of loss() with respect to an array, one central difference an element."""
+    gradient = np.zeros(array.shape)
+    for place in np.ndindex(array.shape):
+        before = array[place]
+        array[place] = before + width
+        above = loss()
+        array[place] = before - width
+        gradient[place] = (above - loss()) / (2 * width)
+        array[place] = before
+    return gradient
+
+
+def assert_gradients(found, loss, arrays):
+    """``arrays``: {name of the gradient: what it is the gradient of}."""
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].shape == array.shape and found[name].dtype == np.float64
+        np.testing.assert_allclose(found[name], differences(loss, array), rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+def weights_of(parameters):
+    """The parameters that hidden states depend on, by the names of their gradients."""
+    return {f"d{name}": parameters[name] for name in parameters if name not in ("Wy", "Wya", "by")}
+
+
+@pytest.mark.parametrize("n_x, n_a, n_y, m, steps", SIZES)
+def test_the_rnn_backwards_is_the_slope_of_the_rnn_forwards(n_x, n_a, n_y, m, steps):
+    p = rnn_parameters(n_x, n_a, n_y)
+    x, a0 = sequence(n_x, m, steps, n_a)
+    da = np.random.default_rng(7).standard_normal((n_a, m, steps))
+    xt, da_next = x[:, :, 0].copy(), da[:, :, 0]
+    found = textbook.rnn_cell_backward(da_next, textbook.rnn_cell_forward(xt, a0, p)[2])
+    arrays = {"dxt": xt, "da_prev": a0, **weights_of(p)}
+    assert_gradients(found, lambda: (da_next * textbook.rnn_cell_forward(xt, a0, p)[0]).sum(), arrays)
+    found = textbook.rnn_backward(da, textbook.rnn_forward(x, a0, p)[2])
+    arrays = {"dx": x, "da0": a0, **weights_of(p)}
+    assert_gradients(found, lambda: (da * textbook.rnn_forward(x, a0, p)[0]).sum(), arrays)
+
+
+@pytest.mark.parametrize("n_x, n_a, n_y, m, steps", SIZES)
+def test_the_lstm_backwards_is_the_slope_of_the_lstm_forwards(n_x, n_a, n_y, m, steps):
+    p = lstm_parameters(n_x, n_a, n_y)
+    x, a0 = sequence(n_x, m, steps, n_a)
+    rng = np.random.default_rng(7)
+    da, dc_next = rng.standard_normal((n_a, m, steps)), rng.standard_normal((n_a, m))
+    c0, xt, da_next = rng.standard_normal((n_a, m)), x[:, :, 0].copy(), da[:, :, 0]
+    found = textbook.lstm_cell_backward(da_next, dc_next, textbook.lstm_cell_forward(xt, a0, c0, p)[3])
+
+    def loss():
+        a, c, *_ = textbook.lstm_cell_forward(xt, a0, c0, p)
+        return (da_next * a).sum() + (dc_next * c).sum()
+
+    assert_gradients(found, loss, {"dxt": xt, "da_prev": a0, "dc_prev": c0, **weights_of(p)})
+    found = textbook.lstm_backward(da, textbook.lstm_forward(x, a0, p)[3])
+    arrays = {"dx": x, "da0": a0, **weights_of(p)}
+    assert_gradients(found, lambda: (da * textbook.lstm_forward(x, a0, p)[0]).sum(), arrays)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm"])
+def test_the_slope_of_a_cross_entropy_is_what_the_module_says(kind):
+    x, a0 = sequence(3, 4, 5, 2)
+    p = rnn_parameters(3, 2, 6) if kind == "rnn" else lstm_parameters(3, 2, 6)
+    forward, backward = getattr(textbook, f"{kind}_forward"), getattr(textbook, f"{kind}_backward")
+    labels = np.eye(6)[np.random.default_rng(3).integers(6, size=(4, 5))].transpose(2, 0, 1)
+    _, y, *_, caches = forward(x, a0, p)
+    da = np.einsum("ya,ymt->amt", p["Wya" if kind == "rnn" else "Wy"], y - labels)
+    arrays = {"dx": x, "da0": a0, **weights_of(p)}
+    assert_gradients(backward(da, caches), lambda: -(labels * np.log(forward(x, a0, p)[1])).sum(), arrays)
+
+
+def test_wrong_arguments_of_the_backward_passes_are_refused_by_name():
+    x, a0 = sequence(3, 4, 5, 2)
+    rnn, lstm = rnn_parameters(3, 2, 6), lstm_parameters(3, 2, 6)
+    _, _, caches = textbook.rnn_forward(x, a0, rnn)
+    _, _, _, lstm_caches = textbook.lstm_forward(x, a0, lstm)
+    da = np.ones((2, 4))
+    with pytest.raises(ShapeError, match=r"da_next.*\(2, 4\).*\(2, 1\)"):  # NumPy would broadcast it
+        textbook.rnn_cell_backward(da[:, :1], caches[0][0])
+    with pytest.raises(ShapeError, match=r"dc_next.*\(2, 4\)"):
+        textbook.lstm_cell_backward(da, 0.0, lstm_caches[0][0])
+    with pytest.raises(DTypeError, match="cache.*a_next, a_prev, xt, parameters.*10 values"):
+        textbook.rnn_cell_backward(da, lstm_caches[0][0])
+    with pytest.raises(DTypeError, match="cache.*c_prev.*4 values"):
+        textbook.lstm_backward(np.ones((2, 4, 5)), caches)
+    with pytest.raises(ShapeError, match=r"da has.*\(2, 4, 5\)"):
+        textbook.lstm_backward(np.ones((2, 4, 6)), lstm_caches)
+    with pytest.raises(DTypeError, match="caches"):
+        textbook.rnn_backward(np.ones((2, 4, 5)), caches[0])
+    with pytest.raises(DTypeError, match="one step or more"):
+        textbook.rnn_backward(np.ones((2, 4, 0)), textbook.rnn_forward(x[:, :, :0], a0, rnn)[2])
