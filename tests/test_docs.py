@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import json
 import os
 import re
 import shutil
@@ -100,6 +101,27 @@ def run(block, where, names):
     return heard.getvalue()
 
 
+NOTEBOOKS = sorted(p for p in (page_blocks.ROOT / "docs").rglob("*.ipynb") if "_build" not in p.parts)
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=page_id)
+def test_the_cells_of_a_notebook_run(page, place):
+    """In order, as a notebook runs them but without its kernel: that is Sphinx's to start."""
+    for name in ("h5py", "matplotlib"):
+        need(name)
+    import matplotlib
+
+    matplotlib.use("agg")
+    names, heard = {"__name__": "__main__"}, io.StringIO()
+    cells = [c for c in json.loads(page.read_text())["cells"] if c["cell_type"] == "code"]
+    for cell in cells:
+        assert not cell["outputs"] and cell["execution_count"] is None, f"{cell['id']}: clear the outputs"
+        with contextlib.redirect_stdout(heard):
+            exec(compile("".join(cell["source"]), f"{page.name}:{cell['id']}", "exec"), names)  # noqa: S102
+    said = heard.getvalue().splitlines()
+    assert cells and said and not [line for line in said if "False" in line], said
+
+
 # ---- what the tests above would find -----------------------------------------------------------------------
 
 
@@ -165,7 +187,8 @@ def test_every_page_is_in_the_tree_of_contents():
         for tree in re.findall(r"^```{toctree}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
             lines = [line.strip() for line in tree.splitlines() if line.strip() and not line.startswith(":")]
             named |= {(page.parent / re.sub(r"^.*<(.*)>$", r"\1", line)).resolve() for line in lines}
-    written = {p.with_suffix("").resolve() for p in docs.rglob("*.md") if "_build" not in p.parts}
+    pages = [*docs.rglob("*.md"), *docs.rglob("*.ipynb")]
+    written = {p.with_suffix("").resolve() for p in pages if "_build" not in p.parts}
     assert written - named == {(docs / "index").resolve()}
 
 

@@ -112,8 +112,11 @@ def is_run(block: Block) -> bool:
     text = (ROOT / block.words["run by"]).read_text()
     for line in block.text.splitlines():
         words = line.split()
-        end, option = " ".join(Path(w).name for w in words[-2:]), next((w for w in words if w[0] == "-"), "")
-        if end not in text and f'"{option}"' not in text:
+        end, option = (
+            " ".join(Path(w).name for w in words[-2:]),
+            next((w for w in words if w[0] == "-"), None),
+        )
+        if end not in text and (option is None or f'"{option}"' not in text):
             return False
     return True
 
