@@ -251,6 +251,14 @@ class GraphBuilder:
         self._signals.update(zip((f"{layer.name}:{o}" for o in layer.extra_outputs), made[1:]))
         return layer.name
 
+    def forget(self, count: int) -> None:
+        """Take back every layer behind the first ``count``."""
+        for layer in self.layers[count:]:
+            del self._named[layer.name]
+            for reference in (layer.name, *(f"{layer.name}:{o}" for o in layer.extra_outputs)):
+                del self._signals[reference]
+        del self.layers[count:]
+
     def input(self, name: str, features: Iterable[int], **fields: Any) -> str:
         """Append an Input with frames of ``features``; returns the reference to it."""
         return self.add(Input, name, features=tuple(features), **fields)

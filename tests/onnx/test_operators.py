@@ -457,7 +457,7 @@ def test_an_embedding_of_ids(tmp_path):
         ),
         (
             behind(node("Reshape", "h s", "y"), arrays={"s": whole(-1, 3)}),
-            "batch, time and features apart",
+            "before batch and time are merged",
         ),
         (
             behind(node("Transpose", "h", "p", perm=[1, 0, 2]), node("Add", "p h", "y")),

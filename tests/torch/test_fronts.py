@@ -259,10 +259,18 @@ def test_a_file(tmp_path):
     again.verify()
 
 
+def test_reflected_padding_holds_for_the_frames_of_the_example():
+    part = nn.Conv2d(CHANNELS, 4, 3, padding=1, padding_mode="reflect")
+    module, x = randomised(Front(part, 2)).eval(), picture(2)
+    model = rnnrt.from_torch(module, example=x)
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=0, atol=2e-5)
+    assert model.graph["x"].length
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        (lambda: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect'"),
         (lambda: nn.MaxPool2d(2, return_indices=True), "return_indices"),
         (lambda: nn.AvgPool2d(2, divisor_override=3), "divisor_override=3"),
         (lambda: nn.BatchNorm2d(3, track_running_stats=False), "running statistics"),

@@ -40,6 +40,8 @@ def layouts_of(shape, ids, fixed):
     orders = {3: ("btf", "bft", "tbf"), 2: ("bf", "bt", "tb"), 1: ("b",)}
     if ids:
         orders = {2: ("bt", "tb"), 1: ("b",)}
+    if len(shape) == 3 and ids:  # rows of several ids a frame
+        return [Layout("btf", shape[2:], True, shape[1] if fixed else None)]
     if len(shape) == 4 and not ids:
         named = [(axes, [n for a, n in zip(axes, shape) if a == "f"]) for axes in ("bftf", "bfft", "btff")]
         return [

@@ -22,8 +22,9 @@ _MOST = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """``axes``: "b", "t", or "n" for an axis of numbers. ``places``: an array with those axes, of size one
-    where they are "b" or "t": positions among the numbers of ``references`` side by side, ``widths`` of each.
+    """``axes``: "b", "t", "bt" or "tb" where both are merged, or "n" for an axis of numbers. ``places``: an
+    array with those axes, of size one but where they are "n": positions among the numbers of ``references``
+    side by side, ``widths`` of each.
     """
 
     axes: tuple[str, ...]
@@ -34,7 +35,7 @@ class Slots:
     root: object = field(default_factory=object, repr=False)  # the storage, which views share
 
     def __str__(self):
-        words = {"b": "batch", "t": "time"}
+        words = {"b": "batch", "t": "time", "bt": "batch * time", "tb": "time * batch"}
         return "(" + ", ".join(words.get(a) or str(n) for a, n in zip(self.axes, self.places.shape)) + ")"
 
     @property
@@ -50,10 +51,10 @@ class Slots:
 
 
 def slots_of(net, x) -> Slots:
-    """A Tensor (or Slots) as Slots; raises where batch and time are merged."""
+    """A Tensor (or Slots) as Slots."""
     if isinstance(x, Slots):
         return x
-    if any(len(a) > 1 for a in x.axes) or any(x.padding) or x.packed:
+    if any(x.padding) or x.packed:
         raise UnsupportedModelError("this tensor cannot be taken apart", found=str(x))
     widths = tuple(net.builder.signal(r).width for r in x.references)
     numbers = np.arange(sum(widths))
@@ -64,7 +65,7 @@ def slots_of(net, x) -> Slots:
     places = numbers.reshape([sizes[k] for k in order])
     if len(order) == 2 and order[0] > order[1]:
         places = places.T
-    axes = tuple(a if a in "bt" else "n" for a in x.axes)
+    axes = tuple("n" if a in ("f", "s", "1") else a for a in x.axes)
     return Slots(axes, places.reshape(sizes), x.references, widths, x.clock, x.root)
 
 
@@ -113,7 +114,7 @@ def picked(net, x):
     places, starts = x.places.ravel(), np.concatenate([[0], np.cumsum(x.widths)])
     owner = np.searchsorted(starts, places, "right") - 1
     used = list(dict.fromkeys(owner.tolist()))
-    flat = [_row(net, x.references[k]) for k in used]
+    flat = [row_of(net, x.references[k]) for k in used]
     fresh = dict(zip(used, np.concatenate([[0], np.cumsum([x.widths[k] for k in used])])))
     index = places - starts[owner] + np.array([fresh[k] for k in owner.tolist()], np.int64)
     joined = flat[0] if len(flat) == 1 else net.add(Concatenate, *flat)
@@ -122,7 +123,7 @@ def picked(net, x):
     return net.add(Select, joined, index=index)
 
 
-def _row(net, reference):
+def row_of(net, reference):
     """A reference whose frames are rows of numbers."""
     signal = net.builder.signal(reference)
     return reference if len(signal.features) == 1 else net.add(Reshape, reference, features=(signal.width,))
@@ -173,7 +174,7 @@ def timeless(net, x):
         raise UnsupportedModelError("a sequence has too many numbers", found=f"{places.size:,}")
     places = np.moveaxis(places, 0, time).squeeze(time + 1)
     axes = tuple("n" if a == "t" else a for a in x.axes)
-    return Slots(axes, places, (net.add(Flatten, picked(net, x)),), (places.size,))
+    return Slots(axes, places, (net.add(Flatten, picked(net, x)),), (places.size,), root=x.root)
 
 
 def reshaped(net, x, shape):
@@ -181,8 +182,11 @@ def reshaped(net, x, shape):
     order. Time may become numbers, where the number of frames is fixed.
     """
     shape = [n.settled() if isinstance(n, Shifted) else n for n in shape]
+    x = apart(x)
     if (merged := _merged(net, x, shape)) is not None:
         return merged
+    if (rows := _rows(net, x, shape)) is not None:
+        return rows
     try:
         return _reshaped(net, x, shape)
     except UnsupportedModelError as error:
@@ -194,16 +198,73 @@ def reshaped(net, x, shape):
     return _reshaped(net, timeless(net, x), shape)
 
 
+def apart(x):
+    """Slots whose batch and time are two axes."""
+    for k, a in enumerate(x.axes):
+        if len(a) > 1:
+            return x.seen((*x.axes[:k], *a, *x.axes[k + 1 :]), np.expand_dims(x.places, k + 1))
+    return x
+
+
 def _merged(net, x, shape):
     """Batch and time as one axis in front of all numbers, None of another shape."""
     lead, count = x.axes[:2], x.places.size
-    if len(shape) != 2 or {*lead} != {"b", "t"} or shape[1] not in (-1, count):
+    if {*lead} != {"b", "t"} or len(shape) < 2:
         return None
-    both = Size(("b",)) * Size((("t", x.clock),))
-    other = Size((("t", x.clock),)) * Size(("b",))
-    if shape[0] not in (-1, both, other) or shape[0] == shape[1]:
+    rest = list(shape[1:])
+    if any(isinstance(n, Size) for n in rest) or rest.count(-1) > 1 or (rest.count(-1) and shape[0] == -1):
         return None
-    return Tensor((picked(net, x),), ("".join(lead), "f"), x.clock)
+    known = int(np.prod([n for n in rest if n != -1]))
+    if -1 in rest:
+        if not known or count % known:
+            return None
+        rest[rest.index(-1)] = count // known
+    both = [Size(("b",)) * Size((("t", x.clock),)), Size((("t", x.clock),)) * Size(("b",))]
+    length = net.builder.signal(x.references[0]).length
+    if length is not None:
+        both += [Size(("b",), length)] + ([net.batch * length] if net.batch is not None else [])
+    if int(np.prod(rest)) != count or shape[0] != -1 and shape[0] not in both:
+        return None
+    if len(rest) == 1:
+        return Tensor((picked(net, x),), ("".join(lead), "f"), x.clock, root=x.root)
+    return x.seen(("".join(lead), *"n" * len(rest)), x.places.reshape(1, *rest))
+
+
+def _rows(net, x, shape):
+    """The batch merged with numbers in front of others: these become frames, each of which is a row. None of
+    another shape.
+    """
+    if x.axes[:2] == ("n", "b") and len(shape) > 2 and shape[0] == x.places.shape[0]:
+        turned = x.seen((*x.axes[1:], "n"), np.moveaxis(x.places, 0, -1))
+        made = _rows(net, turned, (*shape[1:], shape[0]))
+        if not isinstance(made, Slots):
+            return None
+        return made.seen(("n", *made.axes[:-1]), np.moveaxis(made.places, -1, 0))
+    rest = list(shape[1:])
+    if x.axes[:1] != ("b",) or "t" in x.axes or len(rest) < 1 or any(not isinstance(n, int) for n in rest):
+        return None
+    count, head = x.places.size, shape[0]
+    times = head.number if isinstance(head, Size) and head.axes == ("b",) else None
+    times = head // net.batch if isinstance(head, int) and net.batch and head > 0 else times
+    if -1 in rest:
+        known = int(np.prod([n for n in rest if n != -1])) * (times or 0)
+        if rest.count(-1) > 1 or not known or count % known:
+            return None
+        rest[rest.index(-1)] = count // known
+    known = int(np.prod(rest))
+    if known < 1 or count % known or count == known or times not in (None, count // known):
+        return None
+    if times is None and head != -1:
+        return None
+    length = count // known
+    reference = net.add(Unflatten, picked(net, x), length=length)
+    clock = Clock("", length, 0)
+    net.sequences.setdefault(clock, reference)
+    net.stilled = True
+    if len(rest) == 1:
+        return Tensor((reference,), ("bt", "f"), clock, root=x.root)
+    places = np.arange(known).reshape(1, *rest)
+    return Slots(("bt", *"n" * len(rest)), places, (reference,), (known,), clock, x.root)
 
 
 def _reshaped(net, x, shape):

@@ -22,6 +22,8 @@ from ...errors import UnsupportedModelError
 from ...graph import Graph, GraphBuilder
 from ...layers import (
     Affine,
+    Concatenate,
+    Crop1D,
     First,
     Flatten,
     Input,
@@ -29,11 +31,14 @@ from ...layers import (
     NotEqual,
     Pad1D,
     Reshape,
+    Reverse,
     Select,
     TensorSpec,
     Unflatten,
 )
 
+#: layers whose numbers are those of their inputs
+_MOVING = (Concatenate, Crop1D, First, Flatten, Last, Reshape, Reverse, Select, Unflatten)
 _WORDS = {
     "b": "batch",
     "t": "time",
@@ -96,7 +101,9 @@ class Tensor:
     """A traced tensor.
 
     ``clock``: which frames it has. ``padding``: zeros put before and after it, which only a convolution can
-    take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already.
+    take up. ``packed``: a packed sequence; ``ended``: its frames past a row's end are zero already; ``real``:
+    the reference to 1 in the frames that a row has, where the program counts them itself, and ``counted``: to
+    how many they are.
     ``truth``: whether they are truth values to the program, which are 1 and 0 in the graph. ``root``: the
     storage, which views share.
     """
@@ -107,6 +114,8 @@ class Tensor:
     padding: tuple[int, int] = (0, 0)
     packed: bool = False
     ended: bool = False
+    real: str | None = None
+    counted: Tensor | None = None
     truth: bool = False
     root: object = field(default_factory=object, repr=False)
 
@@ -344,13 +353,14 @@ class Network:
     recurrent layer that starts from an input of the program. ``clocks``: what a window layer's input ran on;
     ``sequences``: one reference that has the frames of each clock.
     ``placed``: how many operators have found the axes they need. ``stilled``: whether time became numbers;
-    ``known``: whether fixed numbers of frames are numbers to the program. ``batch``: the number that stands
-    for the batch in the program's own arithmetic, None where it keeps the batch open. ``steps``: recurrent
-    layers that stand for one step of a cell. ``inside``: whether this is the graph of a step, where no layer
-    may need time. ``tells``: whether its source says where an answer has other axes than the program's; then
-    ``keeps_ones``: whether the program may drop the axis of a batch of one, which an answer keeps;
-    ``parted``: outputs whose batch and time the program merges, and an answer keeps apart.
-    ``shortest_row``: the least length that a row may have.
+    ``known``: whether fixed numbers of frames are numbers to the program. ``trying``: whether an operator is
+    being applied, which decides what else it may mean; ``resorted``: whether one did mean something else.
+    ``batch``: the number that stands for the batch in the program's own arithmetic, None where it keeps
+    the batch open. ``steps``: recurrent layers that stand for one step of a cell. ``inside``: whether
+    this is the graph of a step, where no layer may need time. ``tells``: whether its source says where an
+    answer has other axes than the program's; then ``keeps_ones``: whether the program may drop the axis
+    of a batch of one, which an answer keeps; ``parted``: outputs whose batch and time the program merges,
+    and an answer keeps apart. ``shortest_row``: the least length that a row may have.
     """
 
     def __init__(self, advice=None):
@@ -363,6 +373,7 @@ class Network:
         self.clocks: dict[str, Clock] = {}
         self.sequences: dict[Clock, str] = {}
         self.placed, self.stilled, self.known = 0, False, False
+        self.trying = self.resorted = False
         self.batch: int | None = None
         self.steps: set[str] = set()
         self.inside = False
@@ -376,7 +387,7 @@ class Network:
         timed = "t" in axes
         fields = {"time": timed, "ids": ids, "axes": graph_axes(axes), "length": length if timed else None}
         reference = self.builder.input(name, () if size is None else (size,), **fields)
-        return self.tensor(reference, axes, Clock(name))
+        return self.tensor(reference, axes, Clock("", 1, 0) if timed and length == 1 else Clock(name))
 
     def add(self, kind, *references, **fields):
         return self.builder.add(kind, self.name, *references, **fields)
@@ -396,8 +407,14 @@ class Network:
         return getattr(self.builder.named(name), "keeps", None) == "state"
 
     def is_ids(self, x):
-        layer = self.layer(x)
-        return isinstance(layer, Input) and layer.ids
+        return all(map(self.names_rows, x.references))
+
+    def names_rows(self, reference):
+        """Whether a reference is whole numbers given as input, or some of them."""
+        layer = self.builder.named(reference)
+        if isinstance(layer, Input):
+            return layer.ids
+        return isinstance(layer, _MOVING) and all(map(self.names_rows, layer.inputs))
 
     def tensor(self, reference, axes, clock):
         """A new tensor (a storage of its own)."""
@@ -543,13 +560,17 @@ class Network:
 
     def graph(self, metadata, kept=()) -> Graph:
         """The graph, without layers that no output and none of the references ``kept`` needs."""
-        graph = self.builder.graph(metadata=metadata)
-        needed = {r.partition(":")[0] for r in (*(o.value for o in graph.outputs), *kept)}
-        needed |= set(graph.inputs)
-        for layer in reversed(graph.layers):
-            if layer.name in needed:
-                needed |= {r.partition(":")[0] for r in layer.inputs}
-        return graph.replace([layer for layer in graph.layers if layer.name in needed])
+        return needed(self.builder.graph(metadata=metadata), kept)
+
+
+def needed(graph, kept=()):
+    """A graph without layers that no output and none of the references ``kept`` needs."""
+    own = {r.partition(":")[0] for r in (*(o.value for o in graph.outputs), *kept)} | set(graph.inputs)
+    for layer in reversed(graph.layers):
+        if layer.name in own:
+            mask = getattr(layer, "mask", None)
+            own |= {r.partition(":")[0] for r in (*layer.inputs, *([mask] if mask else []))}
+    return graph.replace([layer for layer in graph.layers if layer.name in own])
 
 
 def settled(net, x):

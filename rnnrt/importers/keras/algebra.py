@@ -91,6 +91,8 @@ class Algebra:
         if isinstance(x, Slots):
             return self._of_frames(x)
         x = self.net.single(x)
+        if "s" in x.axes:
+            return self._of_frames(slots.slots_of(self.net, x))
         axes, reference = [a for a in x.axes if a != "1"], x.reference
         ones = [k for k, a in enumerate(x.axes) if a == "1"]
         if axes == ["b", "t", "f"] and ones and x.axes[:2] == ("b", "t"):

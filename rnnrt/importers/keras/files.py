@@ -38,18 +38,19 @@ class KerasModel:
     format: str
 
 
-def open_model(source, spec=None, max_bytes=2 << 30, custom=()) -> KerasModel:
+def open_model(source, spec=None, max_bytes=2 << 30, custom=(), still=False) -> KerasModel:
     """The model in ``source``: a path of a file or a folder, the bytes of a file, or a live keras.Model.
     ``spec``: Keras's ``to_json()`` text, or lines (see spec.py), for weights alone; ``{"keras_version":
     ...}`` for a file that does not say who wrote it. ``custom``: names of classes that are not Keras's own,
-    where a file does not say which package a class is from.
+    where a file does not say which package a class is from. ``still``: a live model of a class of its
+    author's has the number of frames it was built for.
 
     Raises ModelFileError, UnsupportedModelError, ResourceLimitError.
     """
     if framework(source) == "keras":
         if spec is not None:
             raise UnsupportedModelError("a live model describes itself; spec is for files of weights alone")
-        return _live(source, custom)
+        return _live(source, custom, still)
     if isinstance(source, (str, PathLike)) and os.path.isdir(source):
         return _saved_model(source, spec, max_bytes, custom)
     data, where = file_bytes(source, max_bytes)
@@ -354,8 +355,8 @@ def _checkpoint(source, where, spec, max_bytes, custom):
 # ---- live models -------------------------------------------------------------------------------------------
 
 
-def _live(model, custom):
+def _live(model, custom, still):
     where = f"the model {getattr(model, 'name', '')!r}"
-    values, version = live.described(model, where)
+    values, version = live.described(model, where, still)
     described = _network(describe(_marked(values, custom)), where)
     return KerasModel(described, live.arrays_of(described, model, where), version, "live")

@@ -209,12 +209,15 @@ def _embedding(context, x):
     context.config.harmless("input_length", "sparse")
     signal = context.builder.signal(x)
     if signal.features not in ((), (1,)):
-        raise UnsupportedModelError(
-            "ids of more than one axis are not supported",
-            where=context.layer.where,
-            expected="(batch, time)",
-            found=str(signal),
-        )
+        if len(signal.features) > 1 or context.config.flag("mask_zero", False):
+            raise UnsupportedModelError(
+                "ids of more than two axes, or of two and mask_zero, are not supported",
+                where=context.layer.where,
+                expected="(batch, time), or (batch, time, ids a frame)",
+                found=str(signal),
+            )
+        table = context.array("embeddings", *shape)
+        return context.over_bins(x, lambda ids: context.add(layers.Embedding, ids, weight=table))
     if context.config.flag("mask_zero", False):
         where, name = context.layer.where, context.name
         context.made_mask = context.mask_values.not_equal(where, name, lambda: x, 0.0)

@@ -54,8 +54,49 @@ def _name(variable):
     return getattr(variable, "path", None) or variable.name
 
 
-def described(model, where):
+def of_a_class(model):
+    """Whether a live model is of a class of its author's, whose ``call`` says what it is."""
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
+        return False
+    return not {"Functional", "Sequential"} & {c.__name__ for c in type(model).__mro__}
+
+
+def _as_layer(model, where, still):
+    """A model of a class of its author's as the one layer of a functional model; its time is open, or
+    ``still``: what it was built for.
+    """
+    keras = sys.modules["keras"]
+    shapes = list(getattr(model, "_build_shapes_dict", None) or {})
+    shape = model._build_shapes_dict[shapes[0]] if len(shapes) == 1 else None
+    if not isinstance(shape, tuple) or not all(isinstance(n, (int, type(None))) for n in shape):
+        raise UnsupportedModelError(
+            f"the model is of the class {type(model).__name__!r}, of which one input must be known",
+            where=where,
+            found=str(shape) if shapes else "a model that was never called",
+            fix="Call it once with an array, or build the same network with the functional API.",
+        )
+    ids = len(shape) == 2 and any(isinstance(x, keras.layers.Embedding) for x in model._flatten_layers())
+    timed = len(shape) > 2 or ids
+    sizes = [None, *(None if k == 0 and timed and not still else n for k, n in enumerate(shape[1:]))]
+    kind, name = "int32" if ids else "float32", model.name
+    zeros = keras.ops.zeros([1, *shape[1:]], dtype=kind)
+    count = len(keras.tree.flatten(model(zeros, training=False)))
+    history = {"shape": sizes, "dtype": kind, "keras_history": ["inputs", 0, 0]}
+    entry = {"module": "keras.layers", "class_name": "InputLayer", "name": "inputs", "inbound_nodes": []}
+    entry["config"] = {"batch_shape": sizes, "dtype": kind, "name": "inputs"}
+    own = {"module": type(model).__module__, "class_name": type(model).__name__, "name": name}
+    own |= {"registered_name": type(model).__name__, "config": {"name": name}}
+    node = {"args": [{"class_name": "__keras_tensor__", "config": history}], "kwargs": {}}
+    config = {"name": f"{name}_model", "layers": [entry, own | {"inbound_nodes": [node]}]}
+    config |= {"input_layers": [["inputs", 0, 0]], "output_layers": [[name, 0, k] for k in range(count)]}
+    return {"module": "keras", "class_name": "Functional", "config": config}, Version(keras.__version__)
+
+
+def described(model, where, still=False):
     """(the model's description of itself, parsed, and the Version of Keras that gives it)."""
+    if of_a_class(model):
+        return _as_layer(model, where, still)
     if not hasattr(model, "to_json") or not hasattr(model, "layers"):
         raise UnsupportedModelError(
             "only whole Keras models are imported",
@@ -74,6 +115,8 @@ def described(model, where):
 
 def arrays_of(description, model, where) -> dict:
     """The arrays of a live model by path, as weights.py has them; a Live where it holds a class not known."""
+    if of_a_class(model):
+        return {"layers": {folder: Live(model) for layer, folder in children(description) if layer.custom}}
     own = {layer.name: layer for layer in model.layers}
     unknown = [
         (layer, folder)

@@ -25,7 +25,7 @@ from .files import KerasModel, described_by, open_model
 from .flags import Flags, flags, makes_flags, mask_of
 from .functions import OPERATIONS
 from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
-from .live import Live, known
+from .live import Live, known, of_a_class
 from .mask_rules import POINTWISE, after, flow, handed_on, major
 from .masks import Mask, Masks, refused
 from .recurrent import RECURRENT, custom_layers, fields_of
@@ -59,21 +59,40 @@ def read(
     MissingExtraError without h5py.
     """
     place = str(source) if isinstance(source, (str, PathLike)) else None
+    custom_objects = custom_objects or {}
     try:
         spec = described_by(spec, max_bytes)
-        model = open_model(source, spec, max_bytes, tuple(custom_objects or ()))
-        wiring = wire(model.description)
-        cut = Cut(wiring, inputs, outputs)
+        told = (source, spec, max_bytes, tuple(custom_objects))
         try:
-            first, again = _asked_once(custom_objects or {})
-            made = Importer(model, first).graph(wiring, cut)
-            return _with_masked_form(made, Importer(model, again, masked=True), wiring, cut)
-        except UnsupportedModelError as error:
-            if inputs is None and outputs is None:
-                advise(error, wiring, lambda: Importer(model, custom_objects or {}))
+            return _read(open_model(*told), custom_objects, inputs, outputs)
+        except UnsupportedModelError:
+            if not of_a_class(source):
+                raise
+            try:
+                return _read(open_model(*told, still=True), custom_objects, inputs, outputs)
+            except UnsupportedModelError:
+                pass
             raise
     except RnnrtError as error:
         raise error.at(place) if place and place not in (error.where or "") else error
+
+
+def _read(model, custom_objects, inputs, outputs):
+    wiring = wire(model.description)
+    cut = Cut(wiring, inputs, outputs)
+    try:
+        first, again = _asked_once(custom_objects)
+        made = Importer(model, first).graph(wiring, cut)
+        return _with_masked_form(made, Importer(model, again, masked=True), wiring, cut)
+    except UnsupportedModelError as error:
+        if inputs is None and outputs is None:
+            advise(error, wiring, lambda: Importer(model, custom_objects))
+        raise
+
+
+def _open_row(tensor):
+    """Whether an input is a row of an open number of numbers: ids, for features would be so many."""
+    return tensor.reference is None and tensor.shape is not None and list(tensor.shape[1:]) == [None]
 
 
 def _asked_once(custom_objects):
@@ -249,7 +268,7 @@ class Importer:
             context = self.context_of(layer, arrays, name, masks)
             context.arguments = arguments
             try:
-                return self._custom(context, [self.reference(t) for t in tensors])
+                return self._custom(context, [self.reference(t, _open_row(t)) for t in tensors])
             except UnsupportedModelError as error:
                 if unknown and kind not in (
                     "Lambda",

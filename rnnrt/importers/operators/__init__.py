@@ -14,6 +14,7 @@ from . import (  # noqa: F401 (each fills the table)
     recurrence,
     reductions,
     row_masks,
+    stilled,
 )
 from .table import OPERATORS
 

@@ -258,7 +258,8 @@ def concat(net, tensors, axis=0):
     if first.axes[position] == "s":
         references = tuple(r for x in tensors for r in x.references)
         return dataclasses.replace(first, references=references, root=object())
-    if not together(tensors) and not of_one_length(net, tensors):
+    timed = [x for x in tensors if any("t" in a for a in x.axes)]
+    if not together(timed) and not of_one_length(net, timed):
         raise other_frames(net, ", ".join(map(str, tensors)))
     return net.tensor(net.add(Concatenate, *(x.reference for x in tensors)), first.axes, first.clock)
 

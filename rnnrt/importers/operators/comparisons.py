@@ -18,6 +18,8 @@ _TINY = np.finfo(np.float32).tiny
 
 
 def _number(value):
+    if isinstance(value, Constant) and value.array.size == 1:
+        return np.float32(value.array.item())
     if not isinstance(value, (int, float)):
         raise UnsupportedModelError("only tensors and numbers can be compared", found=str(value))
     return np.float32(value)
@@ -35,7 +37,7 @@ def _above(net, x, number):
     return activated(net, x, Function("above", (float(number),)))
 
 
-@operator(truth="told")
+@operator(truth="told", ids=True)
 def greater(net, a, b):
     """a > b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -45,13 +47,13 @@ def greater(net, a, b):
     return _above(net, multiply(net, b, -1.0), -_number(a))
 
 
-@operator(truth="told")
+@operator(truth="told", ids=True)
 def less(net, a, b):
     """a < b."""
     return greater(net, b, a)
 
 
-@operator(truth="told")
+@operator(truth="told", ids=True)
 def greater_equal(net, a, b):
     """a >= b: a is greater than what comes before b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -61,13 +63,13 @@ def greater_equal(net, a, b):
     return _above(net, multiply(net, b, -1.0), _neighbour(-_number(a), -np.inf))
 
 
-@operator(truth="told")
+@operator(truth="told", ids=True)
 def less_equal(net, a, b):
     """a <= b."""
     return greater_equal(net, b, a)
 
 
-@operator(truth="told")
+@operator(truth="told", ids=True)
 def equal(net, a, b):
     """a == b."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -76,7 +78,7 @@ def equal(net, a, b):
     return multiply(net, greater_equal(net, x, number), less_equal(net, x, number))
 
 
-@operator(truth="told")
+@operator(truth="told", ids=True)
 def not_equal(net, a, b):
     """a != b."""
     return logical_not(net, equal(net, a, b))

@@ -24,10 +24,12 @@ from ...layers import (
     BatchNormalization,
     Conv2D,
     Dense,
+    Embedding,
     Function,
     GlobalAveragePool,
     GlobalMaxPool,
     GlobalSum,
+    LayerNormalization,
     LogSoftmax,
     MaxPool1D,
     Pad1D,
@@ -225,6 +227,12 @@ def _prelu(net, x, slope):
 def _pad(net, x, widths, value=0, mode="constant"):
     value = 0.0 if value is None else value
     plain = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in widths)
+    if plain and mode in ("reflect", "replicate") and len(widths) % 2 == 0:
+        ends = [(0, 0)] * (len(x.axes) - len(widths) // 2)
+        ends += [tuple(widths[k : k + 2]) for k in range(len(widths) - 2, -1, -2)]
+        if all(a == "n" or not any(own) for a, own in zip(x.axes, ends)):
+            places = np.pad(x.places, ends, mode="reflect" if mode == "reflect" else "edge")
+            return x.seen(x.axes, places)
     if mode != "constant" or not plain or len(widths) not in (2, 4) or not isinstance(value, (int, float)):
         raise UnsupportedModelError(
             "this padding of frames of several axes is not supported",
@@ -258,6 +266,8 @@ def _upsample(net, x, times, mode="nearest"):
         raise UnsupportedModelError(
             f"upsampling by mode={mode!r} is not supported", expected="nearest or bilinear"
         )
+    if len(x.axes) != 4:
+        raise AxesError("a picture has four axes", found=str(x))
     times = times if isinstance(times, (tuple, list)) else (times, times)
     if len(times) != 2 or any(isinstance(n, bool) or n != int(n) or not 1 <= n <= 4096 for n in times):
         raise UnsupportedModelError(
@@ -297,6 +307,55 @@ _ALONE |= {"clip", "gelu", "softplus", "celu", "random_leaky_relu", "cast"}
 _ALONE_IN_ROWS = {
     *("threshold", "sign", "log_of_one_more", "exponential_less_one", "root_reciprocal", "log_to_base"),
 }
+
+
+def _matmul(net, a, b):
+    """a · b: with a parameter over the last axis; or of the last two axes of each, of which one is summed."""
+    if isinstance(a, (Slots, Tensor)) and isinstance(b, Constant) and b.array.ndim < 3:
+        made = slots_of(net, _linear(net, slots_of(net, a), Constant(b.name, np.atleast_2d(b.array.T))))
+        return made if b.array.ndim == 2 else _squeezed(made, -1)
+    if any(not isinstance(x, (Slots, Tensor)) for x in (a, b)):
+        raise UnsupportedModelError("only tensors, or one and a parameter, can be multiplied here")
+    a, b = slots_of(net, a), slots_of(net, b)
+    if len(a.axes) != len(b.axes) or len(a.axes) < 3:
+        raise AxesError("a product of tensors needs three axes, the batch first", found=f"{a} and {b}")
+    made = apply(net, "multiply", a=unsqueeze(net, a, len(a.axes)), b=unsqueeze(net, b, len(b.axes) - 2))
+    return _reduced(net, slots_of(net, made), -2, False, "reduce_sum")
+
+
+def _embedding(net, x, table):
+    if not net.is_ids(x):
+        raise UnsupportedModelError("an Embedding must read whole numbers given as input", found=str(x))
+    made = _over_bins(net, slots.picked(net, x), Embedding, **_arrays(weight=table))
+    size = net.builder.signal(made).features[-1]
+    count = x.places.size * size
+    places = np.arange(count).reshape(*x.places.shape, size)
+    return Slots((*x.axes, "n"), places, (made,), (count,), x.clock)
+
+
+def _layer_norm(net, x, size, scale=None, offset=None, epsilon=1e-5):
+    """Over the last axes, which are all numbers of a frame or the last of them."""
+    size = size if isinstance(size, tuple) else (size,)
+    if x.axes[-len(size) :] != ("n",) * len(size) or x.places.shape[-len(size) :] != size:
+        raise AxesError("normalized_shape must be the last axes", expected=str(x), found=str(size))
+    count, others = prod(size), x.places.shape[: -len(size)]
+    arrays = {k: None if v is None else v.ravel() for k, v in _arrays(gamma=scale, beta=offset).items()}
+    reference = _shaped(net, x, x.places.reshape(-1, count))
+    reference = _over_bins(net, reference, LayerNormalization, size=count, **arrays, epsilon=epsilon)
+    places = np.arange(x.places.size).reshape(*others, *size)
+    return Slots(x.axes, places, (reference,), (x.places.size,), x.clock)
+
+
+def _squeezed(x, place):
+    place %= len(x.axes)
+    return x.seen(x.axes[:place] + x.axes[place + 1 :], x.places.squeeze(place))
+
+
+def _stack(net, tensors, axis=0):
+    place = axis % (len(slots_of(net, tensors[0]).axes) + 1)
+    return slots.joined(net, [unsqueeze(net, slots_of(net, x), place) for x in tensors], place)
+
+
 #: operators of numbers of the same place, and of one number for all
 _ALIKE = {"add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "power", "sqrt", "square"}
 
@@ -321,7 +380,7 @@ def _alike(name):
         arrays = {k: v.array for k, v in arguments.items() if isinstance(v, (Constant, Learned))}
         axes, shape, clock = _common(given.values(), arrays.values())
         rows = {
-            key: _row(x, slots.picked(net, x.seen(x.axes, np.broadcast_to(x.places, shape))), "t" in axes)
+            key: _row(x, slots.picked(net, x.seen(x.axes, np.broadcast_to(x.places, shape))), bool(clock))
             for key, x in given.items()
         }
         for key, array in arrays.items():
@@ -339,7 +398,7 @@ def _common(tensors, arrays):
     """(the axes, the places' shape, the clock) that tensors and parameters have together."""
     tensors = list(tensors)
     first = tensors[0]
-    clocks = [x.clock for x in tensors if "t" in x.axes]
+    clocks = [x.clock for x in tensors if any("t" in a for a in x.axes)]
     axes = tuple(next((a for a in own if a != "n"), "n") for own in zip(*(x.axes for x in tensors)))
     fit = all(len(x.axes) == len(first.axes) for x in tensors) and len({c and c[1:] for c in clocks}) < 2
     for x in tensors if fit else ():
@@ -366,8 +425,9 @@ def _all_of(x):
 
 def _row(x, reference, timed=False):
     """As a row of numbers; ``timed``: beside others that have time."""
-    axes = ("b", "t", "f") if "t" in x.axes else ("b", "1", "f") if timed else ("b", "f")
-    return Tensor((reference,), axes, x.clock, root=x.root)
+    own = any("t" in a for a in x.axes)
+    axes = ("b", "t", "f") if own else ("b", "1", "f") if timed else ("b", "f")
+    return Tensor((reference,), axes, x.clock if own else None, root=x.root)
 
 
 def in_places(x, reference, places, made):
@@ -384,9 +444,7 @@ def _softmax(net, x, axis, kind):
         raise UnsupportedModelError("softmax without dim is not supported", fix="Name the axis: dim=-1.")
     place = axis_of(x, axis)
     if x.axes[place] != "n":
-        raise UnsupportedModelError(
-            "softmax is supported over the axes of a frame here", found=f"dim {axis} of {x}"
-        )
+        raise AxesError("softmax is supported over the axes of a frame here", found=f"dim {axis} of {x}")
     moved = move_axis(net, x, place, -1)
     width = moved.places.shape[-1]
     reference = _over_bins(net, _shaped(net, moved, moved.places.reshape(-1, width)), kind)
@@ -410,7 +468,7 @@ def _reduced(net, x, axes, keep, name):
     for place in places:
         sizes = [n for k, n in enumerate(x.places.shape) if k != place]
         axes = x.axes[:place] + x.axes[place + 1 :]
-        if x.axes[place] == "b":
+        if "b" in x.axes[place]:
             raise UnsupportedModelError("only time and frames can be reduced", found=f"axis {place} of {x}")
         if x.axes[place] == "t":
             reference = net.add(kind, slots.picked(net, x))
@@ -418,7 +476,7 @@ def _reduced(net, x, axes, keep, name):
             moved = np.moveaxis(x.places, place, 0)
             moved = moved.reshape(len(moved), -1)
             reference = _over_bins(net, _shaped(net, x, moved), kind)
-        clock = x.clock if "t" in axes else None
+        clock = x.clock if any("t" in a for a in axes) else None
         x = Slots(axes, np.arange(prod(sizes)).reshape(sizes), (reference,), (prod(sizes),), clock)
         if keep:
             x = unsqueeze(net, x, place)
@@ -443,6 +501,10 @@ APART |= {
     "softmax": lambda net, x, axis=None: _softmax(net, x, axis, Softmax),
     "log_softmax": lambda net, x, axis=None: _softmax(net, x, axis, LogSoftmax),
     "dropout": dropout,
+    "embedding": _embedding,
+    "layer_norm": _layer_norm,
+    "matmul": _matmul,
+    "stack": _stack,
 }
 
 

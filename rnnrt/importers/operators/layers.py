@@ -63,6 +63,8 @@ def linear(net, x, weight, bias=None):
 @operator(ids=True)
 def embedding(net, x, table):
     """The row of ``table`` that each whole number names."""
+    if isinstance(x, Tensor) and "f" in x.axes and net.is_ids(x):
+        return apply(net, "embedding", x=slots_of(net, x), table=table)
     if not isinstance(x, Tensor) or not net.is_ids(x):
         raise UnsupportedModelError("an Embedding must read whole numbers given as input", found=str(x))
     reference = net.add(Embedding, x.reference, weight=_arrays(weight=table)["weight"])
@@ -219,6 +221,10 @@ def batch_norm(net, x, mean, variance, scale=None, offset=None, epsilon=1e-5, ow
 @operator()
 def layer_norm(net, x, size, scale=None, offset=None, epsilon=1e-5):
     """The features of each frame, ``size`` of them, at mean 0 and variance 1; then · scale + offset."""
+    if isinstance(size, tuple):
+        return apply(
+            net, "layer_norm", x=slots_of(net, x), size=size, scale=scale, offset=offset, epsilon=epsilon
+        )
     x = net.featured(x)
     features = net.signal(x).features
     if features != (size,):

@@ -124,7 +124,7 @@ def _without(net, x, position):
 @operator(ids=True, truth="kept")
 def reshape(net, x, shape):
     """Another shape, of Sizes and numbers; -1 stands for what is left."""
-    return reshaped(net, x, shape)
+    return reshaped(net, x, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
 
 @operator(ids=True, truth="kept")

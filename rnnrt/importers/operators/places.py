@@ -50,6 +50,8 @@ def unsqueeze(net, x, axis):
 
 
 def _squeeze(net, x, axes=None):
+    if "t" in x.axes and net.builder.signal(x.references[0]).length == 1:
+        x = slots.timeless(net, x)
     if axes is None:
         net.keep_ones()
         axes = [k for k, a in enumerate(x.axes) if a == "n"]
@@ -64,8 +66,10 @@ def _squeeze(net, x, axes=None):
 
 
 def sizes_of(x):
-    symbols = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
-    return [symbols.get(a, n) for a, n in zip(x.axes, x.places.shape)]
+    symbols = {"b": "b", "t": ("t", x.clock)}
+    return [
+        n if a == "n" else Size(tuple(symbols[part] for part in a)) for a, n in zip(x.axes, x.places.shape)
+    ]
 
 
 def _shape(net, x, axis=None):

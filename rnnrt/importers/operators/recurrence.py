@@ -16,14 +16,16 @@ from ...layers import (
     Affine,
     Concatenate,
     Dense,
+    Maximum,
     Multiply,
+    NotEqual,
     Reshape,
     Select,
     SimpleRNN,
     Unflatten,
 )
-from ..axes.values import Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
-from .table import operator
+from ..axes.values import Clock, Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
+from .table import apply, operator
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,11 @@ class Stack:
     layers: tuple[str, ...]
 
 
-def add_stack(builder, name, x, kind, cells, *, initial=None, packed=True) -> Stack:
+def add_stack(builder, name, x, kind, cells, *, initial=None, packed=True, mask=None) -> Stack:
     """Recurrent layers one on the other. ``kind``: the class of each; ``cells``: a tuple of directions a
     layer, each the fields of one graph layer, the second direction in reverse. ``initial``: initial states by
     reference, one (h,) or (h, c) a layer and direction. ``packed``: whether the rows' lengths count for them.
+    ``mask``: a reference to 1 in the frames that count; answers are 0 in the others.
 
     Layers are named "{name}.l0", "{name}.l0_reverse", "{name}.l1", ... and joined directions
     "{name}.l0_joined".
@@ -62,6 +65,7 @@ def add_stack(builder, name, x, kind, cells, *, initial=None, packed=True) -> St
         for suffix, fields in zip(("", "_reverse"), directions):
             state = initial[len(names)] if initial is not None else ()
             options = {"reverse": bool(suffix), "packed": packed}
+            options |= {"mask": mask, "masked_output": "zero"} if mask else {}
             names.append(builder.add(kind, f"{name}.l{k}{suffix}", x, *state, **options, **fields))
         own = names[-len(directions) :]
         h.append(tuple(f"{layer}:h" for layer in own))
@@ -126,7 +130,8 @@ def _recurrent(net, x, kind, cells, initial, batch_first):
     count = sum(map(len, cells))
     learned = any(isinstance(p, Learned) for p in initial)
     given, inputs = (None, ()) if learned else _initial(net, initial, count)
-    stack = add_stack(net.builder, net.name, x.reference, kind, cells, initial=given, packed=x.packed)
+    options = {"initial": given, "packed": x.packed and not x.real, "mask": x.real}
+    stack = add_stack(net.builder, net.name, x.reference, kind, cells, **options)
     for word, state in zip("hc", inputs):
         net.states.append((state, [f"{layer}/{word}" for layer in stack.layers]))
     if learned:
@@ -137,7 +142,8 @@ def _recurrent(net, x, kind, cells, initial, batch_first):
         Tensor(tuple(r for directions in own for r in directions), ("s", "b", "f"))
         for own in ((stack.h, stack.c) if kind is LSTM else (stack.h,))
     ]
-    return (dataclasses.replace(sequence, packed=x.packed, ended=x.packed), *finals)
+    counts = {"real": x.real, "counted": x.counted}
+    return (dataclasses.replace(sequence, packed=x.packed, ended=x.packed, **counts), *finals)
 
 
 @operator()
@@ -278,6 +284,8 @@ def pack(net, x, lengths, batch_first=False):
     """A sequence whose rows end at lengths of their own. Frames past a row's length no longer count: nothing
     behind reads them, so a tensor cut to the longest row is as good.
     """
+    if isinstance(lengths, Tensor) and lengths.axes == ("b",):
+        return _counted(net, x, lengths, batch_first)
     if not isinstance(lengths, Lengths) or lengths.axes != ("b",):
         raise UnsupportedModelError(
             "the lengths of a packed sequence must be an argument of forward", found=str(lengths)
@@ -287,6 +295,27 @@ def pack(net, x, lengths, batch_first=False):
     x = net.arranged(x, "btf" if batch_first else "tbf")
     counted_on(net, lengths, x.clock)
     return dataclasses.replace(x, packed=True)
+
+
+def _counted(net, x, lengths, batch_first):
+    """A sequence whose rows end at lengths that the program works out of its inputs: a frame counts where its
+    number, from 1 on, is not above its row's.
+    """
+    if x.clock is not None:
+        x = dataclasses.replace(x, clock=x.clock._replace(longest=False))
+    x = net.arranged(x, "btf" if batch_first else "tbf")
+    numbers = dataclasses.replace(counting(net, x.reference), clock=x.clock)
+    ends = net.tensor(net.add(Reshape, lengths.reference, features=(1,)), ("b", "1", "f"), None)
+    real = apply(net, "less_equal", a=numbers, b=ends)
+    return dataclasses.replace(x, packed=True, real=real.reference, counted=lengths)
+
+
+def counting(net, reference):
+    """The numbers of a sequence's frames, from 1 on."""
+    one = net.add(Maximum, *(net.add(NotEqual, reference, value=n) for n in (0.0, 1.0)))  # whatever it holds
+    one = one if net.builder.signal(one).features else net.add(Reshape, one, features=(1,))
+    clock = next((c for c, r in net.sequences.items() if r == reference), Clock("the rows"))
+    return apply(net, "cumulative_sum", x=net.tensor(one, "btf", clock), axis=1)
 
 
 def counted_on(net, lengths, clock):
@@ -316,8 +345,12 @@ def unpack(net, x, batch_first=False, total_length=None):
         raise UnsupportedModelError(
             "total_length must be the input's number of frames", found=str(total_length)
         )
-    if not x.ended:
+    if not x.ended and x.real:
+        wide = net.add(Select, x.real, index=(0,) * net.signal(x).width)
+        x = x.view(references=(net.add(Multiply, x.reference, wide),))
+    elif not x.ended:
         x = x.view(references=(add_ended(net.builder, net.name, x.reference),))
     axes = ("b", "t", "f") if batch_first else ("t", "b", "f")
     clock = x.clock._replace(longest=total_length != whole)
-    return dataclasses.replace(x, axes=axes, clock=clock, packed=False), Lengths(net.lengths)
+    rows = x.counted or Lengths(net.lengths)
+    return dataclasses.replace(x, axes=axes, clock=clock, packed=False, real=None, counted=None), rows

@@ -34,7 +34,7 @@ from .activations import activated
 from .arithmetic import add, divide, multiply, subtract
 from .layers import linear
 from .moves import permute
-from .table import operator
+from .table import apply, operator
 
 #: Numbers of a matrix that an einsum becomes.
 _MOST_OF_A_MATRIX = 1 << 24
@@ -319,12 +319,14 @@ def einsum(net, equation, tensors):
         not output
         or "." in inputs
         or len(letters) != len(tensors)
-        or len(tensors) > 2
         or any(len(set(own)) != len(own) for own in (*letters, output))
     ):
         raise UnsupportedModelError("this einsum is not supported", found=str(equation))
-    if len(tensors) == 2 and any(isinstance(t, Constant) for t in tensors):
+    kept = len(output) >= max(map(len, letters)) and all(c in output for own in letters for c in own)
+    if len(tensors) == 2 and any(isinstance(t, Constant) for t in tensors) and not kept:
         return _einsum_with_parameter(net, letters, tensors, output)
+    if kept or len(tensors) > 2 or any(isinstance(t, Slots) and tensor_of(net, t) is None for t in tensors):
+        return _einsum_of_numbers(net, letters, tensors, output)
     tensors = [tensor_of(net, t) if isinstance(t, Slots) else t for t in tensors]
     if not all(isinstance(t, Tensor) for t in tensors):
         raise UnsupportedModelError("this einsum is not supported", found=str(equation))
@@ -340,6 +342,29 @@ def einsum(net, equation, tensors):
     made = placed[0] if len(placed) == 1 else multiply(net, *placed)
     summed = tuple(range(len(output), len(every)))
     return reduce_sum(net, made, summed) if summed else made
+
+
+def _einsum_of_numbers(net, letters, tensors, output):
+    """Frames of several axes, side by side in all the letters there are, then summed over those that go."""
+    every = output + "".join(dict.fromkeys(c for own in letters for c in own if c not in output))
+    made = None
+    for own, x in zip(letters, tensors):
+        order = sorted(range(len(own)), key=lambda k, own=own: every.index(own[k]))
+        if isinstance(x, Constant):
+            array = x.array.transpose(order)
+            x = Constant(x.name, np.expand_dims(array, [k for k, c in enumerate(every) if c not in own]))
+        elif isinstance(x, (Tensor, Slots)):
+            x = slots_of(net, x)
+            if len(own) != len(x.axes):
+                raise AxesError("the letters of einsum do not fit the axes", found=f"{own} of {x}")
+            x = apply(net, "permute", x=x, order=tuple(order))
+            for k, c in enumerate(every):
+                x = x if c in own else apply(net, "unsqueeze", x=x, axis=k)
+        else:
+            raise UnsupportedModelError("this einsum is not supported", found=f"{letters} -> {output}")
+        made = x if made is None else apply(net, "multiply", a=made, b=x)
+    summed = tuple(range(len(output), len(every)))
+    return apply(net, "reduce_sum", x=made, axes=summed, keep=False) if summed else made
 
 
 def _einsum_with_parameter(net, letters, tensors, output):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from ...errors import UnsupportedModelError
-from ...layers import Maximum, NotEqual, Reshape
+from ...layers import Affine, Embedding, Maximum, NotEqual, Reshape
 from ..axes.values import AxesError, FrameNumbers, Lengths, RowEnds, RowNumbers, Size
 from .comparisons import logical_not
-from .recurrence import add_ended, at_ends, counted_on
+from .recurrence import add_ended, at_ends, counted_on, counting
 from .table import OF_COUNTS, operator
 
 
@@ -99,6 +101,18 @@ def take(net, x, axis, index):
     return at_ends(net, x, index).view(axes)
 
 
+def _positions(net, x, table):
+    """The row of a table that the number of each frame names."""
+    if not isinstance(x, FrameNumbers) or x.axes not in (("t",), ("1", "t")) or x.clock not in net.sequences:
+        raise UnsupportedModelError("only the numbers of frames can be embedded so", found=str(x))
+    one = counting(net, net.sequences[x.clock])
+    size = np.ones(1)
+    first = net.add(Affine, one.reference, scale=size, offset=-size)
+    first = net.add(Reshape, first, features=())
+    reference = net.add(Embedding, first, weight=table.array)
+    return net.tensor(reference, ("b", "t", "f"), x.clock)
+
+
 def _as_it_is(net, x, **others):
     return x
 
@@ -151,7 +165,8 @@ OF_COUNTS |= {
     "reshape": _reshape,
     "shape": lambda net, x, axis=None: tuple(_sizes(net, x)) if axis is None else _sizes(net, x)[axis],
     "expand": _expand,
-    "tile": _expand,
+    "tile": lambda net, x, times: _expand(net, x, times),
+    "embedding": _positions,
     "less": _compared(True, None),
     "greater": _compared(None, True),
     "greater_equal": _compared(False, None),

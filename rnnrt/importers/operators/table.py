@@ -67,6 +67,8 @@ OPERATORS: dict[str, Operator] = {}
 APART: dict[str, Callable] = {}
 #: what counts frames or rows, and is no tensor of a graph
 COUNTS = (FrameNumbers, Lengths, RowEnds, RowNumbers)
+#: f(net, name, arguments): what else a call that is refused may mean, each a function without arguments
+RETRIES: list[Callable] = []
 #: name -> what stands for the operator where it is given the lengths of rows, or the numbers of frames
 OF_COUNTS: dict[str, Callable] = {}
 
@@ -83,6 +85,39 @@ def operator(name=None, **takes):
 
 def apply(net, name, **arguments):
     """What an operator makes of its arguments; raises where one cannot be read there."""
+    if net.trying:
+        return _applied(net, name, arguments)
+    before = len(net.builder.layers)
+    net.trying = True
+    try:
+        return _applied(net, name, arguments)
+    except UnsupportedModelError as error:
+        if isinstance(error, _Unreadable):  # however it is laid out
+            raise
+        for attempt in (a for other in RETRIES for a in other(net, name, arguments)):
+            stilled, ones = net.stilled, net.keeps_ones
+            net.builder.forget(before)
+            try:
+                made = attempt()
+                net.resorted = True
+                return made
+            except (RnnrtError, TypeError, ValueError, AttributeError, LookupError):
+                net.stilled, net.keeps_ones = stilled, ones
+        net.builder.forget(before)
+        raise
+    finally:
+        net.trying = False
+
+
+class _Unreadable(UnsupportedModelError):
+    """What an operator is given may not be read by it."""
+
+
+class _UnreadableAxes(_Unreadable, AxesError):
+    """The same, and under another reading of the inputs it may be."""
+
+
+def _applied(net, name, arguments):
     own = OPERATORS[name]
     if name in OF_COUNTS and any(isinstance(v, COUNTS) for v in arguments.values()):
         return OF_COUNTS[name](net, **arguments)
@@ -102,7 +137,7 @@ def apply(net, name, **arguments):
     truth = [holds_truth(value) for argument, value in arguments.items() if argument in OPERANDS]
     all_truth = bool(truth) and all(truth)
     if all_truth and own.truth == "refused":
-        raise UnsupportedModelError(
+        raise _Unreadable(
             f"{name} is not supported on truth values, only on numbers", fix=net.advice["truth"]
         )
     if all_truth and own.truth not in TRUTH:
@@ -180,11 +215,9 @@ def _check(net, own, values, depth):
         readable(net, value, own.unread)
         if isinstance(value, Tensor):
             if net.is_ids(value) and not own.ids:
-                raise AxesError("whole numbers can only be embedded")
+                raise _UnreadableAxes("whole numbers can only be embedded")
             if value.packed and not own.packed:
-                raise UnsupportedModelError(
-                    "a packed sequence can only be given to a recurrent layer and unpacked"
-                )
+                raise _Unreadable("a packed sequence can only be given to a recurrent layer and unpacked")
 
 
 def readable(net, value, unread=False):
@@ -192,9 +225,9 @@ def readable(net, value, unread=False):
     ``unread``: only what it is matters, not its numbers.
     """
     if isinstance(value, Refused) and not (unread and isinstance(value, Unset)):
-        raise UnsupportedModelError(value.why)
+        raise _Unreadable(value.why)
     if not unread and isinstance(value, (Tensor, Slots)) and value.root in net.overwritten:
-        raise UnsupportedModelError(
+        raise _Unreadable(
             f"reads a tensor that {net.overwritten[value.root]} has changed in place",
             fix="Use the call that makes a new tensor.",
         )

@@ -141,6 +141,8 @@ def scaled_norm(size, **arguments):
 
 
 def over_features(size, **arguments):
+    if isinstance(size, (tuple, list)) and len(size) > 1 and all(type(n) is int for n in size):
+        return arguments | {"size": tuple(size)}
     return arguments | {"size": normalized_size(size, "layer_norm")}
 
 

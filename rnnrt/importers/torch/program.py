@@ -9,6 +9,7 @@ and one must fit. Nothing in it may depend on a batch size or a number of frames
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 from ... import state_form, timing
@@ -51,10 +52,11 @@ ADVICE = {
 
 
 class Sample(NamedTuple):
-    """What is known of an input: its sizes, and whether it holds whole numbers."""
+    """What is known of an input: its sizes, and whether it holds whole numbers or truth values."""
 
     shape: tuple
     ids: bool
+    truth: bool = False
 
 
 class Program:
@@ -88,6 +90,8 @@ class Program:
         }
         self.ancestors = self._ancestors()
         self.example = self._examples(example)
+        #: graphs in which an operator means something else than elsewhere (operators/stilled.py)
+        self.resorted = []
         #: (position in forward's result, names of the states it stacks), once read
         self.finals = []
 
@@ -270,7 +274,9 @@ class Program:
         if not layouts:
             raise UnsupportedModelError(
                 f"the example for {node.target!r} has a shape that is not supported",
-                expected="(batch, time)" if example.ids else "(batch, time, features) in some order",
+                expected="(batch, time) or (batch, time, ids a frame)"
+                if example.ids
+                else "(batch, time, features) in some order",
                 found=str(tuple(example.shape)),
                 fix="Import the part behind the Embedding, which reads numbers, or what reads one row of ids."
                 if example.ids
@@ -317,7 +323,7 @@ class Program:
             fitting, error = search({n: self._layouts(n, fixed=True) for n in inputs}, self._read)
             if not fitting and isinstance(own, AxesError):
                 error = own
-        return fitting, error
+        return [own for own in fitting if not self.resorts(own[1])] or fitting, error
 
     def _refuse_constants(self, assumed):
         """Raise where an input's batch or time is not open, by what the source says."""
@@ -394,7 +400,13 @@ class Program:
                 if node.op not in ("placeholder", "get_attr"):
                     error.at(self._where(node) if node.op != "output" else "the output")
                 raise LayoutMismatch(place, net.placed, self.ancestors[node], error) from error
-        return values[self.nodes[-1]]
+        made = values[self.nodes[-1]]
+        self.resorted += [made] if net.resorted else []
+        return made
+
+    def resorts(self, graph):
+        """Whether a graph is only held because an operator was read in another way than elsewhere."""
+        return any(graph is own for own in self.resorted)
 
     def _network(self, assumed):
         return Network(ADVICE)
@@ -414,9 +426,10 @@ class Program:
                 return self.roles[node]
             axes, size, ids, length = assumed[node]
             if isinstance(size, tuple):
-                fields = {"axes": axes, "length": length}
+                fields = {"axes": axes, "length": length, "ids": ids}
                 return input_of(net, net.builder.input(node.target, size, **fields), axes, Clock(node.target))
-            return net.input(node.target, axes, size, ids=ids, length=length)
+            x = net.input(node.target, axes, size, ids=ids, length=length)
+            return replace(x, truth=True) if node in self.example and self.example[node].truth else x
         if node.op == "get_attr":
             return self._attribute(node)
         read = [values[n] for n in node.all_input_nodes]

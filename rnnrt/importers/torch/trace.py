@@ -154,8 +154,9 @@ def _tensors(value, name):
 
 def _first_that_holds(module, example, shapes):
     """The graph of the first way to trace whose reading the module's own answers confirm."""
+    held = None  # one of a fixed number of frames, where a later way may be of any
     untraced, refusals, ways, last = None, [], _ways(module, example), _of_own_length(module, example)
-    while ways or last:
+    while ways or (last and held is None):
         still = not ways
         way, optional = ways.pop(0) if ways else last.pop(0)
         try:
@@ -170,6 +171,7 @@ def _first_that_holds(module, example, shapes):
                 ways.insert(0, (way, [name for name in optional if name not in absent]))
                 continue
             result = program.graph(optional)
+            closed = program.resorts(result) and any(isinstance(x, Input) and x.length for x in result.layers)
             result = _as_packed(result) if kind(module) in RECURRENT else result
             least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
             options = {"optional": optional, "finals": program.finals, "least": least}
@@ -180,10 +182,14 @@ def _first_that_holds(module, example, shapes):
             notes = compare(module, result, example, **options)
             notes += _why_still(result, refusals, untraced) if still else []
             result.metadata.update({"assumptions": notes} if notes else {})
-            return result
+            if not closed or still:
+                return result
+            held = held or result
         except RnnrtError as error:
             if not still and (not optional or kind(module)):
                 refusals.append(error)
+    if held is not None:
+        return held
     raise refusals[0] if refusals else untraced
 
 

@@ -155,6 +155,10 @@ class TracedProgram(Program):
         arguments, options = load(node.args), load(node.kwargs)
         if isinstance(self.modules[node.target], Loop):
             return self.modules[node.target].lower(self, net, *arguments)
+        if len(arguments) == 1 and isinstance(arguments[0], Constant) and not options:  # of parameters alone
+            with torch.no_grad():
+                made = self.modules[node.target](torch.from_numpy(arguments[0].array))
+            return Constant(node.name, array_of(made, node.name))
         return call_module(net, self.modules[node.target], node.target, arguments, options)
 
     def _sizes_read(self, node):
@@ -170,7 +174,16 @@ class TracedProgram(Program):
             one = place is not None and place < len(least) and least[place] is None
             one = one and self.example[node].shape[place] == 1 and node.target not in self.shapes
             layouts += [own] if fixed or not one else []
-        return layouts
+        return [self._one_for_all(node, own) for own in layouts]
+
+    def _one_for_all(self, node, own):
+        """A layout of one frame, where another input's example has more: it counts for all of these."""
+        if node not in self.example or own.length is not None or "t" not in own.axes:
+            return own
+        frames = self.example[node].shape[own.axes.index("t")]
+        several = any(x.shape[1:] and max(x.shape[1:]) > 1 for n, x in self.example.items() if n is not node)
+        floats = not self.example[node].ids and len(self.example[node].shape) == 3
+        return own._replace(length=1) if frames == 1 and several and floats and own.axes[0] == "b" else own
 
     def _network(self, assumed):
         net = super()._network(assumed)
@@ -200,7 +213,9 @@ class TracedProgram(Program):
                     f"alone"
                 )
         given = {node: example[node.target] for node in inputs}
-        return {node: Sample(tuple(x.shape), not x.is_floating_point()) for node, x in given.items()}
+        truth = {node: x.dtype == torch.bool for node, x in given.items()}
+        ids = {node: not x.is_floating_point() and not truth[node] for node, x in given.items()}
+        return {node: Sample(tuple(x.shape), ids[node], truth[node]) for node, x in given.items()}
 
     def _refuse_constants(self, assumed):
         """Raise where torch.export could not leave an input's batch or time open, or only up to some size."""

@@ -1,0 +1,125 @@
+"""Keras models whose layers do not take their tensors as they are: two sequences of fixed length that meet
+frame by frame, ids of several columns, and models that are classes of their author's; against Keras.
+"""
+
+import numpy as np
+import pytest
+from needs import need
+
+import rnnrt
+from rnnrt.errors import NotStreamableError, UnsupportedModelError
+
+keras = need("keras")
+L, ops = keras.layers, keras.ops
+
+
+class Residual(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return x + self.inner(x)
+
+
+class FedBack(keras.Model):
+    """Its own answers, read back in: as many as it is told."""
+
+    def __init__(self, units, steps):
+        super().__init__()
+        self.steps, self.cell, self.dense = steps, L.LSTMCell(units), L.Dense(3)
+        self.rnn = L.RNN(self.cell, return_state=True)
+
+    def call(self, x):
+        h, *state = self.rnn(x)
+        made = [self.dense(h)]
+        for _ in range(1, self.steps):
+            h, state = self.cell(made[-1], states=state)
+            made.append(self.dense(h))
+        return ops.transpose(ops.stack(made), [1, 0, 2])
+
+
+class Tagger(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.table, self.rnn, self.dense = L.Embedding(9, 4), L.GRU(5, return_sequences=True), L.Dense(2)
+
+    def call(self, x):
+        return self.dense(self.rnn(self.table(x)))
+
+
+def attention():
+    e, d = keras.Input((9, 3)), keras.Input((6, 3))
+    y, z = L.GRU(4, return_sequences=True)(e), L.GRU(4, return_sequences=True)(d)
+    a = L.Activation("softmax")(L.Dot(axes=[2, 2])([z, y]))
+    return keras.Model([e, d], L.GRU(3)(L.Concatenate()([L.Dot(axes=[2, 1])([a, y]), z])))
+
+
+def memory():
+    s, q = keras.Input((9, 3)), keras.Input((6, 3))
+    match = L.Softmax()(L.dot([s, q], axes=(2, 2)))
+    return keras.Model(
+        [s, q], L.LSTM(4)(L.concatenate([L.Permute((2, 1))(L.add([match, L.Dense(6)(s)])), q]))
+    )
+
+
+def columns():
+    x = keras.Input((None, 3), dtype="int32")
+    y = L.Reshape((-1, 12))(L.Embedding(9, 4)(x))
+    return keras.Model(x, L.GRU(5, return_sequences=True)(y))
+
+
+def called(model, *shape, kind="float32"):
+    model(np.ones(shape, kind))
+    return model
+
+
+#: name -> (a function that makes the model, the sizes of its inputs without batch, whether these are ids,
+#: other sizes that it takes as well)
+CASES = {
+    "attention to an encoder": (attention, [(9, 3), (6, 3)], False, []),
+    "scores as features": (memory, [(9, 3), (6, 3)], False, []),
+    "ids of three columns": (columns, [(8, 3)], True, [[(13, 3)]]),
+    "a class around a network": (
+        lambda: called(Residual(keras.Sequential([L.LSTM(4, return_sequences=True), L.Dense(3)])), 1, 7, 3),
+        [(7, 3)],
+        False,
+        [[(12, 3)]],
+    ),
+    "a class that reads its answers": (lambda: called(FedBack(4, 5), 1, 7, 3), [(7, 3)], False, [[(12, 3)]]),
+    "a class that reads ids": (lambda: called(Tagger(), 1, 7, kind="int32"), [(7,)], True, [[(12,)]]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_answers_are_those_of_keras_whole_and_streamed(name):
+    make, sizes, ids, others = CASES[name]
+    keras.utils.set_random_seed(5)
+    live = make()
+    model, random = rnnrt.from_keras(live), np.random.default_rng(2)
+    for some in (sizes, *others):
+        draw = lambda s: (
+            random.integers(0, 9, s, np.int32) if ids else random.normal(size=s).astype("float32")
+        )
+        for rows in (1, 3):
+            xs = [draw((rows, *s)) for s in some]
+            want = live.predict(xs if len(xs) > 1 else xs[0], verbose=0)
+            np.testing.assert_allclose(model(*xs), want, rtol=0, atol=2e-5)
+        if len(xs) > 1 or model.graph.outputs[0].axes != "btf":
+            continue
+        try:
+            stream = model.stream(batch_size=3)
+        except NotStreamableError:
+            continue
+        made = [stream.push(xs[0][:, :4]), stream.push(xs[0][:, 4:]), stream.flush()]
+        assert np.concatenate(made, 1).tobytes() == model(xs[0]).tobytes()
+
+
+def test_a_class_that_decides_by_numbers_is_refused():
+    class Odd(keras.Model):
+        def call(self, x):
+            return x if float(ops.sum(x)) > 0 else -x
+
+    model = called(Odd(), 1, 7, 3)
+    with pytest.raises(UnsupportedModelError, match="cannot be followed"):
+        rnnrt.from_keras(model)

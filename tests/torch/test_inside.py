@@ -1,0 +1,206 @@
+"""Programs whose operators do not take their tensors as they are: rows of words or characters inside every
+frame, lengths that forward counts itself, and sequences of a fixed length whose time becomes numbers; against
+PyTorch, and streamed where it can be.
+"""
+
+import numpy as np
+import pytest
+from needs import need
+
+import rnnrt
+from rnnrt.errors import NotStreamableError, UnsupportedModelError
+
+torch = need("torch")
+F, nn = torch.nn.functional, torch.nn
+
+
+class Of(nn.Module):
+    """``function`` of a module's own parts and an input."""
+
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def words(m, x):
+    """Words of sentences: a GRU over each, a sum of its states and one of them, a GRU over the sentences."""
+    b, s, w = x.size()
+    y, _ = m.word(m.table(x.view(b * s, w)))
+    y = (y * torch.softmax(m.ask(torch.tanh(y)), 1)).sum(1) + y[:, 1]
+    return m.sentence(y.view(b, s, -1))[0]
+
+
+def final(m, x):
+    b, s, w = x.size()
+    _, (h, _) = m.word(m.table(x.view(b * s, w)))
+    return m.fc(h.transpose(1, 0).contiguous().view(b, s, -1))
+
+
+def convolved(m, x):
+    b, s, w = x.size()
+    y = F.relu(m.conv(m.table(x.view(b * s, w)).transpose(1, 2)))
+    return m.sentence(F.max_pool1d(y, y.size(2)).squeeze(2).view(b, s, -1))[0]
+
+
+def counted(m, x):
+    n = (x != 0).sum(-1)
+    p = nn.utils.rnn.pack_padded_sequence(m.table(x), n, batch_first=True, enforce_sorted=False)
+    y, (h, _) = m.rnn(p)
+    y, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=x.size(1))
+    return torch.cat([h[0], h[1], y.sum(1)], 1)
+
+
+def every_frame(m, x):
+    y, _ = m.rnn(x)
+    return m.rnn2(torch.softmax(m.q(y) @ y.transpose(1, 2), -1) @ y)[0]
+
+
+def additive(m, x):
+    e = torch.tanh(m.q(x).unsqueeze(2) + m.k(x).unsqueeze(1))
+    return m.rnn(torch.softmax(m.v(e).squeeze(-1), 2) @ x)[0]
+
+
+def skipped(m, x):
+    b = x.size(0)
+    y = x[:, -8:].transpose(1, 2).contiguous().view(b, 3, 2, 4).permute(2, 0, 3, 1).contiguous()
+    return m.rnn(y.view(2, b * 4, 3))[1].view(b, -1)
+
+
+TABLE = {"table": lambda: nn.Embedding(11, 5)}
+
+
+def ids(*shape, most=11):
+    return torch.randint(1, most, shape, generator=torch.Generator().manual_seed(3))
+
+
+def ended(b, t):
+    x = ids(b, t)
+    for k in range(b):
+        x[k, t - k :] = 0
+    return x
+
+
+def floats(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(3))
+
+
+#: name -> (function, its parts, f(batch, frames) -> an input, whether it takes any number of frames, whether
+#: it streams)
+CASES = {
+    "words of sentences": (
+        words,
+        {"word": lambda: nn.GRU(5, 3, bidirectional=True, batch_first=True), "ask": lambda: nn.Linear(6, 1)}
+        | {"sentence": lambda: nn.GRU(6, 4, batch_first=True)},
+        lambda b, t: ids(b, t, 7),
+        True,
+        True,
+    ),
+    "final states of words": (
+        final,
+        {"word": lambda: nn.LSTM(5, 3, bidirectional=True, batch_first=True), "fc": lambda: nn.Linear(6, 2)},
+        lambda b, t: ids(b, t, 4),
+        True,
+        True,
+    ),
+    "convolution of characters": (
+        convolved,
+        {"conv": lambda: nn.Conv1d(5, 6, 3, padding=1), "sentence": lambda: nn.GRU(6, 4, batch_first=True)},
+        lambda b, t: ids(b, t, 6),
+        True,
+        True,
+    ),
+    "lengths of ids": (
+        counted,
+        {"rnn": lambda: nn.LSTM(5, 4, bidirectional=True, batch_first=True)},
+        ended,
+        True,
+        False,
+    ),
+    "every frame with every other": (
+        every_frame,
+        {"rnn": lambda: nn.GRU(3, 4, batch_first=True), "q": lambda: nn.Linear(4, 4)}
+        | {"rnn2": lambda: nn.GRU(4, 2, batch_first=True)},
+        lambda b, t: floats(b, t, 3),
+        False,
+        False,
+    ),
+    "sums of every pair": (
+        additive,
+        {"q": lambda: nn.Linear(3, 4), "k": lambda: nn.Linear(3, 4), "v": lambda: nn.Linear(4, 1)}
+        | {"rnn": lambda: nn.GRU(3, 2, batch_first=True)},
+        lambda b, t: floats(b, t, 3),
+        False,
+        False,
+    ),
+    "every fourth frame": (
+        skipped,
+        {"rnn": lambda: nn.GRU(3, 4)},
+        lambda b, t: floats(b, t, 3),
+        False,
+        False,
+    ),
+}
+
+
+def built(name):
+    function, parts, draw, free, streams = CASES[name]
+    torch.manual_seed(1)
+    parts = (TABLE if draw(1, 9).dtype == torch.int64 else {}) | parts
+    return Of(function, **{n: make() for n, make in parts.items()}).eval(), draw, free, streams
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_answers_are_those_of_the_module(name):
+    module, draw, free, _ = built(name)
+    model = rnnrt.from_torch(module, example=draw(2, 9))
+    for b, t in [(2, 9), (1, 9), (4, 9), *([(3, 14), (2, 4)] if free else [])]:
+        x = draw(b, t)
+        with torch.no_grad():
+            want = module(x).numpy()
+        np.testing.assert_allclose(model(x.numpy()), want, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_stream_answers_with_the_same_bits(name):
+    module, draw, _, streams = built(name)
+    model, x = rnnrt.from_torch(module, example=draw(2, 9)), draw(2, 9).numpy()
+    if not streams:
+        try:
+            stream = model.stream(batch_size=2)
+        except NotStreamableError:
+            return
+        stream.push(np.ascontiguousarray(x[:, :5]))
+        stream.push(np.ascontiguousarray(x[:, 5:]))
+        last = stream.flush()
+        whole = model(x)
+        assert np.ascontiguousarray(last).reshape(-1).tobytes() == whole.reshape(-1).tobytes()
+        return
+    stream = model.stream(batch_size=2)
+    parts = [stream.push(np.ascontiguousarray(x[:, k : k + n])) for k, n in ((0, 1), (1, 3), (4, 5))]
+    whole = np.concatenate([*parts, stream.flush()], 1)
+    assert whole.tobytes() == model(x).tobytes()
+
+
+def test_a_row_of_ids_out_of_the_table_is_refused():
+    module, draw, *_ = built("words of sentences")
+    model, x = rnnrt.from_torch(module, example=draw(2, 9)), draw(2, 9).numpy()
+    x[1, 3, 2] = 11
+    with pytest.raises(rnnrt.RnnrtError):
+        model(x)
+
+
+def test_what_reads_a_tensor_that_was_changed_stays_refused():
+    def changed(m, x):
+        y = m.q(x)
+        z = y @ y.transpose(1, 2)
+        y.sigmoid_()
+        return z @ y.view(y.size(0), -1, 4) + 0 * (y.view(y.size(0), -1, 4) @ y.transpose(1, 2)).sum()
+
+    module = Of(changed, q=nn.Linear(3, 4)).eval()
+    with pytest.raises(UnsupportedModelError):
+        rnnrt.from_torch(module, example=floats(2, 9, 3))
