@@ -55,6 +55,11 @@ def attention():
     return keras.Model([e, d], L.GRU(3)(L.Concatenate()([L.Dot(axes=[2, 1])([a, y]), z])))
 
 
+def attention_layer():
+    e, d = keras.Input((9, 4)), keras.Input((6, 4))
+    return keras.Model([e, d], L.GRU(3)(L.Attention(use_scale=True)([L.GRU(4, return_sequences=True)(d), e])))
+
+
 def memory():
     s, q = keras.Input((9, 3)), keras.Input((6, 3))
     match = L.Softmax()(L.dot([s, q], axes=(2, 2)))
@@ -78,6 +83,7 @@ def called(model, *shape, kind="float32"):
 #: other sizes that it takes as well)
 CASES = {
     "attention to an encoder": (attention, [(9, 3), (6, 3)], False, []),
+    "the Attention layer": (attention_layer, [(9, 4), (6, 4)], False, []),
     "scores as features": (memory, [(9, 3), (6, 3)], False, []),
     "ids of three columns": (columns, [(8, 3)], True, [[(13, 3)]]),
     "a class around a network": (
@@ -113,6 +119,13 @@ def test_the_answers_are_those_of_keras_whole_and_streamed(name):
             continue
         made = [stream.push(xs[0][:, :4]), stream.push(xs[0][:, 4:]), stream.flush()]
         assert np.concatenate(made, 1).tobytes() == model(xs[0]).tobytes()
+
+
+def test_sequences_of_an_open_length_that_meet_are_refused_with_what_to_do():
+    e, d = keras.Input((None, 3)), keras.Input((None, 3))
+    for made in (L.Dot(axes=[2, 2])([d, e]), L.Attention()([d, e])):
+        with pytest.raises(UnsupportedModelError, match="Give the model's input a fixed length"):
+            rnnrt.from_keras(keras.Model([e, d], L.Activation("softmax")(made)))
 
 
 def test_a_class_that_decides_by_numbers_is_refused():

@@ -162,10 +162,6 @@ def test_an_extreme_of_masked_frames_is_that_of_the_others(kind):
 
 
 REFUSED = {
-    "attention of a sequence": (
-        lambda x: L.Attention()([gru(x), gru(x)]),
-        "only where the query is one frame",
-    ),
     "another score": (lambda x: to_last(gru(x), L.Attention, score_mode="concat"), "score_mode='concat'"),
     "another norm": (lambda x: ops.norm(gru(x), axis=1), "Norm"),
     "a mask": (lambda x: to_last(L.Masking()(gru(x)), L.Attention), "mask"),

@@ -3,6 +3,8 @@ frame, lengths that forward counts itself, and sequences of a fixed length whose
 PyTorch, and streamed where it can be.
 """
 
+import math
+
 import numpy as np
 import pytest
 from needs import need
@@ -71,6 +73,21 @@ def skipped(m, x):
     return m.rnn(y.view(2, b * 4, 3))[1].view(b, -1)
 
 
+def carried(m, x):
+    """A loop over sentences, the state of one handed on to the next."""
+    h, made = torch.zeros(1, x.size(0), 3), []
+    for words in x.permute(1, 0, 2):
+        y, h = m.word(m.table(words.permute(1, 0)), h)
+        made.append(y.sum(0))
+    return m.sentence(torch.stack(made, 1))[0]
+
+
+def one_channel(m, x):
+    """Padding that arithmetic with the length decides."""
+    more = math.ceil((x.shape[-1] - 1) / 4) * 4 + 5 - x.shape[-1]
+    return m.conv(F.pad(x, (0, more)))
+
+
 TABLE = {"table": lambda: nn.Embedding(11, 5)}
 
 
@@ -137,6 +154,20 @@ CASES = {
         False,
         False,
     ),
+    "words with a state carried on": (
+        carried,
+        {"word": lambda: nn.GRU(5, 3), "sentence": lambda: nn.GRU(3, 4, batch_first=True)},
+        lambda b, t: ids(b, t, 4),
+        False,
+        False,
+    ),
+    "one channel": (
+        one_channel,
+        {"conv": lambda: nn.Conv1d(1, 3, 5, stride=4)},
+        lambda b, t: floats(b, 1, t),
+        False,
+        False,
+    ),
     "every fourth frame": (
         skipped,
         {"rnn": lambda: nn.GRU(3, 4)},
@@ -174,10 +205,12 @@ def test_a_stream_answers_with_the_same_bits(name):
             stream = model.stream(batch_size=2)
         except NotStreamableError:
             return
-        stream.push(np.ascontiguousarray(x[:, :5]))
-        stream.push(np.ascontiguousarray(x[:, 5:]))
-        last = stream.flush()
-        whole = model(x)
+        frames, output = model.graph["x"].axes.index("t"), model.graph.outputs[0].axes
+        x = np.moveaxis(x, frames, 1)
+        made = [stream.push(np.ascontiguousarray(p)) for p in (x[:, :1], x[:, 1:])]
+        last = np.concatenate([*made, stream.flush()], 1) if "t" in output else stream.flush()
+        whole = model(np.ascontiguousarray(np.moveaxis(x, 1, frames)))
+        whole = np.moveaxis(whole, output.index("t"), 1) if "t" in output else whole
         assert np.ascontiguousarray(last).reshape(-1).tobytes() == whole.reshape(-1).tobytes()
         return
     stream = model.stream(batch_size=2)

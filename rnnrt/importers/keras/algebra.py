@@ -306,6 +306,27 @@ def _adaptive(operator):
     return build
 
 
+def _of_every_query(context, algebra, additive, scale):
+    """Attention of a sequence of queries to one of keys, of fixed lengths."""
+    query, value, key = algebra.inputs
+    lengths = [algebra.net.signal(x).length for x in (query, key)]
+    if None in lengths or additive:
+        raise UnsupportedModelError(
+            "is supported where the query is one frame, or both have a fixed length and the score is a dot",
+            where=context.layer.where,
+            found=f"queries {algebra.net.signal(query)} and keys {algebra.net.signal(key)}",
+            fix=ADVICE["length"],
+        )
+    score = algebra.do("einsum", equation="bqd,bkd->bqk", tensors=(query, key))
+    if scale:
+        score = algebra.do("multiply", a=score, b=float(context.array("scale")))
+    weights = algebra.do("softmax", x=score, axis=-1)
+    made = algebra.do("einsum", equation="bqk,bkd->bqd", tensors=(weights, value))
+    if context.config.flag("return_attention_scores", False):
+        raise context.config.unsupported("return_attention_scores", True, "False")
+    return algebra.reference(made)
+
+
 def _attention(context, query, value, key=None):
     """Weights from the scores of one query frame with every key, and the sum of the values with them."""
     algebra = Algebra(context, (query, value, value if key is None else key))
@@ -318,13 +339,9 @@ def _attention(context, query, value, key=None):
     if mode not in ("dot", "additive"):
         raise config.unsupported("score_mode", mode, "dot")
     query, value, key = algebra.inputs
-    if query.clock is None or query.clock.span != 1 or query.clock.stride:
-        raise UnsupportedModelError(
-            "is supported only where the query is one frame",
-            where=context.layer.where,
-            found=f"queries {algebra.context.builder.signal(query.reference)}",
-        )
     scale = config.flag("use_scale", additive)
+    if query.clock is None or query.clock.span != 1 or query.clock.stride:
+        return _of_every_query(context, algebra, additive, scale)
     if additive:
         score = algebra.do("tanh", x=algebra.do("add", a=query, b=key))
         if scale:

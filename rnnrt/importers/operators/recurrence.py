@@ -24,6 +24,7 @@ from ...layers import (
     SimpleRNN,
     Unflatten,
 )
+from ..axes.regroup import ones_named
 from ..axes.values import Clock, Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
 from .table import apply, operator
 
@@ -266,6 +267,8 @@ def _initial(net, parts, cells):
                 "the initial state must be zeros, an input of the program, or made from other layers",
                 found=str(part),
             )
+        if part.axes == ("t", "b", "f"):
+            part = ones_named(net, part)
         if part.axes == ("1", "b", "f"):
             part = part.view(("s", "b", "f"))
         if part.axes != ("s", "b", "f") or len(part.references) != cells:

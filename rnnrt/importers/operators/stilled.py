@@ -121,7 +121,7 @@ def _out(net, inner, value, reference, x, rows):
 def as_sequence(net, name, arguments):
     """An operator of a tensor without time, which is a sequence to it along one of its axes."""
     tensors = [x for x in _tensors(arguments) if isinstance(x, Slots)]
-    if len(tensors) != 1 or not net.stilled:
+    if len(tensors) != 1 or not (net.stilled or net.known):
         return
     (x,) = tensors
     own = [k for k, a in enumerate(x.axes) if a == "n"]

@@ -104,9 +104,19 @@ def apply(net, name, **arguments):
             except (RnnrtError, TypeError, ValueError, AttributeError, LookupError):
                 net.stilled, net.keeps_ones = stilled, ones
         net.builder.forget(before)
+        if isinstance(error, AxesError) and not error.fix and _meet(net, arguments):
+            error.fix = net.advice["length"]
         raise
     finally:
         net.trying = False
+
+
+def _meet(net, arguments):
+    """Whether two sequences meet of which one has an open number of frames."""
+    timed = [x for x in arguments.values() if isinstance(x, (Tensor, Slots)) and "t" in x.axes]
+    timed += [x for own in arguments.values() if type(own) is tuple for x in own if isinstance(x, Tensor)]
+    lengths = [net.builder.signal(x.references[0]).length for x in timed if "t" in x.axes]
+    return len(lengths) > 1 and None in lengths
 
 
 class _Unreadable(UnsupportedModelError):

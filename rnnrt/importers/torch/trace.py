@@ -223,8 +223,13 @@ def _of_own_length(module, example):
     if example is None or kind(module) is not None:
         return []
     few = _of_two(example) or example
+    given = [x for x in example.values() if isinstance(x, torch.Tensor) and x.ndim]
+    one = any(x.shape[0] == 1 or x.ndim > 3 for x in given)
     axes = (0, 1) if all(x is None or x.ndim > 1 for x in few.values() if not isinstance(x, tuple)) else (0,)
-    return [(lambda _, axis=axis: _still(module, few, axis), []) for axis in axes]
+    ways = [(few, axis) for axis in axes]
+    if few is not example and not one:  # what has a size of one is not the batch, but its one channel
+        ways.insert(0, (example, 0))
+    return [(lambda _, some=some, axis=axis: _still(module, some, axis), []) for some, axis in ways]
 
 
 def _still(module, example, axis):
