@@ -1,7 +1,6 @@
 /* Arenas: their layout, and the few that wait in a plan for the next call. */
 #include "arena.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- where everything lies ---- */
@@ -100,13 +99,16 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
     if (status) return status;
     size_t rows = padded(batch * sizeof(char *));
     if (floats > arena->work_floats) {
-        free(arena->work);
-        arena->work = rnnrt_aligned(floats * sizeof(float));
+        rnnrt_give(&plan->memory, arena->work);
+        arena->work = rnnrt_take_lines(&plan->memory, floats * sizeof(float));
         arena->work_floats = arena->work ? floats : 0;
     }
-    char **table = rows <= arena->row_room ? arena->rows : realloc(arena->rows, rows);
-    if (table) arena->rows = table, arena->row_room = rnnrt_larger(rows, arena->row_room);
-    if (!arena->work || !table) return RNNRT_NO_MEMORY;
+    if (rows > arena->row_room) {
+        rnnrt_give(&plan->memory, arena->rows);
+        arena->rows = rnnrt_take(&plan->memory, 1, rows);
+        arena->row_room = arena->rows ? rows : 0;
+    }
+    if (!arena->work || !arena->rows) return RNNRT_NO_MEMORY;
     arena->live = false;
     for (size_t r = 0; r < plan->count; r++) { /* all now, so that no step allocates */
         const struct rnnrt_plan *inside = plan_inside(plan, r, &frames);
@@ -127,7 +129,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
 }
 
 static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
-    void *memory = calloc(1, bare_bytes(plan));
+    void *memory = rnnrt_take_zeroed(&plan->memory, 1, bare_bytes(plan));
     return memory ? bare(memory, plan) : NULL;
 }
 
@@ -175,7 +177,7 @@ static enum rnnrt_status size_of(const struct rnnrt_plan *plan, size_t batch, si
     struct rnnrt_arena *arena = make(plan);
     if (!arena) return RNNRT_NO_MEMORY;
     enum rnnrt_status status = count_parts(arena, batch, block, whole, &parts);
-    free(arena);
+    rnnrt_give(&plan->memory, arena);
     if (status) return status;
     *bytes = parts.bare + parts.rows + parts.work + parts.blocks + parts.whole;
     for (size_t r = 0, frames, inside; r < plan->count; r++) {
@@ -234,11 +236,9 @@ void rnnrt_arena_free(struct rnnrt_arena *arena) {
     if (!arena || arena->placed) return;
     rnnrt_arena_keep(arena);
     for (size_t r = 0; r < arena->count; r++) rnnrt_arena_free(arena->inner[r]);
-    free(arena->rows);
-    free(arena->blocks);
-    free(arena->work);
-    free(arena->whole);
-    free(arena);
+    const struct rnnrt_allocator *memory = &arena->plan->memory;
+    void *const parts[] = {arena->rows, arena->blocks, arena->work, arena->whole, arena};
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) rnnrt_give(memory, parts[k]);
 }
 
 /* ---- the idle ones: taken and left without a lock ---- */
@@ -303,7 +303,7 @@ static void find_place(struct rnnrt_arena *arena) {
 void rnnrt_arena_return(struct rnnrt_arena *arena) {
     size_t bytes = bytes_of(arena);
     if (bytes > RNNRT_IDLE_BYTES / RNNRT_IDLE_ARENAS) { /* what depends on the length goes first */
-        free(arena->whole);
+        rnnrt_give(&arena->plan->memory, arena->whole);
         arena->whole = NULL;
         arena->whole_floats = 0;
         arena->live = false;
@@ -360,8 +360,8 @@ enum rnnrt_status rnnrt_arena_own_rows(struct rnnrt_arena *arena) {
     size_t bytes = arena->plan->row_bytes;
     if (bytes >= RNNRT_MOST / arena->batch) return RNNRT_NO_MEMORY;
     if (arena->block_bytes < bytes * arena->batch) {
-        free(arena->blocks);
-        arena->blocks = rnnrt_aligned(bytes * arena->batch);
+        rnnrt_give(&arena->plan->memory, arena->blocks);
+        arena->blocks = rnnrt_take_lines(&arena->plan->memory, bytes * arena->batch);
         arena->block_bytes = arena->blocks ? bytes * arena->batch : 0;
         if (!arena->blocks) return RNNRT_NO_MEMORY;
     }
@@ -377,8 +377,8 @@ enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, const size_t *fra
     size_t floats = whole_floats(arena, arena->batch);
     if (floats >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
     if (floats > arena->whole_floats) {
-        free(arena->whole);
-        arena->whole = rnnrt_aligned(floats * sizeof(float));
+        rnnrt_give(&plan->memory, arena->whole);
+        arena->whole = rnnrt_take_lines(&plan->memory, floats * sizeof(float));
         arena->whole_floats = arena->whole ? floats : 0;
         if (!arena->whole) return RNNRT_NO_MEMORY;
     }

@@ -114,9 +114,9 @@ static enum rnnrt_status run_all(struct slices *slices, struct rnnrt_team *team,
     const struct rnnrt_call *call = slices->call;
     size_t members = team->size, ports = plan->inputs + plan->outputs,
            states = call->initial_count + call->final_count;
-    struct slicer *slicers = slices->slicers = calloc(members, sizeof *slicers);
-    struct rnnrt_array *arrays = calloc(members * ports, sizeof *arrays);
-    struct rnnrt_state_value *values = calloc(members * states + 1, sizeof *values);
+    struct slicer *slicers = slices->slicers = rnnrt_take_zeroed(&plan->memory, members, sizeof *slicers);
+    struct rnnrt_array *arrays = rnnrt_take_zeroed(&plan->memory, members * ports, sizeof *arrays);
+    struct rnnrt_state_value *values = rnnrt_take_zeroed(&plan->memory, members * states + 1, sizeof *values);
     enum rnnrt_status status = slicers && arrays && values ? RNNRT_OK : RNNRT_NO_MEMORY;
     for (size_t m = 0; m < members && !status; m++) {
         slicers[m].pulse = rnnrt_member_begin(&slicers[m].member, &slices->question, m);
@@ -140,9 +140,9 @@ static enum rnnrt_status run_all(struct slices *slices, struct rnnrt_team *team,
         }
     }
     for (size_t o = 0; o < plan->outputs && status; o++) call->outputs[o].frames = 0;
-    free(slicers);
-    free(arrays);
-    free(values);
+    rnnrt_give(&plan->memory, slicers);
+    rnnrt_give(&plan->memory, arrays);
+    rnnrt_give(&plan->memory, values);
     return status;
 }
 

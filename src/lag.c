@@ -101,8 +101,8 @@ static void count_lag(struct rnnrt_plan *plan, struct rnnrt_op *op, const struct
 }
 
 enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan) {
-    struct pace *paces = calloc(plan->count, sizeof *paces);
-    size_t *total = malloc(plan->value_count * sizeof *total);
+    struct pace *paces = rnnrt_take_zeroed(&plan->memory, plan->count, sizeof *paces);
+    size_t *total = rnnrt_take(&plan->memory, plan->value_count, sizeof *total);
     size_t length[RNNRT_MAX_CLOCKS] = {0}; /* of all inputs of a clock, where the plan streams */
     for (size_t r = 0; r < plan->count; r++)
         if (plan->ops[r].desc.kind == rnnrt_kind_input && plan->ops[r].desc.timed)
@@ -135,7 +135,7 @@ enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan) {
         if (op->joins) count_lag(plan, op, paces, op->clocks && length[__builtin_ctzll(op->clocks)], total);
     }
     enum rnnrt_status status = paces && total ? RNNRT_OK : RNNRT_NO_MEMORY;
-    free(paces);
-    free(total);
+    rnnrt_give(&plan->memory, paces);
+    rnnrt_give(&plan->memory, total);
     return status;
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -110,6 +109,7 @@ struct loader {
     uint32_t crc[256];
     struct rnnrt_layer_desc *descs; /* of the plan at work */
     const char **names;
+    struct rnnrt_allocator memory;
     struct rnnrt_error *error;
 };
 
@@ -177,8 +177,8 @@ static enum rnnrt_status read_strings(struct loader *load, char **text) {
     bytes = word(load);
     if (beyond(load) || bytes % 4 || bytes / 4 > load->left || count > bytes)
         return broken(load, "its table ends early");
-    *text = malloc(bytes + 1);
-    load->strings = malloc((count + 1) * sizeof *load->strings);
+    *text = rnnrt_take(&load->memory, bytes + 1, 1);
+    load->strings = rnnrt_take(&load->memory, count + 1, sizeof *load->strings);
     if (!*text || !load->strings) return RNNRT_NO_MEMORY;
     memcpy(*text, load->at, bytes);
     load->at += bytes, load->left -= bytes / 4;
@@ -195,7 +195,7 @@ static enum rnnrt_status read_strings(struct loader *load, char **text) {
 
 static enum rnnrt_status read_fields(struct loader *load) {
     if (!count_of(load, 2, &load->field_count)) return broken(load, "its table ends early");
-    load->fields = calloc(load->field_count + 1, sizeof *load->fields);
+    load->fields = rnnrt_take_zeroed(&load->memory, load->field_count + 1, sizeof *load->fields);
     if (!load->fields) return RNNRT_NO_MEMORY;
     for (size_t k = 0; k < load->field_count; k++) {
         const char *name = string(load);
@@ -228,8 +228,8 @@ static uint32_t crc32(const uint32_t *table, const unsigned char *p, size_t coun
 static enum rnnrt_status read_arrays(struct loader *load, const unsigned char *data, size_t size) {
     size_t count, end = 0;
     if (!count_of(load, 5, &count)) return broken(load, "its table ends early");
-    load->arrays = calloc(count + 1, sizeof *load->arrays);
-    load->taken = calloc(count + 1, sizeof *load->taken);
+    load->arrays = rnnrt_take_zeroed(&load->memory, count + 1, sizeof *load->arrays);
+    load->taken = rnnrt_take_zeroed(&load->memory, count + 1, sizeof *load->taken);
     if (!load->arrays || !load->taken) return RNNRT_NO_MEMORY;
     for (size_t k = 0; k < count; k++, load->at += 20, load->left -= 5) {
         uint64_t first = little_long(load->at), numbers = little_long(load->at + 8);
@@ -248,8 +248,9 @@ static enum rnnrt_status read_arrays(struct loader *load, const unsigned char *d
 
 static enum rnnrt_status read_integers(struct loader *load) {
     if (!count_of(load, 1, &load->integer_count)) return broken(load, "its table ends early");
-    load->integers = malloc((load->integer_count + 1) * sizeof *load->integers);
-    load->integer_taken = calloc(load->integer_count + 1, sizeof *load->integer_taken);
+    load->integers = rnnrt_take(&load->memory, load->integer_count + 1, sizeof *load->integers);
+    load->integer_taken =
+        rnnrt_take_zeroed(&load->memory, load->integer_count + 1, sizeof *load->integer_taken);
     if (!load->integers || !load->integer_taken) return RNNRT_NO_MEMORY;
     for (size_t k = 0; k < load->integer_count; k++) load->integers[k] = (int32_t)word(load);
     load->arrays[load->array_count] = (struct rnnrt_lent){load->integers, load->integer_count, 0};
@@ -258,7 +259,7 @@ static enum rnnrt_status read_integers(struct loader *load) {
 
 static enum rnnrt_status read_facts(struct loader *load, struct rnnrt_fact **facts, size_t *count) {
     if (!count_of(load, 3, count)) return broken(load, "its table ends early");
-    *facts = calloc(*count + 1, sizeof **facts);
+    *facts = rnnrt_take_zeroed(&load->memory, *count + 1, sizeof **facts);
     if (!*facts) return RNNRT_NO_MEMORY;
     for (size_t k = 0; k < *count; k++) {
         (*facts)[k].name = string(load);
@@ -362,8 +363,8 @@ static enum rnnrt_status read_plan(struct loader *load) {
     load->layers += layers;
     if (!layers || layers > MOST_LAYERS || load->layers > MOST_IN_ALL)
         return broken(load, "it has no layers, or too many");
-    load->descs = calloc(layers, sizeof *load->descs);
-    load->names = calloc(layers + RNNRT_PLAN_OUTPUTS, sizeof *load->names);
+    load->descs = rnnrt_take_zeroed(&load->memory, layers, sizeof *load->descs);
+    load->names = rnnrt_take_zeroed(&load->memory, layers + RNNRT_PLAN_OUTPUTS, sizeof *load->names);
     if (!load->descs || !load->names) return RNNRT_NO_MEMORY;
     for (size_t r = 0; r < layers; r++) {
         enum rnnrt_status status = read_layer(load, r);
@@ -381,8 +382,9 @@ static enum rnnrt_status read_plan(struct loader *load) {
     if (needs_length)
         return refuse(load->error, RNNRT_NEEDS_LENGTH, "its padding depends on how long the input is",
                       load->names[needs_length - 1]);
-    enum rnnrt_status status = rnnrt_plan_make(&plan, load->descs, layers, output, outputs, NULL, NULL,
-                                               load->arrays, load->array_count + 1, load->error);
+    enum rnnrt_status status =
+        rnnrt_plan_make(&plan, load->descs, layers, output, outputs, NULL, NULL, load->arrays,
+                        load->array_count + 1, &load->memory, load->error);
     if (status == RNNRT_BAD_LAYER && load->error && load->error->layer >= 0) {
         int32_t layer = load->error->layer;
         refuse(load->error, status, load->error->text, load->names[layer]);
@@ -397,12 +399,12 @@ static enum rnnrt_status read_plan(struct loader *load) {
 static enum rnnrt_status read_plans(struct loader *load) {
     size_t count;
     if (!count_of(load, 4, &count) || !count) return broken(load, "its table ends early");
-    load->plans = calloc(count, sizeof *load->plans);
-    load->inside = calloc(count, sizeof *load->inside);
+    load->plans = rnnrt_take_zeroed(&load->memory, count, sizeof *load->plans);
+    load->inside = rnnrt_take_zeroed(&load->memory, count, sizeof *load->inside);
     if (!load->plans || !load->inside) return RNNRT_NO_MEMORY;
     while (load->plan_count < count) {
-        free(load->descs);
-        free(load->names);
+        rnnrt_give(&load->memory, load->descs);
+        rnnrt_give(&load->memory, load->names);
         load->descs = NULL, load->names = NULL;
         enum rnnrt_status status = read_plan(load);
         if (status) return status;
@@ -474,7 +476,7 @@ static enum rnnrt_status read_file(struct loader *load, const unsigned char *fil
     size_t fact_count = 0;
     float *copy = NULL;
     if ((uintptr_t)(file + data) % sizeof(float)) { /* floats are read where they lie only if they may be */
-        copy = rnnrt_aligned(arrays);
+        copy = rnnrt_take_lines(&load->memory, arrays);
         if (!copy) return RNNRT_NO_MEMORY;
         memcpy(copy, file + data, arrays);
     }
@@ -484,10 +486,10 @@ static enum rnnrt_status read_file(struct loader *load, const unsigned char *fil
     if (!status) status = read_integers(load);
     if (!status) status = read_facts(load, &facts, &fact_count);
     if (!status) status = read_plans(load);
-    free(copy);
+    rnnrt_give(&load->memory, copy);
     if (status) {
-        free(text);
-        free(facts);
+        rnnrt_give(&load->memory, text);
+        rnnrt_give(&load->memory, facts);
         return status;
     }
     struct rnnrt_plan *plan = load->plans[--load->plan_count];
@@ -504,21 +506,21 @@ static enum rnnrt_status read_file(struct loader *load, const unsigned char *fil
 
 enum rnnrt_status rnnrt_load_memory(struct rnnrt_plan **plan, const void *bytes, size_t size,
                                     struct rnnrt_error *error) {
+    return rnnrt_load_memory_with(plan, bytes, size, NULL, error);
+}
+
+enum rnnrt_status rnnrt_load_memory_with(struct rnnrt_plan **plan, const void *bytes, size_t size,
+                                         const struct rnnrt_allocator *memory, struct rnnrt_error *error) {
     struct loader load = {.error = error};
+    if (memory) load.memory = *memory;
     *plan = NULL;
     if (error) *error = (struct rnnrt_error){.layer = -1};
     enum rnnrt_status status = read_file(&load, bytes, size, plan);
     while (load.plan_count) rnnrt_plan_free(load.plans[--load.plan_count]);
-    free(load.plans);
-    free(load.inside);
-    free(load.strings);
-    free(load.fields);
-    free(load.arrays);
-    free(load.taken);
-    free(load.integers);
-    free(load.integer_taken);
-    free(load.descs);
-    free(load.names);
+    void *const parts[] = {load.plans,  load.inside,       (void *)load.strings, (void *)load.fields,
+                           load.arrays, load.taken,        load.integers,        load.integer_taken,
+                           load.descs,  (void *)load.names};
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) rnnrt_give(&load.memory, parts[k]);
     return status;
 }
 
@@ -529,8 +531,15 @@ static enum rnnrt_status unreadable(struct rnnrt_error *error, const char *text,
 }
 
 enum rnnrt_status rnnrt_load(struct rnnrt_plan **plan, const char *path, struct rnnrt_error *error) {
+    return rnnrt_load_with(plan, path, NULL, error);
+}
+
+enum rnnrt_status rnnrt_load_with(struct rnnrt_plan **plan, const char *path,
+                                  const struct rnnrt_allocator *memory, struct rnnrt_error *error) {
+    static const struct rnnrt_allocator heap;
     struct stat about;
     *plan = NULL;
+    if (!memory) memory = &heap;
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer does not block */
     if (file < 0) return unreadable(error, "the file cannot be opened", errno);
     if (fstat(file, &about) || !S_ISREG(about.st_mode)) {
@@ -538,7 +547,7 @@ enum rnnrt_status rnnrt_load(struct rnnrt_plan **plan, const char *path, struct 
         return unreadable(error, "it is a folder, a pipe or a device, not a file", 0);
     }
     size_t size = (uint64_t)about.st_size < RNNRT_MOST ? (size_t)about.st_size : RNNRT_MOST, got = 0;
-    unsigned char *bytes = rnnrt_aligned(size);
+    unsigned char *bytes = rnnrt_take_lines(memory, size);
     ssize_t some = 1;
     while (bytes && got < size && (some > 0 || (some < 0 && errno == EINTR))) {
         some = read(file, bytes + got, size - got);
@@ -548,8 +557,8 @@ enum rnnrt_status rnnrt_load(struct rnnrt_plan **plan, const char *path, struct 
     close(file);
     enum rnnrt_status status = !bytes       ? refuse(error, RNNRT_NO_MEMORY, NULL, NULL)
                                : got < size ? unreadable(error, "the file cannot be read", number)
-                                            : rnnrt_load_memory(plan, bytes, size, error);
-    free(bytes);
+                                            : rnnrt_load_memory_with(plan, bytes, size, memory, error);
+    rnnrt_give(memory, bytes);
     return status;
 }
 

@@ -1,9 +1,21 @@
 /* What a plan keeps of the weights of its rows: packed for its kernels or copied, once for all plans of a
  * family, which ask for the same blocks of a layer in the same order. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "plan.h"
+
+/* For one block more. */
+static bool make_room(struct rnnrt_weights *weights) {
+    if (weights->count < weights->room) return true;
+    size_t room = 2 * weights->count + 8;
+    struct rnnrt_weights_block *blocks = rnnrt_take(&weights->memory, room, sizeof *blocks);
+    if (!blocks) return false;
+    if (weights->count) memcpy(blocks, weights->blocks, weights->count * sizeof *blocks);
+    rnnrt_give(&weights->memory, weights->blocks);
+    weights->blocks = blocks;
+    weights->room = room;
+    return true;
+}
 
 float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
     struct rnnrt_weights *weights = plan->weights;
@@ -13,13 +25,11 @@ float *rnnrt_plan_floats(struct rnnrt_plan *plan, size_t count) {
         return plan->misfit ? NULL : weights->blocks[k].data;
     }
     /* 16 floats of slack: kernels may load a whole vector at the end of an array */
-    float *p = rnnrt_aligned(rnnrt_times(count + 16, sizeof(float)));
-    struct rnnrt_weights_block *blocks = p ? realloc(weights->blocks, (k + 1) * sizeof *blocks) : NULL;
-    if (!blocks) {
-        free(p);
+    float *p = rnnrt_take_lines(&weights->memory, rnnrt_times(count + 16, sizeof(float)));
+    if (!p || !make_room(weights)) {
+        rnnrt_give(&weights->memory, p);
         return NULL;
     }
-    weights->blocks = blocks;
     weights->blocks[k] = (struct rnnrt_weights_block){p, count};
     weights->count = k + 1;
     weights->bytes += count * sizeof(float);
@@ -47,9 +57,10 @@ bool rnnrt_plan_may_read(struct rnnrt_plan *plan, const void *from, size_t count
 
 void rnnrt_weights_release(struct rnnrt_weights *weights) {
     if (!weights || __atomic_sub_fetch(&weights->plans, 1, __ATOMIC_ACQ_REL)) return;
-    for (size_t k = 0; k < weights->count; k++) free(weights->blocks[k].data);
-    free(weights->blocks);
-    free(weights);
+    struct rnnrt_allocator memory = weights->memory;
+    for (size_t k = 0; k < weights->count; k++) rnnrt_give(&memory, weights->blocks[k].data);
+    rnnrt_give(&memory, weights->blocks);
+    rnnrt_give(&memory, weights);
 }
 
 const float *rnnrt_plan_copy(struct rnnrt_plan *plan, const float *from, size_t count,

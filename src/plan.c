@@ -1,7 +1,5 @@
 /* Layer descriptors -> plan: check, pack, schedule (schedule.c), and place what a batch row keeps. */
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "arena.h"
 
@@ -10,21 +8,6 @@ static const struct rnnrt_layer_class *const layers[] = {
     RNNRT_LAYERS(RNNRT_LAYER)
 #undef RNNRT_LAYER
 };
-
-/* Where memory is promised freely, asking for more than there is ends the process at the first touch, not
- * here. */
-static bool machine_has(size_t bytes) {
-    if (bytes < (size_t)1 << 30) return true;
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages < 1 || size < 1 || bytes / (size_t)size < (size_t)pages;
-}
-
-void *rnnrt_aligned(size_t bytes) {
-    if (bytes >= RNNRT_MOST || !machine_has(bytes)) return NULL;
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
-    if (p) memset(p, 0, bytes);
-    return p;
-}
 
 static enum rnnrt_status bad_layer(struct rnnrt_error *error, size_t layer, const char *text) {
     if (error) *error = (struct rnnrt_error){.layer = (int32_t)layer, .text = text};
@@ -246,35 +229,39 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **out, const struct rnnrt_
                                     size_t count, const int32_t *outputs, size_t output_count,
                                     const char *isa, const struct rnnrt_plan *family,
                                     struct rnnrt_error *error) {
-    return rnnrt_plan_make(out, descs, count, outputs, output_count, isa, family, NULL, 0, error);
+    return rnnrt_plan_make(out, descs, count, outputs, output_count, isa, family, NULL, 0, NULL, error);
 }
 
 enum rnnrt_status rnnrt_plan_make(struct rnnrt_plan **out, const struct rnnrt_layer_desc *descs, size_t count,
                                   const int32_t *outputs, size_t output_count, const char *isa,
                                   const struct rnnrt_plan *family, struct rnnrt_lent *lent, size_t lent_count,
-                                  struct rnnrt_error *error) {
+                                  const struct rnnrt_allocator *memory, struct rnnrt_error *error) {
     *out = NULL;
     if (error) *error = (struct rnnrt_error){.layer = -1};
     if (!count || count > 1 << 20 || !output_count || output_count > RNNRT_PLAN_OUTPUTS)
         return bad_layer(error, 0, "there are too few or too many layers or outputs");
-    struct rnnrt_plan *plan = calloc(1, sizeof *plan);
+    static const struct rnnrt_allocator heap;
+    if (!memory) memory = family ? &family->memory : &heap;
+    struct rnnrt_plan *plan = rnnrt_take_zeroed(memory, 1, sizeof *plan);
     if (!plan) return RNNRT_NO_MEMORY;
+    plan->memory = *memory;
     enum rnnrt_status status = RNNRT_NO_MEMORY;
     plan->kernels = isa && !strcmp(isa, "blas") ? rnnrt_kernels_blas() : rnnrt_kernels_find(isa);
     plan->count = count;
     plan->lent = lent;
     plan->lent_count = lent_count;
     plan->outputs = output_count;
-    plan->ops = calloc(count, sizeof *plan->ops);
+    plan->ops = rnnrt_take_zeroed(memory, count, sizeof *plan->ops);
     plan->value_count = (size_t)rnnrt_value(descs, count, 0);
-    plan->values = calloc(plan->value_count, sizeof *plan->values);
-    plan->output = calloc(output_count, sizeof *plan->output);
+    plan->values = rnnrt_take_zeroed(memory, plan->value_count, sizeof *plan->values);
+    plan->output = rnnrt_take_zeroed(memory, output_count, sizeof *plan->output);
     if (family) {
         plan->weights = family->weights;
         plan->filled = true;
         __atomic_add_fetch(&plan->weights->plans, 1, __ATOMIC_RELAXED);
-    } else if ((plan->weights = calloc(1, sizeof *plan->weights))) {
+    } else if ((plan->weights = rnnrt_take_zeroed(memory, 1, sizeof *plan->weights))) {
         plan->weights->plans = 1;
+        plan->weights->memory = *memory;
     }
     if (!plan->ops || !plan->values || !plan->output || !plan->weights) goto fail;
     status = RNNRT_NO_ISA;
@@ -316,7 +303,7 @@ enum rnnrt_status rnnrt_plan_make(struct rnnrt_plan **out, const struct rnnrt_la
         plan->output[o] = v;
         plan->values[v].used = true;
     }
-    plan->input_clock = calloc(plan->inputs + 1, sizeof *plan->input_clock);
+    plan->input_clock = rnnrt_take_zeroed(memory, plan->inputs + 1, sizeof *plan->input_clock);
     status = plan->input_clock ? rnnrt_schedule(plan) : RNNRT_NO_MEMORY;
     if (status == RNNRT_BAD_LAYER) bad_layer(error, 0, "its inputs are of too many clocks");
     if (status || (status = lay_out_row(plan, family, error))) goto fail;
@@ -341,17 +328,11 @@ void rnnrt_plan_free(struct rnnrt_plan *plan) {
     rnnrt_plan_threads(plan, 1);
     for (size_t i = 0; i < RNNRT_IDLE_ARENAS; i++) rnnrt_arena_free(plan->idle[i].arena);
     rnnrt_weights_release(plan->weights);
-    free(plan->ops);
-    free(plan->values);
-    free(plan->output);
-    free(plan->input_clock);
-    free(plan->watches);
+    struct rnnrt_allocator memory = plan->memory;
     for (size_t k = plan->inside_count; k--;) rnnrt_plan_free(plan->inside[k]);
-    free(plan->inside);
-    free(plan->text);
-    free(plan->names);
-    free(plan->facts);
-    free(plan);
+    void *const parts[] = {plan->ops,    plan->values, plan->output,        plan->input_clock, plan->watches,
+                           plan->inside, plan->text,   (void *)plan->names, plan->facts,       plan};
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) rnnrt_give(&memory, parts[k]);
 }
 
 const char *rnnrt_plan_isa(const struct rnnrt_plan *plan) { return plan->kernels->isa; }

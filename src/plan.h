@@ -6,6 +6,7 @@
 #define RNNRT_PLAN_H
 
 #include "kernels/kernels.h"
+#include "memory.h"
 #include "rnnrt.h"
 
 enum { RNNRT_SLOT_H = 1, RNNRT_SLOT_C = 2, RNNRT_SLOT_CELLS = 3 };
@@ -182,6 +183,7 @@ struct rnnrt_idle {
 };
 
 struct rnnrt_plan {
+    struct rnnrt_allocator memory; /* what all of it is taken from, but for weights of a family */
     const struct rnnrt_kernels *kernels;
     size_t count;
     struct rnnrt_op *ops;
@@ -226,18 +228,20 @@ struct rnnrt_plan {
 };
 
 /* As rnnrt_plan_create, where nothing but the `lent` arrays may be read: ordered by their place, but for the
- * last, which lies anywhere. NULL: the caller answers for the arrays. */
+ * last, which lies anywhere. NULL: the caller answers for the arrays. `memory`: NULL for that of the family,
+ * or malloc. */
 enum rnnrt_status rnnrt_plan_make(struct rnnrt_plan **plan, const struct rnnrt_layer_desc *layers,
                                   size_t count, const int32_t *outputs, size_t output_count, const char *isa,
                                   const struct rnnrt_plan *family, struct rnnrt_lent *lent, size_t lent_count,
-                                  struct rnnrt_error *error);
+                                  const struct rnnrt_allocator *memory, struct rnnrt_error *error);
 /* Whether `count` numbers at `from` may be read; asked wherever an array of a descriptor is. */
 bool rnnrt_plan_may_read(struct rnnrt_plan *plan, const void *from, size_t count);
 
 /* Packed and copied arrays: of one plan, or of a family that asks for those of a layer in the same order. */
 struct rnnrt_weights {
     size_t plans; /* that hold it; counted atomically */
-    size_t bytes, count;
+    size_t bytes, count, room;
+    struct rnnrt_allocator memory;
     struct rnnrt_weights_block {
         float *data;
         size_t size; /* floats */
@@ -280,9 +284,6 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool
 /* The frames one block holds for all batch rows: as wanted, or for 0 as many as chunks of the widest value
  * fit a cache, but some tiles of a matrix product. */
 size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch);
-
-/* 64-byte aligned and zeroed; NULL when there is no memory, or more is asked for than the machine has. */
-void *rnnrt_aligned(size_t bytes);
 
 /* Total frames of one output, as rnnrt_plan_totals counts them; allocates only where no arena is idle. */
 size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended,

@@ -40,7 +40,7 @@ enum rnnrt_status rnnrt_plan_watch(struct rnnrt_plan *plan, struct rnnrt_spent *
     enum { LOOKS = 200 };
     uint64_t least = UINT64_MAX;
     if (plan->watches) return RNNRT_BAD_STATE;
-    plan->watches = calloc(plan->count, sizeof *plan->watches);
+    plan->watches = rnnrt_take_zeroed(&plan->memory, plan->count, sizeof *plan->watches);
     if (!plan->watches) return RNNRT_NO_MEMORY;
     for (int i = 0; i < LOOKS; i++) {
         uint64_t begin = now(), took = now() - begin;

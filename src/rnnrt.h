@@ -9,12 +9,12 @@
  * Threads: a plan never changes, and all calls that take a `const struct rnnrt_plan *` may run on it at once;
  * of one stream one call at a time. rnnrt_plan_free comes after every stream of the plan is gone.
  * rnnrt_run works on the thread that calls it, and on more where rnnrt_plan_threads says so.
- * Memory: load, create and rnnrt_run allocate. step, push and flush allocate only where more threads are
- * inside the plan at once than ever before; of a stream that is `realtime` or in the caller's memory they
- * allocate nothing, take no lock and make no system call. Every call leaves the floating-point mode as it
- * was; inside, denormal numbers count as zero in arithmetic. No call writes to stdout or stderr, ends the
- * process, or throws; every status has a text. Floats are those of the machine, which is little-endian for
- * files. */
+ * Memory: load, create and rnnrt_run allocate, from malloc or from an allocator of the caller's. step, push
+ * and flush allocate only where more threads are inside the plan at once than ever before; of a stream that
+ * is `realtime` or in the caller's memory they allocate nothing, take no lock and make no system call. Every
+ * call leaves the floating-point mode as it was; inside, denormal numbers count as zero in arithmetic. No
+ * call writes to stdout or stderr, ends the process, or throws; every status has a text. Floats are those of
+ * the machine, which is little-endian for files. */
 #ifndef RNNRT_H
 #define RNNRT_H
 
@@ -192,6 +192,22 @@ enum rnnrt_status rnnrt_plan_create(struct rnnrt_plan **plan, const struct rnnrt
 enum rnnrt_status rnnrt_load(struct rnnrt_plan **plan, const char *path, struct rnnrt_error *error);
 enum rnnrt_status rnnrt_load_memory(struct rnnrt_plan **plan, const void *bytes, size_t size,
                                     struct rnnrt_error *error);
+/* Where a plan takes memory from. `allocate` gives `bytes` > 0 bytes at a multiple of `alignment` (a power of
+ * two, 64 at most), or NULL where there are none; `release` gets each of them back, never NULL. Neither may
+ * call rnnrt. Both run on the thread that makes the call which wants memory: where several threads use a
+ * plan, or rnnrt_plan_threads says so, on several at once. */
+struct rnnrt_allocator {
+    void *(*allocate)(void *context, size_t bytes, size_t alignment);
+    void (*release)(void *context, void *memory);
+    void *context;
+};
+/* As rnnrt_load and rnnrt_load_memory, with an allocator that everything comes from which these need, the
+ * plan keeps, and later calls on it take (streams, rnnrt_run), also plans it is the family of. What threads
+ * stand on is not the allocator's. *memory is copied; NULL: malloc. */
+enum rnnrt_status rnnrt_load_with(struct rnnrt_plan **plan, const char *path,
+                                  const struct rnnrt_allocator *memory, struct rnnrt_error *error);
+enum rnnrt_status rnnrt_load_memory_with(struct rnnrt_plan **plan, const void *bytes, size_t size,
+                                         const struct rnnrt_allocator *memory, struct rnnrt_error *error);
 void rnnrt_plan_free(struct rnnrt_plan *plan);
 /* Up to `threads` threads share the work of one rnnrt_run of the plan (1, the default: the caller's alone; 64
  * at most, and no more than the processors that the calling thread may run on): rows of a batch, the two

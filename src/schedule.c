@@ -298,7 +298,7 @@ static enum rnnrt_status find_phases(struct rnnrt_plan *plan) {
     const uint64_t far = (uint64_t)1 << 30;
     bound_phases(plan);
     if (!plan->streams || !plan->period || plan->period > far || plan->warm > far) return RNNRT_OK;
-    size_t *total = malloc(4 * plan->value_count * sizeof *total);
+    size_t *total = rnnrt_take(&plan->memory, 4 * plan->value_count, sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     uint64_t before = 0, found = plan->warm; /* the first settled position is after the one, not the other */
     while (found - before > 1) {
@@ -307,7 +307,7 @@ static enum rnnrt_status find_phases(struct rnnrt_plan *plan) {
         else before = middle;
     }
     plan->warm = found;
-    free(total);
+    rnnrt_give(&plan->memory, total);
     return RNNRT_OK;
 }
 

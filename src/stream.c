@@ -68,7 +68,8 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
     if (error) *error = (struct rnnrt_error){.layer = -1};
     enum rnnrt_status status = realtime ? rnnrt_stream_size(plan, batch, block, &bytes) : RNNRT_OK;
     if (status) return status;
-    void *memory = rnnrt_aligned(bytes); /* all of it touched: no step meets a page for the first time */
+    void *memory = rnnrt_take_lines(&plan->memory,
+                                    bytes); /* all of it touched: no step meets a page for the first time */
     if (!memory) return RNNRT_NO_MEMORY;
     status = place(memory, bytes, plan, batch, block, every_step, realtime, out);
     if (!status && !realtime) { /* made now, so that no step has to make one */
@@ -76,7 +77,7 @@ enum rnnrt_status rnnrt_stream_create(struct rnnrt_stream **out, const struct rn
         if (!status) rnnrt_arena_return(arena);
     }
     if (!status) return RNNRT_OK;
-    free(memory);
+    rnnrt_give(&plan->memory, memory);
     *out = NULL;
     return status;
 }
@@ -93,7 +94,8 @@ enum rnnrt_status rnnrt_stream_init(struct rnnrt_stream **out, void *memory, siz
 }
 
 void rnnrt_stream_free(struct rnnrt_stream *stream) {
-    if (stream && !stream->given) free(stream); /* an arena of its own is in it */
+    if (stream && !stream->given)
+        rnnrt_give(&stream->plan->memory, stream); /* an arena of its own is in it */
 }
 
 /* ---- frames ---- */
@@ -366,7 +368,7 @@ static enum rnnrt_status push_group(const struct rnnrt_plan *plan, char *const *
                                     struct rnnrt_array *outputs, const size_t *room, size_t *made,
                                     struct rnnrt_between *between, struct rnnrt_error *error) {
     size_t width[RNNRT_PLAN_OUTPUTS], floats = 0, at = 0, input = 0, ports = plan->inputs + plan->outputs;
-    struct rnnrt_array *own = malloc(ports * sizeof *own + count * sizeof *rows);
+    struct rnnrt_array *own = rnnrt_take(&plan->memory, 1, ports * sizeof *own + count * sizeof *rows);
     if (!own) return RNNRT_NO_MEMORY;
     struct rnnrt_array *answers = own + plan->inputs;
     char **blocks = (char **)(void *)(own + ports);
@@ -385,7 +387,7 @@ static enum rnnrt_status push_group(const struct rnnrt_plan *plan, char *const *
                                           rnnrt_smaller(due, room[o]), 1};
         floats += answers[o].frames * width[o] * count;
     }
-    float *numbers = malloc((floats + 1) * sizeof *numbers);
+    float *numbers = rnnrt_take(&plan->memory, floats + 1, sizeof *numbers);
     enum rnnrt_status status = numbers ? RNNRT_OK : RNNRT_NO_MEMORY;
     for (size_t i = 0; i < ports && numbers; i++) {
         own[i].data = numbers + at;
@@ -401,8 +403,8 @@ static enum rnnrt_status push_group(const struct rnnrt_plan *plan, char *const *
         outputs[o].frames = rnnrt_larger(outputs[o].frames, answers[o].frames);
     }
     if (status == RNNRT_BAD_ID && error) error->batch_row = (int64_t)row[error->batch_row];
-    free(numbers);
-    free(own);
+    rnnrt_give(&plan->memory, numbers);
+    rnnrt_give(&plan->memory, own);
     return status;
 }
 
@@ -425,7 +427,7 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
         return status;
     }
     if (!made) return RNNRT_OUT_OF_PHASE;
-    size_t *group = malloc(2 * count * sizeof *group), rest = count;
+    size_t *group = rnnrt_take(&plan->memory, 2 * count, sizeof *group), rest = count;
     if (!group) return RNNRT_NO_MEMORY;
     size_t *left = group + count;
     for (size_t b = 0; b < count; b++) left[b] = b;
@@ -439,7 +441,7 @@ enum rnnrt_status rnnrt_rows_push(const struct rnnrt_plan *plan, char *const *ro
         status = push_group(plan, rows, group, members, count, every_step, inputs, frames, ended, outputs,
                             room, made, between, error);
     }
-    free(group);
+    rnnrt_give(&plan->memory, group);
     return status;
 }
 

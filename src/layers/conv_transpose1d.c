@@ -54,14 +54,15 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     if (rnnrt_times(rnnrt_times(out, taps), in) >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
     if (!rnnrt_plan_may_read(plan, desc->weight, out * taps * in)) return RNNRT_BAD_LAYER;
     float *turned =
-        plan->filled ? NULL : malloc(out * taps * in * sizeof *turned); /* (group, tap, out, in) */
+        plan->filled ? NULL
+                     : rnnrt_take(&plan->memory, out * taps * in, sizeof *turned); /* (group, tap, out, in) */
     if (!turned && !plan->filled) return RNNRT_NO_MEMORY;
     for (size_t o = 0; o < out && turned; o++)
         for (size_t tap = 0; tap < taps; tap++)
             memcpy(turned + ((o / outputs * taps + tap) * outputs + o % outputs) * in,
                    desc->weight + (o * taps + tap) * in, in * sizeof *turned);
     op->weight = rnnrt_plan_pack_made(plan, turned, groups, taps * outputs, in, &status);
-    free(turned);
+    rnnrt_give(&plan->memory, turned);
     return status;
 }
 

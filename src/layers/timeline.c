@@ -109,7 +109,6 @@ const struct rnnrt_layer_class rnnrt_layer_unflatten = {.time = RNNRT_TIME_BEGIN
 /* ---- time_distributed: a whole plan inside each frame, whose first axis is that plan's time ---- */
 
 static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
-    (void)plan;
     *text = "the plan inside has not one input and one output that fit";
     const struct rnnrt_plan *inner = op->desc.inner;
     if (!inner || inner->outputs != 1 || inner->ops[0].desc.kind != rnnrt_kind_input) return RNNRT_BAD_LAYER;
@@ -121,11 +120,11 @@ static enum rnnrt_status prepare_inner(struct rnnrt_plan *plan, struct rnnrt_op 
     if (!frames || (uint64_t)frames * (uint64_t)first->output_size != (uint64_t)op->desc.input_size ||
         (size_t)op->desc.output_size % width)
         return RNNRT_BAD_LAYER;
-    size_t *total = malloc(inner->value_count * sizeof *total);
+    size_t *total = rnnrt_take(&plan->memory, inner->value_count, sizeof *total);
     if (!total) return RNNRT_NO_MEMORY;
     rnnrt_plan_totals(inner, &frames, true, false, total);
     bool fits = total[inner->output[0]] == (size_t)op->desc.output_size / width;
-    free(total);
+    rnnrt_give(&plan->memory, total);
     return fits ? RNNRT_OK : RNNRT_BAD_LAYER;
 }
 

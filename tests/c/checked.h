@@ -1,6 +1,6 @@
-/* What embed.c, tools/fuzz_plan.c and tools/fuzz_load.c share: checks, allocations that are counted and can
- * be made to fail, and random numbers that are the same on every machine. Linked with ld --wrap for malloc,
- * calloc, realloc and aligned_alloc; one program includes it once. */
+/* What embed.c, allocator.c, tools/fuzz_plan.c and tools/fuzz_load.c share: checks, allocations that are
+ * counted and can be made to fail, and random numbers that are the same on every machine. Linked with ld
+ * --wrap for malloc, calloc, realloc and aligned_alloc; one program includes it once. */
 #ifndef CHECKED_H
 #define CHECKED_H
 

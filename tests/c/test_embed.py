@@ -33,7 +33,7 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "ali
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """{name: program} of embed.c and inside.c of tests/c, and fuzz_plan.c and fuzz_load.c of tools, each with
+    """{name: program} of embed.c, inside.c and allocator.c of tests/c, and fuzz_plan.c and fuzz_load.c of tools, each with
     everything in src/.
     """
     compiler = shutil.which("gcc") or absent("no gcc is here")
@@ -54,7 +54,7 @@ def programs(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    mains = [ROOT / "tests/c/embed.c", ROOT / "tests/c/inside.c"]
+    mains = [ROOT / "tests/c" / f"{name}.c" for name in ("embed", "inside", "allocator")]
     mains += [ROOT / "tools/fuzz_plan.c", ROOT / "tools/fuzz_load.c"]
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
@@ -110,6 +110,10 @@ def test_a_damaged_file_gets_a_status_or_a_plan_that_runs(programs, files):
 
 def test_where_memory_ends_a_file_is_not_loaded_and_nothing_is_left_behind(programs, files):
     assert "refused" in run(programs["fuzz_load"], "memory", *files)
+
+
+def test_a_plan_on_an_allocator_of_the_callers_takes_nothing_from_anywhere_else(programs, files):
+    assert "refused" in run(programs["allocator"], *files)
 
 
 def test_the_header_stands_alone(tmp_path):
