@@ -64,6 +64,12 @@ cdef extern from "rnnrt.h" nogil:
     rnnrt_status rnnrt_plan_create(rnnrt_plan **, const rnnrt_layer_desc *, size_t, const int32_t *, size_t,
                                    const char *, const rnnrt_plan *, rnnrt_error *)
     rnnrt_status rnnrt_load_memory(rnnrt_plan **, const void *, size_t, rnnrt_error *)
+    struct rnnrt_allocator:
+        void *(*allocate)(void *, size_t, size_t) noexcept nogil
+        void (*release)(void *, void *) noexcept nogil
+        void *context
+    rnnrt_status rnnrt_load_memory_with(rnnrt_plan **, const void *, size_t, const rnnrt_allocator *,
+                                        rnnrt_error *)
     const char *rnnrt_plan_layer(const rnnrt_plan *, int32_t)
     const char *rnnrt_status_text(int)
     void rnnrt_plan_threads(rnnrt_plan *, size_t)

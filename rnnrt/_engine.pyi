@@ -47,6 +47,11 @@ def plan_of(graph: Graph, isa: str | None = None, family: Plan | None = None, th
 def share_always(processors: int = 0) -> None:
     """For tests: calls and products of any size are shared, as on so many processors; 0: no more."""
 
+def heap_of_file(content: bytes, names: list[str]) -> tuple[int, int, int]:
+    """(at most while it loads, what then stays, what a stream adds at most): bytes that the C library asks an
+    allocator for, of the bytes of a .rnnrt file, whose layers have ``names``.
+    """
+
 def state_arrays(plan: Plan) -> list[tuple[str, tuple[int, ...], type]]:
     """(name, shape, dtype) of every array a row of the plan keeps."""
 

@@ -11,6 +11,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cimport numpy as cnp
@@ -44,6 +45,7 @@ include "border/descriptors.pxi"
 include "border/clocks.pxi"
 include "border/core.pxi"
 include "border/plan.pxi"
+include "border/heap.pxi"
 include "border/whole_calls.pxi"
 include "border/short_calls.pxi"
 include "border/stream.pxi"

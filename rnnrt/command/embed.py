@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from .._engine import heap_of_file
 from ..errors import RnnrtError
 from ..format import atomic_write, file
 from ..lowered import Lowered
@@ -54,6 +55,7 @@ def embed(options):
     except RnnrtError as error:
         raise error.at(options.model)
     stream = plan.stream_bytes() if plan.obstacle() is None else None
+    loading, loaded, streaming = heap_of_file(content, plan.names)
     data = {
         "model": options.model,
         "output": output,
@@ -61,11 +63,20 @@ def embed(options):
         "bytes": len(content),
         "plan_bytes": plan.nbytes,
         "stream_bytes": stream,
+        "isa": plan.isa,
+        "heap_peak_loading": loading,
+        "heap_loaded": loaded,
+        "heap_stream": streaming if stream is not None else None,
     }
     atomic_write.write(output, [_text(options, model, name, output, content).encode()])
-    streams = "" if stream is None else f"; a stream takes {stream:,} bytes of yours and allocates nothing"
-    line = f"{options.model} -> {output}: {name}, {len(content):,} bytes of constants; its plan packs "
-    return Report(data, [f"{line}{plan.nbytes:,} bytes of weights{streams}"])
+    lines = [
+        f"{options.model} -> {output}: {name}, {len(content):,} bytes of constants",
+        f"heap, measured on this machine with {plan.isa}: at most {loading:,} bytes while it loads, then "
+        f"{loaded:,} bytes, of which packed weights are {plan.nbytes:,}",
+    ]
+    if stream is not None:
+        lines += [f"a stream: {stream:,} bytes of yours and no heap, or {streaming:,} bytes of the heap"]
+    return Report(data, lines)
 
 
 def _text(options, model, name, output, content):

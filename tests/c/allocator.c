@@ -55,13 +55,16 @@ static enum rnnrt_status use(const struct rnnrt_plan *plan, float *to, size_t *c
     struct rnnrt_error error;
     struct rnnrt_stream *stream;
     const char *text;
-    size_t frames[RNNRT_MAX_CLOCKS], inputs = rnnrt_plan_inputs(plan), outputs = rnnrt_plan_outputs(plan);
+    bool fixed = false;
+    size_t frames[RNNRT_MAX_CLOCKS], room[RNNRT_MAX_CLOCKS], inputs = rnnrt_plan_inputs(plan),
+                                                             outputs = rnnrt_plan_outputs(plan);
     enum rnnrt_status status = RNNRT_OK;
     *count = 0;
     for (size_t c = 0; c < RNNRT_MAX_CLOCKS; c++) frames[c] = FRAMES;
     for (size_t i = 0; i < inputs; i++)
         if (rnnrt_plan_input(plan, i, &port) && port.timed && port.length)
-            frames[rnnrt_plan_clock(plan, i)] = port.length;
+            frames[rnnrt_plan_clock(plan, i)] = port.length, fixed = true;
+    for (size_t c = 0; c < RNNRT_MAX_CLOCKS; c++) room[c] = frames[c] + !fixed;
     for (size_t i = 0; i < inputs; i++) {
         rnnrt_plan_input(plan, i, &port);
         size_t many = port.timed ? frames[rnnrt_plan_clock(plan, i)] : 1;
@@ -74,7 +77,7 @@ static enum rnnrt_status use(const struct rnnrt_plan *plan, float *to, size_t *c
         if (times && !streams) break;
         for (size_t o = 0; o < outputs; o++) {
             rnnrt_plan_output(plan, o, &port);
-            size_t due = rnnrt_plan_due(plan, o, frames, true);
+            size_t due = rnnrt_plan_due(plan, o, room, true);
             if (*count + due * port.width * BATCH > ROOM) return RNNRT_OK;
             out[o] = (struct rnnrt_array){to + *count, (ptrdiff_t)(port.width * BATCH), (ptrdiff_t)port.width,
                                           due, 1};
@@ -92,7 +95,13 @@ static enum rnnrt_status use(const struct rnnrt_plan *plan, float *to, size_t *c
         char *rows[BATCH];
         size_t made[BATCH * RNNRT_PLAN_OUTPUTS];
         for (size_t b = 0; b < BATCH; b++) rows[b] = rnnrt_stream_row(stream, b);
-        status = rnnrt_rows_push(plan, rows, BATCH, false, in, false, out, made, NULL, &error);
+        struct rnnrt_array first[RNNRT_MAX_INPUTS], apart[RNNRT_PLAN_OUTPUTS];
+        for (size_t i = 0; i < inputs; i++) first[i] = in[i], first[i].frames = 1;
+        memcpy(apart, out, sizeof apart);
+        if (!fixed) /* row 0 is one frame ahead: where there are strides, it is out of phase */
+            status = rnnrt_rows_push(plan, rows, 1, false, first, false, apart, made, NULL, &error);
+        if (status != RNNRT_NO_MEMORY)
+            status = rnnrt_rows_push(plan, rows, BATCH, false, in, false, out, made, NULL, &error);
         if (status != RNNRT_NO_MEMORY) status = RNNRT_OK;
         rnnrt_stream_free(stream);
     }

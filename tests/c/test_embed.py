@@ -33,7 +33,7 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "ali
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """{name: program} of embed.c, inside.c and allocator.c of tests/c, and fuzz_plan.c and fuzz_load.c of tools, each with
+    """{name: program} of tests/c (embed.c, inside.c, allocator.c) and tools (fuzz_plan.c, fuzz_load.c), each with
     everything in src/.
     """
     compiler = shutil.which("gcc") or absent("no gcc is here")
