@@ -313,7 +313,17 @@ MAY_INCLUDE = {
     "simd": {"simd"},
     "kernels": {"simd", "kernels", "matrix.h", "rnnrt.h"},
     "layers": {"layers", "plan.h"},
-    "": {"layers", "plan.h", "arena.h", "share.h", "team.h", "float_mode.h", "kernels", "rnnrt.h"},
+    "": {
+        "layers",
+        "plan.h",
+        "arena.h",
+        "share.h",
+        "team.h",
+        "float_mode.h",
+        "memory.h",
+        "kernels",
+        "rnnrt.h",
+    },
 }
 
 

@@ -71,9 +71,9 @@ def embed(options):
     atomic_write.write(output, [_text(options, model, name, output, content).encode()])
     lines = [
         f"{options.model} -> {output}: {name}, {len(content):,} bytes of constants",
-        f"heap, measured on this machine with {plan.isa}: at most {loading:,} bytes while it loads, then "
-        f"{loaded:,} bytes, of which packed weights are {plan.nbytes:,}",
     ]
+    heap = f"heap, measured on this machine with {plan.isa}: at most {loading:,} bytes while it loads, then "
+    lines.append(f"{heap}{loaded:,} bytes, of which packed weights are {plan.nbytes:,}")
     if stream is not None:
         lines += [f"a stream: {stream:,} bytes of yours and no heap, or {streaming:,} bytes of the heap"]
     return Report(data, lines)

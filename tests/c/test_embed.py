@@ -33,9 +33,7 @@ WRAPPED = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "ali
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """{name: program} of tests/c (embed.c, inside.c, allocator.c) and tools (fuzz_plan.c, fuzz_load.c), each with
-    everything in src/.
-    """
+    """{name: program} of what is in tests/c and tools, each with everything in src/."""
     compiler = shutil.which("gcc") or absent("no gcc is here")
     folder = tmp_path_factory.mktemp("programs")
     trial = folder / "trial.c"
