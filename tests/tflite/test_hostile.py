@@ -1,8 +1,11 @@
 """TFLite files from a stranger: only rnnrt's own errors, in little time and memory."""
 
+import contextlib
 import random
 import resource
 import struct
+import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from tflite_files import recorded
 from tflite_networks import FILES, one, whole
 
 import rnnrt
-from rnnrt import ModelFileError, ResourceLimitError, RnnrtError
+from rnnrt import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
+from rnnrt.importers.axes import slots
 from rnnrt.importers.containers.flatbuffers import File, fields
 from rnnrt.importers.tflite import reader
 
@@ -201,3 +205,33 @@ def test_tables_nest_and_are_shared_within_limits():
     vector = struct.pack("<I", count) + struct.pack("<I", 4) * count
     with pytest.raises(ResourceLimitError, match="too many tables"):
         File(struct.pack("<I", 16) + many + vector, _KINDS, "f").root("Node")
+
+
+def test_what_counts_steps_may_be_added_to_itself(tmp_path):
+    """A loop's counter is a number and a constant added; a file may add the constant twice."""
+    path, tried = tmp_path / "m.tflite", 0
+    for name in ("gru.215.open", "masked.219.seven", "rnn.215.open"):
+        tables = read(recorded()[0][name])
+        for own in tables["subgraphs"][1:]:
+            for entry in own.get("operators") or []:
+                inputs = list(entry.get("inputs", ()))
+                for number in inputs if len(inputs) == 2 else ():
+                    entry["inputs"] = [number, number]
+                    path.write_bytes(written(tables))
+                    tried += 1
+                    with contextlib.suppress(RnnrtError):
+                        reader.read(path)
+                entry["inputs"] = inputs
+    assert tried > 20
+
+
+def test_a_sequence_of_too_many_numbers_is_refused_before_they_are_counted_out():
+    net = SimpleNamespace(
+        builder=SimpleNamespace(signal=lambda _: SimpleNamespace(length=1 << 24)), advice={}
+    )
+    x = slots.Slots(("b", "t", "n"), np.zeros((1, 1, 64), int), ("x",), (64,))
+    tracemalloc.start()
+    with pytest.raises(UnsupportedModelError, match="too many numbers"):
+        slots.timeless(net, x)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()

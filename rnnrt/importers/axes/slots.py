@@ -168,10 +168,15 @@ def timeless(net, x):
             found=str(x),
             fix=net.advice["length"],
         )
-    places = np.arange(length * x.places.size).reshape(length, *x.places.shape)
+    count = length * x.places.size
+    if count > _MOST:
+        raise UnsupportedModelError(
+            "a sequence has too many numbers to be followed one by one",
+            expected=f"at most {_MOST:,}",
+            found=f"{count:,}",
+        )
+    places = np.arange(count).reshape(length, *x.places.shape)
     net.stilled = True
-    if places.size > _MOST:
-        raise UnsupportedModelError("a sequence has too many numbers", found=f"{places.size:,}")
     places = np.moveaxis(places, 0, time).squeeze(time + 1)
     axes = tuple("n" if a == "t" else a for a in x.axes)
     return Slots(axes, places, (net.add(Flatten, picked(net, x)),), (places.size,), root=x.root)

@@ -160,7 +160,10 @@ def _counter(body, value):
             if other is None or other.array.size != 1 or maker.options.fused:
                 return None
             more += int(other.array.reshape(()))
-            value = next(v for v in maker.inputs if v is not other)
+            rest = [v for v in maker.inputs if v is not other]  # none where it is added to itself
+            if len(rest) != 1:
+                return None
+            value = rest[0]
         else:
             value = maker.inputs[0]
     place = body.graph.inputs.index(value)
