@@ -5,8 +5,9 @@ the files of the Keras that is installed.
     python tools/record_masks.py pack FOLDER                    # what is there -> tests/data/keras/masks.zip
 
 masks.zip holds what Keras 2.15 and 3.3 (merged alone) answered on TensorFlow and 3.15 on PyTorch: three sets
-of rules for masks. In the .npz files x0, x1, ... went in and y0, y1, ... came out. The files of Keras 2 are
-kept as .h5, the others as .keras.
+of rules for masks; of the networks that Keras builds on TensorFlow alone what 2.15 and 3.12 answered. In the
+.npz files x0, x1, ... went in and y0, y1, ... came out. The files of Keras 2 are kept as .h5, the others as
+.keras.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def record(folder, names=()):
     import numpy as np
 
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for make in masked_networks.NETWORKS:
+    tensorflow = keras.__version__ < "3" or keras.backend.backend() == "tensorflow"
+    for make in masked_networks.NETWORKS + masked_networks.ON_TENSORFLOW * tensorflow:
         if names and make.__name__ not in names:
             continue
         model, given = masked_networks.built(make, keras)

@@ -186,13 +186,32 @@ def explicit(keras):
     return keras.Model([x, z, m], made, name="explicit")
 
 
+def unrolled(keras):
+    """Recurrent layers whose loop is written out: one that goes backwards has other frames zeroed than the
+    masked ones. Keras builds them on TensorFlow alone.
+    """
+    L = keras.layers
+    x = keras.Input((LENGTH, WIDTH), name="frames")
+    m, made = L.Masking(-1.0)(x), []
+    for cell in cells(L).values():
+        for backwards in (True, False):
+            options = {"unroll": True, "zero_output_for_mask": True, "go_backwards": backwards}
+            y = cell(2, return_sequences=True, **options)(m)
+            made += [y, L.GRU(2)(y), cell(2, unroll=True, go_backwards=backwards)(m)]
+        made.append(cell(2, return_sequences=True, unroll=True, go_backwards=True)(m))
+        for sequences in (True, False):
+            made.append(L.Bidirectional(cell(2, return_sequences=sequences, unroll=True))(m))
+    return keras.Model(x, made, name="unrolled")
+
+
 NETWORKS = [recurrent, stacks, between, merged, nested, chain, explicit]
+ON_TENSORFLOW = [unrolled]
 
 
 def built(make, keras, seed=0):
     """(the network with random weights, its inputs by name)."""
     keras.utils.set_random_seed(0)
-    model, rng = make(keras), np.random.default_rng([seed, NETWORKS.index(make)])
+    model, rng = make(keras), np.random.default_rng([seed, (NETWORKS + ON_TENSORFLOW).index(make)])
     for v in model.weights:
         if "float" not in str(v.dtype):
             continue  # a generator's seed

@@ -289,7 +289,8 @@ def _below(context, name):
 @dataclass
 class _Run:
     """A recurrent layer at work: every frame's output at its own frame, the last one computed, all final
-    states.
+    states. ``unrolled``: the mask of frames that Keras sets to 0 where it unrolls a layer that goes
+    backwards: outputs in the order they are computed, by the mask in the order of the frames.
     """
 
     sequence: str
@@ -298,6 +299,7 @@ class _Run:
     reverse: bool
     return_sequences: bool
     return_state: bool
+    unrolled: str | None = None
 
     def output(self, context, suffix, flipped=False):
         """Keras's output: the sequence in the order it was computed (``flipped``: in the other), or the last
@@ -309,6 +311,11 @@ class _Run:
             y = self.sequence
             y = context.add(layers.Reverse, y, suffix=f"{suffix}.reverse") if self.reverse else y
             return context.add(layers.Last, y, suffix=f"{suffix}.last")
+        if self.unrolled:
+            y = context.add(layers.Reverse, self.sequence, suffix=f"{suffix}.computed")
+            wide = context.mask_values.wide(self.unrolled, context.width(y))
+            y = context.add(layers.Multiply, y, wide, suffix=f"{suffix}.zeroed")
+            return context.add(layers.Reverse, y, suffix=suffix) if flipped else y
         return (
             context.add(layers.Reverse, self.sequence, suffix=suffix)
             if self.reverse != flipped
@@ -321,6 +328,7 @@ def _run(context, x, initial, both=False) -> _Run:
     config, mask = context.config, context.mask
     zero = config.flag("zero_output_for_mask", False)
     config.only("time_major", False)
+    unroll = config.flag("unroll", False)
     if config.flag("stateful", False):
         context.assumptions.append(
             f"{context.layer.where}: stateful=True; here every call starts from zeros, and a stream keeps "
@@ -341,7 +349,7 @@ def _run(context, x, initial, both=False) -> _Run:
             expected=f"{wanted} tensors",
             found=str(len(initial)),
         )
-    fields = {"reverse": reverse}
+    fields, unrolled = {"reverse": reverse}, None
     if mask:
         standalone = _standalone(context)
         if initial and standalone:
@@ -351,7 +359,8 @@ def _run(context, x, initial, both=False) -> _Run:
                 found=f"initial_state and the mask of {context.masks[0].where}",
             )
         zero = sequences and not standalone if both else zero
-        fields |= {"mask": mask, "masked_output": "zero" if zero else "hold"}
+        unrolled = mask if zero and reverse and sequences and unroll else None
+        fields |= {"mask": mask, "masked_output": "zero" if zero and not unrolled else "hold"}
     last_is_state = not mask or not (zero or initial)
     initial, states = list(initial), []
     for number, (kind, cell) in enumerate(cells):
@@ -361,7 +370,7 @@ def _run(context, x, initial, both=False) -> _Run:
             last_is_state, kind, cell = False, layers.Scan, kind.fields(x, bool(own))
         x = context.add(kind, x, *own, suffix=f".{number}" if len(cells) > 1 else "", **cell | fields)
         states += [f"{x}:{s}" for s in names]
-    return _Run(x, f"{x}:h" if last_is_state else None, states, reverse, sequences, state)
+    return _Run(x, f"{x}:h" if last_is_state else None, states, reverse, sequences, state, unrolled)
 
 
 def _standalone(context):
