@@ -310,6 +310,12 @@ class _Calls:
                 continue
             old, features = self.call[name], self.call.signals[name].features
             signal = self.call.signals[name]
+            if self.by_rows and signal.time:
+                raise refused(
+                    "has one frame in each of its rows, and a recurrent layer takes the rows for its frames",
+                    where=f"input {name!r}",
+                    fix="Export it from an input of (frames, features), without the axis of size one.",
+                )
             if signal.time and signal.length != 1:
                 features = (signal.length, *features)
             axes = old.axes if signal.time and signal.length == 1 else "btf"

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from onnx_answers import assert_same, imported
 from onnx_bytes import model, node, numbers, port, whole
+from onnx_exports import recorded
 
+import rnnrt
 from rnnrt import ShapeError, UnsupportedModelError
 
 RNN = {"W": numbers(1, 4, 5), "R": numbers(1, 4, 4), "one": whole(1)}
@@ -113,3 +115,16 @@ def test_an_input_of_a_number_must_be_fixed(tmp_path):
     x = numbers(1, 3, 5)
     np.testing.assert_array_equal(made(x), 2 * x)
     assert "the input 'scale' is 2.0" in made.assumptions
+
+
+@pytest.mark.parametrize("opset", (18, 20, 23))
+def test_rows_with_a_frame_each_are_not_the_frames_of_a_recurrent_layer(opset, tmp_path):
+    """The sizes of batch and time change places behind the layer: no reading holds for a batch."""
+    names = [b"\n\x06val_56", b"\n\x06val_58", b"\n\x06val_65"]
+    before, after = b"".join(names), b"".join([names[1], names[0], names[2]])
+    content = recorded()[0][f"norm_gru.new{opset}"]
+    assert content.count(before) == 1
+    path = tmp_path / "turned.onnx"
+    path.write_bytes(content.replace(before, after))
+    with pytest.raises(UnsupportedModelError, match="takes the rows for its frames"):
+        rnnrt.from_onnx(path)
