@@ -12,9 +12,9 @@ static size_t padded(size_t bytes) { return rnnrt_round_up(bytes, 64); }
 
 /* Of an arena without rows and work. */
 static size_t bare_bytes(const struct rnnrt_plan *plan) {
-    return padded(sizeof(struct rnnrt_arena) +
-                  plan->count * (sizeof(struct op_place) + sizeof(struct rnnrt_arena *)) +
-                  plan->value_count * (sizeof(struct value_place) + sizeof(size_t)));
+    return padded(
+        sizeof(struct rnnrt_arena) + plan->count * (sizeof(struct op_place) + sizeof(struct rnnrt_arena *)) +
+        plan->value_count * (sizeof(struct value_place) + sizeof(size_t)) + plan->rooms * sizeof(size_t));
 }
 
 /* A bare arena in zeroed memory of bare_bytes. */
@@ -27,56 +27,84 @@ static struct rnnrt_arena *bare(void *memory, const struct rnnrt_plan *plan) {
     arena->ops = (struct op_place *)(arena + 1);
     arena->values = (struct value_place *)(arena->ops + plan->count);
     arena->total = (size_t *)(arena->values + plan->value_count);
-    arena->inner = (struct rnnrt_arena **)(arena->total + plan->value_count);
+    arena->rooms = arena->total + plan->value_count;
+    arena->inner = (struct rnnrt_arena **)(arena->rooms + plan->rooms);
     return arena;
 }
 
-/* Gives every op and value its place for `batch` rows and `block` frames; *floats: what `work` must hold. */
+/* Places what op r needs for itself from *at on: its scratch, and where frames of inputs that wait are put
+ * side by side. */
+static void place_own(struct rnnrt_arena *arena, size_t r, size_t batch, size_t frames, size_t scratch,
+                      size_t *at) {
+    const struct rnnrt_plan *plan = arena->plan;
+    const struct rnnrt_op *op = &plan->ops[r];
+    arena->ops[r].scratch = *at;
+    *at = rnnrt_round_up(*at + scratch + 16, 16);
+    for (int32_t i = 0; op->joins && i < op->desc.inputs; i++) {
+        if (!op->lag[i] || op->from_whole[i]) continue;
+        size_t width = (size_t)plan->values[op->desc.input[i]].width * batch;
+        arena->ops[r].joined[i] = *at;
+        *at = rnnrt_round_up(*at + rnnrt_times(frames, width) + 16, 16);
+    }
+}
+
+/* The most frames that come to op r at an invocation. */
+static size_t most_frames(const struct rnnrt_arena *arena, size_t r, size_t block) {
+    const struct rnnrt_op *op = &arena->plan->ops[r];
+    size_t frames = SIZE_MAX;
+    if (op->desc.kind == rnnrt_kind_input) return block;
+    for (int32_t i = 0; i < op->counted; i++) {
+        size_t capacity = op->from_whole[i] ? block : arena->values[op->desc.input[i]].capacity;
+        frames = rnnrt_smaller(frames, capacity + (op->joins ? op->lag[i] : 0));
+    }
+    return frames;
+}
+
+/* Gives every op and value its place for `batch` rows and `block` frames; *floats: what `work` must hold.
+ *
+ * First what an op needs for itself, one op after the other in the same place; then the rooms of values; then
+ * what whole ops need for themselves, which may run at once. */
 static enum rnnrt_status find_places(struct rnnrt_arena *arena, size_t batch, size_t block, size_t *floats) {
     const struct rnnrt_plan *plan = arena->plan;
-    size_t work = 0;
+    size_t own = 0, work = 0;
     for (size_t v = 0; v < plan->value_count; v++) arena->values[v].capacity = 0;
+    memset(arena->rooms, 0, plan->rooms * sizeof *arena->rooms);
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
-        struct op_place *place = &arena->ops[r];
-        size_t frames = SIZE_MAX;
-        bool joins = op->joins;
-        for (int32_t i = 0; i < op->desc.inputs; i++) {
-            size_t capacity = arena->values[op->desc.input[i]].capacity;
-            if (i >= op->counted) continue;
-            if (op->from_whole[i]) capacity = block;
-            if (joins) capacity += op->lag[i];
-            frames = rnnrt_smaller(frames, capacity);
-        }
-        if (op->desc.kind == rnnrt_kind_input) frames = block;
+        size_t frames = most_frames(arena, r, block), at = 0;
         struct rnnrt_sizes sizes = {0, frames};
         size_t cells = rnnrt_recurrent(op->desc.kind) && !op->scan ? 4 * (size_t)op->desc.units : 0;
         size_t numbers = (size_t)op->desc.input_size + (size_t)op->desc.output_size + cells;
         /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
         if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) return RNNRT_NO_MEMORY;
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
-        place->frames = frames;
-        place->scratch = work;
-        work = rnnrt_round_up(work + sizes.scratch + 16, 16);
-        for (int32_t i = 0; joins && i < op->desc.inputs; i++) {
-            if (!op->lag[i] || op->from_whole[i]) continue;
-            size_t width = (size_t)plan->values[op->desc.input[i]].width * batch;
-            place->joined[i] = work;
-            work = rnnrt_round_up(work + rnnrt_times(frames, width) + 16, 16);
-        }
+        arena->ops[r].frames = frames;
+        place_own(arena, r, batch, frames, sizes.scratch, op->whole ? &work : &at);
+        own = rnnrt_larger(own, at);
         for (size_t slot = 0; slot < op->slots; slot++) {
-            size_t v = op->value + slot;
-            struct value_place *value = &arena->values[v];
-            if (!plan->values[v].used) continue;
-            value->capacity = slot == 0 || plan->values[v].timed ? sizes.capacity : 1;
-            value->work = work;
-            work = rnnrt_round_up(
-                work + rnnrt_times(value->capacity, batch * (size_t)plan->values[v].width) + 16, 16);
+            const struct rnnrt_value *value = &plan->values[op->value + slot];
+            struct value_place *place = &arena->values[op->value + slot];
+            if (!value->used) continue;
+            place->capacity = slot == 0 || value->timed ? sizes.capacity : 1;
+            size_t *room = &arena->rooms[value->room],
+                   size = rnnrt_times(place->capacity, batch * (size_t)value->width) + 16;
+            *room = rnnrt_larger(*room, rnnrt_round_up(size, 16));
         }
-        if (work >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
+        if (own + work >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
     }
-    *floats = work + 64;
-    return RNNRT_OK;
+    for (size_t k = 0, size; k < plan->rooms; k++, own += size) {
+        size = arena->rooms[k];
+        arena->rooms[k] = own;
+        if (own + size >= RNNRT_MOST / sizeof(float)) return RNNRT_NO_MEMORY;
+    }
+    for (size_t r = 0; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        for (size_t slot = 0; slot < op->slots; slot++)
+            arena->values[op->value + slot].work = arena->rooms[plan->values[op->value + slot].room];
+        if (op->whole) arena->ops[r].scratch += own; /* its inputs never wait: they are whole */
+    }
+    *floats = own + work + 64;
+    return *floats >= RNNRT_MOST / sizeof(float) ? RNNRT_NO_MEMORY : RNNRT_OK;
 }
 
 /* The plan inside op r, which runs once a frame on whole inputs of *frames frames; NULL: there is none. */

@@ -48,6 +48,7 @@ struct rnnrt_arena {
     struct op_place *ops;
     struct value_place *values;
     size_t *total;              /* room for rnnrt_plan_totals */
+    size_t *rooms;              /* (plan->rooms) offsets (floats) into `work`; sizes while it is laid out */
     struct rnnrt_arena **inner; /* of the plans inside */
     bool has_inner;
     bool placed; /* it lies in one piece in memory of another's, is never fitted anew, and nothing of it is

@@ -161,6 +161,7 @@ struct rnnrt_value {
     bool full;     /* kept for its whole length */
     bool backward; /* an rnn, gru or lstm reads it from the last frame to the first */
     bool timed;
+    size_t room; /* of an arena, in which its chunks lie; where `used` */
 };
 
 /* Numbers of 4 bytes that may be read while a plan is made, and how many were. */
@@ -189,6 +190,7 @@ struct rnnrt_plan {
     struct rnnrt_op *ops;
     struct rnnrt_value *values;
     size_t value_count;
+    size_t rooms; /* of an arena, that values lie in one after the other */
     size_t inputs, outputs;
     int32_t *output; /* value numbers */
     int32_t stages;
@@ -274,6 +276,8 @@ static inline struct rnnrt_rate rnnrt_rate_of(const struct rnnrt_op *op) {
 
 /* When the checked ops of a plan run, and what they wait for. */
 enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan);
+/* Gives every value its room: in none are two at a time. */
+enum rnnrt_status rnnrt_share_rooms(struct rnnrt_plan *plan);
 /* How many frames wait at each input of a join (op->lag), or that no number is enough (op->apart). */
 enum rnnrt_status rnnrt_count_lags(struct rnnrt_plan *plan);
 /* Total frames of every value after frames[c] frames of the inputs of every clock (where those of a plan that

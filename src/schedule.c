@@ -320,6 +320,7 @@ enum rnnrt_status rnnrt_schedule(struct rnnrt_plan *plan) {
     order(plan);
     if ((status = rnnrt_count_lags(plan))) return status;
     keep_whole_values(plan);
+    if ((status = rnnrt_share_rooms(plan))) return status;
     return find_phases(plan);
 }
 
