@@ -208,8 +208,11 @@ def _affine(weight, x, bias):
     return y if bias is None else y + bias.astype(x.dtype)
 
 
-def dense(layer, x):
-    return apply(layer.activation, _affine(layer.weight, x, layer.bias))
+def dense(layer, x, *added):
+    y = _affine(layer.weight, x, layer.bias)
+    for r in added:
+        y = r + y
+    return apply(layer.activation, y)
 
 
 def embedding(layer, x):

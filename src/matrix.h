@@ -30,7 +30,8 @@ struct rnnrt_piece {
  * as of the row copied together; `first` is then where the row's first number stands in the whole sum. (Of a
  * matrix of more than RNNRT_DOT_MAX_OUTPUTS outputs: fewer are dots, whose lanes cross no pieces.)
  *
- * `rectified`: y is relu of that. */
+ * `plus` (rows, outputs), plus_stride floats apart: added to that, once it is summed. `rectified`: y is relu
+ * of all. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
@@ -38,6 +39,8 @@ struct rnnrt_product {
     size_t y_stride;
     const float *bias; /* (outputs), or NULL; not read where `add` */
     bool add, rectified;
+    const float *plus; /* or NULL */
+    size_t plus_stride;
     const struct rnnrt_piece *pieces;
     size_t piece_count;
     bool joined;

@@ -57,10 +57,10 @@ static bool time_fits(const struct rnnrt_plan *plan, const struct rnnrt_layer_de
 }
 
 static bool takes_several(int32_t kind) {
-    return kind == rnnrt_kind_concatenate || kind == rnnrt_kind_add || kind == rnnrt_kind_multiply ||
-           kind == rnnrt_kind_maximum || kind == rnnrt_kind_divide || kind == rnnrt_kind_greater ||
-           kind == rnnrt_kind_greater_equal || kind == rnnrt_kind_equal || kind == rnnrt_kind_where ||
-           rnnrt_reads_once(kind);
+    return kind == rnnrt_kind_dense || kind == rnnrt_kind_concatenate || kind == rnnrt_kind_add ||
+           kind == rnnrt_kind_multiply || kind == rnnrt_kind_maximum || kind == rnnrt_kind_divide ||
+           kind == rnnrt_kind_greater || kind == rnnrt_kind_greater_equal || kind == rnnrt_kind_equal ||
+           kind == rnnrt_kind_where || rnnrt_reads_once(kind);
 }
 
 static bool consults_mask(const struct rnnrt_layer_desc *desc) {

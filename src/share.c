@@ -34,6 +34,7 @@ static void outputs_of(void *argument, size_t member) {
     struct rnnrt_product call = *cut->call;
     call.y += from;
     if (call.bias) call.bias += from;
+    if (call.plus) call.plus += from;
     cut->kernels->product(&w, &call);
 }
 
@@ -50,6 +51,7 @@ static void rows_of(void *argument, size_t member) {
     if (call.pieces) call.pieces = pieces;
     else call.x += from * call.x_stride;
     call.y += from * call.y_stride;
+    if (call.plus) call.plus += from * call.plus_stride;
     call.rows = rnnrt_smaller(cut->size, rows - from);
     cut->kernels->product(cut->w, &call);
 }

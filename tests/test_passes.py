@@ -486,6 +486,34 @@ def test_random_graphs_answer_alike_before_and_after(streamable):
     assert fewer > 60
 
 
+def test_a_sum_is_taken_into_a_product_of_single_frames():
+    b = Chain()
+    one_tap = {"weight": normal(6, 1, 6), "bias": normal(6)}
+    residual = b.add(Add, "residual", b.x, b.dense(b.x))
+    skip = b.add(Add, "skip", b.add(Conv1D, "one_tap", residual, **one_tap), residual)
+    graph = b.done(y=b.add(Activation, "relu", skip, activation="relu"))
+    made = passes.optimise(graph)
+    assert [x.inputs for x in made.layers if x.kind == "dense"] == [("x", "x"), ("residual", "residual")]
+    assert kinds(made) == ["dense", "dense"] and made["skip"].activation.name == "relu"
+    same_answers(graph, made)
+    model = rnnrt.from_graph(graph)
+    x = normal(9, 6)
+    stream = model.stream()
+    np.testing.assert_array_equal(model(x), [stream.step(frame) for frame in x])
+
+
+@pytest.mark.parametrize("kind", [Multiply, Concatenate, Add])
+def test_what_is_not_a_sum_of_two_or_is_read_elsewhere_stays(kind):
+    b = Chain()
+    product = b.dense(b.x)
+    joined = b.add(kind, "joined", product, b.x)
+    shown = {"product": product} if kind is Add else {}
+    graph = b.done(y=joined, **shown)
+    made = passes.optimise(graph)
+    assert kinds(made) == ["dense", kind.kind]
+    same_answers(graph, made)
+
+
 def test_the_given_graph_is_not_changed():
     b = Chain()
     graph = b.done(y=b.add(Activation, "relu", b.bn(b.dense(b.x)), activation="relu"))

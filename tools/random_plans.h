@@ -389,6 +389,11 @@ static void add_row(struct made_plan *m, int inside) {
         desc->timed = timed;
         choose_sizes(m, desc, timed);
     }
+    if (desc->kind == rnnrt_kind_dense && chance(30)) { /* something is added to it */
+        desc->input[1] = a_value(m, timed, &desc->output_size);
+        if (desc->input[1] < 0) return;
+        desc->inputs = 2;
+    }
     if (desc->kind == rnnrt_kind_scan) {
         struct rnnrt_layer_desc *before = desc; /* frames of the right width */
         if (timed) *++desc = *before;

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
-from .base import FrameByFrame, TensorSpec, after_product, layer_class, no_work
+from .base import FrameByFrame, TensorSpec, after_product, aligned, layer_class, no_work
 from .function import LINEAR
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @layer_class
 class Dense(FrameByFrame):
-    """y = activation(W x + b), on every frame. weight (out, in), bias (out,) or None."""
+    """y = activation(W x + b), on every frame; with a second input r of y's width, activation(r + (W x + b)).
+    weight (out, in), bias (out,) or None.
+    """
 
     weight: Weights = None
     bias: OptionalWeights = None
@@ -27,15 +29,21 @@ class Dense(FrameByFrame):
         self._expect_matrix("weight")
         self._expect("bias", self.weight.shape[:1], "one per output")
 
-    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+    def infer(self, x: TensorSpec, *added: TensorSpec) -> tuple[TensorSpec, ...]:
         self._width(x, self.weight.shape[1], "the weight")
+        if len(added) > 1:
+            raise ShapeError("adds more than one input", where=self.where, found=", ".join(map(str, added)))
+        for r in added:
+            self._width(r, self.weight.shape[0], "what it is added to")
+            x = aligned(self, (x, r))
         return (dataclasses.replace(x, features=(self.weight.shape[0],)),)
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {"weight": self.weight, "bias": self.bias, "activation": self.activation.pair}
 
-    def work(self, x: TensorSpec) -> Work:
-        return self.weight.size, after_product(self.bias, self.activation, len(self.weight))
+    def work(self, x: TensorSpec, *added: TensorSpec) -> Work:
+        outputs = len(self.weight)
+        return self.weight.size, after_product(self.bias, self.activation, outputs) + len(added) * outputs
 
 
 @layer_class

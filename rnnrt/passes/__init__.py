@@ -12,21 +12,24 @@ import numpy as np
 
 from ..graph import Graph
 from ..layers import Scan, TimeDistributed
-from .folding import fold_batch_norm, fuse_activation
+from .folding import fold_batch_norm, fuse_activation, fuse_sum
 from .lifting import lift
 from .products import cut_products
 from .trivial import drop_dead, drop_trivial
 
 
-def optimise(graph: Graph, lifted=True) -> Graph:
-    """``graph`` after every pass; with ``lifted`` false the known cells among its scans stay scans."""
+def optimise(graph: Graph, lifted=True, outermost=True) -> Graph:
+    """``graph`` after every pass; with ``lifted`` false the known cells among its scans stay scans.
+
+    Sums inside Scan and TimeDistributed layers stay layers: cells are told by them.
+    """
     with np.errstate(
         over="ignore", invalid="ignore"
     ):  # what leaves float32's range is looked at, not warned of
         for one in PASSES:
             if one is optimise_inner:
                 graph = one(graph, lifted)
-            elif lifted or one is not lift:
+            elif (lifted or one is not lift) and (outermost or one is not fuse_sum):
                 graph = one(graph)
     return graph
 
@@ -35,7 +38,7 @@ def optimise_inner(graph: Graph, lifted=True) -> Graph:
     """Every pass on the graphs inside TimeDistributed and Scan layers."""
     return graph.replace(
         [
-            dataclasses.replace(x, graph=optimise(x.graph, lifted))
+            dataclasses.replace(x, graph=optimise(x.graph, lifted, outermost=False))
             if isinstance(x, (TimeDistributed, Scan))
             else x
             for x in graph.layers
@@ -51,5 +54,6 @@ PASSES = (
     drop_trivial,
     drop_dead,
     fold_batch_norm,
+    fuse_sum,
     fuse_activation,
 )

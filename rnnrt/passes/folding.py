@@ -1,14 +1,15 @@
-"""Batch normalisations and activations taken into the products beside them."""
+"""Batch normalisations, sums and activations taken into the products beside them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
 from ..graph import Graph
-from ..layers import Activation, Affine, BatchNormalization, Conv1D, Conv2D, ConvTranspose1D, Dense
+from ..layers import Activation, Add, Affine, BatchNormalization, Conv1D, Conv2D, ConvTranspose1D, Dense
+from ..layers.base import layer_of
 from ..layers.function import LINEAR
 from ..layers.recurrent import Recurrent
 from .rewriting import absorb
@@ -27,6 +28,35 @@ def fold_batch_norm(graph: Graph) -> Graph:
     where the two are apart, too, and in the fold the bias and the mean cancel in float64.
     """
     return _fold_into_readers(absorb(graph, _scaled_output))
+
+
+def fuse_sum(graph: Graph) -> Graph:
+    """The sum of a product of single frames and something else taken into the product, where nothing else
+    reads that.
+    """
+    uses = Counter(layer_of(r) for x in graph.layers for r in x.reads)
+    uses.update(layer_of(output.value) for output in graph.outputs)
+    layers = {x.name: x for x in graph.layers}
+    for layer in graph.layers:
+        if layer.kind != Add.kind or len(layer.inputs) != 2 or layer.name in graph.decisive:
+            continue
+        for source, other in (layer.inputs, layer.inputs[::-1]):
+            product = layers.get(source)
+            if product is not None and uses[source] == 1 and _is_of_single_frames(product):
+                weight = product.weight.reshape(len(product.weight), -1)
+                inputs = (*product.inputs, other)
+                layers[layer.name] = Dense(layer.name, inputs, weight=weight, bias=product.bias)
+                del layers[source]
+                break
+    return graph.replace(layers.values())
+
+
+def _is_of_single_frames(layer):
+    """Whether it is W x + b of one frame at a time, and no more."""
+    if isinstance(layer, Conv1D):
+        one_tap = layer.weight.shape[1] == 1 and layer.stride == layer.groups == 1
+        return one_tap and layer.padding in ("same", (0, 0)) and layer.activation == LINEAR
+    return isinstance(layer, Dense) and len(layer.inputs) == 1 and layer.activation == LINEAR
 
 
 def fuse_activation(graph: Graph) -> Graph:
@@ -62,8 +92,8 @@ def _keeps_digits(layer):
 
 def _scaled_output(product, layer):
     """scale (W x + b) + offset as one product, or None."""
-    affine = _scale_and_offset(layer)
-    if affine is None or not isinstance(product, _PRODUCTS) or product.activation != LINEAR:
+    affine, plain = _scale_and_offset(layer), isinstance(product, _PRODUCTS) and len(product.inputs) == 1
+    if affine is None or not plain or product.activation != LINEAR:
         return None
     scale, offset = affine
     rows = scale.reshape((-1,) + (1,) * (product.weight.ndim - 1))

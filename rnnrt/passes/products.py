@@ -30,7 +30,8 @@ def _cut(scan):
     layers, by_name = [], {x.name: x for x in step.layers}
     for layer in step.layers:
         depends.setdefault(layer.name, set().union(*(depends[r] for r in layer.inputs)))
-        joined = by_name.get(layer.inputs[0]) if isinstance(layer, Dense) else None
+        plain = isinstance(layer, Dense) and len(layer.inputs) == 1
+        joined = by_name.get(layer.inputs[0]) if plain else None
         groups, at = {}, 0
         for r in joined.inputs if isinstance(joined, Concatenate) else ():
             width = step.signals[r].width

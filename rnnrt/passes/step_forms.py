@@ -183,6 +183,8 @@ class Step:
         match layer.kind:
             case "dense":
                 made = first.product(layer.weight.astype(np.float64)).biased(layer.bias, on_states)
+                for other in forms[1:]:
+                    made = made.plus(other)
                 return self._activated(layer.activation, made)
             case "affine":
                 return first.scaled(layer.scale.astype(np.float64)).biased(layer.offset, on_states)

@@ -56,8 +56,11 @@ static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *ca
     struct rnnrt_function relu = {.name = RNNRT_RELU};
     if (call->pieces) product_of_pieces(w, call);
     else product_of_one(w, call);
-    for (size_t r = 0; r < call->rows && call->rectified; r++)
-        table.activate(relu, w->outputs, call->y + r * call->y_stride, call->y + r * call->y_stride);
+    for (size_t r = 0; r < call->rows; r++) {
+        float *y = call->y + r * call->y_stride;
+        if (call->plus) table.add(w->outputs, y, call->plus + r * call->plus_stride, y);
+        if (call->rectified) table.activate(relu, w->outputs, y, y);
+    }
 }
 
 void rnnrt_use_sgemm(rnnrt_sgemm *function) {

@@ -35,12 +35,3 @@ VECTOR void fours_terms(const int vectors, const float *w, const float *x, size_
         }
     }
 }
-
-VECTOR vf fours_start(int r, const float *start, size_t start_stride, size_t outputs) {
-    if (!start) return vf_set(0.0f);
-    if (!start_stride) return vf_repeat_four(start, outputs);
-    return vf_load_fours(start + (size_t)r * FOURS * start_stride, start_stride, outputs);
-}
-VECTOR void fours_end(int r, float *y, size_t y_stride, size_t outputs, vf total) {
-    vf_store_fours(y + (size_t)r * FOURS * y_stride, y_stride, total, outputs);
-}

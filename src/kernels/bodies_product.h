@@ -29,31 +29,79 @@ static void pack(struct rnnrt_matrix *w, const float *restrict weight, void *res
 }
 
 /* What a product reads of its rows: see struct rnnrt_product. `room`: how many terms the first segment takes;
- * `floor`: what its outputs are at least, 0 or minus infinity. */
+ * `plus`: for the outputs of the tile at work, of row 0; `floor`: what its outputs are at least, 0 or minus
+ * infinity. */
 struct input {
     const struct rnnrt_piece *pieces;
     size_t count, depth, room;
     bool joined;
+    const float *plus;
+    size_t plus_stride;
     float floor;
 };
 
 #include "bodies_fours.h"
 
-/* What the outputs of row r, vector v start from, and where they go; `last`: how many lanes of the last
- * vector exist; `fours`: of FOURS rows from r * FOURS on. */
-VECTOR vf tile_start(const int vectors, const bool fours, int r, int v, const float *start,
-                     size_t start_stride, size_t last) {
-    if (!start) return vf_set(0.0f);
-    if (fours) return fours_start(r, start, start_stride, last);
-    const float *place = start + (size_t)r * start_stride + v * LANES;
-    return v == vectors - 1 && last < LANES ? vf_load_n(place, last) : vf_load(place);
+/* Vector v of a row of outputs, of which the last has `last` lanes; `fours`: of FOURS rows, `stride` apart.
+ */
+VECTOR vf outputs_load(const int vectors, const bool fours, int v, const float *row, size_t stride,
+                       size_t last) {
+    if (fours) return vf_load_fours(row, stride, last);
+    return v == vectors - 1 && last < LANES ? vf_load_n(row + v * LANES, last) : vf_load(row + v * LANES);
 }
-VECTOR void tile_end(const int vectors, const bool fours, int r, int v, float *y, size_t y_stride,
-                     size_t last, vf total) {
-    float *place = y + (size_t)r * y_stride + v * LANES;
-    if (fours) fours_end(r, y, y_stride, last, total);
-    else if (v == vectors - 1 && last < LANES) vf_store_n(place, total, last);
-    else vf_store(place, total);
+VECTOR void outputs_store(const int vectors, const bool fours, int v, float *row, size_t stride, size_t last,
+                          vf made) {
+    if (fours) vf_store_fours(row, stride, made, last);
+    else if (v == vectors - 1 && last < LANES) vf_store_n(row + v * LANES, made, last);
+    else vf_store(row + v * LANES, made);
+}
+/* The same of what all rows start from: the bias, or NULL for nothing. */
+VECTOR vf outputs_bias(const int vectors, const bool fours, int v, const float *bias, size_t last) {
+    if (!bias) return vf_set(0.0f);
+    return fours ? vf_repeat_four(bias, last) : outputs_load(vectors, false, v, bias, 0, last);
+}
+
+/* What the rows of a tile start from: `start`, each its own, `stride` apart, or where that is 0 the same. */
+VECTOR void outputs_begin(const int rows, const int vectors, const bool fours, const float *start,
+                          size_t stride, size_t last, vf total[][8]) {
+    if (!start || !stride) {
+        UNROLL_FOR(int v = 0; v < vectors; v++) {
+            vf bias = outputs_bias(vectors, fours, v, start, last);
+            UNROLL_FOR(int r = 0; r < rows; r++) total[r][v] = bias;
+        }
+        return;
+    }
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        KEEP_WALKING(start);
+        UNROLL_FOR(int v = 0; v < vectors; v++)
+            total[r][v] = outputs_load(vectors, fours, v, start, stride, last);
+        start += fours ? FOURS * stride : stride;
+    }
+}
+
+/* y = max(floor, plus + (total + sum)). */
+VECTOR void outputs_end(const int rows, const int vectors, const bool fours, vf total[][8], vf sum[][8],
+                        const float *plus, size_t plus_stride, vf floor, float *y, size_t stride,
+                        size_t last) {
+    if (plus) { /* the smaller code of a loop of its own is worth it: most products have none */
+        UNROLL_FOR(int r = 0; r < rows; r++) {
+            KEEP_WALKING(plus);
+            UNROLL_FOR(int v = 0; v < vectors; v++) {
+                vf more = outputs_load(vectors, fours, v, plus, plus_stride, last);
+                sum[r][v] = vf_add(more, vf_add(total[r][v], sum[r][v]));
+            }
+            plus += fours ? FOURS * plus_stride : plus_stride;
+        }
+    } else {
+        UNROLL_FOR(int r = 0; r < rows; r++)
+            UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_add(total[r][v], sum[r][v]);
+    }
+    UNROLL_FOR(int r = 0; r < rows; r++) {
+        KEEP_WALKING(y);
+        UNROLL_FOR(int v = 0; v < vectors; v++)
+            outputs_store(vectors, fours, v, y, stride, last, vf_max(floor, sum[r][v]));
+        y += fours ? FOURS * stride : stride;
+    }
 }
 VECTOR void tile_clear(const int rows, const int vectors, vf sum[][8]) {
     UNROLL_FOR(int r = 0; r < rows; r++)
@@ -100,10 +148,8 @@ VECTOR void tile(const int rows, const int vectors, const bool fours, const floa
     vf sum[MOST_ROWS][8], total[MOST_ROWS][8];
     size_t depth = in->depth, room = in->room, p = 0, from = 0;
     bool segments = in->joined ? depth * in->count > room : in->count > 1 || depth > room;
-    UNROLL_FOR(int r = 0; r < rows; r++)
-        UNROLL_FOR(int v = 0; v < vectors; v++)
-            total[r][v] =
-                segments ? tile_start(vectors, fours, r, v, start, start_stride, last) : vf_set(0.0f);
+    if (segments) outputs_begin(rows, vectors, fours, start, start_stride, last, total);
+    else tile_clear(rows, vectors, total);
     tile_clear(rows, vectors, sum);
     for (;;) {
         if (segments && 2 * rows * vectors > REGISTERS - 8) WAIT_IN_MEMORY(total);
@@ -123,12 +169,10 @@ VECTOR void tile(const int rows, const int vectors, const bool fours, const floa
         tile_clear(rows, vectors, sum);
         room = RNNRT_SEGMENT;
     }
-    vf floor = vf_set(in->floor);
-    UNROLL_FOR(int r = 0; r < rows; r++)
-        UNROLL_FOR(int v = 0; v < vectors; v++) {
-            vf before = segments ? total[r][v] : tile_start(vectors, fours, r, v, start, start_stride, last);
-            tile_end(vectors, fours, r, v, y, y_stride, last, vf_max(floor, vf_add(before, sum[r][v])));
-        }
+    if (!segments) outputs_begin(rows, vectors, fours, start, start_stride, last, total);
+    const float *plus = in->plus ? in->plus + row * in->plus_stride : NULL;
+    outputs_end(rows, vectors, fours, total, sum, plus, in->plus_stride, vf_set(in->floor), y, y_stride,
+                last);
 }
 
 /* One row whose terms stand in one piece: nothing to look up, which a small step feels. */
@@ -137,14 +181,14 @@ typedef void wide_tile(const float *w, size_t panel, size_t depth, const float *
 VECTOR void tile_of_one(const int vectors, const float *w, size_t panel, size_t depth, const float *start,
                         const float *x, float *y, size_t last) {
     vf sum[1][8], total[8];
-    UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = tile_start(vectors, false, 0, v, start, 0, last);
+    UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = outputs_bias(vectors, false, v, start, last);
     for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
         tile_clear(1, vectors, sum);
         tile_terms(1, vectors, w, panel, x, 0, from,
                    depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT, sum);
         UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = vf_add(total[v], sum[0][v]);
     }
-    UNROLL_FOR(int v = 0; v < vectors; v++) tile_end(vectors, false, 0, v, y, 0, last, total[v]);
+    UNROLL_FOR(int v = 0; v < vectors; v++) outputs_store(vectors, false, v, y, 0, last, total[v]);
 }
 #define WIDE_TILE(v)                                                                                     \
     static void wide_##v(const float *w, size_t panel, size_t depth, const float *start, const float *x, \
@@ -345,19 +389,23 @@ static void dots_across(size_t outputs, const float *w, size_t w_stride, const f
 VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piece *whole) {
     size_t room = RNNRT_SEGMENT - (call->joined ? call->first % RNNRT_SEGMENT : 0);
     float floor = call->rectified ? 0.0f : -INFINITY;
-    if (call->pieces)
-        return (struct input){call->pieces, call->piece_count, call->depth, room, call->joined, floor};
+    struct input in = {whole, 1, call->depth, room, false, NULL, call->plus_stride, floor};
     *whole = (struct rnnrt_piece){call->x, call->x_stride};
-    return (struct input){whole, 1, call->depth, room, false, floor};
+    if (call->pieces) in.pieces = call->pieces, in.count = call->piece_count, in.joined = call->joined;
+    return in;
 }
 
-/* The same of outputs that do not pass a tile's end. */
-static void rectify(const struct rnnrt_product *call, size_t column, size_t end) {
-    for (size_t r = 0; r < call->rows && call->rectified; r++)
+/* What a tile does at its end, for outputs that do not pass one. */
+static void finish(const struct rnnrt_product *call, size_t column, size_t end) {
+    if (!call->rectified && !call->plus) return;
+    vf floor = vf_set(call->rectified ? 0.0f : -INFINITY);
+    for (size_t r = 0; r < call->rows; r++)
         for (size_t j = column, n; j < end; j += n) {
             float *y = call->y + r * call->y_stride + j;
             n = rnnrt_smaller(end - j, LANES);
-            vf_store_n(y, vf_max(vf_set(0.0f), vf_load_n(y, n)), n);
+            vf made = vf_load_n(y, n);
+            if (call->plus) made = vf_add(vf_load_n(call->plus + r * call->plus_stride + j, n), made);
+            vf_store_n(y, vf_max(floor, made), n);
         }
 }
 
@@ -374,7 +422,7 @@ static void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t en
         wide_tiles[vectors - 1](weight + at * w->depth, panel, depth, start ? start + at : NULL, call->x,
                                 call->y + at, count - (vectors - 1) * LANES);
     }
-    rectify(call, column, end);
+    finish(call, column, end);
 }
 
 /* The vectors of a tile of so many rows, of `left` that are left. */
@@ -392,7 +440,7 @@ static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t e
         for (size_t r = 0; r < call->rows && !call->add; r++)
             for (size_t j = column; j < end; j++)
                 call->y[r * call->y_stride + j] = call->bias ? call->bias[j] : 0.0f;
-        rectify(call, column, end);
+        finish(call, column, end);
         return;
     }
     size_t rows = call->rows, panel = PANEL * w->depth, y_stride = call->y_stride,
@@ -401,6 +449,7 @@ static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t e
                 *weights = (const float *)w->panels + call->first * PANEL + column * w->depth;
     float *y = call->y + column;
     if (start) start += column;
+    if (call->plus) in.plus = call->plus + column;
     for (size_t left = end - column, at = 0, count; left; left -= count) {
         const float *weight = weights + at / 2 * panel + at % 2 * LANES;
         size_t whole_vectors = left / LANES, few = left % LANES, row = 0;
@@ -422,6 +471,7 @@ static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t e
         at += vectors; /* an odd one is the second of its panel */
         y += count;
         if (start) start += count;
+        if (in.plus) in.plus += count;
     }
 }
 
@@ -457,7 +507,7 @@ static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_produc
             else dots(1, 4, weight, stride, x, from, n, y, to);
         }
     }
-    rectify(call, 0, outputs);
+    finish(call, 0, outputs);
 }
 
 static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {

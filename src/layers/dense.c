@@ -1,10 +1,14 @@
-/* y = activation(W x + b) on every frame; and a graph input. */
+/* y = activation(W x + b) on every frame, or with a second input r activation(r + (W x + b)); and a graph
+ * input. */
 #include "../plan.h"
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     const struct rnnrt_layer_desc *desc = &op->desc;
     *text = "a dense layer needs weights";
     if (!desc->weight) return RNNRT_BAD_LAYER;
+    *text = "a dense layer adds one input of its output size";
+    if (desc->inputs > 2 || (desc->inputs == 2 && plan->values[desc->input[1]].width != desc->output_size))
+        return RNNRT_BAD_LAYER;
     enum rnnrt_status status = RNNRT_OK;
     op->weight =
         rnnrt_plan_pack(plan, desc->weight, 1, (size_t)desc->output_size, (size_t)desc->input_size, &status);
@@ -17,6 +21,7 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation 
            rows = call->frames * call->batch;
     size_t most = call->pulse ? rnnrt_piece(op->work) : rows;
     bool relu = op->desc.activation.name == RNNRT_RELU;
+    const float *plus = op->desc.inputs == 2 ? call->x[1] : NULL;
     for (size_t done = 0, count; done < rows; done += count) {
         count = rnnrt_smaller(most, rows - done);
         float *y = call->y[0] + done * out;
@@ -27,6 +32,8 @@ static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation 
                                               .y = y,
                                               .y_stride = out,
                                               .bias = op->bias,
+                                              .plus = plus ? plus + done * out : NULL,
+                                              .plus_stride = out,
                                               .rectified = relu};
         call->kernels->product(op->weight, &product);
         if (op->desc.activation.name != RNNRT_LINEAR && !relu)

@@ -6,6 +6,20 @@ from case_layers import bidirectional, conv, conv_transpose, dense, one, recurre
 from rnnrt import layers as L
 
 
+def dense_plus(b, x, r, out, **fields):
+    """A product and what is added to it, which is one of the activations' too."""
+    other = b.add(L.Activation, "tanh", dense(b, x, r, out), activation="tanh")
+    return b.add(
+        L.Dense,
+        "sum",
+        x,
+        other,
+        weight=weights(r, out, b.signal(x).width),
+        bias=weights(r, out) if out != 9 else None,
+        **fields,
+    )
+
+
 def residual(b, x, r):
     y = conv(b, x, r, b.signal(x).width, 3, padding=(1, 1), activation="relu")
     y = conv(b, y, r, b.signal(x).width, 5, padding=(4, 0), name="conv2")

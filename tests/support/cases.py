@@ -111,6 +111,9 @@ for _f in L.FUNCTIONS:
     _p = _p.get(_f, (0.3,) * len(L.FUNCTIONS[_f]))
     _positive = [layer(L.Activation, activation="exponential")] * (_f in ("sqrt", "log", "reciprocal"))
     case(f"function_{_f}", stack(*_positive, layer(L.Activation, activation=L.Function(_f, _p))), features=19)
+for _n in (1, 3, 9, 20, 37, 70):
+    case(f"dense_plus_{_n}", lambda b, x, r, n=_n: networks.dense_plus(b, x, r, n), features=min(_n, 33))
+case("dense_plus_relu", lambda b, x, r: networks.dense_plus(b, x, r, 21, activation="relu"))
 case("leaky_dense", to_dense(9, activation=L.Function("leaky_relu", (0.2,))))
 case("softmax", stack(to_dense(21), layer(L.Softmax)))
 case("log_softmax", stack(to_dense(21), layer(L.LogSoftmax)))
