@@ -1,6 +1,5 @@
 /* Which values of a plan lie in the same memory of an arena: a chunk that nobody reads any more gives its
  * room to the next one. What the ops of a deep network touch for one block stays in the nearest cache. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "plan.h"
@@ -50,17 +49,21 @@ static void find_last(const struct rnnrt_plan *plan, int32_t *last) {
 }
 
 enum rnnrt_status rnnrt_share_rooms(struct rnnrt_plan *plan) {
-    struct rooms rooms = {calloc(plan->value_count, sizeof(double)),
-                          calloc(plan->value_count, sizeof(size_t)), 0};
-    int32_t *last = calloc(plan->value_count, sizeof *last);
+    size_t values = plan->value_count;
+    struct rooms rooms = {rnnrt_take_zeroed(&plan->memory, values, sizeof(double)),
+                          rnnrt_take_zeroed(&plan->memory, values, sizeof(size_t)), 0};
+    int32_t *last = rnnrt_take_zeroed(&plan->memory, values, sizeof *last);
     enum rnnrt_status status = rooms.size && rooms.free && last ? RNNRT_OK : RNNRT_NO_MEMORY;
     if (!status) find_last(plan, last);
     for (size_t r = 0; r < plan->count && !status; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         for (size_t slot = 0; slot < op->slots; slot++) {
             struct rnnrt_value *value = &plan->values[op->value + slot];
-            if (value->used)
-                value->room = move_in(plan, &rooms, (slot && !value->timed ? 0 : op->rate) * value->width);
+            double size = (slot && !value->timed ? 0 : op->rate) * value->width;
+            if (!value->used) continue;
+            /* what is given once lies there before the first op runs */
+            bool first = op->desc.kind == rnnrt_kind_input && !op->desc.timed;
+            value->room = first ? plan->rooms++ : move_in(plan, &rooms, size);
         }
         for (int32_t i = 0; i < op->desc.inputs; i++) {
             int32_t v = op->desc.input[i];
@@ -72,8 +75,8 @@ enum rnnrt_status rnnrt_share_rooms(struct rnnrt_plan *plan) {
             if (plan->values[op->value + slot].used && last[op->value + slot] == (int32_t)r)
                 move_out(plan, &rooms, op->value + slot);
     }
-    free(rooms.size);
-    free(rooms.free);
-    free(last);
+    rnnrt_give(&plan->memory, rooms.size);
+    rnnrt_give(&plan->memory, rooms.free);
+    rnnrt_give(&plan->memory, last);
     return status;
 }

@@ -82,7 +82,8 @@ def by_hand(layer, graph):
     numbers = made * y.width
     match layer.kind:
         case "dense" | "conv1d":
-            return product(layer, made)
+            products, others = product(layer, made)
+            return products, others + (len(layer.inputs) - 1) * numbers
         case "conv2d":
             return conv2d(layer, y, made)
         case "conv_transpose1d":
