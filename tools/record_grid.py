@@ -131,10 +131,11 @@ def record(folder, first=0, every=1):
         try:
             keras.backend.clear_session()
             model, arrays = both(description, keras, built, digest)
-            for suffix in (".keras", ".h5"):
-                model.save(folder / f"{number:04}{suffix}")
+            model.save(folder / f"{number:04}.keras")
             np.savez(folder / f"{number:04}.npz", **arrays)
             index[number] = "made"
+            if keras.__version__ > "3.1" or keras.__version__ < "3":  # 3.0 names what is in cells twice
+                model.save(folder / f"{number:04}.h5")
         except Exception as error:  # noqa: BLE001 - whatever this Keras does not build
             index[number] = f"{type(error).__name__}: {str(error).strip()[:160]}"
     backend = keras.backend.backend() if hasattr(keras.backend, "backend") else "tensorflow"

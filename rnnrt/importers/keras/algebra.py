@@ -16,6 +16,7 @@ from ...errors import UnsupportedModelError
 from ..axes import slots
 from ..axes.slots import Slots
 from ..axes.values import Clock, Constant, Network, Tensor
+from ...layers import Function
 from ..operators.table import apply
 from .masks import merging
 
@@ -212,6 +213,25 @@ def _dot(context, a, b):
     return algebra.reference(made)
 
 
+def _relu(context, x):
+    """ReLU(max_value, negative_slope, threshold): x above the threshold, slope · (x - threshold) below, at
+    most max_value.
+    """
+    config = context.config
+    top, slope, floor = (config.number(o, None) or 0.0 for o in ("max_value", "negative_slope", "threshold"))
+    bounded = config.number("max_value", None) is not None
+    if not floor and not (bounded and slope):  # one function
+        function = Function("leaky_relu", (slope,)) if slope else Function("relu")
+        function = Function("clipped_relu", (top,)) if bounded else function
+        return context.add(layers.Activation, x, activation=function)
+    algebra = Algebra(context, (x,))
+    (own,) = algebra.inputs
+    below = algebra.do("multiply", a=algebra.do("subtract", a=own, b=floor), b=slope)
+    above = algebra.do("greater", a=own, b=floor)
+    made = algebra.do("where", condition=above, a=own, b=below if slope else 0.0)
+    return algebra.reference(algebra.do("clip", x=made, high=top) if bounded else made)
+
+
 def _softmax(context, x):
     """Over the last axis, or over time."""
     algebra = Algebra(context, (x,))
@@ -363,6 +383,7 @@ ALGEBRA = {
     "Maximum": _extreme_of("maximum"),
     "Minimum": _extreme_of("minimum"),
     "Dot": _dot,
+    "ReLU": _relu,
     "Softmax": _softmax,
     "UpSampling1D": _up_sampling1d,
     "GroupNormalization": _group_normalization,

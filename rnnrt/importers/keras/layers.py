@@ -568,7 +568,6 @@ LAYERS = {
     "BatchNormalization": _batch_normalization,
     "LayerNormalization": _layer_normalization,
     "Activation": _activation,
-    "ReLU": _activation,
     "LeakyReLU": _activation,
     "ELU": _activation,
     "PReLU": _prelu,

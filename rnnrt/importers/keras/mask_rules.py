@@ -23,9 +23,9 @@ POINTWISE = {
     *IDENTITIES,
 }
 #: Keras's layers whose output has their input's mask (supports_masking; no compute_mask of its own).
-PASSES = POINTWISE | {"TimeDistributed", "GroupNormalization", "UnitNormalization"}
+PASSES = POINTWISE | {"TimeDistributed", "GroupNormalization", "UnitNormalization", "Normalization"}
 #: Those that have it from Keras 3 on; before, they end it.
-PASSES_SINCE_3 = {"Rescaling", "Identity"}
+PASSES_SINCE_3 = {"Rescaling", "Identity", "Normalization"}
 #: Those that join the masks of their inputs (see _merged).
 MERGES = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"}
 #: Those that end a mask: Keras 3 says so in a warning, tf.keras does not.
