@@ -1,6 +1,6 @@
 """Builds and runs the networks of tools/keras_grid.py in the Keras that is installed.
 
-    python tools/record_grid.py FOLDER [--every 1] [--first 0]
+    python tools/record_grid.py FOLDER [--every 1] [--first 0] [--only NUMBER ...]
 
 FOLDER gets NUMBER.keras, NUMBER.h5 and NUMBER.npz of each: in the .npz, for run r, ``x<r>.<k>`` went in and
 ``y<r>.<k>`` came out of the same network with float64 weights, and ``e<r>.<k>`` is the float32 network's own
@@ -119,7 +119,16 @@ def both(description, keras, built, digest=None):
     return nets["float32"], arrays
 
 
-def record(folder, first=0, every=1):
+def options_of(description):
+    return [item for _, options, _ in description["nodes"] for item in options.items()]
+
+
+def said(model, option):
+    """Whether a layer's config has the option; what it has not, Keras forgets when it saves."""
+    return any(option in layer.get_config() for layer in model.layers)
+
+
+def record(folder, first=0, every=1, only=()):
     import keras
     from keras_grid import built, descriptions
 
@@ -127,10 +136,15 @@ def record(folder, first=0, every=1):
     folder.mkdir(parents=True, exist_ok=True)
     for description in descriptions()[first::every]:
         number = description["number"]
+        if only and number not in only:
+            continue
         digest.update(json.dumps(description).encode())
         try:
             keras.backend.clear_session()
             model, arrays = both(description, keras, built, digest)
+            lost = [k for k, o in options_of(description) if k == "output_padding" and not said(model, k)]
+            if lost:
+                raise ValueError(f"{lost[0]} is not written to a file by this Keras")
             model.save(folder / f"{number:04}.keras")
             np.savez(folder / f"{number:04}.npz", **arrays)
             index[number] = "made"
@@ -139,10 +153,10 @@ def record(folder, first=0, every=1):
         except Exception as error:  # noqa: BLE001 - whatever this Keras does not build
             index[number] = f"{type(error).__name__}: {str(error).strip()[:160]}"
     backend = keras.backend.backend() if hasattr(keras.backend, "backend") else "tensorflow"
-    said = {"keras": keras.__version__, "backend": backend, "digest": digest.hexdigest(), "networks": index}
-    (folder / "index.json").write_text(json.dumps(said))
+    told = {"keras": keras.__version__, "backend": backend, "digest": digest.hexdigest(), "networks": index}
+    (folder / "index.json").write_text(json.dumps(told))
     made = sum(how == "made" for how in index.values())
-    print(f"Keras {said['keras']}, {backend}: {made} of {len(index)} built; digest {said['digest'][:16]}")
+    print(f"Keras {told['keras']}, {backend}: {made} of {len(index)} built; digest {told['digest'][:16]}")
 
 
 if __name__ == "__main__":
@@ -154,5 +168,6 @@ if __name__ == "__main__":
     parser.add_argument("folder")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--only", type=int, nargs="*", default=(), help="these numbers alone")
     options = parser.parse_args()
-    record(options.folder, options.first, options.every)
+    record(options.folder, options.first, options.every, options.only)

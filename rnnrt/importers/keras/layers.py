@@ -269,14 +269,21 @@ def _conv1d(context, x):
 
 
 def _conv1d_transpose(context, x):
-    """Keras's kernel is (tap, out, in). A valid one has at least length * stride frames."""
+    """Keras's kernel is (tap, out, in). A valid one has at least length * stride frames; with output_padding
+    it has as many as that says, and what a "same" one is short of is cut on both sides, TensorFlow's way.
+    """
     config = context.config
     taps, window = _window(context, "valid", "same")
     filters, stride = config.integer("filters"), window["stride"]
     weight = context.array("kernel", taps, filters, None).transpose(1, 0, 2)
-    config.only("output_padding", None)
     config.only("groups", 1)  # TensorFlow 2.12 to 2.15 write it
-    if window["padding"] != "same":
+    more = config.integers("output_padding") if config.value("output_padding", None) is not None else None
+    if more is not None:
+        span = (taps - 1) * window["dilation"] + 1
+        cut = (2 * (span // 2) if window["padding"] == "same" else 0) - more[0]
+        before = max(cut, 0) // 2 if window["padding"] == "same" else 0
+        window["padding"] = (before, cut - before)
+    elif window["padding"] != "same":
         window["padding"] = (0, min(0, (taps - 1) * window["dilation"] + 1 - stride))
     return context.activated(layers.ConvTranspose1D, x, weight=weight, bias=context.bias(filters), **window)
 
