@@ -18,8 +18,8 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import keras_grid
+import numpy as np
 
 import rnnrt
 from rnnrt import reference
@@ -114,7 +114,10 @@ def judged(model, record, seed=0, states=()):
                     return f"answer {k}: what the import means is {off:.2g} off", did_stream
         for k, (y, z, error) in enumerate(zip(found, exact, errors)):
             if scaled(y, z) > max(TOLERANCE, 2 * float(error)):
-                return f"answer {k}: {scaled(y, z):.2g} off, the framework itself {float(error):.2g}", did_stream
+                return (
+                    f"answer {k}: {scaled(y, z):.2g} off, the framework itself {float(error):.2g}",
+                    did_stream,
+                )
         if model.streamable and len(inputs) == 1 and state is None:
             whole, parts = streamed(model, inputs, np.random.default_rng(seed))
             did_stream = True
@@ -211,7 +214,9 @@ def torch_record(module, runs_of):
             held += [y.numpy() for y in (answers if isinstance(answers, tuple) else (answers,))]
         x = x if x.dtype.kind == "i" else x.astype(np.float32)
         record.append(([x], exact, [scaled(y, z) for y, z in zip(rounded, exact)]))
-    as_arrays = lambda s: None if s is None else s[0].astype("f") if len(s) == 1 else tuple(p.astype("f") for p in s)
+    as_arrays = lambda s: (
+        None if s is None else s[0].astype("f") if len(s) == 1 else tuple(p.astype("f") for p in s)
+    )
     return record, [as_arrays(states) for _, states in runs_of]
 
 
@@ -219,7 +224,8 @@ def tell(title, made, families):
     """Prints what became of the networks of one source; the counts by outcome."""
     counts = collections.Counter(how for how, *_ in made.values())
     print(
-        f"{title}: " + ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
+        f"{title}: "
+        + ", ".join(f"{n} {how}" for how, n in sorted(counts.items()))
         + f", {sum(s for *_, s in made.values())} streamed"
     )
     reasons = collections.defaultdict(list)
@@ -257,7 +263,9 @@ def main():
     if options.json:
         Path(options.json).write_text(json.dumps(found))
     built = sum(total.values()) - total["not built"]
-    print(f"{built} networks: {total['wrong']} wrong, {total['refused']} refused ({total['refused'] / max(built, 1):.2%})")
+    print(
+        f"{built} networks: {total['wrong']} wrong, {total['refused']} refused ({total['refused'] / max(built, 1):.2%})"
+    )
     sys.exit(bool(total["wrong"]) or total["refused"] > MOST_REFUSED * built)
 
 

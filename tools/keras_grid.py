@@ -30,7 +30,15 @@ RECENT = ("relu6", "leaky_relu", "log_softmax", "silu", "hard_silu", "celu", "ha
 RECENT += ("hard_shrink", "soft_shrink", "tanh_shrink", "glu", "sparse_plus", "sparsemax", "squareplus")
 CELLS = ("SimpleRNN", "LSTM", "GRU")
 #: Options that a cell does not have.
-OF_LAYERS = {"return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask", "time_major"}
+OF_LAYERS = {
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "unroll",
+    "zero_output_for_mask",
+    "time_major",
+}
 
 
 def layer(name, **options):
@@ -71,7 +79,11 @@ class Draw(random.Random):
             return [[[length, width], "numbers"]], [], "i0"
         if self.some(0.5):
             return [[[length, width], "frames"]], [["Masking", {"mask_value": -1.0}, ["i0"]]], "n0"
-        return [[[length], "ids"]], [["Embedding", {"input_dim": WORDS, "output_dim": width, "mask_zero": True}, ["i0"]]], "n0"
+        return (
+            [[[length], "ids"]],
+            [["Embedding", {"input_dim": WORDS, "output_dim": width, "mask_zero": True}, ["i0"]]],
+            "n0",
+        )
 
     def around(self, family, name, options, masked=None, length=None, timed=True, width=WIDTH):
         """The description of one layer on a sequence; a masked one with a GRU behind it, which asks for the
@@ -203,7 +215,9 @@ def convolutions(draw, count=4):
             own |= {"strides": stride} if stride > 1 or draw.some(0.5) else {}
             own |= {"dilation_rate": dilation} if dilation > 1 or draw.some(0.5) else {}
             own |= {"groups": groups} if groups > 1 else {}
-            own |= draw.few(use_bias=(False,), activation=(*ACTIVATIONS, "softmax"), kernel_regularizer=("l1",))
+            own |= draw.few(
+                use_bias=(False,), activation=(*ACTIVATIONS, "softmax"), kernel_regularizer=("l1",)
+            )
             yield draw.around("Conv1D", "Conv1D", own, masked=k == 3 and stride == 1)
     for padding, taps, stride in itertools.product(("valid", "same"), (2, 3), (1, 2)):
         own = {"filters": 3, "kernel_size": taps, "strides": stride, "padding": padding}
@@ -258,7 +272,9 @@ def pools(draw, count=1):
 
 
 def pointwise(draw, count=2):
-    for bias, activation, masked in itertools.product((True, False), (None, *ACTIVATIONS, "softmax"), (False, True)):
+    for bias, activation, masked in itertools.product(
+        (True, False), (None, *ACTIVATIONS, "softmax"), (False, True)
+    ):
         own = {"units": draw.choice((1, 3)), "use_bias": bias, "activation": activation}
         yield draw.around("Dense", "Dense", own, masked)
     for word, masked in itertools.product((*ACTIVATIONS, *RECENT, "softmax"), (False, True)):
@@ -279,7 +295,9 @@ def pointwise(draw, count=2):
     for axis in (-1, 1, 2):
         yield draw.around("Softmax", "Softmax", {"axis": axis}, False)
         yield draw.around("Softmax", "Softmax", {"axis": axis}, False, length=9)
-    for scale, center, epsilon, masked in itertools.product((True, False), (True, False), (None, 0.1), (False, True)):
+    for scale, center, epsilon, masked in itertools.product(
+        (True, False), (True, False), (None, 0.1), (False, True)
+    ):
         own = {"scale": scale, "center": center} | ({"epsilon": epsilon} if epsilon else {})
         yield draw.around("BatchNormalization", "BatchNormalization", own, masked)
         yield draw.around("LayerNormalization", "LayerNormalization", own, masked)
@@ -306,7 +324,9 @@ def pointwise(draw, count=2):
         yield draw.around("Identity", "Identity", {}, masked)
         yield draw.around("Rescaling", "Rescaling", {"scale": 0.5, "offset": -0.25}, masked)
         yield draw.around("Rescaling", "Rescaling", {"scale": 2.0}, masked)
-    for zero, behind in itertools.product((False, True), ("LSTM", "Conv1D", "GlobalAveragePooling1D", "Flatten")):
+    for zero, behind in itertools.product(
+        (False, True), ("LSTM", "Conv1D", "GlobalAveragePooling1D", "Flatten")
+    ):
         own = {"LSTM": {"units": 3}, "Conv1D": {"filters": 3, "kernel_size": 3}}.get(behind, {})
         embedding = ["Embedding", {"input_dim": WORDS, "output_dim": 3, "mask_zero": zero}, ["i0"]]
         yield {
@@ -415,13 +435,18 @@ def merges(draw, count=1):
                 "outputs": [f"n{len(nodes) - 2}", f"n{len(nodes) - 1}"],
             }
     # broadcasting: one feature, one frame, one vector
-    for name, other in itertools.product(("Add", "Multiply", "Subtract", "Maximum", "Average"), ([None, 1], [1, WIDTH], [1, 1])):
+    for name, other in itertools.product(
+        ("Add", "Multiply", "Subtract", "Maximum", "Average"), ([None, 1], [1, WIDTH], [1, 1])
+    ):
         for turned in (False, True):
             if other[0] is None or not turned or name != "Subtract":
                 refs = ["i1", "i0"] if turned else ["i0", "i1"]
                 yield {
                     "family": name,
-                    "inputs": [[[9, WIDTH], "numbers"], [[9 if other[0] is None else 1, other[1]], "numbers"]],
+                    "inputs": [
+                        [[9, WIDTH], "numbers"],
+                        [[9 if other[0] is None else 1, other[1]], "numbers"],
+                    ],
                     "nodes": [[name, {}, refs]],
                     "outputs": ["n0"],
                 }
@@ -439,7 +464,9 @@ def merges(draw, count=1):
             "nodes": [["Dot", {"axes": axes, "normalize": normalize}, ["i0", "i1"]]],
             "outputs": ["n0"],
         }
-    for name, scale, masked in itertools.product(("Attention", "AdditiveAttention"), (False, True), (False, True)):
+    for name, scale, masked in itertools.product(
+        ("Attention", "AdditiveAttention"), (False, True), (False, True)
+    ):
         for length, mode in itertools.product((None, 7), ("dot", "concat")):
             if name == "AdditiveAttention" and mode == "concat":
                 continue
@@ -472,18 +499,29 @@ def fronts(draw, count=1):
         made.append(["Conv2D", own | {"filters": 3} | draw.few(use_bias=(False,), activation=ACTIVATIONS)])
         if strides[0] == strides[1]:
             made.append(["DepthwiseConv2D", own | draw.few(depth_multiplier=(2,), activation=ACTIVATIONS)])
-            made.append(["SeparableConv2D", own | {"filters": 2} | draw.few(depth_multiplier=(2,), use_bias=(False,))])
+            made.append(
+                ["SeparableConv2D", own | {"filters": 2} | draw.few(depth_multiplier=(2,), use_bias=(False,))]
+            )
     for dilation in ([2, 1], [1, 2], [2, 2]):
-        made.append(["Conv2D", {"filters": 2, "kernel_size": [3, 3], "dilation_rate": dilation, "padding": "same"}])
+        made.append(
+            ["Conv2D", {"filters": 2, "kernel_size": [3, 3], "dilation_rate": dilation, "padding": "same"}]
+        )
         made.append(["DepthwiseConv2D", {"kernel_size": [2, 2], "dilation_rate": dilation}])
     made.append(["Conv2D", {"filters": 4, "kernel_size": [3, 2], "groups": 2}])
     for name, size, stride, padding in itertools.product(
-        ("MaxPooling2D", "AveragePooling2D"), ((2, 2), (1, 2), (3, 2)), (None, (1, 2), (2, 1)), ("valid", "same")
+        ("MaxPooling2D", "AveragePooling2D"),
+        ((2, 2), (1, 2), (3, 2)),
+        (None, (1, 2), (2, 1)),
+        ("valid", "same"),
     ):
         made.append([name, {"pool_size": list(size), "strides": stride and list(stride), "padding": padding}])
     made += [[n, {"padding": [[2, 1], [0, 3]]}] for n in ("ZeroPadding2D",)]
     made += [["Cropping2D", {"cropping": [[1, 0], [2, 1]]}], ["UpSampling2D", {"size": [1, 2]}]]
-    made += [["UpSampling2D", {"size": [2, 1]}], ["SpatialDropout2D", {"rate": 0.2}], ["BatchNormalization", {}]]
+    made += [
+        ["UpSampling2D", {"size": [2, 1]}],
+        ["SpatialDropout2D", {"rate": 0.2}],
+        ["BatchNormalization", {}],
+    ]
     made += [["LayerNormalization", {}], ["Activation", {"activation": "relu"}], ["LeakyReLU", {}]]
     made += [["PReLU", {"shared_axes": [1, 2]}], ["Dense", {"units": 3}]]
     for (name, own), length in itertools.product(made, (None, 12)):
@@ -503,7 +541,10 @@ def fronts(draw, count=1):
         yield {
             "family": name,
             "inputs": [[[12, bins, channels], "numbers"]],
-            "nodes": [["Conv2D", {"filters": 2, "kernel_size": 3}, ["i0"]], [name, {"keepdims": keep}, ["n0"]]],
+            "nodes": [
+                ["Conv2D", {"filters": 2, "kernel_size": 3}, ["i0"]],
+                [name, {"keepdims": keep}, ["n0"]],
+            ],
             "outputs": ["n1"],
         }
 
@@ -531,7 +572,11 @@ def composed(draw, count=300):
             elif kind == 2:
                 add("Bidirectional", {"layer": layer(cell, **own, return_sequences=True)}, [ref], 2 * n)
             elif kind in (3, 4):
-                own = {"filters": n, "kernel_size": draw.choice((1, 2, 3)), "padding": draw.choice(("same", "causal"))}
+                own = {
+                    "filters": n,
+                    "kernel_size": draw.choice((1, 2, 3)),
+                    "padding": draw.choice(("same", "causal")),
+                }
                 own |= draw.few(dilation_rate=(2,), activation=ACTIVATIONS)
                 add("Conv1D", own, [ref], n)
             elif kind == 5:
@@ -547,7 +592,12 @@ def composed(draw, count=300):
             else:
                 same = [r for r, w in pool if w == width]
                 if len(same) > 1 and draw.some(0.7):
-                    add(draw.choice(("Add", "Multiply", "Average", "Maximum")), {}, [ref, draw.choice(same)], width)
+                    add(
+                        draw.choice(("Add", "Multiply", "Average", "Maximum")),
+                        {},
+                        [ref, draw.choice(same)],
+                        width,
+                    )
                 elif len(pool) > 1:
                     other, more = draw.choice(pool)
                     if other != ref:
@@ -563,11 +613,28 @@ def composed(draw, count=300):
         elif end == 3:
             add("GlobalMaxPooling1D", {}, [ref], width)
         if end < 4:
-            add("Dense", {"units": 2, "activation": draw.choice(("softmax", "sigmoid", "linear"))}, [pool[-1][0]], 2)
+            add(
+                "Dense",
+                {"units": 2, "activation": draw.choice(("softmax", "sigmoid", "linear"))},
+                [pool[-1][0]],
+                2,
+            )
         yield {"family": "composed", "inputs": inputs, "nodes": nodes, "outputs": [pool[-1][0]]}
 
 
-FAMILIES = (recurrent, over_cells, bidirectional, convolutions, pools, pointwise, shapes, merges, fronts, composed, time_major)
+FAMILIES = (
+    recurrent,
+    over_cells,
+    bidirectional,
+    convolutions,
+    pools,
+    pointwise,
+    shapes,
+    merges,
+    fronts,
+    composed,
+    time_major,
+)
 
 
 def descriptions():

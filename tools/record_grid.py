@@ -109,7 +109,9 @@ def both(description, keras, built, digest=None):
     arrays = {}
     for r, inputs in enumerate(given(description, bool(batch))):
         exact, rounded = (answers(nets[d], inputs, d) for d in ("float64", "float32"))
-        assert all(y.dtype == np.float32 for y in rounded)  # of exact ones too some: not all of Keras keeps 64
+        assert all(
+            y.dtype == np.float32 for y in rounded
+        )  # of exact ones too some: not all of Keras keeps 64
         for k, x in enumerate(inputs):
             arrays[f"x{r}.{k}"] = x.astype(np.float32)
             if digest:

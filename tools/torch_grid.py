@@ -62,7 +62,13 @@ class Draw(random.Random):
 
 
 def case(family, *chain, frames=(None, WIDTH), axes="btf", ids=False):
-    return {"family": family, "frames": list(frames), "axes": axes, "ids": ids, "chain": [list(c) for c in chain]}
+    return {
+        "family": family,
+        "frames": list(frames),
+        "axes": axes,
+        "ids": ids,
+        "chain": [list(c) for c in chain],
+    }
 
 
 def recurrent(draw, count=2):
@@ -90,9 +96,18 @@ def recurrent(draw, count=2):
 
 def convolutions(draw, count=2):
     for taps, stride, padding, dilation, mode in itertools.product(
-        (1, 2, 3, 5), (1, 2, 3), (0, 1, 2, "same", "valid"), (1, 2), ("zeros", "reflect", "replicate", "circular")
+        (1, 2, 3, 5),
+        (1, 2, 3),
+        (0, 1, 2, "same", "valid"),
+        (1, 2),
+        ("zeros", "reflect", "replicate", "circular"),
     ):
-        if padding == "same" and stride > 1 or mode != "zeros" and (padding in (0, "valid") or draw.random() < 0.4):
+        if (
+            padding == "same"
+            and stride > 1
+            or mode != "zeros"
+            and (padding in (0, "valid") or draw.random() < 0.4)
+        ):
             continue
         for _ in range(count if mode == "zeros" else 1):
             own = {"in_channels": WIDTH, "kernel_size": taps, "stride": stride, "padding": padding}
@@ -111,7 +126,9 @@ def convolutions(draw, count=2):
 
 def pools(draw, count=1):
     conv = ["Conv1d", {"in_channels": WIDTH, "out_channels": WIDTH, "kernel_size": 1}, ""]
-    for size, stride, padding, ceil in itertools.product((1, 2, 3, 4), (None, 1, 2, 3), (0, 1), (False, True)):
+    for size, stride, padding, ceil in itertools.product(
+        (1, 2, 3, 4), (None, 1, 2, 3), (0, 1), (False, True)
+    ):
         if padding > size // 2:
             continue
         own = {"kernel_size": size, "stride": stride, "padding": padding, "ceil_mode": ceil}
@@ -119,7 +136,9 @@ def pools(draw, count=1):
         yield case("AvgPool1d", conv, ["AvgPool1d", own | {"count_include_pad": False}, ""], axes="bft")
         for dilation in (1, 2):
             yield case("MaxPool1d", conv, ["MaxPool1d", own | {"dilation": dilation}, ""], axes="bft")
-    for kind, size, length in itertools.product(("AdaptiveAvgPool1d", "AdaptiveMaxPool1d"), (1, 2, 3, 5), (None, 15)):
+    for kind, size, length in itertools.product(
+        ("AdaptiveAvgPool1d", "AdaptiveMaxPool1d"), (1, 2, 3, 5), (None, 15)
+    ):
         yield case(kind, conv, [kind, {"output_size": size}, ""], axes="bft", frames=(length, WIDTH))
     for power, size in itertools.product((1.0, 2.0), (2, 3)):
         yield case("LPPool1d", conv, ["LPPool1d", {"norm_type": power, "kernel_size": size}, ""], axes="bft")
@@ -128,12 +147,16 @@ def pools(draw, count=1):
             if min(sides if isinstance(sides, tuple) else (sides,)) >= 0 or kind == "ZeroPad1d":
                 yield case(kind, conv, [kind, {"padding": sides}, ""], axes="bft")
         for value in (0.0, 1.5):
-            yield case("ConstantPad1d", conv, ["ConstantPad1d", {"padding": sides, "value": value}, ""], axes="bft")
+            yield case(
+                "ConstantPad1d", conv, ["ConstantPad1d", {"padding": sides, "value": value}, ""], axes="bft"
+            )
     for scale, own in itertools.product(
         (2, 3), ({}, {"mode": "nearest"}, {"mode": "linear"}, {"mode": "linear", "align_corners": True})
     ):
         yield case("Upsample", conv, ["Upsample", {"scale_factor": scale, **own}, ""], axes="bft")
-        yield case("Upsample", conv, ["Upsample", {"scale_factor": scale, **own}, ""], axes="bft", frames=(12, WIDTH))
+        yield case(
+            "Upsample", conv, ["Upsample", {"scale_factor": scale, **own}, ""], axes="bft", frames=(12, WIDTH)
+        )
 
 
 def pointwise(draw, count=1):
@@ -146,7 +169,8 @@ def pointwise(draw, count=1):
     for kind in ("Dropout1d", "FeatureAlphaDropout"):
         yield case(kind, conv, [kind, {"p": 0.3}, ""], axes="bft")
     for kind, (axes, dim) in itertools.product(
-        ("Softmax", "LogSoftmax", "Softmin"), (("btf", -1), ("btf", 2), ("btf", 1), ("bft", 1), ("bft", 2), ("bft", -1))
+        ("Softmax", "LogSoftmax", "Softmin"),
+        (("btf", -1), ("btf", 2), ("btf", 1), ("bft", 1), ("bft", 2), ("bft", -1)),
     ):
         yield case(kind, before[axes], [kind, {"dim": dim}, ""], axes=axes)
     for dim, axes in ((-1, "btf"), (2, "btf"), (1, "bft"), (-2, "bft")):
@@ -176,8 +200,19 @@ def pointwise(draw, count=1):
         yield case("LocalResponseNorm", conv, ["LocalResponseNorm", {"size": size}, ""], axes="bft")
     for bias, out in itertools.product((True, False), (1, 3, 8)):
         yield case("Linear", ["Linear", {"in_features": WIDTH, "out_features": out, "bias": bias}, ""])
-        yield case("Linear", ["Linear", {"in_features": WIDTH, "out_features": out, "bias": bias}, "turned"], axes="bft")
-    for own in ({}, {"padding_idx": 0}, {"padding_idx": 2}, {"padding_idx": -1}, {"scale_grad_by_freq": True}, {"sparse": True}):
+        yield case(
+            "Linear",
+            ["Linear", {"in_features": WIDTH, "out_features": out, "bias": bias}, "turned"],
+            axes="bft",
+        )
+    for own in (
+        {},
+        {"padding_idx": 0},
+        {"padding_idx": 2},
+        {"padding_idx": -1},
+        {"scale_grad_by_freq": True},
+        {"sparse": True},
+    ):
         own = {"num_embeddings": 7, "embedding_dim": 3} | own
         yield case("Embedding", ["Embedding", own, ""], frames=(None,), axes="bt", ids=True)
         rnn = ["GRU", {"input_size": 3, "hidden_size": 3, "batch_first": True}, "sequence"]
@@ -191,33 +226,82 @@ def pictures(draw, count=1):
     """2-D modules over (batch, channels, time, bins), then frames, then a GRU."""
     made = []
     for taps, stride, padding, mode in itertools.product(
-        ([1, 1], [3, 3], [2, 3], [3, 1]), ([1, 1], [1, 2], [2, 2], [2, 1]), ([0, 0], [1, 1], "same"), ("zeros", "reflect", "replicate")
+        ([1, 1], [3, 3], [2, 3], [3, 1]),
+        ([1, 1], [1, 2], [2, 2], [2, 1]),
+        ([0, 0], [1, 1], "same"),
+        ("zeros", "reflect", "replicate"),
     ):
-        if padding == "same" and stride != [1, 1] or mode != "zeros" and (padding == [0, 0] or draw.random() < 0.6):
+        if (
+            padding == "same"
+            and stride != [1, 1]
+            or mode != "zeros"
+            and (padding == [0, 0] or draw.random() < 0.6)
+        ):
             continue
         own = {"in_channels": 2, "out_channels": draw.choice((2, 4)), "kernel_size": taps, "stride": stride}
-        own |= {"padding": padding, "padding_mode": mode} | draw.few(groups=(2,), bias=(False,), dilation=([2, 1], [1, 2]))
+        own |= {"padding": padding, "padding_mode": mode} | draw.few(
+            groups=(2,), bias=(False,), dilation=([2, 1], [1, 2])
+        )
         made.append(["Conv2d", own, ""])
     for kind, size, stride, padding, ceil in itertools.product(
-        ("MaxPool2d", "AvgPool2d"), ([2, 2], [1, 2], [3, 2]), (None, [1, 2], [2, 1]), (0, [0, 1], [1, 1]), (False, True)
+        ("MaxPool2d", "AvgPool2d"),
+        ([2, 2], [1, 2], [3, 2]),
+        (None, [1, 2], [2, 1]),
+        (0, [0, 1], [1, 1]),
+        (False, True),
     ):
         if padding == [1, 1] and size == [1, 2]:
             continue
         own = {"kernel_size": size, "stride": stride, "padding": padding, "ceil_mode": ceil}
         own |= draw.few(count_include_pad=(False,)) if kind == "AvgPool2d" else {}
         made.append([kind, own, ""])
-    made += [["BatchNorm2d", {"num_features": 2, "affine": a, "eps": e}, ""] for a in (True, False) for e in (1e-5, 0.1)]
+    made += [
+        ["BatchNorm2d", {"num_features": 2, "affine": a, "eps": e}, ""]
+        for a in (True, False)
+        for e in (1e-5, 0.1)
+    ]
     made += [["Dropout2d", {"p": 0.3}, ""], ["ReLU", {}, ""], ["PReLU", {"num_parameters": 2}, ""]]
-    made += [["GroupNorm", {"num_groups": 2, "num_channels": 2}, ""], ["InstanceNorm2d", {"num_features": 2}, ""]]
-    made += [["ZeroPad2d", {"padding": [1, 0, 2, 1]}, ""], ["ConstantPad2d", {"padding": 1, "value": 0.5}, ""]]
-    made += [["ReflectionPad2d", {"padding": [1, 1, 0, 0]}, ""], ["ReplicationPad2d", {"padding": [1, 1, 0, 0]}, ""]]
+    made += [
+        ["GroupNorm", {"num_groups": 2, "num_channels": 2}, ""],
+        ["InstanceNorm2d", {"num_features": 2}, ""],
+    ]
+    made += [
+        ["ZeroPad2d", {"padding": [1, 0, 2, 1]}, ""],
+        ["ConstantPad2d", {"padding": 1, "value": 0.5}, ""],
+    ]
+    made += [
+        ["ReflectionPad2d", {"padding": [1, 1, 0, 0]}, ""],
+        ["ReplicationPad2d", {"padding": [1, 1, 0, 0]}, ""],
+    ]
     made += [["UpsamplingNearest2d", {"scale_factor": 2}, ""], ["Upsample", {"scale_factor": 2}, ""]]
-    made += [["ConvTranspose2d", {"in_channels": 2, "out_channels": 2, "kernel_size": [1, 3], "stride": [1, 2]}, ""]]
-    made += [["AdaptiveAvgPool2d", {"output_size": [None, 1]}, ""], ["AdaptiveMaxPool2d", {"output_size": [None, 2]}, ""]]
-    made += [["LocalResponseNorm", {"size": 2}, ""], ["Softmax", {"dim": -1}, ""], ["Softmax", {"dim": 1}, ""]]
-    made += [["AdaptiveAvgPool2d", {"output_size": 1}, "end"], ["AdaptiveMaxPool2d", {"output_size": [1, 1]}, "end"]]
+    made += [
+        [
+            "ConvTranspose2d",
+            {"in_channels": 2, "out_channels": 2, "kernel_size": [1, 3], "stride": [1, 2]},
+            "",
+        ]
+    ]
+    made += [
+        ["AdaptiveAvgPool2d", {"output_size": [None, 1]}, ""],
+        ["AdaptiveMaxPool2d", {"output_size": [None, 2]}, ""],
+    ]
+    made += [
+        ["LocalResponseNorm", {"size": 2}, ""],
+        ["Softmax", {"dim": -1}, ""],
+        ["Softmax", {"dim": 1}, ""],
+    ]
+    made += [
+        ["AdaptiveAvgPool2d", {"output_size": 1}, "end"],
+        ["AdaptiveMaxPool2d", {"output_size": [1, 1]}, "end"],
+    ]
     for module, axes in itertools.product(made, ("bftf", "bfft")):
-        yield case(module[0], module[:2] + [""], ["", {}, "end" if module[2] else f"frames {axes}"], axes=axes, frames=(12, 2, 8))
+        yield case(
+            module[0],
+            module[:2] + [""],
+            ["", {}, "end" if module[2] else f"frames {axes}"],
+            axes=axes,
+            frames=(12, 2, 8),
+        )
 
 
 def composed(draw, count=260):
@@ -237,12 +321,23 @@ def composed(draw, count=260):
                 taps = draw.choice((1, 3))
                 own = {"in_channels": width, "out_channels": n, "kernel_size": taps, "padding": taps // 2}
                 own |= draw.few(bias=(False,), padding_mode=("reflect", "replicate"))
-                chain.append(["Conv1d", own, "turned residual" if n == width and draw.random() < 0.5 else "turned"])
+                chain.append(
+                    ["Conv1d", own, "turned residual" if n == width and draw.random() < 0.5 else "turned"]
+                )
                 width = n
             elif what == 5:
-                chain.append(draw.choice([["LayerNorm", {"normalized_shape": width}, ""], ["BatchNorm1d", {"num_features": width}, "turned"]]))
+                chain.append(
+                    draw.choice(
+                        [
+                            ["LayerNorm", {"normalized_shape": width}, ""],
+                            ["BatchNorm1d", {"num_features": width}, "turned"],
+                        ]
+                    )
+                )
             elif what == 6:
-                chain.append(["Linear", {"in_features": width, "out_features": n}, "residual" if n == width else ""])
+                chain.append(
+                    ["Linear", {"in_features": width, "out_features": n}, "residual" if n == width else ""]
+                )
                 width = n
             elif what == 7:
                 kind, own = draw.choice(ACTIVATIONS[:20])
@@ -252,10 +347,19 @@ def composed(draw, count=260):
                 chain.append([draw.choice(("MaxPool1d", "AvgPool1d")), own, "turned"])
         end = draw.randrange(4)
         if end == 0:
-            chain.append(["GRU", {"input_size": width, "hidden_size": 3, "batch_first": True}, draw.choice(("last", "hidden"))])
+            chain.append(
+                [
+                    "GRU",
+                    {"input_size": width, "hidden_size": 3, "batch_first": True},
+                    draw.choice(("last", "hidden")),
+                ]
+            )
             chain.append(["Linear", {"in_features": 3, "out_features": 2}, ""])
         elif end == 1:
-            chain += [["", {}, draw.choice(("mean", "max"))], ["Linear", {"in_features": width, "out_features": 2}, ""]]
+            chain += [
+                ["", {}, draw.choice(("mean", "max"))],
+                ["Linear", {"in_features": width, "out_features": 2}, ""],
+            ]
         yield case("composed", *chain)
 
 
@@ -355,7 +459,9 @@ def given(description):
         kind, options, how = description["chain"][0]
         if "started" in how:
             count = options["num_layers"] * (1 + options["bidirectional"])
-            widths = [options.get("proj_size") or options["hidden_size"]] + [options["hidden_size"]] * (kind == "LSTM")
+            widths = [options.get("proj_size") or options["hidden_size"]] + [options["hidden_size"]] * (
+                kind == "LSTM"
+            )
             states = [np.round(rng.normal(size=(count, rows, w)) * 64) / 64 for w in widths]
         made.append((x, states))
     return made
@@ -366,13 +472,33 @@ def state_of(states, dtype=None):
     import numpy as np
     import torch
 
-    made = [torch.from_numpy(np.asarray(s, np.float64)).to(dtype or torch.float32) for s in ([states] if isinstance(states, np.ndarray) else states)]
+    made = [
+        torch.from_numpy(np.asarray(s, np.float64)).to(dtype or torch.float32)
+        for s in ([states] if isinstance(states, np.ndarray) else states)
+    ]
     return made[0] if len(made) == 1 else tuple(made)
 
 
 #: What a spec works out from the tensors.
-SIZES = {"input_size", "hidden_size", "num_layers", "bias", "bidirectional", "batch_first", "proj_size", "num_features"}
-SIZES |= {"in_channels", "out_channels", "kernel_size", "in_features", "out_features", "num_embeddings", "embedding_dim"}
+SIZES = {
+    "input_size",
+    "hidden_size",
+    "num_layers",
+    "bias",
+    "bidirectional",
+    "batch_first",
+    "proj_size",
+    "num_features",
+}
+SIZES |= {
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "in_features",
+    "out_features",
+    "num_embeddings",
+    "embedding_dim",
+}
 SIZES |= {"num_channels", "dropout"}
 
 
@@ -394,16 +520,28 @@ def spec(description):
         if how in ("mean", "max"):
             lines.append(how)
             continue
-        if "residual" in how or how == "all" or kind == "" or kind not in {
-            *kinds.PARAMETRIC, *kinds.RNNS, *kinds.POOLS, *build._WITHOUT
-        }:
+        if (
+            "residual" in how
+            or how == "all"
+            or kind == ""
+            or kind not in {*kinds.PARAMETRIC, *kinds.RNNS, *kinds.POOLS, *build._WITHOUT}
+        ):
             return None
-        if kind in ("Linear", "LayerNorm") and first and "turned" not in how or options.get("track_running_stats") is False:
+        if (
+            kind in ("Linear", "LayerNorm")
+            and first
+            and "turned" not in how
+            or options.get("track_running_stats") is False
+        ):
             return None
+        if kind.startswith("Adaptive") and options["output_size"] == 1:
+            return None  # one frame by a module, a vector by a spec
         own = {o: v for o, v in options.items() if o not in SIZES or kind in kinds.POOLS}
         own |= {"nonlinearity": own.get("nonlinearity", "tanh")} if kind == "RNN" else {}
         own = {o: v for o, v in own.items() if o not in ("track_running_stats", "num_parameters")}
-        if isinstance(own.get("normalized_shape"), list) or any(isinstance(v, (list, tuple)) for v in own.values()):
+        if isinstance(own.get("normalized_shape"), list) or any(
+            isinstance(v, (list, tuple)) for v in own.values()
+        ):
             return None
         own.pop("normalized_shape", None)
         words = [f"{o}={v}" for o, v in own.items()]

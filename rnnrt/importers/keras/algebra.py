@@ -13,10 +13,10 @@ import numpy as np
 
 from ... import layers
 from ...errors import UnsupportedModelError
+from ...layers import Function
 from ..axes import slots
 from ..axes.slots import Slots
 from ..axes.values import Clock, Constant, Network, Tensor
-from ...layers import Function
 from ..operators.table import apply
 from .masks import merging
 

@@ -236,12 +236,39 @@ def _pad(net, x, widths, value=0, mode="constant"):
     if mode != "constant" or not plain or len(widths) not in (2, 4) or not isinstance(value, (int, float)):
         raise UnsupportedModelError(
             "this padding of frames of several axes is not supported",
-            expected="a value, before and after the last two axes",
+            expected="a value, or mode='reflect' or 'replicate', before and after the last two axes",
             found=f"{widths}, mode={mode!r}",
         )
     widths = (*widths, 0, 0)[:4]
     fields = [{"before": a, "after": b, "value": float(value)} for a, b in (widths[2:], widths[:2])]
     return _over_both(net, x, Pad1D, [f if f["before"] or f["after"] else None for f in fields])
+
+
+#: Ways to pad by numbers that are there -> NumPy's words.
+_COPIED = {"reflect": "reflect", "replicate": "edge"}
+
+
+def _copied(net, x, ends, mode):
+    """The last two axes, each with copies of its own numbers (before, after)."""
+    for back, (before, after) in zip((-2, -1), ends):
+        place = len(x.axes) + back
+        if not before and not after:
+            continue
+        if x.axes[place] == "t":
+            row = Tensor((slots.picked(net, x),), ("b", "f", "t"), x.clock)
+            row = apply(net, "pad", x=row, widths=(before, after), mode=mode)
+            places = np.arange(x.places.size).reshape(x.places.shape)
+            x = Slots(x.axes, places, (row.reference,), (places.size,), row.clock)
+            continue
+        if mode == "reflect" and max(before, after) >= x.places.shape[place]:
+            raise ShapeError(
+                "the axis is shorter than what is reflected",
+                expected=f"at least {max(before, after) + 1}",
+                found=str(x.places.shape[place]),
+            )
+        widths = [(before, after) if k == place else (0, 0) for k in range(len(x.axes))]
+        x = x.seen(x.axes, np.pad(x.places, widths, mode=_COPIED[mode]))
+    return x
 
 
 def _linear(net, x, weight, bias=None):

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import ShapeError, UnsupportedModelError
+from ...errors import ShapeError
 from ...layers import Affine, Dense, Function, GlobalAveragePool
 from ..axes.values import AxesError, Constant
 from .activations import activated, root_reciprocal
 from .arithmetic import add, multiply, subtract
 from .reductions import reduce_mean
-from .table import operator
+from .table import apply, operator
 
 
 def _scaled(net, x, scale, offset):
@@ -71,10 +71,9 @@ def instance_norm(
     """(batch, features, time): every feature at mean 0 and variance 1 over all frames; then · scale +
     offset.
     """
-    if not own_statistics:
-        raise UnsupportedModelError(
-            "an instance norm with running statistics is not supported", fix="Use a batch norm."
-        )
+    if not own_statistics:  # the same numbers for every row: a batch norm
+        fields = {"mean": mean, "variance": variance, "scale": scale, "offset": offset}
+        return apply(net, "batch_norm", x=x, **fields, epsilon=epsilon)
     if not isinstance(x.axes, tuple) or net.single(x).axes != ("b", "f", "t"):
         raise AxesError("an instance norm needs (batch, features, time)", found=str(x))
     return group_norm(net, x, net.signal(x).width, scale, offset, epsilon)

@@ -33,6 +33,7 @@ from ...layers import (
     GlobalMaxPool,
     LayerNormalization,
     MaxPool1D,
+    Pad1D,
     SimpleRNN,
 )
 from ..operators.activations import clipping, gelu_of, positive, softplus_of
@@ -287,6 +288,13 @@ def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, gr
     weight, bias = take(tensors, where, ["weight"], ["bias"])
     if np.ndim(weight) != 3:
         raise ShapeError("weight must be (out, in / groups, tap)", where=where, found=str(np.shape(weight)))
+    if padding_mode in ("reflect", "replicate"):
+        fields = conv1d_options(where, stride, padding, dilation, groups)["padding"]
+        total = (np.shape(weight)[2] - 1) * one(dilation, "dilation", where)
+        before, after = (total // 2, total - total // 2) if fields == "same" else fields
+        if before or after:
+            x = builder.add(Pad1D, f"{name}.padded", x, before=before, after=after, mode=padding_mode)
+        padding, padding_mode = 0, "zeros"
     options = conv1d_options(where, stride, padding, dilation, groups, padding_mode)
     return builder.add(Conv1D, name, x, weight=taps_first(weight), bias=bias, **options)
 
@@ -314,7 +322,9 @@ def conv1d_options(where, stride=1, padding=0, dilation=1, groups=1, padding_mod
         padding = (sides, sides)
     if padding_mode != "zeros" and padding != (0, 0):
         raise UnsupportedModelError(
-            f"padding_mode={padding_mode!r} is not supported", where=where, expected="'zeros'"
+            f"padding_mode={padding_mode!r} is not supported",
+            where=where,
+            expected="'zeros', 'reflect' or 'replicate'",
         )
     return {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
 

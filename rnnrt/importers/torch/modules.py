@@ -165,7 +165,10 @@ def _conv1d(net, module, constants, x):
 
 @_module("Conv2d")
 def _conv2d(net, module, constants, x):
-    options = {o: getattr(module, o) for o in ("stride", "padding", "dilation", "groups", "padding_mode")}
+    options = {o: getattr(module, o) for o in ("stride", "padding", "dilation", "groups")}
+    if module.padding_mode != "zeros" and any(ends := module._reversed_padding_repeated_twice):
+        x = table.apply(net, "pad", x=x, widths=tuple(ends), mode=module.padding_mode)
+        options["padding"] = 0
     arrays = {"weight": constants["weight"], "bias": constants.get("bias")}
     return table.apply(net, "conv2d", x=x, **arrays, **conv2d_options("Conv2d", **options))
 
@@ -192,6 +195,7 @@ def _instance_norm(net, module, constants, x):
     constants.pop("num_batches_tracked", None)
     arrays = {"scale": constants.get("weight"), "offset": constants.get("bias")}
     own = not module.track_running_stats
+    arrays |= {} if own else {"mean": constants["running_mean"], "variance": constants["running_var"]}
     return table.apply(net, "instance_norm", x=x, **arrays, epsilon=module.eps, own_statistics=own)
 
 
@@ -232,6 +236,8 @@ MODULES |= {
     "ZeroPad1d": _called("pad", pad="padding"),
     "ReflectionPad1d": lambda net, module, constants, x: _padded(net, module, x, "reflect"),
     "ReplicationPad1d": lambda net, module, constants, x: _padded(net, module, x, "replicate"),
+    "ReflectionPad2d": lambda net, module, constants, x: _padded(net, module, x, "reflect"),
+    "ReplicationPad2d": lambda net, module, constants, x: _padded(net, module, x, "replicate"),
     "GroupNorm": _called("group_norm", "num_groups", "eps"),
     "RMSNorm": _called("rms_norm", "normalized_shape", "eps"),
     "Upsample": _called("interpolate", "size", "scale_factor", "mode", "align_corners"),
