@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import itertools
 import json
 import re
@@ -186,10 +187,14 @@ def check_torch(first=0, every=1, report=print):
             continue
         example = tuple(torch.from_numpy(x) for x in record[0][0])
         example += (torch_grid.state_of(states[0]),) if states[0] is not None else ()
-        live[number] = outcome(lambda: rnnrt.from_torch(module, example=example), record, number, states)
+        live[number] = outcome(
+            functools.partial(rnnrt.from_torch, module, example=example), record, number, states
+        )
         if (lines := torch_grid.spec(description)) is not None:
             tensors = module.state_dict()
-            by_spec[number] = outcome(lambda: rnnrt.from_torch(tensors, lines), record, number, states)
+            by_spec[number] = outcome(
+                functools.partial(rnnrt.from_torch, tensors, lines), record, number, states
+            )
         for how, made in (("live", live), ("by its spec", by_spec)):
             if made.get(number, ("ok",))[0] == "wrong":
                 report(f"WRONG {how}: {made[number][1]}: {json.dumps(description)}")
@@ -264,7 +269,8 @@ def main():
         Path(options.json).write_text(json.dumps(found))
     built = sum(total.values()) - total["not built"]
     print(
-        f"{built} networks: {total['wrong']} wrong, {total['refused']} refused ({total['refused'] / max(built, 1):.2%})"
+        f"{built} networks: {total['wrong']} wrong, {total['refused']} refused "
+        f"({total['refused'] / max(built, 1):.2%})"
     )
     sys.exit(bool(total["wrong"]) or total["refused"] > MOST_REFUSED * built)
 

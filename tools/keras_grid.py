@@ -558,7 +558,7 @@ def composed(draw, count=300):
         inputs, nodes, ref = draw.time_input(length=draw.choice((None, 12)))
         was_masked, pool = inputs[0][1] != "numbers", [(ref, WIDTH)]
 
-        def add(name, options, refs, width):
+        def add(name, options, refs, width, nodes=nodes, pool=pool):
             nodes.append([name, options, refs])
             pool.append((f"n{len(nodes) - 1}", width))
 

@@ -1,4 +1,4 @@
-"""A part of the option grid in the installed PyTorch, live and by specs (the whole: tools/grid.py --torch)."""
+"""A part of the option grid in the installed PyTorch, live and by specs (all of it: tools/grid.py --torch)."""
 
 import pytest
 from needs import need
