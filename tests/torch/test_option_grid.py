@@ -1,4 +1,4 @@
-"""A part of the option grid in the installed PyTorch, live and by specs (all of it: tools/grid.py --torch)."""
+"""A part of the option grid in the installed PyTorch, live and by specs (tools/grid.py --torch: all of it)."""
 
 import pytest
 from needs import need
