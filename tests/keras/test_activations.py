@@ -46,6 +46,17 @@ def test_an_activation_of_layers_and_of_cells(name):
     compared(keras.Sequential([*parts, L.Dense(6), L.Activation(name)]), example(2, 7, 3))
 
 
+@pytest.mark.parametrize("top", [None, 0.8])
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_relu_in_all_its_options(top, slope, floor):
+    keras.utils.set_random_seed(4)
+    relu = L.ReLU(max_value=top, negative_slope=slope, threshold=floor)
+    compared(
+        keras.Sequential([keras.Input((None, 3)), L.GRU(5, return_sequences=True), relu]), example(2, 9, 3)
+    )
+
+
 def test_log_softmax():
     keras.utils.set_random_seed(2)
     parts = [keras.Input((None, 3)), L.GRU(5, return_sequences=True), L.Dense(6, activation="log_softmax")]

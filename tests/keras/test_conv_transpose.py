@@ -4,13 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from expect import refused
 from needs import need
 
 keras = need("keras")
 
 import rnnrt
-from rnnrt import UnsupportedModelError
 
 GRID = [
     (taps, stride, dilation, padding)
@@ -55,9 +53,29 @@ def test_a_file(suffix, tmp_path):
     assert np.abs(rnnrt.from_keras(path, spec)(x) - wanted).max() <= 1e-5
 
 
-def test_output_padding_is_refused():
-    refused(
-        UnsupportedModelError,
-        lambda: rnnrt.from_keras(network(3, strides=2, output_padding=1)),
-        "output_padding",
-    )
+def transposed(x, kernel, bias, stride, padding, frames):
+    """What TensorFlow says: the transpose of the convolution that makes x's frames of ``frames`` ones."""
+    taps, n = len(kernel), x.shape[1]
+    before = max((n - 1) * stride + taps - frames, 0) // 2 if padding == "same" else 0
+    y = np.zeros((len(x), frames, kernel.shape[1])) + bias
+    for t in range(n):
+        for k in range(taps):
+            if 0 <= t * stride + k - before < frames:
+                y[:, t * stride + k - before] += x[:, t] @ kernel[k].T
+    return y
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("taps", "stride", "more"), [(3, 2, 0), (3, 2, 1), (2, 2, 1), (4, 3, 0), (4, 3, 2), (1, 3, 2), (5, 4, 3)]
+)
+def test_output_padding(taps, stride, more, padding):
+    """As TensorFlow has it, which Keras's backend of PyTorch does not follow in every case."""
+    keras.utils.set_random_seed(taps)
+    model = network(taps, strides=stride, padding=padding, output_padding=more)
+    x = np.random.default_rng(2).standard_normal((2, 5, 3)).astype(np.float32)
+    kernel, bias = (np.asarray(w.value.detach().cpu()) for w in model.layers[-1].weights)
+    cut = 2 * (taps // 2) if padding == "same" else 0
+    wanted = transposed(x, kernel, bias, stride, padding, 4 * stride + taps - cut + more)
+    y = rnnrt.from_keras(model)(x)
+    assert y.shape == wanted.shape and np.abs(y - wanted).max() <= 1e-5

@@ -86,6 +86,17 @@ def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(kera
         assert layer.supports_masking == passes, name
 
 
+def test_normalization_hands_a_mask_on(keras, tmp_path):
+    L, rng = keras.layers, np.random.default_rng(8)
+    x = keras.Input((None, 4))
+    y = L.Normalization(mean=[1.0, 2, 3, 4], variance=[0.5, 1, 2, 1])(L.Masking(-1.0)(x))
+    model = keras.Model(x, [L.GRU(3, return_sequences=True)(y), L.LSTM(2)(y)])
+    given = masked_networks.frames(rng, masked_networks.patterns(), -1.0)
+    model.save(tmp_path / "m.keras")
+    for found, wanted in zip(rnnrt.from_keras(tmp_path / "m.keras")(given), model(given), strict=True):
+        assert distance(found, np.asarray(wanted.detach())) < 2e-5
+
+
 def unmasked(keras):
     """Networks without masks of their own, which Keras may be given: (network, its inputs)."""
     L, rng = keras.layers, np.random.default_rng(4)

@@ -259,13 +259,15 @@ def test_a_file(tmp_path):
     again.verify()
 
 
-def test_reflected_padding_holds_for_the_frames_of_the_example():
-    part = nn.Conv2d(CHANNELS, 4, 3, padding=1, padding_mode="reflect")
-    module, x = randomised(Front(part, 2)).eval(), picture(2)
-    model = rnnrt.from_torch(module, example=x)
-    with torch.no_grad():
-        np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), rtol=0, atol=2e-5)
-    assert model.graph["x"].length
+@pytest.mark.parametrize("time", [2, 3])
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_padding_by_copies_of_frames_and_of_bins(mode, time):
+    own = {"padding_mode": mode, "bias": mode == "reflect"}
+    front(nn.Conv2d(CHANNELS, 4, 3, padding=1, **own), time, 2)
+    front(nn.Conv2d(CHANNELS, 4, (2, 5), padding=(2, 1), stride=(1, 2), **own), time, 3)
+    front(nn.Conv2d(CHANNELS, 4, (3, 2), padding="same", dilation=(1, 3), **own), time, 4)
+    module = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d}[mode]
+    front(nn.Sequential(module((1, 2, 0, 1)), nn.Conv2d(CHANNELS, 4, 2)), time, 3)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,9 @@ CASES = {
     "group norm of vectors": lambda: channels(lambda m, x: m.g(x.mean(-1)), g=nn.GroupNorm(3, 6)),
     "one group": lambda: channels(lambda m, x: m.g(5 + x), WHOLE, g=nn.GroupNorm(1, 6, affine=False)),
     "instance norm": lambda: channels(lambda m, x: m.g(x), WHOLE, g=nn.InstanceNorm1d(6, affine=True)),
+    "instance norm with running statistics": lambda: channels(
+        lambda m, x: m.g(x), g=nn.InstanceNorm1d(6, affine=True, track_running_stats=True)
+    ),
     "rms norm": lambda: frames(lambda m, x: m.g(x), g=nn.RMSNorm(6, eps=1e-3)),
     "rms norm by hand": lambda: frames(
         lambda m, x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * m.w, w=nn.Parameter(draw(6))
@@ -358,11 +361,6 @@ def test_a_learned_initial_state(kind, way):
 
 
 REFUSED = {
-    "circular": (
-        channels,
-        lambda m, x: F.pad(x, (1, 1), mode="circular"),
-        "mode='circular' is not supported",
-    ),
     "upsample to a size": (channels, lambda m, x: F.interpolate(x, size=20), "to a size is not supported"),
     "upsample by halves": (channels, lambda m, x: F.interpolate(x, scale_factor=1.5), "by a whole number"),
     "corners": (

@@ -1,4 +1,4 @@
-"""A part of the option grid in the installed PyTorch, live and by specs (tools/grid.py --torch: all of it)."""
+"""A part of the option grid in the installed PyTorch, live and by specs; tools/grid.py --torch: all of it."""
 
 import pytest
 from needs import need

@@ -136,6 +136,19 @@ def modules():
                 "LeakyReLU negative_slope=0.2",
             ],
         ),
+        "convolutions that copy frames": (
+            {
+                "0": nn.Conv1d(4, 4, 3, padding=2, stride=2, padding_mode="reflect"),
+                "1": nn.Conv1d(4, 4, 4, padding="same", dilation=2, padding_mode="replicate"),
+            },
+            lambda m, x: m["1"](m["0"](x)),
+            (2, 4, 15),
+            [
+                "input channels_first",
+                "@0 stride=2 padding=2 dilation=1 groups=1 padding_mode=reflect",
+                "@1 stride=1 padding=same dilation=2 groups=1 padding_mode=replicate",
+            ],
+        ),
         "convolution on frames": (
             {"c": nn.Conv1d(3, 5, 3, bias=False)},
             lambda m, x: m["c"](x.transpose(1, 2)).transpose(1, 2),
@@ -251,6 +264,7 @@ NAMES = (
     "gru cell over time",
     "relu cell over time",
     "convolutions",
+    "convolutions that copy frames",
     "convolution on frames",
     "pools",
     "greatest over time",
@@ -512,7 +526,7 @@ def test_refused(text, words):
     [
         ("c: Conv1d padding=same stride=2", "line 1.*stride"),
         ("c: Conv1d padding=reflect", "line 1.*reflect"),
-        ("c: Conv1d padding=1 padding_mode=reflect", "line 1.*padding_mode"),
+        ("c: Conv1d padding=1 padding_mode=mirror", "line 1.*padding_mode"),
         ("c: Conv1d kernel_size=3", "line 1.*kernel_size.*2.*3"),
         ("c: Conv1d stride=0", "line 1.*stride"),
         ("c: Conv1d stride=1.5", "line 1.*stride"),

@@ -224,19 +224,21 @@ def _prelu(net, x, slope):
     return picture(net, net.add(Add, above, below), clock, time)
 
 
+#: Ways to pad by numbers that are there -> NumPy's words.
+_COPIED = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
 def _pad(net, x, widths, value=0, mode="constant"):
     value = 0.0 if value is None else value
     plain = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in widths)
-    if plain and mode in ("reflect", "replicate") and len(widths) % 2 == 0:
-        ends = [(0, 0)] * (len(x.axes) - len(widths) // 2)
-        ends += [tuple(widths[k : k + 2]) for k in range(len(widths) - 2, -1, -2)]
-        if all(a == "n" or not any(own) for a, own in zip(x.axes, ends)):
-            places = np.pad(x.places, ends, mode="reflect" if mode == "reflect" else "edge")
-            return x.seen(x.axes, places)
+    if plain and mode in _COPIED and len(widths) % 2 == 0 and len(widths) <= 2 * len(x.axes):
+        for back in range(len(widths) // 2):
+            x = _copied(net, x, len(x.axes) - 1 - back, *widths[2 * back : 2 * back + 2], mode)
+        return x
     if mode != "constant" or not plain or len(widths) not in (2, 4) or not isinstance(value, (int, float)):
         raise UnsupportedModelError(
             "this padding of frames of several axes is not supported",
-            expected="a value, or mode='reflect' or 'replicate', before and after the last two axes",
+            expected="a value before and after the last two axes, or copies before and after any",
             found=f"{widths}, mode={mode!r}",
         )
     widths = (*widths, 0, 0)[:4]
@@ -244,31 +246,26 @@ def _pad(net, x, widths, value=0, mode="constant"):
     return _over_both(net, x, Pad1D, [f if f["before"] or f["after"] else None for f in fields])
 
 
-#: Ways to pad by numbers that are there -> NumPy's words.
-_COPIED = {"reflect": "reflect", "replicate": "edge"}
-
-
-def _copied(net, x, ends, mode):
-    """The last two axes, each with copies of its own numbers (before, after)."""
-    for back, (before, after) in zip((-2, -1), ends):
-        place = len(x.axes) + back
-        if not before and not after:
-            continue
-        if x.axes[place] == "t":
-            row = Tensor((slots.picked(net, x),), ("b", "f", "t"), x.clock)
-            row = apply(net, "pad", x=row, widths=(before, after), mode=mode)
-            places = np.arange(x.places.size).reshape(x.places.shape)
-            x = Slots(x.axes, places, (row.reference,), (places.size,), row.clock)
-            continue
-        if mode == "reflect" and max(before, after) >= x.places.shape[place]:
-            raise ShapeError(
-                "the axis is shorter than what is reflected",
-                expected=f"at least {max(before, after) + 1}",
-                found=str(x.places.shape[place]),
-            )
-        widths = [(before, after) if k == place else (0, 0) for k in range(len(x.axes))]
-        x = x.seen(x.axes, np.pad(x.places, widths, mode=_COPIED[mode]))
-    return x
+def _copied(net, x, place, before, after, mode):
+    """An axis with copies of its own numbers before and after."""
+    if not before and not after:
+        return x
+    if x.axes[place] == "t":
+        row = Tensor((slots.picked(net, x),), ("b", "f", "t"), x.clock)
+        row = apply(net, "pad", x=row, widths=(before, after), mode=mode)
+        places = np.arange(x.places.size).reshape(x.places.shape)
+        return Slots(x.axes, places, (row.reference,), (places.size,), row.clock)
+    if x.axes[place] != "n":
+        raise UnsupportedModelError("only time and numbers can be padded", found=f"axis {place} of {x}")
+    room = x.places.shape[place] - (mode == "reflect")
+    if mode != "replicate" and max(before, after) > room:
+        raise ShapeError(
+            "the axis is shorter than the copies of it",
+            expected=f"at most {room}",
+            found=f"{before}, {after}",
+        )
+    widths = [(before, after) if k == place else (0, 0) for k in range(len(x.axes))]
+    return x.seen(x.axes, np.pad(x.places, widths, mode=_COPIED[mode]))
 
 
 def _linear(net, x, weight, bias=None):
