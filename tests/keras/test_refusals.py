@@ -47,7 +47,6 @@ CLASSIFIER = "text_classifier.keras"
         ("pointwise.keras", "layer_True_False", {"rms_scaling": True}, "rms_scaling=True"),
         ("pointwise.keras", "soft", {"axis": [1, 2]}, r"'soft' \(Softmax\): the option axis=\[1, 2\]"),
         ("pointwise.keras", "merge_concatenate", {"axis": 1}, r"\(Concatenate\): the option axis=\[1\]"),
-        ("pointwise.keras", "clipped", {"negative_slope": 0.2}, "max_value=0.5"),
         ("forecaster.keras", "permute", {"dims": [3, 1, 2]}, "dims"),
         ("bidirectional.keras", "lstm_sum_all", {"merge_mode": "dot"}, "merge_mode='dot'"),
     ],
