@@ -504,9 +504,10 @@ def crop(layer, x):
 
 
 def pad(layer, x):
-    if layer.mode == "reflect" and x.shape[1] <= max(layer.before, layer.after):
-        raise ShapeError("the sequence is shorter than what is reflected", where=layer.where)
-    mode = {"replicate": "edge"}.get(layer.mode, layer.mode)
+    more = {"reflect": 1, "circular": 0}.get(layer.mode)
+    if more is not None and x.shape[1] < max(layer.before, layer.after) + more:
+        raise ShapeError("the sequence is shorter than what is copied from it", where=layer.where)
+    mode = {"replicate": "edge", "circular": "wrap"}.get(layer.mode, layer.mode)
     value = {"constant_values": np.float32(layer.value)} if mode == "constant" else {}
     return np.pad(x, ((0, 0), (layer.before, layer.after)) + ((0, 0),) * (x.ndim - 2), mode=mode, **value)
 

@@ -95,7 +95,7 @@ struct rnnrt_function {
     X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
     X(not_equal) X(maximum) X(divide) X(greater) X(greater_equal) X(equal) X(where) \
     X(feature_max) X(expand) X(first) X(global_sum) X(global_variance) X(crop) \
-    X(pad_constant) X(pad_replicate) X(pad_reflect)
+    X(pad_constant) X(pad_replicate) X(pad_reflect) X(pad_circular)
 /* clang-format on */
 
 enum rnnrt_kind {

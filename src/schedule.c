@@ -86,6 +86,11 @@ static bool runs_backward(const struct rnnrt_op *op) {
     return op->desc.reverse || op->desc.kind == rnnrt_kind_reverse;
 }
 
+/* Whether its first frame out needs the last one in. */
+static bool needs_all(const struct rnnrt_op *op) {
+    return runs_backward(op) || op->desc.kind == rnnrt_kind_pad_circular;
+}
+
 /* Whether it is one cell over frames: what a direction of a bidirectional layer is. */
 static bool is_direction(const struct rnnrt_op *op) {
     return rnnrt_recurrent(op->desc.kind) && op->desc.kind != rnnrt_kind_scan;
@@ -100,7 +105,7 @@ static void order(struct rnnrt_plan *plan) {
     for (size_t r = 0; r < plan->count; r++) {
         struct rnnrt_op *op = &plan->ops[r];
         /* beside one that runs backward over the same frames it waits for these too: both may run at once */
-        op->whole = runs_backward(op) || (is_direction(op) && plan->values[op->desc.input[0]].backward);
+        op->whole = needs_all(op) || (is_direction(op) && plan->values[op->desc.input[0]].backward);
         op->stage = op->desc.inputs ? 0 : -1;
         op->once = op->desc.inputs || !op->desc.timed;
         for (int32_t i = 0; i < op->desc.inputs; i++) {
@@ -328,6 +333,9 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
     *text = "runs from the last frame to the first";
     for (size_t r = 0; r < plan->count; r++)
         if (runs_backward(&plan->ops[r])) return (int32_t)r;
+    *text = "begins with the last frames, which are known only when the sequence is over";
+    for (size_t r = 0; r < plan->count; r++)
+        if (needs_all(&plan->ops[r])) return (int32_t)r;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         *text = "has a different fixed length from the inputs its frames are joined with, so they cannot be "

@@ -172,8 +172,10 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
     case rnnrt_kind_pad_constant:
     case rnnrt_kind_pad_replicate:
     case rnnrt_kind_pad_reflect:
+    case rnnrt_kind_pad_circular:
         desc->pad_left = below(5), desc->pad_right = below(5), desc->stride = desc->dilation = 1;
         desc->kernel_size = desc->kind == rnnrt_kind_pad_constant    ? 1
+                            : desc->kind == rnnrt_kind_pad_circular  ? 1
                             : desc->kind == rnnrt_kind_pad_replicate ? 1 + (desc->pad_right > 0)
                             : 2 * desc->pad_left > desc->pad_right   ? 2 * desc->pad_left + 1
                             : desc->pad_right                        ? desc->pad_right + 2

@@ -64,13 +64,14 @@ class Crop1D(Window):
 
 
 #: What Pad1D makes up frames of.
-PAD_MODES = ("constant", "replicate", "reflect")
+PAD_MODES = ("constant", "replicate", "reflect", "circular")
 
 
 @layer_class
 class Pad1D(Window):
     """``before`` frames made up before the first and ``after`` behind the last: of ``value``, of the frame at
-    that end, or of the frames next to it in reverse order ("reflect": the frame at the end stands once).
+    that end, of the frames next to it in reverse order ("reflect": the frame at the end stands once), or of
+    those of the other end ("circular": the sequence goes on there; no more than it has).
     """
 
     before: int = 0
@@ -82,8 +83,14 @@ class Pad1D(Window):
     stride = 1
 
     @property
-    def span(self) -> int:
+    def whole(self) -> bool:
+        return self.mode == "circular"
+
+    @property
+    def span(self) -> int | None:
         """Of the window a frame is copied from: what is reflected waits as long as it is."""
+        if self.mode == "circular":
+            return None
         if self.mode == "reflect":
             return max(2 * self.before, self.after + 1 if self.after else 0) + 1
         return 2 if self.mode == "replicate" and self.after else 1
@@ -91,6 +98,8 @@ class Pad1D(Window):
     @property
     def padding(self) -> tuple[int, int]:
         """Of that window."""
+        if self.mode == "circular":
+            return 0, 0
         if self.mode == "reflect":
             return self.span - 1 - self.before, 2 * self.before + self.after
         return self.before + self.span - 1, self.after
@@ -105,10 +114,11 @@ class Pad1D(Window):
             raise ShapeError("value must be finite", where=self.where, found=repr(self.value))
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
-        least = max(self.before, self.after) + 1 if self.mode == "reflect" else 1
+        more = {"reflect": 1, "circular": 0}.get(self.mode)
+        least = 1 if more is None else max(self.before, self.after, 1 - more) + more
         if self._frames(x).length is not None and x.length < least:
             raise ShapeError(
-                "the sequence is shorter than what is reflected",
+                "the sequence is shorter than what is copied from it",
                 where=self.where,
                 expected=f"at least {least} frames",
                 found=str(x.length),
@@ -119,7 +129,7 @@ class Pad1D(Window):
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         return {
             "kind": f"pad_{self.mode}",
-            "kernel_size": self.span,
+            "kernel_size": self.span or 1,
             "pad_left": self.before,
             "pad_right": self.after,
             "value": self.value,

@@ -1,5 +1,6 @@
 /* Frames of a sequence left out at either end, or made up there: crop, and pad by a value, by the frame at
- * the end, or by reflection there. All are windows (window.h) of which one frame is copied.
+ * the end, or by reflection there. All are windows (window.h) of which one frame is copied. And pad by the
+ * frames of the other end, which runs once over everything.
  *
  * A reflection of n frames at the start is known only n frames later, and then as many frames back are still
  * to come: its window holds 2 n frames before the newest, and answers n frames late. At the end the frames
@@ -23,6 +24,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
         span = 1 + (2 * left > right ? 2 * left : right ? right + 1 : 0);
         before = span - 1 - left, after = 2 * left + right;
         break;
+    case rnnrt_kind_pad_circular: before = after = 0; break;
     default: break;
     }
     if (desc->kernel_size != span || (desc->kind != rnnrt_kind_crop && desc->stride != 1))
@@ -97,3 +99,34 @@ const struct rnnrt_layer_class rnnrt_layer_crop = SLICE(run_crop);
 const struct rnnrt_layer_class rnnrt_layer_pad_constant = SLICE(run_pad);
 const struct rnnrt_layer_class rnnrt_layer_pad_replicate = SLICE(run_pad);
 const struct rnnrt_layer_class rnnrt_layer_pad_reflect = SLICE(run_pad);
+
+/* ---- by the frames of the other end ---- */
+
+static void measure_circular(const struct rnnrt_op *op, size_t batch, size_t frames,
+                             struct rnnrt_sizes *sizes) {
+    (void)batch;
+    sizes->capacity = frames + op->part[0] + op->part[1];
+}
+
+static size_t due_circular(const struct rnnrt_op *op, size_t frames, bool ended) {
+    return ended && frames ? frames + op->part[0] + op->part[1] : 0;
+}
+
+static enum rnnrt_status run_circular(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    size_t before = op->part[0], after = op->part[1], n = call->frames;
+    size_t all = call->batch * (size_t)op->desc.input_size;
+    if (n < rnnrt_larger(before, after)) return RNNRT_TOO_SHORT;
+    for (size_t k = 0; n && k < before + n + after; k++) {
+        size_t frame = k < before ? n - before + k : k < before + n ? k - before : k - before - n;
+        memcpy(call->y[0] + k * all, call->x[0] + frame * all, all * sizeof(float));
+        if (rnnrt_worked(call->pulse, op->work * (double)call->batch)) return RNNRT_CANCELLED;
+    }
+    call->made[0] = n ? before + n + after : 0;
+    return RNNRT_OK;
+}
+const struct rnnrt_layer_class rnnrt_layer_pad_circular = {.time = RNNRT_TIME_NEEDED,
+                                                           .prepare = prepare,
+                                                           .measure = measure_circular,
+                                                           .due = due_circular,
+                                                           .run = run_circular,
+                                                           .asks = true};

@@ -343,8 +343,11 @@ for _name, _fields in {
     "reflect": {"before": 3, "after": 2, "mode": "reflect"},
     "reflect_before": {"before": 2, "mode": "reflect"},
     "reflect_after": {"after": 5, "mode": "reflect"},
+    "circular": {"before": 3, "after": 2, "mode": "circular"},
+    "circular_before": {"before": 4, "mode": "circular"},
 }.items():
-    case(f"pad_{_name}", stack(layer(L.Pad1D, **_fields), lambda b, x, r: conv(b, x, r, 5, 3)), features=5)
+    _build = stack(layer(L.Pad1D, **_fields), lambda b, x, r: conv(b, x, r, 5, 3))
+    case(f"pad_{_name}", _build, features=5, streams=not _name.startswith("circular"))
 case("three_delays", networks.three_delays)
 case("encoder_decoder", networks.encoder_decoder, streams=False)
 case("per_frame", networks.per_frame, features=20)

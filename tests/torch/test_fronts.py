@@ -117,6 +117,8 @@ def test_every_option_of_a_convolution(options, time):
 POOLS = [
     nn.MaxPool2d((1, 2)),
     nn.MaxPool2d((2, 1)),
+    nn.AvgPool2d((2, 3), stride=(1, 2), padding=(1, 1), ceil_mode=True),
+    nn.AvgPool2d((3, 2), stride=(3, 2), padding=(1, 0), ceil_mode=True),
     nn.MaxPool2d(2),
     nn.MaxPool2d((3, 4), (1, 2), (1, 2)),
     nn.MaxPool2d((2, 3), ceil_mode=True),

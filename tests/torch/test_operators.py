@@ -122,6 +122,19 @@ CASES = {
     "a convolution that replicates": lambda: channels(
         lambda m, x: m.c(x), c=nn.Conv1d(6, 5, 4, stride=2, padding=2, padding_mode="replicate")
     ),
+    "circular": lambda: channels(
+        lambda m, x: m.c(F.pad(x, (3, 2), mode="circular")), WHOLE, c=nn.Conv1d(6, 5, 4)
+    ),
+    "a circular convolution": lambda: channels(
+        lambda m, x: m.c(x) + x, WHOLE, c=nn.Conv1d(6, 6, 3, padding="same", padding_mode="circular")
+    ),
+    "circular convolutions, one by strides": lambda: channels(
+        lambda m, x: m.d(F.relu(m.c(x))),
+        WHOLE,
+        c=nn.Conv1d(6, 5, 4, stride=2, padding=2, padding_mode="circular"),
+        d=nn.Conv1d(5, 4, 3, padding=2, dilation=2, padding_mode="circular"),
+    ),
+    "a circular module": lambda: channels(lambda m, x: m.p(x), WHOLE, p=nn.CircularPad1d((2, 1))),
     "a module that reflects": lambda: channels(lambda m, x: m.p(x), p=nn.ReflectionPad1d((2, 1))),
     "a module that replicates": lambda: channels(lambda m, x: m.p(x), p=nn.ReplicationPad1d(2)),
     "cut by padding": lambda: channels(lambda m, x: F.pad(x, (-1, -2))),
@@ -188,6 +201,9 @@ CASES = {
     "max pool up": lambda: channels(lambda m, x: F.max_pool1d(x, 3, 2, ceil_mode=True)),
     "max pool up, far apart": lambda: channels(lambda m, x: F.max_pool1d(x, 2, 4, padding=1, ceil_mode=True)),
     "average pool up": lambda: channels(lambda m, x: F.avg_pool1d(x, 4, 3, ceil_mode=True)),
+    "average pool up, padded by zeros that count": lambda: channels(
+        lambda m, x: F.avg_pool1d(F.avg_pool1d(x, 4, 3, padding=2, ceil_mode=True), 2, 2, 1, ceil_mode=True)
+    ),
     "average pool up, padded": lambda: channels(
         lambda m, x: F.avg_pool1d(x, 4, 3, padding=1, ceil_mode=True, count_include_pad=False)
     ),

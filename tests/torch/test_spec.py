@@ -140,13 +140,15 @@ def modules():
             {
                 "0": nn.Conv1d(4, 4, 3, padding=2, stride=2, padding_mode="reflect"),
                 "1": nn.Conv1d(4, 4, 4, padding="same", dilation=2, padding_mode="replicate"),
+                "2": nn.Conv1d(4, 3, 3, padding=1, padding_mode="circular"),
             },
-            lambda m, x: m["1"](m["0"](x)),
+            lambda m, x: m["2"](m["1"](m["0"](x))),
             (2, 4, 15),
             [
                 "input channels_first",
                 "@0 stride=2 padding=2 dilation=1 groups=1 padding_mode=reflect",
                 "@1 stride=1 padding=same dilation=2 groups=1 padding_mode=replicate",
+                "@2 stride=1 padding=1 dilation=1 groups=1 padding_mode=circular",
             ],
         ),
         "convolution on frames": (
@@ -238,6 +240,32 @@ def modules():
                 "end",
             ],
         ),
+        "more pools": (
+            {"c": nn.Conv1d(3, 4, 3)},
+            lambda m, x: functional.adaptive_max_pool1d(
+                functional.adaptive_avg_pool1d(
+                    functional.avg_pool1d(functional.pad(m["c"](x), (2, 2)), 3, 2, 1, ceil_mode=True), 4
+                ),
+                3,
+            ),
+            (2, 3, 20),
+            [
+                "input channels_first length=20",
+                "@c stride=1 padding=0 dilation=1 groups=1",
+                "ZeroPad1d padding=2",
+                "AvgPool1d 3 stride=2 padding=1 ceil_mode=True",
+                "AdaptiveAvgPool1d 4",
+                "AdaptiveMaxPool1d 3",
+            ],
+        ),
+        "softplus": (
+            {"fc": nn.Linear(3, 4), "n": nn.RMSNorm(4)},
+            lambda m, x: functional.softplus(
+                m["n"](functional.softplus(3 * m["fc"](x) / 3, beta=2.0)), beta=0.5, threshold=0.25
+            ),
+            (2, 6, 3),
+            ["@fc", "Softplus beta=2.0", "@n RMSNorm eps=None", "softplus beta=0.5 threshold=0.25"],
+        ),
         "activations": (
             {"fc": nn.Linear(3, 3)},
             activations,
@@ -274,6 +302,8 @@ NAMES = (
     "embedding",
     "per frame",
     "per frame, two channels",
+    "more pools",
+    "softplus",
     "activations",
 )
 
@@ -362,6 +392,19 @@ def test_anything_removed_is_refused_by_name(live, name):
             spec.build("\n".join(lines), {n: a for n, a in tensors.items() if n != removed})
         message = str(caught.value)
         assert removed.rpartition(".")[2] in message and "line" in message, message
+
+
+def test_an_instance_norm_with_statistics_is_a_batch_norm():
+    random = np.random.default_rng(6)
+    names = ("n.weight", "n.bias", "n.running_mean", "n.running_var")
+    tensors = {name: random.uniform(0.5, 2, 4).astype(np.float32) for name in names}
+    said = "input channels_first\nn: {}1d momentum=None eps=0.01"
+    x = random.standard_normal((2, 4, 7)).astype(np.float32)
+    found, wanted = (answer(spec.build(said.format(k), tensors), x) for k in ("InstanceNorm", "BatchNorm"))
+    assert np.abs(found - wanted).max() < 1e-6
+    del tensors["n.running_var"]
+    with pytest.raises(ModelFileError, match="running_var is missing"):
+        spec.build(said.format("InstanceNorm"), tensors)
 
 
 def test_a_bias_that_was_written_may_not_be_missing():

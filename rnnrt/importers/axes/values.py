@@ -82,6 +82,8 @@ class Clock(NamedTuple):
         """The clock behind a layer that makes its frames of several, or several of each."""
         if layer.padding == "same":
             return self.behind(1, layer.stride)
+        if layer.span is None:  # copies of the other end
+            return self.behind(1 - layer.before - layer.after, 1)
         if layer.emits != "many":
             return self.behind(layer.span - sum(layer.padding), layer.stride)
         rise = (self.span, self.stride, layer.stride, layer.span - sum(layer.padding))

@@ -14,7 +14,7 @@ from ...errors import UnsupportedModelError
 from ...layers import FUNCTIONS, Activation, Affine, Function, Multiply, Select
 from ..axes.values import AxesError, Constant, Tensor, shown
 from .arithmetic import add, multiply, subtract
-from .table import operator
+from .table import apply, operator
 
 
 def activated(net, x, *functions):
@@ -79,24 +79,21 @@ def gelu(net, x, approximation):
     return activated(net, x, gelu_of(approximation))
 
 
-def softplus_of(beta, threshold):
-    """Refuse a softplus that goes over to the line where the two can be told apart."""
-    if not beta > 0:
-        raise UnsupportedModelError("the beta of softplus must be above 0", found=str(beta))
-    if threshold < 17:
-        raise UnsupportedModelError(
-            "a softplus that is cut off by its threshold is not supported",
-            expected="a threshold of at least 17: beyond it both are the same float32",
-            found=str(threshold),
-        )
+#: Beyond it log(1 + exp(x)) and x are the same float32.
+SOFTPLUS_ENDS = 17
 
 
 @operator("softplus")
 def softplus(net, x, beta=1, threshold=20):
-    """log(1 + exp(beta x)) / beta."""
-    softplus_of(beta, threshold)
-    y = activated(net, x if beta == 1 else multiply(net, x, float(beta)), Function("softplus"))
-    return y if beta == 1 else multiply(net, y, 1.0 / float(beta))
+    """log(1 + exp(beta x)) / beta, and x where beta x is above the threshold."""
+    beta = positive(beta, "the beta of softplus")
+    scaled = x if beta == 1 else multiply(net, x, beta)
+    y = activated(net, scaled, Function("softplus"))
+    y = y if beta == 1 else multiply(net, y, 1.0 / beta)
+    if threshold >= SOFTPLUS_ENDS:
+        return y
+    above = apply(net, "greater", a=scaled, b=float(threshold))
+    return apply(net, "where", condition=above, a=x, b=y)
 
 
 def positive(value, name) -> float:

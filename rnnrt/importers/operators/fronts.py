@@ -152,7 +152,13 @@ def max_pool2d(net, x, windows):
 
 @operator(apart=True)
 def average_pool2d(net, x, windows):
-    """The mean of each window of the last two axes; ``windows``: the fields of an AveragePool1D of each."""
+    """The mean of each window of the last two axes; ``windows``: the fields of an AveragePool1D of each,
+    ``zeros`` among them as in average_pool1d.
+    """
+    zeros = [w.get("zeros", (0, 0)) for w in windows]
+    if any(map(any, zeros)):
+        x = apply(net, "pad", x=x, widths=(*zeros[1], *zeros[0]))
+    windows = [{k: v for k, v in w.items() if k != "zeros"} for w in windows]
     return _pooled(net, x, AveragePool1D, windows)
 
 

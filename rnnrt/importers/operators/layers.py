@@ -247,8 +247,12 @@ def max_pool1d(net, x, size, stride, padding=(0, 0), dilation=1):
 
 
 @operator()
-def average_pool1d(net, x, size, stride, padding=(0, 0), count_padding=True):
-    """The mean of each window of frames; padded zeros count where ``count_padding``."""
+def average_pool1d(net, x, size, stride, padding=(0, 0), count_padding=True, zeros=(0, 0)):
+    """The mean of each window of frames; padded zeros count where ``count_padding``. ``zeros``: further ones
+    before and after, which always count.
+    """
+    if any(zeros):
+        x = settled(net, pad(net, net.arranged(x, "bft"), zeros))
     options = {"size": size, "stride": stride, "padding": padding, "count_padding": bool(count_padding)}
     return _pooled(net, x, AveragePool1D, **options)
 

@@ -38,7 +38,18 @@ def _group_norm(net, x, constants, num_groups=None, eps=1e-5):
 
 
 def _instance_norm(net, x, constants, eps=1e-5):
-    return table.apply(net, "instance_norm", x=x, epsilon=eps, **_scaled(constants))
+    arrays, mean = _scaled(constants), constants.get("running_mean")
+    if mean is not None:
+        arrays |= {"mean": mean, "variance": constants["running_var"], "own_statistics": False}
+    return table.apply(net, "instance_norm", x=x, epsilon=eps, **arrays)
+
+
+def _softplus(net, x, constants, inplace=False, **options):
+    return table.apply(net, "softplus", x=x, **options)
+
+
+def _adaptive(operator):
+    return lambda net, x, constants, frames: table.apply(net, operator, x=x, frames=frames)
 
 
 def _rms_norm(net, x, constants, eps=None):
@@ -51,4 +62,7 @@ _OPERATORS = {
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,
     "rms_norm": _rms_norm,
+    "softplus": _softplus,
+    "adaptive_average_pool": _adaptive("adaptive_average_pool"),
+    "adaptive_max_pool": _adaptive("adaptive_max_pool"),
 }

@@ -135,7 +135,12 @@ def _crop(spec, line):
 
 
 def _zero_pad(spec, line):
-    before, after = _numbers(line, 2, ("left", "right"))
+    if "padding" in line.options and not line.words and len(line.options) == 1:  # the module's own word
+        before = after = line.options["padding"]
+        if type(before) is not int or before < 0:
+            raise line.refuse("the padding must be a whole number", found=str(before))
+    else:
+        before, after = _numbers(line, 2, ("left", "right"))
     spec.x = spec.builder.add(Pad1D, "pad", spec.x, before=before, after=after)
     spec.packing.window(spec.builder.layers[-1])
 
@@ -207,7 +212,7 @@ OPERATIONS = {
     "chunk": (("chunks", "dim"), _chunk),
     "narrow": (("start", "length", "dim"), _narrow),
     "crop": (("before", "after"), _crop),
-    "ZeroPad1d": (("left", "right"), _zero_pad),
+    "ZeroPad1d": (("left", "right", "padding"), _zero_pad),
     "repeat": (("length",), _repeat),
     "Softmax": (("dim",), _softmax),
     "LogSoftmax": (("dim",), _softmax),

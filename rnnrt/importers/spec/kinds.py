@@ -18,7 +18,7 @@ WORDS = {"nonlinearity", "padding_mode", "approximate", "padding"}
 PAIRS = {"kernel_size", "stride", "padding", "dilation", "output_size"}
 FRACTIONS = {"eps", "negative_slope", "alpha", "min_val", "max_val", "p", "momentum", "dropout"}
 FRACTIONS |= {"beta", "threshold", "lambd", "init"}
-MAY_BE_NONE = {"stride", "padding_idx", "max_norm"}
+MAY_BE_NONE = {"stride", "padding_idx", "max_norm", "momentum"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _group_norm_sizes(t, options):
 
 def _instance_norm_sizes(t, options):
     sizes = {"num_features": t["weight"].size} if "weight" in t else {}
-    return sizes | {"affine": "weight" in t, "track_running_stats": False}
+    return sizes | {"affine": "weight" in t, "track_running_stats": "running_mean" in t}
 
 
 def _rms_norm_sizes(t, options):
@@ -153,7 +153,12 @@ PARAMETRIC = {
         called("group_norm"), ("weight", "bias"), ("num_groups", "eps"), _group_norm_sizes, (), "bft"
     ),
     "InstanceNorm1d": Kind(
-        called("instance_norm"), ("weight", "bias"), ("eps",), _instance_norm_sizes, ("momentum",), "bft"
+        called("instance_norm"),
+        ("weight", "bias", "running_mean", "running_var"),
+        ("eps",),
+        _instance_norm_sizes,
+        ("momentum",),
+        "bft",
     ),
     "RMSNorm": Kind(called("rms_norm", "btf"), ("weight",), ("eps",), _rms_norm_sizes, (), "btf"),
     "PReLU": Kind(called("prelu"), ("weight",), (), _prelu_sizes, ("init",), "bft"),

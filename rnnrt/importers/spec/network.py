@@ -13,6 +13,7 @@ from ..axes.values import Clock
 from ..operators.recurrence import join
 from ..torch import layers as torch_layers
 from . import joins, pictures
+from .called import called
 from .frames import Packing, add_untransposed
 from .kinds import (
     CONVOLUTIONS,
@@ -168,9 +169,11 @@ class SpecNetwork:
             self._add_pool(line, kind)
         elif kind in torch_layers.FUNCTIONS:
             self._check_options(line)
-            self.x = torch_layers.add_activation(
-                self.builder, line.kind.lower(), self.x, kind, **line.options
-            )
+            at = (self.builder, line.kind.lower(), self.x)
+            if torch_layers.is_one_function(kind, **line.options):
+                self.x = torch_layers.add_activation(*at, kind, **line.options)
+            else:
+                self.x = called("softplus")(*at, {}, **line.options)
         elif kind in joins.OPERATIONS:
             allowed, add = joins.OPERATIONS[kind]
             self._check_options(line, allowed)
@@ -239,7 +242,7 @@ class SpecNetwork:
             fits = (
                 fits
                 or (isinstance(value, str) and option in WORDS)
-                or (value is None and option in MAY_BE_NONE)
+                or (value is None and (option in MAY_BE_NONE or (line.kind, option) == ("RMSNorm", "eps")))
             )
             if not fits:
                 raise line.refuse(f"the option {option[:60]} has an impossible value", found=repr(value)[:80])
@@ -344,7 +347,9 @@ class SpecNetwork:
             and ("bias" in tensors) != ("weight" in tensors)
         ):
             raise ModelFileError("weight or bias is missing", where=line.where, found=", ".join(tensors))
-        if "running_mean" in kind.tensors and not {"running_mean", "running_var"} <= set(tensors):
+        statistics = {"running_mean", "running_var"} & set(tensors)
+        needed = "running_mean" in kind.tensors and (word != "InstanceNorm1d" or statistics)
+        if needed and len(statistics) < 2:
             raise ModelFileError(
                 "running_mean or running_var is missing", where=line.where, found=", ".join(tensors)
             )
@@ -382,7 +387,11 @@ class SpecNetwork:
         add, first, fixed, others = POOLS[kind]
         options = self._pool_options(line, kind, first, others)
         self._transposed(line)
-        self.x = add(self.builder, line.kind.lower(), self.x, **fixed, **options)
+        if kind.startswith("Adaptive") and options[first] != 1:
+            parts = called(f"adaptive_{fixed['kind']}_pool")
+            self.x = parts(self.builder, line.kind.lower(), self.x, {}, frames=options[first])
+        else:
+            self.x = add(self.builder, line.kind.lower(), self.x, **fixed, **options)
         self.stated = self.stated and self.axes == "bft"
         self.axes = "bft"
         if kind in ("MaxPool1d", "AvgPool1d"):

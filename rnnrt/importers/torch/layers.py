@@ -36,7 +36,8 @@ from ...layers import (
     Pad1D,
     SimpleRNN,
 )
-from ..operators.activations import clipping, gelu_of, positive, softplus_of
+from ...layers.time import PAD_MODES
+from ..operators.activations import SOFTPLUS_ENDS, clipping, gelu_of, positive
 from ..operators.layers import taps_first, transposed_taps_first
 from ..operators.recurrence import Stack, add_stack
 
@@ -90,13 +91,17 @@ def elementwise(word, **options) -> tuple[Function, ...]:
     if kind == "Hardtanh":
         return clipping(values["min_val"], values["max_val"])
     if kind == "Softplus":
-        softplus_of(**values)
-        if values["beta"] != 1:
-            raise UnsupportedModelError("a Softplus with beta is not supported here", found=str(options))
+        if not is_one_function(word, **values):
+            raise UnsupportedModelError("a Softplus with these options is no one function", found=str(values))
         values = {}
     if kind == "CELU":
         positive(values["alpha"], "the alpha of CELU")
     return (Function(name, (6.0,) if kind == "ReLU6" else tuple(values.values())),)
+
+
+def is_one_function(word, beta=1.0, threshold=20.0, **options):
+    """Whether ``elementwise`` can say it: a Softplus of another beta, or cut off, is arithmetic."""
+    return FUNCTIONS.get(word) != "Softplus" or (beta == 1 and threshold >= SOFTPLUS_ENDS)
 
 
 # ---- what the functions below are written with -------------------------------------------------------------
@@ -288,7 +293,7 @@ def add_conv1d(builder, name, x, tensors, *, stride=1, padding=0, dilation=1, gr
     weight, bias = take(tensors, where, ["weight"], ["bias"])
     if np.ndim(weight) != 3:
         raise ShapeError("weight must be (out, in / groups, tap)", where=where, found=str(np.shape(weight)))
-    if padding_mode in ("reflect", "replicate"):
+    if padding_mode in PAD_MODES[1:]:
         fields = conv1d_options(where, stride, padding, dilation, groups)["padding"]
         total = (np.shape(weight)[2] - 1) * one(dilation, "dilation", where)
         before, after = (total // 2, total - total // 2) if fields == "same" else fields
@@ -324,7 +329,7 @@ def conv1d_options(where, stride=1, padding=0, dilation=1, groups=1, padding_mod
         raise UnsupportedModelError(
             f"padding_mode={padding_mode!r} is not supported",
             where=where,
-            expected="'zeros', 'reflect' or 'replicate'",
+            expected="'zeros', 'reflect', 'replicate' or 'circular'",
         )
     return {"stride": stride, "dilation": dilation, "groups": groups, "padding": padding}
 
@@ -461,6 +466,8 @@ def add_average_pool(
     """torch.nn.AvgPool1d; padded zeros count, unless ``count_include_pad=False``."""
     where = f"{name} (AvgPool1d)"
     fields = average_window_options(where, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    if zeros := fields.pop("zeros", None):
+        x = builder.add(Pad1D, f"{name}.padded", x, before=zeros[0], after=zeros[1])
     return builder.add(AveragePool1D, name, x, **fields)
 
 
@@ -474,17 +481,17 @@ def max_window_options(where, kernel_size, stride=None, padding=0, ceil_mode=Fal
 def average_window_options(
     where, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True
 ):
-    """The options of torch.nn.AvgPool1d as fields of a graph's AveragePool1D."""
+    """The options of torch.nn.AvgPool1d as fields of a graph's AveragePool1D. ``zeros`` among them: so many
+    frames before and after, which count, where those that ceil_mode adds do not.
+    """
     fields = window_options(where, kernel_size, stride, padding)
     if not ceil_mode:
         return fields | {"count_padding": bool(count_include_pad)}
-    if count_include_pad and any(fields["padding"]):
-        raise UnsupportedModelError(
-            "ceil_mode=True with padding that counts is not supported",
-            where=where,
-            fix="Say count_include_pad=False.",
-        )
-    return _up(fields) | {"count_padding": False}
+    if not count_include_pad or not any(fields["padding"]):
+        return _up(fields) | {"count_padding": False}
+    sides = fields["padding"][0]  # no window starts behind the last frame
+    more = min(fields["stride"] - 1, fields["size"] - sides - 1)
+    return fields | {"padding": (0, more), "count_padding": False, "zeros": (sides, sides)}
 
 
 def _up(fields):

@@ -236,6 +236,8 @@ MODULES |= {
     "ZeroPad1d": _called("pad", pad="padding"),
     "ReflectionPad1d": lambda net, module, constants, x: _padded(net, module, x, "reflect"),
     "ReplicationPad1d": lambda net, module, constants, x: _padded(net, module, x, "replicate"),
+    "CircularPad1d": lambda net, module, constants, x: _padded(net, module, x, "circular"),
+    "CircularPad2d": lambda net, module, constants, x: _padded(net, module, x, "circular"),
     "ReflectionPad2d": lambda net, module, constants, x: _padded(net, module, x, "reflect"),
     "ReplicationPad2d": lambda net, module, constants, x: _padded(net, module, x, "replicate"),
     "GroupNorm": _called("group_norm", "num_groups", "eps"),
