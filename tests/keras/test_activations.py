@@ -70,9 +70,3 @@ def test_prelu_has_a_slope_for_each_feature(shape):
     parts = [keras.Input((None, 3)), L.GRU(5, return_sequences=shape == "sequences")]
     parts += [L.PReLU(slopes, shared_axes=[1] if shape == "sequences" else None), L.Dense(2)]
     compared(keras.Sequential(parts), example(2, 7, 3))
-
-
-def test_prelu_with_a_slope_for_each_frame_is_refused():
-    model = keras.Sequential([keras.Input((6, 3)), L.GRU(5, return_sequences=True), L.PReLU()])
-    with pytest.raises(rnnrt.UnsupportedModelError, match=r"shared_axes.*\[1\]"):
-        rnnrt.from_keras(model)

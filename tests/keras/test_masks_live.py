@@ -2,7 +2,9 @@
 throughout, ragged, left-padded, with holes, masked throughout or at one frame.
 """
 
+import json
 import warnings
+import zipfile
 
 import masked_networks
 import numpy as np
@@ -95,6 +97,42 @@ def test_normalization_hands_a_mask_on(keras, tmp_path):
     model.save(tmp_path / "m.keras")
     for found, wanted in zip(rnnrt.from_keras(tmp_path / "m.keras")(given), model(given), strict=True):
         assert distance(found, np.asarray(wanted.detach())) < 2e-5
+
+
+@pytest.mark.parametrize("kind", ["dot", "concat", "additive"])
+def test_attention_leaves_masked_frames_out(keras, kind, tmp_path):
+    """Masks of queries, of values, of both; where all values are masked, all count alike."""
+    L, rng = keras.layers, np.random.default_rng(9)
+    make = lambda: L.AdditiveAttention() if kind == "additive" else L.Attention(True, score_mode=kind)
+    x, z = keras.Input((masked_networks.LENGTH, 4)), keras.Input((masked_networks.LENGTH, 4))
+    a, b = L.Masking(-1.0)(x), L.Masking(-1.0)(z)
+    made = [make()(parts) for parts in ([a, b], [a, z], [x, b], [a, b, z])]
+    made += [L.GRU(2, return_sequences=True)(y) for y in made]
+    made.append(make()([L.Reshape((1, 4))(L.GRU(4)(a)), b]))
+    model = keras.Model([x, z], made)
+    masks = masked_networks.patterns()
+    given = [masked_networks.frames(rng, m, -1.0) for m in (masks, np.roll(masks, 2, axis=0))]
+    model.save(tmp_path / "m.keras")
+    for source in (model, tmp_path / "m.keras"):
+        for found, wanted in zip(rnnrt.from_keras(source)(*given), model(given), strict=True):
+            assert distance(found, np.asarray(wanted.detach())) < 2e-5
+
+
+def test_masked_values_of_an_older_keras_3_are_refused(keras, tmp_path):
+    """Before 3.12 it takes the rows of a batch for its queries."""
+    L = keras.layers
+    x = keras.Input((5, 4))
+    a = L.Masking(-1.0)(x)
+    path = tmp_path / "m.keras"
+    keras.Model(x, L.Attention()([a, a])).save(path)
+    with zipfile.ZipFile(path) as held:
+        files = {name: held.read(name) for name in held.namelist()}
+    said = json.loads(files["metadata.json"]) | {"keras_version": "3.9.2"}
+    with zipfile.ZipFile(path, "w") as held:
+        for name, data in (files | {"metadata.json": json.dumps(said).encode()}).items():
+            held.writestr(name, data)
+    with pytest.raises(rnnrt.UnsupportedModelError, match=r"3\.9\.2\. Load the model with Keras 3\.12"):
+        rnnrt.from_keras(path)
 
 
 def unmasked(keras):

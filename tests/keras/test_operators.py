@@ -62,6 +62,19 @@ CASES = {
     "Attention of one frame": lambda x: to_last(gru(x), L.Attention),
     "Attention, scaled": lambda x: to_last(gru(x), L.Attention, use_scale=True),
     "AdditiveAttention of one frame": lambda x: to_last(gru(x), L.AdditiveAttention),
+    "Attention of every query": lambda x: L.Attention(use_scale=True)([gru(x), gru(x)[:, 3:]]),
+    "Attention of every query, joined": lambda x: L.Attention(score_mode="concat")([gru(x), gru(x)[:, 3:]]),
+    "Attention of one frame, joined": lambda x: to_last(
+        gru(x), L.Attention, score_mode="concat", use_scale=True
+    ),
+    "AdditiveAttention of every query": lambda x: L.AdditiveAttention()(
+        [gru(x)[:, :5], gru(x), L.Dense(6)(x)]
+    ),
+    "Concatenate over time": lambda x: L.Conv1D(3, 4)(L.Concatenate(axis=1)([gru(x), L.Dense(6)(x)[:, 2:]])),
+    "Concatenate over time, from the end": lambda x: L.Concatenate(axis=-2)([gru(x), L.Dense(6)(x)]),
+    "PReLU with a slope for every number": lambda x: L.PReLU()(gru(x)),
+    "PReLU with a slope for every frame": lambda x: L.PReLU(shared_axes=[2])(gru(x)),
+    "LayerNormalization over all": lambda x: L.LayerNormalization(axis=[1, 2], center=False)(gru(x)),
     "GroupNormalization": lambda x: L.GroupNormalization(2)(gru(x)),
     "GroupNormalization of every feature": lambda x: L.GroupNormalization(-1, scale=False)(gru(x)),
     "GroupNormalization of masked frames": lambda x: L.GroupNormalization(2)(L.Masking()(gru(x))),
@@ -101,6 +114,11 @@ CASES = {
 }
 
 
+#: Whose first weights are all alike.
+WEIGHED = (L.GroupNormalization, L.RMSNormalization, L.Attention, L.AdditiveAttention)
+WEIGHED += (L.PReLU, L.LayerNormalization)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["live", "file"])
 @pytest.mark.parametrize("name", CASES)
@@ -110,7 +128,7 @@ def test_it_is_what_keras_says(name, how, tmp_path):
     model = keras.Model(inputs, CASES[name](inputs))
     random = np.random.default_rng(2)
     for layer in model.layers:
-        if isinstance(layer, (L.GroupNormalization, L.RMSNormalization, L.Attention, L.AdditiveAttention)):
+        if isinstance(layer, WEIGHED):
             layer.set_weights(
                 [random.uniform(0.5, 1.5, w.shape).astype(np.float32) for w in layer.get_weights()]
             )
@@ -162,9 +180,11 @@ def test_an_extreme_of_masked_frames_is_that_of_the_others(kind):
 
 
 REFUSED = {
-    "another score": (lambda x: to_last(gru(x), L.Attention, score_mode="concat"), "score_mode='concat'"),
     "another norm": (lambda x: ops.norm(gru(x), axis=1), "Norm"),
-    "a mask": (lambda x: to_last(L.Masking()(gru(x)), L.Attention), "mask"),
+    "a mask of joined sequences": (
+        lambda x: gru(L.Concatenate(axis=1)([L.Masking()(x), x])),
+        "this way to make a mask is not supported",
+    ),
     "truth values negated": (lambda x: -(x > 0), "on truth values"),
     "bits of numbers": (lambda x: ops.bitwise_not(ops.sum(x > 0, -1)), "bitwise_not"),
     "a masked softmax": (lambda x: L.Softmax(axis=1)(L.Masking()(gru(x))), "mask"),

@@ -167,6 +167,37 @@ def merged(context, operator, *references):
     return algebra.reference(made)
 
 
+def over_time(context, *references):
+    """Sequences of fixed lengths, one behind the other."""
+    algebra = Algebra(context, references)
+    return algebra.reference(algebra.do("concat", tensors=tuple(algebra.inputs), axis=1))
+
+
+def prelu_of_frames(context, x, alpha):
+    """PReLU whose slopes are those of every frame of a fixed number: alpha (time, features)."""
+    algebra = Algebra(context, (x,))
+    (own,) = algebra.inputs
+    below = algebra.do("multiply", a=algebra.do("clip", x=own, high=0.0), b=Constant("alpha", alpha))
+    return algebra.reference(algebra.do("add", a=algebra.do("relu", x=own), b=below))
+
+
+def layer_norm_of_frames(context, x, axes, gamma, beta, epsilon):
+    """A layer norm of a sequence over time, or over time and features; gamma and beta have the sizes of
+    ``axes``, None where there is none.
+    """
+    algebra = Algebra(context, (x,))
+    do, (own,) = algebra.do, algebra.inputs
+    over = tuple(axes)
+    less = do("subtract", a=own, b=do("reduce_mean", x=own, axes=over, keep=True))
+    variance = do("reduce_mean", x=do("square", x=less), axes=over, keep=True)
+    made = do("multiply", a=less, b=do("root_reciprocal", x=do("add", a=variance, b=epsilon)))
+    for operator, role, array in (("multiply", "gamma", gamma), ("add", "beta", beta)):
+        if array is not None:
+            shaped = array if len(axes) > 1 else array[:, None]
+            made = do(operator, a=made, b=Constant(role, shaped))
+    return algebra.reference(made)
+
+
 def _extreme_of(operator):
     """The greatest or the least of several inputs. Keras from 3.4 on: at a masked frame an input counts as
     what there is of those before it, or of the one behind.
@@ -326,56 +357,104 @@ def _adaptive(operator):
     return build
 
 
-def _of_every_query(context, algebra, additive, scale):
+#: What Keras takes from the score of a masked frame.
+_MASKED_SCORE = 1e9
+_MIXED_UP = "Keras 3 before 3.12 takes the rows of a batch for its queries there"
+
+
+class _Attention:
+    """The scores of queries with keys, and the sums of the values with their softmax, as the layer's options
+    say.
+    """
+
+    def __init__(self, context, references):
+        self.context, self.algebra = context, Algebra(context, references)
+        config, self.additive = context.config, context.layer.class_name == "AdditiveAttention"
+        self.mode = "additive" if self.additive else config.text("score_mode", "dot")
+        config.harmless("dropout", "seed")
+        if self.mode not in ("dot", "concat", "additive"):
+            raise config.unsupported("score_mode", self.mode, "dot or concat")
+        self.scaled = config.flag("use_scale", self.additive)
+        if config.flag("return_attention_scores", False):
+            raise config.unsupported("return_attention_scores", True, "False")
+        self.masks = [*context.masks, None, None][:2]
+        told = self.masks[1] and not self.masks[1].real
+        if told and (3,) <= context.version.number(_MIXED_UP, context.layer.where) < (3, 12):
+            raise UnsupportedModelError(
+                f"a mask of the values is not supported here: {_MIXED_UP}",
+                where=context.layer.where,
+                found=f"the mask of {self.masks[1].where}, Keras {context.version.text}",
+                fix="Load the model with Keras 3.12 or later and save it again.",
+            )
+
+    def score(self, query, key, width):
+        """Of the last axes of both."""
+        do = self.algebra.do
+        if self.mode == "dot":
+            made = do("reduce_sum", x=do("multiply", a=query, b=key), axes=-1, keep=False)
+            return self._times(made, "scale") if self.scaled else made
+        made = do("add", a=query, b=key)
+        if self.mode == "concat":
+            made = do("tanh", x=self._times(made, "scale") if self.scaled else made)
+            return self._times(do("reduce_sum", x=made, axes=-1, keep=False), "concat_score_weight")
+        made = do("tanh", x=made)
+        if self.scaled:
+            made = do("multiply", a=made, b=_constant(self.algebra, "scale", width))
+        return do("reduce_sum", x=made, axes=-1, keep=False)
+
+    def _times(self, x, role):
+        return self.algebra.do("multiply", a=x, b=float(self.context.array(role)))
+
+    def flags(self, mask):
+        """A mask as 1 and 0, (batch, time, 1); None where every frame is real."""
+        if not mask or mask.real:
+            return None
+        return self.algebra.tensor(self.context.mask_values.wide(mask.reference(), 1))
+
+    def less_masked(self, score, flags):
+        """Scores of frames whose values are masked count no more."""
+        do = self.algebra.do
+        return do("add", a=score, b=do("multiply", a=do("subtract", a=flags, b=1.0), b=_MASKED_SCORE))
+
+    def answer(self, made):
+        flags = self.flags(self.masks[0])  # a masked query has no answer
+        return self.algebra.reference(made if flags is None else self.algebra.do("multiply", a=made, b=flags))
+
+
+def _of_every_query(attention, query, value, key):
     """Attention of a sequence of queries to one of keys, of fixed lengths."""
-    query, value, key = algebra.inputs
-    lengths = [algebra.net.signal(x).length for x in (query, key)]
-    if None in lengths or additive:
+    do, net = attention.algebra.do, attention.algebra.net
+    if None in [net.signal(x).length for x in (query, key)]:
         raise UnsupportedModelError(
-            "is supported where the query is one frame, or both have a fixed length and the score is a dot",
-            where=context.layer.where,
-            found=f"queries {algebra.net.signal(query)} and keys {algebra.net.signal(key)}",
+            "is supported where the query is one frame, or queries and keys have a fixed length",
+            where=attention.context.layer.where,
+            found=f"queries {net.signal(query)} and keys {net.signal(key)}",
             fix=ADVICE["length"],
         )
-    score = algebra.do("einsum", equation="bqd,bkd->bqk", tensors=(query, key))
-    if scale:
-        score = algebra.do("multiply", a=score, b=float(context.array("scale")))
-    weights = algebra.do("softmax", x=score, axis=-1)
-    made = algebra.do("einsum", equation="bqk,bkd->bqd", tensors=(weights, value))
-    if context.config.flag("return_attention_scores", False):
-        raise context.config.unsupported("return_attention_scores", True, "False")
-    return algebra.reference(made)
+    if attention.mode == "dot":
+        score = do("einsum", equation="bqd,bkd->bqk", tensors=(query, key))
+        score = attention._times(score, "scale") if attention.scaled else score
+    else:
+        apart = do("unsqueeze", x=query, axis=2), do("unsqueeze", x=key, axis=1)
+        score = attention.score(*apart, net.signal(key).width)
+    flags = attention.flags(attention.masks[1])
+    if flags is not None:
+        score = attention.less_masked(score, do("transpose", x=flags, first=1, second=2))
+    weights = do("softmax", x=score, axis=-1)
+    return attention.answer(do("einsum", equation="bqk,bkd->bqd", tensors=(weights, value)))
 
 
 def _attention(context, query, value, key=None):
-    """Weights from the scores of one query frame with every key, and the sum of the values with them."""
-    algebra = Algebra(context, (query, value, value if key is None else key))
-    config = context.config
-    additive = context.layer.class_name == "AdditiveAttention"
-    mode = "additive" if additive else config.text("score_mode", "dot")
-    config.harmless("dropout", "seed")
-    if any(context.masks):
-        raise UnsupportedModelError("a mask is not supported here", where=context.layer.where)
-    if mode not in ("dot", "additive"):
-        raise config.unsupported("score_mode", mode, "dot")
-    query, value, key = algebra.inputs
-    scale = config.flag("use_scale", additive)
+    """Weights from the scores of every query with every key, and the sums of the values with them."""
+    attention = _Attention(context, (query, value, value if key is None else key))
+    do, (query, value, key) = attention.algebra.do, attention.algebra.inputs
     if query.clock is None or query.clock.span != 1 or query.clock.stride:
-        return _of_every_query(context, algebra, additive, scale)
-    if additive:
-        score = algebra.do("tanh", x=algebra.do("add", a=query, b=key))
-        if scale:
-            score = algebra.do(
-                "multiply", a=score, b=_constant(algebra, "scale", context.width(key.reference))
-            )
-    else:
-        score = algebra.do("multiply", a=query, b=key)
-    score = algebra.do("reduce_sum", x=score, axes=-1, keep=True)
-    if scale and not additive:
-        score = algebra.do("multiply", a=score, b=float(context.array("scale")))
-    weight = algebra.do("softmax", x=score, axis=1)
-    made = algebra.do("reduce_sum", x=algebra.do("multiply", a=weight, b=value), axes=1, keep=True)
-    return algebra.reference(made)
+        return _of_every_query(attention, query, value, key)
+    score = do("unsqueeze", x=attention.score(query, key, context.width(key.reference)), axis=2)
+    flags = attention.flags(attention.masks[1])
+    score = score if flags is None else attention.less_masked(score, flags)
+    weight = do("softmax", x=score, axis=1)
+    return attention.answer(do("reduce_sum", x=do("multiply", a=weight, b=value), axes=1, keep=True))
 
 
 #: Keras's layers -> f(context, references).

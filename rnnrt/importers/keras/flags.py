@@ -37,6 +37,7 @@ FLAG_OPERATIONS = {
     "BroadcastTo",
     "Concatenate",
     "Cast",
+    "ConvertToTensor",
 }
 
 
@@ -121,7 +122,8 @@ def flags(masks: Masks, call, operands, name) -> Flags:
     if kind == "BroadcastTo" and first.features == 1 and isinstance(config.get("shape"), list):
         width = config["shape"][-1] if len(config["shape"]) == 3 else None
         return Flags(first.parts, width) if type(width) is int else unknown
-    return first if kind == "Cast" and config.get("dtype") == "bool" else unknown
+    kept = config.get("dtype") in (("bool",) if kind == "Cast" else (None, "bool"))
+    return first if kind in ("Cast", "ConvertToTensor") and kept else unknown
 
 
 def _NEVER():

@@ -16,7 +16,7 @@ import numpy as np
 
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from .algebra import ALGEBRA
+from .algebra import ALGEBRA, layer_norm_of_frames, prelu_of_frames
 from .config import Config, Description, Version, layer_activation
 from .fronts import FRONTS, check_copies, normalized, normalized_over
 from .masks import Mask, Masks
@@ -368,6 +368,13 @@ def _layer_normalization(context, x):
         axes, epsilon = context.config.integers("axis", -1), context.config.number("epsilon", 1e-3)
         gamma, beta = _scale_and_offset(context, len(axes))
         return normalized(context, x, axes, gamma=gamma, beta=beta, epsilon=epsilon)
+    if context.builder.signal(x).time:
+        axes, rank = context.config.integers("axis", -1), 3
+        axes = sorted(a % rank if -rank <= a < rank else a for a in axes)
+        if axes in ([1], [1, 2]):
+            gamma, beta = _scale_and_offset(context, len(axes))
+            epsilon = context.config.number("epsilon", 1e-3)
+            return layer_norm_of_frames(context, x, axes, gamma, beta, epsilon)
     context.last_axis(x)
     gamma, beta = _scale_and_offset(context)
     width = context.width(x)
@@ -401,7 +408,10 @@ def _prelu(context, x):
     shared = [shared] if isinstance(shared, int) else shared or []
     context.config.harmless("alpha_constraint")
     if signal.time and alpha.shape[0] != 1:
-        raise context.config.unsupported("shared_axes", shared, "[1], one slope for all frames")
+        if signal.length != alpha.shape[0] or len(signal.features) != 1:
+            expected = "[1], one slope for all frames, or a fixed number of them"
+            raise context.config.unsupported("shared_axes", shared, expected)
+        return prelu_of_frames(context, x, alpha)
     shape = alpha.shape[signal.time :]
     if any(n not in (1, size) for n, size in zip(shape, signal.features)):
         raise ModelFileError(

@@ -56,6 +56,8 @@ def after(known: Masks, layer: Description, name, masks, version) -> Mask | None
         return _concatenated(known, layer, name, masks, version)
     if kind in RECURRENT:
         return first if returns_sequences(layer) else None
+    if kind in ("Attention", "AdditiveAttention"):  # that of the queries
+        return first
     if kind in ENDS or kind == "Dot":  # which says so itself, whatever its supports_masking
         return None
     raise UnsupportedModelError(
@@ -78,6 +80,9 @@ def _concatenated(known, layer, name, masks, version):
     since = merging(version, layer.where)
     if since == "none":
         return None
+    if layer.config.get("axis") in (1, -2):
+        first = next(m for m in masks if m)
+        return refused(first.where, layer.where, "a mask of sequences joined over time is not supported")
     return known.joined(name, [m or Mask(layer.where) for m in masks], every=since == "every")
 
 

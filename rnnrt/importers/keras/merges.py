@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import layers
 from ...errors import ModelFileError
-from .algebra import merged
+from .algebra import merged, over_time
 from .fronts import concatenated
 from .masks import merging
 
@@ -26,6 +26,8 @@ def _concatenate(context, *xs):
     signal = context.builder.signal(xs[0])
     if signal.time and len(signal.features) > 1:
         return _concatenated_frames(context, xs, signal)
+    if signal.time and context.config.integers("axis", -1) in ([1], [-2]):
+        return over_time(context, *xs)
     context.last_axis(xs[0])
     return context.add(layers.Concatenate, *xs)
 
