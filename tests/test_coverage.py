@@ -1,5 +1,6 @@
 """docs/coverage.md says what the importers' tables say, and so do the ticks of the README."""
 
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,17 @@ SECTIONS = ("Keras", "PyTorch", "ONNX", "torch.export", "TorchScript", "TFLite")
 
 def test_the_page_is_that_of_the_tables():
     assert coverage_tables.PAGE.read_text() == coverage_tables.page(), "run: python tools/coverage_tables.py"
+
+
+def test_every_refusal_of_the_option_grid_is_an_option_of_the_page():
+    counts = json.loads(coverage_tables.GRID.read_text())
+    found = {coverage_tables.option_of(reason) for source in counts.values() for reason in source["refused"]}
+    assert found == set(coverage_tables.REFUSED)
+    assert all(advice.endswith(".") for _, advice in coverage_tables.REFUSED.values())
+    built = sum(source["networks"] for source in counts.values())
+    refused = sum(sum(source["refused"].values()) for source in counts.values())
+    assert built >= 5000 and refused <= 0.02 * built
+    assert sum(name.startswith("Keras 3") for name in counts) > 3 and any("2.15" in name for name in counts)
 
 
 def test_every_section_names_something():

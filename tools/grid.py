@@ -1,6 +1,6 @@
 """The option grid: what rnnrt makes of the networks that tools/record_grid.py recorded.
 
-    python tools/grid.py FOLDER [FOLDER ...] [--json FILE]
+    python tools/grid.py FOLDER [FOLDER ...] [--torch] [--counts FILE]
 
 Each network is read from both of its files and run: the import's meaning in float64 against the float64
 network of Keras, the kernels against it within promise 1, frame by frame and in chunks against the whole in
@@ -28,6 +28,8 @@ from rnnrt.axes import to_canonical, to_source
 
 #: Of all networks, the part that may be refused.
 MOST_REFUSED = 0.02
+#: Keras's backends, as they are written.
+BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch"}
 #: Promise 1, and what the meaning of an import in float64 may differ.
 TOLERANCE, MEANING = 1e-5, 2e-6
 
@@ -111,7 +113,9 @@ def judged(model, record, seed=0, states=()):
         if state is None:
             for k, (y, z, made) in enumerate(zip(meant(model, inputs), exact, found)):
                 off = scaled(y.reshape(made.shape) if y.size == made.size else y, z)
-                if off > (MEANING if z.dtype == np.float64 else TOLERANCE):
+                # what Keras computes in 32 bits all the same grows with what it is fed back to
+                own = max(MEANING, min(float(errors[k]), TOLERANCE))
+                if off > (own if z.dtype == np.float64 else TOLERANCE):
                     return f"answer {k}: what the import means is {off:.2g} off", did_stream
         for k, (y, z, error) in enumerate(zip(found, exact, errors)):
             if scaled(y, z) > max(TOLERANCE, 2 * float(error)):
@@ -132,9 +136,13 @@ def judged(model, record, seed=0, states=()):
 
 def outcome(importing, record, seed=0, states=()):
     """("ok" | "wrong" | "refused", why, streamed) of a network that ``importing()`` reads."""
+    model = None
     try:
-        wrong, did_stream = judged(importing(), record, seed, states)
+        model = importing()
+        wrong, did_stream = judged(model, record, seed, states)
     except rnnrt.RnnrtError as error:
+        if model is not None and any(getattr(x, "length", None) for x in model.graph.layers[:1]):
+            return "refused", "another number of frames than the example's, which the import is for", False
         return "refused", plain(error), False
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault
         return "wrong", f"an error that is not rnnrt's: {type(error).__name__}: {error}"[:200], False
@@ -142,9 +150,12 @@ def outcome(importing, record, seed=0, states=()):
 
 
 def plain(error):
-    """A refusal without the names of one network."""
-    what = f"{error.what}" + (f" [found {error.found}]" if getattr(error, "found", None) else "")
-    return re.sub(r"(layer|input) '[^']*'", r"\1 '...'", what)[:200]
+    """A refusal without the names of one network: what, and what to do."""
+    kind = re.search(r"\((\w+)\)", getattr(error, "where", None) or "")
+    what = f"{kind[1]} {error.what}" if kind and error.what.startswith("is ") else error.what
+    what = re.sub(r"the module '[^']*' \((\w+)\)", r"the module \1", what)
+    fix = (error.fix or "").partition(" The largest part")[0].partition("The largest part")[0].strip()
+    return f"{what}. {fix}" if fix else what
 
 
 def check(folder, report=print):
@@ -152,7 +163,11 @@ def check(folder, report=print):
     streamed)}."""
     folder, made, known = Path(folder), {}, keras_grid.descriptions()
     said = json.loads((folder / "index.json").read_text())
+    if said["descriptions"] != keras_grid.fingerprint():
+        raise SystemExit(f"{folder}: records of other networks; run tools/record_grid.py again")
     for number, how in said["networks"].items():
+        if said["backend"] != "tensorflow" and keras_grid.away_from_tensorflow(known[int(number)]):
+            how = "Keras's backends differ, and TensorFlow's answer is taken"
         if how != "made":
             made[int(number)] = ("not built", how, False)
             continue
@@ -194,8 +209,8 @@ def check_torch(first=0, every=1, report=print):
         live[number] = outcome(
             functools.partial(rnnrt.from_torch, module, example=example), record, number, states
         )
-        if (lines := torch_grid.spec(description)) is not None:
-            tensors = module.state_dict()
+        tensors = module.state_dict()
+        if tensors and (lines := torch_grid.spec(description)) is not None:  # a spec is of tensors
             by_spec[number] = outcome(
                 functools.partial(rnnrt.from_torch, tensors, lines), record, number, states
             )
@@ -229,6 +244,17 @@ def torch_record(module, runs_of):
     return record, [as_arrays(states) for _, states in runs_of]
 
 
+def counted(made):
+    """The counts of a source, as the page has them: networks built, streamed, refused by what is said."""
+    built = [(how, why, streamed) for how, why, streamed in made.values() if how != "not built"]
+    refused = collections.Counter(why for how, why, _ in built if how == "refused")
+    return {
+        "networks": len(built),
+        "streamed": sum(streamed for *_, streamed in built),
+        "refused": dict(sorted(refused.items())),
+    }
+
+
 def tell(title, made, families):
     """Prints what became of the networks of one source; the counts by outcome."""
     counts = collections.Counter(how for how, *_ in made.values())
@@ -253,14 +279,14 @@ def main():
     parser.add_argument("--torch", action="store_true", help="PyTorch's networks too, live")
     parser.add_argument("--every", type=int, default=1, help="of PyTorch's: one in so many")
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--json", help="a file that gets the outcome of every network")
+    parser.add_argument("--counts", help="a file that gets the counts of every source")
     options = parser.parse_args()
-    total, found = collections.Counter(), {}
+    total, counts = collections.Counter(), {}
     for folder in options.folders:
         said, made = check(folder)
-        name = f"Keras {said['keras']} ({said['backend']})"
+        name = f"Keras {said['keras']}, {BACKENDS[said['backend']]}"
         total += tell(f"{name}, digest {said['digest'][:16]}", made, keras_grid.descriptions())
-        found[name] = made
+        counts[name] = counted(made)
     if options.torch:
         import torch
         import torch_grid
@@ -268,9 +294,9 @@ def main():
         for how, made in zip(("live", "by specs"), check_torch(options.first, options.every)):
             name = f"PyTorch {torch.__version__.partition('+')[0]}, {how}"
             total += tell(name, made, torch_grid.descriptions())
-            found[name] = made
-    if options.json:
-        Path(options.json).write_text(json.dumps(found))
+            counts[name] = counted(made)
+    if options.counts:
+        Path(options.counts).write_text(json.dumps(counts, indent=1) + "\n")
     built = sum(total.values()) - total["not built"]
     print(
         f"{built} networks: {total['wrong']} wrong, {total['refused']} refused "

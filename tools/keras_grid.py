@@ -15,7 +15,9 @@ Needs no Keras; tools/grid.py runs the grid.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import random
 
 WORDS, WIDTH = 6, 4
@@ -643,6 +645,21 @@ def descriptions():
     for family in FAMILIES:
         made += family(Draw(f"keras {family.__name__}"))
     return [d | {"number": k} for k, d in enumerate(made)]
+
+
+def fingerprint():
+    """Of all descriptions: records and their judge must have the same."""
+    return hashlib.sha256(json.dumps(descriptions()).encode()).hexdigest()
+
+
+def away_from_tensorflow(description):
+    """Where Keras's PyTorch backend answers otherwise than TensorFlow, whose answer is taken: averages over
+    "same" padding of one side repeat the frame at the edge there.
+    """
+    return any(
+        name.startswith("AveragePooling") and options["padding"] == "same"
+        for name, options, _ in description["nodes"]
+    )
 
 
 # ---- the network of a description --------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def said(model, option):
 
 def record(folder, first=0, every=1, only=()):
     import keras
-    from keras_grid import built, descriptions
+    from keras_grid import built, descriptions, fingerprint
 
     folder, index, digest = Path(folder), {}, hashlib.sha256()
     folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,8 @@ def record(folder, first=0, every=1, only=()):
         except Exception as error:  # noqa: BLE001 - whatever this Keras does not build
             index[number] = f"{type(error).__name__}: {str(error).strip()[:160]}"
     backend = keras.backend.backend() if hasattr(keras.backend, "backend") else "tensorflow"
-    told = {"keras": keras.__version__, "backend": backend, "digest": digest.hexdigest(), "networks": index}
+    told = {"keras": keras.__version__, "backend": backend, "digest": digest.hexdigest()}
+    told |= {"descriptions": fingerprint(), "networks": index}
     (folder / "index.json").write_text(json.dumps(told))
     made = sum(how == "made" for how in index.values())
     print(f"Keras {told['keras']}, {backend}: {made} of {len(index)} built; digest {told['digest'][:16]}")
