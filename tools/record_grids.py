@@ -18,6 +18,8 @@ import venv
 from pathlib import Path
 
 TENSORFLOW = ("tensorflow-cpu==2.19.1", "numpy==2.1.3", "h5py==3.16.0")
+#: What some Keras 3 needs.
+BESIDE = ("absl-py", "dm-tree", "ml-dtypes", "namex", "optree", "packaging", "rich")
 #: (version of Keras, what it runs on, backend, one network in so many, from which on)
 SOURCES = (
     ("2.15.0", ("tensorflow-cpu==2.15.1", "numpy==1.26.4", "h5py==3.16.0"), "tensorflow", 2, 0),
@@ -36,8 +38,7 @@ def python_of(folder, version, needs):
     if not (folder / "bin" / "python").exists():
         venv.create(folder, with_pip=True)
         pip = [folder / "bin" / "pip", "install", "--quiet"]
-        subprocess.run([*pip, *needs, f"keras=={version}"][: -1 if version < "3.5" else None], check=True)
-        subprocess.run([*pip, "absl-py", "rich", "namex", "optree", "ml-dtypes", "packaging"], check=True)
+        subprocess.run([*pip, *needs, *BESIDE], check=True)
         subprocess.run([*pip, "--no-deps", f"keras=={version}"], check=True)
     return folder / "bin" / "python"
 
