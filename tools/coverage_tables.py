@@ -113,12 +113,18 @@ def grid():
         f"{total} networks ({total / built:.1%}) are refused. Keras's are read from a .keras and a .h5 file",
         "each. `tools/record_grids.py` records them, `tools/grid.py` judges them; the tests run a part.",
         "",
-        "| built and answered by | networks | streamed too | refused |",
-        "|---|---:|---:|---:|",
+        "| built and answered by | networks | streamed too | refused | layers behind a mask |",
+        "|---|---:|---:|---:|---:|",
     ]
     for name, source in counts.items():
         numbers = (source["networks"], source["streamed"], sum(source["refused"].values()))
-        lines.append(f"| {name} | " + " | ".join(f"{n:,}" for n in numbers) + " |")
+        cells = [f"{n:,}" for n in numbers] + [str(source.get("masked", ""))]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "Behind a mask a layer reads rows that are real throughout, a prefix, left-padded, with holes, all",
+        "masked, with one frame masked, and with one real.",
+    ]
     lines += ["", "| refused | networks | what to do |", "|---|---:|---|"]
     for said, (option, advice) in REFUSED.items():
         lines.append(f"| {option} | {refused[said]} | {advice} |")

@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 import keras_grid
+import keras_grid_masks
 import numpy as np
 
 import rnnrt
@@ -244,15 +245,18 @@ def torch_record(module, runs_of):
     return record, [as_arrays(states) for _, states in runs_of]
 
 
-def counted(made):
-    """The counts of a source, as the page has them: networks built, streamed, refused by what is said."""
+def counted(made, known):
+    """The counts of a source, as the page has them: networks built, streamed, refused by what is said; layers
+    that were run behind a mask of every pattern.
+    """
+    masked = {keras_grid_masks.asked(known[n]) for n, (how, *_) in made.items() if how == "ok"} - {None}
     built = [(how, why, streamed) for how, why, streamed in made.values() if how != "not built"]
     refused = collections.Counter(why for how, why, _ in built if how == "refused")
     return {
         "networks": len(built),
         "streamed": sum(streamed for *_, streamed in built),
         "refused": dict(sorted(refused.items())),
-    }
+    } | ({"masked": len(masked)} if masked else {})
 
 
 def tell(title, made, families):
@@ -286,7 +290,7 @@ def main():
         said, made = check(folder)
         name = f"Keras {said['keras']}, {BACKENDS[said['backend']]}"
         total += tell(f"{name}, digest {said['digest'][:16]}", made, keras_grid.descriptions())
-        counts[name] = counted(made)
+        counts[name] = counted(made, keras_grid.descriptions())
     if options.torch:
         import torch
         import torch_grid
@@ -294,7 +298,7 @@ def main():
         for how, made in zip(("live", "by specs"), check_torch(options.first, options.every)):
             name = f"PyTorch {torch.__version__.partition('+')[0]}, {how}"
             total += tell(name, made, torch_grid.descriptions())
-            counts[name] = counted(made)
+            counts[name] = counted(made, torch_grid.descriptions())
     if options.counts:
         Path(options.counts).write_text(json.dumps(counts, indent=1) + "\n")
     built = sum(total.values()) - total["not built"]

@@ -136,9 +136,10 @@ def record(folder, first=0, every=1, only=()):
 
     folder, index, digest = Path(folder), {}, hashlib.sha256()
     folder.mkdir(parents=True, exist_ok=True)
-    for description in descriptions()[first::every]:
+    for description in descriptions():
         number = description["number"]
-        if only and number not in only:
+        drawn = number % every == first or description["family"] == "masks"
+        if number not in only if only else not drawn:
             continue
         digest.update(json.dumps(description).encode())
         try:
