@@ -394,6 +394,33 @@ def test_anything_removed_is_refused_by_name(live, name):
         assert removed.rpartition(".")[2] in message and "line" in message, message
 
 
+@pytest.mark.parametrize(
+    "kind, said",
+    [("Conv1d", f"padding=1 padding_mode={m}") for m in ("zeros", "reflect", "replicate", "circular")]
+    + [("AvgPool1d", "padding=1 ceil_mode=True"), ("AvgPool1d", "padding=1")],
+)
+def test_as_many_frames_as_before_can_be_added_to_those(kind, said):
+    """Padding that stands before its window counts among its frames."""
+    torch = need("torch")
+    torch.manual_seed(4)
+    conv, x = torch.nn.Conv1d(4, 4, 3), torch.randn(2, 4, 9)
+    told = [word.partition("=")[::2] for word in said.split()]
+    options = {name: {"True": True, "1": 1}.get(value, value) for name, value in told}
+    if kind == "Conv1d":
+        module = torch.nn.Conv1d(4, 4, 3, **options)
+        module.load_state_dict(conv.state_dict())
+        lines = [f"y = c: Conv1d x stride=1 dilation=1 groups=1 {said}", "add x y"]
+        wanted = x + module(x)
+    else:
+        wanted = conv(x) + torch.nn.AvgPool1d(3, 1, **options)(conv(x))
+        lines = ["z = c: Conv1d x stride=1 dilation=1 groups=1 padding=0"]
+        lines += [f"y = AvgPool1d 3 stride=1 {said}", "add z y"]
+    tensors = unwrap(read_tensors({f"c.{k}": v for k, v in conv.state_dict().items()}))
+    graph = spec.build("\n".join(["x = input channels_first", *lines]), tensors)
+    (found,) = reference.run(graph, {"x": x.numpy().swapaxes(1, 2)})[0].values()
+    assert np.abs(found.swapaxes(1, 2) - wanted.detach().numpy()).max() < 1e-5
+
+
 def test_an_instance_norm_with_statistics_is_a_batch_norm():
     random = np.random.default_rng(6)
     names = ("n.weight", "n.bias", "n.running_mean", "n.running_var")

@@ -365,11 +365,12 @@ class SpecNetwork:
         axes = self.axes if one_slope else kind.axes
         if axes == "bft":
             self._transposed(line)
+        before = len(self.builder.layers)
         self.x = kind.add(self.builder, line.prefix or word.lower(), self.x, tensors, **kept)
         self.stated = self.stated and self.axes == axes
         self.axes = axes
         if word in CONVOLUTIONS:
-            self.packing.window(self.builder.layers[-1])
+            self._windows(before)
 
     def _agree(self, line, options, sizes, others):
         """Written sizes must be those of the tensors."""
@@ -385,17 +386,23 @@ class SpecNetwork:
 
     def _add_pool(self, line, kind):
         add, first, fixed, others = POOLS[kind]
-        options = self._pool_options(line, kind, first, others)
+        options, before = self._pool_options(line, kind, first, others), len(self.builder.layers)
         self._transposed(line)
         if kind.startswith("Adaptive") and options[first] != 1:
             parts = called(f"adaptive_{fixed['kind']}_pool")
             self.x = parts(self.builder, line.kind.lower(), self.x, {}, frames=options[first])
+            self.packing.clock = Clock("", options[first], 0)
         else:
             self.x = add(self.builder, line.kind.lower(), self.x, **fixed, **options)
         self.stated = self.stated and self.axes == "bft"
         self.axes = "bft"
         if kind in ("MaxPool1d", "AvgPool1d"):
-            self.packing.window(self.builder.layers[-1])
+            self._windows(before)
+
+    def _windows(self, before):
+        """The layers from number ``before`` on are a window, and what pads in front of it."""
+        for layer in self.builder.layers[before:]:
+            self.packing.window(layer)
 
     def _pool_options(self, line, kind, first, others):
         """The options of a pooling layer, its size among them, which may stand without a name."""
