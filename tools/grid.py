@@ -285,12 +285,13 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--counts", help="a file that gets the counts of every source")
     options = parser.parse_args()
-    total, counts = collections.Counter(), {}
+    total, found = collections.Counter(), {}
     for folder in options.folders:
         said, made = check(folder)
         name = f"Keras {said['keras']}, {BACKENDS[said['backend']]}"
         total += tell(f"{name}, digest {said['digest'][:16]}", made, keras_grid.descriptions())
-        counts[name] = counted(made, keras_grid.descriptions())
+        found.setdefault(name, {}).update(made)
+    counts = {name: counted(made, keras_grid.descriptions()) for name, made in found.items()}
     if options.torch:
         import torch
         import torch_grid

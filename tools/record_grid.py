@@ -1,6 +1,6 @@
 """Builds and runs the networks of tools/keras_grid.py in the Keras that is installed.
 
-    python tools/record_grid.py FOLDER [--every 1] [--first 0] [--only NUMBER ...]
+    python tools/record_grid.py FOLDER [--every 1] [--first 0] [--only NUMBER ...] [--masks]
 
 FOLDER gets NUMBER.keras, NUMBER.h5 and NUMBER.npz of each: in the .npz, for run r, ``x<r>.<k>`` went in and
 ``y<r>.<k>`` came out of the same network with float64 weights, and ``e<r>.<k>`` is the float32 network's own
@@ -130,7 +130,7 @@ def said(model, option):
     return any(option in layer.get_config() for layer in model.layers)
 
 
-def record(folder, first=0, every=1, only=()):
+def record(folder, first=0, every=1, only=(), masks=False):
     import keras
     from keras_grid import built, descriptions, fingerprint
 
@@ -138,7 +138,8 @@ def record(folder, first=0, every=1, only=()):
     folder.mkdir(parents=True, exist_ok=True)
     for description in descriptions():
         number = description["number"]
-        drawn = number % every == first or description["family"] == "masks"
+        family = description["family"] == "masks"
+        drawn = family if masks else number % every == first and not family
         if number not in only if only else not drawn:
             continue
         digest.update(json.dumps(description).encode())
@@ -173,5 +174,6 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--only", type=int, nargs="*", default=(), help="these numbers alone")
+    parser.add_argument("--masks", action="store_true", help="the family of masked layers alone")
     options = parser.parse_args()
-    record(options.folder, options.first, options.every, options.only)
+    record(options.folder, options.first, options.every, options.only, options.masks)

@@ -20,7 +20,8 @@ from pathlib import Path
 TENSORFLOW = ("tensorflow-cpu==2.19.1", "numpy==2.1.3", "h5py==3.16.0")
 #: What some Keras 3 needs.
 BESIDE = ("absl-py", "dm-tree", "ml-dtypes", "namex", "optree", "packaging", "rich")
-#: (version of Keras, what it runs on, backend, one network in so many, from which on)
+#: (version of Keras, what it runs on, backend, one network in so many, from which on);
+#: of every one all masked layers
 SOURCES = (
     ("2.15.0", ("tensorflow-cpu==2.15.1", "numpy==1.26.4", "h5py==3.16.0"), "tensorflow", 2, 0),
     ("3.0.5", TENSORFLOW, "tensorflow", 10, 5),
@@ -54,9 +55,12 @@ def main():
             continue
         name = f"{version}-{backend}"
         python = python_of(options.folder / "environments" / name, version, needs)
-        command = [python, recorder, options.folder / "records" / name]
-        command += ["--every", str(every), "--first", str(first)]
-        subprocess.run(command, check=True, env=os.environ | {"KERAS_BACKEND": backend})
+        records = options.folder / "records"
+        for part in (
+            [records / name, "--every", str(every), "--first", str(first)],
+            [records / f"{name}-masks", "--masks"],
+        ):
+            subprocess.run([python, recorder, *part], check=True, env=os.environ | {"KERAS_BACKEND": backend})
 
 
 if __name__ == "__main__":
