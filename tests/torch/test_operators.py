@@ -398,11 +398,6 @@ REFUSED = {
     "variance of time and features": (frames, lambda m, x: x / x.var((1, 2), keepdim=True), "correction=0"),
     "a third of the norm": (frames, lambda m, x: x.norm(3, -1), "1, 2 or infinity"),
     "indices": (frames, lambda m, x: x.max(-1)[1], "indices of max"),
-    "ceil with padding that counts": (
-        channels,
-        lambda m, x: F.avg_pool1d(x, 4, 3, padding=1, ceil_mode=True),
-        "count_include_pad=False",
-    ),
     "different strides": (channels, lambda m, x: x[:, :, ::2] + x[:, :, 1:], "run over different frames"),
 }
 

@@ -147,12 +147,6 @@ class BatchStatistics(nn.Module):
         return self.norm(self.conv(x))
 
 
-@refused("a threshold of at least 17.*found 3")
-class SoftplusCutOff(_Lstm):
-    def forward(self, x):
-        return F.softplus(self.rnn(x)[0], threshold=3)
-
-
 @refused("do not tell the shape")
 class NothingTellsTheSize(nn.Module):
     def forward(self, x):
@@ -213,26 +207,6 @@ class StateKeptOnTheModule(nn.Module):
     def forward(self, x):
         out, self.state = self.gru(x, self.state)
         return out
-
-
-@refused("ceil_mode=True with padding that counts")
-class CeilPool(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.pool = nn.Conv1d(4, 4, 3), nn.AvgPool1d(2, padding=1, ceil_mode=True)
-
-    def forward(self, x):
-        return self.pool(self.conv(x))
-
-
-@refused("mode='circular'")
-class CircularConv(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")
-
-    def forward(self, x):
-        return self.conv(x)
 
 
 @refused("must be given one tensor")

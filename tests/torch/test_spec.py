@@ -556,7 +556,6 @@ REFUSED = [
     ("lstm: LSTM\nleaky_relu negative_slop=0.1", "line 2.*negative_slop"),
     ("lstm: LSTM\nMaxPool1d", "line 2.*kernel_size"),
     ("lstm: LSTM\nMaxPool1d 2 3", "line 2"),
-    ("lstm: LSTM\nAvgPool1d 2 padding=1 ceil_mode=True", "line 2.*ceil_mode"),
     ("lstm: LSTM\nAdaptiveAvgPool1d 3", "line 2.*one frame"),
     ("lstm: LSTM\nsoftmax dim=0", "line 2.*features"),
     ("lstm: LSTM\ntranspose", "line 2.*leave it out"),
