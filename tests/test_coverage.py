@@ -51,6 +51,7 @@ def test_every_refusal_of_the_option_grid_is_an_option_of_the_page():
     built = sum(source["networks"] for source in counts.values())
     refused = sum(sum(source["refused"].values()) for source in counts.values())
     assert built >= 5000 and refused <= 0.02 * built
+    assert all(source["masked"] >= 46 for name, source in counts.items() if name.startswith("Keras"))
     assert sum(name.startswith("Keras 3") for name in counts) > 3 and any("2.15" in name for name in counts)
 
 

@@ -57,7 +57,7 @@ def away_from_tensorflow(description):
     "same" padding of one side repeat the frame at the edge there.
     """
     return any(
-        name.startswith("AveragePooling") and options["padding"] == "same"
+        name.startswith("AveragePooling") and options.get("padding") == "same"
         for name, options, _ in description["nodes"]
     )
 
