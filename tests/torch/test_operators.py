@@ -7,7 +7,7 @@ import pytest
 from needs import need
 
 import rnnrt
-from rnnrt.errors import NotStreamableError, UnsupportedModelError
+from rnnrt.errors import NotStreamableError, ShapeError, UnsupportedModelError
 
 torch = need("torch")
 F, nn = torch.nn.functional, torch.nn
@@ -408,3 +408,17 @@ def test_what_cannot_be_honoured_is_refused_by_name(name):
     module, shape, _ = make(function)
     with pytest.raises(UnsupportedModelError, match=words):
         rnnrt.from_torch(module.eval(), example=draw(*shape))
+
+
+def test_circular_padding_needs_as_many_frames_and_all_of_them():
+    """Of the other end no more can be copied than there is; the first answer needs the last frame."""
+    module = nn.Conv1d(4, 5, 3, padding=3, padding_mode="circular").eval()
+    model = rnnrt.from_torch(module)
+    for time in (3, 4, 700):
+        x = draw(2, 4, time)
+        with torch.no_grad():
+            np.testing.assert_allclose(model(x.numpy()), module(x).numpy(), atol=5e-6, rtol=0)
+    with pytest.raises(ShapeError, match="too short"):
+        model(np.zeros((1, 4, 2), np.float32))
+    with pytest.raises(NotStreamableError, match="begins with the last frames"):
+        model.stream()
