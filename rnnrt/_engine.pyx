@@ -1,3 +1,4 @@
+# cython: freethreading_compatible=True
 """The border between Python and the C engine: plans, streams, and every check of shape, type and lifetime.
 
 Nothing here loops over numbers: that is done in src/. A ``Plan`` is immutable and shared; a ``Stream``
@@ -39,6 +40,7 @@ cnp.import_array()
 
 include "border/words.pxi"
 include "border/failures.pxi"
+include "border/callers.pxi"
 include "border/long_calls.pxi"
 include "border/arrays.pxi"
 include "border/descriptors.pxi"

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _engine
 from .errors import ModelFileError, UnsupportedModelError, VerificationError
-from .format.reading import path_text
+from .format.reading import model_file, path_text
 from .model import Model
 
 if TYPE_CHECKING:
@@ -304,8 +304,9 @@ def load(
     verify: bool = False,
     max_bytes: int = 2 << 30,
 ) -> Model[Answer]:
-    """A Model from a .rnnrt file. ``verify``: replay its golden sample first, also through the plan that a
-    host in C makes of the file (VerificationError).
+    """A Model from a .rnnrt file, or from a folder that holds one as ``model.rnnrt``, as a repository of the
+    Hugging Face Hub does. ``verify``: replay its golden sample first, also through the plan that a host in C
+    makes of the file (VerificationError).
 
     ``num_threads``, ``backend``, ``isa``: as ``Model`` has them. ``max_bytes``: the most that the file may
     take (ResourceLimitError). Raises ModelFileError for a damaged file and for what is not a .rnnrt file.
@@ -318,6 +319,7 @@ def load(
         raise ModelFileError(
             f"is {kind.what}, not a .rnnrt file", where=path_text(path), fix="Import it with rnnrt.convert()."
         )
+    path = model_file(path)
     stored = file.load(path, max_bytes)
     model = Model(
         stored.graph,

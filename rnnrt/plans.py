@@ -81,7 +81,7 @@ class Plans:
                         f"The inputs have different lengths here ({frames}), and these layers need one."
                     )
                 raise
-            plan = self._by_length[key] = self._make(graph)
+            plan = self._by_length.setdefault(key, self._make(graph))  # of two threads, the first one's
         return plan
 
     def _alike(self, frames):

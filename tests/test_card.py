@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 import small_models
 from command import LSTM_KERAS, run, run_json
 from needs import need
@@ -53,6 +54,27 @@ def test_a_card_of_a_source_says_how_it_becomes_a_rnnrt_file(capsys):
     code, card, _ = run(capsys, "info", LSTM_KERAS, "--card")
     assert code == 0 and blocks(card, "sh") == ["rnnrt convert lstm.keras -o lstm.rnnrt\n"]
     assert "own reading: not compared" in card
+
+
+def test_a_folder_as_the_hub_has_it_is_a_model(capsys, tmp_path, monkeypatch):
+    """Beside its README.md and as a link, which is how the Hub's cache holds it."""
+    model, folder = small_models.net(), tmp_path / "speech-net"
+    folder.mkdir()
+    model.save(tmp_path / "blob")
+    (folder / "model.rnnrt").symlink_to(tmp_path / "blob")
+    (folder / "README.md").write_text("hand-written")
+    assert rnnrt.load(folder) == rnnrt.load(str(folder)) == rnnrt.convert(folder) == model
+    code, card, err = run(capsys, "info", folder, "--card")
+    assert code == 0 and not err and "\n# speech-net\n" in card and not blocks(card, "sh")
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(*blocks(card, "python"), names)  # noqa: S102 (our own text)
+    assert names["model"] == model
+    assert rnnrt.load(folder, verify=True) == model  # the file is found again for C
+    (folder / "model.rnnrt").unlink()
+    model.save(folder / "net.rnnrt")
+    with pytest.raises(rnnrt.ModelFileError, match=r"is a folder.*Give the file itself: net\.rnnrt"):
+        rnnrt.load(folder)
 
 
 def test_a_model_that_fails_its_sample_has_no_card(capsys, tmp_path):

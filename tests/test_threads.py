@@ -138,3 +138,41 @@ def test_a_second_thread_in_a_stream_is_refused_while_other_streams_go_on():
     assert same_bits(made[0], expected)
     stream.reset()
     assert same_bits(stream.push(short), model(short))
+
+
+@pytest.mark.parametrize("way", ["step", "push", "step_many"])
+def test_a_stream_that_all_threads_want_is_never_in_two_of_them(way):
+    """It counts its frames: were two threads in it at once, a number would be missing or there twice. In a
+    free-threaded Python they meet all the time.
+    """
+    one = np.ones((1, 1), np.float32)
+    adds = {"weight": one, "recurrent_weight": one, "bias": np.zeros(1, np.float32), "activation": "linear"}
+    counter = network(lambda b: b.add(L.SimpleRNN, "count", b.input("x", (1,)), **adds))
+    stream, threads = counter.stream(), 4
+    calls = {
+        "step": lambda: stream.step(one[0])[0],
+        "push": lambda: stream.push(one)[0, 0],
+        "step_many": lambda: counter.step_many([stream], one)[0][0],
+    }
+    seen, refusals, failed = [[] for _ in range(threads)], [0] * threads, []
+    begin = threading.Barrier(threads)
+
+    def work(k):
+        try:
+            begin.wait()
+            while len(seen[k]) < 3000:
+                try:
+                    seen[k].append(calls[way]())
+                except StreamBusyError:
+                    refusals[k] += 1
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            failed.append(error)
+
+    workers = [threading.Thread(target=work, args=(k,)) for k in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failed, failed
+    assert all(numbers == sorted(numbers) for numbers in seen)
+    assert sorted(sum(seen, [])) == list(range(1, threads * 3000 + 1)) and stream.position == threads * 3000

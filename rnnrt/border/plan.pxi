@@ -1,7 +1,9 @@
 # A network packed for the engine.
 
 
-@cython.no_gc_clear  # the plans inside must outlive what is made of them, also in a reference cycle
+# Out of the collector's sight: nothing that a plan holds leads back to it, and were it seen, the list of the plans
+# inside could be emptied, and these freed, before the plan whose scratch memory refers to them.
+@cython.no_gc
 @cython.final
 cdef class Plan:
     """A packed, immutable network. ``descs`` and ``outputs`` as lowering.descs_of makes them; ``names`` of

@@ -42,7 +42,7 @@ def push_streams(list streams, list given, list masks, bint one, check=None):
     finally:
         for stream in entered:
             stream.find_phases()
-            stream.busy = False
+            stream.leave()
     answers, first = [], 0
     for stream in streams:
         answers.append(answers_of_rows(stream, row_answers[first:first + stream.batch]))

@@ -53,7 +53,7 @@ cdef inline int leave_row(Stream stream, int status) except -1:
         rnnrt_stream_end(stream.stream)
     if stream.scattered:
         stream.find_phases()
-    stream.busy = False
+    stream.leave()
     return 0
 
 
@@ -91,14 +91,14 @@ cdef inline int enter_rows(model, list streams, Stream first, char **blocks, Py_
         stream = <Stream> streams[k]
         if (
             stream.model is not model
-            or stream.busy
             or stream.plan is not first.plan
             or stream.every_step != first.every_step
-            or rnnrt_stream_ended(stream.stream)
+            or not rnnrt_take_flag(&stream.busy)  # by another thread, or named twice here
         ):
             return 0
-        stream.busy = True  # which also finds one that is named twice
         entered[0] += 1
+        if rnnrt_stream_ended(stream.stream):
+            return 0
         for b in range(stream.batch):
             blocks[rows] = rnnrt_stream_row(stream.stream, b)
             if rnnrt_row_fits(first.plan.plan, blocks[rows], first.every_step, &one, False, NULL):

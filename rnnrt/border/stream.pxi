@@ -19,7 +19,8 @@ cdef class Stream:
     cdef readonly bint every_step
     cdef readonly bint may_emit_many  # one frame in can bring several out
     cdef size_t batch, block
-    cdef bint busy, simple, flat, realtime
+    cdef char busy                  # is taken by a caller
+    cdef bint simple, flat, realtime
     cdef bint scattered             # its rows are not in phase: they get and give frames at different times
     cdef double work                # multiply-adds of one step, all rows
     cdef Call call                  # of long pushes
@@ -76,13 +77,15 @@ cdef class Stream:
         return GenericAlias(cls, answer)
 
     cdef int enter(self) except -1:
-        if self.busy:
+        if not rnnrt_take_flag(&self.busy):
             raise StreamBusyError(
                 "this stream is in use by another thread",
                 fix="Make one stream per caller: model.stream() shares the weights.",
             )
-        self.busy = True
         return 0
+
+    cdef inline void leave(self) noexcept:
+        rnnrt_leave_flag(&self.busy)
 
     cdef rnnrt_between *asked(self):
         """What a long push asks; made once, so that pushes allocate nothing."""
@@ -152,7 +155,7 @@ cdef class Stream:
             outcome = rnnrt_stream_step(
                 self.stream, <const float *> cnp.PyArray_DATA(x), <float *> cnp.PyArray_DATA(y), &error
             )
-        self.busy = False
+        self.leave()
         if outcome == 1:
             return y
         if outcome == RNNRT_CANCELLED:
@@ -244,7 +247,7 @@ cdef class Stream:
                     rnnrt_stream_reset_row(self.stream, b)
                 self.find_phases()
         finally:
-            self.busy = False
+            self.leave()
 
     @property
     def state(self):

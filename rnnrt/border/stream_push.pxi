@@ -66,7 +66,7 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, out):
         if room < due:
             raise_bad_out(out, stream.lead() + (f"at least {due}",) + tuple(stream.output_features[0][0]))
     except BaseException:
-        stream.busy = False
+        stream.leave()
         raise
     source.data, source.frames = <float *> cnp.PyArray_DATA(chunk), frames
     source.time_stride, source.batch_stride = width_in, frames * width_in
@@ -80,7 +80,7 @@ cdef push_plain(Stream stream, cnp.ndarray chunk, out):
             status = rnnrt_stream_push(stream.stream, &source, &target, between, &error)
     else:
         status = rnnrt_stream_push(stream.stream, &source, &target, NULL, &error)
-    stream.busy = False
+    stream.leave()
     if status == RNNRT_CANCELLED:
         raise_cancelled(stream.call)
     if status:
@@ -132,7 +132,7 @@ cdef list push_short(Stream stream, given, bint one):
         else:
             status = rnnrt_stream_push(stream.stream, sources, targets, between, &error)
     finally:
-        stream.busy = False
+        stream.leave()
     if status == RNNRT_CANCELLED:
         raise_cancelled(stream.call)
     if status:
@@ -179,7 +179,7 @@ cdef list push_checked(Stream stream, list chunks, bint ended, out):
             else:
                 status = rnnrt_stream_push(stream.stream, c_inputs, c_outputs, between, &error)
     finally:
-        stream.busy = False
+        stream.leave()
     if status == RNNRT_CANCELLED:
         raise_cancelled(stream.call)
     if status:
@@ -217,7 +217,7 @@ cdef list push_scattered(Stream stream, list inputs, Counts *counts, bint ended,
         rows = push_rows([(stream, b, [a[:, b] for a in inputs]) for b in range(stream.batch)], ended)
     finally:
         stream.find_phases()
-        stream.busy = False
+        stream.leave()
     answers = answers_of_rows(stream, rows)
     return answers if out is None else [filled(stream, out, answers[0])]
 

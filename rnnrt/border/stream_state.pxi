@@ -55,7 +55,7 @@ cdef dict read_rows(Stream stream):
                     rnnrt_row_read(stream.plan.plan, row, k, cnp.PyArray_DATA(<cnp.ndarray> a[b]))
             arrays["position"][b] = stream.positions_of(b)
     finally:
-        stream.busy = False
+        stream.leave()
     return arrays
 
 
@@ -83,7 +83,7 @@ cdef int write_rows(Stream stream, dict arrays) except -1:
         if status:
             rnnrt_stream_end(stream.stream)
     finally:
-        stream.busy = False
+        stream.leave()
     if status:
         error.layer, error.text = -1, NULL
         raise_status(status, &error, stream.plan.names)
@@ -99,7 +99,7 @@ cdef finite_rows(Stream stream):
         for b in range(stream.batch):
             rows[b] = rnnrt_row_finite(stream.plan.plan, rnnrt_stream_row(stream.stream, b))
     finally:
-        stream.busy = False
+        stream.leave()
     return rows
 
 
@@ -114,7 +114,7 @@ cdef int copy_rows(Stream stream, Stream other) except -1:
                            rnnrt_stream_row(stream.stream, b))
         other.scattered = stream.scattered
     finally:
-        stream.busy = False
+        stream.leave()
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import __version__, verification
 from ..errors import printable
+from ..format.reading import IN_FOLDER
 
 
 def card(path, model, data):
@@ -25,7 +26,9 @@ def card(path, model, data):
         figure += " where that is above 1"
     else:
         figure = f"{answerer}. The engine computes what was read, within {error:.1e} of a float64 reference"
-    name = Path(path).name
+    title, name = Path(path).stem, Path(path).name
+    if Path(path).is_dir():
+        title, name = Path(path).absolute().name, IN_FOLDER
     own = name if name.endswith(".rnnrt") else f"{Path(name).stem}.rnnrt"
     lines = [
         "---",
@@ -36,7 +39,7 @@ def card(path, model, data):
         "---",
         "",
     ]
-    lines += [f"# {_cell(Path(name).stem)}", ""]
+    lines += [f"# {_cell(title)}", ""]
     size = f"{data['parameters']:,} parameters, {data['nbytes'] / 1024:,.0f} KiB of weights in memory"
     lines += [f"{len(data['layers'])} layers, {size}.", ""]
     lines += ["## Inputs and outputs", "", *_table(("", "name", "shape"), _ports(data)), ""]

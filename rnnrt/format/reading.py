@@ -14,6 +14,8 @@ from .atomic_write import kind_of
 INCOMPLETE = "Is this an incomplete copy? Copy or save it again."
 #: What to do where a limit that the caller sets is met; the command has it as an option.
 RAISE = "If you trust the file, raise the limit with max_bytes= (on the command line: --max-bytes)."
+#: The model of a folder, as a repository of the Hugging Face Hub holds it beside its README.md.
+IN_FOLDER = "model.rnnrt"
 _LONGEST_PATH = 4096  # PATH_MAX
 
 
@@ -34,6 +36,13 @@ def path_text(path):
             found=f"{type(path).__name__} of {len(path):,}",
         )
     return text
+
+
+def model_file(path):
+    """``path`` itself, or of a folder the .rnnrt file in it."""
+    if is_open(path) or not os.path.isdir(path):
+        return path
+    return os.path.join(os.fsdecode(path), IN_FOLDER)
 
 
 def is_open(source) -> bool:

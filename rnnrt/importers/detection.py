@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import ModelFileError, RnnrtError, UnsupportedModelError
 from ..format.file import is_rnnrt
-from ..format.reading import is_open, open_regular, path_text
+from ..format.reading import IN_FOLDER, is_open, open_regular, path_text
 from ..format.safetensors import MAX_HEADER
 from ..graph import Graph
 from .containers import HDF5_SIGNATURE, LEVELDB_END, ZIP_SIGNATURE
@@ -545,6 +545,8 @@ def _folder(path, where):
         raise ModelFileError(f"cannot be read: {error.strerror or error}", where=where) from error
     if "saved_model.pb" in names or "keras_metadata.pb" in names:
         return Kind("savedmodel", "a TensorFlow SavedModel folder", _never, "keras")
+    if IN_FOLDER in names:
+        return next(row for row in TABLE if row.name == "rnnrt")
     models = [name for name in names if re.search(rf"\.({_MODEL_SUFFIXES}|index)$", name)]
     fix = f"Give the file itself: {', '.join(models[:4])}." if models else "Give the path of a model file."
     raise ModelFileError("is a folder", where=where, fix=fix)

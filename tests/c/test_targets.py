@@ -47,6 +47,7 @@ TARGETS = [
     Target("fma", "gcc", ("-mfma",), isas=("scalar",), processor="avx2"),
     Target("m32", "gcc", ("-m32", *ASM)),
     Target("m32-fma", "gcc", ("-m32", "-mfma", "-mfpmath=sse", *ASM), isas=("scalar",), processor="avx2"),
+    Target("musl", "musl-gcc", ("-static",), isas=("avx2",), processor="avx2"),
     Target("aarch64", "aarch64-linux-gnu-gcc", ("-static",), ("qemu-aarch64",), ("neon", "scalar")),
 ]
 
