@@ -27,6 +27,7 @@ def place(tmp_path, monkeypatch):
     """The empty folder that a page runs in, with this Python's programs on the path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CLONE", str(page_blocks.ROOT))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     return tmp_path
