@@ -175,4 +175,5 @@ def test_a_stream_that_all_threads_want_is_never_in_two_of_them(way):
         worker.join()
     assert not failed, failed
     assert all(numbers == sorted(numbers) for numbers in seen)
-    assert sorted(n for numbers in seen for n in numbers) == list(range(1, threads * 3000 + 1)) and stream.position == threads * 3000
+    everything = sorted(n for numbers in seen for n in numbers)
+    assert everything == list(range(1, threads * 3000 + 1)) and stream.position == threads * 3000

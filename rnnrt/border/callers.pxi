@@ -1,4 +1,5 @@
-# One caller at a time: with the GIL a plain flag tells; without it the flag is taken in one step of the processor.
+# One caller at a time: with the GIL a plain flag tells; without it the flag is taken in one step of the
+# processor.
 
 cdef extern from *:
     """

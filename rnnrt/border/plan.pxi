@@ -1,8 +1,8 @@
 # A network packed for the engine.
 
 
-# Out of the collector's sight: nothing that a plan holds leads back to it, and were it seen, the list of the plans
-# inside could be emptied, and these freed, before the plan whose scratch memory refers to them.
+# Out of the collector's sight: nothing that a plan holds leads back to it, and were it seen, the list of the
+# plans inside could be emptied, and these freed, before the plan whose scratch memory refers to them.
 @cython.no_gc
 @cython.final
 cdef class Plan:
