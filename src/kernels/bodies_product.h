@@ -432,8 +432,8 @@ VECTOR size_t vectors_of(size_t rows, size_t left) {
 }
 
 /* The same of any rows, which are shared evenly among as few tiles as hold them. */
-static void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t end,
-                           const struct rnnrt_product *call) {
+static NOINLINE void panels_of_rows(const struct rnnrt_matrix *w, size_t column, size_t end,
+                                    const struct rnnrt_product *call) {
     struct rnnrt_piece whole;
     struct input in = input_of(call, &whole);
     if (!in.count) {
@@ -482,7 +482,24 @@ static void product_panels(const struct rnnrt_matrix *w, size_t column, size_t e
 }
 
 /* Few outputs: a dot product each. */
-static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+VECTOR void dots_of_rows(size_t outputs, size_t high, const float *w, size_t w_stride, const float *x,
+                         size_t x_stride, size_t n, float *y, size_t y_stride) {
+    if (high == 4) dots(4, 1, w, w_stride, x, x_stride, n, y, y_stride);
+    else if (outputs == 1) dots(1, 1, w, w_stride, x, x_stride, n, y, y_stride);
+    else if (outputs == 2) dots(1, 2, w, w_stride, x, x_stride, n, y, y_stride);
+    else if (outputs == 3) dots(1, 3, w, w_stride, x, x_stride, n, y, y_stride);
+    else dots(1, 4, w, w_stride, x, x_stride, n, y, y_stride);
+}
+
+/* One row of one piece: what a step ends in. */
+static NOINLINE void dots_of_row(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    for (size_t j = 0; j < w->outputs && !call->add; j++) call->y[j] = call->bias ? call->bias[j] : 0.0f;
+    dots_of_rows(w->outputs, 1, (const float *)w->panels + call->first, padded_depth(w), call->x, 0,
+                 call->depth, call->y, 0);
+    finish(call, 0, w->outputs);
+}
+
+static NOINLINE void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
     struct rnnrt_piece whole;
     struct input in = input_of(call, &whole);
     const float *weight = (const float *)w->panels + call->first;
@@ -497,20 +514,17 @@ static void product_dots(const struct rnnrt_matrix *w, const struct rnnrt_produc
             dots_across(outputs, weight, stride, in.pieces[p].x, from, n, across,
                         goes_on ? call->y : call->bias, goes_on ? to : 0, call->y, to);
         for (size_t r = across, high = 1; r < call->rows; r += high) {
-            const float *x = in.pieces[p].x + r * from;
-            float *y = call->y + r * to;
             high = outputs == 1 && call->rows - r >= 4 ? 4 : 1;
-            if (high == 4) dots(4, 1, weight, stride, x, from, n, y, to);
-            else if (outputs == 1) dots(1, 1, weight, stride, x, from, n, y, to);
-            else if (outputs == 2) dots(1, 2, weight, stride, x, from, n, y, to);
-            else if (outputs == 3) dots(1, 3, weight, stride, x, from, n, y, to);
-            else dots(1, 4, weight, stride, x, from, n, y, to);
+            dots_of_rows(outputs, high, weight, stride, in.pieces[p].x + r * from, from, n, call->y + r * to,
+                         to);
         }
     }
     finish(call, 0, outputs);
 }
 
+/* Nothing stands between a step and its row: the others keep their registers and their room to themselves. */
 static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
     if (w->outputs > RNNRT_DOT_MAX_OUTPUTS) product_panels(w, 0, w->outputs, call);
+    else if (call->rows == 1 && !call->pieces) dots_of_row(w, call);
     else product_dots(w, call);
 }

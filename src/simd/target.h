@@ -22,6 +22,7 @@
 #endif
 
 #define VECTOR static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #define UNROLL_FOR _Pragma("GCC unroll 32") for
 
 #endif
