@@ -12,8 +12,9 @@ programs on the machine disturb least, and is to the fastest form of the fastest
 is more than 2 % below what the project asks for.
 
 Peers, in the forms that tools/bench_rivals.py builds: onnxruntime (``session.run``; arrays bound once),
-OpenVINO, torch (eager, ``inference_mode``) and, of the textbook's networks, Keras (``predict``). rnnrt on
-SciPy's BLAS is beside them, and no peer. tools/bench_peers.txt pins what they are:
+OpenVINO, LiteRT (of the files that tools/bench_tflite.py makes), torch (eager, ``inference_mode``) and, of
+the textbook's networks, Keras (``predict``). rnnrt on SciPy's BLAS is beside them, and no peer.
+tools/bench_peers.txt pins what they are:
 
     python3 -m venv .peers && .peers/bin/pip install -e . -r tools/bench_peers.txt
     .peers/bin/python tools/bench_peers.py
@@ -38,6 +39,7 @@ import bench_core
 bench_core.pin()
 
 import bench_page
+import bench_rivals
 from bench_costs import COSTS, SHORT
 from bench_networks import (
     Work,
@@ -272,7 +274,7 @@ def machine():
         ),
         platform.machine(),
     )
-    packages = ("numpy", "scipy", "onnxruntime", "openvino", "torch", "keras")
+    packages = ("numpy", "scipy", "onnxruntime", "openvino", "ai_edge_litert", "torch", "keras")
     versions = {p: importlib.metadata.version(p) for p in packages if importlib.util.find_spec(p)}
     return {
         "cpu": cpu,
@@ -328,7 +330,9 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="write every figure there too")
     parser.add_argument("--html", metavar="FILE", help="write a page that stands alone")
     parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")
+    parser.add_argument("--tflite", metavar="FOLDER", type=Path, help="what tools/bench_tflite.py made")
     options = parser.parse_args()
+    bench_rivals.tflite_folder = options.tflite
     if options.quick:
         options.seconds = 0.2
     return options

@@ -327,6 +327,65 @@ def _turned(value, axes):
     return x if have == axes else x.permute([have.index(a) for a in axes])
 
 
+# ---- LiteRT ------------------------------------------------------------------------------------------------
+
+#: The folder of the files that tools/bench_tflite.py makes, or None.
+tflite_folder = None
+
+
+def tflite_file(work):
+    """The name of the file of some Work."""
+    return f"{work.case.name}_{'step' if work.steps else f'{work.batch}x{work.frames}'}.tflite"
+
+
+def by_litert(work):
+    """``invoke``, arrays set and got; and written and read where the interpreter keeps them."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = tflite_folder and tflite_folder / tflite_file(work)
+    if path is None or not path.exists():
+        raise UnsupportedModelError("tools/bench_tflite.py made no file for LiteRT")
+    interpreter, x = Interpreter(str(path), num_threads=work.threads), work.sample()
+    interpreter.allocate_tensors()
+    into = sorted(interpreter.get_input_details(), key=lambda d: ("state" in d["name"], d["name"]))
+    out = [d["index"] for d in interpreter.get_output_details()]
+    if work.steps:
+        return {"invoke": _stepped(_Invoked(interpreter, [d["index"] for d in into], out), x)}
+    read, write = interpreter.tensor(out[0]), interpreter.tensor(into[0]["index"])  # views of a moment
+
+    def plain():
+        interpreter.set_tensor(into[0]["index"], x)
+        interpreter.invoke()
+        return interpreter.get_tensor(out[0])
+
+    def in_place():
+        write()[...] = x
+        interpreter.invoke()
+        return read()[0, 0, 0]
+
+    interpreter.reset_all_variables()  # the fused LSTM would go on from the call before
+    answer = plain()
+    return {"invoke": Form(plain, answer), "in place": Form(in_place, answer)}
+
+
+class _Invoked:
+    """A stream by ``invoke``, which takes the states it gave where the interpreter keeps them."""
+
+    def __init__(self, interpreter, into, out):
+        self.interpreter = interpreter
+        self.given = [interpreter.tensor(index) for index in into]
+        self.made = [interpreter.tensor(index) for index in out]
+        for state in self.given[1:]:
+            state()[...] = 0
+
+    def step(self, frame):
+        self.given[0]()[...] = frame
+        self.interpreter.invoke()
+        for state, made in zip(self.given[1:], self.made[1:]):
+            state()[...] = made()
+        return self.made[0]().copy()
+
+
 # ---- Keras -------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +406,7 @@ def by_keras(work):
 PEERS = {
     "onnxruntime": (by_onnxruntime, ("onnxruntime", "onnx")),
     "openvino": (by_openvino, ("openvino", "onnx")),
+    "litert": (by_litert, ("ai_edge_litert",)),
     "torch": (by_torch, ("torch",)),
     "keras": (by_keras, ("keras", "torch", "h5py")),
     "blas": (on_blas, ("scipy",)),
