@@ -139,6 +139,12 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
                               size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
                               struct rnnrt_error *error);
 
+/* The same for one frame through a plan that is `prompt`, which has not ended, and without a pulse: a step of
+ * a small network is mostly what it costs to ask. `x`: a frame of every row, side by side; `y`: room for one.
+ */
+enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, float *y, size_t *made,
+                                     struct rnnrt_error *error);
+
 /* A whole batch of inputs (run.c). */
 struct rnnrt_call {
     const struct rnnrt_array *inputs;

@@ -284,3 +284,63 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
     }
     return rnnrt_write_outputs(arena, outputs, room, error);
 }
+
+enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, float *y, size_t *made,
+                                     struct rnnrt_error *error) {
+    const struct rnnrt_plan *plan = arena->plan;
+    struct value_place *values = arena->values;
+    struct rnnrt_invocation call;
+    call.kernels = arena->kernels;
+    call.batch = arena->batch;
+    call.rows = arena->rows;
+    call.row_stride = arena->row_stride;
+    call.final = call.every_step = false;
+    call.lengths = NULL;
+    call.pulse = NULL;
+    call.run_inner = rnnrt_run_inner;
+    call.error = error;
+    values[plan->ops[0].value].data = (float *)x;
+    values[plan->ops[0].value].fresh = 1;
+    for (size_t r = 1; r < plan->count; r++) {
+        const struct rnnrt_op *op = &plan->ops[r];
+        size_t frames = values[op->desc.input[0]].fresh;
+        bool even = true;
+        for (int32_t i = 0; i < op->desc.inputs; i++) {
+            const struct value_place *value = &values[op->desc.input[i]];
+            even &= value->fresh == frames;
+            call.x[i] = value->data;
+        }
+        if (!even) { /* a branch that holds frames back beside one that does not: there are queues */
+            enum rnnrt_status status = rnnrt_invoke(arena, r, NULL, error);
+            if (status) return status;
+            continue;
+        }
+        struct value_place *value = &values[op->value];
+        call.y[0] = op->shown && value->capacity ? arena->work + value->work : NULL;
+        for (size_t slot = 1; slot < op->slots; slot++) call.y[slot] = NULL;
+        value->data = call.y[0];
+        value->fresh = 0;
+        if (!frames) continue;
+        call.frames = frames;
+        call.start = rnnrt_record_of(op, arena->rows[0])->consumed;
+        call.scratch = arena->work + arena->ops[r].scratch;
+        call.inner = arena->inner[r];
+        call.made[0] = 0;
+        enum rnnrt_status status = op->layer->run(op, &call);
+        if (status) return failed(error, r, status);
+        for (size_t b = 0; b < arena->batch; b++) rnnrt_record_of(op, arena->rows[b])->consumed += frames;
+        if (call.y[0]) value->fresh = call.made[0];
+    }
+    for (size_t b = 0; b < arena->batch; b++) rnnrt_positions(arena->rows[b])[0]++;
+    const struct value_place *value = &values[plan->output[0]];
+    size_t width = (size_t)plan->values[plan->output[0]].width * arena->batch;
+    *made = value->fresh;
+    if (*made > 1) {
+        if (error)
+            *error = (struct rnnrt_error){.layer = plan->values[plan->output[0]].op,
+                                          .text = "there is no room for its output"};
+        return RNNRT_BAD_LAYER;
+    }
+    if (*made) memmove(y, value->data, width * sizeof *y); /* both may be the input itself */
+    return RNNRT_OK;
+}

@@ -210,12 +210,13 @@ struct rnnrt_plan {
     struct rnnrt_lent *lent; /* while the plan is made of a stranger's arrays: all of them, by their place;
                                 the last lies anywhere. NULL: the caller answers for them */
     size_t lent_count;
-    bool beyond;           /* more than these was wanted */
-    size_t row_bytes;      /* of the state of one batch row: first what is zeroed when a sequence begins, */
-    size_t zeroed_bytes;   /* then inputs given once, windows and queues, which are not read before written */
-    bool once_inputs;      /* some input is given once */
-    size_t straight;       /* numbers in a frame of the output, where its op may write it as it goes, or 0 */
-    bool starts;           /* some op begins with other values than zero */
+    bool beyond;         /* more than these was wanted */
+    size_t row_bytes;    /* of the state of one batch row: first what is zeroed when a sequence begins, */
+    size_t zeroed_bytes; /* then inputs given once, windows and queues, which are not read before written */
+    bool once_inputs;    /* some input is given once */
+    bool prompt;     /* one input, one output, and no op waits for anything but the frame of this moment */
+    size_t straight; /* numbers in a frame of the output, where its op may write it as it goes, or 0 */
+    bool starts;     /* some op begins with other values than zero */
     uint64_t warm, period; /* rows at these positions and one period later are in phase; period 0: never */
     struct rnnrt_idle idle[RNNRT_IDLE_ARENAS];
     size_t idle_bytes; /* of the arenas that have a place, changed atomically */

@@ -173,6 +173,10 @@ static void keep_whole_values(struct rnnrt_plan *plan) {
             op->abreast &= !op->lag[i] && !op->from_whole[i] && plan->values[op->desc.input[i]].timed;
         for (op->shown = op->slots; op->shown && !plan->values[op->value + op->shown - 1].used;) op->shown--;
     }
+    plan->prompt = plan->streams && !plan->fixed && plan->clocks == 1 && plan->inputs == 1 &&
+                   plan->outputs == 1 && plan->ops[0].desc.kind == rnnrt_kind_input;
+    for (size_t r = 1; r < plan->count; r++)
+        plan->prompt &= (plan->ops[r].plain || plan->ops[r].abreast) && plan->ops[r].shown <= 1;
 }
 
 /* ---- counting frames ---- */

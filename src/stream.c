@@ -317,11 +317,37 @@ enum rnnrt_status rnnrt_stream_flush(struct rnnrt_stream *stream, struct rnnrt_a
     return stream_frames(stream, NULL, none, true, outputs, between, error);
 }
 
+/* A step of one row where the plan is prompt; NO_ARENA, and nothing has changed, where none waits for it. */
+enum { NO_ARENA = 2 };
+static int prompt_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
+    struct rnnrt_arena *arena = stream->arena, *waiting = NULL;
+    if (!arena) arena = waiting = rnnrt_arena_waiting(stream->plan, 1, stream->block);
+    if (!arena) return NO_ARENA;
+    if (error) *error = (struct rnnrt_error){.layer = -1};
+    arena->rows[0] = row_of(stream, 0);
+    arena->row_stride = stream->plan->row_bytes;
+    arena->every_step = false;
+    arena->pulse = NULL;
+    arena->straight = NULL;
+    if (!arena->live) gather_once(arena);
+    size_t made = 0;
+    float_mode mode = enter_floats();
+    enum rnnrt_status status = rnnrt_prompt_round(arena, x, y, &made, error);
+    leave_floats(mode);
+    if (waiting) rnnrt_arena_leave(waiting);
+    if (status) stream->ended = true; /* some ops have gone on: the sequence cannot */
+    return status ? (int)status : (int)made;
+}
+
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
     if (plan->inputs != 1 || plan->outputs != 1 || plan->ops[0].desc.kind != rnnrt_kind_input) {
         if (error) *error = (struct rnnrt_error){.layer = -1};
         return RNNRT_NOT_STREAMABLE;
+    }
+    if (plan->prompt && stream->batch == 1 && !stream->every_step && !stream->ended) {
+        int made = prompt_step(stream, x, y, error);
+        if (made != NO_ARENA) return made;
     }
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
               batch = (ptrdiff_t)stream->batch;
