@@ -224,6 +224,8 @@ def test_products(tmp_path):
         ("Selu", {}),
         ("Softmax", {}),
         ("Softmax", {"axis": 2}),
+        ("ThresholdedRelu", {}),
+        ("ThresholdedRelu", {"alpha": 0.25}),
         ("Identity", {}),
         ("Dropout", {}),
     ],

@@ -251,6 +251,12 @@ ACTIVATIONS = vocabulary(
         "Softplus": Word("softplus", x),
         "Mish": Word("mish", x),
         "Celu": Word("celu", x, takes("alpha", "alpha", 1.0)),
+        "ThresholdedRelu": Word(
+            "threshold",
+            x,
+            takes("alpha", "threshold", 1.0),
+            prepare=lambda x, threshold: {"x": x, "threshold": threshold, "value": 0.0},
+        ),
         "Selu": Word(
             "selu", x, only("alpha", _ALPHA, 1.6732632423543772), only("gamma", _GAMMA, 1.0507009873554805)
         ),
