@@ -399,13 +399,19 @@ VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piec
 static void finish(const struct rnnrt_product *call, size_t column, size_t end) {
     if (!call->rectified && !call->plus) return;
     vf floor = vf_set(call->rectified ? 0.0f : -INFINITY);
-    for (size_t r = 0; r < call->rows; r++)
+    size_t rows = call->rows;
+    bool packed = end - column == call->y_stride && (!call->plus || call->plus_stride == call->y_stride);
+    if (packed) end = column + rows * call->y_stride, rows = 1; /* one long row: few outputs fill no vector */
+    for (size_t r = 0; r < rows; r++)
         for (size_t j = column, n; j < end; j += n) {
             float *y = call->y + r * call->y_stride + j;
+            const float *plus = call->plus ? call->plus + r * call->plus_stride + j : NULL;
             n = rnnrt_smaller(end - j, LANES);
-            vf made = vf_load_n(y, n);
-            if (call->plus) made = vf_add(vf_load_n(call->plus + r * call->plus_stride + j, n), made);
-            vf_store_n(y, vf_max(floor, made), n);
+            vf made = n == LANES ? vf_load(y) : vf_load_n(y, n);
+            if (plus) made = vf_add(n == LANES ? vf_load(plus) : vf_load_n(plus, n), made);
+            made = vf_max(floor, made);
+            if (n == LANES) vf_store(y, made);
+            else vf_store_n(y, made, n);
         }
 }
 
