@@ -362,7 +362,9 @@ class Network:
     this is the graph of a step, where no layer may need time. ``tells``: whether its source says where an
     answer has other axes than the program's; then ``keeps_ones``: whether the program may drop the axis
     of a batch of one, which an answer keeps; ``parted``: outputs whose batch and time the program merges,
-    and an answer keeps apart. ``shortest_row``: the least length that a row may have.
+    and an answer keeps apart. ``shortest_row``: the least length that a row may have. ``example_rows``: how
+    many rows the example has, None where it is not known, and ``rows_written``: that number where the program
+    makes zero states for no other.
     """
 
     def __init__(self, advice=None):
@@ -381,6 +383,8 @@ class Network:
         self.inside = False
         self.tells = self.keeps_ones = False
         self.parted: list[str] = []
+        self.example_rows: int | None = None
+        self.rows_written: int | None = None
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it

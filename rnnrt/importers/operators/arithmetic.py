@@ -21,7 +21,7 @@ from ...layers import (
 )
 from ..axes import slots
 from ..axes.broadcast import broadcast, of_one_length, other_frames, together
-from ..axes.values import Clock, Constant, LengthError, Shifted, Size, Tensor, Zeros
+from ..axes.values import Clock, Constant, Learned, LengthError, Shifted, Size, Tensor, Zeros
 from .table import operator
 
 
@@ -151,11 +151,20 @@ def _numbers(value):
     )
 
 
+def _of_every_row(x, value):
+    """A parameter repeated for every row, beside ``x``, as the parameter itself."""
+    if not isinstance(value, Learned):
+        return value
+    back = value.array.ndim - value.batch
+    aligned = back <= len(x.axes) and x.axes[-back] == "b" and value.array.shape[value.batch] == 1
+    return Constant(value.name, value.array) if aligned else value
+
+
 def affine(net, x, scale, offset):
     """scale * x + offset: numbers, or Constants that broadcast over batch and time."""
     if not isinstance(x, Tensor):
         raise UnsupportedModelError("sizes can only be multiplied", found=str(x))
-    scale, offset = _numbers(scale), _numbers(offset)
+    scale, offset = (_numbers(_of_every_row(x, value)) for value in (scale, offset))
     if any(_of_frames(x, array) for array in (scale, offset)):
         return _affine_by_frame(net, x, scale, offset)
     x = _wide_enough(net, x, scale, offset)

@@ -251,7 +251,12 @@ def _initial(net, parts, cells):
         parts = tuple(Zeros(p.array.shape) if isinstance(p, Constant) else p for p in parts)
     if all(isinstance(p, Zeros) for p in parts):
         for part in parts:
-            if len(part.shape) != 3 or part.shape[0] != cells or part.shape[1] != Size(("b",)):
+            rows = part.shape[1] if len(part.shape) == 3 else None
+            if rows is not None and rows == net.example_rows and not isinstance(rows, Size):
+                net.rows_written = rows  # a batch of another size does not run there at all
+            elif rows != Size(("b",)):
+                rows = None
+            if rows is None or part.shape[0] != cells:
                 raise UnsupportedModelError(
                     "the zeros of the initial state do not follow the input's batch",
                     expected=f"({cells}, batch of the input, units)",

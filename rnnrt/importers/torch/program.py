@@ -495,6 +495,7 @@ class Program:
         metadata |= {"state_outputs": [position for position, _ in states]} if states else {}
         metadata |= {"keeps_ones": True} if net.keeps_ones else {}
         metadata |= {"parted_outputs": list(net.parted)} if net.parted else {}
+        metadata |= {"rows_written": net.rows_written} if net.rows_written else {}
         return net.graph(metadata, [r for _, value in states for r in value.references])
 
     def _is_state(self, net, value):

@@ -24,6 +24,7 @@ from ...layers import Input
 from .copy import evaluated
 from .export import exported
 from .filled import stacked
+from .len_of_tensors import open_lengths
 from .modules import kind
 from .program import RECURRENT, leaves
 from .rolled import FRAMES, embed_first, rolled
@@ -296,7 +297,8 @@ def _of_two(example):
     tensors = [value for value in example.values() if value is not None]
     if not all(isinstance(x, torch.Tensor) and x.ndim > 1 for x in tensors):
         return None
-    axis = next((k for k in range(2) if all(x.shape[k] == 1 for x in tensors)), None)
+    places = range(2 if all(x.ndim < 4 for x in tensors) else 1)  # of pictures the second axis is channels
+    axis = next((k for k in places if all(x.shape[k] == 1 for x in tensors)), None)
     wider = lambda x: x if x is None or axis is None else torch.cat([x, x], axis)
     return None if axis is None else {name: wider(x) for name, x in example.items()}
 
@@ -322,7 +324,7 @@ def _symbolic(module, pinned, optional):
     copied, random_before = evaluated(module), torch.get_rng_state()
     before = _tensors_held(copied)
     values = {name: value for name, value in pinned.items() if name not in optional}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), open_lengths(copied):
         warnings.simplefilter("ignore")
         try:
             graph = _Tracer().trace(copied, concrete_args=values or None)
@@ -344,7 +346,8 @@ def _exported(module, example, batch=None):
         warnings.simplefilter("ignore")
         logging.disable()
         try:
-            graph, modules = exported(evaluated(module), example, batch)
+            with open_lengths(module):
+                graph, modules = exported(evaluated(module), example, batch)
             stacked(graph)
             return graph, modules
         except Exception as error:  # the user's own, and torch.export's many

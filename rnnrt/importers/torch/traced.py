@@ -189,6 +189,9 @@ class TracedProgram(Program):
         net = super()._network(assumed)
         net.tells = True
         net.known = any(own.length is not None for own in assumed.values())
+        known = [(self.example[n].shape, own.axes) for n, own in assumed.items() if n in self.example]
+        rows = {shape[axes.index("b")] for shape, axes in known if "b" in axes}
+        net.example_rows = rows.pop() if len(rows) == 1 else None
         return net
 
     def know(self, node):
