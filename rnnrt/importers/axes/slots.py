@@ -9,11 +9,12 @@ ordinary Tensor again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
+from ...layers import Concatenate, ConvTranspose1D, Flatten, Reshape, Select, Unflatten
 from .values import AxesError, Clock, LengthError, Shifted, Size, Tensor
 
 #: Numbers in a frame of several axes.
@@ -187,7 +188,7 @@ def reshaped(net, x, shape):
     order. Time may become numbers, where the number of frames is fixed.
     """
     shape = [n.settled() if isinstance(n, Shifted) else n for n in shape]
-    x = apart(x)
+    x, shape = _risen(net, apart(x), shape)
     if (merged := _merged(net, x, shape)) is not None:
         return merged
     if (rows := _rows(net, x, shape)) is not None:
@@ -201,6 +202,36 @@ def reshaped(net, x, shape):
         if net.builder.signal(x.references[0]).length is None:
             raise LengthError(error.what, found=error.found, fix=error.fix) from None
     return _reshaped(net, timeless(net, x), shape)
+
+
+def _risen(net, x, shape):
+    """(Slots, shape) where the numbers behind time have become frames, if ``shape`` merges them with it: of
+    each frame as many, one after the other.
+    """
+    timed = [k for k, n in enumerate(shape) if isinstance(n, Size) and n.axes == (("t", x.clock),)]
+    if "t" not in x.axes or len(timed) != 1 or (times := shape[timed[0]].number) < 2:
+        return x, shape
+    time = x.axes.index("t")
+    behind = time + 1
+    while behind < len(x.axes) and x.axes[behind] == "n" and prod(x.places.shape[time:behind]) < times:
+        behind += 1
+    if prod(x.places.shape[time:behind]) != times:
+        return x, shape
+    others = (*x.places.shape[: time + 1], *x.places.shape[behind:])
+    parts = np.moveaxis(x.places.reshape(*others[: time + 1], times, *others[time + 1 :]), time + 1, 0)
+    axes, width = x.axes[: time + 1] + x.axes[behind:], parts[0].size
+    if (parts == parts[:1]).all():  # copies
+        row, taps, groups = x.seen(axes, parts[0]), np.ones((width, times, 1)), width
+    else:  # frame by frame the first ``width`` numbers, then the next
+        if width * width * times * times > _MOST:
+            raise UnsupportedModelError("so many numbers of a frame cannot become frames", found=str(x))
+        row, groups = x.seen(("b", "t", "n"), parts.reshape(1, 1, -1)), 1
+        taps = np.eye(width * times).reshape(times, width, times * width).transpose(1, 0, 2)
+    reference = net.add(ConvTranspose1D, picked(net, row), weight=taps, stride=times, groups=groups)
+    clock = net.after(x.clock, reference)
+    net.sequences.setdefault(clock, reference)
+    made = Slots(axes, np.arange(width).reshape(others), (reference,), (width,), clock, x.root)
+    return made, [Size((("t", clock),)) if k == timed[0] else n for k, n in enumerate(shape)]
 
 
 def apart(x):

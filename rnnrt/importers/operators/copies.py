@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from math import prod
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..axes.slots import joined, slots_of, tensor_of
 from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
 from .layers import repeat_frames
 from .moves import permute
-from .table import apply, operator
+from .table import APART, apply, operator
 
 _MOST = 1 << 20
 
@@ -31,6 +32,8 @@ def expand(net, x, shape):
     if isinstance(x, Constant):
         return _for_every_row(x, shape, expanded=True)
     x = _with_as_many_axes(net, x, shape)
+    if _further(x, shape, (1, -1)):
+        return apply(net, "expand", x=slots_of(net, x), shape=shape)
     for place, wanted in enumerate(shape):
         size = net.sizes(x)[place]
         if wanted == -1 or wanted == size:
@@ -55,6 +58,8 @@ def tile(net, x, times):
     if isinstance(x, Constant):
         return _for_every_row(x, times, expanded=False)
     x = _with_as_many_axes(net, x, times)
+    if _further(x, times, (1,)):
+        return _tile_of_slots(net, slots_of(net, x), times)
     for place, count in enumerate(times):
         if count == 1:
             continue
@@ -89,6 +94,26 @@ def repeat_each(net, x, times, axis):
         raise UnsupportedModelError("only features and time can be repeated", found=f"axis {axis} of {x}")
     turned = permute(net, x, [x.axes.index(a) for a in "bft"])
     return permute(net, repeat_frames(net, turned, times), order)
+
+
+def _further(x, counts, same):
+    """Whether a frame gets one more axis of numbers, beside its features."""
+    return "t" in x.axes and "f" in x.axes and any(
+        a == "1" and type(n) is int and n not in same for a, n in zip(x.axes, counts)
+    )
+
+
+def _tile_of_slots(net, x, times):
+    """Axes of numbers so many times."""
+    if len(times) != len(x.axes) or any(
+        n != 1 and (a != "n" or type(n) is not int or n < 1) for a, n in zip(x.axes, times)
+    ):
+        raise UnsupportedModelError("only axes of a frame can be repeated", found=f"{times} times {x}")
+    _few(x.places.size * prod(times))
+    return x.seen(x.axes, np.tile(x.places, times))
+
+
+APART["tile"] = _tile_of_slots
 
 
 def _few(count):
