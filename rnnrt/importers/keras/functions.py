@@ -190,6 +190,15 @@ def _transpose(context, x):
     return algebra.answer(algebra.do("permute", x=own, order=tuple(axes)))
 
 
+def _normalize(context, x):
+    """x / max(its norm over an axis, epsilon)."""
+    algebra, (own,) = _operands(context, (x,))
+    axis, epsilon = context.config.integers("axis", -1), context.config.value("epsilon", None)
+    epsilon = 1e-7 if epsilon is None else float(epsilon)  # keras.config.epsilon()
+    order = context.config.integer("order", 2)
+    return algebra.answer(algebra.do("unit_norm", x=own, order=order, axes=tuple(axis), epsilon=epsilon))
+
+
 def _two(operator):
     return _operation(operator, "a", "b")
 
@@ -253,6 +262,8 @@ OPERATIONS = {
     "Swapaxes": _operation("transpose", "x", options={"axis1": "first", "axis2": "second"}),
     "Repeat": _operation("repeat_each", "x", options={"repeats": "times", "axis": "axis"}),
     "Flip": _flip,
+    "Normalize": _normalize,
+    "Tile": _operation("tile", "x", options={"repeats": "times"}),
     "Cumsum": _operation("cumulative_sum", "x", options={"axis": "axis"}, dropped={"dtype": None}),
     "LeakyRelu": _function("leaky_relu", negative_slope=0.2),
     "Elu": _function("elu", alpha=1.0),

@@ -139,7 +139,9 @@ def arrays_of(description, model, where) -> dict:
 
 def _runs_code(layer):
     """Whether a layer's own arithmetic is a function of the model's author, which a live layer has."""
-    if layer.class_name != "Activation":
+    if layer.class_name == "TimeDistributed":
+        return _runs_code(inner(layer, "layer"))
+    if layer.class_name not in ("Activation", "Dense"):
         return layer.class_name == "Lambda"
     told = layer.config.get("activation")
     module = told.get("module") if isinstance(told, dict) else None

@@ -90,6 +90,10 @@ def _read(model, custom_objects, inputs, outputs):
         raise
 
 
+#: Keras's layers whose activation may be a function of the model's author, which a live layer has
+_WITH_CODE = ("Activation", "Dense")
+
+
 def _open_row(tensor):
     """Whether an input is a row of an open number of numbers: ids, for features would be so many."""
     return tensor.reference is None and tensor.shape is not None and list(tensor.shape[1:]) == [None]
@@ -249,7 +253,7 @@ class Importer:
             )
         unknown = not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN)
         unknown = unknown or (kind in TENSORFLOW and not is_known(layer))
-        unknown = unknown or (kind == "Activation" and isinstance(arrays, Live))  # a function of its author's
+        unknown = unknown or (kind in _WITH_CODE and isinstance(arrays, Live))
         if unknown and not isinstance(arrays, Live):
             raise unsupported(layer)
         if refusal:
@@ -270,10 +274,7 @@ class Importer:
             try:
                 return self._custom(context, [self.reference(t, _open_row(t)) for t in tensors])
             except UnsupportedModelError as error:
-                if unknown and kind not in (
-                    "Lambda",
-                    "Activation",
-                ):  # of Keras's own, whose code is nothing to the user
+                if unknown and kind not in ("Lambda", *_WITH_CODE):  # of Keras's own, whose code is nothing to the user
                     raise unsupported(layer) from error
                 raise
         if kind in NETWORKS:
@@ -446,9 +447,8 @@ class Importer:
             made = traced.layer_of(context, references)
             if made is not None:
                 passes = any(context.masks) and traced.mask_rule(context, made)
-                return [
-                    _Tensor(r, mask if passes else None) for r in traced.traced(context, made, references)
-                ]
+                results = traced.traced(context, made, references)
+                return [_Tensor(r, mask if passes else None) for r in results]
         if any(context.masks):
             self.assumptions.append(
                 f"{context.layer.where}: the mask of {next(m for m in context.masks if m).where} is taken to "

@@ -7,6 +7,7 @@ when it is done.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import re
@@ -17,7 +18,7 @@ import numpy as np
 
 from ... import reference
 from ...errors import RnnrtError, UnsupportedModelError, require
-from ...layers import Input
+from ...layers import Input, Reshape
 from ..axes.slots import Slots
 from ..axes.values import Constant, Network, Tensor
 from .algebra import ADVICE, Algebra
@@ -73,6 +74,12 @@ class Tracer:
     def tensor(self, reference):
         """A reference of the graph as a value."""
         return _Known.tensor(self._algebra("", ()), reference)
+
+    def flags(self, reference):
+        """A mask's reference as truth values, one a frame."""
+        if self.net.builder.signal(reference).features:
+            reference = self.net.builder.add(Reshape, f"{reference}.told", reference, features=())
+        return dataclasses.replace(self.tensor(reference), truth=True)
 
     def placed(self, value):
         """A value as a reference of the graph."""
@@ -469,8 +476,10 @@ def _load(model, folder, arrays):
 
 
 def traced(context, made, references):
-    """The references that a live layer's call makes of ``references``."""
+    """The references that a live layer's call makes of ``references``, and of their mask where it takes one."""
     builder, flatten = context.builder, sys.modules["keras"].tree.flatten
+    given = [*references, context.masks[0].reference()] if _takes_mask(context, made) else list(references)
+    masked = len(given) - len(references)
 
     def nested(values):
         left = iter(values)
@@ -479,19 +488,30 @@ def traced(context, made, references):
 
     def follow(importer, own):
         tracer = Tracer(importer, context.layer.where)
-        values = [tracer.tensor(r) for r in own]
-        return [tracer.placed(r) for r in flatten(tracer.call(made, nested(values)))]
+        values = [tracer.tensor(r) for r in own[: len(references)]]
+        named = {"mask": tracer.flags(r) for r in own[len(references) :]}
+        return [tracer.placed(r) for r in flatten(tracer.call(made, nested(values), named))]
+
+    def answers(*xs):
+        named = {"mask": xs[-1].reshape(xs[-1].shape[:2]) != 0} if masked else {}
+        return flatten(made(*nested(xs[: len(references)]), **named))
 
     alone = context.importer.apart()
-    signals = [builder.signal(r) for r in references]
+    signals = [builder.signal(r) for r in given]
     own = [
         alone.builder.input(f"x{k}", s.features, time=s.time, length=s.length, ids=_is_ids(builder, r))
-        for k, (s, r) in enumerate(zip(signals, references))
+        for k, (s, r) in enumerate(zip(signals, given))
     ]
     for k, made_there in enumerate(follow(alone, own)):
         alone.builder.output(f"y{k}", made_there)
-    _compare(alone.builder.graph(own), lambda *xs: flatten(made(*nested(xs))), context.layer.where)
-    return follow(context.importer, references)
+    _compare(alone.builder.graph(own), answers, context.layer.where, own[len(references) :])
+    return follow(context.importer, given)
+
+
+def _takes_mask(context, made):
+    """Whether a live layer is called with the mask of what it reads."""
+    asked = "mask" in inspect.signature(type(made).call).parameters
+    return asked and any(m and not m.real for m in context.masks)
 
 
 def _is_ids(builder, reference):
@@ -499,15 +519,16 @@ def _is_ids(builder, reference):
     return isinstance(layer, Input) and layer.ids
 
 
-def _compare(graph, answers, where):
+def _compare(graph, answers, where, masks=()):
     """Raise where a graph does not answer as the live object does, called with numbers, or the object answers
-    otherwise the second time."""
+    otherwise the second time. ``masks``: inputs that are 1 and 0."""
     keras, random = sys.modules["keras"], np.random.default_rng(0)
     given = {}
     for name in graph.inputs:
         signal = graph.signals[name]
         shape = (3, *((signal.length or _FRAMES,) if signal.time else ()), *signal.features)
-        draw = random.integers(0, 2, shape) if graph[name].ids else random.standard_normal(shape)
+        flags = graph[name].ids or name in masks
+        draw = random.integers(0, 2, shape) if flags else random.standard_normal(shape)
         given[name] = draw.astype(np.int32 if graph[name].ids else np.float32)
     try:
         live = [
@@ -538,12 +559,29 @@ def _compare(graph, answers, where):
 
 def mask_rule(context, made):
     """Whether a live layer's output has its input's mask; raises where it does more with a mask."""
-    kind, base = type(made), sys.modules["keras"].layers.Layer
-    if kind.compute_mask is not base.compute_mask or "mask" in inspect.signature(kind.call).parameters:
-        raise UnsupportedModelError(
-            "what a class of your own does with a mask is not followed", where=context.layer.where
-        )
-    return bool(made.supports_masking)
+    kind, base, keras = type(made), sys.modules["keras"].layers.Layer, sys.modules["keras"]
+    asked = "mask" in inspect.signature(kind.call).parameters
+    unclear = UnsupportedModelError(
+        "what a class of your own does with a mask is not followed",
+        where=context.layer.where,
+        fix="Of one input its call may take mask=, and compute_mask may return None or that mask. Or cut a "
+        "part out that is without it: inputs=, outputs=.",
+    )
+    own = kind.compute_mask is not base.compute_mask
+    if (asked or own) and (len(context.masks) > 1 or context.masks[0].real):
+        raise unclear
+    if not own:
+        return bool(made.supports_masking)
+    signal = context.masks[0].reference() and context.builder.signal(context.masks[0].reference())
+    x = keras.KerasTensor((None, signal.length, 1))
+    mask = keras.KerasTensor((None, signal.length), dtype="bool")
+    try:
+        answered = made.compute_mask(x, mask)
+    except Exception as error:  # the author's own
+        raise unclear from error
+    if answered is not None and answered is not mask:
+        raise unclear
+    return answered is not None
 
 
 def cell_of(context):
