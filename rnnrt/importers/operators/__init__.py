@@ -15,6 +15,7 @@ from . import (  # noqa: F401 (each fills the table)
     reductions,
     row_masks,
     stilled,
+    transposed,
 )
 from .table import OPERATORS
 

@@ -122,6 +122,11 @@ def _slice(net, x, axis=0, start=None, end=None, step=1):
     plain = slots.tensor_of(net, x) if x.axes[place] == "t" and x.axes.count("n") < 2 else None
     if plain is not None:
         return apply(net, "slice", x=plain, axis=axis, start=start, end=end, step=step or 1)
+    if x.axes[place] == "t":
+        row = Tensor((slots.picked(net, x),), ("b", "t", "f"), x.clock)
+        made = apply(net, "slice", x=row, axis=1, start=start, end=end, step=step or 1)
+        places = np.arange(x.places.size).reshape(x.places.shape)
+        return Slots(x.axes, places, made.references, (places.size,), made.clock, made.root)
     if x.axes[place] != "n" or any(not isinstance(n, (int, type(None))) for n in (start, end, step)):
         raise UnsupportedModelError(
             "of frames of several axes only parts of these axes can be taken",

@@ -11,6 +11,7 @@ from .layers import (
     conv1d_options,
     conv2d_options,
     conv_transpose1d_options,
+    conv_transpose2d_options,
     max_window_options,
     normalized_size,
     one,
@@ -40,6 +41,10 @@ def transposed_convolution(x, weight, bias, **options):
 
 def convolution2d(x, weight, bias, **options):
     return {"x": x, "weight": weight, "bias": bias} | conv2d_options("conv2d", **options)
+
+
+def transposed_convolution2d(x, weight, bias, **options):
+    return {"x": x, "weight": weight, "bias": bias} | conv_transpose2d_options("conv_transpose2d", **options)
 
 
 def max_windows(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):

@@ -26,6 +26,7 @@ from .arguments import (
     scale_of,
     scaled_norm,
     transposed_convolution,
+    transposed_convolution2d,
 )
 
 x = takes("input|self", "x")
@@ -275,6 +276,18 @@ LAYERS = vocabulary(
             takes("groups", "groups", 1),
             takes("dilation", "dilation", 1),
             prepare=transposed_convolution,
+        ),
+        "conv_transpose2d": Word(
+            "conv_transpose2d",
+            x,
+            takes("weight"),
+            optional("bias"),
+            takes("stride", "stride", 1),
+            takes("padding", "padding", 0),
+            takes("output_padding", "output_padding", 0),
+            takes("groups", "groups", 1),
+            takes("dilation", "dilation", 1),
+            prepare=transposed_convolution2d,
         ),
         "pad": Word("pad", x, takes("pad", "widths"), takes("mode", "mode", "constant"), optional("value")),
         "constant_pad_nd": Word("pad", x, takes("pad", "widths"), takes("value", "value", 0)),

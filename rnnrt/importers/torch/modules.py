@@ -16,7 +16,15 @@ from ..axes.values import Constant, StateInput, Tensor, shown
 from ..operators import table
 from .aten import ATEN
 from .functional import FUNCTIONAL
-from .layers import ELEMENTWISE, conv1d_options, conv2d_options, conv_transpose1d_options, one, rnn_cells
+from .layers import (
+    ELEMENTWISE,
+    conv1d_options,
+    conv2d_options,
+    conv_transpose1d_options,
+    conv_transpose2d_options,
+    one,
+    rnn_cells,
+)
 
 #: torch.nn class name -> f(network, module, constants, *arguments)
 MODULES = {}
@@ -184,6 +192,20 @@ def _conv_transpose1d(net, module, constants, x, output_size=None):
     options = conv_transpose1d_options("ConvTranspose1d", **{o: getattr(module, o) for o in words})
     arrays = {"weight": constants["weight"], "bias": constants.get("bias")}
     return table.apply(net, "conv_transpose1d", x=x, **arrays, **options)
+
+
+@_module("ConvTranspose2d")
+def _conv_transpose2d(net, module, constants, x, output_size=None):
+    if output_size is not None:
+        raise UnsupportedModelError(
+            "a ConvTranspose2d called with output_size is not supported",
+            fix="Give the module the output_padding that makes this size.",
+        )
+    words = ("stride", "padding", "output_padding", "groups", "dilation")
+    options = {o: getattr(module, o) for o in words} | {"mode": module.padding_mode}
+    arrays = {"weight": constants["weight"], "bias": constants.get("bias")}
+    options = conv_transpose2d_options("ConvTranspose2d", **options)
+    return table.apply(net, "conv_transpose2d", x=x, **arrays, **options)
 
 
 def _padded(net, module, x, mode):
