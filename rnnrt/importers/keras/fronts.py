@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import layers
 from ...errors import ModelFileError, UnsupportedModelError
+from ..axes.values import Constant
 from .algebra import Algebra
 
 
@@ -101,6 +102,62 @@ def _separable_conv2d(context, x):
     x = context.add(layers.Conv2D, x, suffix=".depthwise", weight=weight, groups=groups, **window)
     pointwise = context.array("pointwise_kernel", 1, 1, len(weight), filters).transpose(3, 0, 1, 2)
     return context.activated(layers.Conv2D, x, weight=pointwise, bias=context.bias(filters))
+
+
+def _conv2d_transpose(context, x):
+    """Keras's kernel is (tap, bin tap, out, in). What "same" cuts off is what makes it the transpose of a
+    convolution padded so; a valid one has at least length * stride numbers.
+    """
+    taps, window = _window(context, x)
+    strides = (window["stride"], window["bin_stride"])
+    dilations = (window["dilation"], window["bin_dilation"])
+    filters = context.config.integer("filters")
+    context.config.only("output_padding", None)
+    context.config.only("groups", 1)
+    same = window["padding"] == "same"
+    if same and dilations != (1, 1):
+        raise context.config.unsupported("dilation_rate", dilations, "1 with padding='same'")
+    ends = []
+    for k, s, d in zip(taps, strides, dilations):
+        total = s + k - 2
+        left = min(-(-total // 2), k - 1)
+        ends.append((k - 1 - left, k - 1 - total + left) if same else (0, min(0, (k - 1) * d + 1 - s)))
+    kernel, bias = context.array("kernel", *taps, filters, None).transpose(3, 2, 0, 1), context.bias(filters)
+    algebra = Algebra(context, (x,))
+    made = algebra.do("permute", x=algebra.inputs[0], order=(0, 3, 1, 2))
+    fields = {"stride": strides, "padding": tuple(ends), "dilation": dilations}
+    fields["bias"] = None if bias is None else Constant("bias", bias)
+    made = algebra.do("conv_transpose2d", x=made, weight=Constant("kernel", kernel), **fields)
+    y = algebra.reference(algebra.do("permute", x=made, order=(0, 2, 3, 1)))
+    function = context.config.activation("activation")
+    if isinstance(function, str):
+        return context.of_a_frame(function, y, suffix=f".{function}")
+    return context.add(layers.Activation, y, suffix=".activated", activation=function)
+
+
+# ---- channels in front -------------------------------------------------------------------------------------
+
+
+def _either_format(build):
+    """A layer whose channels may stand in front of time, data_format="channels_first": they are moved behind
+    it and back, which needs a fixed length."""
+
+    def moved(context, x):
+        if context.layer.config.get("data_format") != "channels_first":
+            return build(context, x)
+        signal = context.builder.signal(x)
+        if not signal.time or len(signal.features) != 2:
+            raise UnsupportedModelError(
+                "is supported with data_format='channels_first' only on (batch, channels, time, bins)",
+                where=context.layer.where,
+                found=str(signal),
+            )
+        context.config.values = context.config.values | {"data_format": "channels_last"}
+        y = build(context, permuted(context, x, [2, 3, 1]))
+        signal = context.builder.signal(y)
+        return permuted(context, y, [3, 1, 2]) if signal.time and len(signal.features) == 2 else y
+
+    return moved
 
 
 # ---- pools, padding ----------------------------------------------------------------------------------------
@@ -239,7 +296,12 @@ def _permute(context, x):
     """The axes in another order: those of each frame, or, of a sequence of fixed length, time as well, by way
     of all numbers side by side.
     """
-    dims, signal = context.config.integers("dims"), context.builder.signal(x)
+    return permuted(context, x, context.config.integers("dims"))
+
+
+def permuted(context, x, dims):
+    """The axes behind the batch in the order ``dims``, counted from 1."""
+    signal = context.builder.signal(x)
     shape = ((signal.length,) if signal.time else ()) + signal.features
     if sorted(dims) != list(range(1, len(shape) + 1)):
         raise context.config.unsupported("dims", dims, f"an order of the axes of {signal}")
@@ -324,15 +386,18 @@ def normalized_over(context, x, axis, normalize):
 
 
 FRONTS = {
-    "Conv2D": _conv2d,
-    "DepthwiseConv2D": _depthwise_conv2d,
-    "SeparableConv2D": _separable_conv2d,
-    "MaxPooling2D": _pool(layers.MaxPool1D),
-    "AveragePooling2D": _pool(layers.AveragePool1D),
-    "GlobalMaxPooling2D": _global_pool(layers.GlobalMaxPool),
-    "GlobalAveragePooling2D": _global_pool(layers.GlobalAveragePool),
-    "ZeroPadding2D": _ends_of(layers.Pad1D, "padding"),
-    "Cropping2D": _ends_of(layers.Crop1D, "cropping"),
-    "UpSampling2D": _up_sampling2d,
-    "Permute": _permute,
-}
+    name: _either_format(build)
+    for name, build in {
+        "Conv2D": _conv2d,
+        "DepthwiseConv2D": _depthwise_conv2d,
+        "SeparableConv2D": _separable_conv2d,
+        "Conv2DTranspose": _conv2d_transpose,
+        "MaxPooling2D": _pool(layers.MaxPool1D),
+        "AveragePooling2D": _pool(layers.AveragePool1D),
+        "GlobalMaxPooling2D": _global_pool(layers.GlobalMaxPool),
+        "GlobalAveragePooling2D": _global_pool(layers.GlobalAveragePool),
+        "ZeroPadding2D": _ends_of(layers.Pad1D, "padding"),
+        "Cropping2D": _ends_of(layers.Crop1D, "cropping"),
+        "UpSampling2D": _up_sampling2d,
+    }.items()
+} | {"Permute": _permute}

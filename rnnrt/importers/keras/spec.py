@@ -72,6 +72,7 @@ _SIZES = {
     "Dense": ("kernel", {"units": 1}),
     "Conv1D": ("kernel", {"kernel_size": 0, "filters": 2}),
     "Conv2D": ("kernel", {"kernel_size": (0, 1), "filters": 3}),
+    "Conv2DTranspose": ("kernel", {"kernel_size": (0, 1), "filters": 2}),
     "DepthwiseConv2D": ("depthwise_kernel", {"kernel_size": (0, 1)}),
     "SeparableConv2D": ("depthwise_kernel", {"kernel_size": (0, 1)}),
     "Conv1DTranspose": ("kernel", {"kernel_size": 0, "filters": 1}),

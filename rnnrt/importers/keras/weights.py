@@ -160,7 +160,7 @@ def _slots(layer, count):
                 fix="Save the model before it was quantised, or after LoRA's weights were merged into it.",
             )
     match layer.class_name:
-        case "Dense" | "Conv1D" | "Conv1DTranspose" | "Conv2D":
+        case "Dense" | "Conv1D" | "Conv1DTranspose" | "Conv2D" | "Conv2DTranspose":
             return _named("kernel", bias=config)
         case "DepthwiseConv1D" | "DepthwiseConv2D":
             return _named("depthwise_kernel", bias=config)
