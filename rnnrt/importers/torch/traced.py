@@ -183,7 +183,7 @@ class TracedProgram(Program):
         frames = self.example[node].shape[own.axes.index("t")]
         several = any(x.shape[1:] and max(x.shape[1:]) > 1 for n, x in self.example.items() if n is not node)
         floats = not self.example[node].ids and len(self.example[node].shape) == 3
-        return own._replace(length=1) if frames == 1 and several and floats and own.axes[0] == "b" else own
+        return own._replace(length=1) if frames == 1 and several and floats else own
 
     def _network(self, assumed):
         net = super()._network(assumed)

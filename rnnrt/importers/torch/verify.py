@@ -127,7 +127,9 @@ class _Comparison:
     # -- sizes -----------------------------------------------------------------------------------------------
     def _sizes(self):
         """(frames, rows) to try."""
-        fixed = next((layer.length for layer in self.inputs.values() if layer.length), None)
+        timed = [layer for layer in self.inputs.values() if "t" in layer.axes]
+        own = [layer for layer in timed if layer.length != 1] or timed  # one frame counts for all of the others
+        fixed = next((layer.length for layer in own if layer.length), None)
         self.shortened = False
         if self.made_up:
             few = fewest(self.graph)
@@ -136,7 +138,8 @@ class _Comparison:
             ]
         size = {}
         for name, layer in self.inputs.items():
-            size |= dict(zip(layer.axes, self.example[name].shape))
+            shape = dict(zip(layer.axes, self.example[name].shape))
+            size |= {axis: n for axis, n in shape.items() if axis != "t" or layer in own}
         own, rows = size.get("t", 1), min(size["b"], max(self.least, 8))
         if fixed:
             return [(fixed, rows), (fixed, rows + 1)]
