@@ -12,6 +12,7 @@ from ...errors import UnsupportedModelError
 from ...layers import Last, Reshape
 from ..axes.regroup import flattened, reshaped
 from ..axes.values import (
+    AxesError,
     Harmless,
     Learned,
     LengthError,
@@ -24,7 +25,7 @@ from ..axes.values import (
     Zeros,
 )
 from .comparisons import truth
-from .table import operator
+from .table import APART, operator
 
 # ---- axes --------------------------------------------------------------------------------------------------
 
@@ -36,6 +37,21 @@ def transpose(net, x, first, second):
     first, second = net.axis(x, first), net.axis(x, second)
     axes[first], axes[second] = axes[second], axes[first]
     return x.view(axes)
+
+
+@operator(ids=True, truth="kept")
+def rows_in_order(net, x, axis):
+    """The rows of a batch put in another order, which is undone later: the tensor itself. ``axis`` must be
+    the batch.
+    """
+    if isinstance(x, (Lengths, StateInput)):
+        return x
+    if x.axes[net.axis(x, axis)] != "b":
+        raise AxesError("only the rows of a batch can be put in order", found=f"axis {axis} of {x}")
+    return x
+
+
+APART["rows_in_order"] = lambda net, x, axis: rows_in_order(net, x, axis)
 
 
 @operator(ids=True, truth="kept")

@@ -158,6 +158,7 @@ def _mask(net, numbers, lengths):
 
 
 OF_COUNTS |= {name: _as_it_is for name in ("identity", "cast", "to_list", "expand_as")}
+OF_COUNTS["rows_in_order"] = lambda net, x, axis: x
 OF_COUNTS |= {
     "subtract": _last_of_rows,
     "unsqueeze": _unsqueeze,

@@ -34,7 +34,7 @@ from .modules import weight_sizes
 
 RECURRENT = ("RNN", "LSTM", "GRU")
 #: operators behind which a state or lengths still are what they were
-_PASSING = ("identity", "cast", "to_list")
+_PASSING = ("identity", "cast", "to_list", "rows_in_order")
 #: operators that tell frames from those past a row's end
 _COMPARING = ("less", "greater", "greater_equal", "less_equal")
 #: operators behind which lengths, or numbers of frames, have other axes at most
@@ -515,6 +515,11 @@ class Program:
         which frames are counted.
         """
         if net.lengths is None:
+            if any(value.clock is not None and value.clock.longest for _, value in kept):
+                raise UnsupportedModelError(
+                    "an answer ends with the longest row, whose length forward counts itself",
+                    fix=net.advice["cut"],
+                )
             return {}
         cut = [name for name, value in kept if value.clock is not None and value.clock.longest]
         key = "lengths_option" if net.lengths in self.optional else "lengths_input"

@@ -26,6 +26,7 @@ from .export import exported
 from .filled import stacked
 from .len_of_tensors import open_lengths
 from .modules import kind
+from .ordered import unsorted
 from .program import RECURRENT, leaves
 from .rolled import FRAMES, embed_first, rolled
 from .traced import BY_VALUE, TracedProgram, own_line
@@ -328,6 +329,7 @@ def _symbolic(module, pinned, optional):
         warnings.simplefilter("ignore")
         try:
             graph = _Tracer().trace(copied, concrete_args=values or None)
+            unsorted(graph)
         except (
             Exception
         ) as error:  # whatever the user's own forward raises when it meets a value without numbers

@@ -15,9 +15,11 @@ from torch.nn.utils import rnn as packing
 
 from ...errors import UnsupportedModelError
 from ..axes.values import Constant, Harmless
+from ..operators.table import Word, takes
 from .aten import ATEN, ATTRIBUTES, METHODS, MaxOverTime
 from .functional import FUNCTIONAL, PACKING, PYTHON
 from .modules import array_of, call_module, input_sizes, kind
+from .ordered import in_order
 from .program import Program, Sample
 from .recurrent import RECURRENCE
 from .rolled import Loop
@@ -57,6 +59,7 @@ _INSTEAD = {
     "index_put_": "Compute without asking for values: torch.where, or a mask.",
     "__setitem__": "Collect the frames in a list and stack them.",
 }
+_FUNCTIONS[in_order] = ("in_order", Word("rows_in_order", takes("x"), takes("axis")))
 _ASSERTS = ("_assert", "_assert_is_none")
 
 
