@@ -185,6 +185,37 @@ def test_a_residual(join):
     same(keras.Model(x, K.Reshape((-1, BINS * CHANNELS))(y)))
 
 
+TRANSPOSED = [
+    ((3, 3), (1, 2), "same", 1),
+    ((2, 4), (1, 1), "same", 1),
+    ((4, 1), (1, 2), "same", 1),
+    ((3, 2), (1, 3), "valid", 1),
+    ((3, 3), (1, 1), "valid", (2, 3)),
+]
+
+
+@pytest.mark.parametrize(("taps", "strides", "padding", "dilation"), TRANSPOSED)
+@pytest.mark.parametrize("activation", [None, "tanh", "softmax"])
+def test_transposed_convolutions(taps, strides, padding, dilation, activation):
+    options = {"strides": strides, "padding": padding, "dilation_rate": dilation, "activation": activation}
+    same(frames(K.Conv2DTranspose(4, taps, **options)), lengths=(1, 2, 3, 8))
+
+
+def test_a_transposed_convolution_that_strides_over_time_is_refused():
+    with pytest.raises(UnsupportedModelError, match="a stride of one over time"):
+        rnnrt.from_keras(frames(K.Conv2DTranspose(4, 3, strides=2)))
+
+
+def test_channels_in_front():
+    """data_format="channels_first": the channels stand where time does elsewhere."""
+    first = {"data_format": "channels_first"}
+    parts = [K.Conv2D(4, (3, 2), padding="same", **first), K.BatchNormalization(axis=1), K.ReLU()]
+    parts += [K.MaxPooling2D((1, 2), **first), K.ZeroPadding2D(1, **first), K.Permute((2, 1, 3))]
+    model = sequential(*parts, K.Reshape((14, -1)), K.GRU(5, return_sequences=True), shape=(3, 12, BINS))
+    same(model, streams=False)
+    same(sequential(K.GlobalAveragePooling2D(**first), K.Dense(2), shape=(3, 12, BINS)), streams=False)
+
+
 @pytest.mark.parametrize("size", [(1, 3), (2, 1), (2, 2)])
 def test_upsampling(size):
     same(frames(K.Conv2D(2, 3, padding="same"), K.UpSampling2D(size), K.Conv2D(2, 3)), lengths=(3, 8))

@@ -48,6 +48,44 @@ class Tagger(keras.Model):
         return self.dense(self.rnn(self.table(x)))
 
 
+class Weighted(L.Layer):
+    """A weighted mean over the frames that a mask says are real; ``after``: what its mask is behind."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.supports_masking, self.after, self.ask = True, after, L.Dense(1)
+
+    def call(self, x, mask=None):
+        e = ops.exp(ops.squeeze(self.ask(x), -1))
+        e = e if mask is None else e * ops.cast(mask, "float32")
+        e = e / (ops.sum(e, axis=1, keepdims=True) + 1e-7)
+        return ops.sum(x * ops.expand_dims(e, -1), axis=1) if self.after == "none" else x * ops.expand_dims(e, -1)
+
+    def compute_mask(self, x, mask=None):
+        if self.after == "turned":
+            return None if mask is None else ops.logical_not(mask)
+        return None if self.after == "none" else mask
+
+
+def masked(after):
+    i = keras.Input((None,), dtype="int32")
+    y = Weighted(after)(L.LSTM(4, return_sequences=True)(L.Embedding(9, 3, mask_zero=True)(i)))
+    return keras.Model(i, L.Dense(2)(y) if after == "none" else L.GRU(3)(y))
+
+
+def clipped():
+    x = keras.Input((None, 3))
+    clip = L.Dense(4, activation=lambda v: ops.minimum(ops.relu(v), 0.5))
+    y = L.TimeDistributed(L.Dense(4, activation=lambda v: ops.minimum(ops.relu(v), 0.5)))(x)
+    return keras.Model(x, L.GRU(3, return_sequences=True)(clip(y)))
+
+
+def normalised():
+    x = keras.Input((None, 3))
+    y = L.Lambda(lambda v: ops.normalize(ops.tile(v, [1, 1, 2]), axis=-1))(L.Dense(3)(x))
+    return keras.Model(x, L.Lambda(lambda v: ops.normalize(v, axis=-1, order=1))(L.Dense(2)(y)))
+
+
 def attention():
     e, d = keras.Input((9, 3)), keras.Input((6, 3))
     y, z = L.GRU(4, return_sequences=True)(e), L.GRU(4, return_sequences=True)(d)
@@ -86,6 +124,10 @@ CASES = {
     "the Attention layer": (attention_layer, [(9, 4), (6, 4)], False, []),
     "scores as features": (memory, [(9, 3), (6, 3)], False, []),
     "ids of three columns": (columns, [(8, 3)], True, [[(13, 3)]]),
+    "a class that takes a mask": (lambda: masked("none"), [(8,)], True, [[(13,)]]),
+    "a class that hands its mask on": (lambda: masked("same"), [(8,)], True, [[(13,)]]),
+    "activations of the author's own": (clipped, [(8, 3)], False, [[(13, 3)]]),
+    "copies and unit vectors": (normalised, [(8, 3)], False, [[(13, 3)]]),
     "a class around a network": (
         lambda: called(Residual(keras.Sequential([L.LSTM(4, return_sequences=True), L.Dense(3)])), 1, 7, 3),
         [(7, 3)],
@@ -126,6 +168,11 @@ def test_sequences_of_an_open_length_that_meet_are_refused_with_what_to_do():
     for made in (L.Dot(axes=[2, 2])([d, e]), L.Attention()([d, e])):
         with pytest.raises(UnsupportedModelError, match="Give the model's input a fixed length"):
             rnnrt.from_keras(keras.Model([e, d], L.Activation("softmax")(made)))
+
+
+def test_a_class_that_makes_another_mask_is_refused():
+    with pytest.raises(UnsupportedModelError, match="a class of your own does with a mask"):
+        rnnrt.from_keras(masked("turned"))
 
 
 def test_a_class_that_decides_by_numbers_is_refused():

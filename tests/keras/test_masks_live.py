@@ -69,6 +69,7 @@ def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(kera
         "DepthwiseConv1D": (1,),
         "SeparableConv1D": (2, 1),
         "Conv2D": (2, 1),
+        "Conv2DTranspose": (2, 1),
         "DepthwiseConv2D": (1,),
         "SeparableConv2D": (2, 1),
         "Reshape": ((2, 3),),

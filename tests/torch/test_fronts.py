@@ -90,6 +90,31 @@ def front(part, time, least=1, **fields):
     return same(Front(part, time, **fields), picture(time), time, lengths=lengths)
 
 
+TRANSPOSED = [
+    {"kernel_size": 3},
+    {"kernel_size": (1, 3), "stride": (1, 2)},
+    {"kernel_size": (3, 5), "stride": (1, 2), "padding": (1, 2), "output_padding": (0, 1)},
+    {"kernel_size": (2, 3), "stride": (1, 3), "padding": (0, 3), "groups": 3, "bias": False},
+    {"kernel_size": (2, 2), "stride": (1, 4), "dilation": (3, 2)},
+]
+
+
+@pytest.mark.parametrize("options", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("time", [2, 3])
+@pytest.mark.parametrize("called", [False, True])
+def test_every_option_of_a_transposed_convolution(options, time, called):
+    turned = lambda n: n[::-1] if isinstance(n, tuple) and time == 3 else n
+    part = nn.ConvTranspose2d(CHANNELS, 6, **{name: turned(n) for name, n in options.items()})
+    own = {n: getattr(part, n) for n in ("stride", "padding", "output_padding", "groups", "dilation")}
+    call = Call(lambda x, m: F.conv_transpose2d(x, m.weight, m.bias, **own), part)
+    front(call if called else part, time)
+
+
+def test_frames_cut_off_behind_a_transposed_convolution():
+    up = nn.ConvTranspose2d(CHANNELS, 4, (2, 3), stride=(1, 2))
+    front(Call(lambda x, m: m(x)[:, :, :-1], up), 2)
+
+
 CONVOLUTIONS = [
     {"kernel_size": 3},
     {"kernel_size": (3, 5), "padding": (1, 2)},
@@ -278,7 +303,8 @@ def test_padding_by_copies_of_frames_and_of_bins(mode, time):
         (lambda: nn.MaxPool2d(2, return_indices=True), "return_indices"),
         (lambda: nn.AvgPool2d(2, divisor_override=3), "divisor_override=3"),
         (lambda: nn.BatchNorm2d(3, track_running_stats=False), "running statistics"),
-        (lambda: nn.ConvTranspose2d(3, 4, 3), "(ConvTranspose2d) is not supported. Import the submodules"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2), "a stride of one over time"),
+        (lambda: nn.ConvTranspose2d(3, 4, 1, padding=1), "cuts off more frames than it adds"),
         (lambda: nn.AdaptiveAvgPool2d((None, 4)), "1 or None"),
     ],
 )

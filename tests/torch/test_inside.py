@@ -82,6 +82,25 @@ def carried(m, x):
     return m.sentence(torch.stack(made, 1))[0]
 
 
+def counted_rows(m, x):
+    """Days of a flat row, as many as ``len`` says rows."""
+    days = x.view(len(x), 3, -1).permute(0, 2, 1)
+    return m.rnn(days)[0][:, -1]
+
+
+def copies(m, x):
+    """Frames as often as two scales say, by an axis of copies."""
+    b, f, t = x.size()
+    y = x.unsqueeze(1).unsqueeze(-1).unsqueeze(3).repeat(1, 1, 1, 1, 1, 3).view(b, 1, f, t * 3)
+    return m.rnn(m.conv(y).squeeze(1).transpose(1, 2))[0]
+
+
+def parts(m, x):
+    """Every frame's numbers as two frames."""
+    b, t, f = x.size()
+    return m.rnn(x.reshape(b, t, 2, f // 2).reshape(b, 2 * t, f // 2))[0]
+
+
 def one_channel(m, x):
     """Padding that arithmetic with the length decides."""
     more = math.ceil((x.shape[-1] - 1) / 4) * 4 + 5 - x.shape[-1]
@@ -168,6 +187,27 @@ CASES = {
         False,
         False,
     ),
+    "days of a flat row": (
+        counted_rows,
+        {"rnn": lambda: nn.GRU(3, 4, batch_first=True)},
+        lambda b, t: floats(b, 3 * t),
+        False,
+        False,
+    ),
+    "copies of frames": (
+        copies,
+        {"conv": lambda: nn.Conv2d(1, 1, (1, 5), padding=(0, 2)), "rnn": lambda: nn.GRU(3, 4, batch_first=True)},
+        lambda b, t: floats(b, 3, t),
+        True,
+        False,
+    ),
+    "numbers that become frames": (
+        parts,
+        {"rnn": lambda: nn.GRU(3, 4, batch_first=True)},
+        lambda b, t: floats(b, t, 6),
+        True,
+        True,
+    ),
     "every fourth frame": (
         skipped,
         {"rnn": lambda: nn.GRU(3, 4)},
@@ -217,6 +257,115 @@ def test_a_stream_answers_with_the_same_bits(name):
     parts = [stream.push(np.ascontiguousarray(x[:, k : k + n])) for k, n in ((0, 1), (1, 3), (4, 5))]
     whole = np.concatenate([*parts, stream.flush()], 1)
     assert whole.tobytes() == model(x).tobytes()
+
+
+class Written(nn.Module):
+    """Zero states for the batch that the module was made for."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows, self.rnn = rows, nn.LSTM(3, 4)
+
+    def forward(self, x):
+        zeros = torch.zeros(1, self.rows, 4)
+        return self.rnn(x.permute(1, 0, 2), (zeros, zeros))[0].permute(1, 0, 2)
+
+
+def test_zero_states_of_one_batch_are_zero_for_any():
+    module = Written(2).eval()
+    model = rnnrt.from_torch(module, example=floats(2, 9, 3))
+    assert "for a batch of 2 alone" in model.graph.metadata["assumptions"][0]
+    for b in (1, 4):
+        module.rows, x = b, floats(b, 7, 3)
+        np.testing.assert_allclose(model(x.numpy()), module(x).detach().numpy(), rtol=0, atol=2e-5)
+    with pytest.raises(UnsupportedModelError, match="do not follow the input's batch"):
+        rnnrt.from_torch(Written(3).eval(), example=floats(2, 9, 3))
+
+
+class Counting(nn.Module):
+    """How often it was called, as a parameter that no answer reads, or one does."""
+
+    def __init__(self, read):
+        super().__init__()
+        self.read, self.rnn = read, nn.GRU(3, 4, batch_first=True)
+        self.step = nn.Parameter(torch.zeros(1).long(), requires_grad=False)
+
+    def forward(self, x):
+        self.step += 1
+        return self.rnn(x * self.step if self.read else x)[0]
+
+
+def test_a_counter_of_calls_is_left_out_and_one_that_is_read_refused():
+    module, x = Counting(False).eval(), floats(3, 7, 3)
+    model = rnnrt.from_torch(module, example=x)
+    np.testing.assert_allclose(model(x.numpy()), module(x).detach().numpy(), rtol=0, atol=2e-5)
+    with pytest.raises(UnsupportedModelError, match="changes the tensor 'step'"):
+        rnnrt.from_torch(Counting(True).eval(), example=x)
+
+
+def test_inputs_that_a_logarithm_takes():
+    """Made-up ones are negative, too: what the module is compared by is made of the example then."""
+
+    def energies(m, x):
+        y = m.conv((x + 1e-6).log())
+        return m.q((y - y.mean(-1, keepdim=True)).transpose(1, 2))
+
+    module = Of(energies, conv=nn.Conv1d(3, 4, 3, padding=1), q=nn.Linear(4, 2)).eval()
+    model = rnnrt.from_torch(module, example=floats(2, 3, 9).abs())
+    x = floats(3, 3, 14).abs()
+    np.testing.assert_allclose(model(x.numpy()), module(x).detach().numpy(), rtol=0, atol=2e-5)
+
+
+class GatedByBasin(nn.Module):
+    """A cell's loop over frames with a bias repeated for every row and a gate given once."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.w, self.u = nn.Linear(2, 4), nn.Parameter(floats(3, 8)), nn.Parameter(floats(4, 8) / 2)
+        self.bias = nn.Parameter(floats(8))
+
+    def forward(self, x, basin):
+        x, rows = x.transpose(0, 1), x.size(0)
+        h = x.data.new(rows, 4).zero_()
+        bias, i, made = self.bias.unsqueeze(0).expand(rows, 8), torch.sigmoid(self.gate(basin)), []
+        for t in range(x.size(0)):
+            f, g = (torch.addmm(bias, h, self.u) + torch.mm(x[t], self.w)).chunk(2, 1)
+            h = torch.sigmoid(f) * h + i * torch.tanh(g)
+            made.append(h)
+        return torch.stack(made, 0).transpose(0, 1)
+
+
+def test_a_bias_repeated_for_every_row_of_a_loop():
+    torch.manual_seed(4)
+    module = GatedByBasin().eval()
+    model = rnnrt.from_torch(module, example=(floats(2, 7, 3), floats(2, 2)))
+    for b, t in ((1, 7), (3, 12)):
+        x, basin = floats(b, t, 3), floats(b, 2)
+        want = module(x, basin).detach().numpy()
+        np.testing.assert_allclose(model(x.numpy(), basin.numpy()), want, rtol=0, atol=2e-5)
+
+
+class AttentionStep(nn.Module):
+    """One step of a decoder: its state asks the encoder's frames, and a GRU goes on from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.ask, self.gru = nn.Linear(8, 1), nn.GRU(4, 4)
+
+    def forward(self, h, frames):
+        asked = h[-1].repeat(frames.size(0), 1, 1)
+        weights = torch.softmax(self.ask(torch.tanh(torch.cat([asked, frames], 2))), 0)
+        return self.gru((weights * frames).sum(0, keepdim=True), h)[0]
+
+
+def test_a_state_that_attention_reads_as_well():
+    torch.manual_seed(4)
+    module = AttentionStep().eval()
+    model = rnnrt.from_torch(module, example=(floats(1, 2, 4), floats(9, 2, 4)))
+    for b, t in ((1, 9), (3, 5)):
+        h, frames = floats(1, b, 4), floats(t, b, 4)
+        want = module(h, frames).detach().numpy()
+        np.testing.assert_allclose(model(h.numpy(), frames.numpy()), want, rtol=0, atol=2e-5)
 
 
 def test_a_row_of_ids_out_of_the_table_is_refused():

@@ -49,6 +49,37 @@ class Packing(nn.Module):
         return self.program(self, x, n)
 
 
+def in_order(s, x, n):
+    """Sorted by their lengths to be packed, and put back."""
+    longest, order = torch.sort(n, 0, descending=True)
+    y, h = s.gru(pack_padded_sequence(x[order], longest.cpu(), batch_first=True))
+    _, back = order.sort()
+    return padded(y, x.size(1))[back].sum(1) + h[:, back].squeeze(0)
+
+
+def in_order_by_index(s, x, n):
+    order = torch.argsort(n, descending=True)
+    y, _ = s.gru(pack_padded_sequence(x.index_select(0, order), n[order], batch_first=True))
+    return padded(y).transpose(0, 1).index_select(1, torch.argsort(order)).transpose(0, 1)
+
+
+def left_in_order(s, x, n):
+    longest, order = n.sort(descending=True)
+    return padded(s.gru(pack_padded_sequence(x[order], longest, batch_first=True))[0])
+
+
+def put_back_over_time(s, x, n):
+    longest, order = n.sort(descending=True)
+    y = padded(s.gru(pack_padded_sequence(x[order], longest, batch_first=True))[0], x.size(1))
+    return y[:, order.sort()[1]]
+
+
+def beside_the_others(s, x, n):
+    longest, order = n.sort(descending=True)
+    y = padded(s.gru(pack_padded_sequence(x[order], longest, batch_first=True))[0], x.size(1))
+    return (y[..., :4] + x)[order.sort()[1]]
+
+
 PROGRAMS = {
     "cut to the longest row": lambda s, x, n: padded(s.gru(packed(x, n))[0]),
     "every frame kept": lambda s, x, n: padded(s.gru(packed(x, n))[0], x.size(1)),
@@ -91,6 +122,8 @@ PROGRAMS = {
     "the last frame of what is unpacked, time first": lambda s, x, n: padded(
         s.gru(packed(x, n))[0]
     ).transpose(0, 1)[n.long() - 1, torch.arange(n.size(0)), :],
+    "sorted and put back": in_order,
+    "sorted by argsort, cut to the longest row": in_order_by_index,
     "both": lambda s, x, n: (padded(s.gru(packed(x, n))[0]), padded(s.gru(packed(x, n))[0], x.size(1))),
 }
 
@@ -115,6 +148,31 @@ def test_lengths_act_where_the_program_packs_and_nowhere_else(name, lengths):
         assert model(X.numpy(), lengths=lengths.numpy(), out=out) is out and (out == made).all()
     with pytest.raises(ShapeError, match="traced with lengths"):
         model(X.numpy())
+
+
+@pytest.mark.parametrize("program", [left_in_order, put_back_over_time, beside_the_others])
+def test_rows_that_stay_in_the_order_of_their_lengths_are_refused(program):
+    with pytest.raises(UnsupportedModelError):
+        rnnrt.from_torch(Packing(program), example=(X, N))
+
+
+class Counted(nn.Module):
+    """Lengths that forward counts in its ids, and a sequence cut to the longest of them."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.whole, self.table, self.gru = whole, nn.Embedding(9, 4), nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x):
+        y = self.gru(packed(self.table(x), (x != 0).sum(1)))[0]
+        return padded(y, x.size(1) if self.whole else None)
+
+
+def test_an_answer_cut_to_a_length_that_forward_counts_is_refused_with_what_to_do():
+    x = torch.tensor([[3, 2, 0, 0], [1, 4, 2, 0]])
+    rnnrt.from_torch(Counted(True).eval(), example=x)
+    with pytest.raises(UnsupportedModelError, match=r"total_length=x\.size\(1\)"):
+        rnnrt.from_torch(Counted(False).eval(), example=x)
 
 
 def test_a_row_without_frames_has_no_last_one():
