@@ -59,7 +59,11 @@ class Weighted(L.Layer):
         e = ops.exp(ops.squeeze(self.ask(x), -1))
         e = e if mask is None else e * ops.cast(mask, "float32")
         e = e / (ops.sum(e, axis=1, keepdims=True) + 1e-7)
-        return ops.sum(x * ops.expand_dims(e, -1), axis=1) if self.after == "none" else x * ops.expand_dims(e, -1)
+        return (
+            ops.sum(x * ops.expand_dims(e, -1), axis=1)
+            if self.after == "none"
+            else x * ops.expand_dims(e, -1)
+        )
 
     def compute_mask(self, x, mask=None):
         if self.after == "turned":

@@ -196,7 +196,10 @@ CASES = {
     ),
     "copies of frames": (
         copies,
-        {"conv": lambda: nn.Conv2d(1, 1, (1, 5), padding=(0, 2)), "rnn": lambda: nn.GRU(3, 4, batch_first=True)},
+        {
+            "conv": lambda: nn.Conv2d(1, 1, (1, 5), padding=(0, 2)),
+            "rnn": lambda: nn.GRU(3, 4, batch_first=True),
+        },
         lambda b, t: floats(b, 3, t),
         True,
         False,
@@ -321,7 +324,11 @@ class GatedByBasin(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.gate, self.w, self.u = nn.Linear(2, 4), nn.Parameter(floats(3, 8)), nn.Parameter(floats(4, 8) / 2)
+        self.gate, self.w, self.u = (
+            nn.Linear(2, 4),
+            nn.Parameter(floats(3, 8)),
+            nn.Parameter(floats(4, 8) / 2),
+        )
         self.bias = nn.Parameter(floats(8))
 
     def forward(self, x, basin):

@@ -253,7 +253,7 @@ class Importer:
             )
         unknown = not layer.custom and kind not in (OPERATIONS if layer.operation else KNOWN)
         unknown = unknown or (kind in TENSORFLOW and not is_known(layer))
-        unknown = unknown or (kind in _WITH_CODE and isinstance(arrays, Live))
+        unknown = unknown or (kind in _WITH_CODE and isinstance(arrays, Live))  # a function of its author's
         if unknown and not isinstance(arrays, Live):
             raise unsupported(layer)
         if refusal:
@@ -274,7 +274,8 @@ class Importer:
             try:
                 return self._custom(context, [self.reference(t, _open_row(t)) for t in tensors])
             except UnsupportedModelError as error:
-                if unknown and kind not in ("Lambda", *_WITH_CODE):  # of Keras's own, whose code is nothing to the user
+                if unknown and kind not in ("Lambda", *_WITH_CODE):
+                    # of Keras's own, whose code is nothing to the user
                     raise unsupported(layer) from error
                 raise
         if kind in NETWORKS:

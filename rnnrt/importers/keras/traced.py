@@ -476,7 +476,7 @@ def _load(model, folder, arrays):
 
 
 def traced(context, made, references):
-    """The references that a live layer's call makes of ``references``, and of their mask where it takes one."""
+    """The references that a live layer's call makes of ``references``, and of a mask where it takes one."""
     builder, flatten = context.builder, sys.modules["keras"].tree.flatten
     given = [*references, context.masks[0].reference()] if _takes_mask(context, made) else list(references)
     masked = len(given) - len(references)
@@ -489,7 +489,7 @@ def traced(context, made, references):
     def follow(importer, own):
         tracer = Tracer(importer, context.layer.where)
         values = [tracer.tensor(r) for r in own[: len(references)]]
-        named = {"mask": tracer.flags(r) for r in own[len(references) :]}
+        named = {"mask": tracer.flags(own[-1])} if masked else {}
         return [tracer.placed(r) for r in flatten(tracer.call(made, nested(values), named))]
 
     def answers(*xs):

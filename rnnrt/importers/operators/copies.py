@@ -98,8 +98,10 @@ def repeat_each(net, x, times, axis):
 
 def _further(x, counts, same):
     """Whether a frame gets one more axis of numbers, beside its features."""
-    return "t" in x.axes and "f" in x.axes and any(
-        a == "1" and type(n) is int and n not in same for a, n in zip(x.axes, counts)
+    return (
+        "t" in x.axes
+        and "f" in x.axes
+        and any(a == "1" and type(n) is int and n not in same for a, n in zip(x.axes, counts))
     )
 
 

@@ -27,7 +27,7 @@ def conv_transpose2d(
         raise ShapeError("weight must be (in, out / groups, tap, tap)", found=f"{size}, {groups} groups")
     reference, time, clock = image(net, x)
     own, other = time - 2, 3 - time
-    bins, channels = net.builder.signal(reference).features
+    channels = net.builder.signal(reference).features[-1]
     if channels != size[0]:
         raise AxesError("weight must fit the channels", expected=str(channels), found=str(size))
     if stride[own] != 1:

@@ -387,9 +387,12 @@ def conv_transpose1d_options(
     return {"stride": stride, "dilation": dilation, "groups": groups, "padding": (padding, padding - more)}
 
 
-def conv_transpose2d_options(where, stride=1, padding=0, output_padding=0, groups=1, dilation=1, mode="zeros"):
-    """The options of torch.nn.ConvTranspose2d, those of two axes as pairs; padding (before, after) of each."""
-    pairs = zip(("stride", "padding", "output_padding", "dilation"), (stride, padding, output_padding, dilation))
+def conv_transpose2d_options(
+    where, stride=1, padding=0, output_padding=0, groups=1, dilation=1, mode="zeros"
+):
+    """The options of torch.nn.ConvTranspose2d, those of two axes as pairs, padding (before, after)."""
+    names, values = ("stride", "padding", "output_padding", "dilation"), (stride, padding, output_padding)
+    pairs = zip(names, (*values, dilation))
     strides, sides, more, dilations = (pair(value, name, where) for name, value in pairs)
     own = [
         conv_transpose1d_options(where, s, p, m, groups, d, mode)

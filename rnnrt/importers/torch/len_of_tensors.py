@@ -34,5 +34,5 @@ def open_lengths(module):
 def _names(kind):
     """The global names of the methods of a class that is not PyTorch's."""
     for own in kind.__mro__:
-        if not own.__module__.partition(".")[0] == "torch":
+        if own.__module__.partition(".")[0] != "torch":
             yield from (f.__globals__ for f in vars(own).values() if hasattr(f, "__globals__"))

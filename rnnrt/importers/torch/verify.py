@@ -128,7 +128,9 @@ class _Comparison:
     def _sizes(self):
         """(frames, rows) to try."""
         timed = [layer for layer in self.inputs.values() if "t" in layer.axes]
-        own = [layer for layer in timed if layer.length != 1] or timed  # one frame counts for all of the others
+        own = [
+            layer for layer in timed if layer.length != 1
+        ] or timed  # one frame counts for all of the others
         fixed = next((layer.length for layer in own if layer.length), None)
         self.shortened = False
         if self.made_up:
@@ -188,7 +190,7 @@ class _Comparison:
             expected = self._run(given | states)
             if self.example and not self.near_example and _says_nothing(expected):
                 self.near_example = True  # a logarithm, a root: of negative numbers they are no number
-                given |= {name: self._input(layer, name, frames, rows) for name, layer in self.inputs.items()}
+                given |= {n: self._input(layer, n, frames, rows) for n, layer in self.inputs.items()}
                 expected = self._run(given | states)
             if isinstance(expected, Exception):
                 self.failure = expected
