@@ -131,8 +131,8 @@ def test_one_frame_or_one_feature_stands_for_all(make, how, tmp_path):
     "make, match",
     [
         (
-            lambda: sequential(L.Dense(2, activation=doubled)),
-            "'dense.*function of the model's author .'doubled'",
+            lambda: sequential(L.Conv1D(2, 1, activation=doubled)),
+            "'conv1d.*function of the model's author .'doubled'",
         ),
         (
             lambda: sequential(L.GRU(2, activation=lambda x: x * 2)),

@@ -318,7 +318,7 @@ def _reshaped(net, x, shape):
         axes.append(letter or "n")
         target.append(1 if letter else n)
     if any(isinstance(n, Size) for n in target):
-        raise _kept_apart(net, x)
+        raise _kept_apart(net, x, shape)
     count = x.places.size
     if target.count(-1) == 1:
         rest = int(np.prod([n for n in target if n != -1]))
@@ -342,9 +342,14 @@ def _places(axes, sizes):
     return [(a, int(np.prod(sizes[:k]))) for k, a in enumerate(axes) if a != "n"]
 
 
-def _kept_apart(net, x):
+def _kept_apart(net, x, shape=()):
+    several = any(isinstance(n, Size) and n.axes == ("b",) and n.number > 1 for n in shape[:1])
     return UnsupportedModelError(
-        "this shape does not keep batch, time and features apart, or holds batch or time as a constant",
+        "rows of which each row of the batch makes several (its bands, its channels) are not read here"
+        if several
+        else "this shape does not keep batch, time and features apart, or holds batch or time as a constant",
         found=str(x),
-        fix=net.advice["sizes"],
+        fix="Import what reads one of them, and call it for each: they are rows of a batch to it."
+        if several
+        else net.advice["sizes"],
     )

@@ -144,6 +144,10 @@ class Size:
     axes: tuple = ()
     number: int = 1
 
+    def __str__(self):
+        words = ["batch" if axis == "b" else "time" for axis in self.axes]
+        return " * ".join(words + [str(self.number)] * (self.number != 1 or not words))
+
     def __mul__(self, other):
         other = other if isinstance(other, Size) else Size((), other)
         return Size(self.axes + other.axes, self.number * other.number)
@@ -260,6 +264,9 @@ class Zeros:
     """Zeros of a shape, Sizes and numbers; as an initial state they are the default."""
 
     shape: tuple
+
+    def __str__(self):
+        return f"zeros of shape {shown(self.shape)}"
 
 
 @dataclass(frozen=True)

@@ -260,9 +260,13 @@ def concat(net, tensors, axis=0):
         made = slots.joined(net, tensors, position)
         return slots.tensor_of(net, made) or made
     if not alike or first.axes[position] not in ("f", "s"):
+        frames = any(x.axes[position : position + 1] == ("t",) for x in tensors)
         raise UnsupportedModelError(
             "tensors can be concatenated over their features",
             found=f"dim {axis} of {', '.join(map(str, tensors))}",
+            fix="Join single frames to a sequence outside of the network, and give it what is longer so."
+            if frames
+            else None,
         )
     if first.axes[position] == "s":
         references = tuple(r for x in tensors for r in x.references)

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Expand, Reshape, Select, Unflatten
 from ..axes.slots import joined, slots_of, tensor_of
-from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
+from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor, shown
 from .layers import repeat_frames
 from .moves import permute
 from .table import APART, apply, operator
@@ -171,8 +171,10 @@ def _for_every_row(x, sizes, expanded):
             batch = place
         elif wanted not in ((-1, own) if expanded else (1,)):
             raise UnsupportedModelError(
-                "a parameter can be repeated for every row of the batch, no more",
-                found=f"{sizes} of {x.array.shape}",
+                "a parameter is repeated otherwise than once for every row of the batch",
+                found=f"{shown(tuple(sizes))} times {x.array.shape}",
+                fix="Rows of which each row of the batch makes several are not read: import what reads one "
+                "of them, and call it for each.",
             )
     return Constant(x.name, x.array) if batch is None else Learned(x.name, x.array.reshape(shape), batch)
 

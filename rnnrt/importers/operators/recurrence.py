@@ -25,7 +25,7 @@ from ...layers import (
     Unflatten,
 )
 from ..axes.regroup import ones_named
-from ..axes.values import Clock, Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
+from ..axes.values import AxesError, Clock, Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
 from .table import apply, operator
 
 
@@ -127,7 +127,11 @@ def lstm(net, x, cells, initial_h=None, initial_c=None, batch_first=False):
 
 def _recurrent(net, x, kind, cells, initial, batch_first):
     orders = ("btf", "tbf") if x.packed else ("btf" if batch_first else "tbf",)
-    x = net.arranged(x, *orders)
+    try:
+        x = net.arranged(x, *orders)
+    except AxesError as error:
+        error.fix = error.fix or _over_the_batch(x, batch_first)
+        raise
     count = sum(map(len, cells))
     learned = any(isinstance(p, Learned) for p in initial)
     given, inputs = (None, ()) if learned else _initial(net, initial, count)
@@ -145,6 +149,18 @@ def _recurrent(net, x, kind, cells, initial, batch_first):
     ]
     counts = {"real": x.real, "counted": x.counted}
     return (dataclasses.replace(sequence, packed=x.packed, ended=x.packed, **counts), *finals)
+
+
+def _over_the_batch(x, batch_first):
+    """What to do where a recurrent layer would take the rows of a batch for frames."""
+    if x.axes == (("t", "b", "f") if batch_first else ("b", "t", "f")):
+        return (
+            "The layer would read the rows of a batch as the frames of one sequence: turn its input round, or "
+            f"make it with batch_first={not batch_first}."
+        )
+    if x.axes in (("b", "1", "f"), ("b", "f")):
+        return "Its input has frames and no batch: write forward for a batch of sequences, and give example= one."
+    return None
 
 
 @operator()
