@@ -48,6 +48,18 @@ class Tagger(keras.Model):
         return self.dense(self.rnn(self.table(x)))
 
 
+class Started(keras.Model):
+    """It asks its layers for the states that they start from."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.rnn = L.GRU(4, return_sequences=True), L.LSTM(3, return_sequences=True)
+
+    def call(self, x):
+        y = self.first(x, initial_state=self.first.get_initial_state(ops.shape(x)[0]))
+        return self.rnn(y, initial_state=self.rnn.get_initial_state(ops.shape(x)[0]))
+
+
 class Weighted(L.Layer):
     """A weighted mean over the frames that a mask says are real; ``after``: what its mask is behind."""
 
@@ -138,6 +150,7 @@ CASES = {
         False,
         [[(12, 3)]],
     ),
+    "a class that asks for first states": (lambda: called(Started(), 1, 7, 3), [(7, 3)], False, [[(12, 3)]]),
     "a class that reads its answers": (lambda: called(FedBack(4, 5), 1, 7, 3), [(7, 3)], False, [[(12, 3)]]),
     "a class that reads ids": (lambda: called(Tagger(), 1, 7, kind="int32"), [(7,)], True, [[(12,)]]),
 }

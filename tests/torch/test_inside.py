@@ -313,8 +313,9 @@ def test_inputs_that_a_logarithm_takes():
         y = m.conv((x + 1e-6).log())
         return m.q((y - y.mean(-1, keepdim=True)).transpose(1, 2))
 
-    module = Of(energies, conv=nn.Conv1d(3, 4, 3, padding=1), q=nn.Linear(4, 2)).eval()
-    model = rnnrt.from_torch(module, example=floats(2, 3, 9).abs())
+    conv = nn.Conv1d(3, 4, 3, padding=4, dilation=4)
+    module = Of(energies, conv=conv, q=nn.Linear(4, 2)).eval()
+    model = rnnrt.from_torch(module, example=floats(2, 3, 8).abs())
     x = floats(3, 3, 14).abs()
     np.testing.assert_allclose(model(x.numpy()), module(x).detach().numpy(), rtol=0, atol=2e-5)
 

@@ -7,6 +7,7 @@ when it is done.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -199,6 +200,10 @@ class Tracer:
 
     def _recorded(self, copied, made, symbols, given):
         """(what the call gives, the calls recorded on the way, in order)."""
+        with _started_by_itself(self.keras.layers.RNN):
+            return self._called(copied, made, symbols, given)
+
+    def _called(self, copied, made, symbols, given):
         named = inspect.signature(type(made).call).parameters
         options = ({"training": False} if "training" in named else {}) | given
         try:
@@ -289,6 +294,22 @@ class Tracer:
         except RnnrtError as error:
             raise error.at(self.where)
         return [self.tensor(r) for r in results]
+
+
+@contextlib.contextmanager
+def _started_by_itself(recurrent):
+    """While it lasts, a recurrent layer asked for its initial state of a batch that is open answers None,
+    which is what it starts from where it is given nothing."""
+    own = recurrent.get_initial_state
+
+    def get_initial_state(layer, batch_size):
+        return None if batch_size is None else own(layer, batch_size)
+
+    recurrent.get_initial_state = get_initial_state
+    try:
+        yield
+    finally:
+        recurrent.get_initial_state = own
 
 
 def _described(made):

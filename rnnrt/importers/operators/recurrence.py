@@ -155,11 +155,11 @@ def _over_the_batch(x, batch_first):
     """What to do where a recurrent layer would take the rows of a batch for frames."""
     if x.axes == (("t", "b", "f") if batch_first else ("b", "t", "f")):
         return (
-            "The layer would read the rows of a batch as the frames of one sequence: turn its input round, or "
-            f"make it with batch_first={not batch_first}."
+            "The layer would read the rows of a batch as the frames of one sequence: turn its input round, "
+            f"or make it with batch_first={not batch_first}."
         )
     if x.axes in (("b", "1", "f"), ("b", "f")):
-        return "Its input has frames and no batch: write forward for a batch of sequences, and give example= one."
+        return "Its input has frames and no batch: write forward for a batch, and give example= one."
     return None
 
 
