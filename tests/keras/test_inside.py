@@ -187,6 +187,38 @@ def test_sequences_of_an_open_length_that_meet_are_refused_with_what_to_do():
             rnnrt.from_keras(keras.Model([e, d], L.Activation("softmax")(made)))
 
 
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "SimpleRNN"])
+@pytest.mark.parametrize("options", [{}, {"go_backwards": True}, {"return_sequences": False}])
+@pytest.mark.parametrize("how", ["live", "file"])
+def test_a_cell_whose_activation_is_a_softmax(kind, options, how, tmp_path):
+    keras.utils.set_random_seed(5)
+    options = {"activation": "softmax", "return_sequences": True} | options
+    x = keras.Input((None, 3))
+    live = keras.Model(x, getattr(L, kind)(4, **options)(L.Masking()(x)))
+    live.save(tmp_path / "model.keras")
+    model = rnnrt.from_keras(live if how == "live" else tmp_path / "model.keras")
+    for rows, frames in ((1, 8), (3, 13)):
+        given = np.random.default_rng(2).normal(size=(rows, frames, 3)).astype("float32")
+        given[0, -3:] = 0
+        want = live.predict(given, verbose=0)
+        np.testing.assert_allclose(model(given), want, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", [{"reset_after": False}, {"recurrent_activation": "softmax"}])
+def test_other_forms_of_a_gru_with_a_softmax(options):
+    keras.utils.set_random_seed(5)
+    x = keras.Input((None, 3))
+    layer = L.GRU(4, activation="softmax", return_sequences=True, **options)
+    live, given = keras.Model(x, layer(x)), np.random.default_rng(2).normal(size=(3, 8, 3)).astype("float32")
+    for w in live.weights:
+        w.assign(np.random.default_rng(3).normal(size=w.shape))
+    model = rnnrt.from_keras(live)
+    np.testing.assert_allclose(model(given), live.predict(given, verbose=0), rtol=0, atol=2e-5)
+    stream = model.stream(batch_size=3)
+    made = [stream.push(given[:, :3]), stream.push(given[:, 3:]), stream.flush()]
+    assert np.concatenate(made, 1).tobytes() == model(given).tobytes()
+
+
 def test_a_class_that_makes_another_mask_is_refused():
     with pytest.raises(UnsupportedModelError, match="a class of your own does with a mask"):
         rnnrt.from_keras(masked("turned"))

@@ -63,7 +63,7 @@ def test_an_option_that_changes_the_answer_is_refused_by_name(name, layer, optio
         "Lambda",
         "MultiHeadAttention",
         "GaussianBlur",
-        "Conv2DTranspose",
+        "Conv3DTranspose",
         "ConvLSTM1D",
         "Discretization",
     ],

@@ -306,6 +306,34 @@ def test_a_counter_of_calls_is_left_out_and_one_that_is_read_refused():
         rnnrt.from_torch(Counting(True).eval(), example=x)
 
 
+class Keeping(nn.Module):
+    """A recurrent block that goes on where it was, by an attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.hidden = nn.LSTM(3, 4, batch_first=True), None
+
+    def forward(self, x):
+        y, self.hidden = self.rnn(x, self.hidden)
+        return y
+
+
+def test_a_state_kept_in_an_attribute():
+    """Every call starts anew, as the module does where it is None; a stream goes on, as the module does."""
+    module, x = nn.Sequential(Keeping(), nn.Linear(4, 2)).eval(), floats(2, 9, 3)
+    model = rnnrt.from_torch(module, example=x)
+    assert module[0].hidden is None and "keeps a state in 0.hidden" in model.graph.metadata["assumptions"][0]
+    stream, made = model.stream(batch_size=2), []
+    for part in (x[:, :4], x[:, 4:]):
+        want = module(part).detach().numpy()
+        np.testing.assert_allclose(stream.push(part.numpy()), want, rtol=0, atol=2e-5)
+        made.append(want)
+    for _ in range(2):
+        np.testing.assert_allclose(model(x.numpy()), np.concatenate(made, 1), rtol=0, atol=2e-5)
+    with pytest.raises(UnsupportedModelError, match="Set it to None before the import"):
+        rnnrt.from_torch(module, example=x)  # it was called
+
+
 def test_inputs_that_a_logarithm_takes():
     """Made-up ones are negative, too: what the module is compared by is made of the example then."""
 

@@ -202,7 +202,7 @@ class LastFrameOfThePadded(_Lstm):
 class StateKeptOnTheModule(nn.Module):
     def __init__(self):
         super().__init__()
-        self.gru, self.state = nn.GRU(4, 4), None
+        self.gru, self.state = nn.GRU(4, 4), torch.zeros(1, 2, 4)
 
     def forward(self, x):
         out, self.state = self.gru(x, self.state)

@@ -17,6 +17,7 @@ from ...errors import ModelFileError, UnsupportedModelError
 from .live import Live
 from .merges import average
 from .weights import children, from_cudnn, inner
+from .written_cells import WrittenOut
 
 #: Options that change nothing at inference, or only how the same numbers are computed.
 _HARMLESS = (
@@ -54,7 +55,7 @@ def _arrays(context, gates):
 
 
 def _functions(context, gated=True):
-    """activation and recurrent_activation, which must be elementwise."""
+    """activation and recurrent_activation: functions of one number, or a softmax of all units."""
     functions = {"activation": context.config.activation("activation", "tanh")}
     if gated:
         name = "recurrent_activation"
@@ -65,8 +66,8 @@ def _functions(context, gated=True):
         )
         functions[name] = context.config.activation(name, default)
     for name, function in functions.items():
-        if function == "softmax":
-            raise context.config.unsupported(name, function, "an elementwise function")
+        if function == "log_softmax":
+            raise context.config.unsupported(name, function, "an elementwise function, or softmax")
     return functions
 
 
@@ -175,6 +176,9 @@ def _normalised_cell(context):
         "activation(LayerNormalization(SimpleRNNCell(x, h))), with epsilon 0.001 and the activation after "
         "the normalisation."
     )
+    functions = _functions(context, gated=False)
+    if functions["activation"] == "softmax":
+        raise context.config.unsupported("activation", "softmax", "an elementwise function")
     norm = {
         "norm": "gates",
         "gamma": context.array("gamma", units),
@@ -185,7 +189,7 @@ def _normalised_cell(context):
         "weight": weight,
         "recurrent_weight": recurrent,
         "bias": context.array("bias", units),
-        **_functions(context, gated=False),
+        **functions,
         **norm,
     }
 
@@ -255,7 +259,10 @@ def _cells(context) -> list:
     """The (class, fields) of every cell in a recurrent layer or cell, bottom first."""
     layer = context.layer
     if layer.class_name in CELLS and not layer.custom:
-        cells = [CELLS[layer.class_name](context)]
+        kind, cell = CELLS[layer.class_name](context)
+        if "softmax" in (cell.get("activation"), cell.get("recurrent_activation")):
+            kind, cell = WrittenOut(context, kind, cell), {}
+        cells = [(kind, cell)]
     elif layer.class_name == "RNN" and not layer.custom:
         context.config.value("cell")
         cells = _cells(context.inside(inner(layer, "cell"), _below(context, "cell")))

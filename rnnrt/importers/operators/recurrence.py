@@ -22,6 +22,7 @@ from ...layers import (
     Reshape,
     Select,
     SimpleRNN,
+    Softmax,
     Unflatten,
 )
 from ..axes.regroup import ones_named
@@ -184,7 +185,7 @@ def lstm_step(net, x, fields, initial_h, initial_c):
 def _step(net, x, kind, fields, initial):
     x = net.arranged(x, "bf")
     if net.inside:
-        return _written_out(net, x, kind, fields, initial)
+        return written_out(net, x, kind, fields, initial)
     given = [part.reference for part in initial if isinstance(part, Tensor) and part.axes == ("b", "f")]
     zeros = [p for p in initial if isinstance(p, Zeros) and len(p.shape) == 2 and p.shape[0] == Size(("b",))]
     if len(given) != len(initial) and len(zeros) != len(initial):
@@ -199,8 +200,10 @@ def _step(net, x, kind, fields, initial):
     return tuple(Tensor((f"{layer}:{word}",), ("b", "f")) for word in words)
 
 
-def _written_out(net, x, kind, fields, initial):
-    """The states after one step, of layers that look at one frame: what a scan's step is made of."""
+def written_out(net, x, kind, fields, initial):
+    """The states after one step, of layers that look at one frame: what a scan's step is made of. An
+    activation may be "softmax", of all units together.
+    """
     odd = any(not isinstance(p, Tensor) or p.axes != ("b", "f") for p in initial)
     if odd or fields.get("projection") is not None:
         raise UnsupportedModelError(
@@ -208,9 +211,8 @@ def _written_out(net, x, kind, fields, initial):
         )
     h, units = initial[0].reference, fields["recurrent_weight"].shape[1]
     part = lambda value, k: net.add(Select, value, index=range(k * units, (k + 1) * units))
-    sigmoid = lambda value: net.add(Activation, value, activation="sigmoid")
-    activation = fields.get("activation", "tanh")
-    act = lambda value: net.add(Activation, value, activation=activation)
+    sigmoid = _of_units(net, fields.get("recurrent_activation", "sigmoid"))
+    act = _of_units(net, fields.get("activation", "tanh"))
     read = net.add(Dense, x.reference, weight=fields["weight"], bias=fields.get("bias"))
     own = net.add(Dense, h, weight=fields["recurrent_weight"], bias=fields.get("recurrent_bias"))
     if kind is not GRU:
@@ -224,10 +226,21 @@ def _written_out(net, x, kind, fields, initial):
         made = [net.add(Multiply, o, act(c)), c]
     else:
         z, r = (sigmoid(net.add(Add, part(read, k), part(own, k))) for k in (0, 1))
-        n = act(net.add(Add, part(read, 2), net.add(Multiply, r, part(own, 2))))
+        if fields.get("reset_after", True):
+            added = net.add(Multiply, r, part(own, 2))
+        else:
+            weight = fields["recurrent_weight"][2 * units :]
+            added = net.add(Dense, net.add(Multiply, r, h), weight=weight)
+        n = act(net.add(Add, part(read, 2), added))
         less = net.add(Affine, z, scale=-np.ones(units), offset=np.ones(units))
         made = [net.add(Add, net.add(Multiply, less, n), net.add(Multiply, z, h))]
     return tuple(Tensor((reference,), ("b", "f")) for reference in made)
+
+
+def _of_units(net, function):
+    if function == "softmax":
+        return lambda value: net.add(Softmax, value)
+    return lambda value: net.add(Activation, value, activation=function)
 
 
 def _zeros_beside(net, zeros, made):

@@ -51,6 +51,10 @@ ADVICE = {
 }
 
 
+class TwoAxesError(UnsupportedModelError):
+    """Either of two axes of an input may be time, which only the user can say."""
+
+
 class Sample(NamedTuple):
     """What is known of an input: its sizes, and whether it holds whole numbers or truth values."""
 
@@ -356,14 +360,15 @@ class Program:
             raise self._untold(node)
         shape = self.example[node].shape
         times = sorted({own.axes.index("t") for own in layouts if "t" in own.axes})
-        axes = " or ".join(f"{k} ({shape[k]})" for k in times)
+        axes, kind = " or ".join(f"{k} ({shape[k]})" for k in times), UnsupportedModelError
         if len(times) > 1:
+            kind = TwoAxesError
             what = f"which axis of the input {node.target!r} is time is not decided: it may be axis {axes}"
         else:
             what = (
                 f"whether the input {node.target!r} has time is not decided: axis {axes} may be features, too"
             )
-        raise UnsupportedModelError(what, found=str(tuple(shape)), fix=self._say_time(node, shape, times[-1]))
+        raise kind(what, found=str(tuple(shape)), fix=self._say_time(node, shape, times[-1]))
 
     def _say_time(self, node, shape, time):
         sizes = tuple(None if k in (0, time) else n for k, n in enumerate(shape))

@@ -27,7 +27,7 @@ from .filled import stacked
 from .len_of_tensors import open_lengths
 from .modules import kind
 from .ordered import unsorted
-from .program import RECURRENT, leaves
+from .program import RECURRENT, TwoAxesError, leaves
 from .rolled import FRAMES, embed_first, rolled
 from .traced import BY_VALUE, TracedProgram, own_line
 from .verify import compare
@@ -160,6 +160,8 @@ def _first_that_holds(module, example, shapes):
     untraced, refusals, ways, last = None, [], _ways(module, example), _of_own_length(module, example)
     while ways or (last and held is None):
         still = not ways
+        if still and (undecided := [e for e in refusals if isinstance(e, TwoAxesError)]):
+            raise undecided[0]
         way, optional = ways.pop(0) if ways else last.pop(0)
         try:
             graph, modules = way(optional)
@@ -176,12 +178,16 @@ def _first_that_holds(module, example, shapes):
             closed = program.resorts(result) and any(isinstance(x, Input) and x.length for x in result.layers)
             result = _as_packed(result) if kind(module) in RECURRENT else result
             least = max([n for node in program.nodes for n in node.meta.get("least", ()) if n], default=1)
-            options = {"optional": optional, "finals": program.finals, "least": least}
+            kept = getattr(graph, "kept", ())
+            options = {"optional": optional, "finals": program.finals, "least": least, "kept": kept}
             if "" in modules and not isinstance(
                 modules[""], torch.fx.GraphModule
             ):  # torch.export keeps guards
                 options["traced"] = _Traced(modules[""].cpu(), graph)
             notes = compare(module, result, example, **options)
+            notes += [
+                f"forward keeps a state in {n}: here each call starts anew, a stream goes on." for n in kept
+            ]
             notes += _why_still(result, refusals, untraced) if still else []
             result.metadata.update({"assumptions": notes} if notes else {})
             if not closed or still:
@@ -323,7 +329,7 @@ def _symbolic(module, pinned, optional):
     have their value there.
     """
     copied, random_before = evaluated(module), torch.get_rng_state()
-    before = _tensors_held(copied)
+    before, unset = _tensors_held(copied), _unset(copied)
     values = {name: value for name, value in pinned.items() if name not in optional}
     with warnings.catch_warnings(), open_lengths(copied):
         warnings.simplefilter("ignore")
@@ -334,7 +340,7 @@ def _symbolic(module, pinned, optional):
             Exception
         ) as error:  # whatever the user's own forward raises when it meets a value without numbers
             raise _untraceable(error) from error
-    _refuse_memory(copied, before, _tensors_held(copied), random_before)
+    graph.kept = _refuse_memory(copied, before, _tensors_held(copied), random_before, unset)
     return graph, dict(copied.named_modules()) | {"": copied}
 
 
@@ -370,10 +376,18 @@ def _tensors_held(module):
     }
 
 
-def _refuse_memory(copied, before, after, random_before):
+def _unset(module):
+    """Dotted names of the plain attributes that are None."""
+    parts = module.named_modules()
+    return {f"{name}.{key}".lstrip(".") for name, part in parts for key, v in vars(part).items() if v is None}
+
+
+def _refuse_memory(copied, before, after, random_before, unset):
     """Raise where one run of forward left something behind: the next run would answer otherwise than the
-    trace.
+    trace. The names of attributes of ``unset``, None before, in which it keeps a state: a module that was not
+    called yet starts anew.
     """
+    kept = []
     for name, (tensor, version) in after.items():
         old, old_version = before.get(name, (tensor, version))
         if version != old_version if old is tensor else not torch.equal(old, tensor):
@@ -383,15 +397,22 @@ def _refuse_memory(copied, before, after, random_before):
             )
     for name, part in copied.named_modules():
         for key, value in vars(part).items():
-            if any(isinstance(v, torch.fx.Proxy) for v in leaves(value)):
+            if not any(isinstance(v, torch.fx.Proxy) for v in leaves(value)):
+                continue
+            kept.append(f"{name}.{key}".lstrip("."))
+            if kept[-1] not in unset:
                 raise UnsupportedModelError(
-                    f"forward keeps a tensor in {f'{name}.{key}'.lstrip('.')}",
-                    fix="Take a state as an argument and return it instead.",
+                    f"forward keeps a tensor in {kept[-1]}",
+                    fix="Set it to None before the import; or take a state as an argument and return it.",
                 )
     if not torch.equal(random_before, torch.get_rng_state()):
         raise UnsupportedModelError(
             "forward draws random numbers in evaluation mode, too", fix="Draw them only if self.training."
         )
+    for name in kept:
+        owner, _, key = name.rpartition(".")
+        setattr(copied.get_submodule(owner), key, None)
+    return kept
 
 
 class _Traced:

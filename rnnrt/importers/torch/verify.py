@@ -26,22 +26,23 @@ LONG = 400  # frames from which an example is shortened to what the network need
 NOT_COMPARED = "not compared with torch: "
 
 
-def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=None) -> list[str]:
+def compare(module, graph, example, *, optional=(), finals=(), least=1, traced=None, kept=()) -> list[str]:
     """Run the module and the graph at several sizes; what could not be compared, a sentence each.
 
     ``example``: {parameter of forward: value}, or None: inputs are made up then. ``optional``: parameters
     that forward may go without. ``finals``: (position in forward's result, names of the states it stacks).
     ``least``: the least size the trace holds for; one below it, the module must fail or agree. ``traced``:
     the traced program, to be called as the module: a long example, of which the graph sees a shorter one, is
-    run through it. Raises UnsupportedModelError where the answers differ.
+    run through it. ``kept``: attributes in which forward keeps a state, None before each
+    call. Raises UnsupportedModelError where the answers differ.
     """
     module = evaluated(module).cpu()
-    comparison = _Comparison(module, graph, example, optional, finals, least)
+    comparison = _Comparison(module, graph, example, optional, finals, least, kept)
     notes = [*_read_otherwise(graph), *comparison.notes()]
     if comparison.shortened and traced is not None:
         comparison.at_full_length(traced)
     if _real(module) in (torch.float16, torch.bfloat16):  # too coarse to tell a small fault
-        notes += _Comparison(module.float(), graph, example, optional, finals, least).notes()
+        notes += _Comparison(module.float(), graph, example, optional, finals, least, kept).notes()
     return list(dict.fromkeys(notes))
 
 
@@ -75,7 +76,8 @@ def _real(module, example=None):
 class _Comparison:
     """One module in one type of numbers against one graph."""
 
-    def __init__(self, module, graph, example, optional, finals, least):
+    def __init__(self, module, graph, example, optional, finals, least, kept=()):
+        self.kept = kept
         self.module, self.graph, self.finals, self.least = module, graph, finals, least
         self.example, self.optional, self.real = example or {}, set(optional), _real(module, example)
         self.made_up = example is None
@@ -224,6 +226,9 @@ class _Comparison:
                 positional.append(value)
             else:
                 named[name] = value
+        for name in self.kept:
+            owner, _, key = name.rpartition(".")
+            setattr(self.module.get_submodule(owner), key, None)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
