@@ -21,7 +21,7 @@ CLASSIFIER = "text_classifier.keras"
     "name, layer, options, words",
     [
         (CLASSIFIER, "lstm", {"time_major": True}, r"'lstm' \(LSTM\): the option time_major=True"),
-        (CLASSIFIER, "lstm", {"activation": "softmax"}, "activation='softmax'"),
+        (CLASSIFIER, "lstm", {"activation": "log_softmax"}, "activation='log_softmax'"),
         (CLASSIFIER, "lstm", {"peephole": True}, r"'lstm' \(LSTM\): the option peephole='True' is unknown"),
         (
             CLASSIFIER,

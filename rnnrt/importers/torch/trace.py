@@ -160,7 +160,8 @@ def _first_that_holds(module, example, shapes):
     untraced, refusals, ways, last = None, [], _ways(module, example), _of_own_length(module, example)
     while ways or (last and held is None):
         still = not ways
-        if still and (undecided := [e for e in refusals if isinstance(e, TwoAxesError)]):
+        undecided = [e for e in refusals if isinstance(e, TwoAxesError)]
+        if still and undecided and _of_one_channel(example):
             raise undecided[0]
         way, optional = ways.pop(0) if ways else last.pop(0)
         try:
@@ -295,6 +296,12 @@ def _loops(module, example):
         if node.op == "placeholder" and "least" in node.meta:
             node.meta["least"] = [n or 1 for n in node.meta["least"]]
     return found
+
+
+def _of_one_channel(example):
+    """Whether all inputs are pictures of one channel: a picture, and no sequence of a known length."""
+    given = [x for x in example.values() if isinstance(x, torch.Tensor)]
+    return all(x.ndim > 3 and x.shape[1] == 1 for x in given)
 
 
 def _of_two(example):
