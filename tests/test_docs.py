@@ -28,6 +28,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CLONE", str(page_blocks.ROOT))
+    monkeypatch.setenv(
+        "SPEED", "0.2"
+    )  # of the clients of a live service: no test leans on how fast the machine is
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     return tmp_path
