@@ -234,6 +234,21 @@ SPREAD = (
     optional("correction"),
 )
 
+_WEIGHTS = (
+    x,
+    takes("weight"),
+    optional("bias"),
+    takes("stride", "stride", 1),
+    takes("padding", "padding", 0),
+)
+_CONVOLUTION = (*_WEIGHTS, takes("dilation", "dilation", 1), takes("groups", "groups", 1))
+#: In the order of torch's own arguments, which is another one here.
+_TRANSPOSED = (
+    *_WEIGHTS,
+    takes("output_padding", "output_padding", 0),
+    takes("groups", "groups", 1),
+    takes("dilation", "dilation", 1),
+)
 LAYERS = vocabulary(
     {
         "linear": Word("linear", x, takes("weight"), optional("bias")),
@@ -243,52 +258,10 @@ LAYERS = vocabulary(
             takes("indices", "x"),
             *harmless("padding_idx", "scale_grad_by_freq", "sparse"),
         ),
-        "conv1d": Word(
-            "conv1d",
-            x,
-            takes("weight"),
-            optional("bias"),
-            takes("stride", "stride", 1),
-            takes("padding", "padding", 0),
-            takes("dilation", "dilation", 1),
-            takes("groups", "groups", 1),
-            prepare=convolution,
-        ),
-        "conv2d": Word(
-            "conv2d",
-            x,
-            takes("weight"),
-            optional("bias"),
-            takes("stride", "stride", 1),
-            takes("padding", "padding", 0),
-            takes("dilation", "dilation", 1),
-            takes("groups", "groups", 1),
-            prepare=convolution2d,
-        ),
-        "conv_transpose1d": Word(
-            "conv_transpose1d",
-            x,
-            takes("weight"),
-            optional("bias"),
-            takes("stride", "stride", 1),
-            takes("padding", "padding", 0),
-            takes("output_padding", "output_padding", 0),
-            takes("groups", "groups", 1),
-            takes("dilation", "dilation", 1),
-            prepare=transposed_convolution,
-        ),
-        "conv_transpose2d": Word(
-            "conv_transpose2d",
-            x,
-            takes("weight"),
-            optional("bias"),
-            takes("stride", "stride", 1),
-            takes("padding", "padding", 0),
-            takes("output_padding", "output_padding", 0),
-            takes("groups", "groups", 1),
-            takes("dilation", "dilation", 1),
-            prepare=transposed_convolution2d,
-        ),
+        "conv1d": Word("conv1d", *_CONVOLUTION, prepare=convolution),
+        "conv2d": Word("conv2d", *_CONVOLUTION, prepare=convolution2d),
+        "conv_transpose1d": Word("conv_transpose1d", *_TRANSPOSED, prepare=transposed_convolution),
+        "conv_transpose2d": Word("conv_transpose2d", *_TRANSPOSED, prepare=transposed_convolution2d),
         "pad": Word("pad", x, takes("pad", "widths"), takes("mode", "mode", "constant"), optional("value")),
         "constant_pad_nd": Word("pad", x, takes("pad", "widths"), takes("value", "value", 0)),
         "batch_norm": Word(
