@@ -8,9 +8,9 @@ from math import prod
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Concatenate, Expand, Reshape, Select, Unflatten
+from ...layers import Affine, Concatenate, Expand, NotEqual, Reshape, Select, Unflatten
 from ..axes.slots import joined, slots_of, tensor_of
-from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor, shown
+from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor, Zeros, shown
 from .layers import repeat_frames
 from .moves import permute
 from .table import APART, apply, operator
@@ -31,6 +31,8 @@ def expand(net, x, shape):
     """Axes of size one repeated to the sizes of ``shape``; -1 leaves one as it is."""
     if isinstance(x, Constant):
         return _for_every_row(x, shape, expanded=True)
+    if isinstance(x, Zeros):
+        return Zeros(_expanded(x.shape, tuple(shape)))
     x = _with_as_many_axes(net, x, shape)
     if _further(x, shape, (1, -1)):
         return apply(net, "expand", x=slots_of(net, x), shape=shape)
@@ -44,6 +46,16 @@ def expand(net, x, shape):
             )
         x = _repeated(net, x, place, wanted)
     return x
+
+
+def _expanded(sizes, wanted):
+    """The sizes of zeros that are expanded."""
+    own = (1,) * (len(wanted) - len(sizes)) + sizes
+    if len(own) != len(wanted) or any(n not in (1, size) and size != -1 for n, size in zip(own, wanted)):
+        raise UnsupportedModelError(
+            "only axes of size one can be expanded", expected=shown(sizes), found=shown(wanted)
+        )
+    return tuple(n if size == -1 else size for n, size in zip(own, wanted))
 
 
 @operator(truth="kept")
@@ -177,6 +189,36 @@ def _for_every_row(x, sizes, expanded):
                 "of them, and call it for each.",
             )
     return Constant(x.name, x.array) if batch is None else Learned(x.name, x.array.reshape(shape), batch)
+
+
+@operator()
+def full(net, shape, value):
+    """A tensor of one number, its sizes numbers and the batch at most."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnsupportedModelError("a tensor can be filled with a number", found=str(value))
+    if value == 0:
+        return Zeros(tuple(shape))
+    rows = [place for place, n in enumerate(shape) if n == Size(("b",))]
+    sizes = [1 if place in rows else n for place, n in enumerate(shape)]
+    if len(rows) > 1 or not all(isinstance(n, int) for n in sizes):
+        raise UnsupportedModelError(
+            "a new tensor may have the sizes of a batch, and sizes that are numbers", found=shown(shape)
+        )
+    array = np.full(sizes, value, np.float32 if isinstance(value, float) else np.int64)
+    return Learned("full", array, *rows) if rows else Constant("full", array)
+
+
+@operator(ids=True)
+def full_like(net, x, value):
+    """A tensor of one number with the axes and the frames of another."""
+    if isinstance(x, Zeros):
+        return full(net, x.shape, value)
+    if not isinstance(x, Tensor) or isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnsupportedModelError("a tensor can be filled with a number", found=f"{value}, as {x}")
+    width = net.signal(x).width
+    told = net.layered(x, NotEqual)  # a number of every frame that is one, whatever the frame holds
+    wide = net.layered(told, Select, index=(0,) * width) if width != 1 else told
+    return net.layered(wide, Affine, scale=np.zeros(width), offset=np.full(width, value))
 
 
 @operator(truth="kept")

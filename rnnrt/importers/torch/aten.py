@@ -119,6 +119,8 @@ ACTIVATIONS = vocabulary(
         "pow": Word("power", takes("input|self", "a"), takes("exponent", "b")),
         "softmax": Word("softmax", x, dim, AS_IT_IS),
         "log_softmax": Word("log_softmax", x, dim, AS_IT_IS),
+        "_softmax": Word("softmax", x, dim, only("half_to_float", False)),
+        "_log_softmax": Word("log_softmax", x, dim, only("half_to_float", False)),
         "glu": Word("glu", x, takes("dim", "axis", -1)),
         "dropout feature_dropout alpha_dropout feature_alpha_dropout": Word(
             "dropout", x, takes("p", "rate"), takes("train", "active")
@@ -285,6 +287,16 @@ LAYERS = vocabulary(
             takes("eps", "epsilon", 1e-5),
             *harmless("cudnn_enable"),
             prepare=over_features,
+        ),
+        "native_layer_norm": Word(
+            "layer_norm",
+            x,
+            takes("normalized_shape", "size"),
+            optional("weight", "scale"),
+            optional("bias", "offset"),
+            takes("eps", "epsilon"),
+            prepare=over_features,
+            result=lambda made: (made, Refused("the mean of a layer norm"), Refused("its deviation")),
         ),
         "max_pool1d": Word(
             "max_pool1d",
@@ -459,11 +471,20 @@ LAYERS = vocabulary(
 )
 
 _MADE_OF = harmless("dtype", "layout", "device", "pin_memory", "requires_grad")
+#: a type that a number is cut for is refused
+_FILLED_WITH = (AS_IT_IS, *_MADE_OF[1:])
 ZEROS = vocabulary(
     {
         "zeros": Word("zeros", rest("size", "shape"), *_MADE_OF),
         "new_zeros": Word("zeros", *harmless("self"), rest("size", "shape"), *_MADE_OF),
         "zeros_like": Word("zeros_like", x, *_MADE_OF, *memory),
+        "ones": Word("full", rest("size", "shape"), *_FILLED_WITH, value=1),
+        "ones_like": Word("full_like", x, *_FILLED_WITH, *memory, value=1),
+        "full": Word("full", takes("size", "shape"), takes("fill_value", "value"), *_FILLED_WITH),
+        "new_full": Word(
+            "full", *harmless("self"), takes("size", "shape"), takes("fill_value", "value"), *_FILLED_WITH
+        ),
+        "full_like": Word("full_like", x, takes("fill_value", "value"), *_FILLED_WITH, *memory),
         "empty": Word("unset", rest("size", "shape"), *_MADE_OF, *memory),
         "new new_empty": Word("unset", *harmless("self"), rest("size", "shape"), *_MADE_OF),
         "empty_like": Word("unset_like", x, *_MADE_OF, *memory),

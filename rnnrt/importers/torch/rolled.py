@@ -413,8 +413,8 @@ class Loop(torch.nn.Module):
                 values[node] = Tensor((frame,), left)
         clock = net.single(sequences[0]).clock
         states, started, initial, starts = [], [], [], []
-        for k, ((before, _), begin) in enumerate(zip(found.states.values(), begins)):
-            form, features, start = _start(net, begin)
+        for k, ((after, (before, _)), begin) in enumerate(zip(found.states.items(), begins)):
+            form, features, start = _start(net, begin, _sizes(after))
             states.append(f"state{k}")
             values[before] = form.of(inner.builder.input(states[-1], features, time=False))
             size = features[0] if features else 1
@@ -512,8 +512,10 @@ def _plain(net, value):
     return tensor_of(net, value) or value if isinstance(value, Slots) else net.single(value)
 
 
-def _start(net, begin):
-    """(form, features, what it starts from: a Tensor, numbers or None for zeros) of a state."""
+def _start(net, begin, sizes=None):
+    """(form, features, what it starts from: a Tensor, numbers or None for zeros) of a state; ``sizes``: those
+    it has behind a step, where they are known.
+    """
     if isinstance(begin, Slots) and "t" not in begin.axes:
         row = Tensor((picked(net, begin),), ("b", "f"))
         return _Form.of_value(net, begin), net.signal(row).features, row
@@ -524,14 +526,16 @@ def _start(net, begin):
         return _Form(begin.axes), net.signal(begin).features, begin
     if isinstance(begin, Zeros):
         axes = tuple("b" if n == Size(("b",)) else "f" for n in begin.shape)
-        sizes = tuple(n for n in begin.shape if n != Size(("b",)))
-        plain = axes.count("b") == 1 and all(isinstance(n, int) for n in sizes)
+        own = tuple(n for n in begin.shape if n != Size(("b",)))
+        plain = axes.count("b") == 1 and all(isinstance(n, int) for n in own)
         if plain and axes in (("b", "f"), ("b",)):
-            return _Form(axes), sizes, None
+            return _Form(axes), own, None
+        if "b" not in axes and all(isinstance(n, int) for n in own):
+            begin = Constant("zeros", np.zeros(own))
         if plain:
             letters = tuple("b" if a == "b" else "n" for a in axes)
             places = tuple(1 if a == "b" else n for a, n in zip(axes, begin.shape))
-            return _Form(letters, places), (prod(sizes),), None
+            return _Form(letters, places), (prod(own),), None
     if isinstance(begin, Learned) and begin.batch == 0 and begin.array.ndim == 2:
         return _Form(("b", "f")), begin.array.shape[1:], list(map(float, begin.array[0]))
     if (
@@ -539,7 +543,8 @@ def _start(net, begin):
         and begin.array.ndim in (1, 2)
         and len(begin.array.reshape(-1)) == (begin.array.shape[-1])
     ):
-        return _Form(("b", "f")), begin.array.shape[-1:], list(map(float, begin.array.reshape(-1)))
+        ones = ("1",) * (len(sizes) - 2) if sizes and all(n == 1 for n in sizes[1:-1]) else ()
+        return _Form(("b", *ones, "f")), begin.array.shape[-1:], list(map(float, begin.array.reshape(-1)))
     raise UnsupportedModelError(
         "a loop starts from a value that is not (batch, features)",
         found=str(begin)[:80],

@@ -29,6 +29,8 @@ from .modules import kind
 from .ordered import unsorted
 from .program import RECURRENT, TwoAxesError, leaves
 from .rolled import FRAMES, embed_first, rolled
+from .rows import NOTE as ROWS
+from .rows import by_rows, takes_rows
 from .traced import BY_VALUE, TracedProgram, own_line
 from .verify import compare
 
@@ -67,12 +69,32 @@ def trace(module, example=None, shapes=None) -> Graph:
             raise UnsupportedModelError(
                 "a forward hook may change what the module does", fix="Remove the hook first."
             )
-        example = _by_parameter(module, example)
-        return _first_that_holds(module, example, _sizes_said(module, shapes))
+        example, shapes = _by_parameter(module, example), _sizes_said(module, shapes)
+        try:
+            return _first_that_holds(module, example, shapes)
+        except UnsupportedModelError:
+            rows = None if shapes else by_rows(module, example)
+            if rows is None:
+                raise
+            graph = _of_rows(*rows)
+            if graph is None:
+                raise
+            return graph
     except RnnrtError as error:
         raise error.at(where)
     finally:
         torch.set_rng_state(random)
+
+
+def _of_rows(module, example):
+    """The graph of a module that takes rows, None where there is none."""
+    try:
+        graph = _first_that_holds(module, example, {})
+    except UnsupportedModelError:
+        return None
+    graph.metadata["one_row"] = module.one_row
+    graph.metadata["assumptions"] = [ROWS, *graph.metadata.get("assumptions", ())]
+    return graph
 
 
 def _unwrapped(module):
@@ -212,11 +234,12 @@ def _ways(module, example):
     parameters = inspect.signature(module.forward).parameters.values()
     pinned = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
     pinned |= {name: None for name, value in (example or {}).items() if value is None}
-    ways = [
-        (lambda optional: _symbolic(module, pinned, optional), [n for n, v in pinned.items() if v is None])
-    ]
-    if ways[0][1]:
-        ways.append((ways[0][0], []))
+    ways, free = [], [n for n, v in pinned.items() if v is None]
+    if not takes_rows(module):
+        ways = [
+            (lambda optional: _symbolic(module, pinned, optional), own)
+            for own in ([free, []] if free else [[]])
+        ]
     if example is not None:
         ways.append((lambda _: _exported(module, example), []))
         if (wider := _of_two(example)) is not None:
