@@ -50,6 +50,8 @@ class WholeCalls:
             arrays, lengths = masks.completed(self.ports.inputs, arrays, batch, clocks, lengths), None
             if isinstance(frames, dict):
                 frames = self.ports.frames(arrays)
+        if "row_lengths" in self.graph.metadata:
+            self._check_row_lengths(arrays)
         plan = self.plans.for_frames(frames)
         sizes = [arrays[k].shape[0] for k in self.ports.engine_order]
         shown = frames
@@ -202,6 +204,23 @@ class WholeCalls:
         if not facts.get("packed") and not masks.taken(self.ports.inputs):
             self._refuse_moved_time()
         return np.ascontiguousarray(lengths, np.int64)
+
+    def _check_row_lengths(self, arrays):
+        """Refuses lengths among the inputs that are not whole frames of the input they count."""
+        from . import verification
+
+        given = {spec.layer.name: x for spec, x in zip(self.ports.inputs, arrays)}
+        for name, (timed, *window) in self.graph.metadata["row_lengths"].items():
+            most = verification.longest_row(self.graph, given[timed].shape[0], window)
+            lengths = given[name].reshape(-1)
+            bad = np.flatnonzero(~((lengths >= 1) & (lengths <= most) & (lengths == np.floor(lengths))))
+            if bad.size:
+                raise ShapeError(
+                    f"the length of row {bad[0]} is out of range",
+                    where=f"input {name!r}",
+                    expected=f"a whole number from 1 to {most}",
+                    found=str(lengths[bad[0]]),
+                )
 
     def _refuse_moved_time(self):
         """Lengths given to a graph built by hand count input frames: refuse them where a layer before a

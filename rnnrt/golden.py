@@ -224,10 +224,12 @@ def _by_torch(module, graph, inputs):
     if types not in ({torch.float32}, {torch.float64}) or any(t.device.type != "cpu" for t in tensors):
         raise _Unavailable("the module does not compute in float32 or float64 on the CPU")
     (real,) = types
-    given = {}
+    given, counts = {}, graph.metadata.get("row_lengths", {})
     for name, x in inputs.items():
         layer = graph[name]
-        given[name] = torch.tensor(to_source(x, layer.axes), dtype=torch.int64 if layer.ids else real)
+        given[name] = torch.tensor(
+            to_source(x, layer.axes), dtype=torch.int64 if layer.ids or name in counts else real
+        )
     lengths = verification.full_lengths(graph, inputs)
     given |= {} if lengths is None else {graph.metadata["lengths_input"]: torch.tensor(lengths)}
     with _hindering(), torch.no_grad():

@@ -113,7 +113,7 @@ class Model(Generic[Answer]):
         self._streams = Streams(self._run_graph, self._ports, plans, self._states)
         #: The short way of a call, or None.
         self._short = None
-        if plans.common is not None and "lengths_input" not in self.graph.metadata:
+        if plans.common is not None and not {"lengths_input", "row_lengths"} & self.graph.metadata.keys():
             ports = self._ports.short()
             self._short = ports and _engine.ShortCalls(plans.common, _engine.Signature(*ports))
 

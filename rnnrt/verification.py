@@ -61,6 +61,12 @@ def sample_input(graph: Graph, name: str, batch: int, time: int | None, generato
             expected=f"at most {memory:,}",
             fix="Take a smaller batch, time or chunk.",
         )
+    if name in (
+        counts := graph.metadata.get("row_lengths", {})
+    ):  # the longest row first, as packing may want
+        timed, *window = counts[name]
+        most = longest_row(graph, graph.signals[timed].length or time, window)
+        return np.maximum(most - np.arange(batch), 1).astype(np.float32)
     tables = [len(c.weight) for c in graph.consumers(name) if isinstance(c, Embedding)]
     if layer.ids or tables:
         ids = generator.integers(0, min(tables or _table_sizes(graph), default=1), shape).astype(np.float32)
@@ -102,11 +108,11 @@ def input_norm(graph: Graph, name: str) -> BatchNormalization | None:
     return None
 
 
-def longest_row(graph: Graph, frames: int) -> int:
+def longest_row(graph: Graph, frames: int, window=None) -> int:
     """The greatest length a row of so many frames may have: windows before the packing change what lengths
-    count.
+    count; ``window``: (span, stride) of those, by default as the graph has them.
     """
-    span, stride = graph.metadata.get("packing", (1, 1))
+    span, stride = window or graph.metadata.get("packing", (1, 1))
     return max((frames - span) // stride + 1, 0)
 
 

@@ -257,9 +257,48 @@ class TwoLengths(nn.Module):
         return self.a(packed(x, n))[1][-1] + self.b(packed(z, k))[1][-1]
 
 
-def test_lengths_of_their_own_are_refused():
-    with pytest.raises(UnsupportedModelError, match="packed with lengths of their own"):
-        rnnrt.from_torch(TwoLengths())
+class Siamese(nn.Module):
+    """The greatest numbers of two sequences, where padding counts as very small."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru, self.out = nn.GRU(4, 5, bidirectional=True), nn.Linear(20, 3)
+
+    def encoded(self, x, n):
+        y = self.gru(pack_padded_sequence(x, n.cpu(), enforce_sorted=False))[0]
+        y = pad_packed_sequence(y, total_length=x.size(0))[0]
+        return torch.max(torch.where(y == 0, torch.full_like(y, -1e9), y), 0)[0]
+
+    def forward(self, x, n, z, k):
+        return self.out(torch.cat([self.encoded(x, n), self.encoded(z, k)], 1))
+
+
+class Masked(TwoLengths):
+    def encoded(self, x, n):
+        y = self.a(x)[0] * real(x, n)[:, :, None]
+        return y.sum(1) / n[:, None]
+
+    def forward(self, x, n, z, k):
+        return self.encoded(x, n) - self.encoded(z, k)
+
+
+@pytest.mark.parametrize("kind", [TwoLengths, Siamese, Masked])
+@pytest.mark.parametrize("shown", [False, True], ids=["", "with an example"])
+def test_two_inputs_have_lengths_of_their_own(kind, shown):
+    torch.manual_seed(0)
+    module = kind().eval()
+    x, z = (torch.randn(3, n, 4) for n in (9, 7))
+    x, z = (x, z) if kind is not Siamese else (x.transpose(0, 1).contiguous(), z.transpose(0, 1).contiguous())
+    given = x, torch.tensor([5, 9, 2]), z, torch.tensor([3, 1, 7])
+    model = rnnrt.from_torch(module, example=given if shown else None)
+    with torch.no_grad():
+        wanted = module(*given).numpy()
+    arrays = [value.numpy() for value in given]
+    assert distance(model(*arrays), wanted) <= TOLERANCE
+    for wrong in () if kind is Masked else (0, 10, 2.5):
+        arrays[1] = np.array([5, wrong, 2])
+        with pytest.raises(ShapeError, match="input 'n': the length of row 1 is out of range"):
+            model(*arrays)
 
 
 SPECS = {

@@ -369,15 +369,17 @@ class Network:
     this is the graph of a step, where no layer may need time. ``tells``: whether its source says where an
     answer has other axes than the program's; then ``keeps_ones``: whether the program may drop the axis
     of a batch of one, which an answer keeps; ``parted``: outputs whose batch and time the program merges,
-    and an answer keeps apart. ``shortest_row``: the least length that a row may have. ``example_rows``: how
-    many rows the example has, None where it is not known, and ``rows_written``: that number where the program
-    makes zero states for no other.
+    and an answer keeps apart. ``row_lengths``: {input that is the lengths of rows: [input whose frames they
+    count, span and stride of the windows before]}. ``shortest_row``: the least length that a row may have.
+    ``example_rows``: how many rows the example has, None where it is not known, and ``rows_written``: that
+    number where the program makes zero states for no other.
     """
 
     def __init__(self, advice=None):
         self.builder, self.name, self.advice = GraphBuilder(), "", ADVICE | (advice or {})
         self.overwritten: dict[object, str] = {}
         self.lengths: str | None = None
+        self.row_lengths: dict[str, list] = {}
         self.shortest_row = 0
         self.packing: Clock | None = None
         self.states: list[tuple[StateInput, list[str]]] = []

@@ -16,6 +16,7 @@ from ...layers import (
     Affine,
     Concatenate,
     Dense,
+    Input,
     Maximum,
     Multiply,
     NotEqual,
@@ -342,6 +343,9 @@ def _counted(net, x, lengths, batch_first):
         x = dataclasses.replace(x, clock=x.clock._replace(longest=False))
     x = net.arranged(x, "btf" if batch_first else "tbf")
     numbers = dataclasses.replace(counting(net, x.reference), clock=x.clock)
+    if x.clock is not None and isinstance(net.layer(lengths), Input):
+        x.clock.check_lengths()
+        net.row_lengths[lengths.reference] = list(x.clock[:3])
     ends = net.tensor(net.add(Reshape, lengths.reference, features=(1,)), ("b", "1", "f"), None)
     real = apply(net, "less_equal", a=numbers, b=ends)
     return dataclasses.replace(x, packed=True, real=real.reference, counted=lengths)

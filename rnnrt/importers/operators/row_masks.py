@@ -13,10 +13,10 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Affine, Embedding, Maximum, NotEqual, Reshape
-from ..axes.values import AxesError, FrameNumbers, Lengths, RowEnds, RowNumbers, Size
+from ..axes.values import AxesError, FrameNumbers, Lengths, RowEnds, RowNumbers, Size, Tensor
 from .comparisons import logical_not
 from .recurrence import add_ended, at_ends, counted_on, counting
-from .table import OF_COUNTS, operator
+from .table import OF_COUNTS, apply, operator
 
 
 @operator()
@@ -120,12 +120,25 @@ def _as_it_is(net, x, **others):
 # ---- comparisons -------------------------------------------------------------------------------------------
 
 
-def _compared(inside, outside):
-    """``inside``: whether (numbers, lengths) in this order mark the frames that a row has; ``outside``:
+def _numbered(net, numbers):
+    """The numbers of frames as numbers, for lengths that are worked out or are an input of several."""
+    if numbers.axes not in (("t",), ("1", "t")) or numbers.clock not in net.sequences:
+        raise AxesError("the numbers of frames must be (1, time) here", found=str(numbers))
+    one = counting(net, net.sequences[numbers.clock]).reference
+    first = net.add(Affine, one, scale=np.ones(1), offset=-np.ones(1))
+    return net.tensor(net.add(Reshape, first, features=()), ("b", "t"), numbers.clock)
+
+
+def _compared(name, inside, outside):
+    """``name``: the comparison. ``inside``: whether (numbers, lengths) in this order mark the frames that a row has; ``outside``:
     whether (lengths, numbers) mark the others. None where neither order does.
     """
 
     def lower(net, a, b):
+        if isinstance(a, Tensor) or isinstance(b, Tensor):
+            a, b = (_numbered(net, v) if isinstance(v, FrameNumbers) else v for v in (a, b))
+            if isinstance(a, Tensor) and isinstance(b, Tensor):
+                return apply(net, name, a=a, b=b)
         numbers, lengths = (a, b) if isinstance(a, FrameNumbers) else (b, a)
         wanted = inside if isinstance(a, FrameNumbers) else outside
         if not isinstance(numbers, FrameNumbers) or not isinstance(lengths, Lengths) or wanted is None:
@@ -168,8 +181,8 @@ OF_COUNTS |= {
     "expand": _expand,
     "tile": lambda net, x, times: _expand(net, x, times),
     "embedding": _positions,
-    "less": _compared(True, None),
-    "greater": _compared(None, True),
-    "greater_equal": _compared(False, None),
-    "less_equal": _compared(None, False),
+    "less": _compared("less", True, None),
+    "greater": _compared("greater", None, True),
+    "greater_equal": _compared("greater_equal", False, None),
+    "less_equal": _compared("less_equal", None, False),
 }

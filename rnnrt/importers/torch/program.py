@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
-from ..axes.layouts import LayoutMismatch, layouts_of, layouts_said, open_layouts, search
+from ..axes.layouts import Layout, LayoutMismatch, layouts_of, layouts_said, open_layouts, search
 from ..axes.slots import Slots, slots_of, tensor_of
 from ..axes.values import (
     AxesError,
@@ -92,6 +92,10 @@ class Program:
             for node in self.nodes
             if node.op == "placeholder" and node not in self.skipped
         }
+        ends = [node for node, role in self.roles.items() if isinstance(role, Lengths)]
+        #: lengths of several inputs: each is an input of its own, where those of one are told apart from them
+        self.own_lengths = ends if len(ends) > 1 else []
+        self.roles |= dict.fromkeys(self.own_lengths)
         self.ancestors = self._ancestors()
         self.example = self._examples(example)
         #: graphs in which an operator means something else than elsewhere (operators/stilled.py)
@@ -270,6 +274,8 @@ class Program:
     def _layouts(self, node, fixed):
         """Every Layout an input could have, the likeliest first."""
         example, stated = self.example.get(node), self.shapes.get(node.target)
+        if node in self.own_lengths:
+            return [Layout("b", None)]
         if stated is not None:
             return self._stated_layouts(node, stated, example)
         if example is None:
@@ -519,18 +525,19 @@ class Program:
         """What a graph that packs says of it: the name of the lengths, which outputs end at the longest row,
         which frames are counted.
         """
+        own = {"row_lengths": net.row_lengths} if net.row_lengths else {}
         if net.lengths is None:
             if any(value.clock is not None and value.clock.longest for _, value in kept):
                 raise UnsupportedModelError(
                     "an answer ends with the longest row, whose length forward counts itself",
                     fix=net.advice["cut"],
                 )
-            return {}
+            return own
         cut = [name for name, value in kept if value.clock is not None and value.clock.longest]
         key = "lengths_option" if net.lengths in self.optional else "lengths_input"
         facts = {"packed": True, "cut_outputs": cut, "packing": list(net.packing[1:3])}
         facts |= {"shortest_row": net.shortest_row} if net.shortest_row else {}
-        return facts | {key: net.lengths}
+        return own | facts | {key: net.lengths}
 
     def _initial_states(self, net):
         """How forward takes the states that it is given, in its own order."""

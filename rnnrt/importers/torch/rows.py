@@ -10,6 +10,7 @@ import functools
 import inspect
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ...errors import UnsupportedModelError
 from .copy import evaluated
@@ -102,9 +103,12 @@ def by_rows(module, example):
         return None
     own, named = _ready(module)
     example = {named.get(name, name): value for name, value in example.items()}
-    before, drawn = _held(own), torch.get_rng_state()
+    tensors = [x for value in example.values() for _, x in _tensors(value)]
+    if any(_place(x) is None and _state_place(x) is None for x in tensors):
+        return None
+    before = _held(own)
     answer, states = _run(own, example)
-    if answer is None or _held(own) != before or not torch.equal(drawn, torch.get_rng_state()):
+    if answer is None or _held(own) != before:
         return None  # a forward that keeps something answers a row otherwise than the one before
     places = {}
     for name, value in example.items():
@@ -173,22 +177,25 @@ def takes_rows(module):
 
 
 def _run(module, example):
-    """(what forward answers of the example, {(parameter, path)} of the tensors that reach a recurrent layer
-    as its first state), (None, None) where it does not run.
+    """(what forward answers of the example, without numbers; {(parameter, path)} of the tensors that reach a
+    recurrent layer as its first state), (None, None) where it does not run: without numbers, a forward that
+    asks for them ends here.
     """
-    given = {x.data_ptr(): (name, path) for name, value in example.items() for path, x in _tensors(value)}
-    states = set()
+    states, given = set(), {}
 
     def seen(layer, args, options):
         hx = options.get("hx", args[1] if len(args) > 1 else None)
-        states.update(given[x.data_ptr()] for x in leaves(hx) if x is not None and x.data_ptr() in given)
+        places = [x.untyped_storage()._cdata for x in leaves(hx) if x is not None]
+        states.update(given[place] for place in places if place in given)
 
-    hooks = [
-        m.register_forward_pre_hook(seen, with_kwargs=True) for m in module.modules() if type(m) in _STACKS
-    ]
+    stacks = [m for m in module.modules() if type(m) in _STACKS]
+    hooks = [m.register_forward_pre_hook(seen, with_kwargs=True) for m in stacks]
     try:
-        with torch.no_grad():
-            return module(**example), states
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+            fake = {name: _mapped(v, lambda _, x: mode.from_tensor(x)) for name, v in example.items()}
+            for name, value in fake.items():
+                given |= {x.untyped_storage()._cdata: (name, path) for path, x in _tensors(value)}
+            return module(**fake), states
     except Exception:  # noqa: BLE001 - whatever the user's own forward raises; how it is read says why
         return None, None
     finally:

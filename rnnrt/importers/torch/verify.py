@@ -237,6 +237,8 @@ class _Comparison:
                 return error
 
     def _input(self, layer, name, frames, rows):
+        if name in self.graph.metadata.get("row_lengths", {}):
+            return self._lengths(frames, rows)
         axes = letters(layer.axes, len(layer.features))
         sizes = {"b": rows, "t": layer.length or frames}
         sizes |= {f"f{k}": n for k, n in enumerate(layer.features)}
