@@ -276,7 +276,7 @@ class Siamese(nn.Module):
 class Masked(TwoLengths):
     def encoded(self, x, n):
         y = self.a(x)[0] * real(x, n)[:, :, None]
-        return y.sum(1) / n[:, None]
+        return y.sum(1)
 
     def forward(self, x, n, z, k):
         return self.encoded(x, n) - self.encoded(z, k)

@@ -130,8 +130,8 @@ def _numbered(net, numbers):
 
 
 def _compared(name, inside, outside):
-    """``name``: the comparison. ``inside``: whether (numbers, lengths) in this order mark the frames that a row has; ``outside``:
-    whether (lengths, numbers) mark the others. None where neither order does.
+    """``name``: the comparison. ``inside``: whether (numbers, lengths) in this order mark the frames that a
+    row has; ``outside``: whether (lengths, numbers) mark the others. None where neither order does.
     """
 
     def lower(net, a, b):

@@ -315,7 +315,7 @@ class Program:
         if not fitting:
             unsaid = not self.example and not self.shapes
             if isinstance(error, (AxesError, ShapeError)) and unsaid and not error.fix:
-                if untold := [node for node in inputs if not self._sizes(node)]:
+                if untold := [n for n in inputs if n not in self.own_lengths and not self._sizes(n)]:
                     raise self._untold(untold[0]) from error
                 sizes = sorted({n for node in inputs for n in self._sizes(node)})
                 error.fix = (
@@ -342,7 +342,7 @@ class Program:
         fitting = _keeping_time(fitting)
         for node in inputs:
             self._check_told(node, [assumed[node] for assumed, _ in fitting])
-            known = self.example or node.target in self.shapes
+            known = self.example or node.target in self.shapes or node in self.own_lengths
             if not known and not self._is_stated(node, fitting[0][0]):
                 raise self._untold(node)
         fixed = all(own.length is not None for own in fitting[0][0].values() if "t" in own.axes)
