@@ -31,12 +31,13 @@ def to_canonical(array, axes):
 
 def as_said(array, output, features, batch, metadata):
     """A framework's answer with the axes of a graph's ``output``, where the graph's metadata says that they
-    differ: its batch and time are merged there, or it lacks axes of size one. ``features``: of the signal.
+    differ: its first two axes are merged there, or it lacks axes of size one. ``features``: of the signal.
     """
     own = letters(output.axes, len(features))
     sizes = {f"f{k}": n for k, n in enumerate(features)} | {"b": batch}
     if output.name in metadata.get("parted_outputs", ()) and array.ndim == len(own) - 1:
-        sizes["t"] = array.shape[0] // max(batch, 1)
+        place = own.index("t") if "t" in own else 0
+        sizes["t"] = array.shape[0] // max(batch, 1) if place < 2 else array.shape[place - 1]
     elif metadata.get("keeps_ones") and array.ndim < len(own):
         known = max(int(np.prod([sizes[a] for a in own if a != "t"])), 1)
         sizes["t"] = array.size // known

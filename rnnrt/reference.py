@@ -303,12 +303,13 @@ def recurrent(layer, x, initial, lengths, mask):
     """All outputs of a SimpleRNN, LSTM or GRU: {"": sequence, "h": final, ...}. ``mask``: (batch, time) of
     frames that are real, or None.
     """
-    batch, time = x.shape[:2]
+    batch, time, *bins = x.shape[:-1]
     sizes = {"h": layer.output_size, "c": layer.units}
-    state = {s: initial.get(s, np.zeros((batch, sizes[s]), x.dtype)) for s in layer.states}
+    shapes = {s: (batch, *bins, sizes[s]) for s in layer.states}
+    state = {s: np.reshape(initial.get(s, np.zeros(shape, x.dtype)), shape) for s, shape in shapes.items()}
     lengths = np.full(batch, time) if lengths is None or not layer.packed else np.asarray(lengths)
-    sequence = np.zeros((batch, time, layer.output_size), x.dtype)
-    cells = np.zeros((batch, time, layer.units), x.dtype)
+    sequence = np.zeros((batch, time, *bins, layer.output_size), x.dtype)
+    cells = np.zeros((batch, time, *bins, layer.units), x.dtype)
     last = {
         "h": np.zeros_like(sequence[:, 0]),
         "c": np.zeros_like(cells[:, 0]),
@@ -316,8 +317,8 @@ def recurrent(layer, x, initial, lengths, mask):
     step = {"rnn": _rnn_step, "lstm": _lstm_step, "gru": _gru_step}[layer.kind]
     for t in reversed(range(time)) if layer.reverse else range(time):
         new = step(layer, x[:, t], **state)
-        there = (t < lengths)[:, None]
-        live = there if mask is None else there & mask[:, t, None]
+        there = (t < lengths).reshape(-1, *(1 for _ in bins), 1)
+        live = there if mask is None else there & mask[:, t].reshape(there.shape)
         state = {s: np.where(live, new[s], state[s]) for s in state}
         last |= {s: np.where(live, new[s], last[s] if layer.masked_output == "hold" else 0) for s in new}
         sequence[:, t] = np.where(there, last["h"], 0)
@@ -330,7 +331,7 @@ def _normalised(layer, preactivation, gates):
     if layer.norm == "none":
         return preactivation
     columns = np.concatenate([np.arange(g * layer.units, (g + 1) * layer.units) for g in gates])
-    y = preactivation.reshape(len(preactivation), 1 if layer.norm == "joint" else len(gates), -1)
+    y = preactivation.reshape(*preactivation.shape[:-1], 1 if layer.norm == "joint" else len(gates), -1)
     y = _standardized(y, layer.epsilon).reshape(preactivation.shape)
     y = y if layer.gamma is None else y * layer.gamma[columns]
     return y if layer.beta is None else y + layer.beta[columns]
@@ -372,12 +373,12 @@ def _gru_gates(layer, x, h):
     units, u = layer.units, layer.recurrent_weight
     if layer.reset_after:
         q = _affine(layer.recurrent_weight, h, layer.recurrent_bias)
-        zr = p[:, : 2 * units] + q[:, : 2 * units]
+        zr = p[..., : 2 * units] + q[..., : 2 * units]
     else:
-        zr = p[:, : 2 * units] + _product(h, u[: 2 * units])
+        zr = p[..., : 2 * units] + _product(h, u[: 2 * units])
     z, r = np.split(apply(layer.recurrent_activation, _normalised(layer, zr, [0, 1])), 2, axis=-1)
-    candidate = r * q[:, 2 * units :] if layer.reset_after else _product(r * h, u[2 * units :])
-    n = apply(layer.activation, _normalised(layer, p[:, 2 * units :] + candidate, [2]))
+    candidate = r * q[..., 2 * units :] if layer.reset_after else _product(r * h, u[2 * units :])
+    n = apply(layer.activation, _normalised(layer, p[..., 2 * units :] + candidate, [2]))
     return {"z": z, "r": r, "n": n}
 
 

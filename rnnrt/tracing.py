@@ -62,24 +62,29 @@ def _shown(layer):
 
 
 def _of_layer(layer, values, start):
-    """{name: (time, batch, size)}."""
+    """{name: (time, batch, size)}; of frames of several bins, size is that of all of them."""
     found = {name: values[reference] for reference, name in _shown(layer).items()}
     if layer.kind == "scan":
         return found
-    x, h = values[layer.inputs[0]], found["h"]
-    real = np.ones(h.shape[:2], bool)
+    frames, batch, size = found["h"].shape
+    bins = size // layer.output_size
+    x, h = (a.reshape(frames, batch * bins, -1) for a in (values[layer.inputs[0]], found["h"]))
+    real = np.ones((frames, batch), bool)
     if layer.mask is not None:
         real = values[layer.mask][:, :, 0] != 0
-    first = np.zeros(h.shape[1:])
+    real = real.repeat(bins, 1)
+    first = np.zeros((batch, size))
     if len(layer.inputs) > 1:
         first = values[layer.inputs[1]][0]
     elif f"{layer.name}/h" in start:
-        first = np.broadcast_to(start[f"{layer.name}/h"], first.shape)
+        first = np.broadcast_to(start[f"{layer.name}/h"].ravel(), first.shape)
+    first = first.reshape(batch * bins, -1)
     before, state = np.empty(h.shape), first  # h before every frame: a masked one leaves it as it was
     for t in range(len(h))[:: -1 if layer.reverse else 1]:
         before[t] = state
         state = np.where(real[t, :, None], h[t], state)
     rows = lambda a: a.reshape(-1, a.shape[-1]).astype(np.float64)
     for name, gate in reference.gates(layer, rows(x), rows(before)).items():
-        found[name] = np.where(real[:, :, None], gate.reshape(*real.shape, -1), np.nan)
+        gate = np.where(real[:, :, None], gate.reshape(*real.shape, -1), np.nan)
+        found[name] = gate.reshape(frames, batch, -1)
     return found

@@ -73,7 +73,8 @@ static enum rnnrt_status find_places(struct rnnrt_arena *arena, size_t batch, si
         const struct rnnrt_op *op = &plan->ops[r];
         size_t frames = most_frames(arena, r, block), at = 0;
         struct rnnrt_sizes sizes = {0, frames};
-        size_t cells = rnnrt_recurrent(op->desc.kind) && !op->scan ? 4 * (size_t)op->desc.units : 0;
+        size_t cells =
+            rnnrt_recurrent(op->desc.kind) && !op->scan ? 4 * rnnrt_bins(op) * (size_t)op->desc.units : 0;
         size_t numbers = (size_t)op->desc.input_size + (size_t)op->desc.output_size + cells;
         /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
         if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) return RNNRT_NO_MEMORY;

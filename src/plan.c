@@ -38,7 +38,7 @@ static int32_t slot_width(const struct rnnrt_layer_desc *desc, size_t slot) {
         return desc->inner->values[desc->inner->output[slot < answers ? states + slot : slot - answers]]
             .width;
     }
-    return slot > RNNRT_SLOT_H ? desc->units : desc->output_size;
+    return slot > RNNRT_SLOT_H ? desc->units * (desc->bins > 1 ? desc->bins : 1) : desc->output_size;
 }
 
 /* Slot 0 and the inputs run over time, or are given once, as the kind demands. */
@@ -113,6 +113,10 @@ static enum rnnrt_status check_layer(struct rnnrt_plan *plan, const struct rnnrt
     if (desc->inputs > 1 && !takes_several(desc->kind)) return bad_layer(error, r, "it takes one input");
     if (desc->length < 0) return bad_layer(error, r, "its length is impossible");
     if (desc->reverse && !rnnrt_recurrent(desc->kind)) return bad_layer(error, r, "it cannot run in reverse");
+    if (rnnrt_recurrent(desc->kind) &&
+        (desc->bins < 0 || desc->bins > (desc->kind == rnnrt_kind_scan ? 1 : 1 << 24) ||
+         (int64_t)desc->bins * desc->units > 1 << 24))
+        return bad_layer(error, r, "its bins are impossible");
     if (desc->unpacked && !rnnrt_recurrent(desc->kind))
         return bad_layer(error, r, "lengths mean nothing to it");
     for (int32_t i = 0; i < desc->inputs; i++) {

@@ -326,6 +326,11 @@ static inline bool rnnrt_recurrent(int32_t kind) {
     return kind == rnnrt_kind_rnn || kind == rnnrt_kind_gru || kind == rnnrt_kind_lstm ||
            kind == rnnrt_kind_scan;
 }
+/* Rows that each batch row is to a cell: one, or the bins of its frames, which share the weights and keep
+ * states of their own. Frames lie bin after bin, so the bins of a batch are the rows of a wider one. */
+static inline size_t rnnrt_bins(const struct rnnrt_op *op) {
+    return op->desc.bins > 1 ? (size_t)op->desc.bins : 1;
+}
 /* Whether what it reads after its first inputs is given once, and there before it begins. */
 static inline bool rnnrt_reads_once(int32_t kind) {
     return rnnrt_recurrent(kind) || kind == rnnrt_kind_expand;

@@ -137,7 +137,8 @@ struct rnnrt_layer_desc {
     int32_t kernel_size, stride, dilation, groups;
     int32_t pad_left, pad_right; /* zeros before and after; conv_transpose1d: frames cut off, or added: < 0;
                                     crop, pad_*: frames left out or made up */
-    int32_t bins;                /* conv2d: positions of an input frame, (bins, channels); and over these: */
+    int32_t bins; /* rnn, gru, lstm: parts of a frame that are each a row to the cell; 0: one. conv2d:
+                     positions of an input frame, (bins, channels); and over these: */
     int32_t bin_kernel_size, bin_stride, bin_dilation, bin_pad_left, bin_pad_right;
     int32_t same;   /* padding as TensorFlow means it; pad_left and pad_right unused */
     int32_t length; /* frames where fixed (input, flatten, unflatten, scan), else 0 */

@@ -230,7 +230,8 @@ static void count_work(struct rnnrt_plan *plan) {
         plan->work_frame += op->work * rate;
         plan->work_once += op->work * few;
         if (is_direction(op) && op->work > plan->work_step) plan->work_step = op->work;
-        if (rnnrt_recurrent(op->desc.kind)) take_numbers(plan, rate * 4 * op->desc.units); /* its gates */
+        if (rnnrt_recurrent(op->desc.kind)) /* its gates */
+            take_numbers(plan, rate * 4 * (double)rnnrt_bins(op) * op->desc.units);
         if (!op->desc.timed) continue;
         struct rnnrt_rate by = rnnrt_rate_of(op);
         double length =

@@ -89,7 +89,7 @@ def by_hand(layer, graph):
         case "conv_transpose1d":
             return conv_transpose(layer, came)
         case "rnn" | "gru" | "lstm":
-            return cell(layer, came)
+            return cell(layer, came * int(np.prod(x.features[:-1])))
         case "scan":
             return np.multiply(inside(layer.graph), layer.steps or came)
         case "time_distributed":

@@ -58,7 +58,8 @@ static int32_t slot_width(const struct made_plan *m, const struct rnnrt_layer_de
                                  m->inside->output[slot < answers ? states + slot : slot - answers]);
     }
     *timed = slot == 0 ? desc->timed : slot == 3;
-    return slot > 1 ? desc->units : desc->output_size;
+    int32_t bins = desc->kind != rnnrt_kind_scan && desc->bins > 1 ? desc->bins : 1;
+    return slot > 1 ? (int32_t)((int64_t)bins * desc->units) : desc->output_size;
 }
 
 /* A value of the rows so far (the latest more often), its width in *width; -1 where there is none of that
@@ -142,6 +143,11 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
             if ((desc->input[i] = a_value(m, 0, &width)) < 0) break;
             if (i == 1 && desc->kind != rnnrt_kind_lstm) desc->units = desc->output_size = width;
             desc->inputs = i + 1;
+        }
+        if (desc->inputs == 1 && chance(20)) {
+            desc->bins = 1 + below(in);
+            while (in % desc->bins) desc->bins--;
+            desc->output_size *= desc->bins;
         }
         break;
     case rnnrt_kind_flatten:
@@ -230,6 +236,7 @@ static void spoil(struct rnnrt_layer_desc *desc) {
 static void give_arrays(struct made_plan *m, struct rnnrt_layer_desc *desc) {
     double in = desc->input_size, out = desc->output_size, units = desc->units;
     double gates = desc->kind == rnnrt_kind_lstm ? 4 : desc->kind == rnnrt_kind_gru ? 3 : 1;
+    double bins = desc->bins > 1 ? desc->bins : 1;
     switch (desc->kind) {
     case rnnrt_kind_dense:
         desc->weight = array_of(m, out, in), desc->bias = chance(70) ? array_of(m, out, 1) : NULL;
@@ -252,6 +259,7 @@ static void give_arrays(struct made_plan *m, struct rnnrt_layer_desc *desc) {
     case rnnrt_kind_rnn:
     case rnnrt_kind_gru:
     case rnnrt_kind_lstm:
+        in /= bins, out /= bins;
         desc->weight = array_of(m, gates * units, in),
         desc->recurrent_weight = array_of(m, gates * units, out);
         desc->bias = chance(70) ? array_of(m, gates * units, 1) : NULL;
@@ -259,8 +267,7 @@ static void give_arrays(struct made_plan *m, struct rnnrt_layer_desc *desc) {
             desc->kind == rnnrt_kind_gru && chance(50) ? array_of(m, gates * units, 1) : NULL;
         desc->gamma = chance(50) ? array_of(m, gates * units, 1) : NULL,
         desc->beta = chance(50) ? array_of(m, gates * units, 1) : NULL;
-        if (desc->kind == rnnrt_kind_lstm && desc->output_size != desc->units)
-            desc->projection = array_of(m, out, units);
+        if (desc->kind == rnnrt_kind_lstm && out != units) desc->projection = array_of(m, out, units);
         break;
     case rnnrt_kind_affine:
     case rnnrt_kind_layer_normalization:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 @layer_class
 class Recurrent(Layer):
     """What the three cells share. Inputs: x, then optionally the initial state (h, and c for an LSTM),
-    without time; one left out is zero.
+    without time; one left out is zero. Frames of several axes, (bins, features) say, are read along the last
+    one: every bin is a sequence of its own, of the same weights, and so is a bin of the states.
 
     ``reverse``: run from the last frame to the first; outputs stay at the frame they belong to, the final
     state is the one after frame 0. ``packed``: the lengths of a call count for it, as for an RNN over a
@@ -100,7 +102,7 @@ class Recurrent(Layer):
         check_masked_output(self.masked_output, self.where)
 
     def infer(self, x: TensorSpec, *initial: TensorSpec) -> tuple[TensorSpec, ...]:
-        self._width(self._frames(x), self.weight.shape[1], "the weight")
+        self._last(self._frames(x), self.weight.shape[1], "the weight")
         if len(initial) > len(self.states):
             raise ShapeError(
                 "there are too many initial states",
@@ -108,25 +110,26 @@ class Recurrent(Layer):
                 expected=f"at most {self.states}",
                 found=f"{len(initial)} inputs",
             )
-        sizes = {"h": self.output_size, "c": self.units}
+        sizes, bins = {"h": self.output_size, "c": self.units}, x.features[:-1]
         for state, signal in zip(self.states, initial):
-            if signal != TensorSpec((sizes[state],), False):
+            wanted = TensorSpec((*bins, sizes[state]), False)
+            if signal != wanted:
                 raise ShapeError(
                     f"the initial {state} does not fit",
                     where=self.where,
-                    expected=f"(batch, {sizes[state]})",
+                    expected=str(wanted),
                     found=str(signal),
                 )
         outputs = {
-            "": dataclasses.replace(x, features=(self.output_size,)),
-            "cells": dataclasses.replace(x, features=(self.units,)),
+            "": dataclasses.replace(x, features=(*bins, self.output_size)),
+            "cells": dataclasses.replace(x, features=(*bins, self.units)),
         }
-        outputs |= {state: TensorSpec((sizes[state],), False) for state in self.states}
+        outputs |= {state: TensorSpec((*bins, sizes[state]), False) for state in self.states}
         return tuple(outputs[o] for o in ("",) + self.extra_outputs)
 
     def startable(self, x: TensorSpec, *initial: TensorSpec) -> dict[str, tuple[int, ...]]:
-        sizes = {"h": (self.output_size,), "c": (self.units,)}
-        return {s: sizes[s] for s in self.states[len(initial) :]}
+        sizes = {"h": self.output_size, "c": self.units}
+        return {s: (*x.features[:-1], sizes[s]) for s in self.states[len(initial) :]}
 
     #: Operations of the cell on every unit's gates and states, the functions among them.
     cell_work: ClassVar[int] = 1
@@ -135,7 +138,9 @@ class Recurrent(Layer):
         rows = len(self.weight)  # of W x + U h + b
         joined = rows * (2 if self.bias is not None else 1)
         norm = 0 if self.norm == "none" else normalising(rows, self.gamma, self.beta)
-        return self.weight.size + self.recurrent_weight.size, joined + norm + self.units * self.cell_work
+        bins = prod(x.features[:-1])
+        products = self.weight.size + self.recurrent_weight.size
+        return bins * products, bins * (joined + norm + self.units * self.cell_work)
 
     def weights_read(self) -> tuple[int, int]:
         each = self.recurrent_weight.size
@@ -152,6 +157,7 @@ class Recurrent(Layer):
             "recurrent_activation": self.activation.pair,
             "reset_after": 0,
             **{name: getattr(self, name) for name in self.arrays},
+            **({"bins": prod(x.features[:-1])} if len(x.features) > 1 else {}),
         }
 
 
@@ -189,7 +195,8 @@ class GRU(Recurrent):
 
     def work(self, x: TensorSpec, *initial: TensorSpec) -> Work:
         products, others = super().work(x, *initial)
-        return products, others + (0 if self.recurrent_bias is None else len(self.weight))
+        bias = 0 if self.recurrent_bias is None else len(self.weight)
+        return products, others + prod(x.features[:-1]) * bias
 
     def engine_fields(self, x: TensorSpec) -> dict[str, Any]:
         gates = {"recurrent_activation": self.recurrent_activation.pair, "reset_after": int(self.reset_after)}
@@ -238,7 +245,9 @@ class LSTM(Recurrent):
     def work(self, x: TensorSpec, *initial: TensorSpec) -> Work:
         products, others = super().work(x, *initial)
         clipped = 2 * self.units if self.cell_clip else 0
-        return products + (0 if self.projection is None else self.projection.size), others + clipped
+        projected = 0 if self.projection is None else self.projection.size
+        bins = prod(x.features[:-1])
+        return products + bins * projected, others + bins * clipped
 
     def weights_read(self) -> tuple[int, int]:
         once, each = super().weights_read()

@@ -11,7 +11,7 @@ static void clip(size_t units, float bound, float *c) {
 static void cell(const struct rnnrt_step *step) {
     const struct rnnrt_op *op = step->op;
     const struct rnnrt_kernels *kernels = step->kernels;
-    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size, wide = 4 * units;
+    size_t units = (size_t)op->desc.units, out = rnnrt_cell_size(op), wide = 4 * units;
     float *y = op->projection ? step->held : step->h_new; /* (batch, units) */
     rnnrt_recurrent_product(step, op->recurrent, NULL, true, step->h, step->h_stride, step->gates, wide);
     if (op->standard) {
@@ -43,7 +43,8 @@ static void cell(const struct rnnrt_step *step) {
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 4, text);
-    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    if (status) return status;
+    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size / rnnrt_bins(op);
     if (!(op->desc.value >= 0)) return RNNRT_BAD_LAYER;
     if (op->desc.value > 0) op->standard = false; /* the fused epilogue has no bound */
     op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 4 * units, out, &status);
@@ -54,7 +55,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)frames;
-    rnnrt_measure_recurrent(op, batch, 4, batch * (size_t)op->desc.units, sizes);
+    rnnrt_measure_recurrent(op, batch, 4, rnnrt_bins(op) * batch * (size_t)op->desc.units, sizes);
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {

@@ -10,8 +10,9 @@ enum {
                                 waits for them */
 };
 
-/* h (batch, output_size), and c (batch, units) for an LSTM: where the rows keep them, or, where these lie
- * anywhere, gathered. The strides are floats from row to row. */
+/* h (rows, what the cell gives), and c (rows, units) for an LSTM, a row for each bin of each batch row: where
+ * the batch rows keep them, or, where these lie anywhere, gathered. The strides are floats from row to row.
+ */
 struct states {
     float *h, *c;
     size_t h_stride, c_stride;
@@ -32,17 +33,21 @@ static size_t c_size(const struct rnnrt_op *op) {
     return op->desc.kind == rnnrt_kind_lstm ? (size_t)op->desc.units : 0;
 }
 
+/* Numbers that a batch row keeps of h and c: those of all its bins. */
+static size_t kept_size(const struct rnnrt_op *op) { return (size_t)op->desc.output_size; }
+static size_t kept_c_size(const struct rnnrt_op *op) { return rnnrt_bins(op) * c_size(op); }
+
 static bool holds(const struct rnnrt_op *op) { return op->desc.masked_output == RNNRT_MASKED_HOLD; }
 
 /* Whether row b has met a frame that is not masked, 1 or 0: from then on the last output is the state. */
 static float *begun_of(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t b) {
-    return (float *)rnnrt_kept_of(op, call, b) + op->desc.output_size + c_size(op);
+    return (float *)rnnrt_kept_of(op, call, b) + kept_size(op) + kept_c_size(op);
 }
 
 size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
-    kept[0] = (struct rnnrt_kept){"h", 1, (size_t)op->desc.output_size, false, false};
+    kept[0] = (struct rnnrt_kept){"h", 1, kept_size(op), false, false};
     size_t arrays = 1;
-    if (c_size(op)) kept[arrays++] = (struct rnnrt_kept){"c", 1, c_size(op), false, false};
+    if (c_size(op)) kept[arrays++] = (struct rnnrt_kept){"c", 1, kept_c_size(op), false, false};
     if (holds(op)) kept[arrays++] = (struct rnnrt_kept){"begun", 1, 1, false, true};
     return arrays;
 }
@@ -52,27 +57,28 @@ size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept)
  */
 static struct states take_states(const struct rnnrt_op *op, const struct rnnrt_invocation *call,
                                  float *room) {
-    size_t batch = call->batch, out = (size_t)op->desc.output_size, units = c_size(op),
+    size_t batch = call->batch, bins = rnnrt_bins(op), out = rnnrt_cell_size(op), units = c_size(op),
            stride = call->row_stride / sizeof(float);
     float *first = rnnrt_kept_of(op, call, 0);
-    struct states s = {first, first + out, stride, stride, false};
-    if (batch > 1 && (!stride || stride > INT32_MAX)) { /* BLAS counts in int */
-        s = (struct states){room, room + batch * out, out, units, true};
+    struct states s = {first, first + bins * out, stride, stride, false};
+    if (bins > 1) s.h_stride = out, s.c_stride = units;             /* of the one batch row */
+    if (batch > 1 && (bins > 1 || !stride || stride > INT32_MAX)) { /* BLAS counts in int */
+        s = (struct states){room, room + batch * bins * out, out, units, true};
         for (size_t b = 0; b < batch; b++) {
             const float *kept = rnnrt_kept_of(op, call, b);
-            memcpy(s.h + b * out, kept, out * sizeof *kept);
-            memcpy(s.c + b * units, kept + out, units * sizeof *kept);
+            memcpy(s.h + b * bins * out, kept, bins * out * sizeof *kept);
+            memcpy(s.c + b * bins * units, kept + bins * out, bins * units * sizeof *kept);
         }
     }
     if (call->start > 0) return s;
     int32_t given = op->desc.inputs - op->counted;
-    if (given > 0) copy_rows(s.h, s.h_stride, call->x[op->counted], out, out, batch);
-    if (given > 1) copy_rows(s.c, s.c_stride, call->x[op->counted + 1], units, units, batch);
+    if (given > 0) copy_rows(s.h, s.h_stride, call->x[op->counted], out, out, batch * bins);
+    if (given > 1) copy_rows(s.c, s.c_stride, call->x[op->counted + 1], units, units, batch * bins);
     return s;
 }
 
 static void keep_states(const struct rnnrt_op *op, const struct rnnrt_invocation *call, struct states s) {
-    size_t out = (size_t)op->desc.output_size, units = c_size(op);
+    size_t out = kept_size(op), units = kept_c_size(op);
     for (size_t b = 0; b < call->batch; b++) {
         float *kept = rnnrt_kept_of(op, call, b);
         memcpy(kept, s.h + b * out, out * sizeof *kept);
@@ -90,7 +96,9 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
     *text = "a recurrent layer needs weight and recurrent_weight, and sizes that fit";
     if (!desc->weight || !desc->recurrent_weight || desc->units < 1 || desc->units > 1 << 22)
         return RNNRT_BAD_LAYER;
-    if (desc->projection ? desc->kind != rnnrt_kind_lstm : desc->output_size != desc->units)
+    int32_t bins = (int32_t)rnnrt_bins(op);
+    if (desc->input_size % bins || desc->output_size % bins) return RNNRT_BAD_LAYER;
+    if (desc->projection ? desc->kind != rnnrt_kind_lstm : desc->output_size != bins * desc->units)
         return RNNRT_BAD_LAYER;
     *text = "its norm is unknown";
     if (desc->norm < RNNRT_NORM_NONE || desc->norm > RNNRT_NORM_JOINT ||
@@ -99,11 +107,11 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
     *text = "it starts from more states than it has";
     if (desc->inputs > (desc->kind == rnnrt_kind_lstm ? 3 : 2)) return RNNRT_BAD_LAYER;
     for (int32_t i = 1; i < desc->inputs; i++)
-        if (plan->values[desc->input[i]].width != (i == 1 ? desc->output_size : desc->units))
+        if (plan->values[desc->input[i]].width != (i == 1 ? desc->output_size : bins * desc->units))
             return RNNRT_BAD_LAYER;
     enum rnnrt_status status = RNNRT_OK;
     size_t rows = gates * (size_t)desc->units;
-    op->weight = rnnrt_plan_pack(plan, desc->weight, 1, rows, (size_t)desc->input_size, &status);
+    op->weight = rnnrt_plan_pack(plan, desc->weight, 1, rows, (size_t)(desc->input_size / bins), &status);
     op->bias = rnnrt_plan_copy(plan, desc->bias, rows, &status);
     op->recurrent_bias = rnnrt_plan_copy(plan, desc->recurrent_bias, rows, &status);
     op->gamma = rnnrt_plan_copy(plan, desc->gamma, rows, &status);
@@ -115,7 +123,8 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
 
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
                              struct rnnrt_sizes *sizes) {
-    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    size_t units = (size_t)op->desc.units, out = rnnrt_cell_size(op);
+    batch *= rnnrt_bins(op);
     sizes->scratch = stretch(batch) * batch * gates * units + held + 3 * batch * out + 2 * batch * units + 64;
 }
 
@@ -123,18 +132,19 @@ double rnnrt_work_recurrent(const struct rnnrt_op *op) {
     double gates = op->desc.kind == rnnrt_kind_lstm  ? 4
                    : op->desc.kind == rnnrt_kind_gru ? 3
                                                      : 1,
-           units = op->desc.units, out = op->desc.output_size;
-    return gates * units * (op->desc.input_size + out + 10) + (op->desc.projection ? units * out : 0);
+           units = op->desc.units, in = (double)op->weight->depth, out = (double)rnnrt_cell_size(op);
+    return (double)rnnrt_bins(op) *
+           (gates * units * (in + out + 10) + (op->desc.projection ? units * out : 0));
 }
 
 /* The input part W x + b of `count` frames from `first` on. */
 static struct rnnrt_product input_part(const struct rnnrt_op *op, const struct rnnrt_invocation *call,
                                        size_t first, size_t count, float *parts) {
-    size_t in = (size_t)op->desc.input_size;
-    return (struct rnnrt_product){.x = call->x[0] + first * call->batch * in,
+    size_t in = op->weight->depth, batch = call->batch * rnnrt_bins(op);
+    return (struct rnnrt_product){.x = call->x[0] + first * batch * in,
                                   .x_stride = in,
                                   .depth = in,
-                                  .rows = count * call->batch,
+                                  .rows = count * batch,
                                   .y = parts,
                                   .y_stride = op->weight->outputs,
                                   .bias = op->bias};
@@ -165,26 +175,28 @@ static void say(bool last, const float *state, size_t count, float *y) {
  * a frame. */
 static void keep_still_rows(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t t,
                             struct states s, float *h_new, const float *c_before) {
-    size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    size_t units = (size_t)op->desc.units, out = rnnrt_cell_size(op), bins = rnnrt_bins(op),
+           batch = call->batch * bins;
     float *cells = op->slots > RNNRT_SLOT_CELLS ? call->y[RNNRT_SLOT_CELLS] : NULL;
-    for (size_t b = 0; b < call->batch; b++) {
-        enum live is = live(op, call, t, b);
+    for (size_t b = 0; b < batch; b++) {
+        size_t row = b / bins;
+        enum live is = live(op, call, t, row);
         if (is == LIVE) {
             memcpy(s.h + b * s.h_stride, h_new + b * out, out * sizeof(float));
-            if (holds(op)) *begun_of(op, call, b) = 1;
+            if (holds(op)) *begun_of(op, call, row) = 1;
             continue;
         }
-        bool last = is == MASKED && holds(op) && *begun_of(op, call, b) != 0;
+        bool last = is == MASKED && holds(op) && *begun_of(op, call, row) != 0;
         say(last, s.h + b * s.h_stride, out, h_new + b * out);
         memcpy(s.c + b * s.c_stride, c_before + b * c_size(op), c_size(op) * sizeof(float));
-        if (cells) say(last, s.c + b * s.c_stride, units, cells + (t * call->batch + b) * units);
+        if (cells) say(last, s.c + b * s.c_stride, units, cells + (t * batch + b) * units);
     }
 }
 
 /* The states after the invocation's last frame are kept, and shown where they are answers. */
 static void finish(const struct rnnrt_op *op, struct rnnrt_invocation *call, struct states s, const float *h,
                    size_t h_stride) {
-    size_t batch = call->batch, units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    size_t batch = call->batch * rnnrt_bins(op), units = (size_t)op->desc.units, out = rnnrt_cell_size(op);
     if (h != s.h) copy_rows(s.h, s.h_stride, h, h_stride, out, batch);
     if (s.gathered) keep_states(op, call, s);
     call->made[0] = call->frames;
@@ -200,7 +212,7 @@ static void finish(const struct rnnrt_op *op, struct rnnrt_invocation *call, str
 /* One frame that counts for every row: what a step of a stream is, without a loop around it. */
 static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
                                    rnnrt_cell *cell) {
-    size_t batch = call->batch, units = (size_t)op->desc.units, out = (size_t)op->desc.output_size;
+    size_t batch = call->batch * rnnrt_bins(op), units = (size_t)op->desc.units, out = rnnrt_cell_size(op);
     struct states s = take_states(op, call, call->scratch);
     float *parts = call->scratch + batch * (out + units), *spare = parts + batch * gates * units;
     const struct rnnrt_product product = input_part(op, call, 0, 1, parts);
@@ -219,14 +231,14 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
     if (op->slots > RNNRT_SLOT_CELLS && call->y[RNNRT_SLOT_CELLS])
         copy_rows(call->y[RNNRT_SLOT_CELLS], units, s.c, s.c_stride, units, batch);
     finish(op, call, s, step.h_new, out);
-    return rnnrt_worked(call->pulse, op->work * (double)batch) ? RNNRT_CANCELLED : RNNRT_OK;
+    return rnnrt_worked(call->pulse, op->work * (double)call->batch) ? RNNRT_CANCELLED : RNNRT_OK;
 }
 
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
                                       rnnrt_cell *cell) {
     const bool may_keep_still = op->mask || (call->lengths && !op->desc.unpacked);
     if (call->frames == 1 && !may_keep_still) return run_frame(op, call, gates, cell);
-    size_t batch = call->batch, units = (size_t)op->desc.units, out = (size_t)op->desc.output_size,
+    size_t batch = call->batch * rnnrt_bins(op), units = (size_t)op->desc.units, out = rnnrt_cell_size(op),
            wide = gates * units, frames = call->frames;
     struct states s = take_states(op, call, call->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? call->y[RNNRT_SLOT_CELLS] : NULL;
@@ -271,7 +283,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
                 keep_still_rows(op, call, t, s, step.h_new, c_before);
                 step.h = s.h, step.h_stride = s.h_stride;
             }
-            if (rnnrt_worked(call->pulse, op->work * (double)batch)) return RNNRT_CANCELLED;
+            if (rnnrt_worked(call->pulse, op->work * (double)call->batch)) return RNNRT_CANCELLED;
         }
         if (!step.overlapped) continue;
         call->kernels->finish_overlapped(&overlapped);

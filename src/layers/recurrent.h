@@ -9,7 +9,12 @@
 
 #include "../plan.h"
 
-/* One step of a cell for all batch rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c
+/* Numbers that the cell gives for one of its rows, once it is prepared. */
+static inline size_t rnnrt_cell_size(const struct rnnrt_op *op) {
+    return op->projection ? op->projection->outputs : (size_t)op->desc.units;
+}
+
+/* One step of a cell for all these rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c
  * in place; `held` is scratch of the size rnnrt_measure_recurrent is told. h_new never is h. `overlapped`:
  * the input part of frames to come, which runs while this step does, or NULL. */
 struct rnnrt_step {

@@ -11,6 +11,7 @@ static void cell(const struct rnnrt_step *step) {
 
 static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, const char **text) {
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 1, text);
+    if (status) return status;
     op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, (size_t)op->desc.units,
                                     (size_t)op->desc.units, &status);
     return status;

@@ -459,7 +459,7 @@ def test_an_embedding_of_ids(tmp_path):
         ),
         (
             behind(node("Reshape", "h s", "y"), arrays={"s": whole(-1, 3)}),
-            "before batch and time are merged",
+            "before batch and features are merged",
         ),
         (
             behind(node("Transpose", "h", "p", perm=[1, 0, 2]), node("Add", "p h", "y")),

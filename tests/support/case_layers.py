@@ -35,7 +35,7 @@ GATES = {L.SimpleRNN: 1, L.GRU: 3, L.LSTM: 4}
 
 
 def recurrent(b, x, r, kind, units, *, bias=True, projection=None, norm="none", name=None, **fields):
-    size, gates = b.signal(x).width, GATES[kind]
+    size, gates = b.signal(x).features[-1], GATES[kind]
     if projection:
         fields["projection"] = weights(r, projection, units)
     if kind is L.GRU and fields.get("reset_after", True) and bias:

@@ -61,6 +61,15 @@ def per_frame(b, x, r):
     return b.add(L.Reshape, "flat", y, features=(18,))
 
 
+def bins(b, x, r):
+    """Bins of a frame are masked together."""
+    real = mask(b, x, r)
+    frames = b.add(L.Reshape, "image", x, features=(3, 2))
+    y = recurrent(b, frames, r, L.GRU, 5, mask=real)
+    y = recurrent(b, y, r, L.LSTM, 4, mask=real, masked_output="zero")
+    return b.add(L.Reshape, "flat", y, features=(12,))
+
+
 def ids(b, x, r):
     y = b.add(L.Embedding, "embedding", x, weight=weights(r, 5, 8))
     return recurrent(b, y, r, L.LSTM, 9, mask=b.add(L.NotEqual, "mask", x))

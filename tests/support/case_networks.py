@@ -112,6 +112,19 @@ def final_state(b, x, r):
     return dense(b, b.add(L.Concatenate, "cat", "lstm:h", "lstm:c"), r, 3)
 
 
+def bins_from_an_edge(b, x, r):
+    """Recurrences of bins that start at the states of others, and what these end in."""
+    frames = b.add(L.Reshape, "image", x, features=(4, 3))
+    recurrent(b, frames, r, L.LSTM, 5, name="early", projection=2)
+    cell = {"weight": weights(r, 20, 3), "recurrent_weight": weights(r, 20, 2), "bias": weights(r, 20)}
+    cell |= {"projection": weights(r, 2, 5)}
+    b.add(L.LSTM, "late", frames, "early:h", "early:c", **cell)
+    rows = {"late": 8, "late:h": 8, "early:c": 20}
+    flat = [b.add(L.Reshape, f"flat_{k}", v, features=(n,)) for k, (v, n) in enumerate(rows.items())]
+    given = b.add(L.Concatenate, "given", *flat[1:])
+    return b.add(L.Concatenate, "cat", flat[0], b.add(L.Expand, "expand", flat[0], given))
+
+
 def cells(b, x, r):
     recurrent(b, x, r, L.LSTM, 6, name="lstm")
     return "lstm:cells"

@@ -103,6 +103,17 @@ case("lstm_projection_norm", one(L.LSTM, 12, projection=5, norm="gates"))
 case("lstm_cell_clip", one(L.LSTM, 20, cell_clip=0.4))
 case("lstm_cell_clip_projection", one(L.LSTM, 12, projection=5, norm="gates", cell_clip=0.3))
 case("lstm_cells", networks.cells)
+for _name, _bins, _in, _part in (
+    ("lstm", 4, 5, one(L.LSTM, 9)),
+    ("lstm_many", 40, 3, one(L.LSTM, 17)),
+    ("lstm_projection_norm", 5, 6, one(L.LSTM, 12, projection=5, norm="gates")),
+    ("gru", 33, 1, one(L.GRU, 8)),
+    ("gru_before", 7, 4, one(L.GRU, 20, reset_after=False)),
+    ("rnn", 3, 20, one(L.SimpleRNN, 33)),
+):
+    case(f"bins_{_name}", image(_bins, _in, _part), features=_bins * _in, bench=_name == "gru")
+case("bins_reverse", image(4, 5, one(L.GRU, 6), one(L.LSTM, 7, reverse=True)), features=20, streams=False)
+case("bins_from_an_edge", networks.bins_from_an_edge, features=12, streams=False)
 case("lstm_128", one(L.LSTM, 128), features=128, bench=True)
 case("lstm_256", one(L.LSTM, 256), features=64, bench=True)
 case("gru_128", one(L.GRU, 128), features=128, bench=True)
@@ -404,6 +415,7 @@ case("masked_stride", masks.stride)
 case("masked_from_an_edge", masks.from_an_edge, streams=False)
 case("masked_per_frame", masks.per_frame, features=12)
 case("masked_ids", masks.ids, ids=5)
+case("masked_bins", masks.bins, features=6)
 for _output in ("hold", "zero"):
     case(f"masked_scan_{_output}", masked(scans.two_widths, masked_output=_output))
     case(

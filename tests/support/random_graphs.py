@@ -236,6 +236,11 @@ class _Maker:
     def recurrent(self, edge, reverse=False):
         kind, units, fields = self.pick((SimpleRNN, LSTM, GRU)), self.size(), {}
         rows, seen = kind.gates * units, units
+        bins = self.pick([n for n in range(2, edge.width + 1) if edge.width % n == 0] or [1])
+        bins = bins if self.chance(0.2) else 1  # rows of their own
+        mask = self.mask(edge)
+        if bins > 1:
+            edge = self.add(Reshape, edge, edge.width // bins, features=(bins, edge.width // bins))
         if kind is LSTM and self.chance(0.3):
             seen = self.size()
             fields["projection"] = self.weights(seen, units)
@@ -261,11 +266,13 @@ class _Maker:
             bias=self.maybe(rows),
             activation=self.function(BOUNDED) if self.chance(0.3) else "tanh",
             reverse=reverse,
-            **self.mask(edge),
+            **mask,
             **fields,
         )
         if kind is LSTM and self.chance(0.15):
-            return dataclasses.replace(made, reference=f"{made.reference}:cells", width=units)
+            made = dataclasses.replace(made, reference=f"{made.reference}:cells", width=units)
+        if bins > 1:
+            made = self.add(Reshape, made, bins * made.width, features=(bins * made.width,))
         return made
 
     def mask(self, edge):

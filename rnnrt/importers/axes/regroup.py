@@ -12,7 +12,7 @@ from math import prod
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Flatten, Last, Reshape, Select, Unflatten
-from . import slots
+from . import slot_shapes, slots
 from .values import Clock, LengthError, Shifted, Size
 
 
@@ -28,12 +28,12 @@ def reshaped(net, x, shape):
         if isinstance(error, LengthError) or net.is_ids(x) or any(len(a) > 1 for a in x.axes):
             raise
         try:
-            made = slots.reshaped(net, slots.slots_of(net, x), shape)
+            made = slot_shapes.reshaped(net, slots.slots_of(net, x), shape)
         except LengthError:
             raise
         except UnsupportedModelError:
             raise error from None
-        return slots.tensor_of(net, made) if made.axes.count("n") < 2 else made
+        return (slots.tensor_of(net, made) if made.axes.count("n") < 2 else None) or made
 
 
 def _of_tensor(net, x, shape):

@@ -9,23 +9,25 @@ ordinary Tensor again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import prod
 
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ...layers import Concatenate, ConvTranspose1D, Flatten, Reshape, Select, Unflatten
-from .values import AxesError, Clock, LengthError, Shifted, Size, Tensor
+from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
+from .values import AxesError, Clock, LengthError, Size, Tensor
 
 #: Numbers in a frame of several axes.
 _MOST = 1 << 22
+#: Numbers merged with the batch, each a row of its own, behind it or in front.
+FOLDED = ("bn", "nb")
 
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """``axes``: "b", "t", "bt" or "tb" where both are merged, or "n" for an axis of numbers. ``places``: an
-    array with those axes, of size one but where they are "n": positions among the numbers of ``references``
-    side by side, ``widths`` of each.
+    """``axes``: "b", "t", "bt" or "tb" where both are merged, "n" for an axis of numbers, "bn", "nb", "tn" or
+    "nt" for one that the program has merged with the batch or with time. ``places``: an array with those
+    axes, of size one but where numbers are in them: positions among the numbers of ``references`` side by
+    side, ``widths`` of each.
     """
 
     axes: tuple[str, ...]
@@ -37,12 +39,33 @@ class Slots:
 
     def __str__(self):
         words = {"b": "batch", "t": "time", "bt": "batch * time", "tb": "time * batch"}
-        return "(" + ", ".join(words.get(a) or str(n) for a, n in zip(self.axes, self.places.shape)) + ")"
+        mixed = {"bn": "batch * {}", "nb": "{} * batch", "tn": "time * {}", "nt": "{} * time"}
+        named = (words.get(a) or mixed.get(a, "{}").format(n) for a, n in zip(self.axes, self.places.shape))
+        return "(" + ", ".join(named) + ")"
 
     @property
     def long(self):
         """How many axes of numbers are longer than one."""
-        return sum(a == "n" and n > 1 for a, n in zip(self.axes, self.places.shape))
+        return sum("n" in a and n > 1 for a, n in zip(self.axes, self.places.shape))
+
+    @property
+    def folded(self):
+        """The places of axes of numbers that are merged with the batch."""
+        return [k for k, a in enumerate(self.axes) if a in FOLDED]
+
+    @property
+    def mixed(self):
+        """Whether an axis of numbers is merged with the batch or with time."""
+        return any(len(a) > 1 and "n" in a for a in self.axes)
+
+    @property
+    def sizes(self):
+        """The size of every axis: a number, or a Size where only the run tells."""
+        symbols = {"b": "b", "t": ("t", self.clock)}
+        return [
+            n if a == "n" else Size(tuple(symbols[part] for part in a if part != "n"), n)
+            for a, n in zip(self.axes, self.places.shape)
+        ]
 
     def seen(self, axes, places):
         """The same numbers with other axes, or some of them."""
@@ -77,7 +100,7 @@ def tensor_of(net, x):
     if isinstance(x, Tensor):
         return x
     long = [k for k, a in enumerate(x.axes) if a == "n" and x.places.shape[k] > 1]
-    if len(long) > 1:
+    if len(long) > 1 or x.mixed:
         return None
     numbers = [k for k, a in enumerate(x.axes) if a == "n"]
     features = long[0] if long else numbers[-1] if numbers else None
@@ -95,6 +118,12 @@ def as_tensors(net, value):
     if not isinstance(value, Slots):
         return value
     made = tensor_of(net, value) or _unflattened(net, value)
+    if made is None and value.folded:
+        raise AxesError(
+            "rows of which each row of the batch makes several (its bins, its channels) are not read here",
+            found=str(value),
+            fix="Import what reads one of them, and call it for each: they are rows of a batch to it.",
+        )
     if made is None:
         raise AxesError("frames of several axes are not supported here", found=str(value))
     return replace(made, root=value.root)
@@ -181,175 +210,3 @@ def timeless(net, x):
     places = np.moveaxis(places, 0, time).squeeze(time + 1)
     axes = tuple("n" if a == "t" else a for a in x.axes)
     return Slots(axes, places, (net.add(Flatten, picked(net, x)),), (places.size,), root=x.root)
-
-
-def reshaped(net, x, shape):
-    """Another shape: numbers and Sizes, one of them may be -1; batch and time keep their places in the
-    order. Time may become numbers, where the number of frames is fixed.
-    """
-    shape = [n.settled() if isinstance(n, Shifted) else n for n in shape]
-    x, shape = _risen(net, apart(x), shape)
-    if (merged := _merged(net, x, shape)) is not None:
-        return merged
-    if (rows := _rows(net, x, shape)) is not None:
-        return rows
-    try:
-        return _reshaped(net, x, shape)
-    except UnsupportedModelError as error:
-        timed = any(isinstance(n, Size) and any(a != "b" for a in n.axes) for n in shape)
-        if "t" not in x.axes or timed:
-            raise
-        if net.builder.signal(x.references[0]).length is None:
-            raise LengthError(error.what, found=error.found, fix=error.fix) from None
-    return _reshaped(net, timeless(net, x), shape)
-
-
-def _risen(net, x, shape):
-    """(Slots, shape) where the numbers behind time have become frames, if ``shape`` merges them with it: of
-    each frame as many, one after the other.
-    """
-    timed = [k for k, n in enumerate(shape) if isinstance(n, Size) and n.axes == (("t", x.clock),)]
-    if "t" not in x.axes or len(timed) != 1 or (times := shape[timed[0]].number) < 2:
-        return x, shape
-    time = x.axes.index("t")
-    behind = time + 1
-    while behind < len(x.axes) and x.axes[behind] == "n" and prod(x.places.shape[time:behind]) < times:
-        behind += 1
-    if prod(x.places.shape[time:behind]) != times:
-        return x, shape
-    others = (*x.places.shape[: time + 1], *x.places.shape[behind:])
-    parts = np.moveaxis(x.places.reshape(*others[: time + 1], times, *others[time + 1 :]), time + 1, 0)
-    axes, width = x.axes[: time + 1] + x.axes[behind:], parts[0].size
-    if (parts == parts[:1]).all():  # copies
-        row, taps, groups = x.seen(axes, parts[0]), np.ones((width, times, 1)), width
-    else:  # frame by frame the first ``width`` numbers, then the next
-        if width * width * times * times > _MOST:
-            raise UnsupportedModelError("so many numbers of a frame cannot become frames", found=str(x))
-        row, groups = x.seen(("b", "t", "n"), parts.reshape(1, 1, -1)), 1
-        taps = np.eye(width * times).reshape(times, width, times * width).transpose(1, 0, 2)
-    reference = net.add(ConvTranspose1D, picked(net, row), weight=taps, stride=times, groups=groups)
-    clock = net.after(x.clock, reference)
-    net.sequences.setdefault(clock, reference)
-    made = Slots(axes, np.arange(width).reshape(others), (reference,), (width,), clock, x.root)
-    return made, [Size((("t", clock),)) if k == timed[0] else n for k, n in enumerate(shape)]
-
-
-def apart(x):
-    """Slots whose batch and time are two axes."""
-    for k, a in enumerate(x.axes):
-        if len(a) > 1:
-            return x.seen((*x.axes[:k], *a, *x.axes[k + 1 :]), np.expand_dims(x.places, k + 1))
-    return x
-
-
-def _merged(net, x, shape):
-    """Batch and time as one axis in front of all numbers, None of another shape."""
-    lead, count = x.axes[:2], x.places.size
-    if {*lead} != {"b", "t"} or len(shape) < 2:
-        return None
-    rest = list(shape[1:])
-    if any(isinstance(n, Size) for n in rest) or rest.count(-1) > 1 or (rest.count(-1) and shape[0] == -1):
-        return None
-    known = int(np.prod([n for n in rest if n != -1]))
-    if -1 in rest:
-        if not known or count % known:
-            return None
-        rest[rest.index(-1)] = count // known
-    both = [Size(("b",)) * Size((("t", x.clock),)), Size((("t", x.clock),)) * Size(("b",))]
-    length = net.builder.signal(x.references[0]).length
-    if length is not None:
-        both += [Size(("b",), length)] + ([net.batch * length] if net.batch is not None else [])
-    if int(np.prod(rest)) != count or shape[0] != -1 and shape[0] not in both:
-        return None
-    if len(rest) == 1:
-        return Tensor((picked(net, x),), ("".join(lead), "f"), x.clock, root=x.root)
-    return x.seen(("".join(lead), *"n" * len(rest)), x.places.reshape(1, *rest))
-
-
-def _rows(net, x, shape):
-    """The batch merged with numbers in front of others: these become frames, each of which is a row. None of
-    another shape.
-    """
-    if x.axes[:2] == ("n", "b") and len(shape) > 2 and shape[0] == x.places.shape[0]:
-        turned = x.seen((*x.axes[1:], "n"), np.moveaxis(x.places, 0, -1))
-        made = _rows(net, turned, (*shape[1:], shape[0]))
-        if not isinstance(made, Slots):
-            return None
-        return made.seen(("n", *made.axes[:-1]), np.moveaxis(made.places, -1, 0))
-    rest = list(shape[1:])
-    if x.axes[:1] != ("b",) or "t" in x.axes or len(rest) < 1 or any(not isinstance(n, int) for n in rest):
-        return None
-    count, head = x.places.size, shape[0]
-    times = head.number if isinstance(head, Size) and head.axes == ("b",) else None
-    times = head // net.batch if isinstance(head, int) and net.batch and head > 0 else times
-    if -1 in rest:
-        known = int(np.prod([n for n in rest if n != -1])) * (times or 0)
-        if rest.count(-1) > 1 or not known or count % known:
-            return None
-        rest[rest.index(-1)] = count // known
-    known = int(np.prod(rest))
-    if known < 1 or count % known or count == known or times not in (None, count // known):
-        return None
-    if times is None and head != -1:
-        return None
-    length = count // known
-    reference = net.add(Unflatten, picked(net, x), length=length)
-    clock = Clock("", length, 0)
-    net.sequences.setdefault(clock, reference)
-    net.stilled = True
-    if len(rest) == 1:
-        return Tensor((reference,), ("bt", "f"), clock, root=x.root)
-    places = np.arange(known).reshape(1, *rest)
-    return Slots(("bt", *"n" * len(rest)), places, (reference,), (known,), clock, x.root)
-
-
-def _reshaped(net, x, shape):
-    sizes = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
-    kept = [a for a in x.axes if a != "n"]
-    axes, target = [], []
-    fixed = {"b": net.batch, "t": net.builder.signal(x.references[0]).length}
-    for n in shape:
-        letter = next((a for a in kept if n == sizes[a]), None)
-        here = kept[0] if kept and len(axes) == x.axes.index(kept[0]) else None
-        if letter is None and here and not isinstance(n, Size):
-            letter = here if n == fixed[here] or here == "b" and n == -1 and not axes else None
-        if letter:
-            kept.remove(letter)
-        axes.append(letter or "n")
-        target.append(1 if letter else n)
-    if any(isinstance(n, Size) for n in target):
-        raise _kept_apart(net, x, shape)
-    count = x.places.size
-    if target.count(-1) == 1:
-        rest = int(np.prod([n for n in target if n != -1]))
-        if len(kept) == 1 and rest == count:  # the numbers say all but that axis
-            axes[target.index(-1)], kept, rest = kept[0], [], count
-        if not rest or count % rest:
-            raise _kept_apart(net, x)
-        target[target.index(-1)] = count // rest
-    if kept or int(np.prod(target)) != count or not _in_order(x, axes, target):
-        raise _kept_apart(net, x)
-    return x.seen(axes, x.places.reshape(target))
-
-
-def _in_order(x, axes, target):
-    """Whether batch and time stand between the same numbers as before."""
-    return _places(x.axes, x.places.shape) == _places(axes, target)
-
-
-def _places(axes, sizes):
-    """(axis, how many numbers an item of the axes before it counts) of batch and time."""
-    return [(a, int(np.prod(sizes[:k]))) for k, a in enumerate(axes) if a != "n"]
-
-
-def _kept_apart(net, x, shape=()):
-    several = any(isinstance(n, Size) and n.axes == ("b",) and n.number > 1 for n in shape[:1])
-    return UnsupportedModelError(
-        "rows of which each row of the batch makes several (its bands, its channels) are not read here"
-        if several
-        else "this shape does not keep batch, time and features apart, or holds batch or time as a constant",
-        found=str(x),
-        fix="Import what reads one of them, and call it for each: they are rows of a batch to it."
-        if several
-        else net.advice["sizes"],
-    )

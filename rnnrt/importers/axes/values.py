@@ -12,6 +12,7 @@ is
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -394,6 +395,20 @@ class Network:
         self.parted: list[str] = []
         self.example_rows: int | None = None
         self.rows_written: int | None = None
+
+    def beside(self):
+        """A network of the same program with a graph of its own."""
+        made = copy.copy(self)
+        made.builder, made.tells, made.trying, made.lengths, made.packing = (
+            GraphBuilder(),
+            False,
+            False,
+            None,
+            None,
+        )
+        made.overwritten, made.clocks, made.sequences = {}, {}, {}
+        made.states, made.parted, made.steps = [], [], set()
+        return made
 
     def input(self, name, axes, size, *, ids=False, length=None):
         """An input of the program with axes such as "btf", "bt" or "bf"; ``size`` its features, None where it

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ModelFileError, ShapeError, UnsupportedModelError
 from ...layers import Flatten, Select, Unflatten
-from ..axes import slots
+from ..axes import slot_shapes, slots
 from ..axes.slots import Slots, slots_of, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Shifted, Size, Tensor
 from ..operators.activations import activated
@@ -141,7 +141,7 @@ def reshape(net, own, x, shape):
                 return apply(net, "reshape", x=x, shape=target)
             except (UnsupportedModelError, ShapeError):
                 pass
-        return slots.reshaped(net, slots_of(net, x), target)
+        return slot_shapes.reshaped(net, slots_of(net, x), target)
     except UnsupportedModelError as error:
         numbers = {n for n in target if isinstance(n, int) and n > 0}
         if "t" in x.axes and length_of(net, x) is None and numbers and x.clock.input:
@@ -458,10 +458,7 @@ def concat_from_sequence(net, own, sequence):
 
 def sizes_of(net, x):
     """The size of every axis: a number, or a Size where only the run tells."""
-    if isinstance(x, Tensor):
-        return net.sizes(x)
-    symbols = {"b": Size(("b",)), "t": Size((("t", x.clock),))}
-    return [symbols.get(a, n) for a, n in zip(x.axes, x.places.shape)]
+    return net.sizes(x) if isinstance(x, Tensor) else x.sizes
 
 
 def shape(net, own, x):

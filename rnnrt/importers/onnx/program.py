@@ -68,7 +68,7 @@ _WITHOUT = (
     "Cut out the part before it or behind it (onnx.utils.extract_model), or write it with operators that are."
 )
 #: operators of the table that take frames of several axes as they are
-_OF_PICTURES = ("batch_norm", "reduce_mean", "reduce_max", "reduce_sum")
+_OF_PICTURES = ("batch_norm", "layer_norm", "reduce_mean", "reduce_max", "reduce_sum")
 _TAKES_FRAMES = ("Gather", "Slice", "Split", "SplitToSequence")
 _SHAPES = "Say which sizes the inputs have: shapes={name: sizes}"
 #: nodes that are not constants: a loop over some hundred frames, written out
@@ -551,11 +551,12 @@ def _with_length(layouts, length):
 
 
 def _settled(net, given):
-    """Inputs as the operator table takes them: Slots as Tensors."""
+    """Inputs as the operator table takes them: Slots as Tensors, but those of merged rows."""
     made = []
     for value in given:
         if isinstance(value, Slots):
-            tensor = tensor_of(net, value)
+            merged = any(len(a) > 1 for a in value.axes)
+            tensor = value if merged else tensor_of(net, value)
             if tensor is None:
                 raise AxesError("a frame with several axes cannot be read here", found=str(value))
             value = tensor

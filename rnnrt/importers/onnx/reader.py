@@ -119,7 +119,8 @@ def _output(net, name, x):
         net.output(name, x)
         return
     if "b" not in x.axes and not net.rows:
-        raise UnsupportedModelError(f"the output {shown(name)!r} has no batch axis", found=str(x))
+        fix = "Return it before batch and features are merged." if x.folded else None
+        raise UnsupportedModelError(f"the output {shown(name)!r} has no batch axis", found=str(x), fix=fix)
     net.name = name
     sizes = tuple(n for a, n in zip(x.axes, x.places.shape) if a == "n")
     reference = slots.picked(net, x)

@@ -13,6 +13,8 @@ from ...layers import GRU, LSTM, Flatten, SimpleRNN, Unflatten
 from ...layers.function import Function
 from ..axes.slots import Slots, tensor_of
 from ..axes.values import AxesError, Clock, Lengths, Tensor
+from ..operators.bins import are_bins, in_every_bin
+from ..operators.stilled import inside_every_frame, of_frames
 
 
 class Kind(NamedTuple):
@@ -60,6 +62,12 @@ _ATTRIBUTES = (
 
 def recurrent(net, node, given):
     """(Y, Y_h) or (Y, Y_h, Y_c) of a node; ``given``: what its inputs are, None for those left out."""
+    arguments, again = {"given": tuple(given)}, lambda inner, own: recurrent(inner, node, own["given"])
+    if are_bins(arguments):
+        return in_every_bin(net, arguments, again)
+    if of_frames(given[0]):
+        time = next(k for k, a in enumerate(given[0].axes) if a == "n")
+        return inside_every_frame(net, arguments, again, given[0], time)
     kind, own = KINDS[node.op], node.attributes
     unknown = set(own) - set(_ATTRIBUTES)
     if unknown:

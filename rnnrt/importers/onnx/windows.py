@@ -27,7 +27,7 @@ def framed(net, x):
         place = 2 + x.places.shape[2:].index(1)
         y = framed(net, x.seen(("b", "n", "n"), x.places.squeeze(place)))
         return y.view([*y.axes[:place], "1", *y.axes[place:]])
-    x = tensor_of(net, x) if isinstance(x, Slots) else x
+    x = tensor_of(net, x) or x if isinstance(x, Slots) else x
     if isinstance(x, Tensor) and x.axes == ("b", "1", "f"):
         length = net.signal(x).width
         return net.tensor(net.add(Unflatten, x.reference, length=length), "bft", Clock("", length, 0))

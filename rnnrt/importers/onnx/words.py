@@ -179,14 +179,15 @@ def scaled(x, scale, offset, epsilon):
 
 
 def over_last(x, scale, offset, axis, epsilon):
-    """LayerNormalization, over the last axis."""
+    """LayerNormalization, over the last axis, of frames of several axes over the last of these."""
     if isinstance(x, Tensor) and axis not in (-1, len(x.axes) - 1):
         raise UnsupportedModelError(
             "LayerNormalization is supported over the last axis", found=f"axis={axis}"
         )
     scale = constant(scale, "the scale of a norm")
     offset = constant(offset, "the offset of a norm")
-    return {"x": x, "size": scale.array.size, "scale": scale, "offset": offset, "epsilon": epsilon}
+    size = scale.array.size if isinstance(x, Tensor) else x.places.shape[axis % len(x.axes) :]
+    return {"x": x, "size": size, "scale": scale, "offset": offset, "epsilon": epsilon}
 
 
 def reduction(x, axes, keepdims, noop_with_empty_axes):

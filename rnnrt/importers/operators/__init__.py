@@ -3,6 +3,7 @@
 from . import (  # noqa: F401 (each fills the table)
     activations,
     arithmetic,
+    bins,
     comparisons,
     copies,
     fronts,
@@ -16,6 +17,7 @@ from . import (  # noqa: F401 (each fills the table)
     row_masks,
     stilled,
     transposed,
+    windows,
 )
 from .table import OPERATORS
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Affine, Concatenate, Expand, NotEqual, Reshape, Select, Unflatten
-from ..axes.slots import joined, slots_of, tensor_of
+from ..axes.slots import Slots, joined, slots_of, tensor_of
 from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor, Zeros, shown
 from .layers import repeat_frames
 from .moves import permute
@@ -68,7 +68,7 @@ def expand_as(net, x, other):
 def tile(net, x, times):
     """Every axis so many times, the numbers in their order again and again."""
     if isinstance(x, Constant):
-        return _for_every_row(x, times, expanded=False)
+        return _of_rows_folded(net, x, times) or _for_every_row(x, times, expanded=False)
     x = _with_as_many_axes(net, x, times)
     if _further(x, times, (1,)):
         return _tile_of_slots(net, slots_of(net, x), times)
@@ -172,6 +172,25 @@ def _repeated(net, x, place, count):
     if "f" not in x.axes:
         reference = net.add(Reshape, reference, features=())
     return net.tensor(reference, axes("t"), Clock("", count, 0))
+
+
+def _of_rows_folded(net, x, times):
+    """A parameter of several rows, repeated once for every row of the batch, which makes as many; None of
+    another.
+    """
+    rows = [k for k, n in enumerate(times) if n == Size(("b",))]
+    shape = (1,) * (len(times) - x.array.ndim) + x.array.shape
+    if (
+        len(shape) != len(times)
+        or len(rows) != 1
+        or shape[rows[0]] < 2
+        or list(times).count(1) != len(times) - 1
+    ):
+        return None
+    nothing = net.nothing(x.array.size)
+    reference = net.add(Affine, nothing, scale=np.zeros(x.array.size), offset=x.array.ravel())
+    axes = tuple("bn" if k in rows else "n" for k in range(len(shape)))
+    return Slots(axes, np.arange(x.array.size).reshape(shape), (reference,), (x.array.size,))
 
 
 def _for_every_row(x, sizes, expanded):

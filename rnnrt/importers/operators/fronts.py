@@ -37,12 +37,12 @@ from ...layers import (
     Softmax,
     TimeDistributed,
 )
-from ..axes import slots
+from ..axes import slot_shapes, slots
 from ..axes.slots import Slots, slots_of
 from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
 from .activations import dropout
 from .layers import _arrays
-from .places import axis_of, move_axis, sizes_of, unsqueeze
+from .places import axis_of, move_axis, unsqueeze
 from .table import APART, apply, operator
 
 # ---- frames of bins and channels ---------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _pooled(net, x, kind, windows):
 
 def _over_all(net, x, kind, sizes):
     """Windows over the whole of the last two axes."""
-    if sizes != sizes_of(x)[-2:]:
+    if sizes != x.sizes[-2:]:
         raise UnsupportedModelError(
             "windows of two axes must be numbers, or the sizes of both", found=f"{sizes} of {x}"
         )
@@ -440,7 +440,7 @@ def _common(tensors, arrays):
         shape = np.broadcast_shapes(*(x.places.shape for x in tensors), *(a.shape for a in arrays))
     except ValueError:
         fit = False
-    if not fit or len(shape) != len(axes) or any(n > 1 for a, n in zip(axes, shape) if a != "n"):
+    if not fit or len(shape) != len(axes) or any(n > 1 for a, n in zip(axes, shape) if "n" not in a):
         raise UnsupportedModelError(
             "frames of several axes must have one shape here, or a size of one in its place",
             found=" and ".join([*map(str, tensors), *(str(a.shape) for a in arrays)]),
@@ -550,8 +550,12 @@ def input_of(net, reference, axes, clock: Clock):
 
 def output_of(net, name, x):
     """An output whose frames have several axes, in the program's order."""
-    if "b" not in x.axes:
-        raise UnsupportedModelError("an output must have a batch axis", found=str(x))
+    if x.folded == [0] and net.tells:
+        net.parted.append(name)
+        x = slot_shapes.apart(x)
+    if "b" not in x.axes or x.mixed:
+        fix = "Return it before batch and features are merged." if x.folded else None
+        raise UnsupportedModelError("an output must have a batch axis", found=str(x), fix=fix)
     net.name = name
     features = tuple(n for a, n in zip(x.axes, x.places.shape) if a == "n")
     reference = net.add(Reshape, slots.picked(net, x), features=features)

@@ -8,7 +8,7 @@ import dataclasses
 
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import Conv1D, ConvTranspose1D, Crop1D, First, Last, Reshape, Reverse, Select
-from ..axes.values import AxesError, LengthError, RowEnds, RowNumbers, Size, StateInput, Tensor
+from ..axes.values import AxesError, LengthError, RowEnds, RowNumbers, Size, StateInput, Tensor, Zeros
 from .moves import unsqueeze
 from .recurrence import at_ends
 from .table import operator
@@ -107,6 +107,8 @@ def slice_(net, x, axis=0, start=None, end=None, step=1):
     """The items of an axis from ``start`` up to ``end``."""
     if isinstance(x, StateInput) and axis == 0:
         return item(net, x, slice(start, end, None if step == 1 else step))
+    if isinstance(x, Zeros):
+        return _of_zeros(x, axis, slice(start, end, step))
     position = net.axis(x, axis)
     axis = x.axes[position]
     ends = end is None or end == net.sizes(x)[position] or end == (1 << 63) - 1
@@ -142,6 +144,14 @@ def slice_(net, x, axis=0, start=None, end=None, step=1):
     if axis == "1":
         return x
     return x.view(references=(net.add(Select, x.reference, index=tuple(kept)),))
+
+
+def _of_zeros(x, axis, part):
+    """Part of an axis of zeros."""
+    size, place = x.shape[axis], axis % len(x.shape)
+    if not isinstance(size, int):
+        raise UnsupportedModelError("part of the batch axis cannot be taken", found=f"{part} of {x}")
+    return Zeros((*x.shape[:place], len(range(size)[part]), *x.shape[place + 1 :]))
 
 
 def _cropped(net, x, start, end, step):
@@ -246,6 +256,8 @@ def split(net, x, sizes, axis=0):
 
 
 def _width(net, x, axis):
+    if isinstance(x, Zeros) and isinstance(x.shape[axis], int):
+        return x.shape[axis]
     position = net.axis(x, axis)
     if x.axes[position] == "t" and net.signal(x).length is not None:
         return net.signal(x).length

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import First, Last
-from ..axes import slots
+from ..axes import slot_shapes, slots
 from ..axes.slots import Slots, slots_of
 from ..axes.values import AxesError, Size, Tensor
 from .table import APART, apply
@@ -65,15 +65,8 @@ def _squeeze(net, x, axes=None):
     return x
 
 
-def sizes_of(x):
-    symbols = {"b": "b", "t": ("t", x.clock)}
-    return [
-        n if a == "n" else Size(tuple(symbols[part] for part in a)) for a, n in zip(x.axes, x.places.shape)
-    ]
-
-
 def _shape(net, x, axis=None):
-    sizes = tuple(sizes_of(x))
+    sizes = tuple(x.sizes)
     if net.known and "t" in x.axes:
         length = net.builder.signal(x.references[0]).length
         sizes = tuple(length or n if a == "t" else n for a, n in zip(x.axes, sizes))
@@ -82,7 +75,7 @@ def _shape(net, x, axis=None):
 
 def _flatten(net, x, first=0, last=-1):
     first, last = axis_of(x, first), axis_of(x, last)
-    sizes = sizes_of(x)
+    sizes = x.sizes
     merged = [n for n in sizes[first : last + 1] if n != 1]
     if len(merged) > 1 and "b" in x.axes[first : last + 1]:
         raise UnsupportedModelError(
@@ -93,12 +86,12 @@ def _flatten(net, x, first=0, last=-1):
     if len(merged) > 1 and "t" in x.axes[first : last + 1]:
         return _flatten(net, slots.timeless(net, x), first, last)
     size = merged[0] if len(merged) == 1 else prod(merged)
-    return slots.reshaped(net, x, (*sizes[:first], size, *sizes[last + 1 :]))
+    return slot_shapes.reshaped(net, x, (*sizes[:first], size, *sizes[last + 1 :]))
 
 
 def _unflatten(net, x, axis, sizes):
-    place, own = axis_of(x, axis), sizes_of(x)
-    return slots.reshaped(net, x, (*own[:place], *sizes, *own[place + 1 :]))
+    place, own = axis_of(x, axis), x.sizes
+    return slot_shapes.reshaped(net, x, (*own[:place], *sizes, *own[place + 1 :]))
 
 
 def _select(net, x, axis, index):
@@ -116,7 +109,7 @@ def _select(net, x, axis, index):
 
 def _slice(net, x, axis=0, start=None, end=None, step=1):
     place = axis_of(x, axis)
-    ends = end is None or end == sizes_of(x)[place] or end == (1 << 63) - 1
+    ends = end is None or end == x.sizes[place] or end == (1 << 63) - 1
     if start in (None, 0) and ends and step in (None, 1):
         return x
     plain = slots.tensor_of(net, x) if x.axes[place] == "t" and x.axes.count("n") < 2 else None
@@ -178,7 +171,7 @@ def _expand(net, x, shape):
     sizes = [own if n == -1 else n for own, n in zip(x.places.shape, shape)]
     sizes = [own if isinstance(n, Size) else n for own, n in zip(x.places.shape, sizes)]
     if len(shape) != len(x.axes) or any(
-        n not in (own, sizes_of(x)[k]) and (a != "n" or own != 1)
+        n not in (own, x.sizes[k]) and (a != "n" or own != 1)
         for k, (a, own, n) in enumerate(zip(x.axes, x.places.shape, sizes))
     ):
         raise UnsupportedModelError(
@@ -188,7 +181,7 @@ def _expand(net, x, shape):
 
 
 def _expand_as(net, x, other):
-    return _expand(net, slots_of(net, x), sizes_of(slots_of(net, other)))
+    return _expand(net, slots_of(net, x), slots_of(net, other).sizes)
 
 
 def _repeat_each(net, x, times, axis):
@@ -220,7 +213,7 @@ APART |= {
     "move_axis": move_axis,
     "unsqueeze": unsqueeze,
     "squeeze": _squeeze,
-    "reshape": slots.reshaped,
+    "reshape": slot_shapes.reshaped,
     "flatten": _flatten,
     "unflatten": _unflatten,
     "repeat_each": _repeat_each,

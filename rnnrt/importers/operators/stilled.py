@@ -14,41 +14,40 @@ import dataclasses
 
 import numpy as np
 
-from ...graph import GraphBuilder
 from ...layers import Reshape, TimeDistributed, Unflatten
 from ..axes import slots
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import Clock, Network, Tensor, needed
+from ..axes.values import Clock, Size, Tensor, Zeros, needed
 from .table import OPERATORS, RETRIES, apply
 
 _MERGED = ("bt", "tb")
 
 
-def _mapped(value, function):
+def mapped(value, function):
     """A value, or each of a tuple or a list of them, through ``function``."""
     if type(value) in (tuple, list):
-        return type(value)(_mapped(v, function) for v in value)
+        return type(value)(mapped(v, function) for v in value)
     return function(value)
 
 
-def _tensors(arguments):
+def tensors_in(arguments):
     """The tensors among arguments, in order."""
     found = []
-    _mapped(tuple(arguments.values()), lambda v: found.append(v) if isinstance(v, (Tensor, Slots)) else None)
+    mapped(tuple(arguments.values()), lambda v: found.append(v) if isinstance(v, (Tensor, Slots)) else None)
     return found
 
 
-def _with(arguments, made):
+def exchanged(arguments, made):
     """The arguments with other tensors in place of some: ``made``: {id of the old one: the new one}."""
-    return {name: _mapped(value, lambda v: made.get(id(v), v)) for name, value in arguments.items()}
+    return {name: mapped(value, lambda v: made.get(id(v), v)) for name, value in arguments.items()}
 
 
 def as_plain(net, name, arguments):
     """An operator of tensors with one axis of numbers, which stood among others."""
-    tensors = [x for x in _tensors(arguments) if isinstance(x, Slots)]
-    if tensors and all(x.long < 2 for x in tensors):
+    tensors = [x for x in tensors_in(arguments) if isinstance(x, Slots)]
+    if tensors and all(x.long < 2 and not x.mixed for x in tensors):
         own = lambda: {id(x): dataclasses.replace(tensor_of(net, x), root=x.root) for x in tensors}
-        yield lambda: OPERATORS[name].lower(net, **_with(arguments, own()))
+        yield lambda: OPERATORS[name].lower(net, **exchanged(arguments, own()))
 
 
 # ---- inside every frame ------------------------------------------------------------------------------------
@@ -56,21 +55,30 @@ def as_plain(net, name, arguments):
 
 def inside_frames(net, name, arguments):
     """An operator of one tensor whose rows are batch and time merged, run in every frame by itself."""
-    tensors = _tensors(arguments)
+    tensors = tensors_in(arguments)
     if len(tensors) != 1 or not isinstance(tensors[0], Slots):
         return
     (x,) = tensors
-    rows = next((k for k, a in enumerate(x.axes) if a in _MERGED), None)
+    function = lambda inner, own: apply(inner, name, **own)
     own = [k for k, a in enumerate(x.axes) if a == "n"]
-    if rows is None or len(own) != len(x.axes) - 1 or not 2 <= len(own) <= 3:
+    if not of_frames(x) or not 2 <= len(own) <= 3:
         return
     for time in own if len(own) == 2 else own[:0:-1]:
-        yield lambda time=time: _inside(net, name, arguments, x, rows, time)
+        yield lambda time=time: inside_every_frame(net, arguments, function, x, time)
 
 
-def _inside(net, name, arguments, x, rows, time):
-    inner = Network(net.advice)
-    inner.builder, inner.name, inner.tells = GraphBuilder(), net.name, False
+def of_frames(x):
+    """Whether rows are batch and time merged, with several axes in each."""
+    merged = isinstance(x, Slots) and [a for a in x.axes if a != "n"]
+    return bool(merged) and len(merged) == 1 and merged[0] in _MERGED
+
+
+def inside_every_frame(net, arguments, function, x, time):
+    """What ``function(network, arguments)`` makes of one frame of ``x``, whose axis ``time`` is a sequence,
+    of all of them.
+    """
+    rows = next(k for k, a in enumerate(x.axes) if a in _MERGED)
+    inner = net.beside()
     order = [time, *(k for k, a in enumerate(x.axes) if a == "n" and k != time)]
     sizes = [x.places.shape[k] for k in order]
     places = np.transpose(x.places, [rows, *order])[0]
@@ -87,8 +95,20 @@ def _inside(net, name, arguments, x, rows, time):
         shape = [1 if a != "n" else x.places.shape[k] for k, a in enumerate(axes)]
         own = Slots(axes, numbers.reshape(shape), (frame,), (numbers.size,), clock)
         inner.sequences.setdefault(clock, frame)
-    made = apply(inner, name, **_with(arguments, {id(x): own}))
-    return _mapped(made, lambda value: _out(net, inner, value, reference, x, rows))
+    zeros = {key: mapped(value, lambda v: _zeros_inside(net, v, x)) for key, value in arguments.items()}
+    made = function(inner, exchanged(zeros, {id(x): own}))
+    return mapped(made, lambda value: _out(net, inner, value, reference, x, rows))
+
+
+def _zeros_inside(net, value, x):
+    """Zeros for every frame of ``x`` as those for one."""
+    if not isinstance(value, Zeros):
+        return value
+    merged = (Size(("b", ("t", x.clock))), Size((("t", x.clock), "b")))
+    length = net.builder.signal(x.references[0]).length
+    if length is not None:
+        merged += (Size(("b",), length), *([net.batch * length] if net.batch is not None else []))
+    return Zeros(tuple(Size(("b",)) if n in merged else n for n in value.shape))
 
 
 def _out(net, inner, value, reference, x, rows):
@@ -120,7 +140,7 @@ def _out(net, inner, value, reference, x, rows):
 
 def as_sequence(net, name, arguments):
     """An operator of a tensor without time, which is a sequence to it along one of its axes."""
-    tensors = [x for x in _tensors(arguments) if isinstance(x, Slots)]
+    tensors = [x for x in tensors_in(arguments) if isinstance(x, Slots)]
     if len(tensors) != 1 or not (net.stilled or net.known):
         return
     (x,) = tensors
@@ -128,7 +148,7 @@ def as_sequence(net, name, arguments):
     if x.axes.count("b") != 1 or len(own) != len(x.axes) - 1 or not 2 <= len(own) <= 3:
         return
     for time in own if len(own) == 2 else own[:0:-1]:
-        yield lambda time=time: apply(net, name, **_with(arguments, {id(x): _sequence(net, x, time)}))
+        yield lambda time=time: apply(net, name, **exchanged(arguments, {id(x): _sequence(net, x, time)}))
 
 
 def _sequence(net, x, time):
@@ -151,7 +171,7 @@ def _sequence(net, x, time):
 
 def without_time(net, name, arguments):
     """An operator of sequences of fixed length, some or all of which become numbers."""
-    timed = [x for x in _tensors(arguments) if x.clock is not None and "t" in x.axes]
+    timed = [x for x in tensors_in(arguments) if x.clock is not None and "t" in x.axes]
     plain = [not isinstance(x, Tensor) or not (x.packed or any(x.padding)) for x in timed]
     if not timed or not all(plain):
         return
@@ -165,7 +185,7 @@ def without_time(net, name, arguments):
 
 def _frozen(net, name, arguments, some):
     made = {id(x): slots.timeless(net, slots_of(net, x)) for x in some}
-    return apply(net, name, **_with(arguments, made))
+    return apply(net, name, **exchanged(arguments, made))
 
 
 RETRIES += [as_plain, inside_frames, as_sequence, without_time]

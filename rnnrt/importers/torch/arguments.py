@@ -90,6 +90,12 @@ def numbers_of_axes(x, output_size, return_indices=False):
     return {"x": x, "sizes": tuple(sizes)}
 
 
+def picture_windows(x, kernel_size, dilation=1, padding=0, stride=1):
+    """The windows that torch's unfold takes of the last two axes."""
+    options = {"kernel": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
+    return {"x": x} | {name: pair(value, name, "unfold") for name, value in options.items()}
+
+
 def _of_a_size(kernel_size=None, stride=None, padding=0, **others):
     """The one window of a pool as long as the sequence: the size that forward asks for; None of another."""
     first = lambda n: n[0] if isinstance(n, (tuple, list)) and len(n) == 1 else n

@@ -23,6 +23,7 @@ from .arguments import (
     number_of_frames,
     numbers_of_axes,
     over_features,
+    picture_windows,
     scale_of,
     scaled_norm,
     transposed_convolution,
@@ -33,6 +34,13 @@ x = takes("input|self", "x")
 dim = takes("dim", "axis")
 a, b = takes("input|self", "a"), takes("other", "b")
 memory = harmless("memory_format")
+#: how the windows of a picture lie
+PICTURE_WINDOWS = (
+    takes("kernel_size"),
+    takes("dilation", "dilation", 1),
+    takes("padding", "padding", 0),
+    takes("stride", "stride", 1),
+)
 #: the type a result gets: that of the tensors
 AS_IT_IS = only("dtype", None, Harmless("torch.float32"), Harmless("float32"))
 
@@ -339,6 +347,8 @@ LAYERS = vocabulary(
             only("divisor_override", None),
             prepare=average_windows,
         ),
+        "im2col": Word("unfold2d", x, *PICTURE_WINDOWS, prepare=picture_windows),
+        "unfold": Word("windows", x, takes("dimension", "axis"), takes("size"), takes("step", "step", 1)),
         "adaptive_avg_pool2d": Word(
             "adaptive_average_pool2d", x, takes("output_size"), prepare=numbers_of_axes
         ),

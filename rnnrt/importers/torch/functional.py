@@ -12,9 +12,10 @@ from .arguments import (
     number_of_frames,
     numbers_of_axes,
     over_features,
+    picture_windows,
     scale_of,
 )
-from .aten import AS_IT_IS, x
+from .aten import AS_IT_IS, PICTURE_WINDOWS, x
 
 FUNCTIONAL = vocabulary(
     {
@@ -102,6 +103,7 @@ FUNCTIONAL = vocabulary(
             takes("return_indices", "return_indices", False),
             prepare=max_windows,
         ),
+        "unfold": Word("unfold2d", x, *PICTURE_WINDOWS, prepare=picture_windows),
         "adaptive_max_pool2d": Word(
             "adaptive_max_pool2d",
             x,

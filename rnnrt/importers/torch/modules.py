@@ -245,6 +245,7 @@ MODULES |= {
     "AvgPool1d": _called("avg_pool1d", *_WINDOW, "count_include_pad"),
     "MaxPool2d": _called("max_pool2d", *_WINDOW, "dilation", "return_indices"),
     "AvgPool2d": _called("avg_pool2d", *_WINDOW, "count_include_pad", "divisor_override"),
+    "Unfold": _called("im2col", "kernel_size", "dilation", "padding", "stride"),
     "AdaptiveAvgPool2d": _called("adaptive_avg_pool2d", "output_size"),
     "AdaptiveMaxPool2d": _called("adaptive_max_pool2d", "output_size", "return_indices"),
     "ZeroPad2d": _called("pad", pad="padding"),

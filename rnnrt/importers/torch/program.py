@@ -482,7 +482,7 @@ class Program:
         for position, (name, value) in enumerate(named):
             readable(net, value)
             if isinstance(value, Slots) and value.axes.count("n") < 2:
-                value = tensor_of(net, value)
+                value = tensor_of(net, value) or value
             if isinstance(value, Tensor) and self._is_state(net, value):
                 states.append((position, value))
             elif isinstance(value, (Tensor, Slots)):
