@@ -19,7 +19,7 @@ import hashlib
 import json
 
 from keras_grid_draw import Draw
-from keras_grid_layers import convolutions, fronts, merges, pointwise, pools, shapes
+from keras_grid_layers import convolutions, fronts, merges, pointwise, pools, shapes, transposed_fronts
 from keras_grid_masks import masks
 from keras_grid_recurrent import bidirectional, composed, over_cells, recurrent, time_major
 
@@ -36,6 +36,7 @@ FAMILIES = (
     composed,
     time_major,
     masks,
+    transposed_fronts,
 )
 
 

@@ -294,6 +294,21 @@ def merges(draw, count=1):
 # ---- 2-D fronts --------------------------------------------------------------------------------------------
 
 
+def _before_frames(name, own, shape):
+    """A 2-D layer, frames, then a GRU."""
+    return {
+        "family": name,
+        "inputs": [[shape, "numbers"]],
+        "nodes": [
+            [name, own, ["i0"]],
+            ["BatchNormalization", {}, ["n0"]],
+            ["TimeDistributed", {"layer": layer("Flatten")}, ["n1"]],
+            ["GRU", {"units": 2, "return_sequences": True}, ["n2"]],
+        ],
+        "outputs": ["n0", "n3"],
+    }
+
+
 def fronts(draw, count=1):
     """A 2-D layer over (time, bins, channels), then frames, then a GRU."""
     bins, channels = 8, 2
@@ -331,18 +346,7 @@ def fronts(draw, count=1):
     made += [["LayerNormalization", {}], ["Activation", {"activation": "relu"}], ["LeakyReLU", {}]]
     made += [["PReLU", {"shared_axes": [1, 2]}], ["Dense", {"units": 3}]]
     for (name, own), length in itertools.product(made, (None, 12)):
-        end = ["TimeDistributed", {"layer": layer("Flatten")}, ["n1"]]
-        yield {
-            "family": name,
-            "inputs": [[[length, bins, channels], "numbers"]],
-            "nodes": [
-                [name, own, ["i0"]],
-                ["BatchNormalization", {}, ["n0"]],
-                end,
-                ["GRU", {"units": 2, "return_sequences": True}, ["n2"]],
-            ],
-            "outputs": ["n0", "n3"],
-        }
+        yield _before_frames(name, own, [length, bins, channels])
     for name, keep in itertools.product(("GlobalAveragePooling2D", "GlobalMaxPooling2D"), (False, True)):
         yield {
             "family": name,
@@ -353,3 +357,16 @@ def fronts(draw, count=1):
             ],
             "outputs": ["n1"],
         }
+
+
+def transposed_fronts(draw, count=1):
+    """Conv2DTranspose over (time, bins, channels), as in ``fronts``."""
+    made = []
+    for padding, taps, stride in itertools.product(
+        ("valid", "same"), ((1, 1), (3, 3), (2, 3), (4, 2), (3, 4)), (1, 2, 3)
+    ):
+        own = {"kernel_size": list(taps), "padding": padding, "strides": [1, stride], "filters": 3}
+        made.append(own | draw.few(use_bias=(False,), activation=ACTIVATIONS))
+    made += [{"filters": 2, "kernel_size": [3, 2], "dilation_rate": n} for n in ([2, 1], [1, 2], [2, 2])]
+    for own, length in itertools.product(made, (None, 12)):
+        yield _before_frames("Conv2DTranspose", own, [length, 8, 2])

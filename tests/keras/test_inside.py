@@ -102,6 +102,22 @@ def normalised():
     return keras.Model(x, L.Lambda(lambda v: ops.normalize(v, axis=-1, order=1))(L.Dense(2)(y)))
 
 
+def normalised_small():
+    """Norms below and above the epsilon, given and Keras's own."""
+    x = keras.Input((None, 3))
+    y = L.Lambda(lambda v: ops.normalize(v, axis=-1, epsilon=1.5))(x)
+    z = L.Lambda(lambda v: ops.normalize(v * 2e-8, axis=-1))(x)
+    return keras.Model(x, L.Concatenate()([y, z]))
+
+
+def conditioned():
+    """The first states of an LSTM, both made by one Dense of an input."""
+    x, c = keras.Input((None, 3)), keras.Input((5,))
+    both = L.Dense(4)(L.Lambda(lambda v: ops.tile(ops.expand_dims(v, axis=1), [1, 2, 1]))(c))
+    h, k = L.Lambda(lambda v: v[:, 0])(both), L.Lambda(lambda v: v[:, 1])(both)
+    return keras.Model([x, c], L.RNN(L.LSTMCell(4))(x, initial_state=[h, k]))
+
+
 def attention():
     e, d = keras.Input((9, 3)), keras.Input((6, 3))
     y, z = L.GRU(4, return_sequences=True)(e), L.GRU(4, return_sequences=True)(d)
@@ -144,6 +160,8 @@ CASES = {
     "a class that hands its mask on": (lambda: masked("same"), [(8,)], True, [[(13,)]]),
     "activations of the author's own": (clipped, [(8, 3)], False, [[(13, 3)]]),
     "copies and unit vectors": (normalised, [(8, 3)], False, [[(13, 3)]]),
+    "unit vectors of small ones": (normalised_small, [(8, 3)], False, [[(13, 3)]]),
+    "first states made of an input": (conditioned, [(8, 3), (5,)], False, [[(13, 3), (5,)]]),
     "a class around a network": (
         lambda: called(Residual(keras.Sequential([L.LSTM(4, return_sequences=True), L.Dense(3)])), 1, 7, 3),
         [(7, 3)],
@@ -217,6 +235,13 @@ def test_other_forms_of_a_gru_with_a_softmax(options):
     stream = model.stream(batch_size=3)
     made = [stream.push(given[:, :3]), stream.push(given[:, 3:]), stream.flush()]
     assert np.concatenate(made, 1).tobytes() == model(given).tobytes()
+
+
+def test_an_axis_put_before_the_batch_is_refused_with_what_to_do():
+    c = keras.Input((5,))
+    made = L.Dense(4)(L.Lambda(lambda v: ops.tile(ops.expand_dims(v, axis=0), [2, 1, 1]))(c))
+    with pytest.raises(UnsupportedModelError, match=r"axes in another order .* ops\.expand_dims\(x, 1\)"):
+        rnnrt.from_keras(keras.Model(c, L.Lambda(lambda v: v[0])(made)))
 
 
 def test_a_class_that_makes_another_mask_is_refused():

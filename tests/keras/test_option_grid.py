@@ -44,7 +44,7 @@ def test_networks_of_the_grid_answer_as_keras(sample):
 def test_descriptions_are_the_same_every_time_and_hold_every_layer():
     assert keras_grid.descriptions() == KNOWN and len(KNOWN) > 2000
     held = {name for d in KNOWN for name, *_ in d["nodes"]}
-    own = {"CuDNNGRU", "CuDNNLSTM", "Conv2DTranspose"}  # of Keras before 2.4; in test_fronts.py
+    own = {"CuDNNGRU", "CuDNNLSTM"}  # of Keras before 2.4
     assert {*keras_layers.LAYERS, *recurrent.RECURRENT} - held <= own
 
 

@@ -99,9 +99,7 @@ class Algebra:
         if axes == ["b", "t", "f"] and ones and x.axes[:2] == ("b", "t"):
             return self._of_frames(slots.slots_of(self.net, x))
         if axes not in (["b"], ["b", "t"], ["b", "f"], ["b", "t", "f"]) or len(ones) > 1:
-            raise UnsupportedModelError(
-                "makes axes in an order that is not supported", where=self.context.layer.where, found=str(x)
-            )
+            raise self._out_of_order(x)
         if not ones:
             return reference
         if "f" in axes and "t" not in axes and ones == [1]:  # one frame
@@ -117,14 +115,22 @@ class Algebra:
     def _of_frames(self, x):
         """Frames of several axes; without time the first of them is that of a sequence of fixed length."""
         if x.axes[0] != "b" or "b" in x.axes[1:] or "t" in x.axes[2:]:
-            raise UnsupportedModelError(
-                "makes axes in an order that is not supported", where=self.context.layer.where, found=str(x)
-            )
+            raise self._out_of_order(x)
         reference = slots.picked(self.net, x)
         if x.axes[1] != "t":
             reference = self.net.add(layers.Unflatten, reference, length=x.places.shape[1])
         features = x.places.shape[2:]
         return reference if len(features) == 1 else self.net.add(layers.Reshape, reference, features=features)
+
+    def _out_of_order(self, x):
+        return UnsupportedModelError(
+            "answers with its axes in another order than layers read them",
+            where=self.context.layer.where,
+            expected="(batch, time, features) or (batch, features)",
+            found=str(x),
+            fix="Keep the batch first: add a new axis behind it, ops.expand_dims(x, 1), and take x[:, 0] in "
+            "the place of x[0].",
+        )
 
     def real(self, mask, x, other):
         """``x`` where its mask is real, else the other."""

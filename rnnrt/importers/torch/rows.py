@@ -10,7 +10,6 @@ import functools
 import inspect
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ...errors import UnsupportedModelError
 from .copy import evaluated
@@ -181,6 +180,8 @@ def _run(module, example):
     recurrent layer as its first state), (None, None) where it does not run: without numbers, a forward that
     asks for them ends here.
     """
+    from torch._subclasses.fake_tensor import FakeTensorMode  # loads sympy
+
     states, given = set(), {}
 
     def seen(layer, args, options):

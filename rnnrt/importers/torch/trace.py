@@ -36,6 +36,8 @@ from .verify import compare
 
 #: calls of a program that holds for the example's frames alone, its loops unrolled
 _MOST_CALLS = 4000
+#: operations of a size that torch.export is asked to decide by; those of models are some ten
+_MOST_OPERATIONS = 150
 #: frames more that an input has whose frames no loop is looked for in
 _MORE = 3
 
@@ -178,6 +180,7 @@ def _tensors(value, name):
 
 def _first_that_holds(module, example, shapes):
     """The graph of the first way to trace whose reading the module's own answers confirm."""
+    few = None  # why the program of the example's own number of frames was not read
     held = None  # one of a fixed number of frames, where a later way may be of any
     untraced, refusals, ways, last = None, [], _ways(module, example), _of_own_length(module, example)
     while ways or (last and held is None):
@@ -219,9 +222,11 @@ def _first_that_holds(module, example, shapes):
         except RnnrtError as error:
             if not still and (not optional or kind(module)):
                 refusals.append(error)
+            else:
+                few = few or error
     if held is not None:
         return held
-    raise refusals[0] if refusals else untraced
+    raise refusals[0] if refusals else few if few and isinstance(untraced, _TooLong) else untraced
 
 
 def _ways(module, example):
@@ -384,7 +389,7 @@ def _exported(module, example, batch=None):
         warnings.simplefilter("ignore")
         logging.disable()
         try:
-            with open_lengths(module):
+            with open_lengths(module), _sizes_followed():
                 graph, modules = exported(evaluated(module), example, batch)
             stacked(graph)
             return graph, modules
@@ -392,6 +397,33 @@ def _exported(module, example, batch=None):
             raise _untraceable(error) from error
         finally:
             logging.disable(quiet)
+
+
+@contextlib.contextmanager
+def _sizes_followed():
+    """While it lasts, torch.export gives up on sizes worked out of sizes in more than _MOST_OPERATIONS: it
+    would ask of them for minutes, and seldom find out.
+    """
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv  # loads sympy
+
+    decides = getattr(ShapeEnv, "_evaluate_expr", None)
+    if decides is None:  # another PyTorch: without a bound
+        yield
+        return
+
+    def bounded(self, expression, *args, **options):
+        if getattr(expression, "count_ops", int)() > _MOST_OPERATIONS:
+            raise _TooLong(
+                "forward works out sizes of sizes in more steps than can be followed",
+                fix="Work them out before, and give them as numbers; or import the parts between.",
+            )
+        return decides(self, expression, *args, **options)
+
+    ShapeEnv._evaluate_expr = bounded
+    try:
+        yield
+    finally:
+        ShapeEnv._evaluate_expr = decides
 
 
 def _tensors_held(module):
@@ -463,6 +495,10 @@ class _Traced:
 
 class _Untraceable(UnsupportedModelError):
     """A forward that this way of tracing does not get through."""
+
+
+class _TooLong(_Untraceable):
+    """A forward whose sizes torch.export cannot follow."""
 
 
 def _untraceable(error):
