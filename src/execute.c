@@ -115,6 +115,9 @@ static bool find_final(const struct rnnrt_arena *arena, const struct rnnrt_op *o
     for (int32_t i = 0; i < op->counted; i++)
         exhausted += ready[i] == call->frames && (op->whole || producer_done(arena, op->desc.input[i]));
     call->final = exhausted == op->counted;
+    /* one that never comes: no more will be made of the others, which wait for it */
+    if (exhausted && !call->frames && !arena->every_step && !arena->plan->values[op->desc.input[0]].timed)
+        call->final = true;
     if (!exhausted || call->final || arena->every_step || !arena->plan->values[op->desc.input[0]].timed)
         return true;
     for (int32_t i = 0; i < op->counted; i++)
