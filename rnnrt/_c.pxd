@@ -29,10 +29,10 @@ cdef extern from "rnnrt.h" nogil:
         int32_t kind, inputs, input_size, output_size, timed, units, kernel_size, stride, dilation, groups
         int32_t pad_left, pad_right, same, length, reverse, reset_after, norm, count_padding, per_step, states
         int32_t bins, bin_kernel_size, bin_stride, bin_dilation, bin_pad_left, bin_pad_right
-        int32_t unpacked, masked_output, mask
+        int32_t unpacked, masked_output, mask, causal, adds
         int32_t input[RNNRT_MAX_INPUTS]
         rnnrt_function activation, recurrent_activation
-        float epsilon, value
+        float epsilon, value, masked_score
         const float *weight
         const float *recurrent_weight
         const float *bias

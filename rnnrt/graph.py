@@ -174,10 +174,10 @@ class Graph(Record):
         """
         frames, masks = {layer_of(o.value) for o in self.outputs}, set()
         for layer in reversed(self.layers):
-            inputs = {layer_of(r) for r in layer.inputs}
+            inputs, own = {layer_of(r) for r in layer.inputs}, layer.mask_inputs
             if layer.name in frames:
-                frames |= inputs
-                masks |= {layer_of(r) for r in layer.reads[len(layer.inputs) :]}
+                frames |= {layer_of(r) for r in layer.reads[: len(layer.reads) - len(own)]}
+                masks |= {layer_of(r) for r in own}
             elif layer.name in masks and not (layer.parameters or layer.keeps == "state"):
                 masks |= inputs if layer.kind != "not_equal" else set()  # which makes a mask of numbers
         given = masks - frames
@@ -191,7 +191,7 @@ class Graph(Record):
         """
         made: set[str] = set()
         for layer in reversed(self.layers):
-            made |= {layer_of(r) for r in layer.reads[len(layer.inputs) :]}
+            made |= {layer_of(r) for r in layer.mask_inputs}
             if layer.name in made or layer.kind == "not_equal":
                 made |= {layer_of(r) for r in layer.reads}
         return made

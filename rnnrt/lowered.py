@@ -47,7 +47,7 @@ _WIRING = ("name", "kind", "input")
 _LETTERS = (
     dict.fromkeys(_WORDS, "w")
     | dict.fromkeys(("activation", "recurrent_activation"), "F")
-    | dict.fromkeys(("epsilon", "value"), "f")
+    | dict.fromkeys(("epsilon", "value", "masked_score"), "f")
     | dict.fromkeys(("weight", "recurrent_weight", "projection", "bias", "recurrent_bias"), "a")
     | dict.fromkeys(("gamma", "beta", "mean", "start"), "a")
     | {"index": "n", "inner": "p"}

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import lowering
 from .core_limits import Core, core
 from .errors import NotStreamableError, RnnrtError, UnsupportedModelError
 from .layers import Input
 from .layers.record import Record
 from .plans import Plans
-from .ragged import is_ragged
+from .ragged import any_ragged, is_ragged
 from .tables import table
 
 if TYPE_CHECKING:
@@ -195,11 +196,27 @@ def profile(model: Model[Any], given: tuple[Any, ...], steps: bool, seconds: flo
     each = len(_frames(twin, given)[0]) if steps else 1
     took = np.median(takes, axis=0) / each
     names, core_here = plans.used()[0].names, core(model._plans.isa)
-    layers = tuple(_rows(model._run_graph, names, counts, took, each, core_here))
+    layers = tuple(_rows(_sized(model, given), names, counts, took, each, core_here))
     shapes = ", ".join(_shape(x) for x in given if x is not None)
     what = f"frames of {shapes} one by one" if steps else f"a call with {shapes}"
     call = float(np.median(whole)) / each * 1e-9
     return Profile(what, layers, call, between / each * 1e-9, len(whole), steps, core_here)
+
+
+def _sized(model, given):
+    """The network for the frames of a call, where the work of a frame depends on how many there are."""
+    graph = model._run_graph
+    attending = next((x for x in graph.layers if x.whole_inputs), None)
+    if attending is None:
+        return graph
+    if any_ragged(model._ports.inputs, given):
+        raise UnsupportedModelError(
+            "its work on rows of different length is not counted",
+            where=attending.where,
+            fix="Profile rows of one length.",
+        )
+    frames = model._ports.canonical([*given, *[None] * (len(model.inputs) - len(given))])[2]
+    return lowering.with_length(graph, frames)
 
 
 def _shape(x):

@@ -444,6 +444,33 @@ def softmax(layer, x):
     return e / _sum(e)
 
 
+def attention(layer, queries, keys, values, beside=None):
+    """Row by row and head by head: the scores of every query with every key, softmax over the keys, the
+    values by these weights.
+    """
+    masked_score = -np.inf if layer.masked_score is None else np.float32(layer.masked_score)
+    y = np.zeros(queries.shape[:2] + values.shape[2:], queries.dtype)
+    parts = lambda x: np.split(x, layer.heads, axis=-1)
+    for b in range(len(queries)):
+        hidden = np.zeros((queries.shape[1], keys.shape[1]), bool)
+        more = 0 if beside is None or layer.key_input == "mask" else beside[b].reshape(-1)
+        if beside is not None and layer.key_input == "mask":
+            hidden |= beside[b].reshape(-1) == 0
+        if layer.causal:
+            hidden |= np.triu(np.ones_like(hidden), 1)
+        for q, k, v, made in zip(parts(queries[b]), parts(keys[b]), parts(values[b]), parts(y[b])):
+            if layer.weight is None:
+                score = _product(q, k) * queries.dtype.type(layer.scale)
+            else:
+                sums = apply(layer.activation, q[:, None] + k)
+                score = _affine(layer.weight[None], sums, layer.bias)[..., 0]
+            score = apply(layer.score_activation, score) + more
+            score = np.where(hidden, masked_score, score).astype(y.dtype)
+            with np.errstate(invalid="ignore"):  # where all keys are masked
+                made[:] = _product(softmax(layer, score), v.T)
+    return y
+
+
 # ---- pooling and time --------------------------------------------------------------------------------------
 
 

@@ -80,16 +80,26 @@ def leaders(graph: Graph):
             name = led[name]
         return name
 
+    def together(references):
+        """The leader that the frames of ``references`` have from now on, None where none has one."""
+        known = [leader(led[layer_of(r)]) for r in references if layer_of(r) in led and graph.signals[r].time]
+        if not known:
+            return None
+        first = min(known, key=list(led).index)
+        led.update(dict.fromkeys(known, first))
+        return first
+
     for layer in graph.layers:
         if isinstance(layer, Input):
             led |= {layer.name: layer.name} if layer.time else {}
             continue
         joined = layer.joined_inputs or (1 if layer.keeps == "state" else len(layer.inputs))
         reads = [*layer.inputs[:joined], *layer.reads[len(layer.inputs) :]]
-        known = [leader(led[layer_of(r)]) for r in reads if layer_of(r) in led and graph.signals[r].time]
-        if known:
-            led[layer.name] = min(known, key=list(led).index)
-            led |= dict.fromkeys(known, led[layer.name])
+        if layer.whole_inputs:
+            reads = list(layer.inputs[: layer.whole_inputs])
+            together(layer.inputs[layer.whole_inputs :])
+        if known := together(reads):
+            led[layer.name] = known
     return {name: leader(first) for name, first in led.items()}
 
 

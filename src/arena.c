@@ -164,6 +164,14 @@ static struct rnnrt_arena *make(const struct rnnrt_plan *plan) {
 
 /* ---- in one piece ---- */
 
+/* Floats of scratch of op r that grow with the totals in arena->total. */
+static size_t lengthy_floats(const struct rnnrt_arena *arena, size_t r) {
+    const struct rnnrt_op *op = &arena->plan->ops[r];
+    return op->layer->lengthy
+               ? rnnrt_round_up(op->layer->lengthy(op, arena->plan->kernels, arena->total) + 16, 16)
+               : 0;
+}
+
 /* Floats of the full-length buffers for the totals in arena->total; RNNRT_MOST: too many. */
 static size_t whole_floats(const struct rnnrt_arena *arena, size_t batch) {
     const struct rnnrt_plan *plan = arena->plan;
@@ -174,7 +182,8 @@ static size_t whole_floats(const struct rnnrt_arena *arena, size_t batch) {
         if (arena->total[v] > RNNRT_MOST / 64 / size) return RNNRT_MOST;
         floats += rnnrt_round_up(arena->total[v] * size + 16, 16);
     }
-    return floats;
+    for (size_t r = 0; r < plan->count; r++) floats += lengthy_floats(arena, r);
+    return floats < RNNRT_MOST ? floats : RNNRT_MOST;
 }
 
 /* What an arena in one piece takes, in the order its parts lie in; `whole`: frames of the whole inputs it
@@ -419,6 +428,11 @@ enum rnnrt_status rnnrt_arena_whole(struct rnnrt_arena *arena, const size_t *fra
         value->whole = at;
         if (plan->ops[plan->values[v].op].whole) value->total = arena->total[v];
         at += rnnrt_round_up(arena->total[v] * (size_t)plan->values[v].width * arena->batch + 16, 16);
+    }
+    for (size_t r = 0; r < plan->count; r++) {
+        size_t own = lengthy_floats(arena, r);
+        arena->ops[r].lengthy = own ? at : NULL;
+        at += own;
     }
     return RNNRT_OK;
 }

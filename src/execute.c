@@ -204,6 +204,8 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
     call.run_inner = rnnrt_run_inner;
     call.error = error;
     size_t ready[RNNRT_MAX_INPUTS];
+    call.ready = ready;
+    if (arena->ops[r].lengthy) call.scratch = arena->ops[r].lengthy;
     bool begins = true, queues = op->joins;
     if (op->abreast && gather_abreast(arena, op, &call)) {
         queues = false;

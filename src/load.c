@@ -14,7 +14,7 @@
 enum {
     TABLE_VERSION = 1,
     TAIL = 16,          /* bytes after the table: its size, its CRC-32, the magic */
-    ROW = 64,           /* the table with its tail fills whole rows of so many bytes */
+    ROW = 64,           /* the table with its tail adds whole rows of so many bytes */
     MOST_LAYERS = 4096, /* of one plan: an op is larger than what the file says of it */
     MOST_IN_ALL = 4 * MOST_LAYERS,
 };
@@ -65,12 +65,15 @@ static const struct field {
     FIELD(per_step, INTEGER),
     FIELD(states, INTEGER),
     FIELD(unpacked, INTEGER),
+    FIELD(causal, INTEGER),
+    FIELD(adds, INTEGER),
     WORDS(masked_output, rnnrt_masked_word),
     FIELD(mask, INTEGER),
     FIELD(activation, FUNCTION),
     FIELD(recurrent_activation, FUNCTION),
     FIELD(epsilon, REAL),
     FIELD(value, REAL),
+    FIELD(masked_score, REAL),
     FIELD(weight, ARRAY),
     FIELD(recurrent_weight, ARRAY),
     FIELD(bias, ARRAY),

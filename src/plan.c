@@ -60,7 +60,7 @@ static bool takes_several(int32_t kind) {
     return kind == rnnrt_kind_dense || kind == rnnrt_kind_concatenate || kind == rnnrt_kind_add ||
            kind == rnnrt_kind_multiply || kind == rnnrt_kind_maximum || kind == rnnrt_kind_divide ||
            kind == rnnrt_kind_greater || kind == rnnrt_kind_greater_equal || kind == rnnrt_kind_equal ||
-           kind == rnnrt_kind_where || rnnrt_reads_once(kind);
+           kind == rnnrt_kind_where || kind == rnnrt_kind_attention || rnnrt_reads_once(kind);
 }
 
 static bool consults_mask(const struct rnnrt_layer_desc *desc) {
@@ -288,7 +288,8 @@ enum rnnrt_status rnnrt_plan_make(struct rnnrt_plan **out, const struct rnnrt_la
         plan->next_block = like ? like->block : SIZE_MAX; /* which is no block of any family */
         op->block = family ? plan->next_block : plan->weights->count;
         op->layer = layers[descs[r].kind];
-        op->counted = rnnrt_reads_once(op->desc.kind) && op->desc.inputs ? 1 : op->desc.inputs;
+        bool one = rnnrt_reads_once(op->desc.kind) || rnnrt_reads_whole(op->desc.kind);
+        op->counted = one && op->desc.inputs ? 1 : op->desc.inputs;
         op->joins = op->counted > 1;
         plan->inputs += op->desc.kind == rnnrt_kind_input;
         const char *text = NULL;

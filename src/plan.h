@@ -53,6 +53,7 @@ struct rnnrt_invocation {
     float *y[RNNRT_MAX_OUTPUTS]; /* NULL where nobody reads the slot */
     size_t made[RNNRT_MAX_OUTPUTS]; /* frames written; 0 on entry */
     float *scratch;
+    const size_t *ready;       /* frames of every input that there are: of a layer that reads some whole */
     const int64_t *lengths;    /* (batch) true lengths, or NULL */
     struct rnnrt_pulse *pulse; /* or NULL */
     struct rnnrt_arena *inner; /* time_distributed: where the plan inside runs, by run_inner */
@@ -103,6 +104,9 @@ struct rnnrt_layer_class {
     size_t (*keeps)(const struct rnnrt_op *op, struct rnnrt_kept *kept);
     /* NULL: no scratch, as many frames out as in. */
     void (*measure)(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes);
+    /* Scratch of an op that runs whole and whose need of it grows with the frames of its inputs, in floats;
+     * `total`: frames of every value. NULL: there is none but that of `measure`. */
+    size_t (*lengthy)(const struct rnnrt_op *op, const struct rnnrt_kernels *kernels, const size_t *total);
     /* Frames of slot 0 made once `frames` have come in all; `ended`: and no more will. NULL: one for one. */
     size_t (*due)(const struct rnnrt_op *op, size_t frames, bool ended);
     /* The same as a line, where there is one. NULL: none but that of one for one. */
@@ -335,6 +339,8 @@ static inline size_t rnnrt_bins(const struct rnnrt_op *op) {
 static inline bool rnnrt_reads_once(int32_t kind) {
     return rnnrt_recurrent(kind) || kind == rnnrt_kind_expand;
 }
+/* Whether all it reads after its first input is whole sequences, which have a length of their own. */
+static inline bool rnnrt_reads_whole(int32_t kind) { return kind == rnnrt_kind_attention; }
 /* The input that the state of slot `slot` of a scan starts at, or -1. */
 int32_t rnnrt_scan_start(const struct rnnrt_op *op, size_t slot);
 /* The first mask of the invocation's frame t, one a batch row; NULL: nothing is masked. */

@@ -95,7 +95,7 @@ struct rnnrt_function {
     X(reshape) X(select) X(time_distributed) X(scan) X(concatenate) X(add) X(multiply) \
     X(not_equal) X(maximum) X(divide) X(greater) X(greater_equal) X(equal) X(where) \
     X(feature_max) X(expand) X(first) X(global_sum) X(global_variance) X(crop) \
-    X(pad_constant) X(pad_replicate) X(pad_reflect) X(pad_circular)
+    X(pad_constant) X(pad_replicate) X(pad_reflect) X(pad_circular) X(attention)
 /* clang-format on */
 
 enum rnnrt_kind {
@@ -145,14 +145,18 @@ struct rnnrt_layer_desc {
     int32_t reverse, reset_after, norm, count_padding;
     int32_t per_step, states; /* scan: inputs of its step that are frames, and those that are states */
     int32_t unpacked;         /* recurrent layers: the lengths of a call do not count for it */
+    int32_t causal, adds;     /* attention: keys behind a query, counted from the first frame, are masked; its
+                                 last input is no mask, but is added to the scores */
     int32_t masked_output; /* not RNNRT_UNMASKED: a masked frame changes no state and is no part of a mean, */
     int32_t mask;          /* and this value says which are: one number a frame, 0 where it is masked. rnn,
                               gru, lstm, scan over frames, global_average_pool; else -1 or 0 */
-    struct rnnrt_function activation, recurrent_activation;
+    struct rnnrt_function activation, recurrent_activation; /* attention, whose heads are its groups: of the
+                                            sum of query and key (with a weight), and of the score */
     float epsilon;
+    float masked_score; /* attention: what the score of a masked key is */
     float value; /* not_equal: 1 where any number of the frame is another than this, else 0; pad_constant:
                     the numbers made up; global_variance: taken from the count it divides by; lstm: the bound
-                    of its cells, 0 for none */
+                    of its cells, 0 for none; attention: what a product of query and key is multiplied by */
     const float *weight, *recurrent_weight, *bias, *recurrent_bias, *gamma, *beta, *projection;
     const float *mean;    /* affine: taken from the input first; NULL: nothing is */
     const float *start;   /* where what a layer keeps begins (states side by side; a window: the one frame

@@ -12,6 +12,11 @@ static int32_t leader_of(const struct rnnrt_plan *plan, int32_t r) {
     return r;
 }
 
+/* Makes the clocks of two inputs one. */
+static void join_clocks(struct rnnrt_plan *plan, int32_t own, int32_t other) {
+    plan->ops[own > other ? own : other].leader = own > other ? other : own;
+}
+
 /* Inputs whose frames an op joins are of one clock. What has no frames may be of several, and so may a
  * sequence that is laid out of it at their end. */
 static enum rnnrt_status find_clocks(struct rnnrt_plan *plan) {
@@ -23,7 +28,12 @@ static enum rnnrt_status find_clocks(struct rnnrt_plan *plan) {
             int32_t other = leader_of(plan, plan->ops[value->op].leader), own = leader_of(plan, op->leader);
             if (other < 0 || !value->timed) continue;
             if (own < 0) op->leader = other;
-            else plan->ops[own > other ? own : other].leader = own > other ? other : own;
+            else join_clocks(plan, own, other);
+        }
+        for (int32_t i = 2; rnnrt_reads_whole(op->desc.kind) && i < op->desc.inputs; i++) {
+            int32_t own = leader_of(plan, plan->ops[plan->values[op->desc.input[1]].op].leader),
+                    other = leader_of(plan, plan->ops[plan->values[op->desc.input[i]].op].leader);
+            if (own >= 0 && other >= 0) join_clocks(plan, own, other);
         }
     }
     size_t input = 0;
@@ -88,7 +98,7 @@ static bool runs_backward(const struct rnnrt_op *op) {
 
 /* Whether its first frame out needs the last one in. */
 static bool needs_all(const struct rnnrt_op *op) {
-    return runs_backward(op) || op->desc.kind == rnnrt_kind_pad_circular;
+    return runs_backward(op) || op->desc.kind == rnnrt_kind_pad_circular || rnnrt_reads_whole(op->desc.kind);
 }
 
 /* Whether it is one cell over frames: what a direction of a bidirectional layer is. */
@@ -340,7 +350,10 @@ int32_t rnnrt_plan_obstacle(const struct rnnrt_plan *plan, bool every_step, cons
         if (runs_backward(&plan->ops[r])) return (int32_t)r;
     *text = "begins with the last frames, which are known only when the sequence is over";
     for (size_t r = 0; r < plan->count; r++)
-        if (needs_all(&plan->ops[r])) return (int32_t)r;
+        if (plan->ops[r].desc.kind == rnnrt_kind_pad_circular) return (int32_t)r;
+    *text = "attends to frames that are known only when the sequence is over";
+    for (size_t r = 0; r < plan->count; r++)
+        if (rnnrt_reads_whole(plan->ops[r].desc.kind)) return (int32_t)r;
     for (size_t r = 0; r < plan->count; r++) {
         const struct rnnrt_op *op = &plan->ops[r];
         *text = "has a different fixed length from the inputs its frames are joined with, so they cannot be "

@@ -69,6 +69,16 @@ def cell(layer, frames):
     return products * frames, others * frames
 
 
+def attention(layer, x, y, pairs):
+    """Of every query with every key: a score, what a softmax does to it, and its part in the values."""
+    if layer.weight is None:
+        score = layer.heads * (layer.scale != 1)
+    else:
+        score = x.width * (1 + (layer.activation.name != "linear")) + (layer.bias is not None)
+    score += layer.heads * (4 + (layer.score_activation.name != "linear") + len(layer.inputs) - 3)
+    return pairs * (x.width + y.width), pairs * score
+
+
 def inside(graph):
     """All layers of a graph inside a layer, whose frames are its own."""
     found = [by_hand(x, graph) for x in graph.layers if not isinstance(x, L.Input)]
@@ -96,6 +106,8 @@ def by_hand(layer, graph):
             return np.multiply(inside(layer.graph), made)
         case "softmax" | "log_softmax":
             return 0, 5 * numbers
+        case "attention":
+            return attention(layer, x, y, made * graph.signals[layer.inputs[1]].length)
         case "layer_normalization":
             return 0, norm(layer, numbers)
         case "batch_normalization":

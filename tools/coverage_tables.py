@@ -37,10 +37,6 @@ CONTROL = {"If", "Loop", "Scan"}
 GRID = Path(__file__).with_name("grid_counts.json")
 #: The options of the grid that are refused: what the error says -> (the option, what to do).
 REFUSED = {
-    r"(Attention|AdditiveAttention) is supported where the query is one frame": (
-        "Keras: `Attention` and `AdditiveAttention` of every query, at an open length",
-        "Give the model's input a fixed length: `keras.Input((100, 8))`.",
-    ),
     r"a mask of the values .* Keras 3 before 3\.12": (
         "Keras 3.0 to 3.11: `Attention` and `AdditiveAttention` over masked values",
         "Load the model with Keras 3.12 or later and save it again.",

@@ -4,6 +4,8 @@
 #ifndef RANDOM_PLANS_H
 #define RANDOM_PLANS_H
 
+#include <math.h>
+
 static int chance(int percent) { return below(100) < percent; }
 
 static float *numbers(size_t count) { /* exactly as many as asked for, so that a read beyond is seen */
@@ -198,6 +200,19 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
             desc->input[desc->inputs] = v < 0 || (width != in && chance(95)) ? desc->input[0] : v;
         }
         break;
+    case rnnrt_kind_attention:
+        for (desc->inputs = 1; desc->inputs < 4; desc->inputs++) {
+            int32_t v = a_value(m, timed, &width);
+            bool value = desc->inputs == 2, fits = width == (desc->inputs == 3 ? 1 : in) || value;
+            if (desc->inputs == 3 && (v < 0 || !fits)) break;
+            desc->input[desc->inputs] = v < 0 || (!fits && chance(95)) ? desc->input[0] : v;
+            if (value && v >= 0) desc->output_size = width;
+        }
+        desc->groups = 1 + (chance(30) ? below(3) : 0);
+        desc->causal = chance(20), desc->adds = chance(40);
+        desc->value = number(), desc->masked_score = chance(60) ? -INFINITY : number();
+        desc->recurrent_activation = chance(70) ? (struct rnnrt_function){RNNRT_LINEAR, 0} : any_function();
+        break;
     case rnnrt_kind_concatenate:
     case rnnrt_kind_add:
     case rnnrt_kind_multiply:
@@ -220,7 +235,8 @@ static void spoil(struct rnnrt_layer_desc *desc) {
                         &desc->pad_left,    &desc->pad_right,     &desc->same,         &desc->length,
                         &desc->reverse,     &desc->norm,          &desc->per_step,     &desc->states,
                         &desc->mask,        &desc->masked_output, &desc->bins,         &desc->bin_kernel_size,
-                        &desc->bin_stride,  &desc->bin_dilation,  &desc->bin_pad_left, &desc->bin_pad_right};
+                        &desc->bin_stride,  &desc->bin_dilation,  &desc->bin_pad_left, &desc->bin_pad_right,
+                        &desc->input[2],    &desc->input[3]};
     int32_t *spoiled = field[below(sizeof field / sizeof *field)];
     if (chance(25)) {
         desc->reverse = !desc->reverse;
@@ -273,6 +289,10 @@ static void give_arrays(struct made_plan *m, struct rnnrt_layer_desc *desc) {
     case rnnrt_kind_layer_normalization:
         desc->gamma = array_of(m, in, 1), desc->beta = array_of(m, in, 1);
         desc->mean = chance(50) ? array_of(m, in, 1) : NULL;
+        break;
+    case rnnrt_kind_attention:
+        if (chance(40)) desc->weight = array_of(m, in, 1), desc->bias = chance(50) ? array_of(m, 1, 1) : NULL;
+        else desc->activation = (struct rnnrt_function){RNNRT_LINEAR, 0};
         break;
     case rnnrt_kind_select:
         if (m->index || desc->output_size < 1 || desc->output_size > 1 << 16 || desc->input_size < 1) break;

@@ -50,7 +50,8 @@ cdef describe_settings(desc, rnnrt_layer_desc *to):
     to.per_step, to.states = desc.get("per_step", 0), desc.get("states", 0)
     to.unpacked = desc.get("unpacked", 0)
     to.mask, to.masked_output = desc.get("mask", -1), desc.get("masked_output", 0)
-    to.value = desc.get("value", 0.0)
+    to.value, to.masked_score = desc.get("value", 0.0), desc.get("masked_score", 0.0)
+    to.causal, to.adds = desc.get("causal", 0), desc.get("adds", 0)
     name, parameter = desc.get("activation", ("linear", 0.0))
     to.activation.name, to.activation.parameter = function_number[name], parameter
     name, parameter = desc.get("recurrent_activation", ("linear", 0.0))

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .activation import Activation, LogSoftmax, Softmax
+from .attention import Attention
 from .base import Layer, TensorSpec
 from .conv import Conv1D, Conv2D, ConvTranspose1D
 from .dense import Dense, Embedding
@@ -38,6 +39,7 @@ __all__ = [
     "Activation",
     "Add",
     "Affine",
+    "Attention",
     "AveragePool1D",
     "BatchNormalization",
     "Concatenate",

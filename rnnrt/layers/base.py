@@ -119,6 +119,8 @@ class Layer(Record):
     arrays: ClassVar[tuple[str, ...]] = ()
     #: So many inputs, the first ones, reach the engine side by side as one sequence.
     joined_inputs: ClassVar[int] = 0
+    #: From this input on they are whole sequences beside those before, with a length of their own; 0: none.
+    whole_inputs: ClassVar[int] = 0
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -263,6 +265,11 @@ class Layer(Record):
         """References to all it reads: ``inputs``, then the mask it consults."""
         mask: str | None = getattr(self, "mask", None)
         return self.inputs if mask is None else (*self.inputs, mask)
+
+    @property
+    def mask_inputs(self) -> tuple[str, ...]:
+        """References of ``reads`` that are masks."""
+        return self.reads[len(self.inputs) :]
 
     def reading(self, references: Sequence[str]) -> Layer:
         """The same layer with other ``reads``; itself where they are the same."""

@@ -69,7 +69,8 @@ struct rnnrt_kernels {
 
     /* y = function(x), n numbers; x and y may be the same. */
     void (*activate)(struct rnnrt_function function, size_t n, const float *x, float *y);
-    /* y = softmax of each row of n, or its logarithm x - max - log(sum of e^(x - max)). */
+    /* y = softmax of each row of n, or its logarithm x - max - log(sum of e^(x - max)); x and y may be the
+     * same unless it is the logarithm. */
     void (*softmax)(bool logarithm, size_t n, size_t rows, const float *x, float *y);
     /* y = gamma (x - mean) / sqrt(variance + epsilon) + beta for each row of n; gamma, beta may be NULL; x
      * and y may be the same. */

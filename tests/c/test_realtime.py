@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_HERE = 77
 WARN = ["-std=gnu11", "-g1", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'src'}"]
 #: They read their input from its end; everything else is stepped.
-WHOLE = {"reverse", "pad_circular"}
+WHOLE = {"reverse", "pad_circular", "attention"}
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"),

@@ -61,7 +61,7 @@ def test_an_option_that_changes_the_answer_is_refused_by_name(name, layer, optio
     "class_name",
     [
         "Lambda",
-        "MultiHeadAttention",
+        "GroupQueryAttention",
         "GaussianBlur",
         "Conv3DTranspose",
         "ConvLSTM1D",
@@ -95,12 +95,12 @@ def test_a_function_of_tensorflow_on_layers_outputs_is_named_with_the_layers_tha
 def test_all_unsupported_layers_are_named_and_the_largest_part_between_them():
     def change(config):
         find(config, "spatial_dropout1d").update(class_name="Lambda")
-        find(config, "dropout").update(class_name="MultiHeadAttention")
+        find(config, "dropout").update(class_name="GroupQueryAttention")
 
     data = with_config(file(CLASSIFIER), change)
     with pytest.raises(
         UnsupportedModelError,
-        match=r"'spatial_dropout1d' \(Lambda\), 'dropout' \(MultiHeadAttention\)"
+        match=r"'spatial_dropout1d' \(Lambda\), 'dropout' \(GroupQueryAttention\)"
         r".*inputs=\['spatial_dropout1d'\], outputs=\['lstm'\]",
     ):
         importer.read(data)

@@ -78,6 +78,25 @@ def softmax_over_time(b, x, r):
     return b.add(L.GlobalSum, "pooled", b.add(L.Multiply, "weighted", y, e))
 
 
+def attention(queries=6, additive=False, masked=False, **fields):
+    """Attention of an LSTM's frames to those of a convolution."""
+
+    def build(b, x, r):
+        q = recurrent(b, x, r, L.LSTM, queries)
+        frames = conv(b, x, r, 10, 3, padding=(1, 1), name="frames")
+        k = dense(b, frames, r, queries)
+        own = dict(fields)
+        if additive:
+            own |= {"weight": weights(r, queries), "bias": weights(r, 1), "activation": "tanh"}
+        beside = ()
+        if masked:
+            told = b.add(L.Select, "told", frames, index=(0,))
+            beside = (b.add(L.Activation, "real", told, activation=("above", -0.2)),)
+        return b.add(L.Attention, "attention", q, k, frames, *beside, **own)
+
+    return build
+
+
 def statistics(b, x, r):
     y = conv(b, x, r, 5, 3, activation="tanh")
     over = [

@@ -343,6 +343,19 @@ case("residual", networks.residual, features=6)
 case("joins", networks.joins, features=4)
 case("squeeze_excite", networks.squeeze_excite, streams=False)
 case("softmax_over_time", networks.softmax_over_time, streams=False)
+for _name, _fields in {
+    "product": {},
+    "scaled": {"scale": 0.3, "queries": 33},
+    "heads": {"heads": 2, "scale": 2**-0.5, "queries": 16},
+    "one_feature": {"queries": 1},
+    "causal": {"causal": True, "scale": 0.5},
+    "masked": {"masked": True, "masked_score": -1e9},
+    "added": {"masked": True, "key_input": "added", "heads": 2},
+    "function": {"score_activation": "sigmoid"},
+    "sum": {"additive": True},
+    "sum_130": {"additive": True, "queries": 130, "score_activation": "sigmoid", "causal": True},
+}.items():
+    case(f"attention_{_name}", networks.attention(**_fields), streams=False)
 case("statistics", networks.statistics)
 case("difference", networks.difference)
 case("crop", layer(L.Crop1D, before=2, after=3), features=18)

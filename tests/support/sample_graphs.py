@@ -13,6 +13,7 @@ from rnnrt.layers import (
     Activation,
     Add,
     Affine,
+    Attention,
     AveragePool1D,
     BatchNormalization,
     Concatenate,
@@ -168,6 +169,8 @@ def graph_with_every_layer():
         recurrent_activation="hard_sigmoid",
     )
     real = b.add(NotEqual, "mask", h, value=0.5)
+    for fields in ({"heads": 2, "causal": True, "masked_score": -9.0}, {"weight": normal(4), "bias": [0.5]}):
+        h = b.add(Attention, "attention", h, h, h, real, scale=0.5, **fields)
     h = b.add(
         LSTM,
         "lstm",

@@ -28,11 +28,12 @@ class _Lstm(nn.Module):
         self.rnn, self.fc = nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 2)
 
 
-@refused("only where one side has one row")
-class Attention(_Lstm):
+@refused("the weights of two sequences of open length cannot be an answer")
+class WeightsOfAttention(_Lstm):
     def forward(self, x):
         out, _ = self.rnn(x)
-        return torch.bmm(torch.softmax(torch.bmm(out, out.transpose(1, 2)), -1), out)
+        weights = torch.softmax(torch.bmm(out, out.transpose(1, 2)), -1)
+        return torch.bmm(weights, out), weights
 
 
 @refused("softmax is supported over the features and over time")

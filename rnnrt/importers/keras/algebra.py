@@ -12,9 +12,10 @@ import dataclasses
 import numpy as np
 
 from ... import layers
-from ...errors import UnsupportedModelError
+from ...errors import ModelFileError, UnsupportedModelError
 from ...layers import Function
 from ..axes import slots
+from ..axes.scores import Scores
 from ..axes.slots import Slots
 from ..axes.values import Clock, Constant, Network, Tensor
 from ..operators.table import apply
@@ -37,6 +38,8 @@ class Algebra:
         self.inputs = [self.tensor(r) for r in references]
 
     def tensor(self, reference):
+        if isinstance(reference, Scores):
+            return reference
         if isinstance(reference, (Tensor, Slots)):  # another function's, its frames counted anew
             if reference.clock is None:
                 return reference
@@ -71,6 +74,8 @@ class Algebra:
     def answer(self, x):
         """What a function gives: a reference, or a Pending where the tensor has axes that only another
         function may read."""
+        if isinstance(x, Scores):
+            return Pending(self, x)
         if isinstance(x, Slots):
             odd = x.axes[:2] != ("b", "t") or "t" in x.axes[2:]
         else:
@@ -79,6 +84,8 @@ class Algebra:
 
     def reference(self, x):
         """A tensor as Keras has it: its axes batch, time, features in this order."""
+        if isinstance(x, Scores):
+            raise x.as_an_answer(ADVICE["length"]).at(self.context.layer.where)
         reference = self._reference(x)
         if isinstance(x, Tensor) and x.truth:
             self.context.truths.add(reference)
@@ -229,7 +236,10 @@ def _dot(context, a, b):
     """The sum of products over one axis of each, of unit vectors where ``normalize``."""
     algebra = Algebra(context, (a, b))
     axes = context.config.integers("axes")
-    places = [algebra.net.axis(x, n) for x, n in zip(algebra.inputs, axes * 2 if len(axes) == 1 else axes)]
+    axes = axes * 2 if len(axes) == 1 else axes
+    places = [
+        x.axis(n) if isinstance(x, Scores) else algebra.net.axis(x, n) for x, n in zip(algebra.inputs, axes)
+    ]
     tensors = list(algebra.inputs)
     if context.config.flag("normalize", False):
         tensors = [
@@ -247,7 +257,16 @@ def _dot(context, a, b):
     made = algebra.do("einsum", equation=f"{','.join(spelled)}->{output}", tensors=tuple(tensors))
     if len(output) == 1:  # Keras keeps an axis
         made = algebra.do("unsqueeze", x=made, axis=1)
-    return algebra.reference(made)
+    return Pending(algebra, made) if isinstance(made, Scores) else algebra.reference(made)
+
+
+def scores_through(context, x, function):
+    """Scores through an activation: "softmax" of the last axis, or a Function of each."""
+    algebra = Algebra(context, (x,))
+    if function == "softmax":
+        return algebra.answer(algebra.do("softmax", x=x, axis=-1))
+    values = dict(zip(layers.FUNCTIONS[function.name], function.parameters))
+    return algebra.answer(algebra.do(function.name, x=x, **values))
 
 
 def _relu(context, x):
@@ -281,7 +300,7 @@ def _softmax(context, x):
             where=context.layer.where,
             found=f"the mask of {context.masks[0].where}",
         )
-    return algebra.reference(algebra.do("softmax", x=algebra.inputs[0], axis=axes[0]))
+    return algebra.answer(algebra.do("softmax", x=algebra.inputs[0], axis=axes[0]))
 
 
 def _up_sampling1d(context, x):
@@ -428,15 +447,8 @@ class _Attention:
 
 
 def _of_every_query(attention, query, value, key):
-    """Attention of a sequence of queries to one of keys, of fixed lengths."""
+    """Attention of a sequence of queries to one of keys."""
     do, net = attention.algebra.do, attention.algebra.net
-    if None in [net.signal(x).length for x in (query, key)]:
-        raise UnsupportedModelError(
-            "is supported where the query is one frame, or queries and keys have a fixed length",
-            where=attention.context.layer.where,
-            found=f"queries {net.signal(query)} and keys {net.signal(key)}",
-            fix=ADVICE["length"],
-        )
     if attention.mode == "dot":
         score = do("einsum", equation="bqd,bkd->bqk", tensors=(query, key))
         score = attention._times(score, "scale") if attention.scaled else score
@@ -463,6 +475,48 @@ def _attention(context, query, value, key=None):
     return attention.answer(do("reduce_sum", x=do("multiply", a=weight, b=value), axes=1, keep=True))
 
 
+def _multi_head_attention(context, query, value, key=None):
+    """Attention in heads between four products of frames."""
+    config, arrays = context.config, context.arrays
+    heads, size = config.integer("num_heads"), config.integer("key_dim")
+    values = config.integer("value_dim", size)
+    config.harmless("dropout", "seed", "output_shape", "query_shape", "key_shape", "value_shape")
+    config.only("use_gate", False)
+    config.only("sliding_window", None)
+    config.only("attention_axes", None, [1], (1,))
+    config.only("flash_attention", None, False, True)
+    biased = config.flag("use_bias", True)
+
+    def product(x, part, *shape):
+        kernel, bias = arrays.get(part, {}).get("kernel"), arrays.get(part, {}).get("bias")
+        if np.shape(kernel) != shape and np.shape(kernel)[:-1] != shape or (bias is None) == biased:
+            raise ModelFileError(
+                f"the arrays of {part} do not fit the options",
+                where=context.layer.where,
+                expected=str(shape),
+                found=str(np.shape(kernel)),
+            )
+        width = context.width(x)
+        fields = {"weight": np.reshape(kernel, (width, -1)).T}
+        fields |= {"bias": np.ravel(bias)} if biased else {}
+        return context.add(layers.Dense, x, suffix=f".{part.removesuffix('_dense')}", **fields)
+
+    if not all(context.builder.signal(x).time for x in (query, value)):
+        raise UnsupportedModelError("is supported between sequences", where=context.layer.where)
+    key = value if key is None else key
+    rows = [
+        product(query, "query_dense", context.width(query), heads, size),
+        product(key, "key_dense", context.width(key), heads, size),
+        product(value, "value_dense", context.width(value), heads, values),
+    ]
+    fields = {"heads": heads, "scale": size**-0.5}
+    made = context.add(layers.Attention, *rows, suffix=".attention", **fields)
+    return product(made, "output_dense", heads, values)
+
+
+#: Those that read the scores of two sequences of open length.
+OF_SCORES = ("Activation", "Dot", "Softmax")
+
 #: Keras's layers -> f(context, references).
 ALGEBRA = {
     "Maximum": _extreme_of("maximum"),
@@ -479,4 +533,5 @@ ALGEBRA = {
     "AdaptiveMaxPooling1D": _adaptive("adaptive_max_pool"),
     "Attention": _attention,
     "AdditiveAttention": _attention,
+    "MultiHeadAttention": _multi_head_attention,
 }

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from ... import layers
 from ...errors import UnsupportedModelError
-from ..axes.slots import Slots
-from ..axes.values import Constant, Size, Tensor
+from ..axes.scores import VALUES
+from ..axes.values import Constant, Size
 from .algebra import Algebra
 
 
@@ -19,7 +19,7 @@ def _operands(context, references):
     def filled(argument):
         if isinstance(argument, (Constant, slice, type(...))):  # of a live call
             return argument
-        if isinstance(argument, (Tensor, Slots)):
+        if isinstance(argument, VALUES):
             return next(left)
         if isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__":
             return next(left)

@@ -16,7 +16,8 @@ import numpy as np
 
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from .algebra import ALGEBRA, layer_norm_of_frames, prelu_of_frames
+from ..axes.scores import Scores
+from .algebra import ALGEBRA, layer_norm_of_frames, prelu_of_frames, scores_through
 from .config import Config, Description, Version, layer_activation
 from .fronts import FRONTS, check_copies, normalized, normalized_over
 from .masks import Mask, Masks
@@ -394,6 +395,8 @@ def _activation(context, x):
     function = layer_activation(
         Description(context.layer.class_name, context.layer.name, options), context.version
     )
+    if isinstance(x, Scores):
+        return scores_through(context, x, function)
     return (
         context.of_a_frame(function, x)
         if isinstance(function, str)

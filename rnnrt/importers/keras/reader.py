@@ -16,9 +16,10 @@ from os import PathLike
 from ... import layers
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...passes import masked
+from ..axes.scores import Scores
 from . import truth
 from .advice import advise
-from .algebra import Pending
+from .algebra import OF_SCORES, Pending
 from .config import Config, Description
 from .cut import Cut
 from .files import KerasModel, described_by, open_model
@@ -289,7 +290,9 @@ class Importer:
         context.options = dict(options)
         function = layer.operation or kind in TENSORFLOW
         references = [
-            own.pending.tensor if function and own.pending else self.reference(own, kind == "Embedding")
+            own.pending.tensor
+            if own.pending and (function or kind in OF_SCORES and isinstance(own.pending.tensor, Scores))
+            else self.reference(own, kind == "Embedding")
             for own in map(_itself, tensors)
         ]
         if kind == "TimeDistributed" and not layer.operation:

@@ -20,8 +20,9 @@ import numpy as np
 from ... import reference
 from ...errors import RnnrtError, UnsupportedModelError, require
 from ...layers import Input, Reshape
+from ..axes.scores import VALUES, Scores
 from ..axes.slots import Slots
-from ..axes.values import Constant, Network, Tensor
+from ..axes.values import Constant, Network
 from .algebra import ADVICE, Algebra
 from .config import Description, describe
 from .functions import OPERATIONS
@@ -84,7 +85,7 @@ class Tracer:
 
     def placed(self, value):
         """A value as a reference of the graph."""
-        if not isinstance(value, (Tensor, Slots)):
+        if not isinstance(value, VALUES):
             raise UnsupportedModelError("gives a number that no input decides", where=self.where)
         return self._algebra("value", ()).placed(value)
 
@@ -96,6 +97,11 @@ class Tracer:
         """The symbolic tensor that stands for a value."""
         if isinstance(value, Constant):
             return self.keras.KerasTensor(value.array.shape, dtype=str(value.array.dtype))
+        if isinstance(value, Scores):
+            lengths = {a: self.net.builder.signal(r).length for a, r in value.references.items()}
+            sizes = zip(value.axes, value.sizes())
+            shape = [lengths.get(a, None if a == "b" else n) for a, n in sizes]
+            return self.keras.KerasTensor(shape, dtype="float32")
         if isinstance(value, Slots):
             length = self.net.builder.signal(value.references[0]).length
             named = {"b": None, "t": length}
@@ -146,7 +152,7 @@ class Tracer:
         def stand(value):
             if isinstance(value, (list, tuple)):
                 return type(value)(map(stand, value))
-            if not isinstance(value, (Tensor, Slots, Constant)):
+            if not isinstance(value, (*VALUES, Constant)):
                 return value
             symbol = self._symbol(value)
             known[id(symbol)] = value
@@ -241,7 +247,7 @@ class Tracer:
         operation = node.operation
         arguments = [self._value(a, known) for a in node.arguments.args]
         options = {k: v for k, v in node.arguments.kwargs.items() if v is not None and k != "training"}
-        tensors = [v for v in self.keras.tree.flatten(arguments) if isinstance(v, (Tensor, Slots))]
+        tensors = [v for v in self.keras.tree.flatten(arguments) if isinstance(v, VALUES)]
         if not tensors:
             plain = self.keras.tree.map_structure(
                 lambda v: v.array if isinstance(v, Constant) else v, arguments
@@ -280,7 +286,7 @@ class Tracer:
         if layer is None or layer.custom or layer.class_name not in known:
             return self.keras.tree.flatten(self.call(made, arguments, named))
         flat = self.keras.tree.flatten(arguments)
-        if named or not all(isinstance(v, (Tensor, Slots)) for v in flat):
+        if named or not all(isinstance(v, VALUES) for v in flat):
             raise UnsupportedModelError("is called with numbers beside tensors", where=layer.where)
         arrays = tree_of(layer, made, self.where)
         references = [self.placed(v) for v in flat]

@@ -190,6 +190,10 @@ def _slots(layer, count):
             return _named(*scale, *(("concat_score_weight",) if config.get("score_mode") == "concat" else ()))
         case "AdditiveAttention":
             return _named("scale") if config.get("use_scale", True) else []
+        case "MultiHeadAttention":
+            parts = [f"{part}_dense" for part in ("query", "key", "value", "output")]
+            own = _named("kernel", bias=config)
+            return [s.inside(part, tracked=(f"_{part}",)) for part in parts for s in own]
         case "LayerNormalization":
             return _named("gamma") if config.get("rms_scaling") else _scaled(config)
         case "RNN":

@@ -456,6 +456,7 @@ ATTRIBUTES = {
     "Clip": "min max",
     "Gemm": "alpha beta transA transB",
     "DequantizeLinear": "axis block_size output_dtype",
+    "Einsum": "equation",
     "HardSigmoid": "alpha beta",
     "Pad": "mode pads paddings value",
     "SplitToSequence": "axis keepdims",

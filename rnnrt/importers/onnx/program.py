@@ -39,6 +39,7 @@ from .operands import (
 from .patterns import lifted
 from .quantised import as_floats
 from .recurrent import KINDS, recurrent
+from .scores import einsum, holds_scores, of_scores
 from .words import ACTIVATIONS, WORDS
 
 ADVICE = {
@@ -430,6 +431,10 @@ class Reader:
                 f"the operator {shown(node.op)} is not supported", fix=_WAYS_OUT.get(node.op, _WITHOUT)
             )
         check_attributes(node, WORDS)
+        if holds_scores(given):
+            return [of_scores(net, node, given)]
+        if node.op == "Einsum":
+            return [einsum(net, node.attributes, *given)]
         if node.op == "Split":
             return moves.split(net, node.attributes, len(node.outputs), *given)
         if node.op in MOVES:
@@ -466,7 +471,7 @@ class Reader:
             if node.op == "BatchNormalization" and len(getattr(given[0], "axes", ())) == 4:
                 read = [slots_of(net, given[0]), *given[1:]]
             elif not (is_apart(read) and word.operator in _OF_PICTURES):
-                read = _settled(net, read)
+                read = given if node.op == "MatMul" and is_apart(given) else _settled(net, read)
             made = word.lower(net, node.op, word.bind(node.op, read, own))
         made = made if isinstance(made, tuple) else (made,)
         if restore:

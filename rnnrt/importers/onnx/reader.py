@@ -9,6 +9,7 @@ from ...format.reading import path_text, read_whole
 from ...graph import Graph
 from ...layers import Reshape
 from ..axes import slots
+from ..axes.scores import Scores
 from ..axes.slots import Slots
 from ..axes.values import Tensor
 from ..carried import carried, proposed_states
@@ -109,6 +110,8 @@ def _metadata(file, said, reader, net, constants):
 
 def _output(net, name, x):
     """A value as an output of the graph, with the axes that the file gives it."""
+    if isinstance(x, Scores):
+        raise x.as_an_answer(net.advice["length"]).at(f"the output {shown(name)!r}")
     if not isinstance(x, (Tensor, Slots)):
         raise UnsupportedModelError(f"the output {shown(name)!r} is not made of an input", found=str(x))
     if net.unbatched and isinstance(x, Tensor) and "b" not in x.axes:

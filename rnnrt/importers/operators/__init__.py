@@ -3,6 +3,7 @@
 from . import (  # noqa: F401 (each fills the table)
     activations,
     arithmetic,
+    attention,
     bins,
     comparisons,
     copies,
@@ -19,6 +20,8 @@ from . import (  # noqa: F401 (each fills the table)
     transposed,
     windows,
 )
-from .table import OPERATORS
+from .table import OPERATORS, RETRIES
+
+RETRIES.append(attention.scores_of_two)  # the last: what is read as numbers of a frame may go anywhere
 
 __all__ = ["OPERATORS"]

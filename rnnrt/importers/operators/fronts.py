@@ -431,6 +431,7 @@ def _common(tensors, arrays):
     clocks = [x.clock for x in tensors if any("t" in a for a in x.axes)]
     axes = tuple(next((a for a in own if a != "n"), "n") for own in zip(*(x.axes for x in tensors)))
     fit = all(len(x.axes) == len(first.axes) for x in tensors) and len({c and c[1:] for c in clocks}) < 2
+    fit &= "".join(axes).count("t") < 2  # every frame of one beside every frame of the other is another shape
     for x in tensors if fit else ():
         fit &= all(
             own == a or (a == "t" and own == "n" and n == 1)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import RnnrtError, UnsupportedModelError
+from ..axes.scores import Scores
 from ..axes.slots import Slots, as_tensors, tensor_of
 from ..axes.values import (
     AxesError,
@@ -67,6 +68,8 @@ OPERATORS: dict[str, Operator] = {}
 APART: dict[str, Callable] = {}
 #: what counts frames or rows, and is no tensor of a graph
 COUNTS = (FrameNumbers, Lengths, RowEnds, RowNumbers)
+#: name -> what stands for the operator where it is given Scores; all others refuse them
+OF_SCORES: dict[str, Callable] = {}
 #: f(net, name, arguments): what else a call that is refused may mean, each a function without arguments
 RETRIES: list[Callable] = []
 #: name -> what stands for the operator where it is given the lengths of rows, or the numbers of frames
@@ -129,6 +132,8 @@ class _UnreadableAxes(_Unreadable, AxesError):
 
 def _applied(net, name, arguments):
     own = OPERATORS[name]
+    if _holds_scores(tuple(arguments.values())):
+        return _applied_to_scores(net, name, arguments)
     if name in OF_COUNTS and any(isinstance(v, COUNTS) for v in arguments.values()):
         return OF_COUNTS[name](net, **arguments)
     if own.items and isinstance(arguments["x"], (tuple, list)):
@@ -156,6 +161,24 @@ def _applied(net, name, arguments):
     if own.truth == "own" or own.items and not isinstance(arguments["x"], Tensor):
         return made
     return _of_type(made, own.truth == "told" or all_truth and own.truth == "kept")
+
+
+def _holds_scores(value):
+    """Whether a value is Scores, or holds some."""
+    return any(map(_holds_scores, value)) if type(value) in (tuple, list) else isinstance(value, Scores)
+
+
+def _applied_to_scores(net, name, arguments):
+    _check(net, OPERATORS[name], tuple(arguments.values()), 1)
+    if name not in OF_SCORES:
+        raise UnsupportedModelError(
+            f"{name} is not supported on the scores of two sequences of open length: they may be scaled, "
+            "masked, go through softmax and be multiplied by values",
+            found=", ".join(shown(v) for v in arguments.values() if isinstance(v, (Scores, Tensor, Slots))),
+            fix=net.advice["length"],
+        )
+    arguments = {argument: _settled(net, value) for argument, value in arguments.items()}
+    return OF_SCORES[name](net, **arguments)
 
 
 #: operators that take zeros for the tensor they are
@@ -236,7 +259,7 @@ def readable(net, value, unread=False):
     """
     if isinstance(value, Refused) and not (unread and isinstance(value, Unset)):
         raise _Unreadable(value.why)
-    if not unread and isinstance(value, (Tensor, Slots)) and value.root in net.overwritten:
+    if not unread and isinstance(value, (Tensor, Slots, Scores)) and value.root in net.overwritten:
         raise _Unreadable(
             f"reads a tensor that {net.overwritten[value.root]} has changed in place",
             fix="Use the call that makes a new tensor.",

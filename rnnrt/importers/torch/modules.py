@@ -12,8 +12,8 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ..axes.slots import Slots
-from ..axes.values import Constant, StateInput, Tensor, shown
-from ..operators import table
+from ..axes.values import Constant, Refused, StateInput, Tensor, shown
+from ..operators import attention, table
 from .aten import ATEN
 from .functional import FUNCTIONAL
 from .layers import (
@@ -67,7 +67,7 @@ def call_module(net, module, name, arguments, options):
             "a forward hook may change what the module does", where=where, fix="Remove the hook first."
         )
     constants = {n: Constant(f"{name}.{n}", a) for n, a in tensors_of(module, where).items()}
-    if word not in _RECURRENT and (
+    if word not in (*_RECURRENT, "MultiheadAttention") and (
         options or len(arguments) != 1 or not isinstance(arguments[0], (Tensor, Slots))
     ):
         given = ", ".join(map(shown, arguments)) + "".join(f", {option}=" for option in options)
@@ -291,6 +291,62 @@ def _batch_norm(net, module, constants, x):
 @_module("PReLU")
 def _prelu(net, module, constants, x):
     return table.apply(net, "prelu", x=x, slope=constants["weight"])
+
+
+@_module("MultiheadAttention")
+def _multihead_attention(
+    net,
+    module,
+    constants,
+    query,
+    key,
+    value,
+    key_padding_mask=None,
+    need_weights=True,
+    attn_mask=None,
+    average_attn_weights=True,
+    is_causal=False,
+):
+    """Attention in heads between four linear layers. Its weights cannot be read."""
+    extra = [n for n in ("bias_k", "bias_v") if n in constants] + ["add_zero_attn"] * module.add_zero_attn
+    if extra or attn_mask is not None or is_causal:
+        raise UnsupportedModelError(
+            f"a MultiheadAttention with {extra[0] if extra else 'attn_mask'} is not supported",
+            expected="key_padding_mask alone",
+        )
+    tensors = [net.arranged(x, "btf" if module.batch_first else "tbf") for x in (query, key, value)]
+    if not module.batch_first:
+        tensors = [table.apply(net, "transpose", x=x, first=0, second=1) for x in tensors]
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    weights = [constants[n].array for n in names if n in constants]
+    weights = weights or np.split(constants["in_proj_weight"].array, 3)
+    biases = [None] * 3 if "in_proj_bias" not in constants else np.split(constants["in_proj_bias"].array, 3)
+    projected = []
+    for x, weight, bias in zip(tensors, weights, biases):
+        arrays = {"weight": Constant("in_proj_weight", weight)}
+        arrays |= {} if bias is None else {"bias": Constant("in_proj_bias", bias)}
+        x = table.apply(net, "linear", x=x, **arrays)
+        projected.append(attention.in_heads(net, x, module.num_heads))
+    mask = None
+    if key_padding_mask is not None:
+        mask = table.apply(net, "unsqueeze", x=key_padding_mask, axis=1)
+        mask = table.apply(net, "unsqueeze", x=mask, axis=1)
+        mask = table.apply(net, "logical_not", x=mask) if mask.truth else mask
+    made = table.apply(
+        net,
+        "attention",
+        **dict(zip(("query", "key", "value"), projected)),
+        mask=mask,
+        nothing=not need_weights,
+    )
+    out = module.out_proj
+    arrays = {n: Constant(f"out_proj.{n}", a) for n, a in tensors_of(out, "out_proj").items()}
+    made = table.apply(net, "linear", x=attention.out_of_heads(net, made), **arrays)
+    if not module.batch_first:
+        made = table.apply(net, "transpose", x=made, first=0, second=1)
+    return made, Refused(
+        "the weights of a MultiheadAttention cannot be read: call it with need_weights=False"
+    )
 
 
 @_module("RReLU")

@@ -16,6 +16,7 @@ from ... import state_form, timing
 from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
 from ..axes.layouts import Layout, LayoutMismatch, layouts_of, layouts_said, open_layouts, search
+from ..axes.scores import Scores
 from ..axes.slots import Slots, slots_of, tensor_of
 from ..axes.values import (
     AxesError,
@@ -485,6 +486,8 @@ class Program:
                 value = tensor_of(net, value) or value
             if isinstance(value, Tensor) and self._is_state(net, value):
                 states.append((position, value))
+            elif isinstance(value, Scores):
+                raise value.as_an_answer(net.advice["length"])
             elif isinstance(value, (Tensor, Slots)):
                 number = f"_{len(kept)}" if kept else ""
                 kept.append((str(name) if name is not None else f"output{number}", value))
