@@ -322,7 +322,9 @@ enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, 
         }
         struct value_place *value = &values[op->value];
         call.y[0] = op->shown && value->capacity ? arena->work + value->work : NULL;
-        for (size_t slot = 1; slot < op->slots; slot++) call.y[slot] = NULL;
+        call.y[1] = call.y[2] = call.y[3] =
+            NULL; /* of most no more: a loop over few becomes a call of memset */
+        for (size_t slot = 4; slot < op->slots; slot++) call.y[slot] = NULL;
         value->data = call.y[0];
         value->fresh = 0;
         if (!frames) continue;
@@ -346,6 +348,7 @@ enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, 
                                           .text = "there is no room for its output"};
         return RNNRT_BAD_LAYER;
     }
-    if (*made) memmove(y, value->data, width * sizeof *y); /* both may be the input itself */
+    if (*made && width == 1) *y = *value->data;
+    else if (*made) memmove(y, value->data, width * sizeof *y); /* both may be the input itself */
     return RNNRT_OK;
 }

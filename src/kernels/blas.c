@@ -73,6 +73,7 @@ void rnnrt_use_sgemm(rnnrt_sgemm *function) {
     table.product = product;
     table.product_overlapped = NULL;
     table.finish_overlapped = NULL;
+    table.lstm_steps = NULL; /* its products are its own */
     sgemm = function;
 }
 

@@ -5,6 +5,9 @@
 #include "bodies_overlapped.h"
 #include "bodies_math.h"
 #include "bodies_cell.h"
+#if LANES >= 4 && IN_STEP >= 2
+#include "bodies_steps.h"
+#endif
 
 #define NAME_OF(isa) NAME_PASTE(isa)
 #define NAME_PASTE(isa) rnnrt_kernels_##isa
@@ -31,6 +34,10 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .maximum = maximum,
     .pair = pair,
     .lstm = lstm,
+#if LANES >= 4 && IN_STEP >= 2
+    .lstm_steps = lstm_steps,
+    .step_lanes = LANES,
+#endif
     .gru = gru,
     .lstm_cells = lstm_cells,
     .lerp = lerp,

@@ -38,15 +38,19 @@ VECTOR void store_units(const int count, float *p, vectors x, size_t last) {
     } while (0)
 
 /* c = f c + i g, h = o tanh(c) */
+VECTOR vectors lstm_of(const int count, vectors i, vectors f, vectors g, vectors o, vectors *cell) {
+    vectors kept = products_of(count, sigmoid_ratios(count, i), tanh_ratios(count, g)),
+            forget = sigmoids(count, f);
+    EACH cell->at[j] = vf_fma(forget.at[j], cell->at[j], kept.at[j]);
+    return products_of(count, sigmoid_ratios(count, o), tanh_ratios(count, *cell));
+}
 VECTOR void lstm_units(const int count, size_t last, size_t units, const float *gates, float *c, float *h) {
-    ratios i = sigmoid_ratios(count, load_units(count, gates, last)),
-           g = tanh_ratios(count, load_units(count, gates + 2 * units, last));
-    vectors kept = products_of(count, i, g), f = sigmoids(count, load_units(count, gates + units, last)),
-            cell = load_units(count, c, last);
-    EACH cell.at[j] = vf_fma(f.at[j], cell.at[j], kept.at[j]);
+    vectors cell = load_units(count, c, last),
+            made = lstm_of(count, load_units(count, gates, last), load_units(count, gates + units, last),
+                           load_units(count, gates + 2 * units, last),
+                           load_units(count, gates + 3 * units, last), &cell);
     store_units(count, c, cell, last);
-    ratios o = sigmoid_ratios(count, load_units(count, gates + 3 * units, last));
-    store_units(count, h, products_of(count, o, tanh_ratios(count, cell)), last);
+    store_units(count, h, made, last);
 }
 static void lstm(size_t units, size_t rows, const float *restrict gates, size_t gates_stride,
                  float *restrict c, size_t c_stride, float *restrict h, size_t h_stride) {

@@ -41,6 +41,16 @@ struct rnnrt_overlapped {
     float sum[OVERLAP_ROWS][2][16];
 };
 
+/* `frames` steps from h and c, (units,), on, which end at the state after the last. Gates start at `gates`
+ * (frames, 4 units), or where `input` is a matrix of one feature at bias + input x. y (frames, units), or
+ * NULL: nobody reads them. */
+struct rnnrt_lstm_steps {
+    const struct rnnrt_matrix *input, *recurrent;
+    const float *bias, *x, *gates;
+    float *h, *c, *y;
+    size_t frames;
+};
+
 enum rnnrt_pairing { RNNRT_QUOTIENT, RNNRT_GREATER, RNNRT_GREATER_EQUAL, RNNRT_EQUAL };
 
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -96,6 +106,10 @@ struct rnnrt_kernels {
                  size_t c_stride, float *h, size_t h_stride);
     void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
                 const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
+    /* Steps of an LSTM of one row with sigmoid gates and tanh, whose units are step_lanes or twice as many.
+     * NULL where there are no such. */
+    void (*lstm_steps)(const struct rnnrt_lstm_steps *run);
+    size_t step_lanes;
     /* The same once the gates are activated: lstm_cells c = f c + i g; lerp h_new = (1 - z) n + z h;
      * multiply_add y = y + a b. */
     void (*lstm_cells)(size_t units, const float *gates, float *c);

@@ -114,6 +114,8 @@ for _name, _bins, _in, _part in (
     case(f"bins_{_name}", image(_bins, _in, _part), features=_bins * _in, bench=_name == "gru")
 case("bins_reverse", image(4, 5, one(L.GRU, 6), one(L.LSTM, 7, reverse=True)), features=20, streams=False)
 case("bins_from_an_edge", networks.bins_from_an_edge, features=12, streams=False)
+for _n in (4, 8, 16, 32):
+    case(f"lstm_{_n}_of_one", one(L.LSTM, _n, bias=_n != 8), features=1, bench=_n == 16)
 case("lstm_128", one(L.LSTM, 128), features=128, bench=True)
 case("lstm_256", one(L.LSTM, 256), features=64, bench=True)
 case("gru_128", one(L.GRU, 128), features=128, bench=True)
