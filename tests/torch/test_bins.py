@@ -81,6 +81,22 @@ class Flattened(nn.Module):
         return self.fc(y.flatten(1)).view(b, c, 2) * 2
 
 
+class Normed(nn.Module):
+    """Each bin at mean 0 and variance 1 over all its frames, and its greatest frame beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.norm, self.fc = nn.GRU(3, 6, batch_first=True), nn.GroupNorm(2, 6), nn.Linear(12, 5)
+
+    def forward(self, x):
+        y = x.permute(0, 3, 2, 1)
+        rows = y.reshape(y.shape[0] * y.shape[1], y.shape[2], y.shape[3])
+        made = self.norm(self.rnn(rows)[0].transpose(1, 2)).transpose(1, 2)
+        most = made.max(1, keepdim=True)[0]
+        made = F.softmax(self.fc(torch.cat([made * most, made], -1)), -1)
+        return made.view(y.shape[0], BINS, -1, 5).transpose(1, 2)
+
+
 class TimeFirst(nn.Module):
     """Time in front, and rows of parts of the features."""
 
@@ -152,6 +168,7 @@ NETWORKS = {
     "gru_both_ways": (Inter(nn.GRU, num_layers=2, bidirectional=True), (2, 6, 12, BINS), 2, 0, False),
     "zero_states": (ZeroStates(), (2, 6, 12, BINS), 2, 0, True),
     "by_channel": (ByChannel(), (2, 12, 4), 1, 0, True),
+    "normed": (Normed(), (2, 3, 12, BINS), 2, 0, False),
     "flattened": (Flattened(), (2, 12, 4), 1, 0, True),
     "time_first": (TimeFirst(), (12, 2, 8), 0, 1, True),
     "stacked": (Stacked(), (2, 12, 3), 1, 0, True),
@@ -161,9 +178,13 @@ NETWORKS = {
 }
 
 
-#: what torch's exporter has no words for, or writes as a Range over an axis of any length, or as a Flatten of
-#: time that says no number
-NOT_EXPORTED = {"pt2": (), "torchscript": (), "onnx": ("unfolded", "framed", "context", "flattened")}
+#: what torch's exporter has no words for, or writes as a Range over an axis of any length, as a Flatten of
+#: time that says no number, or as a group norm whose groups are merged with time
+NOT_EXPORTED = {
+    "pt2": (),
+    "torchscript": (),
+    "onnx": ("unfolded", "framed", "context", "flattened", "normed"),
+}
 
 
 def drawn(name):

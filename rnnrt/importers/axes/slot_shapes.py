@@ -179,8 +179,8 @@ def _reshaped(net, x, shape):
     count = x.places.size
     if target.count(-1) == 1:
         rest = int(np.prod([n for n in target if n != -1]))
-        if len(kept) == 1 and rest == count:  # the numbers say all but that axis
-            axes[target.index(-1)], kept, rest = kept[0], [], count
+        if len(kept) == 1 and rest * own[kept[0]][1] == count:  # the numbers say all but that axis
+            axes[target.index(-1)], kept = kept[0], []
         if not rest or count % rest:
             raise _kept_apart(net, x)
         target[target.index(-1)] = count // rest

@@ -17,44 +17,35 @@ from ...layers import (
     Activation,
     Add,
     Affine,
-    AveragePool1D,
     BatchNormalization,
     Concatenate,
     Conv1D,
     Conv2D,
     Crop1D,
-    Dense,
     Expand,
-    First,
     Flatten,
-    GlobalAveragePool,
     GlobalMaxPool,
-    GlobalSum,
     Input,
-    Last,
-    Maximum,
-    MaxPool1D,
-    Multiply,
     Pad1D,
     Reshape,
     Reverse,
     Select,
     Unflatten,
 )
+from ...layers.base import FrameByFrame
+from ...layers.pool import Pool1D
 from ...layers.recurrent import Recurrent
 from ..axes import slots
 from ..axes.slots import Slots, slots_of
 from ..axes.values import Size, Tensor, Zeros, needed
+from .fronts import _over_bins
 from .stilled import exchanged, mapped, tensors_in
 from .table import RETRIES, apply
 
 #: layers that treat every number of a frame alike, whatever its place
-_OF_NUMBERS = (
-    *(Activation, Add, AveragePool1D, Crop1D, Expand, First, GlobalAveragePool, GlobalMaxPool, GlobalSum),
-    *(Last, MaxPool1D, Maximum, Multiply, Pad1D, Reverse),
-)
+_OF_NUMBERS = (Activation, Add, Crop1D, Expand, GlobalMaxPool, Pad1D, Pool1D, Reverse)
 #: layers that read frames of several axes along the last one
-_OF_BINS = (Affine, BatchNormalization, Dense, Recurrent)
+_OF_BINS = (Affine, BatchNormalization, Recurrent)
 
 
 def are_bins(arguments):
@@ -196,6 +187,8 @@ def _layer(net, graph, layer, made, count):
     if isinstance(layer, Conv1D):
         fields["weight"] = fields["weight"][:, :, None]
         return net.add(Conv2D, of_bins(flat[0], signals[0].features), **fields, bin_padding=(0, 0))
+    if isinstance(layer, FrameByFrame) and len(flat) == 1:
+        return _over_bins(net, of_bins(flat[0], signals[0].features), type(layer), **fields)
     raise UnsupportedModelError(
         f"{type(layer).__name__} is not supported on rows of which each row of the batch makes several",
         fix="Import what reads one of them, and call it for each: they are rows of a batch to it.",
