@@ -220,7 +220,9 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
         if (!find_final(arena, op, &call, ready)) return failed(error, r, RNNRT_MISALIGNED);
     }
     place_outputs(arena, r, &call);
-    if (!record->done && (call.frames || call.final || (arena->every_step && !rests(arena, op)))) {
+    bool given =
+        op->desc.kind == rnnrt_kind_expand && ready[1]; /* it keeps what comes before its frames do */
+    if (!record->done && (call.frames || call.final || given || (arena->every_step && !rests(arena, op)))) {
         enum rnnrt_status status = begins        ? op->layer->run(op, &call)
                                    : call.frames ? RNNRT_TOO_SHORT
                                                  : RNNRT_OK;

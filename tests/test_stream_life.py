@@ -211,3 +211,37 @@ def test_the_collector_cannot_free_a_plan_inside_another_before_it():
     model = rnnrt.from_graph(next(c for c in CASES if c.name.startswith("scan_lstm")).graph(), lift=False)
     model(frames(7, 1))
     assert not gc.is_tracked(model._plans.any())
+
+
+def conditioned(end):
+    """A value given once and worked on, which meets frames that come late."""
+    b, r = L.GraphBuilder(), np.random.default_rng(3)
+    x, speaker = b.input("x", (3,)), b.input("speaker", (2,), time=False)
+    given = dense(b, b.add(L.Dense, "first", speaker, weight=r.normal(size=(3, 2))), r, 5)
+    late = conv(b, b.add(L.Dense, "wide", x, weight=r.normal(size=(5, 3))), r, 5, 6, padding=(0, 5))
+    b.output("y", end(b, late, given, r))
+    return rnnrt.from_graph(b.graph())
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda b, x, given, r: b.add(L.Add, "sum", x, b.add(L.Expand, "expand", x, given)),
+        lambda b, x, given, r: b.add(
+            L.GRU, "gru", x, given, weight=r.normal(size=(15, 5)), recurrent_weight=r.normal(size=(15, 5))
+        ),
+    ],
+    ids=["expand", "state"],
+)
+def test_what_is_given_once_is_each_streams_own_until_its_first_frame_comes(end):
+    """Streams of a model work in one memory by turns: the other's value lies there when the frame comes."""
+    model, x = conditioned(end), normal(2, 40, 3)
+    speakers = [normal(2, 2) + k for k in range(2)]
+    streams = [model.stream(batch_size=2, inputs={"speaker": s}) for s in speakers]
+    parts = [[], []]
+    for t in range(40):
+        for stream, own in zip(streams, parts):
+            own.append(stream.push(x[:, t : t + 1]))
+    for stream, own, speaker in zip(streams, parts, speakers):
+        own.append(stream.flush())
+        assert same_bits(np.concatenate(own, 1), model(x, speaker))

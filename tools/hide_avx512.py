@@ -5,9 +5,10 @@ AVX2 code can be measured there beside `RNNRT_ISA=avx2`.
     python tools/hide_avx512.py ENVIRONMENT it are changed for good
     RNNRT_ISA=avx2 ENVIRONMENT/bin/python tools/bench_peers.py
 
-A library may use AVX-512 where the instruction xgetbv, with 0 in ecx, says that the system keeps its registers.
-It is three bytes; `push 7; pop rax` are three, too, and say that it keeps those of AVX. (Its bytes are also the
-end of one instruction and an addition: only those shortly behind one that clears ecx are changed.)
+A library may use AVX-512 where the instruction xgetbv, with 0 in ecx, says that the system keeps its
+registers. It is three bytes; `push 7; pop rax` are three, too, and say that it keeps those of AVX. (Its bytes
+are also the end of one instruction and an addition: only those shortly behind one that clears ecx are changed.)
+torch is asked by ATEN_CPU_CAPABILITY=avx2 as well.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("environment", type=Path)
     environment = parser.parse_args().environment
-    libraries = [p for p in environment.rglob("*.so*") if p.is_file() and not p.is_symlink() and p.stat().st_size]
+    files = (p for p in environment.rglob("*.so*") if p.is_file() and not p.is_symlink())
+    libraries = [p for p in files if p.stat().st_size]
     changed = {p: hide(p) for p in libraries}
     for path, count in changed.items():
         if count:

@@ -87,13 +87,13 @@ static size_t keeps_expand(const struct rnnrt_op *op, struct rnnrt_kept *kept) {
     return 1;
 }
 
-/* The value comes with the first frame, if not before, and is kept for those after it. */
+/* The value comes with the first frame or before it, and is kept for those after it: where it lay other
+ * values lie by then. */
 static enum rnnrt_status run_expand(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
     size_t n = (size_t)op->desc.output_size;
     for (size_t b = 0; b < call->batch; b++) {
         float *value = rnnrt_kept_of(op, call, b);
-        if (call->every_step || rnnrt_start(op, call, b) == 0)
-            memcpy(value, call->x[1] + b * n, n * sizeof *value);
+        if (call->every_step || call->ready[1]) memcpy(value, call->x[1] + b * n, n * sizeof *value);
         for (size_t t = 0; t < call->frames; t++)
             memcpy(call->y[0] + (t * call->batch + b) * n, value, n * sizeof *value);
     }
