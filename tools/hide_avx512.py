@@ -7,8 +7,8 @@ AVX2 code can be measured there beside `RNNRT_ISA=avx2`.
 
 A library may use AVX-512 where the instruction xgetbv, with 0 in ecx, says that the system keeps its
 registers. It is three bytes; `push 7; pop rax` are three, too, and say that it keeps those of AVX. (Its bytes
-are also the end of one instruction and an addition: only those shortly behind one that clears ecx are changed.)
-torch is asked by ATEN_CPU_CAPABILITY=avx2 as well.
+are also the end of one instruction and an addition: only those shortly behind one that clears ecx are
+changed.) torch is asked by ATEN_CPU_CAPABILITY=avx2 as well.
 """
 
 from __future__ import annotations
