@@ -115,7 +115,7 @@ static enum rnnrt_status check_layer(struct rnnrt_plan *plan, const struct rnnrt
     if (desc->reverse && !rnnrt_recurrent(desc->kind)) return bad_layer(error, r, "it cannot run in reverse");
     if (rnnrt_recurrent(desc->kind) &&
         (desc->bins < 0 || desc->bins > (desc->kind == rnnrt_kind_scan ? 1 : 1 << 24) ||
-         (int64_t)desc->bins * desc->units > 1 << 24))
+         (desc->bins > 1 && desc->units < 1) || (int64_t)desc->bins * desc->units > 1 << 24))
         return bad_layer(error, r, "its bins are impossible");
     if (desc->unpacked && !rnnrt_recurrent(desc->kind))
         return bad_layer(error, r, "lengths mean nothing to it");
