@@ -76,7 +76,11 @@ def call_module(net, module, name, arguments, options):
         )
         what = "the module must be given one tensor"
         raise UnsupportedModelError(what, where=where, found=f"({given})", fix=fix)
-    return MODULES[word](net, module, constants, *arguments, **options)
+    try:
+        return MODULES[word](net, module, constants, *arguments, **options)
+    except AttributeError as error:  # of a tensor of another kind than it takes
+        what = "is not supported on frames of several axes"
+        raise UnsupportedModelError(what, where=where, found=shown(arguments[0])) from error
 
 
 # ---- tensors -----------------------------------------------------------------------------------------------
