@@ -11,23 +11,9 @@ import rnnrt
 from rnnrt import UnsupportedModelError
 
 torch = need("torch")
+from torch_modules import Parts
+
 F, nn, Dim = torch.nn.functional, torch.nn, torch.export.Dim
-
-
-class Module(nn.Module):
-    """A module of parts and a function of it and the inputs."""
-
-    def __init__(self, call, **parts):
-        super().__init__()
-        self.call = call
-        for name, part in parts.items():
-            if isinstance(part, torch.Tensor):
-                self.register_buffer(name, part)
-            else:
-                setattr(self, name, part)
-
-    def forward(self, x):
-        return self.call(self, x)
 
 
 def program(module, *example, left_open=False, **options):
@@ -55,7 +41,7 @@ def test_an_archive_of_a_recurrent_layer_is_the_live_layer(
 ):
     torch.manual_seed(0)
     options = {"batch_first": batch_first, "bias": bias, "bidirectional": both_ways, "num_layers": layers}
-    module = Module(lambda m, x: m.rnn(x)[0], rnn=kind(3, 4, **options))
+    module = Parts(lambda m, x: m.rnn(x)[0], rnn=kind(3, 4, **options))
     live = rnnrt.from_torch(module)
     path = saved(program(module, torch.randn(2, 7, 3), left_open=layers == 2), tmp_path)
     read = rnnrt.from_pt2(path)
@@ -68,7 +54,7 @@ def test_an_archive_of_a_recurrent_layer_is_the_live_layer(
 
 def test_a_projection_a_nonlinearity_and_final_states(tmp_path):
     torch.manual_seed(0)
-    module = Module(
+    module = Parts(
         lambda m, x: (m.b(m.a(x)[0])[1][-1], m.a(x)[1][1][0]),
         a=nn.LSTM(3, 5, proj_size=2, batch_first=True),
         b=nn.RNN(2, 4, nonlinearity="relu", batch_first=True),
@@ -83,7 +69,7 @@ def test_a_projection_a_nonlinearity_and_final_states(tmp_path):
 
 def test_a_live_program_has_torch_to_answer(tmp_path):
     torch.manual_seed(0)
-    module = Module(lambda m, x: m.fc(m.rnn(x)[0]), rnn=nn.LSTM(3, 4, batch_first=True), fc=nn.Linear(4, 2))
+    module = Parts(lambda m, x: m.fc(m.rnn(x)[0]), rnn=nn.LSTM(3, 4, batch_first=True), fc=nn.Linear(4, 2))
     made = program(module, torch.randn(3, 7, 3))  # of 3 rows alone, says the file
     model = rnnrt.from_pt2(made)
     assert model.golden_by == f"torch {torch.__version__.partition('+')[0]}"
@@ -95,7 +81,7 @@ def test_a_live_program_has_torch_to_answer(tmp_path):
 def test_normalised_weights_are_worked_out(tmp_path):
     torch.manual_seed(0)
     norm, spectral = nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm
-    module = Module(
+    module = Parts(
         lambda m, x: m.fc(F.pad(m.b(F.relu(m.a(x))), (0, 2)).transpose(1, 2)),
         a=norm(nn.Conv1d(3, 4, 3)),
         b=norm(nn.Conv1d(4, 4, 1), dim=None),
@@ -109,7 +95,7 @@ def test_normalised_weights_are_worked_out(tmp_path):
 
 
 def test_a_learned_state_of_any_batch(tmp_path):
-    module = Module(lambda m, x: m.rnn(x, m.start.expand(-1, x.size(1), -1))[0], rnn=nn.GRU(3, 4))
+    module = Parts(lambda m, x: m.rnn(x, m.start.expand(-1, x.size(1), -1))[0], rnn=nn.GRU(3, 4))
     module.start = nn.Parameter(torch.randn(1, 1, 4))
     for left_open in (False, True):
         model = rnnrt.from_pt2(saved(program(module, torch.randn(7, 2, 3), left_open=left_open), tmp_path))
@@ -142,7 +128,7 @@ OPERATORS = {
 def test_operators_of_aten(name):
     shape, call, part = OPERATORS[name]
     torch.manual_seed(0)
-    module = Module(call, part=part)
+    module = Parts(call, part=part)
     x = torch.randint(0, 9, shape) if name == "ids" else torch.randn(shape)
     model = rnnrt.from_pt2(program(module, x, left_open=True))
     np.testing.assert_allclose(model(x.numpy()), answers(module, x.numpy()), atol=1e-5)
@@ -153,7 +139,7 @@ def test_operators_of_aten(name):
 
 def rnn(call):
     """A program whose number of frames torch.export writes as that of the example."""
-    return Module(lambda m, x: call(m, m.rnn(x)[0]), rnn=nn.GRU(3, 4, batch_first=True), fc=nn.Linear(4, 2))
+    return Parts(lambda m, x: call(m, m.rnn(x)[0]), rnn=nn.GRU(3, 4, batch_first=True), fc=nn.Linear(4, 2))
 
 
 FREE = {
@@ -229,7 +215,7 @@ def test_time_that_closes_on_the_way():
         return sum(y[:, t] * (t + 2) for t in range(y.size(1)))
 
     torch.manual_seed(0)
-    module = Module(call, conv=nn.Conv1d(3, 4, 2, stride=2), rnn=nn.LSTM(4, 4, batch_first=True))
+    module = Parts(call, conv=nn.Conv1d(3, 4, 2, stride=2), rnn=nn.LSTM(4, 4, batch_first=True))
     made = program(module, torch.randn(2, 3, 10), left_open=True)
     sizes = next(n for n in made.graph.nodes if n.name == "x").meta["val"].shape
     assert not isinstance(sizes[2], int)  # it is open in the file
@@ -241,10 +227,10 @@ def test_time_that_closes_on_the_way():
 
 def test_a_branch_by_the_number_of_frames(tmp_path):
     conv = nn.Conv1d(3, 4, 3)
-    even = Module(lambda m, x: m.conv(x) * (2.0 if x.size(2) % 2 == 0 else 5.0), conv=conv)
+    even = Parts(lambda m, x: m.conv(x) * (2.0 if x.size(2) % 2 == 0 else 5.0), conv=conv)
     model = rnnrt.from_pt2(program(even, torch.randn(2, 3, 10), left_open=True))
     assert model.inputs["x"] == (None, 3, 10)
-    long = Module(lambda m, x: m.conv(x) * (2.0 if x.size(2) > 50 else 5.0), conv=conv)
+    long = Parts(lambda m, x: m.conv(x) * (2.0 if x.size(2) > 50 else 5.0), conv=conv)
     model = rnnrt.from_pt2(program(long, torch.randn(2, 3, 60), left_open=True))
     assert any("exported for 51 to any number of frames" in note for note in model.assumptions)
     model = rnnrt.from_pt2(program(long, torch.randn(2, 3, 40), left_open=True))
@@ -255,7 +241,7 @@ def test_a_branch_by_the_number_of_frames(tmp_path):
 
 
 def test_decomposed_programs_are_refused(tmp_path):
-    module = Module(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, batch_first=True))
+    module = Parts(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, batch_first=True))
     made = program(module, torch.randn(2, 7, 3)).run_decompositions()
     with pytest.raises(UnsupportedModelError, match="unrolled.*before run_decompositions"):
         rnnrt.from_pt2(saved(made, tmp_path))
@@ -279,15 +265,15 @@ def test_states_that_a_module_keeps_are_refused():
 
 def test_other_refusals():
     x = torch.randn(2, 7, 3)
-    active = Module(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, 2, dropout=0.5, batch_first=True))
+    active = Parts(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, 2, dropout=0.5, batch_first=True))
     with pytest.raises(UnsupportedModelError, match="dropout between the layers is active.*eval"):
         rnnrt.from_pt2(torch.export.export(active.train(), (x,)))
-    learned = Module(lambda m, x: m.rnn(x, m.start)[0], rnn=nn.GRU(3, 4, batch_first=True))
+    learned = Parts(lambda m, x: m.rnn(x, m.start)[0], rnn=nn.GRU(3, 4, batch_first=True))
     learned.start = nn.Parameter(torch.randn(1, 2, 4))
     with pytest.raises(UnsupportedModelError, match="the initial state must be"):
         rnnrt.from_pt2(program(learned, x))
     with pytest.raises(UnsupportedModelError, match="operator sort is not supported"):
-        rnnrt.from_pt2(program(Module(lambda m, x: x.sort(1)[0]), x))
+        rnnrt.from_pt2(program(Parts(lambda m, x: x.sort(1)[0]), x))
     with pytest.raises(UnsupportedModelError, match="Use rnnrt.from_pt2"):
         rnnrt.from_torch(program(active, x))
 
@@ -298,14 +284,14 @@ def test_a_part_without_gradients_is_read(tmp_path):
             y = m.fc(x)
         return m.rnn(y)[0]
 
-    module = Module(call, fc=nn.Linear(3, 3), rnn=nn.GRU(3, 4, batch_first=True))
+    module = Parts(call, fc=nn.Linear(3, 3), rnn=nn.GRU(3, 4, batch_first=True))
     model = rnnrt.from_pt2(saved(program(module, torch.randn(2, 7, 3)), tmp_path))
     x = torch.randn(1, 5, 3).numpy()
     np.testing.assert_allclose(model(x), answers(module, x), atol=1e-6)
 
 
 def test_double_and_half_weights_are_said(tmp_path):
-    module = Module(lambda m, x: m.rnn(x)[0], rnn=nn.GRU(3, 4, batch_first=True)).double()
+    module = Parts(lambda m, x: m.rnn(x)[0], rnn=nn.GRU(3, 4, batch_first=True)).double()
     model = rnnrt.from_pt2(program(module, torch.randn(2, 7, 3).double()))
     assert any("float64 numbers are computed with in float32" in note for note in model.assumptions)
 
@@ -326,7 +312,7 @@ def test_an_input_nobody_uses_is_left_out():
 
 
 def test_verify_against_torch(tmp_path, capsys):
-    module = Module(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, batch_first=True))
+    module = Parts(lambda m, x: m.rnn(x)[0], rnn=nn.LSTM(3, 4, batch_first=True))
     path = saved(program(module, torch.randn(1, 7, 3)), tmp_path)
     code, out, _ = run(capsys, "verify", path, "--against", "torch")
     assert code == 0 and "of the answers of torch" in out

@@ -9,23 +9,19 @@ import rnnrt
 from rnnrt import UnsupportedModelError
 
 torch = need("torch")
+from torch_modules import Parts
+
 F, nn = torch.nn.functional, torch.nn
 
 
-class Module(nn.Module):
-    """A module of parts and a function of it and its arguments."""
-
-    def __init__(self, call, **parts):
-        super().__init__()
-        self.call = call
-        for name, part in parts.items():
-            setattr(self, name, part)
+class Module(Parts):
+    """Its forward stands here: len of a tensor is followed in the file of a forward."""
 
     def forward(self, x):
         return self.call(self, x)
 
 
-class WithState(Module):
+class WithState(Parts):
     def forward(self, x, state):
         return self.call(self, x, state)
 

@@ -260,6 +260,19 @@ def test_what_cannot_be_honoured_is_refused_by_name(name):
     assert name in str(raised.value)
 
 
+def test_inputs_without_names_are_refused():
+    class Any(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, *inputs):
+            return self.rnn(inputs[0])[0]
+
+    with pytest.raises(UnsupportedModelError, match=r"\*inputs, which have no names"):
+        read(Any(), example=torch.zeros(2, 5, 3))
+
+
 def test_a_forward_hook_is_refused():
     module = nn.GRU(3, 4)
     module.register_forward_hook(lambda *_: None)

@@ -9,21 +9,10 @@ import rnnrt
 from rnnrt import UnsupportedModelError
 
 torch = need("torch")
+from torch_modules import Parts
+
 F, nn = torch.nn.functional, torch.nn
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-class Module(nn.Module):
-    """A module of parts and a function of it and the inputs."""
-
-    def __init__(self, call, **parts):
-        super().__init__()
-        self.call = call
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.call(self, x)
 
 
 def traced(module, *example, frozen=False):
@@ -48,7 +37,7 @@ def test_a_file_of_a_recurrent_layer_is_the_live_layer(
 ):
     torch.manual_seed(0)
     options = {"batch_first": batch_first, "bias": bias, "bidirectional": both_ways, "num_layers": layers}
-    module = Module(lambda m, x: m.rnn(x)[0], rnn=kind(3, 4, **options))
+    module = Parts(lambda m, x: m.rnn(x)[0], rnn=kind(3, 4, **options))
     live = rnnrt.from_torch(module)
     path = saved(traced(module, torch.randn(2, 7, 3), frozen=frozen), tmp_path)
     read = rnnrt.from_torchscript(path)
@@ -59,7 +48,7 @@ def test_a_file_of_a_recurrent_layer_is_the_live_layer(
 
 def test_a_live_module_has_torch_to_answer(tmp_path):
     torch.manual_seed(0)
-    module = Module(lambda m, x: m.fc(m.rnn(x)[0]), rnn=nn.LSTM(3, 4, batch_first=True), fc=nn.Linear(4, 2))
+    module = Parts(lambda m, x: m.fc(m.rnn(x)[0]), rnn=nn.LSTM(3, 4, batch_first=True), fc=nn.Linear(4, 2))
     made = traced(module, torch.randn(3, 7, 3))
     model = rnnrt.from_torchscript(made)
     assert model.golden_by == f"torch {torch.__version__.partition('+')[0]}"
@@ -95,7 +84,7 @@ def test_scripted_modules_are_refused_and_their_weights_read(tmp_path):
 def test_parametrised_weights_are_worked_out(tmp_path):
     torch.manual_seed(0)
     norm, spectral = nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm
-    module = Module(
+    module = Parts(
         lambda m, x: m.fc(F.pad(m.b(F.relu(m.a(x))), (0, 2)).transpose(1, 2)),
         a=norm(nn.Conv1d(3, 4, 3)),
         b=nn.utils.weight_norm(nn.Conv1d(4, 4, 1)),
@@ -110,7 +99,7 @@ def test_parametrised_weights_are_worked_out(tmp_path):
 
 
 def test_the_command_asks_torch_itself(tmp_path, capsys):
-    module = Module(lambda m, x: m.rnn(x)[0], rnn=nn.GRU(3, 4, batch_first=True))
+    module = Parts(lambda m, x: m.rnn(x)[0], rnn=nn.GRU(3, 4, batch_first=True))
     path = saved(traced(module, torch.randn(2, 7, 3)), tmp_path)
     code, out, _ = run(capsys, "verify", path, "--against", "torch")
     assert code == 0 and "torch" in out

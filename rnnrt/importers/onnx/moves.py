@@ -134,8 +134,6 @@ def reshape(net, own, x, shape):
     if (moved := _ones_moved(net, x, target)) is not None:
         return moved
     try:
-        if isinstance(x, Slots) and x.axes == ("b", "n", "n") and Size(("b",), x.places.shape[1]) in target:
-            x = as_frames(net, x)
         if isinstance(x, Tensor):
             try:
                 return apply(net, "reshape", x=x, shape=target)

@@ -141,6 +141,13 @@ def _by_parameter(module, example):
             f"forward has no argument {unknown[0]!r}, for which example gives a value",
             expected=", ".join(names),
         )
+    parameters = inspect.signature(module.forward).parameters
+    several = next((n for n, p in parameters.items() if p.kind == p.VAR_POSITIONAL), None)
+    if several in example:
+        raise UnsupportedModelError(
+            f"forward takes any number of inputs, *{several}, which have no names of their own",
+            fix="Write forward with an argument for each input.",
+        )
     return {name: _tensors(example[name], name) for name in names if name in example}
 
 
