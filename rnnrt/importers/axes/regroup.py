@@ -13,7 +13,8 @@ from math import prod
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Flatten, Last, Reshape, Select, Unflatten
 from . import slot_shapes, slots
-from .values import Clock, LengthError, Shifted, Size
+from .sizes import Clock, Shifted, Size
+from .values import LengthError
 
 
 def reshaped(net, x, shape):

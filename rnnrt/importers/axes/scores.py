@@ -14,8 +14,9 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Function
+from .sizes import Clock, Size
 from .slots import Slots
-from .values import AxesError, Clock, Size, Tensor
+from .values import AxesError, Tensor
 
 #: What an axis is in a message.
 _WORDS = {"b": "batch", "x": "time", "y": "time of the other"}

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import ConvTranspose1D
+from .sizes import Shifted, Size
 from .slots import Slots, picked, timeless
-from .values import LengthError, Shifted, Size, Tensor
+from .values import LengthError, Tensor
 
 #: Numbers that a frame's becoming frames may multiply.
 _MOST = 1 << 22

@@ -14,7 +14,8 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Concatenate, Flatten, Reshape, Select, Unflatten
-from .values import AxesError, Clock, LengthError, Size, Tensor
+from .sizes import Clock, Size
+from .values import AxesError, LengthError, Tensor
 
 #: Numbers in a frame of several axes.
 _MOST = 1 << 22

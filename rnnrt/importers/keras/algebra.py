@@ -16,8 +16,9 @@ from ...errors import ModelFileError, UnsupportedModelError
 from ...layers import Function
 from ..axes import slots
 from ..axes.scores import Scores
+from ..axes.sizes import Clock
 from ..axes.slots import Slots
-from ..axes.values import Clock, Constant, Network, Tensor
+from ..axes.values import Constant, Network, Tensor
 from ..operators.table import apply
 from .masks import merging
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from ... import layers
 from ...errors import UnsupportedModelError
 from ..axes.scores import VALUES
-from ..axes.values import Constant, Size
+from ..axes.sizes import Size
+from ..axes.values import Constant
 from .algebra import Algebra
 
 

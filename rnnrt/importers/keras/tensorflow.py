@@ -8,7 +8,7 @@ TensorFlow graph (Keras 2: layers/core/tf_op_layer.py, engine/base_layer.py).
 from __future__ import annotations
 
 from ...errors import ModelFileError, RnnrtError, UnsupportedModelError
-from ..axes.values import Size
+from ..axes.sizes import Size
 from ..operators.table import Word, harmless, only, rest, takes, vocabulary
 from .algebra import Algebra
 

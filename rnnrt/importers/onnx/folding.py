@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from ...errors import ModelFileError, ResourceLimitError, UnsupportedModelError
-from ..axes.values import Shifted, Size
+from ..axes.sizes import Shifted, Size
 from .tensors import TYPES, type_name
 
 #: Numbers that one result may hold, beyond twice those of the largest array in the file, and all results

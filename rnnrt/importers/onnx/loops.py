@@ -13,8 +13,9 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Scan
+from ..axes.sizes import Size
 from ..axes.slots import Slots, tensor_of
-from ..axes.values import AxesError, Size, Tensor
+from ..axes.values import AxesError, Tensor
 from ..containers.protobuf import shown
 from .folding import integers
 from .moves import Frozen

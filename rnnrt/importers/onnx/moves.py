@@ -11,8 +11,9 @@ import numpy as np
 from ...errors import ModelFileError, ShapeError, UnsupportedModelError
 from ...layers import Flatten, Select, Unflatten
 from ..axes import slot_shapes, slots
+from ..axes.sizes import Clock, Shifted, Size
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import AxesError, Clock, Lengths, Shifted, Size, Tensor
+from ..axes.values import AxesError, Lengths, Tensor
 from ..operators.activations import activated
 from ..operators.table import apply
 from .folding import Unknown, bounds, equal_parts, integers, plain_integers

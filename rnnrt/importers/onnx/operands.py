@@ -8,8 +8,9 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import NotEqual, Reshape, Unflatten
+from ..axes.sizes import Clock
 from ..axes.slots import Slots, picked, slots_of, tensor_of
-from ..axes.values import Clock, Constant, Tensor
+from ..axes.values import Constant, Tensor
 from ..operators.table import OPERATORS, apply
 
 #: operators of two operands that broadcast

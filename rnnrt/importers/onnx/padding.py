@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 
 from ...errors import ModelFileError, ShapeError, UnsupportedModelError
+from ..axes.sizes import Size
 from ..axes.slots import slots_of
-from ..axes.values import Size, Tensor
+from ..axes.values import Tensor
 from ..operators.table import apply
 from .folding import plain_integers
 from .moves import MOVES, length_of, picked, position_of, sizes_of

@@ -14,8 +14,9 @@ import numpy as np
 from ...errors import ModelFileError, ResourceLimitError, RnnrtError, UnsupportedModelError
 from ...layers import Reshape
 from ..axes.layouts import Impossible, LayoutMismatch, furthest, search
+from ..axes.sizes import Clock, Size
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import AxesError, Clock, Lengths, Network, Size, Tensor
+from ..axes.values import AxesError, Lengths, Network, Tensor
 from ..containers.protobuf import shown
 from ..operators import OPERATORS
 from . import moves, padding, windows  # noqa: F401 (padding fills MOVES)

@@ -11,8 +11,9 @@ import numpy as np
 from ...errors import ModelFileError, ShapeError, UnsupportedModelError
 from ...layers import GRU, LSTM, Flatten, SimpleRNN, Unflatten
 from ...layers.function import Function
+from ..axes.sizes import Clock
 from ..axes.slots import Slots, tensor_of
-from ..axes.values import AxesError, Clock, Lengths, Tensor
+from ..axes.values import AxesError, Lengths, Tensor
 from ..operators.bins import are_bins, in_every_bin
 from ..operators.stilled import inside_every_frame, of_frames
 

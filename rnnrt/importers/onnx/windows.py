@@ -9,8 +9,9 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ...layers import Flatten, Unflatten
 from ..axes import slots
+from ..axes.sizes import Clock
 from ..axes.slots import Slots, tensor_of
-from ..axes.values import AxesError, Clock, Constant, Tensor
+from ..axes.values import AxesError, Constant, Tensor
 from ..operators.table import apply
 
 

@@ -21,7 +21,8 @@ from ...layers import (
 )
 from ..axes import slots
 from ..axes.broadcast import broadcast, of_one_length, other_frames, together
-from ..axes.values import Clock, Constant, Learned, LengthError, Shifted, Size, Tensor, Zeros
+from ..axes.sizes import Clock, Shifted, Size
+from ..axes.values import Constant, Learned, LengthError, Tensor, Zeros
 from .table import operator
 
 

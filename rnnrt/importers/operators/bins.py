@@ -36,8 +36,9 @@ from ...layers.base import FrameByFrame
 from ...layers.pool import Pool1D
 from ...layers.recurrent import Recurrent
 from ..axes import slots
+from ..axes.sizes import Size
 from ..axes.slots import Slots, slots_of
-from ..axes.values import Size, Tensor, Zeros, needed
+from ..axes.values import Tensor, Zeros, needed
 from .fronts import _over_bins
 from .stilled import exchanged, mapped, tensors_in
 from .table import RETRIES, apply

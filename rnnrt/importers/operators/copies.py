@@ -9,8 +9,9 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Affine, Concatenate, Expand, NotEqual, Reshape, Select, Unflatten
+from ..axes.sizes import Clock, Size
 from ..axes.slots import Slots, joined, slots_of, tensor_of
-from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor, Zeros, shown
+from ..axes.values import AxesError, Constant, Learned, Tensor, Zeros, shown
 from .layers import repeat_frames
 from .moves import permute
 from .table import APART, apply, operator

@@ -38,8 +38,9 @@ from ...layers import (
     TimeDistributed,
 )
 from ..axes import slot_shapes, slots
+from ..axes.sizes import Clock, Size
 from ..axes.slots import Slots, slots_of
-from ..axes.values import AxesError, Clock, Constant, Learned, Size, Tensor
+from ..axes.values import AxesError, Constant, Learned, Tensor
 from .activations import dropout
 from .layers import _arrays
 from .places import axis_of, move_axis, unsqueeze

@@ -29,8 +29,9 @@ from ...layers import (
     Unflatten,
 )
 from ...layers.time import PAD_MODES
+from ..axes.sizes import Clock, Size
 from ..axes.slots import slots_of
-from ..axes.values import Clock, Constant, LengthError, Size, Tensor, settled
+from ..axes.values import Constant, LengthError, Tensor, settled
 from .table import apply, operator
 
 #: numbers in the matrix that puts more features beside others

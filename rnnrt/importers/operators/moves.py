@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import UnsupportedModelError
 from ...layers import Last, Reshape
 from ..axes.regroup import flattened, reshaped
+from ..axes.sizes import Size
 from ..axes.values import (
     AxesError,
     Harmless,
@@ -18,7 +19,6 @@ from ..axes.values import (
     LengthError,
     Lengths,
     Refused,
-    Size,
     StateInput,
     Tensor,
     Unset,

@@ -8,7 +8,8 @@ import dataclasses
 
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import Conv1D, ConvTranspose1D, Crop1D, First, Last, Reshape, Reverse, Select
-from ..axes.values import AxesError, LengthError, RowEnds, RowNumbers, Size, StateInput, Tensor, Zeros
+from ..axes.sizes import Size
+from ..axes.values import AxesError, LengthError, RowEnds, RowNumbers, StateInput, Tensor, Zeros
 from .moves import unsqueeze
 from .recurrence import at_ends
 from .table import operator

@@ -13,8 +13,9 @@ import numpy as np
 from ...errors import ShapeError, UnsupportedModelError
 from ...layers import First, Last
 from ..axes import slot_shapes, slots
+from ..axes.sizes import Size
 from ..axes.slots import Slots, slots_of
-from ..axes.values import AxesError, Size, Tensor
+from ..axes.values import AxesError, Tensor
 from .table import APART, apply
 
 

@@ -27,7 +27,8 @@ from ...layers import (
     Unflatten,
 )
 from ..axes.regroup import ones_named
-from ..axes.values import AxesError, Clock, Constant, Learned, Lengths, Size, StateInput, Tensor, Zeros
+from ..axes.sizes import Clock, Size
+from ..axes.values import AxesError, Constant, Learned, Lengths, StateInput, Tensor, Zeros
 from .table import apply, operator
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from ...errors import UnsupportedModelError
 from ...layers import Affine, Embedding, Maximum, NotEqual, Reshape
-from ..axes.values import AxesError, FrameNumbers, Lengths, RowEnds, RowNumbers, Size, Tensor
+from ..axes.sizes import Size
+from ..axes.values import AxesError, FrameNumbers, Lengths, RowEnds, RowNumbers, Tensor
 from .comparisons import logical_not
 from .recurrence import add_ended, at_ends, counted_on, counting
 from .table import OF_COUNTS, apply, operator

@@ -16,8 +16,9 @@ import numpy as np
 
 from ...layers import Reshape, TimeDistributed, Unflatten
 from ..axes import slots
+from ..axes.sizes import Clock, Size
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import Clock, Size, Tensor, Zeros, needed
+from ..axes.values import Tensor, Zeros, needed
 from .table import OPERATORS, RETRIES, apply
 
 _MERGED = ("bt", "tb")

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...errors import RnnrtError, UnsupportedModelError
 from ..axes.scores import Scores
+from ..axes.sizes import Size
 from ..axes.slots import Slots, as_tensors, tensor_of
 from ..axes.values import (
     AxesError,
@@ -30,7 +31,6 @@ from ..axes.values import (
     Refused,
     RowEnds,
     RowNumbers,
-    Size,
     Tensor,
     Unset,
     Zeros,

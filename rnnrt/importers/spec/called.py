@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Clock, Constant, Network, Tensor, settled
+from ..axes.sizes import Clock
+from ..axes.values import Constant, Network, Tensor, settled
 from ..operators import table
 
 

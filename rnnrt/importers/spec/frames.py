@@ -7,7 +7,7 @@ import numpy as np
 
 from ...errors import ShapeError
 from ...layers import BatchNormalization, Dense, Flatten, Unflatten
-from ..axes.values import Clock
+from ..axes.sizes import Clock
 from ..operators.recurrence import add_ended
 from ..torch.layers import one
 

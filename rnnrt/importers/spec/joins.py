@@ -8,7 +8,8 @@ value, counts for every frame.
 from __future__ import annotations
 
 from ...layers import Crop1D, Expand, Pad1D, Select, Unflatten
-from ..axes.values import Clock, Constant, Network, Tensor, settled
+from ..axes.sizes import Clock
+from ..axes.values import Constant, Network, Tensor, settled
 from ..operators import table
 from ..torch.aten import ATEN
 

@@ -9,7 +9,7 @@ from ... import state_form
 from ...errors import ModelFileError, RnnrtError, ShapeError, UnsupportedModelError, did_you_mean
 from ...graph import GraphBuilder
 from ...layers import Flatten, Last, Reshape, Reverse, Select, TimeDistributed
-from ..axes.values import Clock
+from ..axes.sizes import Clock
 from ..operators.recurrence import join
 from ..torch import layers as torch_layers
 from . import joins, pictures

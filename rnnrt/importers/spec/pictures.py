@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Clock, Constant, Network
+from ..axes.sizes import Clock
+from ..axes.values import Constant, Network
 from ..operators import fronts, table
 from ..torch import layers as torch_layers
 from ..torch.aten import ATEN

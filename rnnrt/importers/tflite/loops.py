@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from ...errors import ModelFileError, UnsupportedModelError
-from ..axes.values import Size
+from ..axes.sizes import Size
 from ..onnx.loops import loop
 from ..onnx.model import Port
 from ..onnx.moves import sizes_of

@@ -6,7 +6,7 @@ BATCH_TO_SPACE_ND, is one operator again.
 from __future__ import annotations
 
 from ...errors import ModelFileError, UnsupportedModelError
-from ..axes.values import Size
+from ..axes.sizes import Size
 from ..onnx.folding import integers
 from ..onnx.moves import Frozen, sizes_of
 

@@ -5,7 +5,8 @@ convolutions, types and divisors. Imports no torch.
 from __future__ import annotations
 
 from ...errors import UnsupportedModelError
-from ..axes.values import Harmless, Size, Tensor
+from ..axes.sizes import Size
+from ..axes.values import Harmless, Tensor
 from .layers import (
     average_window_options,
     conv1d_options,

@@ -17,17 +17,9 @@ from ...errors import RnnrtError, ShapeError, UnsupportedModelError
 from ...graph import Graph
 from ..axes.layouts import Layout, LayoutMismatch, layouts_of, layouts_said, open_layouts, search
 from ..axes.scores import Scores
+from ..axes.sizes import Clock
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import (
-    AxesError,
-    Clock,
-    Constant,
-    LengthError,
-    Lengths,
-    Network,
-    StateInput,
-    Tensor,
-)
+from ..axes.values import AxesError, Constant, LengthError, Lengths, Network, StateInput, Tensor
 from ..operators.fronts import input_of, output_of
 from ..operators.table import readable
 from .aten import MaxOverTime

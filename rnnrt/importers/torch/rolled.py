@@ -18,8 +18,9 @@ import torch.fx
 
 from ...errors import UnsupportedModelError
 from ...layers import First, Last, Reverse, Scan
+from ..axes.sizes import Size
 from ..axes.slots import Slots, picked, tensor_of
-from ..axes.values import AxesError, Constant, Learned, Network, Size, Tensor, Zeros
+from ..axes.values import AxesError, Constant, Learned, Network, Tensor, Zeros
 
 #: Frames of the example that a program is unrolled over, and the step that is taken for all of them.
 FRAMES, _TEMPLATE = 6, 2

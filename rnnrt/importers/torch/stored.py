@@ -25,8 +25,9 @@ from ...errors import (
 )
 from ...layers import Concatenate, First, Pad1D, Reshape, Select
 from ..axes.layouts import Layout, LayoutMismatch, search
+from ..axes.sizes import Size
 from ..axes.slots import Slots
-from ..axes.values import Constant, Learned, Network, Size, Tensor, Zeros
+from ..axes.values import Constant, Learned, Network, Tensor, Zeros
 from ..carried import carried, proposed_states
 from ..operators.table import Word
 from .aten import ATEN
