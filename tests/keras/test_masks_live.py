@@ -57,7 +57,8 @@ def test_masks_flow_as_in_keras(keras, make, tmp_path):
 def test_what_a_layer_does_with_a_mask_is_known_of_every_layer_that_is_read(keras):
     own = {"Concatenate", "Masking", "Embedding", "GlobalAveragePooling1D"}
     own |= {"Attention", "AdditiveAttention", "Dot"}
-    known = PASSES | MERGES | ENDS | own
+    refused = {"MultiHeadAttention"}  # behind a mask, by name: test_attention.py
+    known = PASSES | MERGES | ENDS | own | refused
     assert set(LAYERS) | set(RECURRENT) <= known | set(RECURRENT)
     assert not PASSES & ENDS and not MERGES & (PASSES | ENDS)
     arguments = {

@@ -21,11 +21,12 @@ from . import truth
 from .advice import advise
 from .algebra import OF_SCORES, Pending
 from .config import Config, Description
+from .context import Assumptions, LayerContext
 from .cut import Cut
 from .files import KerasModel, described_by, open_model
 from .flags import Flags, flags, makes_flags, mask_of
 from .functions import OPERATIONS
-from .layers import IDENTITIES, LAYERS, Assumptions, LayerContext
+from .layers import IDENTITIES, LAYERS
 from .live import Live, known, of_a_class
 from .mask_rules import POINTWISE, after, flow, handed_on, major
 from .masks import Mask, Masks, refused

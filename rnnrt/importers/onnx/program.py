@@ -16,14 +16,15 @@ from ...layers import Reshape
 from ..axes.layouts import Impossible, LayoutMismatch, furthest, search
 from ..axes.sizes import Clock, Size
 from ..axes.slots import Slots, slots_of, tensor_of
-from ..axes.values import AxesError, Lengths, Network, Tensor
+from ..axes.values import AxesError, Lengths, Tensor
 from ..containers.protobuf import shown
 from ..operators import OPERATORS
 from . import moves, padding, windows  # noqa: F401 (padding fills MOVES)
 from .folding import ATTRIBUTES, FOLDED, Folder, Unknown, check_attributes, integers
 from .layouts import layouts_of
-from .loops import Body, Counter, Outside, counted, loop, scan
+from .loops import Counter, Outside, counted, loop, scan
 from .moves import MOVES, Frozen
+from .network import ADVICE, OnnxNetwork
 from .nodes import needed, reads, users
 from .operands import (
     ELEMENTWISE,
@@ -43,12 +44,6 @@ from .recurrent import KINDS, recurrent
 from .scores import einsum, holds_scores, of_scores
 from .words import ACTIVATIONS, WORDS
 
-ADVICE = {
-    "sizes": "Export it with dynamic axes for batch and time, or leave shapes to Shape and -1.",
-    "states": "Take states by number.",
-    "length": "Say how long it is: shapes={name: sizes}.",
-    "cut": "Leave the outputs as long as the input.",
-}
 #: operators whose windows run over frames
 _WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 #: activations that are not of every number alone
@@ -94,24 +89,6 @@ class Spread:
 
 class Unknowable(UnsupportedModelError):
     """A value that only the run tells, met where it must be known."""
-
-
-class OnnxNetwork(Network):
-    """``rows``: whether the rows of the inputs are the frames of a recurrent layer; None where nothing was
-    said yet. ``unbatched``: whether the program has no batch axis. ``frames``: {input: the number of frames
-    that the file states}. ``shared``: whether the tensor at hand is read by others than those that take
-    frames by number. ``body``: the Body of a loop that is being written.
-    """
-
-    def __init__(self, advice):
-        super().__init__(ADVICE | advice)
-        self.rows: bool | None = None
-        self.unbatched, self.shared = False, False
-        self.frames: dict[str, object] = {}
-        self.body: Body | None = None
-
-    def shared_time(self, x):
-        return self.shared
 
 
 class Reader:
