@@ -19,7 +19,7 @@ import hashlib
 import json
 
 from keras_grid_draw import Draw
-from keras_grid_layers import convolutions, fronts, merges, pointwise, pools, shapes, transposed_fronts
+from keras_grid_layers import convolutions, fronts, heads, merges, pointwise, pools, shapes, transposed_fronts
 from keras_grid_masks import masks
 from keras_grid_recurrent import bidirectional, composed, over_cells, recurrent, time_major
 
@@ -37,6 +37,7 @@ FAMILIES = (
     time_major,
     masks,
     transposed_fronts,
+    heads,
 )
 
 
@@ -65,6 +66,8 @@ def away_from_tensorflow(description):
 
 # ---- the network of a description --------------------------------------------------------------------------
 
+#: What is called with its tensors one by one, not with a list of them.
+ONE_BY_ONE = {"MultiHeadAttention"}
 #: What Keras 3 has no such option for, and what Keras 2 calls otherwise.
 GONE = {"implementation", "time_major"}
 RENAMED = {("LeakyReLU", "negative_slope"): "alpha"}
@@ -95,7 +98,8 @@ def built(description, keras, batch=None):
         called = {"initial_state": [find(r) for r in options["state"]]} if "state" in options else {}
         if called and len(called["initial_state"]) == 1:
             called["initial_state"] = called["initial_state"][0]
-        known[f"n{k}"] = made(name, options)(given[0] if len(given) == 1 else given, **called)
+        given = given if name in ONE_BY_ONE else [given[0] if len(given) == 1 else given]
+        known[f"n{k}"] = made(name, options)(*given, **called)
     inputs = [known[f"i{k}"] for k in range(len(description["inputs"]))]
     return keras.Model(inputs, [find(r) for r in description["outputs"]])
 

@@ -291,6 +291,22 @@ def merges(draw, count=1):
             }
 
 
+def heads(draw):
+    """Attention of several heads, of one input to another and of one to itself."""
+    options = itertools.product((1, 2, 3), (None, 5), (True, False), (None, 6), (None, 7))
+    for number, value, bias, size, length in options:
+        own = {"num_heads": number, "key_dim": 4, "use_bias": bias} | draw.few(dropout=(0.2,))
+        own |= ({"value_dim": value} if value else {}) | ({"output_shape": size} if size else {})
+        for refs in (["i0", "i1"], ["i0", "i0"], ["i0", "i1", "i2"]):
+            used = len(set(refs))
+            yield {
+                "family": "MultiHeadAttention",
+                "inputs": [[[length, WIDTH + (k and 2)], "numbers"] for k in range(used)],
+                "nodes": [["MultiHeadAttention", own, refs]],
+                "outputs": ["n0"],
+            }
+
+
 # ---- 2-D fronts --------------------------------------------------------------------------------------------
 
 

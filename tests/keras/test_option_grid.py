@@ -8,6 +8,7 @@ from needs import need
 
 from rnnrt import layers
 from rnnrt.importers.keras import algebra, recurrent
+from rnnrt.importers.keras import context as keras_context
 from rnnrt.importers.keras import layers as keras_layers
 
 need("keras")
@@ -96,12 +97,12 @@ def test_a_planted_fault_turns_the_grid_red(change, monkeypatch, tmp_path):
     kind, of = PLANTED[change]
     numbers = [d["number"] for d in KNOWN if of(d)][:3]
     assert {how for how, *_ in recorded(tmp_path, numbers).values()} == {"ok"}
-    add = keras_layers.LayerContext.add
+    add = keras_context.LayerContext.add
 
     def planted(self, built, *inputs, **fields):
         return add(self, built, *inputs, **(change(self, kind, fields) if built is kind else fields))
 
-    monkeypatch.setattr(keras_layers.LayerContext, "add", planted)
+    monkeypatch.setattr(keras_context.LayerContext, "add", planted)
     assert "wrong" in {how for how, *_ in grid.check(tmp_path, lambda line: None)[1].values()}
 
 

@@ -17,7 +17,9 @@ Key = tuple[str, int, int]
 FUNCTIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 #: What Keras calls the first argument of a layer's call(), and arguments that change nothing at inference
 #: when null or false.
-_FIRST, _QUIET = ("inputs", "sequences", "input"), ("training", "mask")
+_FIRST, _QUIET = ("inputs", "sequences", "input", "query"), ("training", "mask")
+#: Inputs after the first that a file may name, in their order.
+_BY_NAME = {"MultiHeadAttention": ("value", "key")}
 
 
 @dataclass
@@ -344,8 +346,10 @@ def _options(named, call, shapes):
         raise ModelFileError(
             "an inbound node has options of the wrong type", where=call.layer.where, found=repr(named)[:80]
         )
-    for name, value in named.items():
-        if name == "initial_state" and value is not None:
+    further = _BY_NAME.get(call.layer.class_name, ())
+    for name in (*(n for n in further if n in named), *(n for n in named if n not in further)):
+        value = named[name]
+        if (name == "initial_state" or name in further) and value is not None:
             if not _tensors(value, call.sources, shapes, call.layer):
                 _refuse(call, f"is called with {name}={_short(value)}, which is not supported")
         elif _nothing(value) or (name in _QUIET and value is False):
