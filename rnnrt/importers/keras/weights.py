@@ -402,8 +402,8 @@ def _stored(model, own, paths):
 
 
 def _path(path):
-    """TensorFlow 2.12 had another name for the folder of layers, and tf.keras private ones for the products of
-    MultiHeadAttention; files written on Windows may hold back-slashes.
+    """TensorFlow 2.12 had another name for the folder of layers, and tf.keras private ones for the products
+    of MultiHeadAttention; files written on Windows may hold back-slashes.
     """
     path = path.replace("\\", "/").replace("_layer_checkpoint_dependencies/", "layers/")
     return re.sub("/_(query|key|value|output)_dense/", r"/\1_dense/", path)
