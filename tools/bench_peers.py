@@ -278,7 +278,7 @@ def machine():
     versions = {p: importlib.metadata.version(p) for p in packages if importlib.util.find_spec(p)}
     return {
         "cpu": cpu,
-        "isa": rnnrt.show_config()["isas"][0],
+        "isa": os.environ.get("RNNRT_ISA") or rnnrt.show_config()["isas"][0],
         "core": min(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "rnnrt": rnnrt.__version__,
@@ -346,7 +346,7 @@ def main():
 
     cores = bench_core.cores()
     about, pinned = machine() | {"load_before": round(os.getloadavg()[0], 2)}, os.sched_getaffinity(0)
-    core = core_limits.core()
+    core = core_limits.core(os.environ.get("RNNRT_ISA"))
     said = ", ".join(f"{k} {v}" for k, v in about.items())
     print(said, core, HEAD, sep="\n\n", flush=True)
     about["limits"] = core.as_dict()
