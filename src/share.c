@@ -81,7 +81,8 @@ static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *ca
         return;
     }
     size_t waited = sharing->team.waited;
-    rnnrt_team_run(&sharing->team, rnnrt_worth.waking == 0, part, &cut, NULL, NULL);
+    /* a large one calls for those too that fell asleep while the caller was at work alone */
+    rnnrt_team_run(&sharing->team, work >= rnnrt_worth.waking, part, &cut, NULL, NULL);
     if (!small || sharing->team.waited == waited) return;
     sharing->alone = sharing->next_alone;
     sharing->next_alone *= 2;

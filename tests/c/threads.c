@@ -1,6 +1,6 @@
 /* Threads that share the work of calls: several callers at once, each with answers of the same bits as on one
- * thread, some of them ended by their question; and threads that end with the last plan. And 64 threads at
- * once in streams of one plan, each in its own.
+ * thread, some of them ended by their question; a worker that a large product wakes; and threads that end
+ * with the last plan. And 64 threads at once in streams of one plan, each in its own.
  *
  * tests/c/test_races.py compiles it with the thread sanitizer, on the scalar kernels alone. Exit code
  * 0: every check held. */
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "share.h"
 
@@ -165,6 +166,37 @@ static void streams_of_one_plan(void) {
     rnnrt_plan_free(plan);
 }
 
+/* ---- a worker that fell asleep within a call ---- */
+
+static size_t inside;
+
+/* Waits until two threads are in it. */
+static void meet(const struct rnnrt_matrix *w, const struct rnnrt_product *call) {
+    (void)w, (void)call;
+    __atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST);
+    for (int k = 0; __atomic_load_n(&inside, __ATOMIC_SEQ_CST) < 2; k++) {
+        CHECK(k < 5000);
+        usleep(1000);
+    }
+}
+
+static void a_large_product_wakes_who_sleeps(void) {
+    const struct rnnrt_worth before = rnnrt_worth;
+    rnnrt_worth.waking = 1000;
+    const struct rnnrt_kernels plain = {.product = meet};
+    const struct rnnrt_matrix w = {.outputs = 128, .depth = 1, .panels = weights};
+    const struct rnnrt_product call = {.x = x, .depth = 1, .rows = 100, .y = live_y};
+    struct rnnrt_sharing sharing;
+    rnnrt_pool_hold();
+    rnnrt_share_begin(&sharing, &plain, 2, 1e6);
+    CHECK(sharing.team.size == 2);
+    while (rnnrt_team_awake(&sharing.team)) usleep(1000);
+    sharing.kernels.product(&w, &call);
+    rnnrt_share_end(&sharing);
+    rnnrt_pool_let_go();
+    rnnrt_worth = before;
+}
+
 int main(void) {
     setenv("RNNRT_ISA", "scalar", 1);
     for (size_t k = 0; k < sizeof weights / sizeof *weights; k++)
@@ -175,6 +207,7 @@ int main(void) {
     rnnrt_worth = (struct rnnrt_worth){0};
     rnnrt_pool_processors = 4;
     pthread_t callers[CALLERS];
+    a_large_product_wakes_who_sleeps();
     for (int k = 0; k < CALLERS; k++) CHECK(!pthread_create(&callers[k], NULL, call, plans));
     for (int k = 0; k < CALLERS; k++) CHECK(!pthread_join(callers[k], NULL));
     answers_as_alone(plans[2]);
