@@ -31,14 +31,18 @@ struct rnnrt_piece {
  * matrix of more than RNNRT_DOT_MAX_OUTPUTS outputs: fewer are dots, whose lanes cross no pieces.)
  *
  * `plus` (rows, outputs), plus_stride floats apart: added to that, once it is summed. `rectified`: y is relu
- * of all. */
+ * of all.
+ *
+ * `upwards`: one row takes its outputs from the first to the last, else from the last to the first. Weights
+ * that are larger than a cache, read over and over, come from it in part where the way changes every time:
+ * what was read last is read first. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
     float *y;
     size_t y_stride;
     const float *bias; /* (outputs), or NULL; not read where `add` */
-    bool add, rectified;
+    bool add, rectified, upwards;
     const float *plus; /* or NULL */
     size_t plus_stride;
     const struct rnnrt_piece *pieces;

@@ -95,6 +95,7 @@ void rnnrt_share_begin(struct rnnrt_sharing *sharing, const struct rnnrt_kernels
     sharing->by_pieces = work >= rnnrt_worth.piece || rnnrt_team_awake(&sharing->team);
     sharing->plain = plain;
     sharing->kernels = *plain;
+    sharing->kernels.product_pair = NULL;
     sharing->kernels.product_overlapped = NULL;
     sharing->kernels.finish_overlapped = NULL;
     /* a BLAS has threads of its own, and another order for other sizes */

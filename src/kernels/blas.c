@@ -71,6 +71,7 @@ void rnnrt_use_sgemm(rnnrt_sgemm *function) {
     table.packed_bytes = packed_bytes;
     table.pack = pack;
     table.product = product;
+    table.product_pair = NULL;
     table.product_overlapped = NULL;
     table.finish_overlapped = NULL;
     table.lstm_steps = NULL; /* its products are its own */

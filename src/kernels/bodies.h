@@ -19,6 +19,7 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .packed_bytes = packed_bytes,
     .pack = pack,
     .product = product,
+    .product_pair = product_pair,
     .depthwise = depthwise,
     .grouped = grouped,
 #if LANES == 16

@@ -91,8 +91,8 @@ VECTOR void row_total(float *y, vf sum[8]) {
 static void product_overlapped(const struct rnnrt_matrix *w, const struct rnnrt_product *call,
                                struct rnnrt_overlapped *o) {
     size_t outputs = w->outputs, depth = call->depth, panel = PANEL * w->depth, tiles = tile_count(o),
-           tile_depth = o->call.depth, stride = o->call.x_stride, left = outputs / (4 * PANEL) * 4 * PANEL,
-           few = left;
+           tile_depth = o->call.depth, stride = o->call.x_stride, whole = outputs / (4 * PANEL) * 4 * PANEL,
+           done = 0;
     if (outputs <= RNNRT_DOT_MAX_OUTPUTS) {
         product(w, call);
         return;
@@ -104,8 +104,8 @@ static void product_overlapped(const struct rnnrt_matrix *w, const struct rnnrt_
         tile_begin(o, &tile_w, &tile_x, &tile_y);
         tile_load(o, tile_sum);
         size_t j = o->k;
-        for (; left >= 4 * PANEL && o->tile < tiles; left -= 4 * PANEL) {
-            size_t column = left - 4 * PANEL;
+        for (; done < whole && o->tile < tiles; done += 4 * PANEL) {
+            size_t column = call->upwards ? done : whole - done - 4 * PANEL;
             const float *weight = (const float *)w->panels + column * w->depth + call->first * PANEL,
                         *from = call->add ? call->y : call->bias, *start = from ? from + column : NULL;
             float *y = call->y + column;
@@ -139,8 +139,8 @@ static void product_overlapped(const struct rnnrt_matrix *w, const struct rnnrt_
         o->k = o->tile < tiles ? j : 0;
         tile_save(o, tile_sum);
     }
-    if (few < outputs) product_panels(w, few, outputs, call);
-    if (left) product_panels(w, 0, left, call);
+    if (done < whole) product_panels(w, call->upwards ? done : 0, call->upwards ? whole : whole - done, call);
+    if (whole < outputs) product_panels(w, whole, outputs, call);
 }
 
 /* The rows from .. to - 1 of a product. */

@@ -64,6 +64,12 @@ struct rnnrt_kernels {
     void (*pack)(struct rnnrt_matrix *w, const float *weight, void *room);
     void (*product)(const struct rnnrt_matrix *w, const struct rnnrt_product *call);
 
+    /* Two products of one row each and as many outputs, some outputs of the second after the same of the
+     * first, in the order that the first says; neither has `plus`, is rectified or in pieces. NULL: the one
+     * after the other is as good. */
+    void (*product_pair)(const struct rnnrt_matrix *w, const struct rnnrt_product *call,
+                         const struct rnnrt_matrix *u, const struct rnnrt_product *then);
+
     /* The product of one row, which takes the overlapped one some way on; and what is left of that. NULL
      * where it would not pay. */
     void (*product_overlapped)(const struct rnnrt_matrix *w, const struct rnnrt_product *call,

@@ -6,8 +6,8 @@ enum {
                           the L2 cache */
     STRETCH_OVERLAPPED = 18, /* the same where the next stretch's product runs while the steps of this one do:
                                 three tiles of it */
-    OVERLAP_FLOATS = 16384,  /* recurrent weights from this size on come from beyond the L1 cache, and a step
-                                waits for them */
+    BEYOND_L1 = 16384,       /* weights from this size on come from beyond the L1 cache, and a step waits for
+                                them */
 };
 
 /* h (rows, what the cell gives), and c (rows, units) for an LSTM, a row for each bin of each batch row: where
@@ -215,8 +215,12 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
     size_t batch = call->batch * rnnrt_bins(op), units = (size_t)op->desc.units, out = rnnrt_cell_size(op);
     struct states s = take_states(op, call, call->scratch);
     float *parts = call->scratch + batch * (out + units), *spare = parts + batch * gates * units;
-    const struct rnnrt_product product = input_part(op, call, 0, 1, parts);
-    call->kernels->product(op->weight, &product);
+    struct rnnrt_product input = input_part(op, call, 0, 1, parts);
+    bool large = gates * units * (input.depth + out) >= BEYOND_L1,
+         pair = large && batch == 1 && call->kernels->product_pair &&
+                op->recurrent->outputs == op->weight->outputs;
+    input.upwards = large && call->start & 1;
+    if (!pair) call->kernels->product(op->weight, &input);
     const struct rnnrt_step step = {.op = op,
                                     .kernels = call->kernels,
                                     .batch = batch,
@@ -226,7 +230,9 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
                                     .h_new = call->y[0] ? call->y[0] : spare,
                                     .c = s.c,
                                     .c_stride = s.c_stride,
-                                    .held = spare + batch * out};
+                                    .held = spare + batch * out,
+                                    .upwards = input.upwards,
+                                    .input = pair ? &input : NULL};
     cell(&step);
     if (op->slots > RNNRT_SLOT_CELLS && call->y[RNNRT_SLOT_CELLS])
         copy_rows(call->y[RNNRT_SLOT_CELLS], units, s.c, s.c_stride, units, batch);
@@ -270,8 +276,8 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
            wide = gates * units, frames = call->frames;
     struct states s = take_states(op, call, call->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? call->y[RNNRT_SLOT_CELLS] : NULL;
-    bool overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && wide * out >= OVERLAP_FLOATS &&
-                    call->kernels->product_overlapped;
+    bool large = wide * out >= BEYOND_L1,
+         overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && large && call->kernels->product_overlapped;
     size_t longest = stretch(batch), most = overlaps ? STRETCH_OVERLAPPED : longest,
            room = longest * batch * wide;
     float *parts = call->scratch + batch * (out + units), *next_parts = parts + STRETCH_OVERLAPPED * wide;
@@ -303,6 +309,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
             size_t local = op->desc.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = call->y[0] ? call->y[0] + t * batch * out : spare[step.h == spare[0]];
+            step.upwards = large && ((size_t)call->start + t) & 1;
             if (may_keep_still) copy_rows(c_before, c_size(op), s.c, s.c_stride, c_size(op), batch);
             if (!may_keep_still || any_live(op, call, t)) cell(&step);
             if (cells) copy_rows(cells + t * batch * units, units, s.c, s.c_stride, units, batch);

@@ -15,8 +15,9 @@ static inline size_t rnnrt_cell_size(const struct rnnrt_op *op) {
 }
 
 /* One step of a cell for all these rows. `gates` (batch, gates * units) holds the input part; h -> h_new, c
- * in place; `held` is scratch of the size rnnrt_measure_recurrent is told. h_new never is h. `overlapped`:
- * the input part of frames to come, which runs while this step does, or NULL. */
+ * in place; `held` is scratch of the size rnnrt_measure_recurrent is told. h_new never is h. `upwards`: as of
+ * a product. `input`: the input part, which is yet to be done, or NULL. `overlapped`: the input part of
+ * frames to come, which runs while this step does, or NULL. */
 struct rnnrt_step {
     const struct rnnrt_op *op;
     const struct rnnrt_kernels *kernels;
@@ -25,6 +26,8 @@ struct rnnrt_step {
     const float *h;
     float *h_new, *c, *held;
     size_t h_stride, c_stride; /* floats from row to row of h and c; h_new and held are packed */
+    bool upwards;
+    const struct rnnrt_product *input;
     struct rnnrt_overlapped *overlapped;
 };
 typedef void rnnrt_cell(const struct rnnrt_step *step);
@@ -40,8 +43,10 @@ static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const 
                                           .y = y,
                                           .y_stride = y_stride,
                                           .bias = bias,
-                                          .add = add};
-    if (step->overlapped) step->kernels->product_overlapped(u, &product, step->overlapped);
+                                          .add = add,
+                                          .upwards = step->upwards};
+    if (step->input) step->kernels->product_pair(step->op->weight, step->input, u, &product);
+    else if (step->overlapped) step->kernels->product_overlapped(u, &product, step->overlapped);
     else step->kernels->product(u, &product);
 }
 

@@ -267,7 +267,7 @@ static void products_at_once(const struct rnnrt_kernels *t) {
             struct rnnrt_product call = call_of(x, k, 1, wanted, n);
             call.bias = bias, call.add = times & 1;
             t->product(&matrix, &call);
-            call.y = y;
+            call.y = y, call.upwards = times / 2 == i % 2;
             t->product_overlapped(&matrix, &call, &overlapped);
             if (differ(y, wanted, n)) {
                 fprintf(stderr, "%zu x %zu with an overlapped product differs\n", n, k);
@@ -281,6 +281,32 @@ static void products_at_once(const struct rnnrt_kernels *t) {
         }
         free(w), free(x), free(bias), free(y), free(wanted), release(&matrix);
         free(mw), free(mx), free(mbias), free(my), free(mwanted), release(&many);
+    }
+}
+
+/* Two products of one row in turns, and from the first output to the last: as one after the other. */
+static void products_in_pairs(const struct rnnrt_kernels *t) {
+    static const size_t outputs[] = {3, 4, 5, 60, 64, 65, 127, 128, 130, 515, MOST},
+                        depth[] = {1, 20, 64, 130};
+    for (int i = 0; i < 11 * 4 * 4 * 4; i++) {
+        size_t n = outputs[i % 11], k = depth[i / 11 % 4], m = depth[i / 44 % 4];
+        bool same = i / 176 & 1; /* the second adds to what the first makes */
+        float *w = numbers(n * k), *u = numbers(n * m), *x = numbers(k), *h = numbers(m), *bias = numbers(n),
+              *y = numbers(2 * n), *wanted = numbers(2 * n);
+        struct rnnrt_matrix first = packed_of(t, w, n, k), second = packed_of(t, u, n, m);
+        struct rnnrt_product call = call_of(x, k, 1, wanted, n),
+                             then = call_of(h, m, 1, same ? wanted : wanted + n, n);
+        call.bias = bias, then.add = same;
+        t->product(&first, &call), t->product(&second, &then);
+        call.y = y, then.y = same ? y : y + n, call.upwards = then.upwards = i / 352 & 1;
+        if (t->product_pair) t->product_pair(&first, &call, &second, &then);
+        else t->product(&first, &call), t->product(&second, &then);
+        if (differ(y, wanted, same ? n : 2 * n)) {
+            fprintf(stderr, "%zu x %zu and %zu x %zu, a pair, differ\n", n, k, n, m);
+            exit(1);
+        }
+        free(w), free(u), free(x), free(h), free(bias), free(y), free(wanted);
+        release(&first), release(&second);
     }
 }
 
@@ -379,6 +405,7 @@ int main(int count, char **words) {
     products_of_pieces(t);
     joined_pieces(t);
     products_of_columns(t);
+    products_in_pairs(t);
     if (t->product_overlapped) products_at_once(t);
     functions(t);
     rows_of_features(t);
