@@ -8,6 +8,8 @@ enum {
                                 three tiles of it */
     BEYOND_L1 = 16384,       /* weights from this size on come from beyond the L1 cache, and a step waits for
                                 them */
+    BEYOND_L2 = 1 << 18,     /* weights of both products that do not stay in an L2 cache of 1 MB together: the
+                                overlapped one drives out what the steps read */
 };
 
 /* h (rows, what the cell gives), and c (rows, units) for an LSTM, a row for each bin of each batch row: where
@@ -276,8 +278,9 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
            wide = gates * units, frames = call->frames;
     struct states s = take_states(op, call, call->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? call->y[RNNRT_SLOT_CELLS] : NULL;
-    bool large = wide * out >= BEYOND_L1,
-         overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && large && call->kernels->product_overlapped;
+    bool large = wide * out >= BEYOND_L1, overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && large &&
+                                                     wide * (op->weight->depth + out) < BEYOND_L2 &&
+                                                     call->kernels->product_overlapped;
     size_t longest = stretch(batch), most = overlaps ? STRETCH_OVERLAPPED : longest,
            room = longest * batch * wide;
     float *parts = call->scratch + batch * (out + units), *next_parts = parts + STRETCH_OVERLAPPED * wide;
