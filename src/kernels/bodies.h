@@ -16,6 +16,7 @@
 
 const struct rnnrt_kernels NAME_OF(ISA) = {
     .isa = TEXT_OF(ISA),
+    .lanes = LANES,
     .packed_bytes = packed_bytes,
     .pack = pack,
     .product = product,
@@ -37,7 +38,6 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .lstm = lstm,
 #if LANES >= 4 && IN_STEP >= 2
     .lstm_steps = lstm_steps,
-    .step_lanes = LANES,
 #endif
     .gru = gru,
     .lstm_cells = lstm_cells,

@@ -15,10 +15,12 @@ VECTOR void starts(const int rows, size_t row, size_t c, size_t lanes, const str
 
 VECTOR void ends(const int rows, size_t row, size_t c, size_t lanes, const struct rnnrt_product *call,
                  const vf *end) {
+    vf floor = vf_set(call->rectified ? 0.0f : -INFINITY);
     UNROLL_FOR(int r = 0; r < rows; r++) {
         float *to = call->y + (row + (size_t)r) * call->y_stride + c;
-        if (lanes < LANES) vf_store_n(to, end[r], lanes);
-        else vf_store(to, end[r]);
+        vf made = vf_max(floor, end[r]);
+        if (lanes < LANES) vf_store_n(to, made, lanes);
+        else vf_store(to, made);
     }
 }
 
@@ -44,7 +46,15 @@ VECTOR void end_segment(const int rows, vf *sum, vf *total) {
     }
 }
 
-/* `in` numbers make `out` of each group, in the order of a product's sum. `across`: 4 or 2 where both are
+/* Number i of each `across` lanes in all of them. */
+VECTOR vf spread_of(const int across, vf a, int i) {
+#if LANES == 16
+    if (across == 8) return vf_spread_eight(a, i);
+#endif
+    return across == 4 ? vf_spread_four(a, i) : vf_spread_two(a, i);
+}
+
+/* `in` numbers make `out` of each group, in the order of a product's sum. `across`: 8, 4 or 2 where both are
  * that many: those of a term are spread in a register; else 0, and they are fetched one by one. */
 VECTOR void grouped_tile(const int rows, const int across, const float *weight, size_t in, size_t out,
                          size_t row, size_t c, size_t lanes, const struct rnnrt_product *call) {
@@ -63,8 +73,7 @@ VECTOR void grouped_tile(const int rows, const int across, const float *weight, 
                 vf factor = some_of(weight, lanes);
                 weight += outputs;
                 UNROLL_FOR(int r = 0; r < rows; r++) {
-                    vf spread = across == 4 ? vf_spread_four(x[r], i) : vf_spread_two(x[r], i);
-                    sum[r] = vf_fma(spread, factor, sum[r]);
+                    sum[r] = vf_fma(spread_of(across, x[r], i), factor, sum[r]);
                 }
             }
             room -= (size_t)across; /* which a segment is a multiple of */
@@ -137,6 +146,11 @@ static void depthwise(const float *weight, const struct rnnrt_product *call) {
         }
     IN_TILES(from, call->depth, depthwise_tile, weight)
 }
+#if LANES == 16
+static void grouped_eight(const float *weight, const struct rnnrt_product *call) {
+    IN_TILES(0, call->depth, grouped_tile, 8, weight, 8, 8)
+}
+#endif
 static void grouped_four(const float *weight, const struct rnnrt_product *call) {
     IN_TILES(0, call->depth, grouped_tile, 4, weight, 4, 4)
 }
@@ -144,6 +158,12 @@ static void grouped_two(const float *weight, const struct rnnrt_product *call) {
     IN_TILES(0, call->depth, grouped_tile, 2, weight, 2, 2)
 }
 static void grouped(const float *weight, size_t in, size_t out, const struct rnnrt_product *call) {
+#if LANES == 16
+    if (in == 8 && out == 8) {
+        grouped_eight(weight, call);
+        return;
+    }
+#endif
     if (in == 4 && out == 4) grouped_four(weight, call);
     else if (in == 2 && out == 2) grouped_two(weight, call);
     else IN_TILES(0, call->depth / in * out, grouped_tile, 0, weight, in, out)

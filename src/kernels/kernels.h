@@ -57,6 +57,7 @@ static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 struct rnnrt_kernels {
     const char *isa;
+    size_t lanes; /* of a vector */
 
     /* Bytes of the panels and scales of a matrix of this dtype, outputs and depth; and makes them, in `room`,
      * from weight (outputs, depth): the matrix then points into `room`. */
@@ -76,8 +77,8 @@ struct rnnrt_kernels {
                                struct rnnrt_overlapped *overlapped);
     void (*finish_overlapped)(struct rnnrt_overlapped *overlapped);
 
-    /* The same channel by channel: y = (add ? y : bias) + sum over pieces p of weight[p] times piece p, one
-     * fma after the other; weight (pieces, depth), y (rows, depth). */
+    /* The same channel by channel, without `plus`: y = (add ? y : bias) + sum over pieces p of weight[p]
+     * times piece p, one fma after the other; weight (pieces, depth), y (rows, depth). */
     void (*depthwise)(const float *weight, const struct rnnrt_product *call);
     /* The products of groups which each make `out` numbers of `in`, joined pieces of which hold `depth`
      * numbers of all groups; weight (terms, outputs of all groups). */
@@ -112,10 +113,9 @@ struct rnnrt_kernels {
                  size_t c_stride, float *h, size_t h_stride);
     void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
                 const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
-    /* Steps of an LSTM of one row with sigmoid gates and tanh, whose units are step_lanes or twice as many.
+    /* Steps of an LSTM of one row with sigmoid gates and tanh, whose units are `lanes` or twice as many.
      * NULL where there are no such. */
     void (*lstm_steps)(const struct rnnrt_lstm_steps *run);
-    size_t step_lanes;
     /* The same once the gates are activated: lstm_cells c = f c + i g; lerp h_new = (1 - z) n + z h;
      * multiply_add y = y + a b. */
     void (*lstm_cells)(size_t units, const float *gates, float *c);

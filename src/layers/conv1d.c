@@ -30,8 +30,9 @@ static bool wide(const struct rnnrt_layer_desc *desc) {
     return in_of_group(desc) >= 16 || desc->kernel_size == 1;
 }
 /* Lanes lie across groups, whose outputs do not fill a vector. */
-static bool across_groups(const struct rnnrt_layer_desc *desc) {
-    return desc->groups > 1 && in_of_group(desc) < 16 && out_of_group(desc) < 8;
+static bool across_groups(const struct rnnrt_layer_desc *desc, const struct rnnrt_kernels *kernels) {
+    size_t in = in_of_group(desc), out = out_of_group(desc);
+    return desc->groups > 1 && in < 16 && (out < 8 || (in == 8 && out == 8 && kernels->lanes == 16));
 }
 /* Windows are the rows of a product: a few outputs are sums along a row. */
 static bool by_window(const struct rnnrt_layer_desc *desc) {
@@ -44,7 +45,7 @@ static int32_t taps_at_once(const struct rnnrt_layer_desc *desc) {
 /* Whether products do what comes after them: each output is one product's. */
 static bool rectified(const struct rnnrt_op *op) {
     const struct rnnrt_layer_desc *desc = &op->desc;
-    return desc->activation.name == RNNRT_RELU && !op->table && desc->kernel_size <= taps_at_once(desc);
+    return desc->activation.name == RNNRT_RELU && desc->kernel_size <= taps_at_once(desc);
 }
 static size_t group_depth(const struct rnnrt_layer_desc *desc) {
     return (size_t)desc->kernel_size * in_of_group(desc);
@@ -59,7 +60,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     enum rnnrt_status status = RNNRT_OK;
     size_t depth = group_depth(desc), groups = (size_t)desc->groups, out = (size_t)desc->output_size;
     op->bias = rnnrt_plan_copy(plan, desc->bias, out, &status);
-    if (across_groups(desc)) {
+    if (across_groups(desc, plan->kernels)) {
         if (!rnnrt_plan_may_read(plan, desc->weight, rnnrt_times(out, depth))) return RNNRT_BAD_LAYER;
         float *table = rnnrt_plan_floats(plan, rnnrt_times(out, depth));
         if (!table) return RNNRT_NO_MEMORY;

@@ -44,6 +44,9 @@ VECTOR vf vf_spread_four(vf a, int i) { /* the instruction takes a number, not a
     default: return _mm512_permute_ps(a, 0xff);
     }
 }
+VECTOR vf vf_spread_eight(vf a, int i) {
+    return vf_spread_four(i < 4 ? _mm512_shuffle_f32x4(a, a, 0xa0) : _mm512_shuffle_f32x4(a, a, 0xf5), i % 4);
+}
 VECTOR vf vf_spread_two(vf a, int i) { return i ? _mm512_movehdup_ps(a) : _mm512_moveldup_ps(a); }
 VECTOR __m128 avx512_four(const float *p, size_t n) {
     return n == 4 ? _mm_loadu_ps(p) : _mm_maskz_loadu_ps((__mmask8)avx512_first(n), p);

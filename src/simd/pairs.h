@@ -75,6 +75,10 @@ VECTOR __m256 pairs_spread(__m256 a, int i) {
     }
 }
 VECTOR vf vf_spread_four(vf a, int i) { return (vf){pairs_spread(a.low, i), pairs_spread(a.high, i)}; }
+VECTOR vf vf_spread_eight(vf a, int i) {
+    __m256i which = _mm256_set1_epi32(i);
+    return (vf){_mm256_permutevar8x32_ps(a.low, which), _mm256_permutevar8x32_ps(a.high, which)};
+}
 VECTOR vf vf_spread_two(vf a, int i) {
     return i ? (vf){_mm256_movehdup_ps(a.low), _mm256_movehdup_ps(a.high)}
              : (vf){_mm256_moveldup_ps(a.low), _mm256_moveldup_ps(a.high)};

@@ -70,7 +70,7 @@ VECTOR vf vf_split(vf a, vf *n) {
     *n = __builtin_convertvector((scalar_ints)above >> 23, vf);
     return (vf)((scalar_bits)a - (above & 0xff800000u));
 }
-/* Number i of each four, or two, lanes in all of them. */
+/* Number i of each four, or two, lanes in all of them; where there are sixteen also of each eight. */
 VECTOR vf vf_spread_four(vf a, int i) { return vf_set(a[i]); }
 VECTOR vf vf_spread_two(vf a, int i) { return (vf){a[i], a[i], a[i + 2], a[i + 2]}; }
 /* Of four lanes each: n numbers, at most four, of each row; the same n numbers; and n of each to its row. */

@@ -157,7 +157,7 @@ static void products_of_pieces(const struct rnnrt_kernels *t) {
         call.rectified = true;
         t->product(&matrix, &call);
         wrong |= differ(y, wanted, r * (n + 3) - 3);
-        call.rectified = false;
+        call.rectified = !add && i % 2;
         call.y_stride = depth;
         memcpy(wanted, y, r * depth * sizeof *y);
         t->depthwise(w, &call);
@@ -166,6 +166,7 @@ static void products_of_pieces(const struct rnnrt_kernels *t) {
             for (size_t j = 0; j < depth && !add; j++) row[j] = call.bias ? bias[j] : 0.0f;
             for (size_t p = 0; p < count; p++)
                 t->multiply_add(depth, w + p * depth, pieces[p].x + k * pieces[p].stride, row);
+            if (call.rectified) t->activate((struct rnnrt_function){.name = RNNRT_RELU}, depth, row, row);
         }
         wrong |= differ(y, wanted, r * depth);
         for (size_t p = 0; p < 5; p++) /* frames one after the other: many rows share what they load */
@@ -189,10 +190,11 @@ static void products_of_pieces(const struct rnnrt_kernels *t) {
 /* Pieces that are one sum have the answer of the row copied together, wherever in the sum they begin; and so
  * have lanes that lie across groups, term after term. */
 static void joined_pieces(const struct rnnrt_kernels *t) {
-    static const size_t ins[] = {1, 2, 4, 3, 15}, outs[] = {1, 2, 4, 5, 7, 20}, counts[] = {1, 3, 40, 70};
-    for (int i = 0; i < 5 * 6 * 4 * 3; i++) {
-        size_t in = ins[i % 5], out = outs[i / 5 % 6], count = counts[i / 30 % 4],
-               first = i / 120 == 1 ? 3 : 0, taps = count + first, depth = taps * in, r = 1 + (size_t)i % 9,
+    static const size_t ins[] = {1, 2, 4, 3, 15, 8}, outs[] = {1, 2, 4, 5, 7, 20, 8},
+                        counts[] = {1, 3, 40, 70};
+    for (int i = 0; i < 6 * 7 * 4 * 3; i++) {
+        size_t in = ins[i % 6], out = outs[i / 6 % 7], count = counts[i / 42 % 4],
+               first = i / 168 == 1 ? 3 : 0, taps = count + first, depth = taps * in, r = 1 + (size_t)i % 9,
                groups = 1 + (size_t)i % 7;
         float *w = numbers(groups * out * depth), *x = numbers((taps + r) * groups * in),
               *bias = numbers(groups * out), *y = numbers(r * groups * out),
@@ -235,7 +237,10 @@ static void joined_pieces(const struct rnnrt_kernels *t) {
         for (size_t p = 0; p < count; p++)
             pieces[p] = (struct rnnrt_piece){x + (first + p) * groups * in, groups * in};
         call.depth = groups * in, call.y = y, call.bias = i % 3 ? bias : NULL;
+        call.rectified = i % 2;
         t->grouped(table + first * in * groups * out, in, out, &call);
+        for (size_t j = 0; call.rectified && j < r * groups * out; j++)
+            wanted[j] = wanted[j] > 0 ? wanted[j] : 0;
         if (wrong || differ(y, wanted, r * groups * out)) {
             fprintf(stderr, "%zu rows of %zu joined pieces, %zu groups of %zu to %zu: differ\n", r, count,
                     groups, in, out);
