@@ -107,14 +107,14 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
                                struct rnnrt_error *error);
 /* Frames start .. start + count - 1 of batch row `row` of an array copied to others `to_stride` floats apart
  * whose numbers lie side by side, and from these (frames.c). */
-void rnnrt_take_frames(const struct rnnrt_array *array, size_t row, size_t start, size_t count, size_t width,
-                       float *to, size_t to_stride);
-void rnnrt_lay_frames(const struct rnnrt_array *array, size_t row, size_t start, size_t count, size_t width,
-                      const float *from, size_t from_stride);
+void rnnrt_take_frames(const struct rnnrt_kernels *kernels, const struct rnnrt_array *array, size_t row,
+                       size_t start, size_t count, size_t width, float *to, size_t to_stride);
+void rnnrt_lay_frames(const struct rnnrt_kernels *kernels, const struct rnnrt_array *array, size_t row,
+                      size_t start, size_t count, size_t width, const float *from, size_t from_stride);
 /* Frames start .. start + count - 1 of a strided array as a chunk: where it lies if it is one already, copied
  * to `to` otherwise. */
-const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
-                               size_t width, float *to);
+const float *rnnrt_read_frames(const struct rnnrt_arena *arena, const struct rnnrt_array *array, size_t start,
+                               size_t count, size_t width, float *to);
 /* Whether the one output may be written where it is to go: it is a chunk that shares no memory with an input,
  * which would be written over before it is read. */
 bool rnnrt_is_apart(const struct rnnrt_arena *arena, const struct rnnrt_array *inputs,

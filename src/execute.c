@@ -272,7 +272,7 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
             value->data = room_for_it;
         } else if (op->desc.timed) {
             value->fresh = count;
-            value->data = count ? (float *)rnnrt_read_frames(&inputs[input], start, count, arena->batch,
+            value->data = count ? (float *)rnnrt_read_frames(arena, &inputs[input], start, count,
                                                              (size_t)op->desc.output_size, room_for_it)
                                 : room_for_it;
             record_of(arena, r)->done = ended;

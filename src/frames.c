@@ -3,70 +3,32 @@
 
 #include "arena.h"
 
-enum { SIDE = 4 }; /* of a square that is turned in registers */
-typedef float quad __attribute__((vector_size(SIDE * sizeof(float))));
-typedef int32_t places __attribute__((vector_size(SIDE * sizeof(int32_t))));
-
-#if defined(__clang__) || __GNUC__ >= 12
-#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define MIX(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
-#endif
-
-static inline void turn_square(const float *from, ptrdiff_t from_stride, float *to, ptrdiff_t to_stride) {
-    quad row[SIDE], half[SIDE], column[SIDE];
-    for (int r = 0; r < SIDE; r++) memcpy(&row[r], from + r * from_stride, sizeof row[r]);
-    for (int r = 0; r < SIDE / 2; r++) {
-        half[2 * r] = MIX(row[r], row[r + 2], 0, 4, 1, 5);
-        half[2 * r + 1] = MIX(row[r], row[r + 2], 2, 6, 3, 7);
-    }
-    for (int r = 0; r < SIDE / 2; r++) {
-        column[2 * r] = MIX(half[r], half[r + 2], 0, 4, 1, 5);
-        column[2 * r + 1] = MIX(half[r], half[r + 2], 2, 6, 3, 7);
-    }
-    for (int r = 0; r < SIDE; r++) memcpy(to + r * to_stride, &column[r], sizeof column[r]);
-}
-
-/* to[c][r] = from[r][c], the numbers of each row side by side. */
-static void turn(const float *from, ptrdiff_t from_stride, size_t rows, size_t columns, float *to,
-                 ptrdiff_t to_stride) {
-    size_t squares = columns / SIDE * SIDE, r = 0;
-    for (; r + SIDE <= rows; r += SIDE) {
-        const float *x = from + (ptrdiff_t)r * from_stride;
-        for (size_t c = 0; c < squares; c += SIDE)
-            turn_square(x + c, from_stride, to + (ptrdiff_t)c * to_stride + r, to_stride);
-    }
-    for (size_t k = 0; k < rows; k++) /* what squares do not cover */
-        for (size_t c = k < r ? squares : 0; c < columns; c++)
-            to[(ptrdiff_t)c * to_stride + (ptrdiff_t)k] = from[(ptrdiff_t)k * from_stride + (ptrdiff_t)c];
-}
-
 static ptrdiff_t number_stride(const struct rnnrt_array *array) {
     return array->number_stride ? array->number_stride : 1;
 }
 
-void rnnrt_take_frames(const struct rnnrt_array *array, size_t row, size_t start, size_t count, size_t width,
-                       float *to, size_t to_stride) {
+void rnnrt_take_frames(const struct rnnrt_kernels *kernels, const struct rnnrt_array *array, size_t row,
+                       size_t start, size_t count, size_t width, float *to, size_t to_stride) {
     ptrdiff_t time = array->time_stride, number = number_stride(array);
     const float *from = array->data + (ptrdiff_t)start * time + (ptrdiff_t)row * array->batch_stride;
     if (number == 1 || width == 1)
         for (size_t t = 0; t < count; t++)
             memmove(to + t * to_stride, from + (ptrdiff_t)t * time, width * sizeof *to);
-    else if (time == 1) turn(from, number, width, count, to, (ptrdiff_t)to_stride);
+    else if (time == 1 && number > 0) kernels->turn(from, (size_t)number, width, count, to, to_stride);
     else
         for (size_t t = 0; t < count; t++)
             for (size_t k = 0; k < width; k++)
                 to[t * to_stride + k] = from[(ptrdiff_t)t * time + (ptrdiff_t)k * number];
 }
 
-void rnnrt_lay_frames(const struct rnnrt_array *array, size_t row, size_t start, size_t count, size_t width,
-                      const float *from, size_t from_stride) {
+void rnnrt_lay_frames(const struct rnnrt_kernels *kernels, const struct rnnrt_array *array, size_t row,
+                      size_t start, size_t count, size_t width, const float *from, size_t from_stride) {
     ptrdiff_t time = array->time_stride, number = number_stride(array);
     float *to = array->data + (ptrdiff_t)start * time + (ptrdiff_t)row * array->batch_stride;
     if (number == 1 || width == 1)
         for (size_t t = 0; t < count; t++) /* an output may be an input, pushed into its own place */
             memmove(to + (ptrdiff_t)t * time, from + t * from_stride, width * sizeof *to);
-    else if (time == 1) turn(from, (ptrdiff_t)from_stride, count, width, to, number);
+    else if (time == 1 && number > 0) kernels->turn(from, from_stride, count, width, to, (size_t)number);
     else
         for (size_t t = 0; t < count; t++)
             for (size_t k = 0; k < width; k++)
@@ -80,12 +42,13 @@ static bool packed(const struct rnnrt_array *array, size_t frames, size_t batch,
            (frames == 1 || array->time_stride == (ptrdiff_t)(width * batch));
 }
 
-const float *rnnrt_read_frames(const struct rnnrt_array *array, size_t start, size_t count, size_t batch,
-                               size_t width, float *to) {
+const float *rnnrt_read_frames(const struct rnnrt_arena *arena, const struct rnnrt_array *array, size_t start,
+                               size_t count, size_t width, float *to) {
+    size_t batch = arena->batch;
     if (!count) return to;
     if (packed(array, count, batch, width)) return array->data + (ptrdiff_t)start * array->time_stride;
     for (size_t b = 0; b < batch; b++)
-        rnnrt_take_frames(array, b, start, count, width, to + b * width, batch * width);
+        rnnrt_take_frames(arena->kernels, array, b, start, count, width, to + b * width, batch * width);
     return to;
 }
 
@@ -126,8 +89,8 @@ enum rnnrt_status rnnrt_write_outputs(struct rnnrt_arena *arena, struct rnnrt_ar
             if (to != value->data) memmove(to, value->data, value->fresh * batch * width * sizeof *to);
         } else
             for (size_t b = 0; b < batch; b++)
-                rnnrt_lay_frames(&outputs[o], b, made, value->fresh, width, value->data + b * width,
-                                 batch * width);
+                rnnrt_lay_frames(arena->kernels, &outputs[o], b, made, value->fresh, width,
+                                 value->data + b * width, batch * width);
         outputs[o].frames += value->fresh;
     }
     return RNNRT_OK;

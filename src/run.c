@@ -120,7 +120,7 @@ static enum rnnrt_status run_stage(struct rnnrt_arena *arena, int32_t stage, con
                            count = start < frames ? rnnrt_smaller(arena->block, frames - start) : 0;
                     left |= start + count < frames;
                     value->data =
-                        (float *)rnnrt_read_frames(&inputs[input], start, count, arena->batch,
+                        (float *)rnnrt_read_frames(arena, &inputs[input], start, count,
                                                    (size_t)op->desc.output_size, arena->work + value->work);
                     value->fresh = count;
                     record->done = start + count >= frames;
@@ -180,7 +180,7 @@ static void take_whole_inputs(struct rnnrt_arena *arena, const struct rnnrt_arra
         struct value_place *value = &arena->values[plan->ops[r].value];
         if (value->whole) {
             value->total = desc->timed ? inputs[input].frames : 1;
-            value->whole = (float *)rnnrt_read_frames(&inputs[input], 0, value->total, arena->batch,
+            value->whole = (float *)rnnrt_read_frames(arena, &inputs[input], 0, value->total,
                                                       (size_t)desc->output_size, value->whole);
         }
         input++;

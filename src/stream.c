@@ -379,11 +379,11 @@ static enum rnnrt_status push_in_phase(const struct rnnrt_plan *plan, char *cons
 
 /* Copies `frames` frames of the `count` rows numbered `row` between an array of all rows and one of these
  * alone, side by side. */
-static void move_rows(const struct rnnrt_array *all, float *own, const size_t *row, size_t count,
-                      size_t frames, size_t width, bool out) {
+static void move_rows(const struct rnnrt_kernels *kernels, const struct rnnrt_array *all, float *own,
+                      const size_t *row, size_t count, size_t frames, size_t width, bool out) {
     for (size_t k = 0; k < count; k++, own += width)
-        if (out) rnnrt_lay_frames(all, row[k], 0, frames, width, own, count * width);
-        else rnnrt_take_frames(all, row[k], 0, frames, width, own, count * width);
+        if (out) rnnrt_lay_frames(kernels, all, row[k], 0, frames, width, own, count * width);
+        else rnnrt_take_frames(kernels, all, row[k], 0, frames, width, own, count * width);
 }
 
 /* One group of rows in phase, those numbered `row`, gathered from the arrays of all rows, and what they
@@ -419,12 +419,13 @@ static enum rnnrt_status push_group(const struct rnnrt_plan *plan, char *const *
         own[i].data = numbers + at;
         at += own[i].frames * (size_t)own[i].time_stride;
         if (i < plan->inputs && own[i].frames)
-            move_rows(&inputs[i], own[i].data, row, count, own[i].frames, (size_t)own[i].batch_stride, false);
+            move_rows(plan->kernels, &inputs[i], own[i].data, row, count, own[i].frames,
+                      (size_t)own[i].batch_stride, false);
     }
     if (!status)
         status = push_in_phase(plan, blocks, count, every_step, own, frames, ended, answers, between, error);
     for (size_t o = 0; o < plan->outputs && !status; o++) {
-        move_rows(&outputs[o], answers[o].data, row, count, answers[o].frames, width[o], true);
+        move_rows(plan->kernels, &outputs[o], answers[o].data, row, count, answers[o].frames, width[o], true);
         for (size_t k = 0; k < count; k++) made[o * all + row[k]] = answers[o].frames;
         outputs[o].frames = rnnrt_larger(outputs[o].frames, answers[o].frames);
     }

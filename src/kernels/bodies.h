@@ -4,6 +4,7 @@
 #include "bodies_grouped.h"
 #include "bodies_overlapped.h"
 #include "bodies_math.h"
+#include "bodies_turn.h"
 #include "bodies_cell.h"
 #if LANES >= 4 && IN_STEP >= 2
 #include "bodies_steps.h"
@@ -31,6 +32,7 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .softmax = softmax,
     .normalize = normalize,
     .affine = affine,
+    .turn = turn,
     .add = add,
     .multiply = multiply,
     .maximum = maximum,

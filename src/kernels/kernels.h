@@ -98,6 +98,10 @@ struct rnnrt_kernels {
      * `mean` NULL: y = fma(x, scale, offset) */
     void (*affine)(size_t n, size_t rows, const float *mean, const float *scale, const float *offset,
                    const float *x, float *y);
+    /* to[c][r] = from[r][c]: the numbers of each row lie side by side, the rows from_stride floats apart; of
+     * each column side by side, to_stride floats apart. */
+    void (*turn)(const float *from, size_t from_stride, size_t rows, size_t columns, float *to,
+                 size_t to_stride);
     /* y = x0 + x1, x0 * x1, max(x0, x1): n numbers; y may be x0. */
     void (*add)(size_t n, const float *x0, const float *x1, float *y);
     void (*multiply)(size_t n, const float *x0, const float *x1, float *y);

@@ -79,6 +79,12 @@ VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
     vf_store_n(p, a, n);
     vf_store_n(p + stride, _mm256_castps128_ps256(_mm256_extractf128_ps(a, 1)), n);
 }
+VECTOR void vf_turn_fours(vf *x) {
+    vf a = _mm256_unpacklo_ps(x[0], x[1]), b = _mm256_unpacklo_ps(x[2], x[3]),
+       c = _mm256_unpackhi_ps(x[0], x[1]), d = _mm256_unpackhi_ps(x[2], x[3]);
+    x[0] = _mm256_shuffle_ps(a, b, 0x44), x[1] = _mm256_shuffle_ps(a, b, 0xee);
+    x[2] = _mm256_shuffle_ps(c, d, 0x44), x[3] = _mm256_shuffle_ps(c, d, 0xee);
+}
 VECTOR float vf_sum(vf a) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)),
            two = _mm_add_ps(four, _mm_movehl_ps(four, four));

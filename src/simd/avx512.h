@@ -65,6 +65,12 @@ VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
     _mm_mask_storeu_ps(p + 2 * stride, some, _mm512_extractf32x4_ps(a, 2));
     _mm_mask_storeu_ps(p + 3 * stride, some, _mm512_extractf32x4_ps(a, 3));
 }
+VECTOR void vf_turn_fours(vf *x) {
+    vf a = _mm512_unpacklo_ps(x[0], x[1]), b = _mm512_unpacklo_ps(x[2], x[3]),
+       c = _mm512_unpackhi_ps(x[0], x[1]), d = _mm512_unpackhi_ps(x[2], x[3]);
+    x[0] = _mm512_shuffle_ps(a, b, 0x44), x[1] = _mm512_shuffle_ps(a, b, 0xee);
+    x[2] = _mm512_shuffle_ps(c, d, 0x44), x[3] = _mm512_shuffle_ps(c, d, 0xee);
+}
 VECTOR float vf_sum(vf a) {
     __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)),

@@ -104,6 +104,18 @@ VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
     _mm_maskstore_ps(p + 2 * stride, some, _mm256_castps256_ps128(a.high));
     _mm_maskstore_ps(p + 3 * stride, some, _mm256_extractf128_ps(a.high, 1));
 }
+VECTOR void pairs_turn(__m256 *x) {
+    __m256 a = _mm256_unpacklo_ps(x[0], x[1]), b = _mm256_unpacklo_ps(x[2], x[3]),
+           c = _mm256_unpackhi_ps(x[0], x[1]), d = _mm256_unpackhi_ps(x[2], x[3]);
+    x[0] = _mm256_shuffle_ps(a, b, 0x44), x[1] = _mm256_shuffle_ps(a, b, 0xee);
+    x[2] = _mm256_shuffle_ps(c, d, 0x44), x[3] = _mm256_shuffle_ps(c, d, 0xee);
+}
+VECTOR void vf_turn_fours(vf *x) {
+    __m256 low[4] = {x[0].low, x[1].low, x[2].low, x[3].low},
+           high[4] = {x[0].high, x[1].high, x[2].high, x[3].high};
+    pairs_turn(low), pairs_turn(high);
+    for (int i = 0; i < 4; i++) x[i] = (vf){low[i], high[i]};
+}
 VECTOR float vf_sum(vf a) {
     __m256 eight = _mm256_add_ps(a.low, a.high);
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1)),

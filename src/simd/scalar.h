@@ -83,6 +83,7 @@ VECTOR void vf_store_fours(float *p, size_t stride, vf a, size_t n) {
     (void)stride;
     vf_store_n(p, a, n);
 }
+/* (Of more than four lanes: vf_turn_fours makes number j of each four of x[i] number i of that of x[j].) */
 /* The sum over the lanes, in halves: each with the one half of them further. */
 VECTOR float vf_sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 

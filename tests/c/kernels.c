@@ -315,6 +315,26 @@ static void products_in_pairs(const struct rnnrt_kernels *t) {
     }
 }
 
+/* Rows and columns change places, and nothing beside them is written. */
+static void turned(const struct rnnrt_kernels *t) {
+    static const size_t counts[] = {1, 3, 4, 5, 8, 15, 16, 17, 20, 23, 48};
+    for (int i = 0; i < 11 * 11 * 2; i++) {
+        size_t rows = counts[i % 11], columns = counts[i / 11 % 11], apart = columns + (i < 121 ? 0 : 3),
+               turned_apart = rows + (i < 121 ? 0 : 2);
+        float *x = numbers((rows - 1) * apart + columns), *y = numbers(columns * turned_apart);
+        float *wanted = numbers(columns * turned_apart);
+        memcpy(wanted, y, columns * turned_apart * sizeof *y);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < columns; c++) wanted[c * turned_apart + r] = x[r * apart + c];
+        t->turn(x, apart, rows, columns, y, turned_apart);
+        if (differ(y, wanted, columns * turned_apart)) {
+            fprintf(stderr, "%zu rows of %zu, turned, differ\n", rows, columns);
+            exit(1);
+        }
+        free(x), free(y), free(wanted);
+    }
+}
+
 static void functions(const struct rnnrt_kernels *t) {
     static float x[1 << 16], y[1 << 16];
     begin();
@@ -412,6 +432,7 @@ int main(int count, char **words) {
     products_of_columns(t);
     products_in_pairs(t);
     if (t->product_overlapped) products_at_once(t);
+    turned(t);
     functions(t);
     rows_of_features(t);
     pairs_of_numbers(t);
