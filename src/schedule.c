@@ -409,11 +409,10 @@ size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t
 }
 
 enum {
-    FEW_FRAMES = 56,   /* some tiles of a matrix product; of several rows, each with a history of its own to
-                          work through, twice as many */
-    MOST_FRAMES = 256, /* more save nothing */
-    BLOCK_NUMBERS =
-        4096 /* of the widest chunk: what an op reads and what it writes stay in the nearest cache */
+    FEW_FRAMES = 56,    /* some tiles of a matrix product; of several rows, each with a history of its own to
+                           work through, twice as many */
+    MOST_FRAMES = 1024, /* more save nothing */
+    BLOCK_NUMBERS = 16384 /* of the widest chunk: what an op reads and what it writes stay in the L2 cache */
 };
 
 size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
