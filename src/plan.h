@@ -145,7 +145,7 @@ struct rnnrt_op {
     bool whole;      /* runs once over its whole input, after the other ops of its stage */
     bool apart;      /* the inputs it joins drift apart, or one comes only at the end */
     bool standard;   /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
-    bool small;      /* lstm: and the kernels have steps of so many units */
+    bool small;      /* recurrent: and the kernels go from step to step themselves */
     bool joins;      /* it needs its inputs frame by frame side by side */
     bool straight;   /* slot 0 is the only output, and has a frame for every one of input 0 */
     bool plain;      /* it has one input, whose frames come as they are made */

@@ -74,7 +74,7 @@ void rnnrt_use_sgemm(rnnrt_sgemm *function) {
     table.product_pair = NULL;
     table.product_overlapped = NULL;
     table.finish_overlapped = NULL;
-    table.lstm_steps = NULL; /* its products are its own */
+    table.lstm_steps = table.gru_steps = NULL; /* its products are its own */
     sgemm = function;
 }
 

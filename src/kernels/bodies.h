@@ -6,9 +6,7 @@
 #include "bodies_math.h"
 #include "bodies_turn.h"
 #include "bodies_cell.h"
-#if LANES >= 4 && IN_STEP >= 2
 #include "bodies_steps.h"
-#endif
 
 #define NAME_OF(isa) NAME_PASTE(isa)
 #define NAME_PASTE(isa) rnnrt_kernels_##isa
@@ -38,10 +36,9 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .maximum = maximum,
     .pair = pair,
     .lstm = lstm,
-#if LANES >= 4 && IN_STEP >= 2
-    .lstm_steps = lstm_steps,
-#endif
     .gru = gru,
+    .lstm_steps = lstm_steps,
+    .gru_steps = gru_steps,
     .lstm_cells = lstm_cells,
     .lerp = lerp,
     .multiply_add = multiply_add,

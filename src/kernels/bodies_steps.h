@@ -1,13 +1,38 @@
-/* Steps of a small LSTM of one row, one after the other, without leaving the kernel: what stands between two
- * steps of 16 units is otherwise as long as the steps. The operations behind a number are those of `product`
- * and `lstm`. */
+/* Steps of a small recurrent layer of one row, one after the other, without leaving the kernel: what stands
+ * between two steps of 16 units is otherwise as long as the steps. The operations behind a number are those
+ * of `product` and of the cell. */
 
-/* The steps of `count` whole vectors of units: gates stay in registers. */
-VECTOR void steps_of(const int count, const struct rnnrt_lstm_steps *run) {
-    const float *u = run->recurrent->panels, *h = run->h, *x = run->x, *gates = run->gates;
-    const size_t units = (size_t)count * LANES, panel = PANEL * units;
-    float *y = run->y ? run->y : run->h;
-    for (size_t t = 0; t < run->frames; t++) {
+/* The gates of frame t of a step whose state is h: where they start (`from_input`) and the sums of U h
+ * (`sums`), which are the same array where the one is added to the other. */
+VECTOR void gates_of(const struct rnnrt_steps *run, size_t t, size_t wide, const float *h, bool add,
+                     float *from_input, float *sums) {
+    const struct rnnrt_matrix *u = run->recurrent;
+    const struct rnnrt_product call = {.x = h,
+                                       .depth = u->depth,
+                                       .rows = 1,
+                                       .y = sums,
+                                       .bias = add ? NULL : run->recurrent_bias,
+                                       .add = add};
+    if (!run->input) {
+        panels_of_row(u, 0, wide, &call, NULL, NULL);
+        return;
+    }
+    size_t depth = run->input->depth;
+    const struct rnnrt_product input = {
+        .x = run->x + t * depth, .depth = depth, .rows = 1, .y = from_input, .bias = run->bias};
+    panels_of_row(run->input, 0, wide, &input, u, &call);
+}
+
+#if IN_STEP >= 2
+/* The steps of an LSTM of `count` whole vectors of units: gates stay in registers. */
+VECTOR void lstm_in_registers(const int count, const struct rnnrt_steps *run) {
+    const float *u = run->recurrent->panels, *h = run->h;
+    const size_t units = (size_t)count * LANES, panel = PANEL * units,
+                 first = run->backwards ? run->frames - 1 : 0;
+    const ptrdiff_t ahead = run->backwards ? -1 : 1, row = ahead * (ptrdiff_t)units;
+    const float *gates = run->gates + first * 4 * units, *x = run->x + first;
+    float *y = run->y ? run->y + first * units : run->h;
+    for (size_t left = run->frames; left; left--) {
         vf sum[1][8];
         vectors gate[4], cell;
         tile_clear(1, 4 * count, sum);
@@ -15,8 +40,8 @@ VECTOR void steps_of(const int count, const struct rnnrt_lstm_steps *run) {
         UNROLL_FOR(int v = 0; v < 4 * count; v++) {
             vf start;
             if (run->input) { /* of one feature */
-                vf part = vf_fma(vf_set(x[t]), vf_load((const float *)run->input->panels + v * LANES),
-                                 vf_set(0.0f));
+                vf part =
+                    vf_fma(vf_set(*x), vf_load((const float *)run->input->panels + v * LANES), vf_set(0.0f));
                 start = vf_add(run->bias ? vf_load(run->bias + v * LANES) : vf_set(0.0f), part);
             } else start = vf_load(gates + v * LANES);
             gate[v / count].at[v % count] = vf_add(start, sum[0][v]);
@@ -25,13 +50,52 @@ VECTOR void steps_of(const int count, const struct rnnrt_lstm_steps *run) {
         vectors made = lstm_of(count, gate[0], gate[1], gate[2], gate[3], &cell);
         EACH vf_store(run->c + j * LANES, cell.at[j]);
         EACH vf_store(y + j * LANES, made.at[j]);
-        h = y, gates += 4 * units;
-        if (run->y) y += units;
+        h = y, gates += 4 * row, x += ahead;
+        if (run->y) y += row;
+    }
+    if (h != run->h) memcpy(run->h, h, units * sizeof *h);
+}
+#endif
+
+static void lstm_steps(const struct rnnrt_steps *run) {
+    size_t units = run->recurrent->depth, wide = 4 * units;
+    const float *h = run->h;
+#if IN_STEP >= 2
+    if (!run->input || run->input->depth == 1) {
+        if (units == LANES) {
+            lstm_in_registers(1, run);
+            return;
+        }
+        if (units == 2 * LANES) {
+            lstm_in_registers(2, run);
+            return;
+        }
+    }
+#endif
+    for (size_t i = 0; i < run->frames; i++) {
+        size_t t = run->backwards ? run->frames - 1 - i : i;
+        float *gates = run->input ? run->gates : run->gates + t * wide,
+              *y = run->y ? run->y + t * units : run->h;
+        gates_of(run, t, wide, h, true, gates, gates);
+        lstm(units, 1, gates, wide, run->c, units, y, units);
+        h = y;
     }
     if (h != run->h) memcpy(run->h, h, units * sizeof *h);
 }
 
-static void lstm_steps(const struct rnnrt_lstm_steps *run) {
-    if (run->recurrent->outputs == 4 * LANES) steps_of(1, run);
-    else steps_of(2, run);
+static void gru_steps(const struct rnnrt_steps *run) {
+    size_t units = run->recurrent->depth, wide = 3 * units;
+    const float *h = run->h;
+    for (size_t i = 0; i < run->frames; i++) {
+        size_t t = run->backwards ? run->frames - 1 - i : i;
+        float *gates = run->input ? run->gates : run->gates + t * wide,
+              *y = run->y ? run->y + t * units : run->held + wide;
+        gates_of(run, t, wide, h, false, gates, run->held);
+        gru(units, 1, gates, wide, run->held, wide, h, units, y, units);
+        h = y;
+        if (run->y) continue;
+        memcpy(run->h, y, units * sizeof *y); /* the next step writes there again */
+        h = run->h;
+    }
+    if (h != run->h) memcpy(run->h, h, units * sizeof *h);
 }

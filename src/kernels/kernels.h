@@ -41,14 +41,16 @@ struct rnnrt_overlapped {
     float sum[OVERLAP_ROWS][2][16];
 };
 
-/* `frames` steps from h and c, (units,), on, which end at the state after the last. Gates start at `gates`
- * (frames, 4 units), or where `input` is a matrix of one feature at bias + input x. y (frames, units), or
- * NULL: nobody reads them. */
-struct rnnrt_lstm_steps {
+/* `frames` steps of one row from h and c, (units,), on, which end at the state after the last; `backwards`:
+ * from the last frame to the first. Gates start at `gates` (frames, gates of the cell), or, where `input` is
+ * given, at bias + input x, x (frames, features), which takes the first of them for room. `held`: of a GRU,
+ * room for (4 units). y (frames, units), or NULL: nobody reads them. */
+struct rnnrt_steps {
     const struct rnnrt_matrix *input, *recurrent;
-    const float *bias, *x, *gates;
-    float *h, *c, *y;
+    const float *bias, *recurrent_bias, *x;
+    float *gates, *held, *h, *c, *y;
     size_t frames;
+    bool backwards;
 };
 
 enum rnnrt_pairing { RNNRT_QUOTIENT, RNNRT_GREATER, RNNRT_GREATER_EQUAL, RNNRT_EQUAL };
@@ -117,9 +119,10 @@ struct rnnrt_kernels {
                  size_t c_stride, float *h, size_t h_stride);
     void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
                 const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
-    /* Steps of an LSTM of one row with sigmoid gates and tanh, whose units are `lanes` or twice as many.
-     * NULL where there are no such. */
-    void (*lstm_steps)(const struct rnnrt_lstm_steps *run);
+    /* Steps of an LSTM, or of a GRU with reset_after, with sigmoid gates and tanh and more than
+     * RNNRT_DOT_MAX_OUTPUTS gates. NULL: products are made elsewhere. */
+    void (*lstm_steps)(const struct rnnrt_steps *run);
+    void (*gru_steps)(const struct rnnrt_steps *run);
     /* The same once the gates are activated: lstm_cells c = f c + i g; lerp h_new = (1 - z) n + z h;
      * multiply_add y = y + a b. */
     void (*lstm_cells)(size_t units, const float *gates, float *c);

@@ -58,6 +58,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 3, text);
     if (status) return status;
     size_t units = (size_t)op->desc.units;
+    op->small = rnnrt_steps_pay(op, 3) && plan->kernels->gru_steps && op->desc.reset_after;
     if (op->desc.reset_after) {
         op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 3 * units, units, &status);
     } else {
@@ -70,7 +71,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
     (void)frames;
-    rnnrt_measure_recurrent(op, batch, 3, 3 * rnnrt_bins(op) * batch * (size_t)op->desc.units, sizes);
+    rnnrt_measure_recurrent(op, batch, 3, 4 * rnnrt_bins(op) * batch * (size_t)op->desc.units, sizes);
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {

@@ -55,6 +55,8 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
 size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept);
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
                              struct rnnrt_sizes *sizes);
+/* Whether the steps of one row are small and plain enough for the kernels to go from one to the next. */
+bool rnnrt_steps_pay(const struct rnnrt_op *op, size_t gates);
 double rnnrt_work_recurrent(const struct rnnrt_op *op);
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
                                       rnnrt_cell *cell);
