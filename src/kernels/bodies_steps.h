@@ -57,21 +57,15 @@ VECTOR void lstm_in_registers(const int count, const struct rnnrt_steps *run) {
 }
 #endif
 
-static void lstm_steps(const struct rnnrt_steps *run) {
+/* (Functions of their own: the steps in registers need nothing of what the others put on the stack.) */
+#if IN_STEP >= 2
+static NOINLINE void lstm_in_one(const struct rnnrt_steps *run) { lstm_in_registers(1, run); }
+static NOINLINE void lstm_in_two(const struct rnnrt_steps *run) { lstm_in_registers(2, run); }
+#endif
+
+static NOINLINE void lstm_by_rows(const struct rnnrt_steps *run) {
     size_t units = run->recurrent->depth, wide = 4 * units;
     const float *h = run->h;
-#if IN_STEP >= 2
-    if (!run->input || run->input->depth == 1) {
-        if (units == LANES) {
-            lstm_in_registers(1, run);
-            return;
-        }
-        if (units == 2 * LANES) {
-            lstm_in_registers(2, run);
-            return;
-        }
-    }
-#endif
     for (size_t i = 0; i < run->frames; i++) {
         size_t t = run->backwards ? run->frames - 1 - i : i;
         float *gates = run->input ? run->gates : run->gates + t * wide,
@@ -81,6 +75,16 @@ static void lstm_steps(const struct rnnrt_steps *run) {
         h = y;
     }
     if (h != run->h) memcpy(run->h, h, units * sizeof *h);
+}
+
+static void lstm_steps(const struct rnnrt_steps *run) {
+#if IN_STEP >= 2
+    bool in_registers = !run->input || run->input->depth == 1;
+    if (in_registers && run->recurrent->depth == LANES) lstm_in_one(run);
+    else if (in_registers && run->recurrent->depth == 2 * LANES) lstm_in_two(run);
+    else
+#endif
+        lstm_by_rows(run);
 }
 
 static void gru_steps(const struct rnnrt_steps *run) {

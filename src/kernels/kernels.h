@@ -48,7 +48,7 @@ struct rnnrt_overlapped {
 struct rnnrt_steps {
     const struct rnnrt_matrix *input, *recurrent;
     const float *bias, *recurrent_bias, *x;
-    float *gates, *held, *h, *c, *y;
+    float *h, *gates, *c, *held, *y; /* h and c apart: a compiler would copy both as one, and wait for them */
     size_t frames;
     bool backwards;
 };
