@@ -493,12 +493,22 @@ static NOINLINE void panels_of_rows(const struct rnnrt_matrix *w, size_t column,
     }
 }
 
+/* Two or three rows wait for the weights as one does. */
 static void product_panels(const struct rnnrt_matrix *w, size_t column, size_t end,
                            const struct rnnrt_product *call) {
     if (call->rows == 1 && !call->pieces) {
         panels_of_row(w, column, end, call, NULL, NULL);
         finish(call, column, end);
-    } else if (call->rows) panels_of_rows(w, column, end, call);
+    } else if (call->rows > 3) panels_of_rows(w, column, end, call);
+    else if (call->rows) {
+        const size_t most = 4 * PANEL;
+        size_t last = column + (end - column - 1) / most * most, at = call->upwards ? column : last,
+               to = call->upwards ? last : column, step = call->upwards ? most : -most;
+        for (;; at += step) {
+            panels_of_rows(w, at, rnnrt_smaller(end, at + most), call);
+            if (at == to) break;
+        }
+    }
 }
 
 /* Few outputs: a dot product each. */
