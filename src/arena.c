@@ -144,7 +144,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         if (!inside) continue;
         struct rnnrt_arena **inner = &arena->inner[r];
         rnnrt_arena_free(*inner);
-        status = rnnrt_arena_borrow(inside, batch, rnnrt_block(inside, 0, batch), inner);
+        status = rnnrt_arena_borrow(inside, batch, rnnrt_own_block(inside, 0, batch), inner);
         if (status) return status;
         rnnrt_arena_keep(*inner);
         arena->has_inner = true;
@@ -221,7 +221,8 @@ static enum rnnrt_status size_of(const struct rnnrt_plan *plan, size_t batch, si
     for (size_t r = 0, frames, inside; r < plan->count; r++) {
         const struct rnnrt_plan *inner = plan_inside(plan, r, &frames);
         if (!inner) continue;
-        if ((status = size_of(inner, batch, rnnrt_block(inner, 0, batch), &frames, &inside))) return status;
+        if ((status = size_of(inner, batch, rnnrt_own_block(inner, 0, batch), &frames, &inside)))
+            return status;
         *bytes += inside;
         if (*bytes >= RNNRT_MOST) return RNNRT_NO_MEMORY;
     }
@@ -252,7 +253,8 @@ static enum rnnrt_status place(char **memory, const char *end, const struct rnnr
         const struct rnnrt_plan *inner = plan_inside(plan, r, &frames);
         if (!inner) continue;
         arena->has_inner = true;
-        status = place(memory, end, inner, batch, rnnrt_block(inner, 0, batch), &frames, &arena->inner[r]);
+        status =
+            place(memory, end, inner, batch, rnnrt_own_block(inner, 0, batch), &frames, &arena->inner[r]);
         if (!status) status = rnnrt_arena_own_rows(arena->inner[r]);
         if (!status) status = rnnrt_arena_whole(arena->inner[r], &frames);
         if (status) return status;

@@ -192,8 +192,9 @@ enum rnnrt_status rnnrt_run(const struct rnnrt_plan *plan, size_t batch, const s
         status = run_all(&all, &sharing.team, error);
     } else {
         struct rnnrt_arena *arena;
-        size_t at_once =
-            rnnrt_block(plan, block, batch) * (block ? 1 : members); /* each cuts as many as alone */
+        size_t at_once = block || members == 1
+                             ? rnnrt_block(plan, block, batch)
+                             : rnnrt_own_block(plan, 0, batch) * members; /* each has a tile */
         status = rnnrt_arena_borrow(plan, batch, at_once, &arena);
         if (!status) {
             status =

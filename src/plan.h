@@ -294,6 +294,8 @@ void rnnrt_plan_totals(const struct rnnrt_plan *plan, const size_t *frames, bool
 /* The frames one block holds for all batch rows: as wanted, or for 0 as many as chunks of the widest value
  * fit a cache, but some tiles of a matrix product. */
 size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch);
+/* The same where the memory is a stream's own, or that of a plan inside another: fewer. */
+size_t rnnrt_own_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch);
 
 /* Total frames of one output, as rnnrt_plan_totals counts them; allocates only where no arena is idle. */
 size_t rnnrt_plan_count(const struct rnnrt_plan *plan, size_t output, const size_t *frames, bool ended,

@@ -409,15 +409,30 @@ size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t
 }
 
 enum {
-    FEW_FRAMES = 56,    /* some tiles of a matrix product; of several rows, each with a history of its own to
-                           work through, twice as many */
-    MOST_FRAMES = 1024, /* more save nothing */
-    BLOCK_NUMBERS = 16384 /* of the widest chunk: what an op reads and what it writes stay in the L2 cache */
+    FEW_FRAMES = 56, /* some tiles of a matrix product; of several rows, each with a history of its own to
+                        work through, twice as many */
+    /* Of a call, whose memory others use after it. Numbers of the widest chunk: what an op reads and what it
+     * writes stay in the L2 cache. More frames save nothing. */
+    CALL_NUMBERS = 16384,
+    CALL_FRAMES = 1024,
+    /* Of memory that is somebody's own, of which there may be many or little: they stay in the nearest cache.
+     */
+    OWN_NUMBERS = 4096,
+    OWN_FRAMES = 256,
 };
 
-size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
+static size_t block_of(const struct rnnrt_plan *plan, size_t wanted, size_t batch, size_t numbers,
+                       size_t most) {
     if (wanted) return rnnrt_smaller(wanted, 1 << 20);
-    double rows = batch ? (double)batch : 1, fit = BLOCK_NUMBERS / (plan->most_numbers * rows + 1);
+    double rows = batch ? (double)batch : 1, fit = (double)numbers / (plan->most_numbers * rows + 1);
     size_t least = batch > 1 ? rnnrt_larger(2 * FEW_FRAMES / batch, 1) : FEW_FRAMES;
-    return rnnrt_larger(least, fit < MOST_FRAMES ? (size_t)fit : MOST_FRAMES);
+    return rnnrt_larger(least, fit < (double)most ? (size_t)fit : most);
+}
+
+size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
+    return block_of(plan, wanted, batch, CALL_NUMBERS, CALL_FRAMES);
+}
+
+size_t rnnrt_own_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
+    return block_of(plan, wanted, batch, OWN_NUMBERS, OWN_FRAMES);
 }

@@ -32,7 +32,7 @@ enum rnnrt_status rnnrt_stream_size(const struct rnnrt_plan *plan, size_t batch,
                                     size_t *bytes) {
     size_t bare = *bytes = bare_bytes(plan, batch), arena;
     if (bare >= RNNRT_MOST) return RNNRT_NO_MEMORY;
-    enum rnnrt_status status = rnnrt_arena_size(plan, batch, rnnrt_block(plan, block, batch), &arena);
+    enum rnnrt_status status = rnnrt_arena_size(plan, batch, rnnrt_own_block(plan, block, batch), &arena);
     if (!status) *bytes = bare + arena;
     return status;
 }
@@ -47,7 +47,8 @@ static enum rnnrt_status place(void *memory, size_t bytes, const struct rnnrt_pl
     stream->plan = plan;
     stream->batch = batch;
     stream->slice = owns_arena ? batch : rnnrt_slice(plan, batch, true);
-    stream->block = rnnrt_block(plan, block, stream->slice);
+    stream->block =
+        owns_arena ? rnnrt_own_block(plan, block, batch) : rnnrt_block(plan, block, stream->slice);
     stream->every_step = every_step;
     enum rnnrt_status status = RNNRT_OK;
     if (owns_arena)

@@ -106,6 +106,12 @@ static bool worked(const struct window *w, size_t rows, int32_t taps) {
     return rnnrt_worked(w->call->pulse, all * (double)rows * taps);
 }
 
+/* Windows of `rows` rows each that are worked on between two questions. */
+static size_t at_once(const struct window *w, size_t rows) {
+    if (!w->call->pulse) return SIZE_MAX;
+    return rnnrt_larger(rnnrt_piece(w->op->work * w->op->desc.stride) / rows, 1);
+}
+
 /* Every `apart`th frame from `frame` on, `count` of batch row b; zeros where there is none. */
 static void copy_frames(const struct window *w, size_t b, int64_t frame, int64_t apart, size_t count,
                         float *to) {
@@ -181,10 +187,10 @@ static bool run_windows(const struct window *w, float *scratch, float *y) {
     }
     for (size_t b = 0; b < batch; b++)
         if (!run_copied(w, b, 0, inside, scratch, y)) return false;
-    if (inside < outside) {
-        const float *x = window_at(w, w->first + (int64_t)inside * w->stride, 0);
-        if (!run_product(w, x, (size_t)w->stride * w->in, outside - inside, y + inside * out, out))
-            return false;
+    for (size_t k = inside, count; k < outside; k += count) {
+        const float *x = window_at(w, w->first + (int64_t)k * w->stride, 0);
+        count = rnnrt_smaller(outside - k, at_once(w, 1));
+        if (!run_product(w, x, (size_t)w->stride * w->in, count, y + k * out, out)) return false;
     }
     for (size_t b = 0; b < batch; b++)
         if (!run_copied(w, b, outside, w->due, scratch, y)) return false;
@@ -288,7 +294,7 @@ static bool run_rows(const struct window *w, size_t k, size_t to, int32_t tap, i
             for (size_t j = k, count; j < to; j += count) {
                 struct stretch s;
                 stretch_from(w, (int)b, j, tap, end, &s);
-                count = rnnrt_smaller(s.count, to - j);
+                count = rnnrt_smaller(rnnrt_smaller(s.count, to - j), at_once(w, 1));
                 if (!run_stretch(w, &s, tap > 0, count, y + (j * batch + b) * out, batch * out)) return false;
             }
         return true;
@@ -338,6 +344,7 @@ static bool run_taps(const struct window *w, float *scratch, float *y) {
         for (; k < w->due;) { /* frames and rows are one axis */
             struct stretch s;
             stretch_from(w, ALL_ROWS, k, tap, end, &s);
+            s.count = rnnrt_smaller(s.count, at_once(w, batch));
             if (!run_stretch(w, &s, tap > 0, s.count * batch, y + k * batch * out, out)) return false;
             k += s.count;
         }

@@ -242,6 +242,54 @@ static void cancelled(void) {
     free(y);
 }
 
+struct gaps {
+    struct rnnrt_between between;
+    double last, largest;
+};
+
+static int note(void *argument) {
+    struct gaps *g = argument;
+    double gap = g->between.done - g->last;
+    g->last = g->between.done;
+    if (gap > g->largest) g->largest = gap;
+    return 0;
+}
+
+/* However many frames a block has, a convolution asks after what rnnrt_between says. */
+static void asked_in_convolutions(void) {
+    enum { WIDE = 128, TAPS = 16, LONG = 2000 };
+    struct rnnrt_error error;
+    float *weight = __real_malloc(WIDE * TAPS * WIDE * sizeof *weight),
+          *x = __real_malloc(2 * LONG * WIDE * sizeof *x);
+    fill(weight, WIDE * TAPS * WIDE), fill(x, LONG * WIDE);
+    for (int32_t in = 12; in <= WIDE; in += 29) {
+        struct rnnrt_layer_desc layers[] = {{.kind = rnnrt_kind_input, .output_size = in, .timed = 1},
+                                            {.kind = rnnrt_kind_conv1d,
+                                             .inputs = 1,
+                                             .input_size = in,
+                                             .output_size = WIDE,
+                                             .timed = 1,
+                                             .weight = weight,
+                                             .kernel_size = TAPS,
+                                             .stride = 1,
+                                             .dilation = 1,
+                                             .groups = 1,
+                                             .pad_left = TAPS - 1}};
+        int32_t output = rnnrt_value(layers, 1, 0);
+        struct rnnrt_plan *plan;
+        CHECK(rnnrt_plan_create(&plan, layers, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
+        struct rnnrt_array at = {x, in, in, LONG, 1}, made = {x + LONG * WIDE, WIDE, WIDE, LONG, 1};
+        struct gaps gaps = {{note, &gaps, 0, 0}, 0, 0};
+        CHECK(rnnrt_run(plan, 1, &at, &made, NULL, NULL, 0, NULL, 0, 1000, &gaps.between, &error) ==
+              RNNRT_OK);
+        double product = 64.0 * (TAPS * in + 4) * WIDE; /* it may be due just before one begins */
+        CHECK(gaps.largest > 0 && gaps.largest <= 1e7 + (product > 1e7 ? product : 1e7));
+        rnnrt_plan_free(plan);
+    }
+    free(weight);
+    free(x);
+}
+
 /* ---- plans of a family: one copy of the weights, read once ---- */
 
 static void families(void) {
@@ -603,6 +651,7 @@ int main(void) {
     in_place();
     example();
     cancelled();
+    asked_in_convolutions();
     families();
     phases();
     slices();
