@@ -123,6 +123,7 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
     case rnnrt_kind_conv1d:
         desc->groups = chance(30) ? in : 1;
         desc->output_size = desc->groups * (1 + below(4));
+        if (in % 8 == 0 && chance(50)) desc->groups = in / 8, desc->output_size = in; /* groups of eight */
         /* fall through */
     case rnnrt_kind_max_pool1d:
     case rnnrt_kind_average_pool1d:
@@ -138,7 +139,7 @@ static void choose_sizes(struct made_plan *m, struct rnnrt_layer_desc *desc, int
     case rnnrt_kind_rnn:
     case rnnrt_kind_gru:
     case rnnrt_kind_lstm:
-        desc->units = desc->output_size = 1 + below(18);
+        desc->units = desc->output_size = chance(5) ? 40 + below(60) : 1 + below(18); /* some beyond L1 */
         if (desc->kind == rnnrt_kind_lstm && chance(30)) desc->output_size = 1 + below(9);
         desc->reverse = chance(15), desc->reset_after = chance(50), desc->norm = chance(20) ? below(3) : 0;
         for (int i = 1; chance(i == 1 ? 15 : 100) && i <= (desc->kind == rnnrt_kind_lstm ? 2 : 1); i++) {

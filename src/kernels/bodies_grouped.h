@@ -95,17 +95,18 @@ VECTOR void grouped_tile(const int rows, const int across, const float *weight, 
     ends(rows, row, c, lanes, call, total);
 }
 
-/* Rows from the first on, four at a time, then one by one; a vector of channels at a time. */
-#define IN_TILES(first, outputs, tile, ...)                                             \
-    for (size_t row = (first), high; row < call->rows; row += high) {                   \
-        high = call->rows - row >= 4 ? 4 : 1;                                           \
-        for (size_t c = 0, lanes; c < (outputs); c += LANES) {                          \
-            lanes = rnnrt_smaller((outputs) - c, LANES);                                \
-            if (high == 4 && lanes == LANES) tile(4, __VA_ARGS__, row, c, LANES, call); \
-            else if (high == 4) tile(4, __VA_ARGS__, row, c, lanes, call);              \
-            else if (lanes == LANES) tile(1, __VA_ARGS__, row, c, LANES, call);         \
-            else tile(1, __VA_ARGS__, row, c, lanes, call);                             \
-        }                                                                               \
+/* Rows from the first on, four at a time, then one by one; a vector of channels at a time. `full`: whole
+ * vectors have code of their own, which few instructions a term are worth. */
+#define IN_TILES(first, outputs, full, tile, ...)                                               \
+    for (size_t row = (first), high; row < call->rows; row += high) {                           \
+        high = call->rows - row >= 4 ? 4 : 1;                                                   \
+        for (size_t c = 0, lanes; c < (outputs); c += LANES) {                                  \
+            lanes = rnnrt_smaller((outputs) - c, LANES);                                        \
+            if (full && high == 4 && lanes == LANES) tile(4, __VA_ARGS__, row, c, LANES, call); \
+            else if (high == 4) tile(4, __VA_ARGS__, row, c, lanes, call);                      \
+            else if (full && lanes == LANES) tile(1, __VA_ARGS__, row, c, LANES, call);         \
+            else tile(1, __VA_ARGS__, row, c, lanes, call);                                     \
+        }                                                                                       \
     }
 
 /* Rows whose taps are frames one after the other: a frame is loaded once for all windows that it is in. */
@@ -144,18 +145,18 @@ static void depthwise(const float *weight, const struct rnnrt_product *call) {
             else if (call->piece_count == 4) depthwise_run(4, weight, row, c, call);
             else depthwise_run(5, weight, row, c, call);
         }
-    IN_TILES(from, call->depth, depthwise_tile, weight)
+    IN_TILES(from, call->depth, true, depthwise_tile, weight)
 }
 #if LANES == 16
 static void grouped_eight(const float *weight, const struct rnnrt_product *call) {
-    IN_TILES(0, call->depth, grouped_tile, 8, weight, 8, 8)
+    IN_TILES(0, call->depth, true, grouped_tile, 8, weight, 8, 8)
 }
 #endif
 static void grouped_four(const float *weight, const struct rnnrt_product *call) {
-    IN_TILES(0, call->depth, grouped_tile, 4, weight, 4, 4)
+    IN_TILES(0, call->depth, true, grouped_tile, 4, weight, 4, 4)
 }
 static void grouped_two(const float *weight, const struct rnnrt_product *call) {
-    IN_TILES(0, call->depth, grouped_tile, 2, weight, 2, 2)
+    IN_TILES(0, call->depth, true, grouped_tile, 2, weight, 2, 2)
 }
 static void grouped(const float *weight, size_t in, size_t out, const struct rnnrt_product *call) {
 #if LANES == 16
@@ -166,6 +167,6 @@ static void grouped(const float *weight, size_t in, size_t out, const struct rnn
 #endif
     if (in == 4 && out == 4) grouped_four(weight, call);
     else if (in == 2 && out == 2) grouped_two(weight, call);
-    else IN_TILES(0, call->depth / in * out, grouped_tile, 0, weight, in, out)
+    else IN_TILES(0, call->depth / in * out, false, grouped_tile, 0, weight, in, out)
 }
 #undef IN_TILES
