@@ -33,9 +33,9 @@ struct rnnrt_piece {
  * `plus` (rows, outputs), plus_stride floats apart: added to that, once it is summed. `rectified`: y is relu
  * of all.
  *
- * `upwards`: one row takes its outputs from the first to the last, else from the last to the first. Weights
- * that are larger than a cache, read over and over, come from it in part where the way changes every time:
- * what was read last is read first. */
+ * `upwards`: up to three rows take their outputs from the first to the last, else from the last to the
+ * first. Weights that are larger than a cache, read over and over, come from it in part where the way changes
+ * every time: what was read last is read first. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;
