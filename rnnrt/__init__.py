@@ -5,16 +5,7 @@ framework.
 from typing import TYPE_CHECKING
 
 from . import layers
-
-try:
-    from ._engine import Stream
-except ModuleNotFoundError as _error:
-    if _error.name != f"{__name__}._engine":
-        raise
-    raise ImportError(
-        f"{__path__[0]} holds the sources of rnnrt, whose engine is not built there, and hides the rnnrt that"
-        " is installed. Start Python in another folder, or build it there: pip install -e ."
-    ) from None
+from ._engine import Stream
 from .c_library import get_include, get_library
 from .errors import (
     DTypeError,
