@@ -5,7 +5,16 @@ framework.
 from typing import TYPE_CHECKING
 
 from . import layers
-from ._engine import Stream
+
+try:
+    from ._engine import Stream
+except ModuleNotFoundError as _error:
+    if _error.name != f"{__name__}._engine":
+        raise
+    raise ImportError(
+        f"{__path__[0]} holds the sources of rnnrt, whose engine is not built there, and hides the rnnrt that"
+        " is installed. Start Python in another folder, or build it there: pip install -e ."
+    ) from None
 from .c_library import get_include, get_library
 from .errors import (
     DTypeError,

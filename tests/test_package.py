@@ -216,6 +216,22 @@ def in_a_new_process(code, folder):
     return done.stdout.split()
 
 
+def test_sources_that_are_not_built_say_so(tmp_path):
+    for path in (ROOT / "rnnrt").rglob("*.py"):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    # An editable install has a finder of its own, which would give its engine to these sources too.
+    no_finder = (
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in finder.__module__]"
+    )
+    code = f"import sys; {no_finder}; import rnnrt"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode and "engine is not built" in done.stderr and "pip install" in done.stderr
+
+
 def test_importing_loads_no_extra(tmp_path):
     code = f"import sys, rnnrt, rnnrt.command.main; print(*set({EXTRAS}) & set(sys.modules))"
     assert in_a_new_process(code, tmp_path) == []
