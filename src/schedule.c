@@ -409,30 +409,32 @@ size_t rnnrt_plan_due(const struct rnnrt_plan *plan, size_t output, const size_t
 }
 
 enum {
-    FEW_FRAMES = 56, /* some tiles of a matrix product; of several rows, each with a history of its own to
-                        work through, twice as many */
+    FEW_FRAMES = 56, /* some tiles of a matrix product */
     /* Of a call, whose memory others use after it. Numbers of the widest chunk: what an op reads and what it
-     * writes stay in the L2 cache. More frames save nothing. */
+     * writes stay in the L2 cache. More frames save nothing. Of several rows at least so many frames of them
+     * all that a recurrent layer reads its input weights seldom. */
     CALL_NUMBERS = 16384,
     CALL_FRAMES = 1024,
+    CALL_BATCH = 256,
     /* Of memory that is somebody's own, of which there may be many or little: they stay in the nearest cache.
      */
     OWN_NUMBERS = 4096,
     OWN_FRAMES = 256,
+    OWN_BATCH = 2 * FEW_FRAMES, /* each row has a history of its own to work through */
 };
 
 static size_t block_of(const struct rnnrt_plan *plan, size_t wanted, size_t batch, size_t numbers,
-                       size_t most) {
+                       size_t most, size_t rows) {
     if (wanted) return rnnrt_smaller(wanted, 1 << 20);
-    double rows = batch ? (double)batch : 1, fit = (double)numbers / (plan->most_numbers * rows + 1);
-    size_t least = batch > 1 ? rnnrt_larger(2 * FEW_FRAMES / batch, 1) : FEW_FRAMES;
+    double fit = (double)numbers / (plan->most_numbers * (batch ? (double)batch : 1) + 1);
+    size_t least = batch > 1 ? rnnrt_larger(rows / batch, 1) : FEW_FRAMES;
     return rnnrt_larger(least, fit < (double)most ? (size_t)fit : most);
 }
 
 size_t rnnrt_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
-    return block_of(plan, wanted, batch, CALL_NUMBERS, CALL_FRAMES);
+    return block_of(plan, wanted, batch, CALL_NUMBERS, CALL_FRAMES, CALL_BATCH);
 }
 
 size_t rnnrt_own_block(const struct rnnrt_plan *plan, size_t wanted, size_t batch) {
-    return block_of(plan, wanted, batch, OWN_NUMBERS, OWN_FRAMES);
+    return block_of(plan, wanted, batch, OWN_NUMBERS, OWN_FRAMES, OWN_BATCH);
 }

@@ -5,8 +5,6 @@
 struct rnnrt_worth rnnrt_worth = {.call = 1e6, .waking = 1e7, .product = 3e4, .piece = 3e7};
 
 enum {
-    CUT_OUTPUTS =
-        64, /* a whole number of panels of every table; one row of weights that fills the registers */
     CUT_ROWS = 12,
     MOST_PIECES = 64, /* of a product whose rows are cut */
     SMALL = 2000000,  /* multiply-adds, done in less time than a thread spins */
@@ -24,18 +22,9 @@ struct cut {
 
 static void outputs_of(void *argument, size_t member) {
     const struct cut *cut = argument;
-    size_t outputs = cut->w->outputs, from = member * cut->size, to = from + cut->size;
-    if (to + RNNRT_DOT_MAX_OUTPUTS >= outputs)
-        to = outputs; /* so few alone would be summed in another order */
-    if (from + (member ? RNNRT_DOT_MAX_OUTPUTS : 0) >= outputs) return;
     struct rnnrt_matrix w = *cut->w;
-    w.panels = (const float *)w.panels + from * w.depth;
-    w.outputs = to - from;
     struct rnnrt_product call = *cut->call;
-    call.y += from;
-    if (call.bias) call.bias += from;
-    if (call.plus) call.plus += from;
-    cut->kernels->product(&w, &call);
+    if (rnnrt_cut_outputs(&w, &call, member * cut->size, cut->size)) cut->kernels->product(&w, &call);
 }
 
 static void rows_of(void *argument, size_t member) {
@@ -67,8 +56,8 @@ static void product(const struct rnnrt_matrix *w, const struct rnnrt_product *ca
     rnnrt_part *part = NULL;
     double work = (double)w->outputs * (double)(call->depth * pieces) * (double)call->rows;
     if (work >= rnnrt_worth.product) {
-        if (w->outputs >= 2 * CUT_OUTPUTS)
-            part = outputs_of, cut.size = shares(w->outputs, members, CUT_OUTPUTS);
+        if (w->outputs >= 2 * RNNRT_CUT_OUTPUTS)
+            part = outputs_of, cut.size = shares(w->outputs, members, RNNRT_CUT_OUTPUTS);
         else if (call->rows >= 2 * CUT_ROWS && pieces <= MOST_PIECES)
             part = rows_of, cut.size = shares(call->rows, members, CUT_ROWS);
     }

@@ -30,7 +30,7 @@ static void pack(struct rnnrt_matrix *w, const float *restrict weight, void *res
 
 /* What a product reads of its rows: see struct rnnrt_product. `room`: how many terms the first segment takes;
  * `plus`: for the outputs of the tile at work, of row 0; `floor`: what its outputs are at least, 0 or minus
- * infinity. */
+ * infinity; `second`: floats from the first vector of three to the next. */
 struct input {
     const struct rnnrt_piece *pieces;
     size_t count, depth, room;
@@ -38,6 +38,7 @@ struct input {
     const float *plus;
     size_t plus_stride;
     float floor;
+    size_t second;
 };
 
 #include "bodies_fours.h"
@@ -108,25 +109,27 @@ VECTOR void tile_clear(const int rows, const int vectors, vf sum[][8]) {
         UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_set(0.0f);
 }
 
-/* Terms from .. to - 1. Vector v of term k stands at w + (v / 2) * panel + k * PANEL + (v % 2) * LANES. */
-VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t panel, const float *x,
-                       size_t x_stride, size_t from, size_t to, vf sum[][8]) {
+/* Terms from .. to - 1. Vector v of term k stands at w + (v / 2) * panel + k * PANEL + (v % 2) * LANES; but
+ * the second one at w + second + k * PANEL, for the first of three may be the last of its panel. */
+VECTOR void tile_terms(const int rows, const int vectors, const float *w, size_t panel, size_t second,
+                       const float *x, size_t x_stride, size_t from, size_t to, vf sum[][8]) {
     const float *four[MOST_ROWS / 4]; /* the first of every four rows */
     UNROLL_FOR(int r = 0; r < rows; r += 4) four[r / 4] = x + (size_t)r * x_stride + from;
     for (size_t k = from; k < to; k++) {
-        const float *weights = w + k * PANEL;
+        const float *weight_at[8], *weights = w + k * PANEL;
+        UNROLL_FOR(int v = 0; v < vectors; v++)
+            weight_at[v] = weights + (v == 1 ? second : (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
         UNROLL_FOR(int r = 0; r < rows; r += 4) KEEP_WALKING(four[r / 4]);
         if (rows > 1 && rows < vectors) { /* fewer registers where each vector is read once */
             vf value[MOST_ROWS];
             UNROLL_FOR(int r = 0; r < rows; r++) value[r] = vf_set(four[r / 4][(size_t)(r % 4) * x_stride]);
             UNROLL_FOR(int v = 0; v < vectors; v++) {
-                vf weight = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+                vf weight = vf_load(weight_at[v]);
                 UNROLL_FOR(int r = 0; r < rows; r++) sum[r][v] = vf_fma(value[r], weight, sum[r][v]);
             }
         } else {
             vf weight[8];
-            UNROLL_FOR(int v = 0; v < vectors; v++)
-                weight[v] = vf_load(weights + (size_t)(v / 2) * panel + (size_t)(v % 2) * LANES);
+            UNROLL_FOR(int v = 0; v < vectors; v++) weight[v] = vf_load(weight_at[v]);
             UNROLL_FOR(int r = 0; r < rows; r++) {
                 vf value = vf_set(four[r / 4][(size_t)(r % 4) * x_stride]);
                 UNROLL_FOR(int v = 0; v < vectors; v++) sum[r][v] = vf_fma(value, weight[v], sum[r][v]);
@@ -147,6 +150,7 @@ VECTOR void tile(const int rows, const int vectors, const bool fours, const floa
                  size_t y_stride, size_t last) {
     vf sum[MOST_ROWS][8], total[MOST_ROWS][8];
     size_t depth = in->depth, room = in->room, p = 0, from = 0;
+    const size_t second = vectors == 3 ? in->second : LANES;
     bool segments = in->joined ? depth * in->count > room : in->count > 1 || depth > room;
     if (segments) outputs_begin(rows, vectors, fours, start, start_stride, last, total);
     else tile_clear(rows, vectors, total);
@@ -156,7 +160,7 @@ VECTOR void tile(const int rows, const int vectors, const bool fours, const floa
         size_t x_stride = in->pieces[p].stride, to = depth - from < room ? depth : from + room;
         const float *x = in->pieces[p].x + row * x_stride;
         if (fours) fours_terms(rows, w, x, x_stride, from, to, sum);
-        else tile_terms(rows, vectors, w, panel, x, x_stride, from, to, sum);
+        else tile_terms(rows, vectors, w, panel, second, x, x_stride, from, to, sum);
         room -= to - from;
         from = to;
         if (from == depth) {
@@ -184,7 +188,7 @@ VECTOR void tile_of_one(const int vectors, const float *w, size_t panel, size_t 
     UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = outputs_bias(vectors, false, v, start, last);
     for (size_t from = 0; from < depth; from += RNNRT_SEGMENT) {
         tile_clear(1, vectors, sum);
-        tile_terms(1, vectors, w, panel, x, 0, from,
+        tile_terms(1, vectors, w, panel, LANES, x, 0, from,
                    depth - from < RNNRT_SEGMENT ? depth : from + RNNRT_SEGMENT, sum);
         UNROLL_FOR(int v = 0; v < vectors; v++) total[v] = vf_add(total[v], sum[0][v]);
     }
@@ -389,7 +393,7 @@ static void dots_across(size_t outputs, const float *w, size_t w_stride, const f
 VECTOR struct input input_of(const struct rnnrt_product *call, struct rnnrt_piece *whole) {
     size_t room = RNNRT_SEGMENT - (call->joined ? call->first % RNNRT_SEGMENT : 0);
     float floor = call->rectified ? 0.0f : -INFINITY;
-    struct input in = {whole, 1, call->depth, room, false, NULL, call->plus_stride, floor};
+    struct input in = {whole, 1, call->depth, room, false, NULL, call->plus_stride, floor, LANES};
     *whole = (struct rnnrt_piece){call->x, call->x_stride};
     if (call->pieces) in.pieces = call->pieces, in.count = call->piece_count, in.joined = call->joined;
     return in;
@@ -443,9 +447,17 @@ VECTOR void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t en
     }
 }
 
-/* The vectors of a tile of so many rows, of `left` that are left. */
-VECTOR size_t vectors_of(size_t rows, size_t left) {
-    size_t most = rows == 1 ? 8 : rows <= 3 ? MOST_OF_FEW : left == 3 ? 3 : 2;
+/* Whether four rows of three vectors make better tiles than six of two. Both have twelve sums, but a term
+ * takes seven loads in place of eight; and rows that fill the last tile badly cost more: a tile of five rows
+ * takes nearly the time of one of six. (Where there are registers for 24 sums neither is felt.) */
+VECTOR bool by_threes(size_t rows) {
+    return TILE_ROWS == 6 && (rows >= 64 || (rows + 3) / 4 * 4 < (rows + 5) / 6 * 6);
+}
+
+/* The vectors of a tile of so many rows, of `left` that are left. `threes`: as by_threes says; pairs come
+ * first, so that each is a panel. */
+VECTOR size_t vectors_of(size_t rows, size_t left, bool threes) {
+    size_t most = rows == 1 ? 8 : rows <= 3 ? MOST_OF_FEW : left == 3 || (threes && left % 3 == 0) ? 3 : 2;
     return rnnrt_smaller(left, most);
 }
 
@@ -468,12 +480,14 @@ static NOINLINE void panels_of_rows(const struct rnnrt_matrix *w, size_t column,
     float *y = call->y + column;
     if (start) start += column;
     if (call->plus) in.plus = call->plus + column;
+    const bool threes = by_threes(rows);
     for (size_t left = end - column, at = 0, count; left; left -= count) {
         const float *weight = weights + at / 2 * panel + at % 2 * LANES;
         size_t whole_vectors = left / LANES, few = left % LANES, row = 0;
         bool by_fours = few && few <= 4 && rows >= FOURS * LEAST_FOURS;
-        size_t vectors = vectors_of(rows, whole_vectors + (few && !(by_fours && whole_vectors)));
+        size_t vectors = vectors_of(rows, whole_vectors + (few && !(by_fours && whole_vectors)), threes);
         count = rnnrt_smaller(left, vectors * LANES);
+        in.second = at % 2 ? panel - LANES : LANES;
         while (row < rows) { /* all of them; or whole fours, and then the rest */
             bool fours = by_fours && !whole_vectors && !row;
             size_t shape = fours ? IN_FOURS : vectors - 1, each = fours ? FOURS : 1, most = most_rows[shape],

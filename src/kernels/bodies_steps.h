@@ -36,7 +36,7 @@ VECTOR void lstm_in_registers(const int count, const struct rnnrt_steps *run) {
         vf sum[1][8];
         vectors gate[4], cell;
         tile_clear(1, 4 * count, sum);
-        tile_terms(1, 4 * count, u, panel, h, 0, 0, units, sum);
+        tile_terms(1, 4 * count, u, panel, LANES, h, 0, 0, units, sum);
         UNROLL_FOR(int v = 0; v < 4 * count; v++) {
             vf start;
             if (run->input) { /* of one feature */

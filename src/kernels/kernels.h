@@ -31,6 +31,10 @@
  * outputs. */
 enum { RNNRT_DOT_MAX_OUTPUTS = 4 };
 
+/* Where the outputs of a product may be cut: a whole number of panels of every table; one row of weights that
+ * fills the registers. */
+enum { RNNRT_CUT_OUTPUTS = 64 };
+
 /* A product of many rows (a GEMM) that is done a little at a time while products of one row run: `weight` and
  * `call` as `product` takes them, `add` false; the rest starts at 0. */
 enum { OVERLAP_ROWS = 6 };
@@ -56,6 +60,21 @@ struct rnnrt_steps {
 enum rnnrt_pairing { RNNRT_QUOTIENT, RNNRT_GREATER, RNNRT_GREATER_EQUAL, RNNRT_EQUAL };
 
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Of W and a product with it, its outputs from `from`, a multiple of RNNRT_CUT_OUTPUTS, on: `most` of them,
+ * or all that are left where so few more would be left that they would be summed in another order. Returns
+ * how many; 0 where none are left. Each number is summed as before. */
+static inline size_t rnnrt_cut_outputs(struct rnnrt_matrix *w, struct rnnrt_product *call, size_t from,
+                                       size_t most) {
+    if (from + (from ? RNNRT_DOT_MAX_OUTPUTS : 0) >= w->outputs) return 0;
+    size_t left = w->outputs - from;
+    w->panels = (const float *)w->panels + from * w->depth;
+    w->outputs = most + RNNRT_DOT_MAX_OUTPUTS >= left ? left : most;
+    call->y += from;
+    if (call->bias) call->bias += from;
+    if (call->plus) call->plus += from;
+    return w->outputs;
+}
 
 struct rnnrt_kernels {
     const char *isa;

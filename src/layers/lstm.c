@@ -55,8 +55,7 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
 }
 
 static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, struct rnnrt_sizes *sizes) {
-    (void)frames;
-    rnnrt_measure_recurrent(op, batch, 4, rnnrt_bins(op) * batch * (size_t)op->desc.units, sizes);
+    rnnrt_measure_recurrent(op, batch, frames, 4, rnnrt_bins(op) * batch * (size_t)op->desc.units, sizes);
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {

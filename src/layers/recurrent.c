@@ -2,9 +2,11 @@
 #include "recurrent.h"
 
 enum {
-    STRETCH_ROWS = 64, /* rows of the input product worked on at a time: a few tiles, small enough to stay in
-                          the L2 cache */
-    STRETCH_OVERLAPPED = 18, /* the same where the next stretch's product runs while the steps of this one do:
+    STRETCH_ROWS = 64, /* frames of one row whose input part is one product: a few tiles, whose gates stay in
+                          the L1 and L2 caches until the steps take them */
+    STRETCH_BATCH = 256, /* rows of all frames of the same, where the batch has several and there are outputs
+                            to cut: the more, the more tiles share a panel of weights */
+    STRETCH_OVERLAPPED = 18, /* frames where the next stretch's product runs while the steps of this one do:
                                 three tiles of it */
     BEYOND_L1 = 16384,       /* weights from this size on come from beyond the L1 cache, and a step waits for
                                 them */
@@ -88,8 +90,11 @@ static void keep_states(const struct rnnrt_op *op, const struct rnnrt_invocation
     }
 }
 
-static size_t stretch(size_t batch) { /* no division in the step of one row */
-    return batch == 1 ? STRETCH_ROWS : batch >= STRETCH_ROWS ? 1 : STRETCH_ROWS / batch;
+/* Frames of a stretch, of `frames` there are, with gates of `wide` numbers a row. */
+static size_t stretch(size_t batch, size_t frames, size_t wide) { /* no division in the step of one row */
+    if (batch == 1) return STRETCH_ROWS;
+    size_t most = wide >= STRETCH_BATCH / STRETCH_ROWS * RNNRT_CUT_OUTPUTS ? STRETCH_BATCH : STRETCH_ROWS;
+    return rnnrt_smaller(rnnrt_larger(most / batch, 1), rnnrt_larger(frames, 1));
 }
 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
@@ -123,11 +128,13 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
     return status;
 }
 
-void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
-                             struct rnnrt_sizes *sizes) {
+void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t frames, size_t gates,
+                             size_t held, struct rnnrt_sizes *sizes) {
     size_t units = (size_t)op->desc.units, out = rnnrt_cell_size(op);
     batch *= rnnrt_bins(op);
-    sizes->scratch = stretch(batch) * batch * gates * units + held + 3 * batch * out + 2 * batch * units + 64;
+    if (op->whole) frames = STRETCH_BATCH; /* of a block are what it is told, not what it is run with */
+    size_t parts = stretch(batch, frames, gates * units) * batch * gates * units;
+    sizes->scratch = parts + held + 3 * batch * out + 2 * batch * units + 64;
 }
 
 double rnnrt_work_recurrent(const struct rnnrt_op *op) {
@@ -150,6 +157,26 @@ static struct rnnrt_product input_part(const struct rnnrt_op *op, const struct r
                                   .y = parts,
                                   .y_stride = op->weight->outputs,
                                   .bias = op->bias};
+}
+
+/* The same, done: of more rows than STRETCH_ROWS some outputs after the other, so that each product is as
+ * much work as one of STRETCH_ROWS or what may go by without a question. Whether the call is to end. */
+static bool do_input_part(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t first,
+                          size_t count, float *parts, struct rnnrt_pulse *pulse) {
+    const struct rnnrt_product whole = input_part(op, call, first, count, parts);
+    double work = (double)whole.depth * (double)whole.rows; /* of one output */
+    size_t outputs = op->weight->outputs, most = outputs, done;
+    if (whole.rows > STRETCH_ROWS)
+        most = rnnrt_larger(rnnrt_piece(work), outputs * STRETCH_ROWS / whole.rows) / RNNRT_CUT_OUTPUTS *
+               RNNRT_CUT_OUTPUTS;
+    for (size_t from = 0;; from += done) {
+        struct rnnrt_matrix w = *op->weight;
+        struct rnnrt_product product = whole;
+        done = rnnrt_cut_outputs(&w, &product, from, most);
+        if (!done) return false;
+        call->kernels->product(&w, &product);
+        if (rnnrt_worked(pulse, work * (double)done)) return true;
+    }
 }
 
 /* Whether frame t counts for row b: it is not masked, nor past the end of a packed row. */
@@ -296,7 +323,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
     bool large = wide * out >= BEYOND_L1, overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && large &&
                                                      wide * (op->weight->depth + out) < BEYOND_L2 &&
                                                      call->kernels->product_overlapped;
-    size_t longest = stretch(batch), most = overlaps ? STRETCH_OVERLAPPED : longest,
+    size_t longest = stretch(batch, frames, wide), most = overlaps ? STRETCH_OVERLAPPED : longest,
            room = longest * batch * wide;
     float *parts = call->scratch + batch * (out + units), *next_parts = parts + STRETCH_OVERLAPPED * wide;
     float *spare[2] = {parts + room, parts + room + batch * out}, *c_before = spare[1] + batch * out;
@@ -309,14 +336,15 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
                               .c = s.c,
                               .c_stride = s.c_stride,
                               .held = c_before + batch * units};
+    double work = op->work * (double)call->batch; /* that a step is counted for */
+    struct rnnrt_pulse *pulse = overlaps ? NULL : call->pulse;
+    if (!overlaps) work -= (double)(batch * wide) * (double)op->weight->depth; /* counted where it is done */
     for (size_t done = 0, count; done < frames; done += count) {
         count = rnnrt_smaller(most, frames - done);
         size_t first = op->desc.reverse ? frames - done - count : done,
                after = rnnrt_smaller(most, frames - done - count);
-        if (!overlaps || done == 0) {
-            const struct rnnrt_product product = input_part(op, call, first, count, parts);
-            call->kernels->product(op->weight, &product);
-        }
+        if ((!overlaps || done == 0) && do_input_part(op, call, first, count, parts, pulse))
+            return RNNRT_CANCELLED;
         step.overlapped = overlaps && after ? &overlapped : NULL;
         if (step.overlapped) {
             overlapped.weight = op->weight, overlapped.tile = overlapped.k = 0;
@@ -336,7 +364,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
                 keep_still_rows(op, call, t, s, step.h_new, c_before);
                 step.h = s.h, step.h_stride = s.h_stride;
             }
-            if (rnnrt_worked(call->pulse, op->work * (double)call->batch)) return RNNRT_CANCELLED;
+            if (rnnrt_worked(call->pulse, work)) return RNNRT_CANCELLED;
         }
         if (!step.overlapped) continue;
         call->kernels->finish_overlapped(&overlapped);

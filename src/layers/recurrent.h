@@ -53,8 +53,8 @@ static inline void rnnrt_recurrent_product(const struct rnnrt_step *step, const 
 enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
                                           const char **text);
 size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept);
-void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t gates, size_t held,
-                             struct rnnrt_sizes *sizes);
+void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t frames, size_t gates,
+                             size_t held, struct rnnrt_sizes *sizes);
 /* Whether the steps of one row are small and plain enough for the kernels to go from one to the next. */
 bool rnnrt_steps_pay(const struct rnnrt_op *op, size_t gates);
 double rnnrt_work_recurrent(const struct rnnrt_op *op);
