@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -79,9 +80,11 @@ _measured: dict[str, Core] = {}
 
 
 def core(isa: str | None = None) -> Core:
-    """This core, measured once a process. ``isa``: as Model.isa names it, "blas" too; None for the best."""
+    """This core, measured once a process. ``isa``: as Model.isa names it, "blas" too; None for that which
+    models run on unless they say otherwise.
+    """
     if isa is None or isa == "blas":
-        isa = _engine.isas()[0]
+        isa = os.environ.get("RNNRT_ISA") or _engine.isas()[0]
     if isa not in _measured:
         _measured[isa] = measured(isa, 0.25)
     return _measured[isa]

@@ -415,7 +415,7 @@ enum {
      * all that a recurrent layer reads its input weights seldom. */
     CALL_NUMBERS = 16384,
     CALL_FRAMES = 1024,
-    CALL_BATCH = 256,
+    CALL_BATCH = 192,
     /* Of memory that is somebody's own, of which there may be many or little: they stay in the nearest cache.
      */
     OWN_NUMBERS = 4096,

@@ -314,8 +314,12 @@ def test_the_core_is_measured_for_every_instruction_set(monkeypatch):
         speeds = [found.products, *(x.bandwidth for x in found.levels)]
         assert all(math.isfinite(s) and s > 0 for s in speeds) and len(speeds) > 3
         assert [x.size is None for x in found.levels] == [False] * (len(found.levels) - 1) + [True]
-    monkeypatch.setattr(core_limits, "_measured", {best: CORE})
+    other = dataclasses.replace(CORE, isa="another")
+    monkeypatch.setattr(core_limits, "_measured", {best: CORE, "another": other})
+    monkeypatch.delenv("RNNRT_ISA", raising=False)
     assert core_limits.core() is core_limits.core("blas") is core_limits.core(best) is CORE
+    monkeypatch.setenv("RNNRT_ISA", "another")  # models run on it then
+    assert core_limits.core() is core_limits.core("blas") is other and core_limits.core(best) is CORE
     assert _engine.core_products(5, "scalar") == 60  # twelve chains
     assert _engine.core_reads(np.ones(64, np.float32), 3, "scalar") == 192
     with pytest.raises(rnnrt.DTypeError):

@@ -346,7 +346,7 @@ def main():
 
     cores = bench_core.cores()
     about, pinned = machine() | {"load_before": round(os.getloadavg()[0], 2)}, os.sched_getaffinity(0)
-    core = core_limits.core(os.environ.get("RNNRT_ISA"))
+    core = core_limits.core()
     said = ", ".join(f"{k} {v}" for k, v in about.items())
     print(said, core, HEAD, sep="\n\n", flush=True)
     about["limits"] = core.as_dict()

@@ -4,7 +4,7 @@
 enum {
     STRETCH_ROWS = 64, /* frames of one row whose input part is one product: a few tiles, whose gates stay in
                           the L1 and L2 caches until the steps take them */
-    STRETCH_BATCH = 256, /* rows of all frames of the same, where the batch has several and there are outputs
+    STRETCH_BATCH = 192, /* rows of all frames of the same, where the batch has several and there are outputs
                             to cut: the more, the more tiles share a panel of weights */
     STRETCH_OVERLAPPED = 18, /* frames where the next stretch's product runs while the steps of this one do:
                                 three tiles of it */
