@@ -208,9 +208,7 @@ def main(words=None):
     parser.add_argument("--only", metavar="PATTERN", default="*", help="figures whose name matches")
     parser.add_argument("--seconds", type=float, default=3, help="for each figure (default %(default)s)")
     options = parser.parse_args(words)
-    print(
-        core_limits.core(), f"load {os.getloadavg()[0]:.1f}", sep="; ", flush=True
-    )
+    print(core_limits.core(), f"load {os.getloadavg()[0]:.1f}", sep="; ", flush=True)
     short = 0
     for name in fnmatch.filter(COSTS, options.only):
         made = COSTS[name](options.seconds)
