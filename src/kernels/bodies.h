@@ -1,10 +1,10 @@
 /* Every kernel, once, over the vf operations of the simd header included before; and the table that holds
  * them. */
+#include "bodies_turn.h"
 #include "bodies_product.h"
 #include "bodies_grouped.h"
 #include "bodies_overlapped.h"
 #include "bodies_math.h"
-#include "bodies_turn.h"
 #include "bodies_cell.h"
 #include "bodies_steps.h"
 

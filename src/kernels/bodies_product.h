@@ -342,19 +342,37 @@ VECTOR void dots(const int rows, const int outputs, const float *w, size_t w_str
 }
 
 /* Short sums of many rows: LANES rows lie across a vector, for a dot of few terms is mostly the adding up of
- * its lanes. Terms are padded to 4, 8, 16 or 32 with zeros, to more than there are below 16: a lane without a
- * term is +0, and so is then a sum of nothing but -0, which products too small for a float become. */
+ * its lanes. Of 16 virtual lanes those without a term are +0, and so is then a sum of nothing but -0, which
+ * products too small for a float become: `terms` of `lanes` are summed, and +0 added once. */
 enum { ACROSS_TERMS = 32 };
 typedef float across_terms[ACROSS_TERMS][LANES] __attribute__((aligned(64)));
 
-VECTOR vf across_sum(const int lanes, const bool twice, const float *w, const float (*term)[LANES]) {
+VECTOR vf across_sum(const int lanes, const int terms, const float *w, const float (*term)[LANES]) {
     vf sum[16];
-    UNROLL_FOR(int k = 0; k < lanes; k++) sum[k] = vf_fma(vf_set(w[k]), vf_load(term[k]), vf_set(0.0f));
-    UNROLL_FOR(int k = 0; twice && k < 16; k++)
-        sum[k] = vf_fma(vf_set(w[16 + k]), vf_load(term[16 + k]), sum[k]);
+    UNROLL_FOR(int k = 0; k < terms && k < lanes; k++)
+        sum[k] = vf_fma(vf_set(w[k]), vf_load(term[k]), vf_set(0.0f));
+    UNROLL_FOR(int k = 0; terms > lanes && k < lanes; k++)
+        sum[k] = vf_fma(vf_set(w[lanes + k]), vf_load(term[lanes + k]), sum[k]);
     UNROLL_FOR(int half = lanes / 2; half; half /= 2)
-        UNROLL_FOR(int i = 0; i < half; i++) sum[i] = vf_add(sum[i], sum[i + half]);
-    return sum[0];
+        UNROLL_FOR(int i = 0; i < half; i++)
+            if (i + half < terms) sum[i] = vf_add(sum[i], sum[i + half]);
+    return terms < lanes ? vf_add(sum[0], vf_set(0.0f)) : sum[0];
+}
+
+/* y[r][j] = total[j][r] of LANES rows. Where rows lie side by side four numbers are written of each, and what
+ * is too much is what the next row writes over. */
+VECTOR void lay_across(size_t outputs, const float (*total)[LANES], float *y, size_t y_stride) {
+    float row[LANES][4];
+    size_t r = 0;
+    if (outputs * y_stride == 1) {
+        vf_store(y, vf_load(total[0]));
+        return;
+    }
+    turn(total[0], LANES, 4, LANES, row[0], 4);
+    for (; y_stride == outputs && r * outputs + 4 <= LANES * outputs; r++)
+        memcpy(y + r * outputs, row[r], sizeof row[r]);
+    for (; r < LANES; r++)
+        for (size_t j = 0; j < outputs; j++) y[r * y_stride + j] = row[r][j];
 }
 
 /* y[r][j] = start[r][j] + w[j] . x[r] of the rows 0 .. rows - 1, a multiple of LANES. `start`: with a stride
@@ -363,29 +381,33 @@ static void dots_across(size_t outputs, const float *w, size_t w_stride, const f
                         size_t n, size_t rows, const float *start, size_t start_stride, float *y,
                         size_t y_stride) {
     across_terms term;
-    float weight[RNNRT_DOT_MAX_OUTPUTS][ACROSS_TERMS], total[LANES];
+    float weight[RNNRT_DOT_MAX_OUTPUTS][ACROSS_TERMS], total[RNNRT_DOT_MAX_OUTPUTS][LANES];
     memset(term, 0, sizeof term);
     memset(weight, 0, sizeof weight);
+    memset(total, 0, sizeof total);
     for (size_t j = 0; j < outputs; j++) memcpy(weight[j], w + j * w_stride, n * sizeof *w);
     for (; rows; rows -= LANES, x += LANES * x_stride, y += LANES * y_stride) {
         for (size_t k = 0; k < n && x_stride == 1; k++) vf_store(term[k], vf_load(x + k));
-        for (size_t r = 0; r < LANES && x_stride != 1; r++)
-            for (size_t k = 0; k < n; k++) term[k][r] = x[r * x_stride + k];
+        if (x_stride != 1) turn(x, x_stride, LANES, n, term[0], LANES);
         for (size_t j = 0; j < outputs; j++) {
-            vf sum = n < 4     ? across_sum(4, false, weight[j], term)
-                     : n < 8   ? across_sum(8, false, weight[j], term)
-                     : n <= 16 ? across_sum(16, false, weight[j], term)
-                               : across_sum(16, true, weight[j], term);
-            if (!start_stride) { /* one start for all, or none */
-                vf_store(total, vf_add(vf_set(start ? start[j] : 0.0f), sum));
-                UNROLL_FOR(size_t r = 0; r < LANES; r++) y[r * y_stride + j] = total[r];
-                continue;
-            }
-            vf_store(total, sum);
-            UNROLL_FOR(size_t r = 0; r < LANES; r++)
-                y[r * y_stride + j] = start[r * start_stride + j] + total[r];
+            vf sum = n <= 3    ? across_sum(4, 3, weight[j], term)
+                     : n <= 6  ? across_sum(8, 6, weight[j], term)
+                     : n == 7  ? across_sum(8, 7, weight[j], term)
+                     : n <= 9  ? across_sum(16, 9, weight[j], term)
+                     : n <= 12 ? across_sum(16, 12, weight[j], term)
+                     : n <= 16 ? across_sum(16, 16, weight[j], term)
+                               : across_sum(16, 32, weight[j], term);
+            if (!start_stride) sum = vf_add(vf_set(start ? start[j] : 0.0f), sum); /* one for all, or none */
+            vf_store(total[j], sum);
         }
-        if (start) start += LANES * start_stride;
+        if (!start_stride) {
+            lay_across(outputs, (const float (*)[LANES])total, y, y_stride);
+            continue;
+        }
+        for (size_t r = 0; r < LANES; r++)
+            for (size_t j = 0; j < outputs; j++)
+                y[r * y_stride + j] = start[r * start_stride + j] + total[j][r];
+        start += LANES * start_stride;
     }
 }
 

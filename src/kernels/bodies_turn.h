@@ -25,10 +25,11 @@ VECTOR void turn_four_rows(const float *from, size_t from_stride, float *to, siz
 
 static void turn(const float *from, size_t from_stride, size_t rows, size_t columns, float *to,
                  size_t to_stride) {
-    size_t fours = columns / 4 * 4, r = 0;
+    size_t turned = columns < 4 ? 0 : columns, r = 0;
 #if LANES > 4
     for (; r + LANES <= rows; r += LANES)
-        for (size_t c = 0; c < fours; c += 4) {
+        for (size_t k = 0; k < turned; k += 4) {
+            size_t c = rnnrt_smaller(k, columns - 4); /* the last four may be turned in part */
             const float *x = from + r * from_stride + c;
             float *y = to + c * to_stride + r;
             vf four[4];
@@ -39,9 +40,11 @@ static void turn(const float *from, size_t from_stride, size_t rows, size_t colu
         }
 #endif
     for (; r + 4 <= rows; r += 4)
-        for (size_t c = 0; c < fours; c += 4)
+        for (size_t k = 0; k < turned; k += 4) {
+            size_t c = rnnrt_smaller(k, columns - 4);
             turn_four_rows(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
+        }
     for (size_t k = 0; k < rows; k++) /* what is left */
-        for (size_t c = k < r ? fours : 0; c < columns; c++)
+        for (size_t c = k < r ? turned : 0; c < columns; c++)
             to[c * to_stride + k] = from[k * from_stride + c];
 }
