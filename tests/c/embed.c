@@ -290,7 +290,8 @@ static void asked_in_convolutions(void) {
     free(x);
 }
 
-/* Nor does a recurrent layer of many rows ask later for the rows that share what it reads. */
+/* Nor does a recurrent layer of many rows ask later for the rows that share what it reads, and each row is
+ * answered as it is alone. */
 static void asked_in_batches(void) {
     enum { BATCH = 32, UNITS = 200, LONG = 40 };
     struct rnnrt_error error;
@@ -298,7 +299,8 @@ static void asked_in_batches(void) {
         size_t wide = 4 * UNITS, rows = BATCH * LONG;
         float *weight = __real_malloc(wide * features * sizeof *weight),
               *u = __real_malloc(wide * UNITS * sizeof *u),
-              *x = __real_malloc(rows * (features + UNITS) * sizeof *x);
+              *x = __real_malloc((rows * (features + UNITS) + LONG * UNITS) * sizeof *x),
+              *y = x + rows * features, *alone = y + rows * UNITS;
         fill(weight, wide * features), fill(u, wide * UNITS), fill(x, rows * features);
         struct rnnrt_layer_desc layers[] = {
             {.kind = rnnrt_kind_input, .output_size = (int32_t)features, .timed = 1},
@@ -310,20 +312,25 @@ static void asked_in_batches(void) {
              .timed = 1,
              .weight = weight,
              .recurrent_weight = u,
+             .bias = u,
              .activation = {RNNRT_TANH, 0},
              .recurrent_activation = {RNNRT_SIGMOID, 0}}};
         int32_t output = rnnrt_value(layers, 1, 0);
         struct rnnrt_plan *plan;
         CHECK(rnnrt_plan_create(&plan, layers, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
         ptrdiff_t f = (ptrdiff_t)features;
-        struct rnnrt_array at = {x, BATCH * f, f, LONG, 1},
-                           made = {x + rows * features, BATCH * UNITS, UNITS, LONG, 1};
+        struct rnnrt_array at = {x, BATCH * f, f, LONG, 1}, made = {y, BATCH * UNITS, UNITS, LONG, 1},
+                           last = {x + (BATCH - 1) * features, BATCH * f, f, LONG, 1},
+                           own = {alone, UNITS, UNITS, LONG, 1};
         struct gaps gaps = {{note, &gaps, 0, 0}, 0, 0};
         CHECK(rnnrt_run(plan, BATCH, &at, &made, NULL, NULL, 0, NULL, 0, 0, &gaps.between, &error) ==
               RNNRT_OK);
         double product = 64.0 * (double)(features * wide);
         CHECK(gaps.largest > 0 && gaps.largest <= 1e7 + (product > 1e7 ? product : 1e7));
         CHECK(gaps.between.done == BATCH * rnnrt_plan_work(plan, LONG));
+        CHECK(rnnrt_run(plan, 1, &last, &own, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
+        for (size_t t = 0; t < LONG; t++)
+            CHECK(!memcmp(alone + t * UNITS, y + ((t + 1) * BATCH - 1) * UNITS, UNITS * sizeof *y));
         rnnrt_plan_free(plan);
         free(weight);
         free(u);
