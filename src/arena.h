@@ -13,6 +13,7 @@ struct op_place {
     size_t joined[RNNRT_MAX_INPUTS];        /* likewise: where waiting and new frames are put side by side */
     const float *initial[RNNRT_MAX_INPUTS]; /* whole runs: states given in place of what these inputs say */
     size_t frames;                          /* most frames at a invocation */
+    uint64_t gone;                          /* frames gone through, of whatever stream */
     float *lengthy;                         /* whole runs: scratch that is as long as the inputs, or NULL */
 };
 

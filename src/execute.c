@@ -219,6 +219,8 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
         begins = gather_inputs(arena, r, &call, ready);
         if (!find_final(arena, op, &call, ready)) return failed(error, r, RNNRT_MISALIGNED);
     }
+    call.gone = arena->ops[r].gone;
+    arena->ops[r].gone += call.frames;
     place_outputs(arena, r, &call);
     bool given =
         op->desc.kind == rnnrt_kind_expand && ready[1]; /* it keeps what comes before its frames do */
@@ -332,6 +334,8 @@ enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, 
         if (!frames) continue;
         call.frames = frames;
         call.start = rnnrt_record_of(op, arena->rows[0])->consumed;
+        call.gone = arena->ops[r].gone;
+        arena->ops[r].gone += frames;
         call.scratch = arena->work + arena->ops[r].scratch;
         call.inner = arena->inner[r];
         call.made[0] = 0;

@@ -44,6 +44,7 @@ struct rnnrt_invocation {
     size_t batch;
     size_t frames;     /* new frames on every input */
     uint64_t start;    /* frames of input 0 that row 0 had seen before these */
+    uint64_t gone;     /* and that there were before these, of whatever stream, in the same memory */
     char *const *rows; /* the state of each batch row; NULL in the step of a scan */
     size_t row_stride; /* bytes from one to the next; 0: they lie anywhere */
     bool final;        /* no more will come */

@@ -248,7 +248,7 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
     bool large = gates * units * (input.depth + out) >= BEYOND_L1,
          pair = large && batch == 1 && call->kernels->product_pair &&
                 op->recurrent->outputs == op->weight->outputs;
-    input.upwards = large && call->start & 1;
+    input.upwards = large && call->gone & 1;
     if (!pair) call->kernels->product(op->weight, &input);
     const struct rnnrt_step step = {.op = op,
                                     .kernels = call->kernels,
@@ -355,7 +355,7 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
             size_t local = op->desc.reverse ? count - 1 - i : i, t = first + local;
             step.gates = parts + local * batch * wide;
             step.h_new = call->y[0] ? call->y[0] + t * batch * out : spare[step.h == spare[0]];
-            step.upwards = large && ((size_t)call->start + t) & 1;
+            step.upwards = large && (call->gone + t) & 1;
             if (may_keep_still) copy_rows(c_before, c_size(op), s.c, s.c_stride, c_size(op), batch);
             if (!may_keep_still || any_live(op, call, t)) cell(&step);
             if (cells) copy_rows(cells + t * batch * units, units, s.c, s.c_stride, units, batch);

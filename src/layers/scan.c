@@ -227,7 +227,8 @@ static enum rnnrt_status run_phase(const struct run *run, enum phase phase, size
                                    uint64_t start) {
     const struct rnnrt_plan *step = run->op->desc.inner;
     struct rnnrt_invocation call; /* the ops of a step read no more of it than is set here */
-    call.kernels = step->kernels, call.batch = run->batch, call.frames = frames, call.start = start;
+    call.kernels = step->kernels, call.batch = run->batch, call.frames = frames,
+    call.start = call.gone = start;
     call.final = true, call.every_step = false, call.rows = NULL, call.scratch = NULL;
     call.lengths = NULL, call.pulse = NULL, call.inner = NULL, call.error = run->call->error;
     for (size_t v = run->op->scan->inputs; v < step->count; v++) {
