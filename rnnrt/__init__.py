@@ -12,7 +12,7 @@ except ModuleNotFoundError as _error:
     if _error.name != f"{__name__}._engine":
         raise
     raise ImportError(
-        f"{__path__[0]} holds the sources of rnnrt, whose engine is not built there, and hides the rnnrt that"
+        f"{__path__[0]} holds the sources of rnnrt, whose engine is not built there, and hides any rnnrt that"
         " is installed. Start Python in another folder, or build it there: pip install -e ."
     ) from None
 from .c_library import get_include, get_library

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _engine
+from .errors import UnsupportedModelError
 from .layers.record import Value
 
 if TYPE_CHECKING:
@@ -91,7 +92,13 @@ def core(isa: str | None = None) -> Core:
 
 
 def measured(isa: str, seconds: float) -> Core:
-    """The same, measured now for about ``seconds``."""
+    """The same, measured now for about ``seconds``. Raises UnsupportedModelError."""
+    if isa not in _engine.isas():
+        raise UnsupportedModelError(
+            "this instruction set is unknown, or this processor lacks it",
+            expected=f"one of {_engine.isas()}",
+            found=repr(isa),
+        )
     sizes = cache_sizes()
     # half of a cache of the core's own; a quarter of the last one, which others use too; far more than that
     reads = [size // (2 if k + 1 < len(sizes) else 4) for k, size in enumerate(sizes)]

@@ -76,7 +76,7 @@ static enum rnnrt_status find_places(struct rnnrt_arena *arena, size_t batch, si
         size_t cells =
             rnnrt_recurrent(op->desc.kind) && !op->scan ? 4 * rnnrt_bins(op) * (size_t)op->desc.units : 0;
         size_t numbers = (size_t)op->desc.input_size + (size_t)op->desc.output_size + cells;
-        /* of one frame of every row, or up to 64 of one: what ops hold of them does not wrap */
+        /* of one frame of every row, or up to 64 of one or 192 of all: what ops hold of them does not wrap */
         if (rnnrt_times(batch + 64, numbers) >= RNNRT_MOST / 8) return RNNRT_NO_MEMORY;
         if (op->layer->measure) op->layer->measure(op, batch, frames, &sizes);
         arena->ops[r].frames = frames;

@@ -320,6 +320,9 @@ def test_the_core_is_measured_for_every_instruction_set(monkeypatch):
     assert core_limits.core() is core_limits.core("blas") is core_limits.core(best) is CORE
     monkeypatch.setenv("RNNRT_ISA", "another")  # models run on it then
     assert core_limits.core() is core_limits.core("blas") is other and core_limits.core(best) is CORE
+    monkeypatch.setenv("RNNRT_ISA", "none such")
+    with pytest.raises(rnnrt.UnsupportedModelError, match="instruction set is unknown.*'none such'"):
+        core_limits.core()
     assert _engine.core_products(5, "scalar") == 60  # twelve chains
     assert _engine.core_reads(np.ones(64, np.float32), 3, "scalar") == 192
     with pytest.raises(rnnrt.DTypeError):
