@@ -1,5 +1,5 @@
-/* What embed.c, allocator.c, tools/fuzz_plan.c and tools/fuzz_load.c share: checks, allocations that are
- * counted and can be made to fail, and random numbers that are the same on every machine. Linked with ld
+/* What embed.c, asked.c, allocator.c, tools/fuzz_plan.c and tools/fuzz_load.c share: checks, allocations that
+ * are counted and can be made to fail, and random numbers that are the same on every machine. Linked with ld
  * --wrap for malloc, calloc, realloc and aligned_alloc; one program includes it once. */
 #ifndef CHECKED_H
 #define CHECKED_H
@@ -59,6 +59,9 @@ static uint64_t draw(void) {
 }
 static int32_t below(int32_t n) { return (int32_t)((draw() >> 33) % (uint64_t)n); }
 static float number(void) { return (float)(below(2001) - 1000) / 1000.0f; }
+static inline void fill(float *p, size_t count) {
+    for (size_t i = 0; i < count; i++) p[i] = number();
+}
 static void seed(uint64_t s) {
     seed_now = s;
     random_state = s * 0x9e3779b97f4a7c15ull + 1;

@@ -14,10 +14,6 @@ struct network {
         dense_bias[OUT];
 };
 
-static void fill(float *p, size_t count) {
-    for (size_t i = 0; i < count; i++) p[i] = number();
-}
-
 static struct rnnrt_plan *lstm_and_dense(const struct network *n) {
     struct rnnrt_layer_desc rows[3];
     memset(rows, 0, sizeof rows);
@@ -240,102 +236,6 @@ static void cancelled(void) {
     rnnrt_plan_free(plan);
     free(x);
     free(y);
-}
-
-struct gaps {
-    struct rnnrt_between between;
-    double last, largest;
-};
-
-static int note(void *argument) {
-    struct gaps *g = argument;
-    double gap = g->between.done - g->last;
-    g->last = g->between.done;
-    if (gap > g->largest) g->largest = gap;
-    return 0;
-}
-
-/* However many frames a block has, a convolution asks after what rnnrt_between says. */
-static void asked_in_convolutions(void) {
-    enum { WIDE = 128, TAPS = 16, LONG = 2000 };
-    struct rnnrt_error error;
-    float *weight = __real_malloc(WIDE * TAPS * WIDE * sizeof *weight),
-          *x = __real_malloc(2 * LONG * WIDE * sizeof *x);
-    fill(weight, WIDE * TAPS * WIDE), fill(x, LONG * WIDE);
-    for (int32_t in = 12; in <= WIDE; in += 29) {
-        struct rnnrt_layer_desc layers[] = {{.kind = rnnrt_kind_input, .output_size = in, .timed = 1},
-                                            {.kind = rnnrt_kind_conv1d,
-                                             .inputs = 1,
-                                             .input_size = in,
-                                             .output_size = WIDE,
-                                             .timed = 1,
-                                             .weight = weight,
-                                             .kernel_size = TAPS,
-                                             .stride = 1,
-                                             .dilation = 1,
-                                             .groups = 1,
-                                             .pad_left = TAPS - 1}};
-        int32_t output = rnnrt_value(layers, 1, 0);
-        struct rnnrt_plan *plan;
-        CHECK(rnnrt_plan_create(&plan, layers, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
-        struct rnnrt_array at = {x, in, in, LONG, 1}, made = {x + LONG * WIDE, WIDE, WIDE, LONG, 1};
-        struct gaps gaps = {{note, &gaps, 0, 0}, 0, 0};
-        CHECK(rnnrt_run(plan, 1, &at, &made, NULL, NULL, 0, NULL, 0, 1000, &gaps.between, &error) ==
-              RNNRT_OK);
-        double product = 64.0 * (TAPS * in + 4) * WIDE; /* it may be due just before one begins */
-        CHECK(gaps.largest > 0 && gaps.largest <= 1e7 + (product > 1e7 ? product : 1e7));
-        rnnrt_plan_free(plan);
-    }
-    free(weight);
-    free(x);
-}
-
-/* Nor does a recurrent layer of many rows ask later for the rows that share what it reads, and each row is
- * answered as it is alone. */
-static void asked_in_batches(void) {
-    enum { BATCH = 32, UNITS = 200, LONG = 40 };
-    struct rnnrt_error error;
-    for (size_t features = 20; features <= 3000; features = 12 * features + 5) {
-        size_t wide = 4 * UNITS, rows = BATCH * LONG;
-        float *weight = __real_malloc(wide * features * sizeof *weight),
-              *u = __real_malloc(wide * UNITS * sizeof *u),
-              *x = __real_malloc((rows * (features + UNITS) + LONG * UNITS) * sizeof *x),
-              *y = x + rows * features, *alone = y + rows * UNITS;
-        fill(weight, wide * features), fill(u, wide * UNITS), fill(x, rows * features);
-        struct rnnrt_layer_desc layers[] = {
-            {.kind = rnnrt_kind_input, .output_size = (int32_t)features, .timed = 1},
-            {.kind = rnnrt_kind_lstm,
-             .inputs = 1,
-             .input_size = (int32_t)features,
-             .output_size = UNITS,
-             .units = UNITS,
-             .timed = 1,
-             .weight = weight,
-             .recurrent_weight = u,
-             .bias = u,
-             .activation = {RNNRT_TANH, 0},
-             .recurrent_activation = {RNNRT_SIGMOID, 0}}};
-        int32_t output = rnnrt_value(layers, 1, 0);
-        struct rnnrt_plan *plan;
-        CHECK(rnnrt_plan_create(&plan, layers, 2, &output, 1, NULL, NULL, &error) == RNNRT_OK);
-        ptrdiff_t f = (ptrdiff_t)features;
-        struct rnnrt_array at = {x, BATCH * f, f, LONG, 1}, made = {y, BATCH * UNITS, UNITS, LONG, 1},
-                           last = {x + (BATCH - 1) * features, BATCH * f, f, LONG, 1},
-                           own = {alone, UNITS, UNITS, LONG, 1};
-        struct gaps gaps = {{note, &gaps, 0, 0}, 0, 0};
-        CHECK(rnnrt_run(plan, BATCH, &at, &made, NULL, NULL, 0, NULL, 0, 0, &gaps.between, &error) ==
-              RNNRT_OK);
-        double product = 64.0 * (double)(features * wide);
-        CHECK(gaps.largest > 0 && gaps.largest <= 1e7 + (product > 1e7 ? product : 1e7));
-        CHECK(gaps.between.done == BATCH * rnnrt_plan_work(plan, LONG));
-        CHECK(rnnrt_run(plan, 1, &last, &own, NULL, NULL, 0, NULL, 0, 0, NULL, &error) == RNNRT_OK);
-        for (size_t t = 0; t < LONG; t++)
-            CHECK(!memcmp(alone + t * UNITS, y + ((t + 1) * BATCH - 1) * UNITS, UNITS * sizeof *y));
-        rnnrt_plan_free(plan);
-        free(weight);
-        free(u);
-        free(x);
-    }
 }
 
 /* ---- plans of a family: one copy of the weights, read once ---- */
@@ -699,8 +599,6 @@ int main(void) {
     in_place();
     example();
     cancelled();
-    asked_in_convolutions();
-    asked_in_batches();
     families();
     phases();
     slices();

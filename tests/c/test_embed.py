@@ -52,7 +52,7 @@ def programs(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    mains = [ROOT / "tests/c" / f"{name}.c" for name in ("embed", "inside", "allocator")]
+    mains = [ROOT / "tests/c" / f"{name}.c" for name in ("embed", "asked", "inside", "allocator")]
     mains += [ROOT / "tools/fuzz_plan.c", ROOT / "tools/fuzz_load.c"]
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
@@ -81,6 +81,10 @@ def run(program, *words):
 
 def test_a_program_in_c_makes_a_plan_and_streams_through_it(programs):
     run(programs["embed"])
+
+
+def test_a_long_call_is_asked_as_often_as_promised(programs):
+    run(programs["asked"])
 
 
 def test_lags_are_what_a_walk_along_the_frames_finds_and_idle_arenas_stay_within_their_bounds(programs):

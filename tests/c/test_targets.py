@@ -86,12 +86,12 @@ def built(request, tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return made
 
-    mains = [ROOT / "tests/c" / f"{name}.c" for name in ("kernels", "answers", "embed")]
+    mains = [ROOT / "tests/c" / f"{name}.c" for name in ("kernels", "answers", "embed", "asked")]
     mains += [ROOT / "tools" / "fuzz_plan.c", ROOT / "tools" / "fuzz_load.c"]
     with ThreadPoolExecutor(2) as pool:
         engine = list(pool.map(compile_one, sorted((ROOT / "src").rglob("*.c"))))
     for main in mains:
-        wrapped = WRAPPED if main.stem in ("embed", "fuzz_plan", "fuzz_load") else []
+        wrapped = WRAPPED if main.stem in ("embed", "asked", "fuzz_plan", "fuzz_load") else []
         parts = [compile_one(main), *engine, *wrapped, "-lm", "-o", folder / main.stem]
         subprocess.run([target.compiler, *target.flags, *parts], check=True)
     return target, {main.stem: folder / main.stem for main in mains}
@@ -138,5 +138,6 @@ def test_the_c_interface_holds(built, files):
     target, programs = built
     assert "streamed" in run(target, programs["fuzz_load"], "fuzz", 1, 3000, *files)
     run(target, programs["embed"])
+    run(target, programs["asked"])
     assert "answered" in run(target, programs["fuzz_plan"], "fuzz", 1, 400)
     assert "refused" in run(target, programs["fuzz_plan"], "memory", 1, 20)
