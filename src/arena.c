@@ -38,7 +38,7 @@ static void place_own(struct rnnrt_arena *arena, size_t r, size_t batch, size_t 
                       size_t *at) {
     const struct rnnrt_plan *plan = arena->plan;
     const struct rnnrt_op *op = &plan->ops[r];
-    arena->ops[r].scratch = *at;
+    arena->ops[r].own = *at;
     *at = rnnrt_round_up(*at + scratch + 16, 16);
     for (int32_t i = 0; op->joins && i < op->desc.inputs; i++) {
         if (!op->lag[i] || op->from_whole[i]) continue;
@@ -102,10 +102,22 @@ static enum rnnrt_status find_places(struct rnnrt_arena *arena, size_t batch, si
         const struct rnnrt_op *op = &plan->ops[r];
         for (size_t slot = 0; slot < op->slots; slot++)
             arena->values[op->value + slot].work = arena->rooms[plan->values[op->value + slot].room];
-        if (op->whole) arena->ops[r].scratch += own; /* its inputs never wait: they are whole */
+        if (op->whole) arena->ops[r].own += own; /* its inputs never wait: they are whole */
     }
     *floats = own + work + 64;
     return *floats >= RNNRT_MOST / sizeof(float) ? RNNRT_NO_MEMORY : RNNRT_OK;
+}
+
+/* Where that is in the memory of the arena: what a step asks is ready. */
+static void point(struct rnnrt_arena *arena) {
+    for (size_t r = 0; r < arena->count; r++) {
+        const struct rnnrt_op *op = &arena->plan->ops[r];
+        struct op_place *place = &arena->ops[r];
+        place->scratch = arena->work + place->own;
+        place->in = op->desc.inputs ? &arena->values[op->desc.input[0]] : NULL;
+        place->out = &arena->values[op->value];
+        place->y = op->shown && place->out->capacity ? arena->work + place->out->work : NULL;
+    }
 }
 
 /* The plan inside op r, which runs once a frame on whole inputs of *frames frames; NULL: there is none. */
@@ -138,6 +150,7 @@ static enum rnnrt_status lay_out(struct rnnrt_arena *arena, size_t batch, size_t
         arena->row_room = arena->rows ? rows : 0;
     }
     if (!arena->work || !arena->rows) return RNNRT_NO_MEMORY;
+    point(arena);
     arena->live = false;
     for (size_t r = 0; r < plan->count; r++) { /* all now, so that no step allocates */
         const struct rnnrt_plan *inside = plan_inside(plan, r, &frames);
@@ -246,6 +259,7 @@ static enum rnnrt_status place(char **memory, const char *end, const struct rnnr
     arena->batch = batch, arena->block = block;
     arena->rows = (char **)(void *)at, arena->row_room = parts.rows, at += parts.rows;
     arena->work = (float *)(void *)at, arena->work_floats = parts.work / sizeof(float), at += parts.work;
+    point(arena);
     arena->blocks = at, arena->block_bytes = parts.blocks, at += parts.blocks;
     arena->whole = (float *)(void *)at, arena->whole_floats = parts.whole / sizeof(float), at += parts.whole;
     *memory = at;

@@ -9,11 +9,14 @@
 #include "share.h"
 
 struct op_place {
-    size_t scratch;                         /* offset (floats) into `work` */
+    float *scratch;
+    float *y;                               /* slot 0, or NULL: nobody reads it */
+    struct value_place *in, *out;           /* input 0, and slot 0 */
+    uint64_t gone;                          /* frames gone through, of whatever stream */
+    size_t own;                             /* `scratch` as an offset (floats) into `work` */
     size_t joined[RNNRT_MAX_INPUTS];        /* likewise: where waiting and new frames are put side by side */
     const float *initial[RNNRT_MAX_INPUTS]; /* whole runs: states given in place of what these inputs say */
     size_t frames;                          /* most frames at a invocation */
-    uint64_t gone;                          /* frames gone through, of whatever stream */
     float *lengthy;                         /* whole runs: scratch that is as long as the inputs, or NULL */
 };
 
@@ -141,9 +144,8 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
                               size_t count, bool ended, struct rnnrt_array *outputs, const size_t *room,
                               struct rnnrt_error *error);
 
-/* The same for one frame through a plan that is `prompt`, which has not ended, and without a pulse: a step of
- * a small network is mostly what it costs to ask. `x`: a frame of every row, side by side; `y`: room for one.
- */
+/* The same for one frame of one row through a plan that is `prompt`, which has not ended, and without a
+ * pulse: a step of a small network is mostly what it costs to ask. `y`: room for one frame. */
 enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, float *y, size_t *made,
                                      struct rnnrt_error *error);
 

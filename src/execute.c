@@ -197,7 +197,7 @@ enum rnnrt_status rnnrt_invoke(struct rnnrt_arena *arena, size_t r, const int64_
     call.row_stride = arena->row_stride;
     call.start = record->consumed;
     call.every_step = arena->every_step;
-    call.scratch = arena->work + arena->ops[r].scratch;
+    call.scratch = arena->ops[r].scratch;
     call.lengths = lengths;
     call.pulse = arena->pulse;
     call.inner = arena->inner[r];
@@ -297,10 +297,10 @@ enum rnnrt_status rnnrt_round(struct rnnrt_arena *arena, const struct rnnrt_arra
 enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, float *y, size_t *made,
                                      struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = arena->plan;
-    struct value_place *values = arena->values;
+    char *row = arena->rows[0];
     struct rnnrt_invocation call;
     call.kernels = arena->kernels;
-    call.batch = arena->batch;
+    call.batch = 1;
     call.rows = arena->rows;
     call.row_stride = arena->row_stride;
     call.final = call.every_step = false;
@@ -308,45 +308,47 @@ enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, 
     call.pulse = NULL;
     call.run_inner = rnnrt_run_inner;
     call.error = error;
-    values[plan->ops[0].value].data = (float *)x;
-    values[plan->ops[0].value].fresh = 1;
-    for (size_t r = 1; r < plan->count; r++) {
-        const struct rnnrt_op *op = &plan->ops[r];
-        size_t frames = values[op->desc.input[0]].fresh;
+    enum { MOST_HAVE = 4 }; /* slots: a loop over few becomes a call of memset */
+    call.y[1] = call.y[2] = call.y[3] = NULL;
+    arena->values[0].data = (float *)x;
+    arena->values[0].fresh = 1;
+    const struct rnnrt_op *op = plan->ops, *last = op + plan->count - 1;
+    struct op_place *place = arena->ops;
+    while (op < last) {
+        op++, place++;
+        size_t frames = place->in->fresh;
         bool even = true;
-        for (int32_t i = 0; i < op->desc.inputs; i++) {
-            const struct value_place *value = &values[op->desc.input[i]];
-            even &= value->fresh == frames;
-            call.x[i] = value->data;
+        call.x[0] = place->in->data;
+        for (int32_t i = 1; i < op->desc.inputs; i++) {
+            const struct value_place *in = &arena->values[op->desc.input[i]];
+            even &= in->fresh == frames;
+            call.x[i] = in->data;
         }
         if (!even) { /* a branch that holds frames back beside one that does not: there are queues */
-            enum rnnrt_status status = rnnrt_invoke(arena, r, NULL, error);
+            enum rnnrt_status status = rnnrt_invoke(arena, (size_t)(op - plan->ops), NULL, error);
             if (status) return status;
             continue;
         }
-        struct value_place *value = &values[op->value];
-        call.y[0] = op->shown && value->capacity ? arena->work + value->work : NULL;
-        call.y[1] = call.y[2] = call.y[3] =
-            NULL; /* of most no more: a loop over few becomes a call of memset */
-        for (size_t slot = 4; slot < op->slots; slot++) call.y[slot] = NULL;
-        value->data = call.y[0];
-        value->fresh = 0;
+        call.y[0] = place->out->data = place->y;
+        place->out->fresh = 0;
         if (!frames) continue;
+        for (size_t slot = MOST_HAVE; slot < op->slots; slot++) call.y[slot] = NULL;
+        struct rnnrt_record *record = rnnrt_record_of(op, row);
         call.frames = frames;
-        call.start = rnnrt_record_of(op, arena->rows[0])->consumed;
-        call.gone = arena->ops[r].gone;
-        arena->ops[r].gone += frames;
-        call.scratch = arena->work + arena->ops[r].scratch;
-        call.inner = arena->inner[r];
+        call.start = record->consumed;
+        call.gone = place->gone;
+        place->gone += frames;
+        call.scratch = place->scratch;
+        call.inner = arena->inner[place - arena->ops];
         call.made[0] = 0;
         enum rnnrt_status status = op->layer->run(op, &call);
-        if (status) return failed(error, r, status);
-        for (size_t b = 0; b < arena->batch; b++) rnnrt_record_of(op, arena->rows[b])->consumed += frames;
-        if (call.y[0]) value->fresh = call.made[0];
+        if (status) return failed(error, (size_t)(op - plan->ops), status);
+        record->consumed += frames;
+        if (place->y) place->out->fresh = call.made[0];
     }
-    for (size_t b = 0; b < arena->batch; b++) rnnrt_positions(arena->rows[b])[0]++;
-    const struct value_place *value = &values[plan->output[0]];
-    size_t width = (size_t)plan->values[plan->output[0]].width * arena->batch;
+    rnnrt_positions(row)[0]++;
+    const struct value_place *value = &arena->values[plan->output[0]];
+    size_t width = (size_t)plan->values[plan->output[0]].width;
     *made = value->fresh;
     if (*made > 1) {
         if (error)

@@ -342,13 +342,13 @@ static int prompt_step(struct rnnrt_stream *stream, const float *x, float *y, st
 
 int rnnrt_stream_step(struct rnnrt_stream *stream, const float *x, float *y, struct rnnrt_error *error) {
     const struct rnnrt_plan *plan = stream->plan;
-    if (plan->inputs != 1 || plan->outputs != 1 || plan->ops[0].desc.kind != rnnrt_kind_input) {
-        if (error) *error = (struct rnnrt_error){.layer = -1};
-        return RNNRT_NOT_STREAMABLE;
-    }
     if (plan->prompt && stream->batch == 1 && !stream->every_step && !stream->ended) {
         int made = prompt_step(stream, x, y, error);
         if (made != NO_ARENA) return made;
+    }
+    if (plan->inputs != 1 || plan->outputs != 1 || plan->ops[0].desc.kind != rnnrt_kind_input) {
+        if (error) *error = (struct rnnrt_error){.layer = -1};
+        return RNNRT_NOT_STREAMABLE;
     }
     ptrdiff_t in = plan->values[0].width, out = plan->values[plan->output[0]].width,
               batch = (ptrdiff_t)stream->batch;

@@ -16,31 +16,35 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     return status;
 }
 
+static inline void run_rows(const struct rnnrt_op *op, const struct rnnrt_invocation *call, size_t from,
+                            size_t count) {
+    size_t in = (size_t)op->desc.input_size, out = (size_t)op->desc.output_size;
+    int32_t activation = op->desc.activation.name;
+    float *y = call->y[0] + from * out;
+    const struct rnnrt_product product = {.x = call->x[0] + from * in,
+                                          .x_stride = in,
+                                          .depth = in,
+                                          .rows = count,
+                                          .y = y,
+                                          .y_stride = out,
+                                          .bias = op->bias,
+                                          .plus = op->desc.inputs == 2 ? call->x[1] + from * out : NULL,
+                                          .plus_stride = out,
+                                          .rectified = activation == RNNRT_RELU};
+    call->kernels->product(op->weight, &product);
+    if (activation != RNNRT_LINEAR && activation != RNNRT_RELU)
+        call->kernels->activate(op->desc.activation, count * out, y, y);
+}
+
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
-    size_t in = (size_t)op->desc.input_size, out = (size_t)op->desc.output_size,
-           rows = call->frames * call->batch;
-    size_t most = call->pulse ? rnnrt_piece(op->work) : rows;
-    bool relu = op->desc.activation.name == RNNRT_RELU;
-    const float *plus = op->desc.inputs == 2 ? call->x[1] : NULL;
-    for (size_t done = 0, count; done < rows; done += count) {
+    size_t rows = call->frames * call->batch, most = call->pulse ? rnnrt_piece(op->work) : 0;
+    call->made[0] = call->frames;
+    if (!call->pulse && rows) run_rows(op, call, 0, rows);
+    for (size_t done = 0, count; call->pulse && done < rows; done += count) {
         count = rnnrt_smaller(most, rows - done);
-        float *y = call->y[0] + done * out;
-        const struct rnnrt_product product = {.x = call->x[0] + done * in,
-                                              .x_stride = in,
-                                              .depth = in,
-                                              .rows = count,
-                                              .y = y,
-                                              .y_stride = out,
-                                              .bias = op->bias,
-                                              .plus = plus ? plus + done * out : NULL,
-                                              .plus_stride = out,
-                                              .rectified = relu};
-        call->kernels->product(op->weight, &product);
-        if (op->desc.activation.name != RNNRT_LINEAR && !relu)
-            call->kernels->activate(op->desc.activation, count * out, y, y);
+        run_rows(op, call, done, count);
         if (rnnrt_worked(call->pulse, op->work * (double)count)) return RNNRT_CANCELLED;
     }
-    call->made[0] = call->frames;
     return RNNRT_OK;
 }
 

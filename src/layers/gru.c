@@ -74,6 +74,7 @@ static void measure(const struct rnnrt_op *op, size_t batch, size_t frames, stru
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
+    if (rnnrt_takes_steps(op, call)) return rnnrt_run_steps(op, call);
     return rnnrt_run_recurrent(op, call, 3, op->desc.reset_after ? cell_after : cell_before);
 }
 

@@ -271,50 +271,58 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
 
 bool rnnrt_steps_pay(const struct rnnrt_op *op, size_t gates) {
     size_t wide = gates * (size_t)op->desc.units;
-    return op->standard && rnnrt_bins(op) == 1 && wide > RNNRT_DOT_MAX_OUTPUTS &&
-           wide * (op->weight->depth + (size_t)op->desc.units) < BEYOND_L1;
+    return op->standard && op->desc.masked_output == RNNRT_UNMASKED && rnnrt_bins(op) == 1 &&
+           wide > RNNRT_DOT_MAX_OUTPUTS && wide * (op->weight->depth + (size_t)op->desc.units) < BEYOND_L1;
 }
 
-/* One row of a small layer whose frames all count: the kernel goes from step to step itself. */
-static enum rnnrt_status run_steps(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
-    struct states s = take_states(op, call, call->scratch);
+enum rnnrt_status rnnrt_run_steps(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
     size_t wide = op->weight->outputs, depth = op->weight->depth, units = op->recurrent->depth,
            frames = call->frames;
-    float *parts = call->scratch + 2 * units;
+    float *kept = rnnrt_kept_of(op, call, 0), *parts = call->scratch + 2 * units;
+    if (call->start == 0) take_states(op, call, call->scratch);
     struct rnnrt_steps run = {.recurrent = op->recurrent,
                               .bias = op->bias,
                               .recurrent_bias = op->recurrent_bias,
+                              .x = call->x[0],
+                              .h = kept,
                               .gates = parts,
+                              .c = kept + units,
                               .held = parts + STRETCH_ROWS * wide,
-                              .h = s.h,
-                              .c = s.c,
+                              .y = call->y[0],
+                              .frames = 1,
                               .backwards = op->desc.reverse};
-    /* of many frames it is one product of many rows, unless gates stay in registers */
-    if (frames == 1 || (depth == 1 && (units == call->kernels->lanes || units == 2 * call->kernels->lanes)))
+    void (*const steps)(const struct rnnrt_steps *) =
+        op->desc.kind == rnnrt_kind_lstm ? call->kernels->lstm_steps : call->kernels->gru_steps;
+    call->made[0] = frames;
+    if (frames == 1) {
         run.input = op->weight;
-    for (size_t done = 0; done < frames; done += run.frames) {
-        run.frames = rnnrt_smaller(STRETCH_ROWS, frames - done);
-        size_t first = op->desc.reverse ? frames - done - run.frames : done;
-        run.x = call->x[0] + first * depth;
-        run.y = call->y[0] ? call->y[0] + first * units : NULL;
-        if (!run.input) {
-            const struct rnnrt_product product = input_part(op, call, first, run.frames, parts);
-            call->kernels->product(op->weight, &product);
+        steps(&run);
+        if (rnnrt_worked(call->pulse, op->work)) return RNNRT_CANCELLED;
+    } else {
+        /* the input part of many frames is one product of many rows, unless gates stay in registers */
+        if (depth == 1 && (units == call->kernels->lanes || units == 2 * call->kernels->lanes))
+            run.input = op->weight;
+        for (size_t done = 0; done < frames; done += run.frames) {
+            run.frames = rnnrt_smaller(STRETCH_ROWS, frames - done);
+            size_t first = op->desc.reverse ? frames - done - run.frames : done;
+            run.x = call->x[0] + first * depth;
+            if (call->y[0]) run.y = call->y[0] + first * units;
+            if (!run.input) {
+                const struct rnnrt_product product = input_part(op, call, first, run.frames, parts);
+                call->kernels->product(op->weight, &product);
+            }
+            steps(&run);
+            if (rnnrt_worked(call->pulse, op->work * (double)run.frames)) return RNNRT_CANCELLED;
         }
-        if (op->desc.kind == rnnrt_kind_lstm) call->kernels->lstm_steps(&run);
-        else call->kernels->gru_steps(&run);
-        if (rnnrt_worked(call->pulse, op->work * (double)run.frames)) return RNNRT_CANCELLED;
     }
-    finish(op, call, s, s.h, s.h_stride);
+    if (call->every_step || call->final)
+        finish(op, call, (struct states){kept, kept + units, 0, 0, false}, kept, 0);
     return RNNRT_OK;
 }
 
 enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_invocation *call, size_t gates,
                                       rnnrt_cell *cell) {
     const bool may_keep_still = op->mask || (call->lengths && !op->desc.unpacked);
-    if (op->small && call->batch == 1 && !may_keep_still &&
-        !(op->slots > RNNRT_SLOT_CELLS && call->y[RNNRT_SLOT_CELLS]))
-        return run_steps(op, call);
     if (call->frames == 1 && !may_keep_still) return run_frame(op, call, gates, cell);
     size_t batch = call->batch * rnnrt_bins(op), units = (size_t)op->desc.units, out = rnnrt_cell_size(op),
            wide = gates * units, frames = call->frames;
