@@ -18,6 +18,16 @@ VECTOR void gates_of(const struct rnnrt_steps *run, size_t t, size_t wide, const
         return;
     }
     size_t depth = run->input->depth;
+    if (depth == 1) { /* its panels lie side by side; what is written beyond `wide` are gates of no frame */
+        vf value = vf_set(run->x[t]);
+        for (size_t j = 0; j < wide; j += LANES) {
+            vf start = run->bias ? vf_load(run->bias + j) : vf_set(0.0f),
+               part = vf_fma(value, vf_load((const float *)run->input->panels + j), vf_set(0.0f));
+            vf_store(from_input + j, vf_add(start, part));
+        }
+        panels_of_row(u, 0, wide, &call, NULL, NULL);
+        return;
+    }
     const struct rnnrt_product input = {
         .x = run->x + t * depth, .depth = depth, .rows = 1, .y = from_input, .bias = run->bias};
     panels_of_row(run->input, 0, wide, &input, u, &call);
@@ -32,6 +42,7 @@ VECTOR void lstm_in_registers(const int count, const struct rnnrt_steps *run) {
     const ptrdiff_t ahead = run->backwards ? -1 : 1, row = ahead * (ptrdiff_t)units;
     const float *gates = run->gates + first * 4 * units, *x = run->x + first;
     float *y = run->y ? run->y + first * units : run->h;
+    vectors made;
     for (size_t left = run->frames; left; left--) {
         vf sum[1][8];
         vectors gate[4], cell;
@@ -47,13 +58,13 @@ VECTOR void lstm_in_registers(const int count, const struct rnnrt_steps *run) {
             gate[v / count].at[v % count] = vf_add(start, sum[0][v]);
         }
         EACH cell.at[j] = vf_load(run->c + j * LANES);
-        vectors made = lstm_of(count, gate[0], gate[1], gate[2], gate[3], &cell);
+        made = lstm_of(count, gate[0], gate[1], gate[2], gate[3], &cell);
         EACH vf_store(run->c + j * LANES, cell.at[j]);
         EACH vf_store(y + j * LANES, made.at[j]);
         h = y, gates += 4 * row, x += ahead;
         if (run->y) y += row;
     }
-    if (h != run->h) memcpy(run->h, h, units * sizeof *h);
+    EACH vf_store(run->h + j * LANES, made.at[j]); /* the next step waits for it: not for a copy of it */
 }
 #endif
 
