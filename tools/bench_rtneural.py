@@ -1,11 +1,12 @@
 """Small recurrent networks of amplifiers on rnnrt beside RTNeural compiled for their size, from C, one pinned
 thread:
 
-    python tools/bench_rtneural.py --checkout CHECKOUT [--xsimd INCLUDES] [--units 16 20 40]
+    python tools/bench_rtneural.py --checkout CHECKOUT [--xsimd INCLUDES] [--units 16 20 40] [--march native]
 
 CHECKOUT is RTNeural's public source (github.com/jatinchowdhury18/RTNeural, with its Eigen), INCLUDES the
 folder that holds xsimd/xsimd.hpp. RTNeural is compiled for this processor with -Ofast, once for each of its
-backends, and its sizes are known to the compiler; rnnrt reads them from a file. Both compute tanh and sigmoid
+backends, and its sizes are known to the compiler; rnnrt reads them from a file. The code of both for AVX2:
+RNNRT_ISA=avx2 and --march haswell. Both compute tanh and sigmoid
 exactly. A ratio above 1: rnnrt is that much faster than the fastest backend.
 """
 
@@ -33,6 +34,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkout", type=Path, required=True)
     parser.add_argument("--xsimd", type=Path)
+    parser.add_argument("--march", default="native", help="what RTNeural is compiled for")
     parser.add_argument("--units", type=int, nargs="+", default=[16, 20, 40])
     arguments = parser.parse_args()
     backends = {"STL": [], "EIGEN": ["-isystem", f"{arguments.checkout}/modules/Eigen"]}
@@ -45,9 +47,7 @@ def main():
             network, plain = Path(place, "network.json"), Path(place, "network.rnnrt")
             network.write_text(json.dumps(lstm_and_dense(units)))
             rnnrt.from_rtneural(network).save(plain)
-            programs = {
-                b: build(arguments.checkout, b, own, units, Path(place)) for b, own in backends.items()
-            }
+            programs = {b: build(arguments, b, own, units, Path(place)) for b, own in backends.items()}
             for frames in FRAMES:
                 print(row(programs, network, plain, units, frames), flush=True)
 
@@ -97,13 +97,13 @@ def measured(program, network, plain, frames):
     return [*times, apart]
 
 
-def build(checkout, backend, include, units, place):
+def build(arguments, backend, include, units, place):
     """The program of bench_rtneural.cpp for one size and backend."""
     program = place / f"{backend}_{units}"
     flags = [
         "-std=c++17",
         "-Ofast",
-        "-march=native",
+        f"-march={arguments.march}",
         "-w",
         "-DNDEBUG",
         f"-DUNITS={units}",
@@ -112,7 +112,7 @@ def build(checkout, backend, include, units, place):
     aligned = 32 if backend == "EIGEN" else 64  # it knows no 64
     flags += [
         f"-DRTNEURAL_DEFAULT_ALIGNMENT={aligned}",
-        f"-I{checkout}",
+        f"-I{arguments.checkout}",
         *include,
         f"-I{rnnrt.get_include()}",
     ]
