@@ -2,8 +2,8 @@
 and of the same objects the static library librnnrt.a, for hosts in C.
 Everything else stands in pyproject.toml.
 
-Kernels choose their instruction set at run time, so there are no machine flags here. -ffp-contract=off comes
-last, after any flags of the user's: the order of floating-point operations is part of what rnnrt promises.
+Kernels choose their instruction set at run time, so no flag here names one. -ffp-contract=off comes after any
+flags of the user's: the order of floating-point operations is part of what rnnrt promises.
 RNNRT_SANITIZE=1 builds with the address and undefined-behaviour sanitizers, RNNRT_DEBUG=1 without
 optimisation, RNNRT_PAIRS=1 with one more kernel table, for tests: what is written for the 16 lanes of
 AVX-512, on pairs of AVX2 vectors.
@@ -32,8 +32,8 @@ if os.environ.get("RNNRT_SANITIZE"):
 pairs = [("RNNRT_PAIRS", "1")] if os.environ.get("RNNRT_PAIRS") else []
 
 
-# Without it gcc clears every structure of some 100 bytes with `rep stos`, and a step of a small network waits
-# for that longer than for what it computes.
+# Also in CMakeLists.txt. Without it gcc clears every structure of some 100 bytes with `rep stos`, and a
+# step of a small network waits for that longer than for what it computes.
 CLEARS_AT_ONCE = "-mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign"
 
 
@@ -48,7 +48,8 @@ class Build(build_ext):
 
         def compile_small(target, source, suffix, before, after, defines):
             # the border is a third of the library and no faster for more of it
-            after = [*after, "-O2"] if source == "rnnrt/_engine.c" else after
+            if source == "rnnrt/_engine.c":
+                after = ["-O2" if flag == "-O3" else flag for flag in after]
             compile_source(target, source, suffix, before, after, defines)
 
         self.compiler._compile = compile_small

@@ -308,7 +308,9 @@ enum rnnrt_status rnnrt_prompt_round(struct rnnrt_arena *arena, const float *x, 
     call.pulse = NULL;
     call.run_inner = rnnrt_run_inner;
     call.error = error;
-    enum { MOST_HAVE = 4 }; /* slots: a loop over few becomes a call of memset */
+    /* nobody reads a slot but the first, and ops do not write to call.y: four slots at once, which most have
+     * at most, for a loop over few becomes a call of memset */
+    enum { MOST_HAVE = 4 };
     call.y[1] = call.y[2] = call.y[3] = NULL;
     arena->values[0].data = (float *)x;
     arena->values[0].fresh = 1;

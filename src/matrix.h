@@ -34,8 +34,8 @@ struct rnnrt_piece {
  * of all.
  *
  * `upwards`: up to three rows take their outputs from the first to the last, else from the last to the
- * first. Weights that are larger than a cache, read over and over, come from it in part where the way changes
- * every time: what was read last is read first. */
+ * first; one row of near weights as it likes. Weights that are larger than a cache, read over and over, come
+ * from it in part where the way changes every time: what was read last is read first. */
 struct rnnrt_product {
     const float *x;
     size_t x_stride, first, depth, rows;

@@ -279,10 +279,10 @@ struct rnnrt_state_value {
     float *data;
 };
 
-/* What a long call asks from time to time whether to go on: after about 2e7 multiply-adds, or after one
- * matrix product of 64 rows, or one frame of all rows of a recurrent layer, where that is more. `ask` runs on
- * the thread of the call, in its floating-point mode, and may use the plan but not the stream; not zero ends
- * the call with RNNRT_CANCELLED. */
+/* What a long call asks from time to time whether to go on: after 1e7 multiply-adds and what is at work then:
+ * at most as much again, or one matrix product of 64 rows, or one frame of all rows of a recurrent layer,
+ * where that is more. `ask` runs on the thread of the call, in its floating-point mode, and may use the plan
+ * but not the stream; not zero ends the call with RNNRT_CANCELLED. */
 struct rnnrt_between {
     int (*ask)(void *argument);
     void *argument;

@@ -469,16 +469,15 @@ VECTOR void some_panels(const struct rnnrt_matrix *w, const struct rnnrt_product
 
 /* The outputs from `column`, the first of a panel, to `end` - 1, however few these are: one row of one piece
  * (a GEMV); `then`: and those of a second one. Of weights that are near, as few and even tiles as hold
- * them: one of fewer than eight vectors takes as long as one of eight, since each sum waits for the one
- * before it. Of others eight vectors at once, from the last panels to the first where nothing is said: on the
- * processors that could be asked (Zen 5, both widths) weights of 100 KB to 800 KB come from the L2 cache 5 to
- * 40 % faster that way. */
-enum { NEAR_FLOATS = 16384 };
+ * them where one of eight vectors does not: one of fewer than eight vectors takes as long as one of eight,
+ * since each sum waits for the one before it. Of others eight vectors at once, from the last panels to the
+ * first where nothing is said: on the processors that could be asked (Zen 5, both widths) weights of 100 KB
+ * to 800 KB come from the L2 cache 5 to 40 % faster that way. */
 VECTOR void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t end,
                           const struct rnnrt_product *call, const struct rnnrt_matrix *u,
                           const struct rnnrt_product *then) {
     const size_t outputs = end - column;
-    if (outputs > 4 * PANEL && outputs * (w->depth + (then ? u->depth : 0)) < NEAR_FLOATS) {
+    if (outputs > 4 * PANEL && outputs * (w->depth + (then ? u->depth : 0)) < RNNRT_NEAR_FLOATS) {
         size_t vectors = (outputs + LANES - 1) / LANES, parts = (vectors + WIDEST - 1) / WIDEST,
                panels = ((uint32_t)(vectors + 1) / 2 + (uint32_t)parts - 1) / (uint32_t)parts;
         for (size_t at = column; at < end; at += panels * PANEL) {

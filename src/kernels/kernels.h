@@ -47,8 +47,9 @@ struct rnnrt_overlapped {
 
 /* `frames` steps of one row from h and c, (units,), on, which end at the state after the last; `backwards`:
  * from the last frame to the first. Gates start at `gates` (frames, gates of the cell), or, where `input` is
- * given, at bias + input x, x (frames, features), which takes the first of them for room. `held`: of a GRU,
- * room for (4 units). y (frames, units), or NULL: nobody reads them. */
+ * given, at bias + input x, x (frames, features), which takes the first of them for room: then there is room
+ * for a vector more behind them, and whole vectors of the bias can be read. `held`: of a GRU, room for
+ * (4 units). y (frames, units), or NULL: nobody reads them. */
 struct rnnrt_steps {
     const struct rnnrt_matrix *input, *recurrent;
     const float *bias, *recurrent_bias, *x;
@@ -58,6 +59,9 @@ struct rnnrt_steps {
 };
 
 enum rnnrt_pairing { RNNRT_QUOTIENT, RNNRT_GREATER, RNNRT_GREATER_EQUAL, RNNRT_EQUAL };
+
+/* Weights below so many floats stay in an L1 cache: a step does not wait for them. */
+enum { RNNRT_NEAR_FLOATS = 16384 };
 
 static inline size_t rnnrt_smaller(size_t a, size_t b) { return a < b ? a : b; }
 

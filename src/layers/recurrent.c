@@ -8,8 +8,6 @@ enum {
                             to cut: the more, the more tiles share a panel of weights */
     STRETCH_OVERLAPPED = 18, /* frames where the next stretch's product runs while the steps of this one do:
                                 three tiles of it */
-    BEYOND_L1 = 16384,       /* weights from this size on come from beyond the L1 cache, and a step waits for
-                                them */
     BEYOND_L2 = 1 << 18,     /* weights of both products that do not stay in an L2 cache of 1 MB together: the
                                 overlapped one drives out what the steps read */
 };
@@ -245,7 +243,7 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
     struct states s = take_states(op, call, call->scratch);
     float *parts = call->scratch + batch * (out + units), *spare = parts + batch * gates * units;
     struct rnnrt_product input = input_part(op, call, 0, 1, parts);
-    bool large = gates * units * (input.depth + out) >= BEYOND_L1,
+    bool large = gates * units * (input.depth + out) >= RNNRT_NEAR_FLOATS,
          pair = large && batch == 1 && call->kernels->product_pair &&
                 op->recurrent->outputs == op->weight->outputs;
     input.upwards = large && call->gone & 1;
@@ -272,7 +270,8 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
 bool rnnrt_steps_pay(const struct rnnrt_op *op, size_t gates) {
     size_t wide = gates * (size_t)op->desc.units;
     return op->standard && op->desc.masked_output == RNNRT_UNMASKED && rnnrt_bins(op) == 1 &&
-           wide > RNNRT_DOT_MAX_OUTPUTS && wide * (op->weight->depth + (size_t)op->desc.units) < BEYOND_L1;
+           wide > RNNRT_DOT_MAX_OUTPUTS &&
+           wide * (op->weight->depth + (size_t)op->desc.units) < RNNRT_NEAR_FLOATS;
 }
 
 enum rnnrt_status rnnrt_run_steps(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
@@ -328,9 +327,9 @@ enum rnnrt_status rnnrt_run_recurrent(const struct rnnrt_op *op, struct rnnrt_in
            wide = gates * units, frames = call->frames;
     struct states s = take_states(op, call, call->scratch);
     float *cells = op->slots > RNNRT_SLOT_CELLS ? call->y[RNNRT_SLOT_CELLS] : NULL;
-    bool large = wide * out >= BEYOND_L1, overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && large &&
-                                                     wide * (op->weight->depth + out) < BEYOND_L2 &&
-                                                     call->kernels->product_overlapped;
+    bool large = wide * out >= RNNRT_NEAR_FLOATS,
+         overlaps = batch == 1 && frames > STRETCH_OVERLAPPED && large &&
+                    wide * (op->weight->depth + out) < BEYOND_L2 && call->kernels->product_overlapped;
     size_t longest = stretch(batch, frames, wide), most = overlaps ? STRETCH_OVERLAPPED : longest,
            room = longest * batch * wide;
     float *parts = call->scratch + batch * (out + units), *next_parts = parts + STRETCH_OVERLAPPED * wide;
