@@ -190,54 +190,6 @@ static void example(void) {
     rnnrt_plan_free(NULL), rnnrt_stream_free(NULL);
 }
 
-/* ---- a long call is asked whether to go on ---- */
-
-struct patience {
-    struct rnnrt_between between;
-    int asked, most;
-};
-
-static int ask(void *argument) {
-    struct patience *p = argument;
-    return ++p->asked > p->most;
-}
-
-static void cancelled(void) {
-    enum { LONG = 200000 };
-    struct network n;
-    struct rnnrt_error error;
-    fill(n.weight, sizeof n.weight / 4), fill(n.recurrent, sizeof n.recurrent / 4),
-        fill(n.bias, sizeof n.bias / 4);
-    fill(n.dense, sizeof n.dense / 4), fill(n.dense_bias, sizeof n.dense_bias / 4);
-    float *x = __real_malloc(LONG * IN * sizeof *x), *y = __real_malloc(2 * LONG * OUT * sizeof *y),
-          *z = y + LONG * OUT;
-    fill(x, LONG * IN);
-    struct rnnrt_plan *plan = lstm_and_dense(&n);
-    struct rnnrt_stream *stream;
-    CHECK(rnnrt_stream_create(&stream, plan, 1, 0, false, false, &error) == RNNRT_OK);
-    struct rnnrt_array in = {x, IN, IN, LONG, 1}, out = {y, OUT, OUT, LONG, 1};
-    double work = rnnrt_plan_work(plan, LONG);
-    struct patience end = {{ask, &end, 0, 0}, 0, INT32_MAX}, third = {{ask, &third, 0, 0}, 0, 2};
-    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &end.between, &error) == RNNRT_OK);
-    CHECK(end.asked >= 4 && end.asked >= (int)(work / 2e7) && end.between.done == work);
-    out = (struct rnnrt_array){z, OUT, OUT, LONG, 1};
-    CHECK(rnnrt_run(plan, 1, &in, &out, NULL, NULL, 0, NULL, 0, 0, &third.between, &error) ==
-          RNNRT_CANCELLED);
-    CHECK(third.asked == 3 && third.between.done < 7e7);
-    third.asked = 0, third.between.done = third.between.asked = 0;
-    out = (struct rnnrt_array){z, OUT, OUT, LONG, 1};
-    CHECK(rnnrt_stream_push(stream, &in, &out, &third.between, &error) == RNNRT_CANCELLED);
-    CHECK(rnnrt_stream_step(stream, x, z, &error) == RNNRT_ENDED);
-    rnnrt_stream_reset(stream);
-    out = (struct rnnrt_array){z, OUT, OUT, LONG, 1};
-    CHECK(rnnrt_stream_push(stream, &in, &out, NULL, &error) == RNNRT_OK && out.frames == LONG);
-    CHECK(!memcmp(y, z, LONG * OUT * sizeof *y)); /* the plan is as it was, the stream begins anew */
-    rnnrt_stream_free(stream);
-    rnnrt_plan_free(plan);
-    free(x);
-    free(y);
-}
-
 /* ---- plans of a family: one copy of the weights, read once ---- */
 
 static void families(void) {
@@ -598,7 +550,6 @@ int main(void) {
     seed(1);
     in_place();
     example();
-    cancelled();
     families();
     phases();
     slices();
