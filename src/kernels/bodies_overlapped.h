@@ -72,13 +72,6 @@ VECTOR void tile_total(const struct rnnrt_overlapped *o, float *y, vf sum[OVERLA
 
 /* ---- four panels of the step ---- */
 
-VECTOR void row_term(const float *w, size_t panel, size_t k, float x, vf sum[8]) {
-    vf value = vf_set(x);
-    UNROLL_FOR(int v = 0; v < 8; v++)
-        sum[v] =
-            vf_fma(value, vf_load(w + (size_t)(v / 2) * panel + k * PANEL + (size_t)(v % 2) * LANES), sum[v]);
-}
-
 VECTOR void row_total(float *y, vf sum[8]) {
     UNROLL_FOR(int v = 0; v < 8; v++) {
         vf_store(y + v * LANES, vf_add(vf_load(y + v * LANES), sum[v]));
@@ -117,7 +110,7 @@ static void product_overlapped(const struct rnnrt_matrix *w, const struct rnnrt_
                 size_t row_left = segment_left(k, depth), tile_left = segment_left(j, tile_depth),
                        n = rnnrt_smaller(row_left, tile_left);
                 for (size_t end = k + n; k < end; k++, j++) {
-                    row_term(weight, panel, k, x[k], sum);
+                    row_term(8, weight, panel, k, x[k], sum);
                     tile_term(tile_w + j * PANEL, tile_x + j, stride, tile_sum);
                 }
                 if (n == row_left) row_total(y, sum);
@@ -131,7 +124,7 @@ static void product_overlapped(const struct rnnrt_matrix *w, const struct rnnrt_
                 }
                 while (k < depth) { /* no tile is left: the rest of these panels alone */
                     for (size_t end = k + segment_left(k, depth); k < end; k++)
-                        row_term(weight, panel, k, x[k], sum);
+                        row_term(8, weight, panel, k, x[k], sum);
                     row_total(y, sum);
                 }
             }

@@ -2,6 +2,12 @@
  * between two steps of 16 units is otherwise as long as the steps. The operations behind a number are those
  * of `product` and of the cell. */
 
+/* bias + W x of the vector of gates from j on, where there is one feature: the panels lie side by side. */
+VECTOR vf gates_of_one(const struct rnnrt_steps *run, size_t j, float x) {
+    vf start = run->bias ? vf_load(run->bias + j) : vf_set(0.0f);
+    return vf_add(start, vf_fma(vf_set(x), vf_load((const float *)run->input->panels + j), vf_set(0.0f)));
+}
+
 /* The gates of frame t of a step whose state is h: where they start (`from_input`) and the sums of U h
  * (`sums`), which are the same array where the one is added to the other. */
 VECTOR void gates_of(const struct rnnrt_steps *run, size_t t, size_t wide, const float *h, bool add,
@@ -18,13 +24,8 @@ VECTOR void gates_of(const struct rnnrt_steps *run, size_t t, size_t wide, const
         return;
     }
     size_t depth = run->input->depth;
-    if (depth == 1) { /* its panels lie side by side; what is written beyond `wide` are gates of no frame */
-        vf value = vf_set(run->x[t]);
-        for (size_t j = 0; j < wide; j += LANES) {
-            vf start = run->bias ? vf_load(run->bias + j) : vf_set(0.0f),
-               part = vf_fma(value, vf_load((const float *)run->input->panels + j), vf_set(0.0f));
-            vf_store(from_input + j, vf_add(start, part));
-        }
+    if (depth == 1) { /* what is written beyond `wide` are gates of no frame */
+        for (size_t j = 0; j < wide; j += LANES) vf_store(from_input + j, gates_of_one(run, j, run->x[t]));
         panels_of_row(u, 0, wide, &call, NULL, NULL);
         return;
     }
@@ -49,12 +50,7 @@ VECTOR void lstm_in_registers(const int count, const struct rnnrt_steps *run) {
         tile_clear(1, 4 * count, sum);
         tile_terms(1, 4 * count, u, panel, LANES, h, 0, 0, units, sum);
         UNROLL_FOR(int v = 0; v < 4 * count; v++) {
-            vf start;
-            if (run->input) { /* of one feature */
-                vf part =
-                    vf_fma(vf_set(*x), vf_load((const float *)run->input->panels + v * LANES), vf_set(0.0f));
-                start = vf_add(run->bias ? vf_load(run->bias + v * LANES) : vf_set(0.0f), part);
-            } else start = vf_load(gates + v * LANES);
+            vf start = run->input ? gates_of_one(run, (size_t)v * LANES, *x) : vf_load(gates + v * LANES);
             gate[v / count].at[v % count] = vf_add(start, sum[0][v]);
         }
         EACH cell.at[j] = vf_load(run->c + j * LANES);
