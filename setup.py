@@ -32,8 +32,8 @@ if os.environ.get("RNNRT_SANITIZE"):
 pairs = [("RNNRT_PAIRS", "1")] if os.environ.get("RNNRT_PAIRS") else []
 
 
-# Also in CMakeLists.txt. Without it gcc clears every structure of some 100 bytes with `rep stos`, and a
-# step of a small network waits for that longer than for what it computes.
+# Also in CMakeLists.txt. Without it gcc clears every structure of some 100 bytes with `rep stos`: a twentieth
+# of a step of a small network.
 CLEARS_AT_ONCE = "-mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign"
 
 

@@ -51,7 +51,7 @@ struct rnnrt_invocation {
     bool every_step;   /* what is given once is given after every frame instead */
     const float
         *x[RNNRT_MAX_INPUTS];    /* initial states of recurrent ops: one frame, valid at every invocation */
-    float *y[RNNRT_MAX_OUTPUTS]; /* NULL where nobody reads the slot */
+    float *y[RNNRT_MAX_OUTPUTS]; /* NULL where nobody reads the slot; like x, not for the op to change */
     size_t made[RNNRT_MAX_OUTPUTS]; /* frames written; 0 on entry */
     float *scratch;
     const size_t *ready;       /* frames of every input that there are: of a layer that reads some whole */

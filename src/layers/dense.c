@@ -37,10 +37,13 @@ static inline void run_rows(const struct rnnrt_op *op, const struct rnnrt_invoca
 }
 
 static enum rnnrt_status run(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
-    size_t rows = call->frames * call->batch, most = call->pulse ? rnnrt_piece(op->work) : 0;
+    size_t rows = call->frames * call->batch;
     call->made[0] = call->frames;
-    if (!call->pulse && rows) run_rows(op, call, 0, rows);
-    for (size_t done = 0, count; call->pulse && done < rows; done += count) {
+    if (!call->pulse) {
+        if (rows) run_rows(op, call, 0, rows);
+        return RNNRT_OK;
+    }
+    for (size_t done = 0, most = rnnrt_piece(op->work), count; done < rows; done += count) {
         count = rnnrt_smaller(most, rows - done);
         run_rows(op, call, done, count);
         if (rnnrt_worked(call->pulse, op->work * (double)count)) return RNNRT_CANCELLED;
