@@ -130,6 +130,9 @@ struct rnnrt_op {
     size_t shown;        /* no slot from this one on is read by anybody */
     const struct rnnrt_matrix *weight, *recurrent, *projection; /* packed; convolutions: one weight a group */
     const struct rnnrt_matrix *recurrent_n; /* gru without reset_after: Un; `recurrent` holds Uz and Ur */
+    const struct rnnrt_matrix *steps; /* recurrent: U for the kernels that go from step to step, or NULL: they
+                                         do not; */
+    size_t groups;                    /* and how many groups of units it stands in */
     const float *table; /* copied: embedding (id, number); depthwise convolution (tap, channel) */
     const float *bias, *recurrent_bias, *gamma, *beta, *mean; /* copied */
     const struct rnnrt_scan *scan;                            /* scan: how its step is run */
@@ -146,7 +149,6 @@ struct rnnrt_op {
     bool whole;      /* runs once over its whole input, after the other ops of its stage */
     bool apart;      /* the inputs it joins drift apart, or one comes only at the end */
     bool standard;   /* recurrent: sigmoid gates, tanh, no norm: the fused epilogue applies */
-    bool small;      /* recurrent: and the kernels go from step to step themselves */
     bool joins;      /* it needs its inputs frame by frame side by side */
     bool straight;   /* slot 0 is the only output, and has a frame for every one of input 0 */
     bool plain;      /* it has one input, whose frames come as they are made */

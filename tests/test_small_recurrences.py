@@ -11,15 +11,16 @@ import rnnrt
 from rnnrt import _engine
 from rnnrt.layers import GRU, LSTM, GraphBuilder
 
-UNITS = [2, 7, 8, 16, 20, 32, 48]  # that fill vectors of 4, 8 or 16 lanes, and that do not
+# that fill vectors of 4, 8 or 16 lanes and that do not, in one group of vectors, in several and in none
+UNITS = [2, 7, 8, 16, 20, 24, 32, 33, 40, 48, 50, 60, 64, 65]
 FRAMES = [1, 2, 64, 150]
 
 
-def layer(kind, units, features, reverse, answers):
+def layer(kind, units, features, reverse, answers, bias=True):
     """A model of one layer that gives every step, its last state alone, or both."""
     b, r = GraphBuilder(), np.random.default_rng(units)
     x = b.input("x", (features,))
-    recurrent(b, x, r, kind, units, reverse=reverse, name="cell")
+    recurrent(b, x, r, kind, units, reverse=reverse, bias=bias, name="cell")
     for answer in answers:
         b.output(answer, "cell" if answer == "steps" else f"cell:{answer}")
     return b.graph()
@@ -31,13 +32,14 @@ def rows(model, x):
 
 
 @pytest.mark.parametrize("isa", [isa for isa in _engine.isas() if isa != "blas"])
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("features", [1, 5])
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 @pytest.mark.parametrize("answers", [("steps",), ("h",), ("steps", "h")])
-def test_one_row_has_the_bits_of_a_row_of_a_batch(isa, kind, features, answers):
+def test_one_row_has_the_bits_of_a_row_of_a_batch(isa, kind, features, answers, bias):
     for units in UNITS:
         for reverse in (False, True):
-            model = rnnrt.Model(layer(kind, units, features, reverse, answers), isa=isa)
+            model = rnnrt.Model(layer(kind, units, features, reverse, answers, bias), isa=isa)
             for frames in FRAMES:
                 x = normal(np.random.default_rng(frames), 3, frames, features).astype(np.float32)
                 together = rows(model, x)

@@ -37,6 +37,7 @@ const struct rnnrt_kernels NAME_OF(ISA) = {
     .pair = pair,
     .lstm = lstm,
     .gru = gru,
+    .order_steps = order_steps,
     .lstm_steps = lstm_steps,
     .gru_steps = gru_steps,
     .lstm_cells = lstm_cells,

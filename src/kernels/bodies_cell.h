@@ -16,26 +16,23 @@ VECTOR void store_units(const int count, float *p, vectors x, size_t last) {
     EACH if (j == count - 1) store_some(p + j * LANES, x.at[j], last);
     else vf_store(p + j * LANES, x.at[j]); }
 
-/* One call of `cell` for every IN_STEP whole vectors of units, and one for the rest: where all are whole no
- * load or store asks how much there is. */
-#define OVER_UNITS(cell, ...)                                                                         \
-    do {                                                                                              \
-        size_t u = 0;                                                                                 \
-        for (; u + IN_STEP * LANES <= units; u += IN_STEP * LANES) cell(IN_STEP, LANES, __VA_ARGS__); \
-        size_t left = units - u, last = left - (left + LANES - 1) / LANES * LANES + LANES;            \
-        switch ((left + LANES - 1) / LANES) {                                                         \
-        case 1: cell(1, last, __VA_ARGS__); break;                                                    \
-        case 2:                                                                                       \
-            if (IN_STEP >= 2) cell(2, last, __VA_ARGS__);                                             \
-            break;                                                                                    \
-        case 3:                                                                                       \
-            if (IN_STEP >= 3) cell(3, last, __VA_ARGS__);                                             \
-            break;                                                                                    \
-        case 4:                                                                                       \
-            if (IN_STEP >= 4) cell(4, last, __VA_ARGS__);                                             \
-            break;                                                                                    \
-        }                                                                                             \
-    } while (0)
+/* Whole vectors of gates, whatever stands behind the last unit's. */
+VECTOR vectors load_gates(const int count, const float *p) {
+    vectors x;
+    EACH x.at[j] = vf_load(p + j * LANES);
+    return x;
+}
+
+/* One call of `cell` for every IN_STEP vectors of units, and one for the rest. */
+#define OVER_UNITS(cell, ...)                                                                \
+    for (size_t u = 0; u < units; u += IN_STEP * LANES) {                                    \
+        size_t left = units - u, count = rnnrt_smaller((left + LANES - 1) / LANES, IN_STEP), \
+               last = rnnrt_smaller(left - (count - 1) * LANES, LANES);                      \
+        if (IN_STEP >= 4 && count == 4) cell(4, last, __VA_ARGS__);                          \
+        else if (IN_STEP >= 3 && count == 3) cell(3, last, __VA_ARGS__);                     \
+        else if (IN_STEP >= 2 && count == 2) cell(2, last, __VA_ARGS__);                     \
+        else cell(1, last, __VA_ARGS__);                                                     \
+    }
 
 /* c = f c + i g, h = o tanh(c) */
 VECTOR vectors lstm_of(const int count, vectors i, vectors f, vectors g, vectors o, vectors *cell) {
@@ -46,9 +43,8 @@ VECTOR vectors lstm_of(const int count, vectors i, vectors f, vectors g, vectors
 }
 VECTOR void lstm_units(const int count, size_t last, size_t units, const float *gates, float *c, float *h) {
     vectors cell = load_units(count, c, last),
-            made = lstm_of(count, load_units(count, gates, last), load_units(count, gates + units, last),
-                           load_units(count, gates + 2 * units, last),
-                           load_units(count, gates + 3 * units, last), &cell);
+            made = lstm_of(count, load_gates(count, gates), load_gates(count, gates + units),
+                           load_gates(count, gates + 2 * units), load_gates(count, gates + 3 * units), &cell);
     store_units(count, c, cell, last);
     store_units(count, h, made, last);
 }
@@ -58,21 +54,26 @@ static void lstm(size_t units, size_t rows, const float *restrict gates, size_t 
         OVER_UNITS(lstm_units, units, gates + u, c + u, h + u);
 }
 
-/* z = s(pz + qz), r = s(pr + qr), n = tanh(pn + r qn), h' = n + z (h - n) */
-VECTOR vectors sums_of_units(const int count, const float *p, const float *q, size_t last) {
-    vectors a = load_units(count, p, last), b = load_units(count, q, last);
+/* z = s(pz + qz), r = s(pr + qr), n = tanh(pn + r qn), h' = n + z (h - n); z and r given as pz + qz, pr + qr.
+ */
+VECTOR vectors gru_of(const int count, vectors z, vectors r, vectors pn, vectors qn, vectors h) {
+    r = sigmoids(count, r);
+    EACH pn.at[j] = vf_fma(r.at[j], qn.at[j], pn.at[j]);
+    vectors n = tanhs(count, pn);
+    z = sigmoids(count, z);
+    EACH n.at[j] = vf_fma(z.at[j], vf_sub(h.at[j], n.at[j]), n.at[j]);
+    return n;
+}
+VECTOR vectors sums_of_gates(const int count, const float *p, const float *q) {
+    vectors a = load_gates(count, p), b = load_gates(count, q);
     EACH a.at[j] = vf_add(a.at[j], b.at[j]);
     return a;
 }
 VECTOR void gru_units(const int count, size_t last, size_t units, const float *p, const float *q,
                       const float *h, float *h_new) {
-    vectors r = sigmoids(count, sums_of_units(count, p + units, q + units, last)),
-            pn = load_units(count, p + 2 * units, last), qn = load_units(count, q + 2 * units, last);
-    EACH pn.at[j] = vf_fma(r.at[j], qn.at[j], pn.at[j]);
-    vectors n = tanhs(count, pn), z = sigmoids(count, sums_of_units(count, p, q, last)),
-            before = load_units(count, h, last);
-    EACH n.at[j] = vf_fma(z.at[j], vf_sub(before.at[j], n.at[j]), n.at[j]);
-    store_units(count, h_new, n, last);
+    vectors z = sums_of_gates(count, p, q), r = sums_of_gates(count, p + units, q + units),
+            pn = load_gates(count, p + 2 * units), qn = load_gates(count, q + 2 * units);
+    store_units(count, h_new, gru_of(count, z, r, pn, qn, load_units(count, h, last)), last);
 }
 static void gru(size_t units, size_t rows, const float *restrict p, size_t p_stride, const float *restrict q,
                 size_t q_stride, const float *restrict h, size_t h_stride, float *restrict h_new,

@@ -55,23 +55,20 @@ VECTOR void some_panels(const struct rnnrt_matrix *w, const struct rnnrt_product
 }
 
 /* The outputs from `column`, the first of a panel, to `end` - 1, however few these are; `then`: and those
- * of a second product. Of weights that are near, as few and even tiles as hold them where one of eight
- * vectors does not: one of fewer takes as long as one of eight, since each sum waits for the one before
- * it. Of others eight vectors at once, from the last panels to the first where nothing is said: on the
+ * of a second product. Of weights that are near, of one product, as few and even tiles as hold them where one
+ * of eight vectors does not: one of fewer takes as long as one of eight, since each sum waits for the one
+ * before it. Of others eight vectors at once, from the last panels to the first where nothing is said: on the
  * processors that could be asked (Zen 5, both widths) weights of 100 KB to 800 KB come from the L2 cache 5
  * to 40 % faster that way. */
 VECTOR void panels_of_row(const struct rnnrt_matrix *w, size_t column, size_t end,
                           const struct rnnrt_product *call, const struct rnnrt_matrix *u,
                           const struct rnnrt_product *then) {
     const size_t outputs = end - column;
-    if (outputs > 4 * PANEL && outputs * (w->depth + (then ? u->depth : 0)) < RNNRT_NEAR_FLOATS) {
+    if (outputs > 4 * PANEL && outputs * w->depth < RNNRT_NEAR_FLOATS && !then) {
         size_t vectors = (outputs + LANES - 1) / LANES, parts = (vectors + WIDEST - 1) / WIDEST,
                panels = ((uint32_t)(vectors + 1) / 2 + (uint32_t)parts - 1) / (uint32_t)parts;
-        for (size_t at = column; at < end; at += panels * PANEL) {
-            size_t count = rnnrt_smaller(end - at, panels * PANEL);
-            some_panels(w, call, at, count);
-            if (then) some_panels(u, then, at, count);
-        }
+        for (size_t at = column; at < end; at += panels * PANEL)
+            some_panels(w, call, at, rnnrt_smaller(end - at, panels * PANEL));
         return;
     }
     const size_t most = 4 * PANEL;

@@ -45,16 +45,24 @@ struct rnnrt_overlapped {
     float sum[OVERLAP_ROWS][2][16];
 };
 
+/* How lstm_steps and gru_steps read U: as so many rows, or 0 where it is read as it stands; in so many groups
+ * of units, or 0 where one product makes all gates. */
+struct rnnrt_step_order {
+    size_t outputs, groups;
+};
+
 /* `frames` steps of one row from h and c, (units,), on, which end at the state after the last; `backwards`:
- * from the last frame to the first. Gates start at `gates` (frames, gates of the cell), or, where `input` is
- * given, at bias + input x, x (frames, features), which takes the first of them for room: then there is room
- * for a vector more behind them, and whole vectors of the bias can be read. `held`: of a GRU, room for
- * (4 units). y (frames, units), or NULL: nobody reads them. */
+ * from the last frame to the first. `recurrent` and `groups`: U as order_steps orders it. Gates start at
+ * `gates` (frames, gates of the cell), or, where `input` is given, at bias + input x, of frames of one
+ * feature, x (frames, 1), or of one frame, x (1, features): `gates` is then room for those of one frame and a
+ * vector more. A vector less one number behind the last of `gates`, of the biases and of the input's panels
+ * can be read: what stands there does not matter. `held`: room for (units,), of a GRU (4 units,). y (frames,
+ * units), or NULL: nobody reads them. An LSTM has no recurrent_bias, a GRU no c. */
 struct rnnrt_steps {
     const struct rnnrt_matrix *input, *recurrent;
     const float *bias, *recurrent_bias, *x;
     float *h, *gates, *c, *held, *y; /* h and c apart: a compiler would copy both as one, and wait for them */
-    size_t frames;
+    size_t frames, groups;
     bool backwards;
 };
 
@@ -137,11 +145,14 @@ struct rnnrt_kernels {
 
     /* Cell epilogues with sigmoid gates and tanh, from pre-activations (gates in order, `units` each), on
      * `rows` rows. lstm: c in place, h written. gru: q holds U h + b for all three gates; h_new written from
-     * h. */
+     * h. Behind the last gate a vector less one number can be read: what stands there does not matter. */
     void (*lstm)(size_t units, size_t rows, const float *gates, size_t gates_stride, float *c,
                  size_t c_stride, float *h, size_t h_stride);
     void (*gru)(size_t units, size_t rows, const float *p, size_t p_stride, const float *q, size_t q_stride,
                 const float *h, size_t h_stride, float *h_new, size_t h_new_stride);
+    /* U (gates * units, units) as lstm_steps and gru_steps read it, (outputs, units). `ordered` NULL: nothing
+     * is written. */
+    struct rnnrt_step_order (*order_steps)(size_t gates, size_t units, const float *u, float *ordered);
     /* Steps of an LSTM, or of a GRU with reset_after, with sigmoid gates and tanh and more than
      * RNNRT_DOT_MAX_OUTPUTS gates. NULL: products are made elsewhere. */
     void (*lstm_steps)(const struct rnnrt_steps *run);

@@ -58,9 +58,9 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     enum rnnrt_status status = rnnrt_prepare_recurrent(plan, op, 3, text);
     if (status) return status;
     size_t units = (size_t)op->desc.units;
-    op->small = rnnrt_steps_pay(op, 3) && plan->kernels->gru_steps && op->desc.reset_after;
     if (op->desc.reset_after) {
         op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 3 * units, units, &status);
+        if (plan->kernels->gru_steps) rnnrt_prepare_steps(plan, op, 3, &status);
     } else {
         op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 2 * units, units, &status);
         op->recurrent_n =

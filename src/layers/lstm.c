@@ -47,10 +47,10 @@ static enum rnnrt_status prepare(struct rnnrt_plan *plan, struct rnnrt_op *op, c
     size_t units = (size_t)op->desc.units, out = (size_t)op->desc.output_size / rnnrt_bins(op);
     if (!(op->desc.value >= 0)) return RNNRT_BAD_LAYER;
     if (op->desc.value > 0) op->standard = false; /* the fused epilogue has no bound */
-    op->small = rnnrt_steps_pay(op, 4) && plan->kernels->lstm_steps && !op->desc.projection;
     op->recurrent = rnnrt_plan_pack(plan, op->desc.recurrent_weight, 1, 4 * units, out, &status);
     if (op->desc.projection)
         op->projection = rnnrt_plan_pack(plan, op->desc.projection, 1, out, units, &status);
+    else if (plan->kernels->lstm_steps) rnnrt_prepare_steps(plan, op, 4, &status);
     return status;
 }
 

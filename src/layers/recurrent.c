@@ -267,19 +267,31 @@ static enum rnnrt_status run_frame(const struct rnnrt_op *op, struct rnnrt_invoc
     return rnnrt_worked(call->pulse, op->work * (double)call->batch) ? RNNRT_CANCELLED : RNNRT_OK;
 }
 
-bool rnnrt_steps_pay(const struct rnnrt_op *op, size_t gates) {
-    size_t wide = gates * (size_t)op->desc.units;
-    return op->standard && op->desc.masked_output == RNNRT_UNMASKED && rnnrt_bins(op) == 1 &&
-           wide > RNNRT_DOT_MAX_OUTPUTS &&
-           wide * (op->weight->depth + (size_t)op->desc.units) < RNNRT_NEAR_FLOATS;
+void rnnrt_prepare_steps(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
+                         enum rnnrt_status *status) {
+    size_t units = (size_t)op->desc.units, wide = gates * units;
+    if (*status || !op->standard || op->desc.masked_output != RNNRT_UNMASKED || rnnrt_bins(op) != 1 ||
+        wide <= RNNRT_DOT_MAX_OUTPUTS || wide * (op->weight->depth + units) >= RNNRT_NEAR_FLOATS)
+        return;
+    struct rnnrt_step_order order = plan->kernels->order_steps(gates, units, NULL, NULL);
+    op->groups = order.groups;
+    if (!order.outputs) {
+        op->steps = op->recurrent;
+        return;
+    }
+    float *ordered = plan->filled ? NULL : rnnrt_take(&plan->memory, order.outputs * units, sizeof *ordered);
+    if (ordered) plan->kernels->order_steps(gates, units, op->desc.recurrent_weight, ordered);
+    else if (!plan->filled) *status = RNNRT_NO_MEMORY;
+    op->steps = rnnrt_plan_pack_made(plan, ordered, 1, order.outputs, units, status);
+    rnnrt_give(&plan->memory, ordered);
 }
 
 enum rnnrt_status rnnrt_run_steps(const struct rnnrt_op *op, struct rnnrt_invocation *call) {
-    size_t wide = op->weight->outputs, depth = op->weight->depth, units = op->recurrent->depth,
+    size_t wide = op->weight->outputs, depth = op->weight->depth, units = op->steps->depth,
            frames = call->frames;
     float *kept = rnnrt_kept_of(op, call, 0), *parts = call->scratch + 2 * units;
     if (call->start == 0) take_states(op, call, call->scratch);
-    struct rnnrt_steps run = {.recurrent = op->recurrent,
+    struct rnnrt_steps run = {.recurrent = op->steps,
                               .bias = op->bias,
                               .recurrent_bias = op->recurrent_bias,
                               .x = call->x[0],
@@ -289,6 +301,7 @@ enum rnnrt_status rnnrt_run_steps(const struct rnnrt_op *op, struct rnnrt_invoca
                               .held = parts + STRETCH_ROWS * wide,
                               .y = call->y[0],
                               .frames = 1,
+                              .groups = op->groups,
                               .backwards = op->desc.reverse};
     void (*const steps)(const struct rnnrt_steps *) =
         op->desc.kind == rnnrt_kind_lstm ? call->kernels->lstm_steps : call->kernels->gru_steps;
@@ -298,9 +311,7 @@ enum rnnrt_status rnnrt_run_steps(const struct rnnrt_op *op, struct rnnrt_invoca
         steps(&run);
         if (rnnrt_worked(call->pulse, op->work)) return RNNRT_CANCELLED;
     } else {
-        /* the input part of many frames is one product of many rows, unless gates stay in registers */
-        if (depth == 1 && (units == call->kernels->lanes || units == 2 * call->kernels->lanes))
-            run.input = op->weight;
+        if (depth == 1) run.input = op->weight; /* else the input part is one product of many rows */
         for (size_t done = 0; done < frames; done += run.frames) {
             run.frames = rnnrt_smaller(STRETCH_ROWS, frames - done);
             size_t first = op->desc.reverse ? frames - done - run.frames : done;

@@ -55,11 +55,13 @@ enum rnnrt_status rnnrt_prepare_recurrent(struct rnnrt_plan *plan, struct rnnrt_
 size_t rnnrt_recurrent_keeps(const struct rnnrt_op *op, struct rnnrt_kept *kept);
 void rnnrt_measure_recurrent(const struct rnnrt_op *op, size_t batch, size_t frames, size_t gates,
                              size_t held, struct rnnrt_sizes *sizes);
-/* Whether the steps of one row are small and plain enough for the kernels to go from one to the next; whether
- * this invocation is of that kind; and does it. */
-bool rnnrt_steps_pay(const struct rnnrt_op *op, size_t gates);
+/* Once op->recurrent is there: makes op->steps where the steps of one row are small and plain enough for the
+ * kernels to go from one to the next. */
+void rnnrt_prepare_steps(struct rnnrt_plan *plan, struct rnnrt_op *op, size_t gates,
+                         enum rnnrt_status *status);
+/* Whether this invocation is of that kind; and runs it. */
 static inline bool rnnrt_takes_steps(const struct rnnrt_op *op, const struct rnnrt_invocation *call) {
-    return op->small && call->batch == 1 && (!call->lengths || op->desc.unpacked) &&
+    return op->steps && call->batch == 1 && (!call->lengths || op->desc.unpacked) &&
            !(op->slots > RNNRT_SLOT_CELLS && call->y[RNNRT_SLOT_CELLS]);
 }
 enum rnnrt_status rnnrt_run_steps(const struct rnnrt_op *op, struct rnnrt_invocation *call);
