@@ -69,16 +69,16 @@ static struct rnnrt_step_order order_steps(size_t gates, size_t units, const flo
     if (!in_groups(gates, units)) return (struct rnnrt_step_order){0};
     if (groups == 1 && units % LANES == 0) return (struct rnnrt_step_order){.groups = 1};
     for (size_t i = 0; i < groups; i++) {
-        size_t count = group_vectors(vectors, groups, i), wide = count * LANES;
-        float *rows = ordered + outputs * units;
-        outputs += group_panels(gates, count) * PANEL;
+        size_t count = group_vectors(vectors, groups, i), wide = count * LANES,
+               rows = group_panels(gates, count) * PANEL;
         if (ordered) {
-            size_t there = rnnrt_smaller(units - from, wide);
-            memset(rows, 0, (size_t)(ordered + outputs * units - rows) * sizeof *rows);
+            float *to = ordered + outputs * units;
+            memset(to, 0, rows * units * sizeof *to);
             for (size_t gate = 0; gate < gates; gate++)
-                memcpy(rows + gate * wide * units, u + (gate * units + from) * units,
-                       there * units * sizeof *rows);
+                memcpy(to + gate * wide * units, u + (gate * units + from) * units,
+                       rnnrt_smaller(units - from, wide) * units * sizeof *to);
         }
+        outputs += rows;
         from += wide;
     }
     return (struct rnnrt_step_order){.groups = groups, .outputs = outputs};
@@ -90,10 +90,10 @@ static struct rnnrt_step_order order_steps(size_t gates, size_t units, const flo
 typedef void step_of_group(const struct rnnrt_steps *run, const float *u, size_t from, size_t t,
                            const float *h, float *y);
 
-/* U h of the gates of so many vectors of units. */
 VECTOR void group_terms(const int sums, const float *u, const size_t units, const float *h, vf *sum) {
     for (size_t k = 0; k < units; k++) row_term(sums, u, PANEL * units, k, h[k], sum);
 }
+/* U h of all gates of `count` vectors of units. */
 VECTOR void group_sums(const int gates, const int count, const float *u, size_t units, const float *h,
                        vf *sum) {
     const size_t whole = (size_t)count * LANES;
